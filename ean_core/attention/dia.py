@@ -1,0 +1,37 @@
+"""DIANet: Dense-and-Implicit Attention Network (https://arxiv.org/abs/1905.10671)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention.base import Attention, State
+
+
+class DenseImplicitAttention(Attention):
+    """Channel mask from an LSTM-like cell that runs over the depth of a stage.
+
+    Departs from a standard LSTM as the paper does: each of the two inputs goes through its own bottleneck
+    (C -> C/r -> ReLU -> 4C), and the hidden vector is o * sigmoid(cell) rather than o * tanh(cell), so that it is a
+    mask in (0, 1).
+
+    Args:
+        channels: C of the residual (B, C, H, W).
+        reduction: r of the bottlenecks, floor division, at least one unit (the paper: 4 on CIFAR, 20 on ImageNet).
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.from_input = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels))
+        self.from_hidden = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels))
+
+    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C, 1, 1) mask; the state is (hidden, cell), each (B, C), zero at the start of a stage."""
+        pooled = residual.mean(dim=(2, 3))  # (B, C)
+        hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
+        gates = self.from_input(pooled) + self.from_hidden(hidden)  # (B, 4C)
+        take, forget, candidate, give = gates.chunk(4, dim=1)
+        cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
+        hidden = give.sigmoid() * cell.sigmoid()
+        return hidden[:, :, None, None], (hidden, cell)

@@ -1,0 +1,28 @@
+"""Squeeze-and-Excitation Networks (https://arxiv.org/abs/1709.01507)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ean_core.attention.base import Attention, State
+
+
+class SqueezeExcitation(Attention):
+    """Channel mask from the channels' means: pool -> FC -> ReLU -> FC -> sigmoid, both FCs biased.
+
+    Args:
+        channels: C of the residual (B, C, H, W).
+        reduction: the hidden layer has `channels // reduction` units, at least one.
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden)
+        self.excite = nn.Linear(hidden, channels)
+
+    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C, 1, 1) mask; no state."""
+        pooled = residual.mean(dim=(2, 3))  # (B, C)
+        mask = self.excite(self.squeeze(pooled).relu()).sigmoid()
+        return mask[:, :, None, None], state

@@ -1,0 +1,111 @@
+"""Random crop, flip and cutout of a whole batch at once, on whatever device the batch is.
+
+Crop and flip: the usual CIFAR recipe, https://arxiv.org/abs/1512.03385 section 4.2. Cutout: DeVries and Taylor,
+"Improved Regularization of Convolutional Neural Networks with Cutout", https://arxiv.org/abs/1708.04552.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ean_core.errors import EANError
+
+
+class Draws(NamedTuple):
+    """What chance decided for each of B images; every field has shape (B,)."""
+
+    top: Tensor  # int64, first row of the crop in the padded image, 0 to 2 * crop_padding
+    left: Tensor  # int64, first column
+    flip: Tensor  # bool
+    cut_row: Tensor  # int64, centre of the cutout square, 0 to H - 1
+    cut_column: Tensor  # int64, 0 to W - 1
+
+    def at(self, positions: Tensor) -> Draws:
+        """The draws of the images at `positions`."""
+        return Draws(*(field[positions] for field in self))
+
+    def to(self, device: str | torch.device) -> Draws:
+        return Draws(*(field.to(device) for field in self))
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of training images, in this order: crop, flip, cutout."""
+
+    crop_padding: int = 4  # black pixels added on every side before a crop of the old size; 0: no crop
+    flip: bool = True  # mirror left to right with probability 1/2
+    cutout: int = 0  # side in pixels of the square that is blanked out; 0: none
+    cutout_fill: int | tuple[int, ...] = 0  # its value, 0 to 255, one for all channels or one for each
+
+    def __post_init__(self) -> None:
+        for name in ("crop_padding", "cutout"):
+            if getattr(self, name) < 0:
+                raise EANError(f"augmentation has {name}={getattr(self, name)}: give 0 or more pixels")
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw for each image of a uint8 batch (B, C, H, W) and apply; the generator is a CPU one."""
+        count, _, height, width = images.shape
+        return self.apply(images, self.draw(count, height, width, generator).to(images.device))
+
+    def draw(self, count: int, height: int, width: int, generator: torch.Generator) -> Draws:
+        """Draw for `count` images of height x width.
+
+        All fields are drawn whatever is switched on, so that switching one change off leaves the others as they were.
+        """
+
+        def integers(high: int) -> Tensor:
+            return torch.randint(high, (count,), generator=generator)
+
+        offsets = 2 * self.crop_padding + 1
+        return Draws(
+            top=integers(offsets),
+            left=integers(offsets),
+            flip=integers(2).bool() & self.flip,
+            cut_row=integers(height),
+            cut_column=integers(width),
+        )
+
+    def apply(self, images: Tensor, draws: Draws) -> Tensor:
+        """Apply draws to a uint8 batch (B, C, H, W) on the same device; the batch itself is left as it is."""
+        if self.crop_padding or self.flip:
+            images = crop_and_flip(images, draws, padding=self.crop_padding)
+        if self.cutout:
+            images = cut_out(images, draws, side=self.cutout, fill=self.cutout_fill)
+        return images
+
+
+def crop_and_flip(images: Tensor, draws: Draws, *, padding: int) -> Tensor:
+    """Crop each image of (B, C, H, W) out of its zero-padded self and mirror it, in one gather of pixels."""
+    channels, height, width = images.shape[1:]
+    padded = F.pad(images, (padding,) * 4)
+    column = torch.arange(width, device=images.device)
+    columns = draws.left[:, None] + torch.where(draws.flip[:, None], width - 1 - column, column)  # (B, W)
+    rows = draws.top[:, None] + torch.arange(height, device=images.device)  # (B, H)
+    pixels = rows[:, :, None] * padded.shape[-1] + columns[:, None, :]  # (B, H, W), positions in a flattened channel
+    pixels = pixels.flatten(1)[:, None].expand(-1, channels, -1)  # (B, C, H * W), the same for all channels
+    return padded.flatten(2).gather(2, pixels).view_as(images)
+
+
+def cut_out(images: Tensor, draws: Draws, *, side: int, fill: int | tuple[int, ...]) -> Tensor:
+    """Fill a square of each image of (B, C, H, W) around its drawn centre; what lies outside the image is lost.
+
+    An even side reaches one pixel further up and left of the centre. The authors' code fills with the mean, as zero
+    after normalisation; here `fill` says the value, since normalisation comes later.
+    """
+    height, width = images.shape[2:]
+    inside_rows = _near(draws.cut_row, height, side)[:, None, :, None]  # (B, 1, H, 1)
+    inside_columns = _near(draws.cut_column, width, side)[:, None, None, :]  # (B, 1, 1, W)
+    value = torch.as_tensor(fill, dtype=torch.uint8, device=images.device).reshape(-1, 1, 1)  # (1 or C, 1, 1)
+    return torch.where(inside_rows & inside_columns, value, images)
+
+
+def _near(centre: Tensor, length: int, side: int) -> Tensor:
+    """bool (B, length): true on the `side` positions around each centre (B,)."""
+    first = centre[:, None] - side // 2
+    position = torch.arange(length, device=centre.device)
+    return (position >= first) & (position < first + side)

@@ -1,0 +1,69 @@
+"""Splits with the same number of images of every class: the search's validation images, and the like."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ean_core.errors import EANError
+
+
+def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
+    """Draw exactly `per_class` images of each class that occurs.
+
+    Args:
+        labels: int64 (N,).
+        per_class: images to draw from each class, at least 1.
+        seed: the draw depends on it and on `labels` only, on no global random state.
+
+    Returns:
+        int64 (classes * per_class,), sorted positions in `labels`.
+
+    Raises:
+        EANError: if a class has fewer images than `per_class`.
+    """
+    if per_class < 1:
+        raise EANError(f"per_class is {per_class}: give at least 1 image a class")
+    array = labels.cpu().numpy()
+    rng = np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(array):
+        members = np.flatnonzero(array == label)
+        if len(members) < per_class:
+            raise EANError(
+                f"class {label} has {len(members)} images and per_class={per_class} were asked for: "
+                "lower per_class or add images"
+            )
+        chosen.append(members[rng.permutation(len(members))[:per_class]])
+    return torch.from_numpy(np.sort(np.concatenate(chosen))) if chosen else torch.empty(0, dtype=torch.int64)
+
+
+def search_split(labels: Tensor, per_class: int = 100, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Part the training images: most train the supernet, `per_class` of each class score the schemes.
+
+    The default is the paper's 10,000 validation images for CIFAR-100's 100 classes.
+
+    Args:
+        labels: int64 (N,), of the training part; the test part has no place in the search.
+        per_class: validation images of each class.
+        seed: same seed and labels, same split.
+
+    Returns:
+        (train, val): sorted, disjoint int64 positions which together are all of `labels`.
+
+    Raises:
+        EANError: if a class has too few images, or would have none left to train on.
+    """
+    val = class_balanced(labels, per_class, seed=seed)
+    is_train = torch.ones(len(labels), dtype=torch.bool)
+    is_train[val] = False
+    train = is_train.nonzero().flatten()
+    left = torch.isin(labels.cpu().unique(), labels.cpu()[train])
+    if not left.all():
+        label = int(labels.cpu().unique()[~left][0])
+        raise EANError(
+            f"class {label} has {per_class} images and per_class={per_class} leaves none of them to train on: "
+            "lower per_class"
+        )
+    return train, val

@@ -1,0 +1,109 @@
+"""Named architectures, and `create_model`, which builds any of them with any attention and scheme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ean_core.attention import build_attention
+from ean_core.errors import EANError, unknown_name
+from ean_core.networks.blocks import BasicBlock, Bottleneck
+from ean_core.networks.resnet import ResNet, count_parameters, input_shape
+from ean_core.scheme import SchemeLike, as_scheme
+
+
+def _cifar(block: type, depth: int) -> dict[str, Any]:
+    """Three stages of n blocks: depth = 6n + 2 with basic blocks, 9n + 2 with bottlenecks."""
+    per_stage, rest = divmod(depth - 2, 6 if block is BasicBlock else 9)
+    assert rest == 0, depth
+    return {
+        "block": block,
+        "depths": (per_stage,) * 3,
+        "widths": (16, 32, 64),
+        "stem": "cifar",
+        "strides": (1, 2, 2),
+        "dilations": (1, 1, 1),
+    }
+
+
+def _imagenet(block: type, depths: tuple[int, ...], *, conv_bias: bool) -> dict[str, Any]:
+    return {"block": block, "depths": depths, "stem": "imagenet", "conv_bias": conv_bias}
+
+
+_IMAGENET: dict[str, tuple[type, tuple[int, ...]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet34": (BasicBlock, (3, 4, 6, 3)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+    "resnet152": (Bottleneck, (3, 8, 36, 3)),
+}
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    # CIFAR: 20, 56 and 110 have basic blocks (6n + 2), 29, 83 and 164 bottlenecks (9n + 2), as in the literature.
+    **{f"resnet{depth}": _cifar(BasicBlock, depth) for depth in (20, 56, 110)},
+    **{f"resnet{depth}": _cifar(Bottleneck, depth) for depth in (29, 83, 164)},
+    # ImageNet: the paper's networks have a bias on every convolution (Table 1 counts it); public weights have none.
+    **{name: _imagenet(*layout, conv_bias=True) for name, layout in _IMAGENET.items()},
+    **{f"{name}_nobias": _imagenet(*layout, conv_bias=False) for name, layout in _IMAGENET.items()},
+}
+
+
+def create_model(
+    arch: str,
+    *,
+    num_classes: int | None = None,
+    attention: str | None = None,
+    sharing: str = "stage",
+    scheme: SchemeLike = None,
+    attention_options: Mapping[str, Any] | None = None,
+    in_channels: int = 3,
+    **layout: Any,
+) -> ResNet:
+    """Build a residual network with attention.
+
+    Args:
+        arch: a key of `ARCHITECTURES`: CIFAR's resnet20/29/56/83/110/164, ImageNet's resnet18/34/50/101/152 with the
+            paper's biased convolutions, or `<name>_nobias` for public ImageNet weights.
+        num_classes: outputs of the head; default 100 for the CIFAR and 1000 for the ImageNet networks; 0 for none.
+        attention: None, or a name such as "se", "sge", "dia" (`ean_core.attention.ATTENTIONS`).
+        sharing: "stage" (Share-full, EAN) or "block" (Org-full).
+        scheme: None (all ones), a `Scheme`, bits such as "0011..." or a path to a scheme.json.
+        attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
+        in_channels: of the images.
+        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`.
+
+    Raises:
+        EANError: for an unknown name, or a scheme of another length.
+    """
+    if arch not in ARCHITECTURES:
+        raise unknown_name("architecture", arch, list(ARCHITECTURES))
+    settings = ARCHITECTURES[arch]
+    stray = set(layout) - {"strides", "dilations", "contract_dilation", "conv_bias"}
+    if stray:
+        raise EANError(f"create_model does not know {sorted(stray)}: see its docstring")
+    if scheme is not None and attention is None and as_scheme(scheme, settings["depths"]).connections:
+        raise EANError("a scheme with connections was given but attention is None: give attention='se' or another")
+    family = settings["stem"]
+    if num_classes is None:
+        num_classes = 100 if family == "cifar" else 1000
+    network = ResNet(
+        **{**settings, **layout},
+        attention=attention and partial(build_attention, attention, family=family, options=attention_options),
+        sharing=sharing,
+        in_channels=in_channels,
+        num_classes=num_classes or None,
+    )
+    if attention is not None:
+        network.set_scheme(scheme)
+    return network
+
+
+def stages_blocks(arch: str) -> tuple[int, ...]:
+    """Blocks per stage of a named architecture, without building it."""
+    if arch not in ARCHITECTURES:
+        raise unknown_name("architecture", arch, list(ARCHITECTURES))
+    return tuple(ARCHITECTURES[arch]["depths"])
+
+
+__all__ = ["ARCHITECTURES", "ResNet", "count_parameters", "create_model", "input_shape", "stages_blocks"]

@@ -1,0 +1,182 @@
+"""The one residual network of the project: classification, counting and segmentation all use this class.
+
+Deep Residual Learning (https://arxiv.org/abs/1512.03385), with the attention of Efficient Attention Network
+(https://arxiv.org/abs/2011.14058, Fig. 2) at the end of the residual branches.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from ean_core.attention import Attention
+from ean_core.errors import EANError
+from ean_core.networks.blocks import BasicBlock, Bottleneck
+from ean_core.networks.stage import Stage
+from ean_core.scheme import Scheme, SchemeLike, as_scheme
+
+SHARING = ("stage", "block")
+STEMS = ("cifar", "imagenet")
+
+
+class ResNet(nn.Module):
+    """Stem, stages, and a linear head.
+
+    Args:
+        block: `BasicBlock` or `Bottleneck`.
+        depths: blocks of each stage.
+        widths: planes of each stage; the stage's channels are planes * block.expansion.
+        stem: "cifar" (3x3, stride 1) or "imagenet" (7x7, stride 2, then 3x3 max pooling with stride 2).
+        strides: stride of each stage's first block.
+        dilations: dilation of each stage.
+        contract_dilation: halve the dilation of a dilated stage's first block (as mmsegmentation's option does).
+        conv_bias: whether the convolutions have a bias.
+        attention: makes one attention module for a number of channels; None for the vanilla network.
+        sharing: "stage", one module per stage (Share-full, EAN); "block", one per block (Org-full).
+        in_channels: of the images.
+        num_classes: outputs of the head; None for a backbone without one.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: Sequence[int],
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512),
+        stem: str = "imagenet",
+        strides: Sequence[int] = (1, 2, 2, 2),
+        dilations: Sequence[int] = (1, 1, 1, 1),
+        contract_dilation: bool = False,
+        conv_bias: bool = False,
+        attention: Callable[[int], Attention] | None = None,
+        sharing: str = "stage",
+        in_channels: int = 3,
+        num_classes: int | None = 1000,
+    ) -> None:
+        super().__init__()
+        if sharing not in SHARING:
+            raise EANError(f"sharing is one of {', '.join(SHARING)}, got {sharing!r}")
+        if stem not in STEMS:
+            raise EANError(f"stem is one of {', '.join(STEMS)}, got {stem!r}")
+        self.sharing = sharing
+        self.stem_kind = stem
+        self.in_channels = in_channels
+        self.conv1, self.maxpool = make_stem(stem, in_channels, widths[0], bias=conv_bias)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU(inplace=True)
+        channels = widths[0]
+        self.stage_channels: tuple[int, ...] = ()
+        for number, (depth, width) in enumerate(zip(depths, widths, strict=True)):
+            blocks: list[nn.Module] = []
+            halve = contract_dilation and dilations[number] > 1
+            first_dilation = dilations[number] // 2 if halve else dilations[number]
+            for index in range(depth):
+                dilation, stride = (dilations[number], 1) if index else (first_dilation, strides[number])
+                blocks.append(block(channels, width, stride=stride, dilation=dilation, bias=conv_bias))
+                channels = width * block.expansion
+            self.add_module(f"layer{number + 1}", Stage(blocks, make_attention(attention, channels, depth, sharing)))
+            self.stage_channels += (channels,)
+        self.stages_blocks: tuple[int, ...] = tuple(depths)
+        self.fc = None if num_classes is None else nn.Linear(channels, num_classes)
+        initialise(self)
+
+    # -- the path -----------------------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> list[Stage]:
+        """layer1, layer2, .. in order."""
+        return [self.get_submodule(f"layer{number + 1}") for number in range(len(self.stages_blocks))]
+
+    @property
+    def scheme(self) -> Scheme:
+        """The bits that are set now."""
+        return Scheme(tuple(bit for stage in self.stages for bit in stage.bits), self.stages_blocks)
+
+    def set_scheme(self, scheme: SchemeLike) -> None:
+        """Choose the path: bits, a `Scheme`, a scheme.json or None for all ones; see `as_scheme`.
+
+        Raises:
+            EANError: for a scheme of another network, or a connection to attention that is not there.
+        """
+        scheme = as_scheme(scheme, self.stages_blocks)
+        for stage, bits in zip(self.stages, scheme.stages, strict=True):
+            stage.set_bits(bits)
+
+    def prune(self) -> ResNet:
+        """A copy with the current scheme and without the attention that it does not connect.
+
+        In eval mode its outputs equal this network's.
+        """
+        pruned = copy.deepcopy(self)
+        for stage in pruned.stages:
+            stage.prune()
+        return pruned
+
+    # -- forward ------------------------------------------------------------------------------------------------
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """(B, in_channels, H, W) -> the output of every stage, each (B, stage_channels[i], H_i, W_i)."""
+        x = self.relu(self.bn1(self.conv1(x)))
+        if self.maxpool is not None:
+            x = self.maxpool(x)
+        features = []
+        for number in range(len(self.stages_blocks)):
+            x = getattr(self, f"layer{number + 1}")(x)
+            features.append(x)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> logits (B, num_classes)."""
+        pooled = self.forward_features(x)[-1].mean(dim=(2, 3))  # (B, C)
+        return pooled if self.fc is None else self.fc(pooled)
+
+
+def make_stem(kind: str, inputs: int, outputs: int, *, bias: bool) -> tuple[nn.Conv2d, nn.MaxPool2d | None]:
+    """The first convolution, and the pooling after it if there is one."""
+    if kind == "cifar":
+        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), None
+    return nn.Conv2d(inputs, outputs, 7, stride=2, padding=3, bias=bias), nn.MaxPool2d(3, stride=2, padding=1)
+
+
+def make_attention(
+    build: Callable[[int], Attention] | None, channels: int, depth: int, sharing: str
+) -> Attention | nn.ModuleList | None:
+    """One module for the stage, one per block, or none."""
+    if build is None:
+        return None
+    if sharing == "stage":
+        return build(channels)
+    return nn.ModuleList(build(channels) for _ in range(depth))
+
+
+def initialise(network: nn.Module) -> None:
+    """Convolutions N(0, sqrt(2 / (k*k*out))) with zero bias, batch norm weight 1 and bias 0.
+
+    Linear layers and attention parameters keep what their own constructors gave them.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d) and ".attention" not in name:
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d) and ".attention" not in name:
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Number of trainable values, as in Table 1."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def input_shape(network: ResNet, *, size: int | None = None) -> tuple[int, int, int]:
+    """(C, H, W) of the images that a network is usually given: 32 pixels for a CIFAR stem, 224 for ImageNet's."""
+    side = size or (32 if network.stem_kind == "cifar" else 224)
+    return network.in_channels, side, side
+
+
+__all__ = ["ResNet", "count_parameters", "initialise", "input_shape"]

@@ -1,0 +1,82 @@
+"""Where attention meets blocks: the stage owns the attention and connects it to the blocks whose bit is set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ean_core.attention import Attention, State
+from ean_core.errors import EANError
+
+
+class Stage(nn.Module):
+    """Consecutive residual blocks of one width, and the attention they share.
+
+    Args:
+        blocks: modules that return (residual, shortcut), see `blocks.py`. They are registered as "0", "1", .. so
+            that the names of the weights are torchvision's.
+        attention: None; one module for all blocks ("stage" sharing: Share-full and EAN); or a `ModuleList` with one
+            module, or None where there is no connection, per block ("block": Org-full).
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], attention: Attention | nn.ModuleList | None = None) -> None:
+        super().__init__()
+        self.depth = len(blocks)
+        for index, block in enumerate(blocks):
+            self.add_module(str(index), block)
+        self.attention = attention
+        self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The residual blocks, in order."""
+        return [self.get_submodule(str(index)) for index in range(self.depth)]
+
+    def set_bits(self, bits: Sequence[int]) -> None:
+        """Connect the blocks whose bit is 1.
+
+        Raises:
+            EANError: if a block is to be connected to an attention that the network was built or pruned without.
+        """
+        if len(bits) != self.depth:
+            raise EANError(f"the stage has {self.depth} blocks, got {len(bits)} bits")
+        for index, bit in enumerate(bits):
+            if bit and self.attention_of(index) is None:
+                raise EANError(
+                    f"block {index} of a stage is to be connected, but this network has no attention there: build it "
+                    "with attention=..., or take the network from before prune()"
+                )
+        self.bits = tuple(bits)
+
+    def attention_of(self, index: int) -> nn.Module | None:
+        """The module that block `index` is or would be connected to."""
+        if isinstance(self.attention, nn.ModuleList):
+            module = self.attention[index]
+            return None if isinstance(module, nn.Identity) else module
+        return self.attention
+
+    def prune(self) -> None:
+        """Drop, in place, the attention that no set bit uses."""
+        if isinstance(self.attention, nn.ModuleList):
+            for index, bit in enumerate(self.bits):
+                if not bit:
+                    self.attention[index] = nn.Identity()
+        if not any(self.bits):
+            self.attention = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block (Eq. 4).
+
+        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). The attention's state starts empty and moves only at
+        connected blocks; with one module per block there is nothing for it to pass on, and each starts empty.
+        """
+        state: State = None
+        shared = not isinstance(self.attention, nn.ModuleList)
+        for index in range(self.depth):
+            residual, shortcut = getattr(self, str(index))(x)
+            if self.bits[index]:
+                attention = self.attention if shared else self.attention[index]
+                residual, state = attention(residual, state if shared else None)
+            x = (residual + shortcut).relu_()
+        return x

@@ -1,0 +1,90 @@
+"""Public ImageNet weights into our networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ean_core.errors import EANError
+from ean_core.networks.resnet import ResNet
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What a load did, by name of the network's state.
+
+    Attributes:
+        loaded: taken from the file.
+        left: kept as they were (attention, and a head of another size).
+        zeroed: convolution biases that the file does not have, set to zero, which gives the same function.
+        unused: in the file, but not in the network.
+    """
+
+    loaded: tuple[str, ...]
+    left: tuple[str, ...]
+    zeroed: tuple[str, ...]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        if self.left:
+            heads = sorted(
+                {name.rsplit(".attention", 1)[0] + ".attention" if ".attention" in name else name for name in self.left}
+            )
+            parts.append(f"left at their initial value: {', '.join(heads)}")
+        if self.zeroed:
+            parts.append(f"{len(self.zeroed)} convolution biases set to zero")
+        if self.unused:
+            parts.append(f"in the file but not used: {', '.join(self.unused)}")
+        return "; ".join(parts)
+
+
+def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor]) -> LoadReport:
+    """Copy a torchvision ResNet's weights into the trunk; attention keeps its initial value.
+
+    Args:
+        network: built by `create_model` with the same depth; biased convolutions get a zero bias.
+        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`
+            or a downloaded file.
+
+    Returns:
+        what was loaded and what was left; `print` it.
+
+    Raises:
+        EANError: if a trunk weight is missing or has another shape; nothing is changed then.
+    """
+    state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    own = network.state_dict()
+    loaded, left, zeroed, wrong = [], [], [], []
+    for name, value in own.items():
+        given = state_dict.get(name)
+        if given is not None and given.shape == value.shape:
+            loaded.append(name)
+        elif ".attention." in name or name.startswith("fc."):
+            left.append(name)
+        elif given is None and is_conv_bias(network, name):
+            zeroed.append(name)
+        elif not name.endswith("num_batches_tracked"):
+            shape = "missing" if given is None else f"of shape {tuple(given.shape)}"
+            wrong.append(f"{name} {shape} in the file, {tuple(value.shape)} in the network")
+    if wrong:
+        raise EANError(
+            f"these weights are of another network: {len(wrong)} tensors do not fit, the first is {wrong[0]}; build "
+            "the architecture that the file was made with"
+        )
+    with torch.no_grad():
+        for name in loaded:
+            own[name].copy_(state_dict[name])
+        for name in zeroed:
+            own[name].zero_()
+    unused = tuple(name for name in state_dict if name not in own or name in left)
+    return LoadReport(tuple(loaded), tuple(left), tuple(zeroed), unused)
+
+
+def is_conv_bias(network: ResNet, name: str) -> bool:
+    """Whether a name of the state is the bias of a convolution."""
+    module, _, leaf = name.rpartition(".")
+    return leaf == "bias" and isinstance(network.get_submodule(module), torch.nn.Conv2d)

@@ -1,0 +1,222 @@
+"""A connection scheme: one bit per residual block, grouped by stage.
+
+Efficient Attention Network, section 4.1 (https://arxiv.org/abs/2011.14058): `a_l = 1` connects block `l` to the
+attention module of its stage, `a_l = 0` leaves it a plain residual block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ean_core.errors import EANError
+from ean_core.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Immutable bits, and how many blocks each stage has.
+
+    Attributes:
+        bits: one of 0 or 1 per block, in the order in which the blocks are computed.
+        blocks: number of blocks of each stage; they sum to `len(bits)`.
+    """
+
+    bits: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bits", tuple(int(bit) for bit in self.bits))
+        object.__setattr__(self, "blocks", tuple(int(count) for count in self.blocks))
+        if set(self.bits) - {0, 1}:
+            raise EANError(f"a scheme holds only 0 and 1, got {sorted(set(self.bits) - {0, 1})}")
+        if len(self.bits) != sum(self.blocks):
+            raise EANError(
+                f"the scheme has {len(self.bits)} bits but the network needs {sum(self.blocks)}, one per block "
+                f"({describe_blocks(self.blocks)})"
+            )
+
+    # -- making one ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def parse(cls, text: str, *, blocks: Sequence[int]) -> Scheme:
+        """Read bits such as `"0011 | 0101"`; spaces, commas, underscores and `|` between stages are ignored.
+
+        Where `|` is used, every part must have its stage's length.
+
+        Raises:
+            EANError: for other characters or a wrong number of bits.
+        """
+        if stray := re.sub(r"[01\s,|_]", "", text):
+            raise EANError(
+                f"a scheme is written with 0 and 1 (spaces, commas and | between stages), found {stray[0]!r} in "
+                f"{text[:80]!r}"
+            )
+        parts = [re.sub(r"[\s,_]", "", part) for part in text.split("|")]
+        if len(parts) > 1 and [len(part) for part in parts] != list(blocks):
+            raise EANError(
+                f"the scheme {text[:120]!r} has stages of {'+'.join(str(len(part)) for part in parts)} bits but the "
+                f"network needs {'+'.join(map(str, blocks))}"
+            )
+        return cls(tuple(int(bit) for bit in "".join(parts)), tuple(blocks))
+
+    @classmethod
+    def all_on(cls, blocks: Sequence[int]) -> Scheme:
+        """The share-full network: every block connected."""
+        return cls((1,) * sum(blocks), tuple(blocks))
+
+    @classmethod
+    def all_off(cls, blocks: Sequence[int]) -> Scheme:
+        """The vanilla residual network: no block connected."""
+        return cls((0,) * sum(blocks), tuple(blocks))
+
+    @classmethod
+    def random(cls, blocks: Sequence[int], rng: np.random.Generator, *, p: float = 0.5) -> Scheme:
+        """Independent bits, each 1 with probability `p` (Algorithm 1, line 3: `p` = 0.5)."""
+        return cls(tuple((rng.random(sum(blocks)) < p).astype(int).tolist()), tuple(blocks))
+
+    @classmethod
+    def periodic(cls, blocks: Sequence[int], *, period: int, offset: int = 0) -> Scheme:
+        """The heuristic of Table 4: connect every `period`-th block, counted over the whole network.
+
+        `period=2, offset=0` is 1010..; `offset=1` is 0101...
+        """
+        if period < 1 or not 0 <= offset < period:
+            raise EANError(f"a periodic scheme needs period >= 1 and 0 <= offset < period, got {period} and {offset}")
+        return cls(tuple(int(i % period == offset) for i in range(sum(blocks))), tuple(blocks))
+
+    # -- looking at it ------------------------------------------------------------------------------------------
+
+    @property
+    def stages(self) -> tuple[tuple[int, ...], ...]:
+        """The bits of each stage."""
+        ends = np.cumsum(self.blocks).tolist()
+        return tuple(self.bits[end - count : end] for end, count in zip(ends, self.blocks, strict=True))
+
+    @property
+    def connections(self) -> int:
+        """Number of connected blocks, the zero norm of Eq. 6."""
+        return sum(self.bits)
+
+    @property
+    def sparsity(self) -> float:
+        """g_spa = 1 - |a|_0 / m (Eq. 6), in [0, 1]."""
+        return 1.0 - self.connections / len(self.bits)
+
+    @property
+    def text(self) -> str:
+        """The bits without separators, the key under which a scheme is remembered."""
+        return "".join(map(str, self.bits))
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def __str__(self) -> str:
+        return " | ".join("".join(map(str, stage)) for stage in self.stages)
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, **provenance: Any) -> None:
+        """Write a scheme.json: the bits and everything the later steps and a reader want to know of their origin.
+
+        Args:
+            path: where to write; replaced atomically.
+            provenance: JSON values such as arch, attention, method, seed, reward, supernet_sha256.
+        """
+        record = {
+            "format": "ean-scheme-1",
+            "blocks": list(self.blocks),
+            "stages": ["".join(map(str, stage)) for stage in self.stages],
+            "connections": self.connections,
+            "sparsity": self.sparsity,
+            **provenance,
+        }
+        write_atomic(path, json.dumps(record, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path, *, blocks: Sequence[int] | None = None) -> Scheme:
+        """Read a scheme.json.
+
+        Args:
+            path: the file.
+            blocks: the network's blocks per stage, if they are to be checked.
+
+        Raises:
+            EANError: if the file is missing, is no scheme, or is one of another network.
+        """
+        record = read_scheme_file(path)
+        scheme = cls(tuple(int(bit) for stage in record["stages"] for bit in stage), tuple(record["blocks"]))
+        if blocks is not None and scheme.blocks != tuple(blocks):
+            raise EANError(
+                f"{path} holds a scheme for {describe_blocks(scheme.blocks)}"
+                f"{' of ' + record['arch'] if 'arch' in record else ''}, but the network has {describe_blocks(blocks)}"
+            )
+        return scheme
+
+
+def read_scheme_file(path: str | Path) -> dict[str, Any]:
+    """The whole record of a scheme.json, checked for its form.
+
+    Raises:
+        EANError: if the file is missing, truncated, or no scheme.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        stages, blocks = record["stages"], record["blocks"]
+        well_formed = all(isinstance(stage, str) and set(stage) <= {"0", "1"} for stage in stages)
+        well_formed = well_formed and [len(stage) for stage in stages] == list(blocks)
+    except FileNotFoundError:
+        raise EANError(f"scheme file {path} does not exist: run tools/search.py first, or give the bits") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EANError(f"scheme file {path} cannot be read as JSON ({error}): write it again with the search") from None
+    except (KeyError, TypeError):
+        well_formed = False
+    if not well_formed:
+        raise EANError(f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)')
+    return record
+
+
+SchemeLike = Scheme | str | Path | Iterable[int] | None
+
+
+def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
+    """Accept what `create_model` and the commands accept.
+
+    Args:
+        value: None (all ones), a `Scheme`, `"org"` (all zeros), `"share-full"` (all ones), a string of bits, a path
+            to a scheme.json, or 0/1 values.
+        blocks: the network's blocks per stage.
+
+    Raises:
+        EANError: if the scheme is not one for these blocks.
+    """
+    if value is None or value == "share-full":
+        return Scheme.all_on(blocks)
+    if value == "org":
+        return Scheme.all_off(blocks)
+    if isinstance(value, Scheme):
+        if value.blocks != tuple(blocks):
+            raise EANError(
+                f"the scheme is for {describe_blocks(value.blocks)}, but the network has {describe_blocks(blocks)}"
+            )
+        return value
+    if isinstance(value, Path) or (isinstance(value, str) and re.search(r"[^01\s,|_]", value)):
+        if isinstance(value, str) and not value.endswith(".json") and not Path(value).exists():
+            raise EANError(
+                f"scheme {value!r} is neither bits (0 and 1) nor an existing scheme.json, nor one of org, share-full"
+            )
+        return Scheme.load(value, blocks=blocks)
+    if isinstance(value, str):
+        return Scheme.parse(value, blocks=blocks)
+    return Scheme(tuple(value), tuple(blocks))
+
+
+def describe_blocks(blocks: Sequence[int]) -> str:
+    """`18+18+18 blocks`, for messages."""
+    return f"{'+'.join(map(str, blocks))} blocks"

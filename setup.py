@@ -1,0 +1,32 @@
+"""Install with `pip install -e .` (extras: `pip install -e ".[dev]"`)."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="ean",
+    version="0.1.0",
+    description="Efficient Attention Network: search where in a network attention pays (arXiv 2011.14058)",
+    python_requires=">=3.10",
+    packages=find_packages(include=["ean_core*", "classification*", "segmentation*", "crowd_counting*"]),
+    install_requires=[
+        "torch>=2.2",
+        "torchvision>=0.17",
+        "numpy",
+        "scipy",
+        "h5py",
+        "opencv-python",
+        "pillow",
+        "scikit-learn",
+        "matplotlib",
+        "rich",
+        # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
+        # no longer build with current Python packaging tools.
+        "onedl-mmengine",
+        "onedl-mmcv",
+        "onedl-mmsegmentation",
+    ],
+    extras_require={
+        "dev": ["pytest", "pytest-xdist", "ruff", "pre-commit"],
+        "zoo": ["timm"],
+    },
+)
