@@ -46,6 +46,9 @@ class Augment:
         for name in ("crop_padding", "cutout"):
             if getattr(self, name) < 0:
                 raise EANError(f"augmentation has {name}={getattr(self, name)}: give 0 or more pixels")
+        fill = [self.cutout_fill] if isinstance(self.cutout_fill, int) else self.cutout_fill
+        if not fill or not all(0 <= value <= 255 for value in fill):
+            raise EANError(f"augmentation has cutout_fill={self.cutout_fill}: give values from 0 to 255")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Draw for each image of a uint8 batch (B, C, H, W) and apply; the generator is a CPU one."""
@@ -97,11 +100,16 @@ def cut_out(images: Tensor, draws: Draws, *, side: int, fill: int | tuple[int, .
     An even side reaches one pixel further up and left of the centre. The authors' code fills with the mean, as zero
     after normalisation; here `fill` says the value, since normalisation comes later.
     """
-    height, width = images.shape[2:]
+    channels, height, width = images.shape[1:]
+    if not isinstance(fill, int) and len(fill) != channels:
+        raise EANError(f"cutout_fill has {len(fill)} values and images have {channels} channels: give one for each")
     inside_rows = _near(draws.cut_row, height, side)[:, None, :, None]  # (B, 1, H, 1)
     inside_columns = _near(draws.cut_column, width, side)[:, None, None, :]  # (B, 1, 1, W)
-    value = torch.as_tensor(fill, dtype=torch.uint8, device=images.device).reshape(-1, 1, 1)  # (1 or C, 1, 1)
-    return torch.where(inside_rows & inside_columns, value, images)
+    inside = inside_rows & inside_columns  # (B, 1, H, W)
+    if isinstance(fill, int):
+        return images.masked_fill(inside, fill)  # a number: nothing for a GPU to wait for
+    value = torch.tensor(fill, dtype=torch.uint8, device=images.device).reshape(-1, 1, 1)  # (C, 1, 1)
+    return torch.where(inside, value, images)
 
 
 def _near(centre: Tensor, length: int, side: int) -> Tensor:

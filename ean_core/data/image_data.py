@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from ean_core.data.arrays import ArraySource
-from ean_core.data.folder_source import FolderSource
+from ean_core.data.sources import ArraySource, FolderSource
+from ean_core.errors import EANError
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +58,6 @@ def array_fingerprint(train: ArraySource, test: ArraySource) -> str:
 
 def refuse_image_size(name: str, image_size: int | None, *, side: int) -> None:
     """Raise for an image size that a data set of fixed `side` cannot have."""
-    from ean_core.errors import EANError
-
     if image_size not in (None, side):
         raise EANError(
             f"{name} images are {side}x{side} and image_size={image_size} was asked for: leave image_size out, or use "

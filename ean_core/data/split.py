@@ -23,8 +23,8 @@ def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
     Raises:
         EANError: if a class has fewer images than `per_class`.
     """
-    if per_class < 1:
-        raise EANError(f"per_class is {per_class}: give at least 1 image a class")
+    if per_class < 1 or seed < 0:
+        raise EANError(f"per_class is {per_class} and seed {seed}: give at least 1 image a class, and a seed from 0 on")
     array = labels.cpu().numpy()
     rng = np.random.default_rng(seed)
     chosen = []
@@ -56,14 +56,13 @@ def search_split(labels: Tensor, per_class: int = 100, *, seed: int = 0) -> tupl
         EANError: if a class has too few images, or would have none left to train on.
     """
     val = class_balanced(labels, per_class, seed=seed)
+    labels = labels.cpu()
     is_train = torch.ones(len(labels), dtype=torch.bool)
     is_train[val] = False
     train = is_train.nonzero().flatten()
-    left = torch.isin(labels.cpu().unique(), labels.cpu()[train])
-    if not left.all():
-        label = int(labels.cpu().unique()[~left][0])
+    if emptied := sorted(set(labels.tolist()) - set(labels[train].tolist())):
         raise EANError(
-            f"class {label} has {per_class} images and per_class={per_class} leaves none of them to train on: "
+            f"class {emptied[0]} has {per_class} images and per_class={per_class} leaves none of them to train on: "
             "lower per_class"
         )
     return train, val

@@ -1,4 +1,4 @@
-"""A small data set held as one tensor of bytes."""
+"""The two ways images are held: all in one tensor, or as files that are decoded when needed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,39 @@ class ArraySource:
 
     def on(self, device: str | torch.device) -> tuple[Tensor, Tensor]:
         """(images, labels) on `device`, moved there the first time only."""
-        device = torch.device(device)
+        device = torch.empty(0, device=device).device  # "cuda" and "cuda:0" are one place, and one copy
         if device not in self._copies:
             self._copies[device] = (self.images.to(device), self.labels.to(device))
         return self._copies[device]
+
+
+@dataclass(frozen=True, eq=False)
+class FolderSource:
+    """Image files, decoded by worker processes.
+
+    Args:
+        paths: N image files.
+        labels: int64 (N,), class numbers from 0.
+        image_size: side in pixels of the square images that the loaders give.
+        resize: length in pixels of the shorter side before evaluation crops the centre out.
+
+    Raises:
+        EANError: if the lengths differ or the sizes are impossible.
+    """
+
+    paths: tuple[str, ...]
+    labels: Tensor
+    image_size: int = 224
+    resize: int = 256
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.paths),):
+            found = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            raise EANError(f"labels are {found}: give one torch.int64 number for each of the {len(self.paths)} files")
+        if not 1 <= self.image_size <= self.resize:
+            raise EANError(
+                f"image_size={self.image_size} with resize={self.resize}: give at least 1 pixel and at most resize"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)

@@ -1,0 +1,194 @@
+"""What the supernet, the search and the retraining share: the data they see, and a claim on a directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+
+from classification.recipe import Recipe
+from ean_core.checkpoint import ModelSpec
+from ean_core.data import ImageData, class_balanced, load_data, make_loader, search_split
+from ean_core.data.loader import Loader
+from ean_core.errors import EANError
+from ean_core.files import write_atomic
+from ean_core.normalise import Normalise
+from ean_core.training.distributed import barrier, is_first, rank_and_world
+from ean_core.training.schedule import TrainSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe with its data read, and where and how it runs.
+
+    Attributes:
+        directory: the work directory.
+        launcher: as `start_processes` returned it.
+        resume: go on with what the directory holds.
+        backends: further MMEngine visualisation backends.
+    """
+
+    recipe: Recipe
+    data: ImageData
+    directory: Path
+    launcher: str = "none"
+    resume: bool = False
+    backends: tuple[str, ...] = ()
+
+    @classmethod
+    def start(cls, recipe: Recipe, *, data_root: str | Path, directory: str | Path, **how: Any) -> Job:
+        """Read the data; processes after the first wait, so that only one downloads."""
+        if not is_first():
+            barrier()
+        data = load_data(recipe.data.name, data_root, image_size=recipe.data.image_size)
+        if is_first():
+            barrier()
+        return cls(recipe, data, Path(directory), **how)
+
+    def describe(self) -> str:
+        """One line: network, attention, data, and where it runs."""
+        model, images = self.recipe.model, self.training_images()
+        part = "" if self.recipe.data.train_per_class is None else f" (a subset of {len(self.data.train)})"
+        return (
+            f"{model.arch} with {model.attention}, {self.data.name}: {len(images)} training images{part}, "
+            f"{len(self.data.test)} test images, {self.data.num_classes} classes, on {get_device()} "
+            f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
+        )
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    def training_images(self) -> torch.Tensor:
+        """Indices (N,) of the training images, or of the recipe's class-balanced subset of them."""
+        labels, recipe = self.data.train.labels, self.recipe.data
+        if recipe.train_per_class is None:
+            return torch.arange(len(labels))
+        return class_balanced(labels, recipe.train_per_class, seed=recipe.split_seed)
+
+    def split(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Indices of the sub-training and the validation images of the search (section 5.1)."""
+        images, recipe = self.training_images(), self.recipe.data
+        train, val = search_split(self.data.train.labels[images], recipe.val_per_class, seed=recipe.split_seed)
+        return images[train], images[val]
+
+    def train_loader(self, indices: torch.Tensor, settings: TrainSettings, *, seed: int) -> Loader:
+        """Shuffled, augmented batches of this process's share."""
+        rank, world = rank_and_world()
+        if settings.batch_size % world:
+            raise EANError(f"batch_size {settings.batch_size} cannot be shared evenly by {world} processes: change one")
+        return make_loader(
+            self.data.train,
+            indices,
+            batch_size=settings.batch_size // world,
+            train=True,
+            augment=self.recipe.data.augment,
+            seed=seed,
+            device=get_device(),
+            workers=self.recipe.data.workers,
+            rank=rank,
+            world_size=world,
+            classes=self.data.classes,
+        )
+
+    def eval_loader(self, source: Any, indices: torch.Tensor | None, *, batch_size: int, shared: bool) -> Loader:
+        """Batches in order; `shared` deals them out to the processes, else every process gets all of them."""
+        rank, world = rank_and_world() if shared else (0, 1)
+        return make_loader(
+            source,
+            indices,
+            batch_size=batch_size,
+            train=False,
+            device=get_device(),
+            workers=self.recipe.data.workers,
+            rank=rank,
+            world_size=world,
+            classes=self.data.classes,
+        )
+
+    def normalise(self, *, channels_last: bool) -> Normalise:
+        """With the data's mean and deviation, on the device."""
+        return Normalise(self.data.mean, self.data.std, channels_last=channels_last).to(get_device())
+
+    # -- network ------------------------------------------------------------------------------------------------
+
+    def spec(self, **changes: Any) -> ModelSpec:
+        """The recipe's network for this data, share-full unless changed."""
+        model = self.recipe.model
+        spec = ModelSpec(
+            arch=model.arch,
+            num_classes=self.data.num_classes,
+            attention=model.attention,
+            attention_options=dict(model.attention_options),
+            in_channels=self.data.image_shape[0],
+        )
+        return dataclasses.replace(spec, **changes)
+
+    def info(self) -> dict[str, Any]:
+        """What a network file says of its data."""
+        return {
+            "classes": list(self.data.classes),
+            "mean": list(self.data.mean),
+            "std": list(self.data.std),
+            "image_shape": list(self.data.image_shape),
+            "data": self.data_identity(),
+        }
+
+    def data_identity(self) -> dict[str, Any]:
+        """Which images: name, subset, split and fingerprint."""
+        recipe = self.recipe.data
+        return {
+            "name": self.data.name,
+            "fingerprint": self.data.fingerprint,
+            "train_per_class": recipe.train_per_class,
+            "val_per_class": recipe.val_per_class,
+            "split_seed": recipe.split_seed,
+            "augment": dataclasses.asdict(recipe.augment),
+        }
+
+
+# What may differ between a run and its resumption: it changes no result.
+HARMLESS = ("val_interval", "save_interval", "workers", "steps", "max_evaluations", "returned", "random_paths")
+
+
+def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Take a directory for a run, or make sure that it holds the same run.
+
+    Raises:
+        EANError: if it holds a run and `resume` is false, or one that differs in a named setting.
+    """
+    path = directory / "run.json"
+    identity = json.loads(json.dumps(identity))
+    if path.exists() and is_first():
+        if not resume:
+            raise EANError(f"{directory} holds an earlier run: give --resume to go on with it, or another --work-dir")
+        try:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError) as error:
+            raise EANError(f"{path} cannot be read ({error}): give another --work-dir") from None
+        if difference := first_difference(earlier, identity):
+            name, old, new = difference
+            raise EANError(
+                f"{directory} cannot be resumed: it was started with {name} = {old!r}, and this run has {new!r}; give "
+                "the same, or another --work-dir"
+            )
+    if is_first():
+        write_atomic(path, json.dumps(identity, indent=2) + "\n")
+    barrier()
+
+
+def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    """The first setting in which two identities differ: its dotted name, and both values; None if they agree."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in [*earlier, *(key for key in now if key not in earlier)]:
+            if key in HARMLESS:
+                continue
+            dotted = f"{name}.{key}" if name else key
+            if found := first_difference(earlier.get(key), now.get(key), dotted):
+                return found
+        return None
+    return None if earlier == now else (name, earlier, now)

@@ -1,0 +1,210 @@
+"""A run's recipe: a few typed sections, read from a configuration file in which every field has a known name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ean_core.data import Augment
+from ean_core.errors import EANError, unknown_name
+from ean_core.search import Reward
+from ean_core.training.schedule import TrainSettings
+
+
+@dataclass(frozen=True)
+class ModelRecipe:
+    """Which network; classes and channels come from the data.
+
+    Attributes:
+        arch: a name of `ean_core.networks.ARCHITECTURES`.
+        attention: a name of `ean_core.attention.ATTENTIONS`.
+        attention_options: overrides of the paper's options.
+    """
+
+    arch: str
+    attention: str = "se"
+    attention_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """Which images.
+
+    Attributes:
+        name: a name of `ean_core.data.DATASETS`.
+        train_per_class: training images per class, a seeded subset; None for all.
+        val_per_class: images per class that the search split takes from the training images for scoring schemes.
+        image_size: side of folder images; None for the data set's own.
+        augment: training-time augmentation; crop padding in pixels, flip, cutout's side in pixels (0: off).
+        workers: processes that decode folder images.
+        split_seed: of the subset and the search split, the same for all seeds of a run.
+    """
+
+    name: str
+    train_per_class: int | None = None
+    val_per_class: int = 100
+    image_size: int | None = None
+    augment: Augment = field(default_factory=Augment)
+    workers: int = 4
+    split_seed: int = 0
+
+
+@dataclass(frozen=True)
+class SupernetRecipe(TrainSettings):
+    """How the supernet is trained: `TrainSettings`, and options that the paper does not use.
+
+    Attributes:
+        sandwich: train the full, the empty and two random paths in every step.
+        random_paths: how many random paths a validation during training scores.
+    """
+
+    sandwich: bool = False
+    random_paths: int = 3
+
+
+@dataclass(frozen=True)
+class SearchRecipe:
+    """How schemes are searched.
+
+    Attributes:
+        steps: T of Algorithm 1.
+        method: a name of `ean_core.search.METHODS`.
+        options: of the method, such as `{"preset": "released"}`.
+        max_evaluations: stop once so many different schemes were scored; None for no limit.
+        reward: weights of Eq. 7.
+        bn_images: training images over which batch norm is re-estimated before a scheme is scored; 0 for not (paper).
+        batch_size: images per forward pass when scoring.
+        returned: which scheme the search gives: "best" (highest reward of all scored) or "most_probable" (of the
+            controller at the end).
+    """
+
+    steps: int
+    method: str = "ean"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    max_evaluations: int | None = None
+    reward: Reward = field(default_factory=Reward)
+    bn_images: int = 0
+    batch_size: int = 500
+    returned: str = "best"
+
+    def __post_init__(self) -> None:
+        if self.returned not in ("best", "most_probable"):
+            raise EANError(f"search.returned is 'best' or 'most_probable', got {self.returned!r}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of a run.
+
+    Attributes:
+        name: of the recipe, from the file's name; also the default work directory's.
+        model, data, supernet, search, train: the sections; `train` is the retraining from scratch.
+        retrain: networks that `tools/search.py` retrains with one recipe after the search, to compare them; any of
+            "org", "org-full", "share-full", "ean".
+        seed: of the supernet and the search.
+        seeds: of the retraining, one run each.
+        note: a sentence printed under the results, such as what data they are of.
+    """
+
+    name: str
+    model: ModelRecipe
+    data: DataRecipe
+    train: TrainSettings
+    supernet: SupernetRecipe | None = None
+    search: SearchRecipe | None = None
+    retrain: tuple[str, ...] = ()
+    seed: int = 0
+    seeds: tuple[int, ...] = (0,)
+    note: str = ""
+
+    @classmethod
+    def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+        """Read a configuration file.
+
+        Args:
+            path: a Python file of a few dictionaries, with `_base_` files if it likes.
+            overrides: dotted names and values that replace the file's, such as `{"search.steps": 10}`.
+
+        Raises:
+            EANError: if the file cannot be read, or a field is unknown, missing, or of the wrong kind.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise EANError(f"configuration {path} does not exist: see classification/configs/")
+        try:
+            config = Config.fromfile(path)
+            config.merge_from_dict(dict(overrides or {}))
+        except Exception as error:  # a configuration is code, and can fail in any way
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise EANError(f"configuration {path} cannot be read ({type(error).__name__}: {first[:200]})") from None
+        values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
+        return build(cls, {"name": path.stem, **values}, where=str(path))
+
+    def replace(self, **sections: Any) -> Recipe:
+        """A copy with other top-level fields."""
+        return dataclasses.replace(self, **sections)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for records."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS: dict[str, type] = {
+    "model": ModelRecipe,
+    "data": DataRecipe,
+    "augment": Augment,
+    "supernet": SupernetRecipe,
+    "search": SearchRecipe,
+    "reward": Reward,
+    "train": TrainSettings,
+}
+
+
+def build(cls: type, values: Mapping[str, Any], *, where: str) -> Any:
+    """Make a section's dataclass from a dictionary, refusing what it does not know.
+
+    Args:
+        cls: a dataclass of this file or of `SECTIONS`.
+        values: its fields; those named in `SECTIONS` are dictionaries themselves.
+        where: what to call it in an error.
+    """
+    fields = {one.name: one for one in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise unknown_name(f"field in {where}", key, list(fields))
+    required = (dataclasses.MISSING, dataclasses.MISSING)
+    for name, one in fields.items():
+        if name not in values and (one.default, one.default_factory) == required:
+            raise EANError(f"{where} lacks the field {name!r}")
+    made = {}
+    for key, value in values.items():
+        if key in SECTIONS and value is not None:
+            if not isinstance(value, Mapping):
+                raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
+            value = build(SECTIONS[key], value, where=f"{where}, section {key!r}")
+        elif isinstance(value, list):
+            value = tuple(value)
+        check_kind(value, fields[key], where=where)
+        made[key] = value
+    return cls(**made)
+
+
+def check_kind(value: Any, one: dataclasses.Field, *, where: str) -> None:
+    """Refuse a value of another kind than the field's annotation says; whole numbers pass as floats."""
+    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
+    wanted = [kind.strip() for kind in str(one.type).split("|")]
+    if not all(kind in kinds or kind == "None" for kind in wanted):
+        return
+    fits = any(
+        value is None
+        if kind == "None"
+        else isinstance(value, kinds[kind]) and (kind == "bool") == isinstance(value, bool)
+        for kind in wanted
+    )
+    if not fits:
+        raise EANError(f"{where}: {one.name} must be {one.type}, got {value!r}")

@@ -1,0 +1,189 @@
+"""Third part of the pipeline: train a network of fixed connections from scratch, and test it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from classification.parts import Job, claim
+from classification.search import scheme_of
+from ean_core.checkpoint import ModelSpec, load_network, load_tensors, save_network
+from ean_core.networks import count_parameters, stages_blocks
+from ean_core.progress import bar
+from ean_core.results import read_record, write_record
+from ean_core.scheme import Scheme
+from ean_core.training.classifier import ImageClassifier
+from ean_core.training.distributed import barrier, is_first
+from ean_core.training.hooks import ShowProgress
+from ean_core.training.metrics import Confusion
+from ean_core.training.runner import build_runner
+
+MODES = ("org", "org-full", "share-full")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to train.
+
+    Attributes:
+        label: names its directory and its row: "org", "org-full", "share-full", "ean".
+        spec: builds it.
+        scheme: its connections.
+    """
+
+    label: str
+    spec: ModelSpec
+    scheme: Scheme
+
+
+def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
+    """The network that `--scheme` names.
+
+    Args:
+        job: for classes and channels.
+        value: "org", "org-full", "share-full", bits, or a scheme.json.
+        label: of the row; default the mode, "ean" for a file and the bits themselves for bits.
+    """
+    blocks = stages_blocks(job.recipe.model.arch)
+    if value == "org":
+        return Target("org", job.spec(attention=None, attention_options={}), Scheme.all_off(blocks))
+    if value in ("org-full", "share-full"):
+        sharing = "block" if value == "org-full" else "stage"
+        return Target(value, job.spec(sharing=sharing), Scheme.all_on(blocks))
+    scheme = scheme_of(value, blocks, job.recipe.model.attention)
+    default = "ean" if value.endswith(".json") else f"bits-{scheme.text}"
+    return Target(label or default, job.spec(scheme=scheme.text, pruned=True), scheme)
+
+
+def train_network(job: Job, target: Target, *, seed: int) -> Path:
+    """Train a network on all the recipe's training images, test it, and write classifier.pth and result.json.
+
+    Returns:
+        its directory. If both files are there already, nothing is done.
+    """
+    settings = job.recipe.train
+    directory = job.directory / f"{target.label}-seed{seed}"
+    data = {name: value for name, value in job.data_identity().items() if name != "val_per_class"}
+    identity = {
+        "part": "network",
+        "model": dataclasses.asdict(target.spec),
+        "data": data,
+        "train": dataclasses.asdict(settings),
+        "seed": seed,
+    }
+    claim(directory, identity, resume=job.resume)
+    if (directory / "result.json").exists() and (directory / "classifier.pth").exists():
+        return directory
+    torch.manual_seed(seed)
+    network = target.spec.build()
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()
+    model = ImageClassifier(
+        network,
+        job.normalise(channels_last=settings.channels_last),
+        label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
+    )
+    loader = job.train_loader(job.training_images(), settings, seed=seed)
+    start = time.perf_counter()
+    metric = Confusion(job.data.num_classes)
+    with bar(f"{target.label} {seed}", settings.epochs * len(loader), show=is_first()) as progress:
+        runner = build_runner(
+            model,
+            loader,
+            settings,
+            work_dir=directory,
+            seed=seed,
+            launcher=job.launcher,
+            validation={
+                "val_dataloader": job.eval_loader(job.data.test, None, batch_size=500, shared=True),
+                "val_cfg": {},
+                "val_evaluator": [metric],
+            },
+            hooks=[ShowProgress(progress)],
+            resume=job.resume,
+            backends=job.backends,
+        )
+        runner.train()
+        metrics = runner.val_loop.run()
+    if is_first():
+        save_trained(directory, target, job, identity, metrics)
+        write_record(
+            directory / "result.json",
+            kind="train",
+            settings={"recipe": job.recipe.name, **identity},
+            metrics={
+                **metrics,
+                "parameters": count_parameters(network),
+                "connections": target.scheme.connections,
+                "scheme": str(target.scheme),
+                "seconds": time.perf_counter() - start,
+            },
+        )
+    barrier()
+    return directory
+
+
+def save_trained(directory: Path, target: Target, job: Job, identity: dict, metrics: dict) -> None:
+    """classifier.pth from the saved state, which holds the averaged weights if the recipe averages."""
+    state = load_tensors_of_state(directory / "last.pth")
+    weights = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
+    network = target.spec.build()
+    network.load_state_dict(weights)
+    save_network(directory / "classifier.pth", network, target.spec, **job.info(), recipe=identity, metrics=metrics)
+
+
+def load_tensors_of_state(path: Path) -> dict[str, torch.Tensor]:
+    """The model's weights in a state file of the runner."""
+    from mmengine.runner.checkpoint import get_torch_safe_globals
+
+    with torch.serialization.safe_globals(get_torch_safe_globals()):
+        return load_tensors(path)["state_dict"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A target trained with several seeds.
+
+    Attributes:
+        target: what was trained.
+        directories: one per seed.
+        top1, top5: test accuracies in percent, one per seed.
+    """
+
+    target: Target
+    directories: tuple[Path, ...]
+    top1: tuple[float, ...]
+    top5: tuple[float, ...]
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The network of the first seed."""
+        return load_network(self.directories[0] / "classifier.pth")[0]
+
+
+def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list[Trained]:
+    """Train every target with every seed, seed by seed, so that an early stop leaves a fair comparison."""
+    directories: dict[str, list[Path]] = {target.label: [] for target in targets}
+    for seed in seeds:
+        for target in targets:
+            directories[target.label].append(train_network(job, target, seed=seed))
+    trained = []
+    for target in targets:
+        records = [read_record(path / "result.json")["metrics"] for path in directories[target.label]]
+        trained.append(
+            Trained(
+                target,
+                tuple(directories[target.label]),
+                tuple(record["top1"] for record in records),
+                tuple(record["top5"] for record in records),
+            )
+        )
+    return trained

@@ -1,0 +1,158 @@
+"""Second part of the pipeline: search a scheme on the trained supernet (Algorithm 1, lines 6 to 22)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+
+from classification.parts import Job, claim
+from classification.supernet import make_scorer
+from ean_core.checkpoint import load_network
+from ean_core.errors import EANError
+from ean_core.files import sha256_of
+from ean_core.progress import Bar, bar
+from ean_core.scheme import Scheme, as_scheme
+from ean_core.search import History, SearchResult, Trial, build_method, run_search
+from ean_core.search.history import Line
+from ean_core.training.distributed import barrier, is_first
+
+
+def search_scheme(job: Job, supernet: Path) -> Path:
+    """Search, or go on with a search, and write history.jsonl, scheme.json and search.png.
+
+    Args:
+        job: the run.
+        supernet: file that `train_supernet` wrote.
+
+    Returns:
+        scheme.json.
+    """
+    recipe = job.recipe.search
+    assert recipe is not None
+    network, content = load_network(supernet)
+    if content["model"] != dataclasses.asdict(job.spec()):
+        found = f"{content['model']['arch']} with {content['model']['attention']}"
+        raise EANError(
+            f"{supernet} holds a {found}, made for other data or options than recipe {job.recipe.name!r} "
+            f"({job.recipe.model.arch} with {job.recipe.model.attention}): give another --work-dir"
+        )
+    identity = {
+        "part": "search",
+        "supernet_sha256": sha256_of(supernet),
+        "data": job.data_identity(),
+        "search": dataclasses.asdict(recipe),
+        "seed": job.recipe.seed,
+    }
+    claim(job.directory / "search", identity, resume=job.resume)
+    network = network.to(get_device())
+    if job.recipe.supernet.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    scorer = make_scorer(job, network)
+    blocks = network.stages_blocks
+    method = build_method(recipe.method, blocks, seed=job.recipe.seed, reward=recipe.reward, options=recipe.options)
+    path = job.directory / "history.jsonl"
+    if is_first():
+        history = History.open(path, resume=job.resume)
+    barrier()
+    if not is_first():  # the first process alone writes; the others follow the same record
+        history = History.follow(path)
+    barrier()
+    with bar("search", recipe.steps, show=is_first()) as progress:
+        result = run_search(
+            method,
+            lambda schemes: [score.accuracy for score in scorer(schemes)],
+            steps=recipe.steps,
+            reward=recipe.reward,
+            history=history,
+            max_evaluations=recipe.max_evaluations,
+            on_step=None if progress is None else StepText(progress, blocks),
+        )
+    final = job.directory / "scheme.json"
+    if is_first():
+        write_scheme(final, job, result, identity["supernet_sha256"])
+        draw(job.directory, history.lines, final)
+    barrier()
+    return final
+
+
+class StepText:
+    """Moves the progress bar with a step's reward, accuracy and connections, and the best so far."""
+
+    def __init__(self, progress: Bar, blocks: Sequence[int]) -> None:
+        self.progress, self.best, self.count = progress, -float("inf"), sum(blocks)
+
+    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+        """Show the step's last scheme."""
+        line = lines[-1]
+        self.best = max(self.best, *(one["reward"] for one in lines))
+        text = (
+            f"reward {line['reward']:.2f} (best {self.best:.2f})  accuracy {line['accuracy']:.2f} %  "
+            f"connections {line['connections']}/{self.count}  schemes scored {line['evaluations']}"
+        )
+        self.progress.update(step, text + ("  from the record" if replayed else ""))
+
+
+def write_scheme(path: Path, job: Job, result: SearchResult, supernet_sha256: str) -> None:
+    """scheme.json: the returned scheme, where it is from, and the other candidate beside it."""
+    recipe = job.recipe.search
+    assert recipe is not None
+    chosen = result.best if recipe.returned == "best" or result.most_probable is None else result.most_probable
+    chosen.scheme.save(
+        path,
+        arch=job.recipe.model.arch,
+        attention=job.recipe.model.attention,
+        attention_options=dict(job.recipe.model.attention_options),
+        data=job.data.name,
+        method=recipe.method,
+        options=dict(recipe.options),
+        seed=job.recipe.seed,
+        returned="best" if chosen is result.best else "most_probable",
+        best=describe(result.best),
+        most_probable=None if result.most_probable is None else describe(result.most_probable),
+        reward_weights=dataclasses.asdict(recipe.reward),
+        proposals=result.proposals,
+        evaluations=result.evaluations,
+        supernet_sha256=supernet_sha256,
+        recipe=job.recipe.name,
+    )
+
+
+def describe(trial: Trial) -> dict[str, object]:
+    """A trial as scheme.json shows it."""
+    return {
+        "bits": str(trial.scheme),
+        "reward": trial.reward,
+        "reward_terms": dict(trial.terms),
+        "validation_accuracy": trial.accuracy,
+        "connections": trial.scheme.connections,
+    }
+
+
+def draw(directory: Path, lines: Sequence[Line], scheme: Path) -> None:
+    """search.png from the history and the scheme."""
+    from ean_core.plots import draw_search  # matplotlib takes a second to import
+
+    draw_search(directory / "search.png", lines, Scheme.load(scheme))
+
+
+def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Scheme:
+    """A scheme from bits or a file; a file must have been searched for the same attention.
+
+    Raises:
+        EANError: for another attention, or as `as_scheme`.
+    """
+    scheme = as_scheme(value, blocks)
+    if value.endswith(".json"):
+        from ean_core.scheme import read_scheme_file
+
+        found = read_scheme_file(value).get("attention")
+        if found is not None and found != attention:
+            raise EANError(
+                f"{value} was found for attention {found!r}, and the network has {attention!r}: give --attention "
+                f"{found}, or the bits themselves to use it all the same"
+            )
+    return scheme

@@ -1,0 +1,114 @@
+"""The table at the end: what the retrained networks score, hold and cost."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from classification.parts import Job
+from classification.retrain import Trained
+from ean_core.files import sha256_of
+from ean_core.networks import count_parameters
+from ean_core.progress import console
+from ean_core.results import write_record
+from ean_core.timing import increment, measure
+
+NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """n, mean and sample standard deviation (None for a single value), with the values."""
+    return {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": list(values),
+    }
+
+
+def increments(trained: Sequence[Trained], job: Job, *, batch_size: int = 50, rounds: int = 30) -> dict[str, Any]:
+    """Eq. 9 of every network against Org, in percent with its interval; empty without an Org."""
+    if not any(one.target.label == "org" for one in trained):
+        return {}
+    networks = {one.target.label: one.network for one in trained}
+    batch = torch.randn(batch_size, *job.data.image_shape, generator=torch.Generator().manual_seed(0))
+    if torch.cuda.is_available():
+        networks = {label: network.cuda() for label, network in networks.items()}
+        batch = batch.cuda()
+    timings = measure(networks, batch, rounds=rounds)
+    found = {}
+    for label, timing in timings.items():
+        value = increment(timing, timings["org"])
+        found[label] = {"value": 100 * value.value, "low": 100 * value.low, "high": 100 * value.high}
+    return found
+
+
+def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str, Any]]:
+    """Measure the increments, write the record, and give its rows."""
+    times = increments(trained, job)
+    rows = [
+        {
+            "network": NAMES.get(one.target.label, one.target.label),
+            "scheme": str(one.target.scheme),
+            "connections": one.target.scheme.connections,
+            "blocks": len(one.target.scheme),
+            "parameters": count_parameters(one.network),
+            "top1": spread(one.top1),
+            "top5": spread(one.top5),
+            "time_increment": times.get(one.target.label),
+        }
+        for one in trained
+    ]
+    supernet = job.directory / "supernet.pth"
+    write_record(
+        path,
+        kind="pipeline",
+        settings={
+            "recipe": job.recipe.to_dict(),
+            "data": {**job.data_identity(), "note": job.data.note},
+            "images": {"train": len(job.training_images()), "test": len(job.data.test)},
+            "timing": {"batch_size": 50, "rounds": 30, "setting": "eager float32"},
+            "supernet_sha256": sha256_of(supernet) if supernet.exists() else None,
+        },
+        metrics=rows,
+    )
+    return rows
+
+
+def print_table(rows: Sequence[dict[str, Any]], *, title: str) -> None:
+    """The rows on the screen."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("network", no_wrap=True)
+    for head in ("test accuracy %", "parameters", "connections", "time increment % (95 %)"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("scheme", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["network"],
+            show_spread(row["top1"]),
+            f"{row['parameters']:,}",
+            f"{row['connections']}/{row['blocks']}",
+            show_increment(row),
+            row["scheme"],
+        )
+    console().print(table)
+
+
+def show_spread(top1: dict[str, Any]) -> str:
+    """`74.29` or `74.29 ± 0.20 (n=3)`."""
+    if top1["std"] is None:
+        return f"{top1['mean']:.2f}"
+    return f"{top1['mean']:.2f} ± {top1['std']:.2f} (n={top1['n']})"
+
+
+def show_increment(row: dict[str, Any]) -> str:
+    """`23.5 (22.1 to 24.9)`, `0` for Org itself, `-` where nothing was measured."""
+    found = row["time_increment"]
+    if row["network"] == NAMES["org"]:
+        return "0"
+    return "-" if found is None else f"{found['value']:.1f} ({found['low']:.1f} to {found['high']:.1f})"

@@ -1,0 +1,129 @@
+"""First part of the pipeline: train the share-full supernet on random paths (Algorithm 1, lines 1 to 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from mmengine.device import get_device
+
+from classification.parts import Job, claim
+from classification.recipe import SearchRecipe, SupernetRecipe
+from ean_core.checkpoint import save_network
+from ean_core.errors import EANError
+from ean_core.networks import ResNet
+from ean_core.progress import bar
+from ean_core.scheme import Scheme
+from ean_core.supernet import Scorer
+from ean_core.training.classifier import SupernetClassifier, autocast_for
+from ean_core.training.distributed import barrier, is_first
+from ean_core.training.hooks import DrawPaths, ShowProgress
+from ean_core.training.loops import PathValLoop
+from ean_core.training.runner import build_runner
+
+
+def train_supernet(job: Job) -> Path:
+    """Train the supernet, or go on with it, and write supernet.pth.
+
+    Returns:
+        the file; if it is there already, nothing is done.
+    """
+    settings, search, seed = *both_sections(job), job.recipe.seed
+    directory, final = job.directory / "supernet", job.directory / "supernet.pth"
+    spec = job.spec()
+    identity = {
+        "part": "supernet",
+        "model": dataclasses.asdict(spec),
+        "data": job.data_identity(),
+        "supernet": dataclasses.asdict(settings),
+        "seed": seed,
+    }
+    claim(directory, identity, resume=job.resume)
+    if final.exists():
+        return final
+    train, val = job.split()
+    torch.manual_seed(seed)
+    network = spec.build()
+    model = supernet_model(network, settings, job)
+    loader = job.train_loader(train, settings, seed=seed)
+    validation = None
+    if settings.val_interval:
+        validation = {
+            "val_dataloader": job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=False),
+            "val_cfg": {
+                "type": PathValLoop,
+                "make_scorer": lambda: make_scorer(job, network),
+                "random_paths": settings.random_paths,
+            },
+            "val_evaluator": [],
+        }
+    with bar("supernet", settings.epochs * len(loader), show=is_first()) as progress:
+        runner = build_runner(
+            model,
+            loader,
+            settings,
+            work_dir=directory,
+            seed=seed,
+            launcher=job.launcher,
+            validation=validation,
+            hooks=[DrawPaths(seed=seed, sandwich=settings.sandwich), ShowProgress(progress)],
+            resume=job.resume,
+            backends=job.backends,
+            unused_parameters=True,
+        )
+        runner.train()
+    if is_first():
+        network.set_scheme(Scheme.all_on(network.stages_blocks))
+        save_network(final, network, spec, **job.info(), recipe=identity)
+    barrier()
+    return final
+
+
+def supernet_model(network: ResNet, settings: SupernetRecipe, job: Job) -> SupernetClassifier:
+    """The network as an MMEngine model, in its memory format, compiled block by block if asked for."""
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        for stage in network.stages:
+            for block in stage.blocks:
+                block.compile()
+    return SupernetClassifier(
+        network,
+        job.normalise(channels_last=settings.channels_last),
+        label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
+    )
+
+
+def make_scorer(job: Job, network: ResNet) -> Scorer:
+    """A `Scorer` over the search split's validation images, as the recipe's search section says.
+
+    The images for re-estimating batch norm are the first of the sub-training images, without augmentation.
+    """
+    settings, search = both_sections(job)
+    train, val = job.split()
+    training = None
+    if search.bn_images:
+        mixed = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(job.recipe.seed))]
+        training = job.eval_loader(
+            job.data.train, mixed[: search.bn_images], batch_size=search.batch_size, shared=False
+        )
+    return Scorer(
+        network,
+        job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=False),
+        normalise=job.normalise(channels_last=settings.channels_last),
+        training=training,
+        autocast=lambda: autocast_for(get_device(), settings.precision),
+    )
+
+
+def both_sections(job: Job) -> tuple[SupernetRecipe, SearchRecipe]:
+    """The recipe's supernet and search sections.
+
+    Raises:
+        EANError: if one is missing.
+    """
+    if job.recipe.supernet is None or job.recipe.search is None:
+        raise EANError(f"recipe {job.recipe.name!r} has no supernet and search sections: it is for retraining only")
+    return job.recipe.supernet, job.recipe.search

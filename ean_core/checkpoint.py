@@ -1,0 +1,122 @@
+"""Network files: supernet.pth and classifier.pth, weights with all that is needed to build their network again.
+
+They hold tensors and plain values only and are loaded as such, so that a file from the internet cannot run code.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ean_core.errors import EANError
+from ean_core.files import atomic_path
+from ean_core.networks import ResNet, create_model
+
+FORMAT = "ean-network-1"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The arguments of `create_model`, as plain values.
+
+    Attributes:
+        scheme: bits, or None for all ones.
+        pruned: whether the attention without connections was dropped.
+    """
+
+    arch: str
+    num_classes: int
+    attention: str | None = None
+    sharing: str = "stage"
+    scheme: str | None = None
+    attention_options: Mapping[str, Any] = field(default_factory=dict)
+    in_channels: int = 3
+    pruned: bool = False
+
+    def build(self) -> ResNet:
+        """The network, with fresh weights."""
+        network = create_model(
+            self.arch,
+            num_classes=self.num_classes,
+            attention=self.attention,
+            sharing=self.sharing,
+            scheme=self.scheme,
+            attention_options=self.attention_options,
+            in_channels=self.in_channels,
+        )
+        return network.prune() if self.pruned else network
+
+
+def save_network(path: str | Path, network: ResNet, spec: ModelSpec, **info: Any) -> None:
+    """Write a network file, atomically.
+
+    Args:
+        path: a .pth file.
+        network: on any device; memory formats are not kept.
+        spec: what builds it.
+        info: plain values and tensors: classes, mean, std, recipe, metrics.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    buffer = io.BytesIO()  # torch.save writes the file's name into a file, but not into a buffer: same content, same bytes
+    torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_network_file(path: str | Path) -> dict[str, Any]:
+    """The content of a network file.
+
+    Raises:
+        EANError: if it is missing, truncated, holds more than tensors and plain values, or is no network file.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise EANError(
+            f"{path} is not a network file of this project (expected format {FORMAT!r}): give a supernet.pth or "
+            "classifier.pth that its commands wrote"
+        )
+    return content
+
+
+def load_network(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
+    """Build the network of a file and load its weights.
+
+    Returns:
+        the network in eval mode, and the file's other content.
+
+    Raises:
+        EANError: as `read_network_file`, or if weights and network do not belong together.
+    """
+    content = read_network_file(path)
+    network = ModelSpec(**content["model"]).build()
+    try:
+        network.load_state_dict(content.pop("state_dict"))
+    except (RuntimeError, KeyError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise EANError(f"the weights in {path} do not fit the network it names ({first}): write it again") from None
+    return network.eval(), content
+
+
+def load_tensors(path: str | Path) -> Any:
+    """`torch.load` that admits tensors and plain values only.
+
+    Raises:
+        EANError: if the file is missing, truncated or asks for code.
+    """
+    if not Path(path).is_file():
+        raise EANError(f"{path} does not exist: give a file that a training command wrote")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).splitlines()[0]
+        raise EANError(
+            f"{path} holds more than weights and was not loaded, since such a file can run code ({first[:160]})"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise EANError(f"{path} is damaged or truncated ({str(error).splitlines()[0][:160]}): make it again") from None

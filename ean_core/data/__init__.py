@@ -1,0 +1,123 @@
+"""Image data: `load_data` reads a data set, `search_split` parts it, `make_loader` gives batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ean_core.data.array_loader import ArrayLoader
+from ean_core.data.augment import Augment
+from ean_core.data.cifar import load_cifar10, load_cifar100
+from ean_core.data.digits import load_digits
+from ean_core.data.folder import load_folder, load_imagenet
+from ean_core.data.image_data import ImageData
+from ean_core.data.loader import Loader, Plan
+from ean_core.data.sources import ArraySource, FolderSource
+from ean_core.data.split import class_balanced, search_split
+from ean_core.errors import EANError, unknown_name
+
+__all__ = [
+    "DATASETS",
+    "ArraySource",
+    "Augment",
+    "FolderSource",
+    "ImageData",
+    "Loader",
+    "class_balanced",
+    "load_data",
+    "make_loader",
+    "search_split",
+]
+
+
+class LoadFunction(Protocol):
+    """What a data set's file defines."""
+
+    def __call__(self, root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData: ...
+
+
+# A new data set is a new file with such a function, and a line here.
+DATASETS: dict[str, LoadFunction] = {
+    "digits": load_digits,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "imagenet": load_imagenet,
+    "folder": load_folder,
+}
+
+
+def load_data(
+    name: str, root: str | Path = "data", *, download: bool = True, image_size: int | None = None
+) -> ImageData:
+    """Read a data set.
+
+    Args:
+        name: one of `DATASETS`.
+        root: for "cifar10" and "cifar100" the folder that holds, or is to hold, the unpacked archive; for "imagenet"
+            and "folder" the one that holds train and val; not used for "digits".
+        download: whether CIFAR's archive may be fetched if it is not there.
+        image_size: side in pixels of the images that "imagenet" and "folder" give, 224 if None.
+
+    Returns:
+        Its training and test parts and what a network must know about them.
+
+    Raises:
+        EANError: for an unknown name, and for files that are missing, damaged or laid out in another way.
+    """
+    if name not in DATASETS:
+        raise unknown_name("data set", name, list(DATASETS))
+    return DATASETS[name](Path(root), download=download, image_size=image_size)
+
+
+def make_loader(
+    source: ArraySource | FolderSource,
+    indices: Tensor | None,
+    *,
+    batch_size: int,
+    train: bool,
+    augment: Augment | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    workers: int = 4,
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool | None = None,
+    classes: Sequence[str] = (),
+) -> Loader:
+    """Give batches `{"inputs": uint8 (B, C, H, W), "labels": int64 (B,)}` on `device`, epoch after epoch.
+
+    Training shuffles every epoch and deals every rank the same number of images. Evaluation goes through all images
+    in order, rank r taking every `world_size`-th from the r-th on: sums over the ranks are exact.
+
+    Args:
+        source: `ImageData.train` or `.test`.
+        indices: int64 (N,), the images to use; None: all.
+        batch_size: images in a batch of one rank.
+        train: shuffle, augment, and deal out evenly.
+        augment: random changes. None: none for an `ArraySource`. A `FolderSource` always has the random resized crop
+            when training, in place of `crop_padding`, and a flip with None.
+        seed: of order and augmentation, which depend on it, the epoch and the image only.
+        device: where batches end up; an `ArraySource` is moved there once for all its loaders.
+        workers: processes that decode a `FolderSource`, 0: none; an `ArraySource` needs none.
+        rank: this process, of `world_size`.
+        world_size: number of processes.
+        drop_last: leave out a last, smaller batch, unless it is the only one; None: when training.
+        classes: class names, which MMEngine keeps in `dataset.metainfo`.
+
+    Raises:
+        EANError: for numbers out of range, for fewer images than ranks, and for `augment` without `train`; while
+            iterating, for an image that cannot be decoded.
+    """
+    if augment is not None and not train:
+        raise EANError("augment was given with train=False: evaluation takes images as they are, so leave one out")
+    plan = Plan(batch_size=batch_size, train=train, seed=seed, rank=rank, world_size=world_size, drop_last=drop_last)
+    device = torch.device(device)
+    if isinstance(source, ArraySource):
+        return ArrayLoader(source, indices, plan, augment=augment, device=device, classes=classes)
+    from ean_core.data.folder_loader import FolderLoader  # here, as torchvision takes a second to import
+
+    return FolderLoader(source, indices, plan, augment=augment, device=device, workers=workers, classes=classes)

@@ -1,0 +1,135 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009, https://www.cs.toronto.edu/~kriz/cifar.html), read from their files."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ean_core.data.image_data import ImageData, array_fingerprint, refuse_image_size
+from ean_core.data.sources import ArraySource
+from ean_core.data.unpickle import load_pickle
+from ean_core.errors import EANError
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the paper's recipe normalises both sets with these
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where an archive keeps what."""
+
+    torchvision: str  # the class in torchvision.datasets that knows file names, checksums and the address
+    labels: str  # the key of the labels in the data files
+
+
+_LAYOUTS = {"cifar10": _Layout("CIFAR10", "labels"), "cifar100": _Layout("CIFAR100", "fine_labels")}
+
+
+def load_cifar10(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
+    """Read root/cifar-10-batches-py; see `load_data`."""
+    return _load("cifar10", root, download=download, image_size=image_size)
+
+
+def load_cifar100(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
+    """Read root/cifar-100-python with its 100 fine labels; see `load_data`."""
+    return _load("cifar100", root, download=download, image_size=image_size)
+
+
+def _load(name: str, root: Path, *, download: bool, image_size: int | None) -> ImageData:
+    from torchvision import datasets  # here, as it takes a second to import
+
+    refuse_image_size(name, image_size, side=32)
+    layout = _LAYOUTS[name]
+    known = getattr(datasets, layout.torchvision)
+    folder = root / known.base_folder
+    if not folder.is_dir():
+        _fetch(known, folder, download=download)
+
+    names = load_pickle(folder / known.meta["filename"]).get(known.meta["key"])
+    if not isinstance(names, list) or not names or not all(isinstance(label, str) for label in names):
+        raise EANError(f"{folder / known.meta['filename']} has no list {known.meta['key']!r}: get the file again")
+    parts = [
+        _read([folder / file for file, _ in files], layout.labels, classes=len(names))
+        for files in (known.train_list, known.test_list)
+    ]
+    checksums = [*known.train_list, *known.test_list, (known.meta["filename"], known.meta["md5"])]
+    original = all(_md5(folder / file) == md5 for file, md5 in checksums)
+    return ImageData(
+        name=name,
+        classes=tuple(names),
+        mean=MEAN,
+        std=STD,
+        train=parts[0],
+        test=parts[1],
+        fingerprint=array_fingerprint(*parts),
+        note="original archive" if original else "files differ from the original archive (md5)",
+    )
+
+
+def _read(paths: list[Path], key: str, *, classes: int) -> ArraySource:
+    """Read data files and put them one after the other."""
+    images, labels = zip(*(_read_file(path, key, classes=classes) for path in paths), strict=True)
+    pixels = torch.from_numpy(np.concatenate(images)).reshape(-1, 3, 32, 32)  # (N, 3072), one channel after the other
+    return ArraySource(pixels, torch.from_numpy(np.concatenate(labels)))
+
+
+def _read_file(path: Path, key: str, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (N, 3072) and int64 (N,) of one data file, checked."""
+    content = load_pickle(path)
+    if missing := [wanted for wanted in ("data", key) if wanted not in content]:
+        raise EANError(f"{path} has no {missing[0]!r} but only {sorted(map(str, content))}: get the file again")
+    data, labels = content["data"], content[key]
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
+        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise EANError(f"{path} has images as {found} where uint8 (N, 3072) was expected: get the file again")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise EANError(f"{path} has a {key!r} that is no list of integers: get the file again")
+    if len(labels) != len(data) or not labels:
+        raise EANError(
+            f"{path} has {len(data)} images and {len(labels)} labels where as many of both, and at least 1, were "
+            "expected: get the file again"
+        )
+    if min(labels) < 0 or max(labels) >= classes:
+        raise EANError(
+            f"{path} has labels from {min(labels)} to {max(labels)} where its folder names {classes} classes, 0 to "
+            f"{classes - 1}: get both files from the same archive"
+        )
+    return data, np.array(labels, dtype=np.int64)
+
+
+def _fetch(known: type[CIFAR10], folder: Path, *, download: bool) -> None:
+    """Download with torchvision, which checks the md5, or say what is missing.
+
+    The archive is unpacked beside its place and then moved: a kill leaves no half of it behind, and of several
+    processes that download at once the first to finish wins.
+    """
+    advice = f"put the folder {known.base_folder} there, or name the folder that holds it with --data-root"
+    if not download:
+        raise EANError(f"no {known.base_folder} in {folder.parent.absolute()}: {advice}, or allow the download")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as temporary:
+            known(temporary, train=True, download=True)
+            with suppress(OSError):  # another process has put it there
+                (Path(temporary) / known.base_folder).rename(folder)
+        if not folder.is_dir():
+            raise OSError(f"{folder} could not be made")
+    except Exception as error:  # torchvision and urllib raise a dozen types here, from no network to a wrong md5
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise EANError(
+            f"no {known.base_folder} in {folder.parent.absolute()}, and its download failed ({reason}): {advice}"
+        ) from error
+
+
+def _md5(path: Path) -> str:
+    """The archive's own checksums are MD5: they tell which files these are, not that they are safe."""
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

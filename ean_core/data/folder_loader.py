@@ -1,0 +1,118 @@
+"""Batches of a `FolderSource`, decoded by worker processes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ean_core.data.augment import Augment
+from ean_core.data.decode import evaluation_view, open_image, training_view
+from ean_core.data.loader import Loader, Plan, checked_indices
+from ean_core.data.seeding import generator_for
+from ean_core.data.sources import FolderSource
+from ean_core.errors import EANError
+
+Key = tuple[int, int]  # (epoch, position in the source): all that decides how an image comes out, besides the seed
+Batch = dict[str, Tensor]
+
+
+class FolderLoader(Loader):
+    """See `make_loader`."""
+
+    def __init__(
+        self,
+        source: FolderSource,
+        indices: Tensor | None,
+        plan: Plan,
+        *,
+        augment: Augment | None,
+        device: torch.device,
+        workers: int,
+        classes: Sequence[str] = (),
+    ) -> None:
+        super().__init__(checked_indices(indices, len(source)), plan, classes=classes)
+        if workers < 0:
+            raise EANError(f"workers is {workers}: give 0 to decode in this process, or the number of processes")
+        self.num_workers = workers
+        self._device = device
+        self._keys = _Keys()
+        self._workers = DataLoader(
+            _Images(source, seed=plan.seed, train=plan.train, augment=augment),
+            batch_sampler=self._keys,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=device.type == "cuda",
+            persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else each epoch would take a number from the global generator
+        )
+        # Held from outside until this loader is gone. A runner refers to itself, so that the garbage collector frees
+        # it with all it has, queues before the workers that wait at them: each then takes 5 s to be given up.
+        weakref.finalize(self, _let_go, self._workers)
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        order = self._plan.order(len(self._indices), self._generator(epoch))
+        self._keys.batches = [[(epoch, index) for index in self._indices[part].tolist()] for part in order]
+        for batch in self._workers:
+            if isinstance(batch, EANError):
+                try:
+                    raise batch
+                finally:
+                    del batch  # it refers to this frame, which would refer to it
+            yield {name: value.to(self._device, non_blocking=True) for name, value in batch.items()}
+
+
+class _Keys:
+    """The batch sampler: holds the keys of the epoch that is about to be iterated over."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Key]] = []
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Images(Dataset):
+    """Makes whole batches, in the worker."""
+
+    def __init__(self, source: FolderSource, *, seed: int, train: bool, augment: Augment | None) -> None:
+        self._source = source
+        self._seed = seed
+        self._train = train
+        # The random resized crop takes the place of the padded one.
+        self._augment = replace(augment or Augment(), crop_padding=0)
+
+    def __getitems__(self, keys: list[Key]) -> Batch | EANError:
+        try:
+            inputs = torch.stack([self._image(epoch, index) for epoch, index in keys])
+        except EANError as error:
+            # Returned, for the loader to raise: one raised here would come out with the worker's traceback for a
+            # message, in place of its sentence.
+            return error
+        return {"inputs": inputs, "labels": self._source.labels[[index for _, index in keys]]}
+
+    def _image(self, epoch: int, index: int) -> Tensor:
+        """uint8 (3, image_size, image_size) of one file."""
+        source = self._source
+        image = open_image(source.paths[index])
+        if not self._train:
+            return evaluation_view(image, source.image_size, source.resize)
+        generator = generator_for(self._seed, epoch, index)
+        return self._augment(training_view(image, source.image_size, generator)[None], generator)[0]
+
+
+def _as_it_is(batch: Any) -> Any:
+    """In place of collating: `_Images` gives whole batches."""
+    return batch
+
+
+def _let_go(workers: DataLoader) -> None:
+    """Nothing to do: the workers end with the last reference to them."""

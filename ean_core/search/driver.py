@@ -1,0 +1,150 @@
+"""Runs a search method: propose, score, update, record; resumes by telling the method its recorded trials again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ean_core.errors import EANError
+from ean_core.scheme import Scheme
+from ean_core.search.base import SearchMethod, Trial
+from ean_core.search.history import History, Line
+from ean_core.search.reward import Reward
+
+Evaluate = Callable[[Sequence[Scheme]], list[float]]
+"""Validation accuracies in percent of some schemes, none of which was asked for before."""
+
+
+class OnStep(Protocol):
+    """Called after every step with its number, its lines, and whether they come from the record."""
+
+    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        best: the trial with the highest reward (curiosity left out); among equals the one with fewest connections.
+        most_probable: the trial of the method's most probable scheme at the end; None for methods without
+            probabilities.
+        proposals: schemes proposed.
+        evaluations: different schemes scored.
+    """
+
+    best: Trial
+    most_probable: Trial | None
+    proposals: int
+    evaluations: int
+
+
+def run_search(
+    method: SearchMethod,
+    evaluate: Evaluate,
+    *,
+    steps: int,
+    reward: Reward,
+    history: History,
+    max_evaluations: int | None = None,
+    on_step: OnStep | None = None,
+) -> SearchResult:
+    """Run `steps` steps, or until `max_evaluations` different schemes were scored.
+
+    Every scheme is scored once and remembered. Steps that the history holds are replayed, which costs no scoring: so
+    an interrupted search ends with the scheme that an uninterrupted one would have found.
+
+    Args:
+        method: fresh, with the seed and settings of the recorded steps if there are any.
+        evaluate: scores schemes; must be deterministic.
+        steps: T of Algorithm 1.
+        reward: Eq. 7.
+        history: where every proposal is recorded.
+        max_evaluations: stop after the step in which this many were reached.
+        on_step: hears of every step, for a progress bar.
+    """
+    if steps < 1:
+        raise EANError(f"a search needs at least one step, got {steps}")
+    recorded = history.lines
+    history.lines = []
+    memory = {line["bits"]: float(line["accuracy"]) for line in recorded}
+    evaluated: dict[str, Trial] = {}  # also the order in which they were first proposed
+    proposals = 0
+
+    def score(schemes: Sequence[Scheme]) -> list[Trial]:
+        unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in memory}.values())
+        memory.update(zip((scheme.text for scheme in unseen), evaluate(unseen) if unseen else [], strict=True))
+        return [Trial(one, memory[one.text], reward.terms(one, memory[one.text])) for one in schemes]
+
+    for step in range(1, steps + 1):
+        start = time.perf_counter()
+        p = method.probabilities()
+        schemes = method.propose()
+        trials = score(schemes)
+        lines = []
+        for trial in trials:
+            new = trial.scheme.text not in evaluated
+            evaluated.setdefault(trial.scheme.text, trial)
+            lines.append(line_of(step, trial, p, method.bonus(trial.scheme), new=new, evaluations=len(evaluated)))
+        method.update(trials)
+        for line in lines:
+            line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
+        replayed = keep(history, lines, recorded)
+        proposals += len(lines)
+        if on_step is not None:
+            on_step(step, lines, replayed=replayed)
+        if max_evaluations is not None and len(evaluated) >= max_evaluations:
+            break
+
+    most_probable = method.most_probable()
+    final = None if most_probable is None else score([most_probable])[0]
+    if final is not None:
+        new = final.scheme.text not in evaluated
+        evaluated.setdefault(final.scheme.text, final)
+        last = line_of(step + 1, final, method.probabilities(), {}, new=new, evaluations=len(evaluated))
+        keep(history, [{**last, "final": True}], recorded)
+    best = max(evaluated.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
+    return SearchResult(best=best, most_probable=final, proposals=proposals, evaluations=len(evaluated))
+
+
+def line_of(
+    step: int, trial: Trial, p: np.ndarray | None, bonus: dict[str, float], *, new: bool, evaluations: int
+) -> Line:
+    """A history line. `p` are the probabilities the scheme was drawn from, `p_mean` the mean p_hat of Fig. 5."""
+    line: Line = {
+        "step": step,
+        "bits": trial.scheme.text,
+        "accuracy": trial.accuracy,
+        "reward": round(trial.reward, 6),
+        "terms": {name: round(value, 6) for name, value in {**trial.terms, **bonus}.items()},
+        "connections": trial.scheme.connections,
+        "new": new,
+        "evaluations": evaluations,
+    }
+    if p is not None:
+        bits = np.array(trial.scheme.bits)
+        line["p"] = np.round(p, 4).tolist()
+        line["p_mean"] = round(float(np.mean(bits * p + (1 - bits) * (1 - p))), 6)
+    return line
+
+
+def keep(history: History, lines: list[Line], recorded: list[Line]) -> bool:
+    """Record a step's lines, unless the record has them already; says whether it had.
+
+    If the record says otherwise (other versions or another processor can round a draw differently), what it holds
+    from here on is replaced; the scores in it were read before and stay known.
+    """
+    done = len(history.lines)
+    old = recorded[done : done + len(lines)]
+    if len(old) == len(lines) and all(a["bits"] == b["bits"] for a, b in zip(old, lines, strict=True)):
+        history.lines.extend(old)
+        return True
+    if len(recorded) > done:
+        history.cut(done)
+        recorded.clear()
+    history.append(lines)
+    return False

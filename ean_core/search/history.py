@@ -1,0 +1,86 @@
+"""history.jsonl: a line per proposal; the search's record, its memory, and all that resuming needs."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ean_core.errors import EANError
+from ean_core.files import write_atomic
+
+Line = dict[str, Any]
+
+
+class History:
+    """The lines of a search, on disk and in memory.
+
+    A killed process can leave a cut last line, or a step of which some lines are missing; both are dropped when the
+    file is opened again, since the search does that step once more (and remembers the schemes it had scored).
+
+    Args:
+        path: the file, or None to keep the lines in memory only (processes other than the first).
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.lines: list[Line] = []
+
+    @classmethod
+    def open(cls, path: Path, *, resume: bool) -> History:
+        """Start a file, or read what an interrupted search left.
+
+        Raises:
+            EANError: if the file exists and `resume` is false, or a line other than the last cannot be read.
+        """
+        history = cls(path)
+        if path.exists():
+            if not resume:
+                raise EANError(f"{path} holds an earlier search: give --resume to go on with it, or another --work-dir")
+            history.lines = read_lines(path)
+        return history
+
+    @classmethod
+    def follow(cls, path: Path) -> History:
+        """The same lines, for a process that must not write."""
+        history = cls(None)
+        history.lines = read_lines(path) if path.exists() else []
+        return history
+
+    def append(self, lines: Sequence[Line]) -> None:
+        """Add a step's lines, and have them on the disk before the search goes on."""
+        self.lines.extend(lines)
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` lines."""
+        self.lines = self.lines[:count]
+        if self.path is not None:
+            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+
+
+def read_lines(path: Path) -> list[Line]:
+    """The complete lines of a history file; a cut last line is left out.
+
+    Raises:
+        EANError: if the file is missing, or a line before the last is damaged.
+    """
+    try:
+        rows = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EANError(f"{path} cannot be read ({error}): give the work directory of a search") from None
+    lines = []
+    for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
+        try:
+            lines.append(json.loads(row))
+        except json.JSONDecodeError:
+            raise EANError(f"{path}, line {number}, is damaged: remove the lines from there on, and resume") from None
+    return lines

@@ -1,0 +1,130 @@
+"""Made-up rewards with a known best scheme, to compare searches without training anything.
+
+A landscape is a quadratic function of the bits, in percentage points of accuracy, and perhaps the noise of a
+validation set. Its best scheme is found exactly: by trying all of up to 16 bits, by integer programming for more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from ean_core.errors import EANError, unknown_name
+from ean_core.scheme import Scheme
+from ean_core.search.reward import Reward
+
+KINDS: dict[str, str] = {
+    "additive": "independent effects of the blocks, standard deviation 0.35 points",
+    "pairs": "additive, and a tenth of the pairs of blocks interact, standard deviation 0.12 points",
+    "noise": "pairs, and every score is off by a validation set's error, standard deviation 0.3 points",
+    "sparse": "pairs and noise, and a sixth of the blocks helps (about 0.6 points) while the others hurt (0.15)",
+}
+"""What the kinds of landscape are made of."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """accuracy(a) = base + linear . a + a^T pairs a + error(a), in percent.
+
+    Attributes:
+        blocks: blocks per stage.
+        linear: (m,) effect of each connection, points.
+        pairs: (m, m) strictly upper triangular, effect of two connections together, points.
+        noise: standard deviation of the error of a score, points. A scheme's error is always the same: a validation
+            set is fixed, so that scoring a scheme twice tells nothing new.
+        seed: of the errors.
+        base: accuracy without any connection, percent.
+    """
+
+    blocks: tuple[int, ...]
+    linear: np.ndarray
+    pairs: np.ndarray
+    noise: float = 0.0
+    seed: int = 0
+    base: float = 70.0
+
+    def accuracy(self, bits: np.ndarray) -> np.ndarray:
+        """Accuracy without error, in percent, (N,), of bits (N, m)."""
+        bits = np.asarray(bits, dtype=float)
+        return self.base + bits @ self.linear + np.einsum("ni,ij,nj->n", bits, self.pairs, bits, optimize=True)
+
+    def evaluate(self, schemes: Sequence[Scheme]) -> list[float]:
+        """What a search is told: with the error, to a hundredth of a point, as of 10,000 validation images."""
+        true = self.accuracy(np.array([scheme.bits for scheme in schemes]))
+        return [round(float(value) + self.noise * self._error(one), 2) for value, one in zip(true, schemes, strict=True)]
+
+    def reward(self, scheme: Scheme, weights: Reward) -> float:
+        """The reward without error."""
+        return sum(weights.terms(scheme, float(self.accuracy(np.array([scheme.bits]))[0])).values())
+
+    def best(self, weights: Reward) -> Scheme:
+        """The scheme with the highest reward without error."""
+        linear = weights.accuracy * self.linear - weights.sparsity / len(self.linear)
+        solve = _best_of_all if len(linear) <= 16 else _best_by_integer_programming
+        return Scheme(tuple(solve(linear, weights.accuracy * self.pairs).tolist()), self.blocks)
+
+    def _error(self, scheme: Scheme) -> float:
+        """A standard normal number that belongs to the scheme."""
+        digest = hashlib.sha256(f"{self.seed}:{scheme.text}".encode()).digest()
+        return float(np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal())
+
+
+def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
+    """A random landscape of a kind.
+
+    Args:
+        kind: a key of `KINDS`.
+        blocks: blocks per stage.
+        seed: of the effects and the errors.
+
+    Raises:
+        EANError: for an unknown kind.
+    """
+    if kind not in KINDS:
+        raise unknown_name("landscape", kind, list(KINDS))
+    rng, bits = np.random.default_rng(seed), sum(blocks)
+    linear = rng.normal(0.0, 0.35, bits)
+    pairs = np.triu(rng.normal(0.0, 0.12, (bits, bits)) * (rng.random((bits, bits)) < 0.1), k=1)
+    if kind == "sparse":
+        helps = rng.permutation(bits) < max(1, round(bits / 6))
+        linear = np.where(helps, rng.normal(0.6, 0.15, bits), rng.normal(-0.15, 0.1, bits))
+    return Landscape(
+        blocks=tuple(blocks),
+        linear=linear,
+        pairs=np.zeros_like(pairs) if kind == "additive" else pairs,
+        noise=0.3 if kind in ("noise", "sparse") else 0.0,
+        seed=seed,
+    )
+
+
+def _best_of_all(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The bits (m,) that maximise linear . a + a^T pairs a, by trying all."""
+    bits = (np.arange(2 ** len(linear))[:, None] >> np.arange(len(linear))) & 1  # (2^m, m)
+    return bits[np.argmax(bits @ linear + ((bits @ pairs) * bits).sum(axis=1))]
+
+
+def _best_by_integer_programming(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The same with a variable for every product: y <= a_i, y <= a_j, y >= a_i + a_j - 1 make y = a_i a_j."""
+    bits, (first, second) = len(linear), np.nonzero(pairs)
+    count = len(first)
+    y, one = bits + np.arange(count), np.ones(count)
+    rows = [(y, one, first, -one), (y, one, second, -one)]  # y - a_i <= 0, y - a_j <= 0
+    left = [csr_array((np.r_[a, b], (np.r_[0:count, 0:count], np.r_[i, j])), (count, bits + count)) for i, a, j, b in rows]
+    both = csr_array(
+        (np.r_[one, one, -one], (np.r_[0:count, 0:count, 0:count], np.r_[first, second, y])), (count, bits + count)
+    )
+    result = milp(
+        -np.r_[linear, pairs[first, second]],
+        integrality=np.r_[np.ones(bits), np.zeros(count)],
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(part, ub=bound) for part, bound in [(left[0], 0), (left[1], 0), (both, 1)] if count],
+        options={"mip_rel_gap": 0.0},
+    )
+    if not result.success:
+        raise EANError(f"the best scheme of this landscape was not found: {result.message}")
+    return np.round(result.x[:bits]).astype(int)

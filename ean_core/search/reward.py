@@ -1,0 +1,33 @@
+"""The reward of a scheme, Eq. 7 of Efficient Attention Network (https://arxiv.org/abs/2011.14058)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ean_core.scheme import Scheme
+
+
+@dataclass(frozen=True)
+class Reward:
+    """G(a) = sparsity * g_spa + accuracy * g_val + curiosity * g_rnd.
+
+    The defaults are the released code's. Its constant -54 is left out: the moving baseline absorbs any constant.
+
+    Attributes:
+        sparsity: lambda_1, points of reward for a scheme without any connection against a full one (Eq. 6).
+        accuracy: lambda_2, points of reward per percentage point of validation accuracy.
+        curiosity: lambda_3, weight of the random-network-distillation bonus; only EAN's controller sees this term.
+    """
+
+    sparsity: float = 2.0
+    accuracy: float = 1.0
+    curiosity: float = 1.0
+
+    def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
+        """The weighted terms that do not depend on the search's state: their sum ranks the schemes.
+
+        Args:
+            scheme: what was scored.
+            accuracy: its validation accuracy in percent.
+        """
+        return {"sparsity": self.sparsity * scheme.sparsity, "accuracy": self.accuracy * accuracy}

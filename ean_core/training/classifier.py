@@ -1,0 +1,80 @@
+"""Networks as MMEngine models: an image classifier, and a supernet whose path changes from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ean_core.errors import EANError
+from ean_core.networks import ResNet
+from ean_core.scheme import Scheme
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+
+
+def autocast_for(device: torch.device | str, precision: str) -> AbstractContextManager[object]:
+    """The context in which forward passes of this precision run.
+
+    bfloat16 has float32's range, so no loss scaling is needed, and it works on CPUs and GPUs alike.
+    """
+    if precision not in PRECISIONS:
+        raise EANError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+    dtype = PRECISIONS[precision]
+    return torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None)
+
+
+class ImageClassifier(BaseModel):
+    """A network with its normalisation and loss.
+
+    Args:
+        network: images to logits.
+        normalise: uint8 images to the network's input.
+        label_smoothing: of the cross-entropy.
+        precision: "float32" or "bfloat16".
+    """
+
+    def __init__(
+        self, network: ResNet, normalise: nn.Module, *, label_smoothing: float = 0.0, precision: str = "float32"
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.normalise = normalise
+        self.label_smoothing = label_smoothing
+        self.precision = precision
+
+    def forward(self, inputs: Tensor, labels: Tensor, mode: str = "tensor") -> dict[str, Tensor] | list | Tensor:
+        """uint8 (B, C, H, W) and labels (B,) to losses, [{"logits", "labels"}] or logits (B, K), by MMEngine's mode."""
+        with autocast_for(inputs.device, self.precision):
+            images = self.normalise(inputs)
+            if mode == "loss":
+                return self.losses(images, labels)
+            logits = self.network(images).float()
+        return [{"logits": logits, "labels": labels}] if mode == "predict" else logits
+
+    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy, and the batch's accuracy in percent for the log."""
+        logits = self.network(images).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return {"loss": loss, "top1": 100.0 * (logits.detach().argmax(dim=1) == labels).float().mean()}
+
+
+class SupernetClassifier(ImageClassifier):
+    """A supernet: the loss is the mean over the step's paths (one in the paper, several under the sandwich rule).
+
+    `paths` is set before every step by `DrawPaths`.
+    """
+
+    paths: Sequence[Scheme] = ()
+
+    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """As `ImageClassifier.losses`, averaged over `paths`."""
+        each = []
+        for path in self.paths:
+            self.network.set_scheme(path)
+            each.append(super().losses(images, labels))
+        return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}

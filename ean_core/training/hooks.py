@@ -1,0 +1,102 @@
+"""What happens around a training step: the path is drawn, progress is shown, the state is saved atomically."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from ean_core.progress import Bar
+from ean_core.supernet import draw_path, sandwich_paths
+from ean_core.training.distributed import barrier, is_first
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model inside a distributed wrapper."""
+    return model.module if is_model_wrapper(model) else model
+
+
+class DrawPaths(Hook):
+    """Sets the supernet's path before every step (Algorithm 1, line 3), from seed and step alone.
+
+    Args:
+        seed: of the run.
+        sandwich: train the full, the empty and two random paths together instead of one random path.
+    """
+
+    def __init__(self, *, seed: int, sandwich: bool = False) -> None:
+        self.seed, self.sandwich = seed, sandwich
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Draw for step `runner.iter`."""
+        model = bare(runner.model)
+        blocks = model.network.stages_blocks
+        if self.sandwich:
+            model.paths = sandwich_paths(blocks, seed=self.seed, step=runner.iter)
+        else:
+            model.paths = [draw_path(blocks, seed=self.seed, step=runner.iter)]
+
+
+class SaveState(Hook):
+    """Writes the run's whole state to one file after an epoch, so that a kill leaves the last complete one.
+
+    MMEngine's own hook writes in place, and removes the old file before the new one is there.
+
+    Args:
+        path: the file, replaced atomically.
+        interval: epochs between two writes; the last epoch is always written.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, path: Path, *, interval: int = 1) -> None:
+        self.path, self.interval = path, interval
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save if it is time."""
+        epoch = runner.epoch + 1
+        if epoch % self.interval and epoch != runner.max_epochs:
+            return
+        if is_first():
+            temporary = f".{self.path.name}.tmp"
+            runner.save_checkpoint(str(self.path.parent), temporary, by_epoch=True)
+            os.replace(self.path.parent / temporary, self.path)
+        barrier()
+
+
+class ShowProgress(Hook):
+    """Moves a progress bar by steps, with the mean loss and accuracy of the epoch so far.
+
+    Args:
+        bar: what to move; None does nothing.
+        every: steps between two looks at the loss, since each look waits for the device.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, bar: Bar | None, *, every: int = 20) -> None:
+        self.bar, self.every = bar, every
+        self.sums: dict[str, torch.Tensor] = {}
+        self.steps = 0
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Start new means."""
+        self.sums, self.steps = {}, 0
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add the step's values, and show the means now and then."""
+        self.steps += 1
+        for name in ("loss", "top1"):
+            self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
+        last = runner.iter + 1 == runner.max_iters
+        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or last):
+            means = {name: float(value) / self.steps for name, value in self.sums.items()}
+            text = (
+                f"epoch {runner.epoch + 1}/{runner.max_epochs}  loss {means['loss']:.3f}  train {means['top1']:.1f} %"
+            )
+            self.bar.update(runner.iter + 1, text)

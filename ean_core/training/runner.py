@@ -1,0 +1,124 @@
+"""Builds the MMEngine runner that trains everything of the project's classification side."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import get_torch_safe_globals
+
+from ean_core.errors import EANError
+from ean_core.training.distributed import rank_and_world
+from ean_core.training.hooks import SaveState
+from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+
+_numbers = itertools.count()
+
+
+class QuietRunner(Runner):
+    """MMEngine's runner with its long log in the log file, and only warnings on the screen."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """As the base, with the screen's handler set to warnings."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.setLevel(logging.WARNING)
+        return logger
+
+
+def build_runner(
+    model: BaseModel,
+    loader: Any,
+    settings: TrainSettings,
+    *,
+    work_dir: Path,
+    seed: int,
+    launcher: str = "none",
+    validation: dict[str, Any] | None = None,
+    hooks: Sequence[Hook] = (),
+    resume: bool = False,
+    backends: Sequence[str] = (),
+    unused_parameters: bool = False,
+) -> Runner:
+    """A runner over a loader of `ean_core.data`.
+
+    Args:
+        model: an `ImageClassifier` or another MMEngine model.
+        loader: training batches; its length is the number of steps of an epoch.
+        settings: epochs, optimiser and schedule.
+        work_dir: where the log and the state go.
+        seed: of MMEngine's own randomness; loaders and paths have their own.
+        launcher: as `start_processes` returned it.
+        validation: "val_dataloader", "val_cfg" and "val_evaluator" of the runner.
+        hooks: more hooks.
+        resume: go on from `work_dir/last.pth` if it is there.
+        backends: further MMEngine visualisation backends, such as "TensorboardVisBackend".
+        unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
+    """
+    state = work_dir / "last.pth"
+    steps = len(loader)
+    optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=steps)
+    interval = settings.val_interval
+    train_cfg = {"by_epoch": True, "max_epochs": settings.epochs, "val_interval": interval or settings.epochs}
+    if not interval:
+        train_cfg["val_begin"] = settings.epochs + 1
+    wrapper = {
+        "type": "MMDistributedDataParallel",
+        "find_unused_parameters": unused_parameters,
+        "broadcast_buffers": False,
+    }
+    if not torch.cuda.is_available():
+        wrapper["device_ids"] = None
+    custom: list[Any] = [*hooks, SaveState(state, interval=settings.save_interval)]
+    if rank_and_world()[1] > 1:
+        custom.insert(0, {"type": "SyncBuffersHook"})  # batch norm statistics: the mean over the processes
+    if settings.ema is not None:
+        custom.append({"type": "EMAHook", "momentum": 1.0 - settings.ema, "update_buffers": True})
+    runner = QuietRunner(
+        model,
+        str(work_dir),
+        train_dataloader=loader,
+        train_cfg=train_cfg,
+        optim_wrapper=optim_wrapper,
+        param_scheduler=schedule,
+        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": 50}},
+        custom_hooks=custom,
+        launcher=launcher,
+        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
+        visualizer={
+            "type": "Visualizer",
+            "vis_backends": [{"type": "LocalVisBackend"}, *({"type": name} for name in backends)],
+        },
+        randomness={"seed": seed},
+        experiment_name=f"{work_dir.name}_{next(_numbers)}",
+        default_scope="mmengine",
+        cfg=Config({"model_wrapper_cfg": wrapper}),
+        **(validation or {}),
+    )
+    if resume and state.exists():
+        check_state_file(state)
+        runner._resume, runner._load_from = True, str(state)
+    return runner
+
+
+def check_state_file(path: Path) -> None:
+    """Make sure that a state file can be resumed from before anything is built on it.
+
+    Raises:
+        EANError: if it is truncated or holds more than a run's state.
+    """
+    try:
+        with torch.serialization.safe_globals(get_torch_safe_globals()):
+            torch.load(path, map_location="meta", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged zip file or pickle
+        first = str(error).splitlines()[0][:160]
+        raise EANError(f"{path} cannot be resumed from ({first}): remove it to start this part again") from None

@@ -1,0 +1,106 @@
+"""How long and with which learning rates a network is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ean_core.errors import EANError
+from ean_core.training.classifier import PRECISIONS
+
+SCHEDULES = ("step", "cosine")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """SGD training; the defaults are the paper's for CIFAR, except for `epochs`, which every recipe says.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images per step, over all processes together.
+        lr: initial learning rate.
+        schedule: "step": divided by 1 / gamma at every milestone; "cosine": to zero along a half cosine.
+        milestones: epochs, for "step".
+        gamma: factor at each milestone, for "step".
+        warmup_epochs: epochs of linear warm-up from a hundredth of `lr`; whole or not.
+        momentum: of SGD.
+        nesterov: whether its momentum is Nesterov's.
+        weight_decay: on all parameters, as in the paper.
+        label_smoothing: of the cross-entropy.
+        ema: decay of an exponential moving average of the weights, which is then what is validated and kept.
+        precision: "float32" or "bfloat16" (autocast).
+        channels_last: memory format of weights and images.
+        compile: torch.compile; a supernet is compiled block by block, since its path changes every step.
+        val_interval: epochs between validations during training; 0 for none. They select nothing.
+        save_interval: epochs between two saves of the state.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    lr: float = 0.1
+    schedule: str = "step"
+    milestones: tuple[int, ...] = ()
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    ema: float | None = None
+    precision: str = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    val_interval: int = 0
+    save_interval: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if self.schedule not in SCHEDULES:
+            raise EANError(f"schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+        if self.schedule == "cosine" and self.milestones:
+            raise EANError("milestones go with schedule 'step', not 'cosine': give one of the two")
+        if self.precision not in PRECISIONS:
+            raise EANError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        for name in ("epochs", "batch_size", "save_interval"):
+            if getattr(self, name) < 1:
+                raise EANError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def optimizer_and_schedule(
+    settings: TrainSettings, *, steps_per_epoch: int
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """MMEngine's configurations of the optimiser and of the learning-rate schedule.
+
+    Args:
+        settings: see `TrainSettings`.
+        steps_per_epoch: steps of one pass; warm-up and cosine move every step.
+    """
+    sgd = {
+        "type": "SGD",
+        "lr": settings.lr,
+        "momentum": settings.momentum,
+        "weight_decay": settings.weight_decay,
+        "nesterov": settings.nesterov,
+    }
+    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    total = settings.epochs * steps_per_epoch
+    schedule: list[dict[str, Any]] = []
+    if warmup:
+        schedule.append({"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warmup})
+    if settings.schedule == "step":
+        schedule.append(
+            {"type": "MultiStepLR", "milestones": list(settings.milestones), "gamma": settings.gamma, "by_epoch": True}
+        )
+    else:
+        length = max(1, total - warmup)
+        schedule.append(
+            {
+                "type": "CosineAnnealingLR",
+                "T_max": length,
+                "eta_min": 0.0,
+                "by_epoch": False,
+                "begin": warmup,
+                "end": total,
+            }
+        )
+    return {"type": "OptimWrapper", "optimizer": sgd}, schedule

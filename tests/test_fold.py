@@ -1,0 +1,242 @@
+"""Every faster form computes what the network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import nn
+
+from ean_core import EANError, create_model
+from ean_core.attention import ATTENTIONS
+from ean_core.fold import (
+    SETTINGS,
+    SettingUnavailable,
+    compare_settings,
+    compile_now,
+    fold_batch_norm,
+    in_channels_last,
+)
+from ean_core.networks import ARCHITECTURES, ResNet, input_shape
+
+CUDA = torch.cuda.is_available()
+FAST = ("eager", "channels_last", "folded", "bf16")
+# basic and bottleneck blocks, CIFAR and ImageNet stems, convolutions with and without bias
+FAMILIES = ("resnet20", "resnet29", "resnet18", "resnet18_nobias", "resnet50", "resnet50_nobias")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small layers gain nothing from threads, and on a busy machine the threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def trained(arch: str, attention: str | None = None, *, sharing: str = "stage", scheme: str | None = None) -> ResNet:
+    """A network in eval mode whose batch norms and biases are not at their initial values; ImageNet's are thinner."""
+    thin = {} if "cifar" in ARCHITECTURES[arch]["stem"] else {"widths": (64, 64, 64, 64)}
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    with patch.dict(ARCHITECTURES, {arch: ARCHITECTURES[arch] | thin}):
+        network = create_model(arch, num_classes=7, attention=attention, sharing=sharing, scheme=scheme)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.4, 0.8, generator=generator)
+            module.bias.data.normal_(0, 0.2, generator=generator)
+            module.running_mean.normal_(0, 0.5, generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+        elif isinstance(module, nn.Conv2d) and module.bias is not None:
+            module.bias.data.normal_(0, 0.3, generator=generator)
+    return network.eval()
+
+
+def images(network: ResNet, *, size: int, device: str = "cpu") -> torch.Tensor:
+    shape = input_shape(network, size=size)
+    return torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)).to(device)
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Largest difference, relative to the largest magnitude."""
+    return ((one - other).abs().max() / one.abs().max()).item()
+
+
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_folding_keeps_the_function(arch: str, attention: str | None) -> None:
+    network = trained(arch, attention)
+    x = images(network, size=8 if network.stem_kind == "cifar" else 32)
+    with torch.inference_mode():
+        expected, got = network(x), fold_batch_norm(network)(x)
+    assert expected.std() > 0
+    assert difference(expected, got) < 1e-4
+
+
+def test_the_families_are_all_there_are() -> None:
+    def family(arch: str) -> tuple:
+        layout = ARCHITECTURES[arch]
+        return layout["block"], layout["stem"], layout.get("conv_bias", False)
+
+    assert {family(arch) for arch in ARCHITECTURES} == {family(arch) for arch in FAMILIES}
+
+
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_no_batch_norm_is_left_and_every_convolution_has_a_bias(arch: str) -> None:
+    network = trained(arch)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = fold_batch_norm(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert all(module.bias is not None for module in folded.modules() if isinstance(module, nn.Conv2d))
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+def test_folding_keeps_scheme_and_connected_attention_and_prunes_the_rest(sharing: str) -> None:
+    network = trained("resnet20", "se", sharing=sharing, scheme="010 | 000 | 011")
+    folded = fold_batch_norm(network)
+    assert folded.scheme == network.scheme
+    assert folded.stages[1].attention is None
+    kept = [name for name in folded.state_dict() if ".attention." in name]
+    assert sum(name.endswith("squeeze.weight") for name in kept) == (2 if sharing == "stage" else 3)
+    assert all(torch.equal(folded.state_dict()[name], network.state_dict()[name]) for name in kept)
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), folded(x)) < 1e-4
+
+
+def test_folding_refuses_training_mode_anywhere() -> None:
+    with pytest.raises(EANError, match="eval"):
+        fold_batch_norm(create_model("resnet20"))
+    network = trained("resnet20")
+    network.bn1.train()
+    with pytest.raises(EANError, match="eval"):
+        fold_batch_norm(network)
+
+
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("setting", FAST)
+def test_settings_equal_eager(setting: str, attention: str | None) -> None:
+    network = trained("resnet29", attention, scheme=attention and "101 | 000 | 011").train()
+    x = images(network, size=8)
+    form = SETTINGS[setting].build(network, x)
+    with torch.inference_mode():
+        assert difference(network.eval()(x), form(x)) <= SETTINGS[setting].tolerance
+
+
+def test_settings_leave_the_network_alone() -> None:
+    network = create_model("resnet20", attention="se")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    for setting in FAST:
+        with torch.inference_mode():
+            SETTINGS[setting].build(network, images(network, size=8))(images(network, size=8))
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert network.layer2.get_submodule("0").conv2.weight.is_contiguous()
+
+
+def test_settings_are_what_they_say() -> None:
+    """Layout and type of the images inside, whether batch norm is there, layout of the weights."""
+    network, seen = trained("resnet20"), {}
+    for setting in FAST:
+        network.layer2.register_forward_pre_hook(
+            lambda module, inputs: seen.update(
+                now=(
+                    inputs[0].is_contiguous(memory_format=torch.channels_last),
+                    inputs[0].dtype,
+                    any(isinstance(part, nn.BatchNorm2d) for part in module.modules()),
+                    module.get_submodule("0").conv2.weight.is_contiguous(memory_format=torch.channels_last),
+                )
+            )
+        )
+        with torch.inference_mode():
+            SETTINGS[setting].build(network, images(network, size=8))(images(network, size=8))
+        seen[setting] = seen["now"]
+    assert seen["eager"] == (False, torch.float32, True, False)
+    assert seen["channels_last"] == (True, torch.float32, True, True)
+    assert seen["folded"] == (True, torch.float32, False, True)
+    assert seen["bf16"] == (True, torch.bfloat16, False, True)
+
+
+@pytest.mark.slow
+def test_compiled_equals_eager() -> None:
+    network = trained("resnet20", "sge", scheme="010 | 000 | 000")
+    x = images(network, size=8)
+    form = SETTINGS["compiled"].build(network, x)
+    with torch.inference_mode():
+        assert difference(network(x), form(x)) <= SETTINGS["compiled"].tolerance
+
+
+def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than the compiler keeps per function (8), each still compiled when it is called again."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, *, mode, **options: real(f, backend=backend, **options))
+    x = torch.randn(1, 3, 2, 2)
+    modules = [nn.Conv2d(3, outputs, 1).eval() for outputs in range(1, 12)]
+    with torch.inference_mode():
+        forms = [compile_now(in_channels_last(module), x, mode="default") for module in modules]
+        for form, module in zip(forms, modules, strict=True):
+            assert torch.allclose(form(x), module(x), atol=1e-6)
+    assert len(graphs) == len(modules)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not CUDA, reason="needs CUDA")
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+def test_cuda_graph_equals_eager(attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    network = trained("resnet29", attention).to("cuda")
+    x = images(network, size=8, device="cuda")
+    form = SETTINGS["cuda_graph"].build(network, x)
+    with torch.inference_mode():
+        for factor in (1.0, -2.0):  # a second input: the graph must read what it is given
+            assert difference(network(factor * x), form(factor * x)) <= SETTINGS["cuda_graph"].tolerance
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not CUDA, reason="needs CUDA")
+@pytest.mark.parametrize("setting", ["compiled", "max_autotune"])
+def test_compiled_on_cuda_equals_eager(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    network = trained("resnet20", "se").to("cuda")
+    x = images(network, size=8, device="cuda")
+    form = SETTINGS[setting].build(network, x)
+    with torch.inference_mode():
+        assert difference(network(x), form(x)) <= SETTINGS[setting].tolerance
+
+
+def test_every_setting_has_its_equality_test() -> None:
+    assert set(SETTINGS) == {*FAST, "compiled", "max_autotune", "cuda_graph"}
+
+
+def test_a_setting_that_cannot_run_is_skipped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = {"Org": trained("resnet20"), "Share-full": trained("resnet20", "se")}
+    x = images(networks["Org"], size=8)
+    calls = []
+    results, skipped = compare_settings(networks, x, ["cuda_graph", "eager"], rounds=2, after_round=calls.append)
+    assert skipped == {"cuda_graph": "cuda_graph needs a CUDA device, and this runs on cpu"}
+    assert list(results) == ["eager"]
+    assert calls == ["eager", "eager"]
+    assert results["eager"]["Share-full"].increment is not None
+
+    def broken(form, **options):
+        raise RuntimeError("no compiler\nlong story")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(SettingUnavailable, match=r"does not work here \(no compiler\)$"):
+        SETTINGS["compiled"].build(networks["Org"], x)
+
+
+def test_unknown_setting() -> None:
+    with pytest.raises(EANError, match="did you mean 'folded'"):
+        compare_settings({"Org": trained("resnet20")}, torch.zeros(1, 3, 8, 8), ["foldet"], rounds=1)

@@ -1,0 +1,129 @@
+"""tools/benchmark.py as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from ean_core import Scheme, count_parameters, create_model
+from ean_core.fold import SETTINGS
+from ean_core.results import read_record
+
+TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
+TINY = ("--batch-size", "2", "--rounds", "3", "--image-size", "8", "--device", "cpu", "--threads", "1")
+
+
+def benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(TOOL), *arguments], cwd=cwd, capture_output=True, text=True)
+
+
+@pytest.fixture
+def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Run the tool's file as a script in this process, which has loaded torch already; gives the exit status."""
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn.benchmark
+
+    def call(*arguments: str) -> int:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
+        try:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    yield call
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = cudnn
+
+
+def test_table_record_and_chart(tmp_path: Path) -> None:
+    schemes = ("010 | 000 | 011", "111 000 000")
+    options = ("--arch", "resnet20", "--attention", "se", "dia", "--settings", "eager", "folded", "cuda_graph")
+    done = benchmark(*options, *TINY, "--scheme", *schemes, "--output", "out/run.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+    record = read_record(tmp_path / "out/run.json")
+    assert record["kind"] == "benchmark"
+    assert record["settings"]["arch"] == "resnet20"
+    assert record["settings"]["batch_size"] == 2
+    assert record["settings"]["image_size"] == 8
+    assert record["settings"]["threads"] == 1
+    assert "CUDA" in record["settings"]["skipped"]["cuda_graph"]
+    rows = {row["network"]: row for row in record["metrics"]}
+    assert list(rows) == ["Org", "Org-full se", "Share-full se", "EAN se", "Share-full dia", "EAN dia"]
+    assert [row["connections"] for row in rows.values()] == [0, 9, 9, 3, 9, 3]
+    pruned = create_model("resnet20", attention="se", scheme=schemes[0]).prune()
+    assert rows["EAN se"]["parameters"] == count_parameters(pruned)
+    assert rows["Org"]["parameters"] < rows["EAN se"]["parameters"] < rows["Share-full se"]["parameters"]
+    assert rows["Org"]["multiply_adds"] < rows["EAN se"]["multiply_adds"] < rows["Share-full se"]["multiply_adds"]
+    for name, row in rows.items():
+        assert set(row["timings"]) == {"eager", "folded"}
+        for timing in row["timings"].values():
+            assert len(timing["timing"]["seconds"]) == 3
+            assert timing["median"]["low"] <= timing["median"]["value"] <= timing["median"]["high"]
+            assert (timing["increment"] is None) == (name == "Org")
+
+    assert (tmp_path / "out/run.png").read_bytes().startswith(b"\x89PNG")
+    lines = done.stdout.splitlines()
+    for name, row in rows.items():
+        line = next(line for line in lines if f" {name} " in line)
+        assert f"{row['connections']}/9" in line
+        assert f"{row['parameters']:,}" in line
+        assert f"{1e3 * row['timings']['eager']['median']['value']:.2f}" in line
+    assert max(map(len, lines)) > 80
+    assert "…" not in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "skipped cuda_graph" in done.stdout
+    assert "batch of 2, 8x8 pixels, cpu, 1 threads, 3 rounds, networks interleaved" in done.stdout
+
+
+def test_a_scheme_file_names_architecture_and_attention(in_process: Callable[..., int], tmp_path: Path) -> None:
+    Scheme.parse("010000011", blocks=(3, 3, 3)).save(tmp_path / "s.json", arch="resnet20", attention="sge")
+    assert in_process("--scheme", "s.json", *TINY, "--settings", "eager") == 0
+    record = json.loads((tmp_path / "work_dirs/benchmark/resnet20_sge.json").read_text())
+    assert [row["network"] for row in record["metrics"]] == ["Org", "Org-full sge", "Share-full sge", "EAN sge"]
+    assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
+
+
+def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    done = benchmark("--help", cwd=tmp_path)
+    assert time.perf_counter() - start < 2
+    assert done.returncode == 0
+    assert "python tools/benchmark.py --arch" in done.stdout.split("options:")[0]
+    assert all(f"\n  {setting} " in done.stdout for setting in SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--arch", "resnet21"], "unknown architecture 'resnet21'"),
+        (["--arch", "resnet20", "--attention", "sse"], "unknown attention 'sse'"),
+        (["--arch", "resnet20", "--scheme", "0101"], "4 bits but the network needs 9"),
+        (["--arch", "resnet20", "--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--arch", "resnet20", "--settings", "fast"], "unknown setting 'fast'"),
+        (["--arch", "resnet20", "--scheme", "0" * 9, "1" * 9], "got 2"),
+        (["--arch", "resnet20", "--device", "toaster"], "--device toaster cannot be used"),
+        (["--arch", "resnet20", "--output", "record.txt"], "ends with .json"),
+        ([], "no architecture"),
+    ],
+)
+def test_mistakes_are_a_sentence(
+    arguments: list[str],
+    sentence: str,
+    in_process: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert in_process(*arguments) == 2
+    assert re.fullmatch(f"error: .*{re.escape(sentence)}.*\n", capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,77 @@
+"""Train classifiers of fixed connections from scratch: Org, Org-full, Share-full, or a searched scheme."""
+
+from __future__ import annotations
+
+import argparse
+
+from classification.arguments import add_common, backends_of, parse_options
+from ean_core.errors import command
+
+HELP = """\
+example:
+  python tools/train_cls.py                                              share-full on the embedded digits
+  python tools/train_cls.py classification/configs/ean_se_r164_cifar100.py --scheme org share-full \\
+      work_dirs/ean_se_r164_cifar100/scheme.json --seeds 0 1 2
+  python tools/train_cls.py classification/configs/ean_se_r50_imagenet.py --scheme 0100010110011001 --data-root DIR
+
+Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
+and the standard deviation over the seeds, the parameters and the time increment."""
+QUICKSTART = "classification/configs/quickstart_digits.py"
+
+
+def parse_arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART})")
+    parser.add_argument(
+        "--scheme",
+        nargs="+",
+        default=["share-full"],
+        metavar="WHICH",
+        help="org, share-full, org-full, a scheme.json or bits; several are compared",
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="one run each: replaces the recipe's")
+    add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    from pathlib import Path
+
+    from classification.parts import Job
+    from classification.recipe import Recipe
+    from classification.retrain import make_target, train_all
+    from classification.summary import print_table, summarise
+    from ean_core.training.distributed import is_first, start_processes, stop_processes
+
+    options = parse_options(arguments.cfg_options)
+    if arguments.attention is not None:
+        options["model.attention"] = arguments.attention
+    recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
+    seeds = arguments.seeds or recipe.seeds
+    launcher = start_processes(arguments.launcher)
+    job = Job.start(
+        recipe,
+        data_root=arguments.data_root,
+        directory=arguments.work_dir or Path("work_dirs") / recipe.name,
+        launcher=launcher,
+        resume=arguments.resume,
+        backends=backends_of(arguments.log),
+    )
+    targets = [make_target(job, value) for value in arguments.scheme]
+    if is_first():
+        print(f"{recipe.name}: {job.describe()}")
+    trained = train_all(job, targets, seeds)
+    if is_first():
+        rows = summarise(job, trained, job.directory / "train.json")
+        print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(seeds)} seed(s)")
+        for one in trained:
+            print(f"{one.target.label}: {', '.join(str(path / 'classifier.pth') for path in one.directories)}")
+    stop_processes()
+
+
+if __name__ == "__main__":
+    main()
