@@ -63,7 +63,7 @@ def save_network(path: str | Path, network: ResNet, spec: ModelSpec, **info: Any
         info: plain values and tensors: classes, mean, std, recipe, metrics.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    buffer = io.BytesIO()  # torch.save writes the file's name into a file, but not into a buffer: same content, same bytes
+    buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
     torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

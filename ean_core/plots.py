@@ -169,7 +169,7 @@ def _connection_map(axes: Any, scheme: Scheme) -> None:
         for place, bit in enumerate(stage):
             face = COLOURS[0] if bit else "white"
             axes.add_patch(Rectangle((place + 0.08, row + 0.12), 0.84, 0.76, facecolor=face, edgecolor="#888888"))
-    axes.set_xlim(0, max(scheme.blocks))
+    axes.set_xlim(0, max(12, *scheme.blocks))
     axes.set_ylim(len(scheme.blocks), 0)
     axes.set_yticks(
         [row + 0.5 for row in range(len(scheme.blocks))], [f"stage {n + 1}" for n in range(len(scheme.blocks))]

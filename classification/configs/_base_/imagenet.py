@@ -1,0 +1,8 @@
+# The paper's ImageNet run: section 5.1 of arXiv 2011.14058, and the settings of the released code.
+data = dict(name="imagenet", val_per_class=100, workers=8)
+supernet = dict(
+    epochs=40, batch_size=256, lr=0.1, milestones=[40], weight_decay=1e-4, val_interval=5
+)  # divided by 10 every 40 epochs: once, at the end
+search = dict(method="ean", steps=300, options=dict(schemes_per_step=3), batch_size=256)
+train = dict(epochs=120, batch_size=256, lr=0.1, milestones=[30, 60, 90], weight_decay=1e-4)
+retrain = ["org", "share-full", "ean"]
