@@ -1,0 +1,61 @@
+"""Test a trained classifier: top-1, top-5, and which classes are taken for which."""
+
+from __future__ import annotations
+
+import argparse
+
+from classification.arguments import parse_options
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python tools/test.py classification/configs/quickstart_digits.py work_dirs/quickstart_digits/ean-seed0/classifier.pth
+
+Prints top-1 and top-5 accuracy on the recipe's test images, and writes test.json (with every class's accuracy and the
+most frequent confusions) and confusion.csv (rows: the true class, columns: the predicted one) beside the checkpoint."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT [options]"
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the recipe whose data is meant")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a classifier.pth")
+    parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
+    parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
+    parser.add_argument("--batch-size", type=int, default=500, metavar="N", help="images per forward (default 500)")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    from pathlib import Path
+
+    from classification.evaluate import evaluate, write_test
+    from classification.parts import Job
+    from classification.recipe import Recipe
+    from ean_core.checkpoint import load_network
+
+    recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
+    network, content = load_network(arguments.checkpoint)
+    job = Job.start(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".")
+    known, wanted = content["classes"], list(job.data.classes)
+    if known != wanted:
+        raise EANError(
+            f"{arguments.checkpoint} has {len(known)} classes ({', '.join(known[:3])}, ..) and {job.data.name} has "
+            f"{len(wanted)} ({', '.join(wanted[:3])}, ..): give the recipe that the checkpoint was trained with"
+        )
+    metrics, matrix = evaluate(job, network, batch_size=arguments.batch_size)
+    out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
+    write_test(out, job, metrics, matrix, checkpoint=arguments.checkpoint)
+    images = f"{job.data.name}, {metrics['images']} test images"
+    print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
+    print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+
+
+if __name__ == "__main__":
+    main()
