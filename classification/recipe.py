@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ean_core.data import Augment
-from ean_core.errors import EANError, unknown_name
+from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.search import Reward
 from ean_core.training.schedule import TrainSettings
 
@@ -140,8 +140,10 @@ class Recipe:
             config = Config.fromfile(path)
             config.merge_from_dict(dict(overrides or {}))
         except Exception as error:  # a configuration is code, and can fail in any way
-            first = (str(error).splitlines() or [type(error).__name__])[0]
-            raise EANError(f"configuration {path} cannot be read ({type(error).__name__}: {first[:200]})") from None
+            raise EANError(
+                f"configuration {path} cannot be read ({type(error).__name__}: {first_line(error)}): see "
+                "classification/configs/ for examples"
+            ) from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
         return build(cls, {"name": path.stem, **values}, where=str(path))
 

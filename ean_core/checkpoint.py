@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ean_core.errors import EANError
+from ean_core.errors import EANError, first_line
 from ean_core.files import atomic_path
 from ean_core.networks import ResNet, create_model
 
@@ -62,7 +62,10 @@ def save_network(path: str | Path, network: ResNet, spec: ModelSpec, **info: Any
         spec: what builds it.
         info: plain values and tensors: classes, mean, std, recipe, metrics.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    weights = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
     buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
     torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:
@@ -114,9 +117,8 @@ def load_tensors(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        first = str(error).splitlines()[0]
         raise EANError(
-            f"{path} holds more than weights and was not loaded, since such a file can run code ({first[:160]})"
+            f"{path} holds more than weights and was not loaded, since such a file can run code ({first_line(error)})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise EANError(f"{path} is damaged or truncated ({str(error).splitlines()[0][:160]}): make it again") from None
+        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): make it again") from None

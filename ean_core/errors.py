@@ -34,3 +34,8 @@ def unknown_name(kind: str, name: object, known: list[str] | tuple[str, ...]) ->
     near = get_close_matches(str(name), known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(known)}{hint}")
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's exception says, short enough for a sentence; its kind if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -28,7 +28,7 @@ class Bar:
     def __init__(self, name: str, total: int, *, every: float = 15.0) -> None:
         self.name, self.total, self.every = name, total, every
         self.done, self.start, self.last = 0, time.monotonic(), -float("inf")
-        self.first: int | None = None
+        self.first = 0  # where this process began: a resumed run starts in the middle
         self.progress: Progress | None = None
         if sys.stdout.isatty():
             self.progress = Progress(
@@ -45,8 +45,6 @@ class Bar:
 
     def update(self, done: int, text: str = "") -> None:
         """Show that `done` of `total` is done."""
-        if self.first is None:
-            self.first = done - 1  # a resumed run starts in the middle, and its speed is of what it did itself
         self.done = done
         if self.progress is not None:
             self.progress.update(self.task, completed=done, text=text)

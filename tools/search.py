@@ -40,12 +40,8 @@ def main() -> None:
     from pathlib import Path
 
     from classification.parts import Job
+    from classification.pipeline import run_pipeline
     from classification.recipe import Recipe
-    from classification.retrain import make_target, train_all
-    from classification.search import search_scheme
-    from classification.summary import print_table, summarise
-    from classification.supernet import train_supernet
-    from ean_core.scheme import Scheme
     from ean_core.training.distributed import is_first, start_processes, stop_processes
 
     options = parse_options(arguments.cfg_options)
@@ -64,20 +60,9 @@ def main() -> None:
         resume=arguments.resume,
         backends=backends_of(arguments.log),
     )
-    say = print if is_first() else lambda *_: None
-    say(f"{recipe.name}: {job.describe()}")
-    supernet = train_supernet(job)
-    scheme = search_scheme(job, supernet)
-    say(f"scheme {Scheme.load(scheme)}  in {scheme}")
-    if recipe.retrain and not arguments.no_retrain:
-        targets = [make_target(job, str(scheme) if label == "ean" else label) for label in recipe.retrain]
-        trained = train_all(job, targets, recipe.seeds)
-        if is_first():
-            rows = summarise(job, trained, job.directory / "summary.json")
-            print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
-            if recipe.note:
-                print(recipe.note)
-    say(f"files in {job.directory}/: scheme.json  search.png  history.jsonl  supernet.pth  summary.json")
+    if is_first():
+        print(f"{recipe.name}: {job.describe()}", flush=True)
+    run_pipeline(job, retrain=not arguments.no_retrain)
     stop_processes()
 
 

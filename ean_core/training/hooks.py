@@ -84,6 +84,11 @@ class ShowProgress(Hook):
         self.sums: dict[str, torch.Tensor] = {}
         self.steps = 0
 
+    def before_train(self, runner: Any) -> None:
+        """Remaining time is reckoned from where this process began."""
+        if self.bar is not None:
+            self.bar.first = runner.iter
+
     def before_train_epoch(self, runner: Any) -> None:
         """Start new means."""
         self.sums, self.steps = {}, 0

@@ -15,7 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
-from ean_core.errors import EANError
+from ean_core.errors import EANError, first_line
 from ean_core.training.distributed import rank_and_world
 from ean_core.training.hooks import SaveState
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
@@ -120,5 +120,5 @@ def check_state_file(path: Path) -> None:
         with torch.serialization.safe_globals(get_torch_safe_globals()):
             torch.load(path, map_location="meta", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged zip file or pickle
-        first = str(error).splitlines()[0][:160]
-        raise EANError(f"{path} cannot be resumed from ({first}): remove it to start this part again") from None
+        message = f"{path} cannot be resumed from ({first_line(error)}): remove it to start this part again"
+        raise EANError(message) from None

@@ -1,0 +1,138 @@
+"""The commands that users type, on tiny data, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from classification.pipeline import run_pipeline
+from ean_core.search.history import read_lines
+from tests.conftest import ROOT, Run
+
+
+def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) -> None:
+    done = run("tools/search.py", tiny, "--work-dir", "w", "--cfg-options", "search.steps=3", "train.epochs=1")
+    for word in ("tiny: resnet20 with se, digits: 120 training images", "scheme found", "EAN", "w/: scheme.json"):
+        assert word in done.stdout
+    again = run("tools/search.py", tiny, "--work-dir", "w", "--cfg-options", "search.steps=3", "train.epochs=1", code=2)
+    assert "holds an earlier run: give --resume" in again.stderr
+    trained = run(
+        "tools/train_cls.py", tiny, "--scheme", "org-full", "w/scheme.json", "--seeds", 0, 1, "--work-dir", "t",
+        "--cfg-options", "train.epochs=1",
+    )  # fmt: skip
+    assert "(n=2)" in trained.stdout
+    assert {"org-full-seed0", "org-full-seed1", "ean-seed0", "ean-seed1"} <= {
+        p.name for p in (tmp_path / "t").iterdir()
+    }
+    tested = run("tools/test.py", tiny, "t/ean-seed0/classifier.pth")
+    record = json.loads((tmp_path / "t/ean-seed0/test.json").read_text())
+    trained_top1 = json.loads((tmp_path / "t/ean-seed0/result.json").read_text())["metrics"]["top1"]
+    assert record["metrics"]["top1"] == pytest.approx(trained_top1)
+    assert f"top-1 {trained_top1:.2f} %" in tested.stdout
+    rows = (tmp_path / "t/ean-seed0/confusion.csv").read_text().splitlines()
+    assert len(rows) == 11
+    assert sum(int(value) for row in rows[1:] for value in row.split(",")[1:]) == 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["tools/search.py", "none.py"], "configuration none.py does not exist"),
+        (["tools/search.py", "tiny.py", "--method", "eam"], "unknown search method 'eam': choose one of ean"),
+        (["tools/search.py", "tiny.py", "--attention", "see"], "unknown attention 'see'"),
+        (["tools/search.py", "tiny.py", "--cfg-options", "data.name=cifar100"], "cifar-100-python"),
+        (["tools/train_cls.py", "tiny.py", "--scheme", "0101"], "has 4 bits but the network needs 9"),
+        (["tools/train_cls.py", "tiny.py", "--scheme", "none.json"], "scheme file none.json does not exist"),
+        (["tools/test.py", "tiny.py", "none.pth"], "none.pth does not exist"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_mistakes_get_a_sentence(run: Run, tiny: Path, arguments: list[str], sentence: str) -> None:
+    assert tiny.exists()
+    done = run(arguments[0], *arguments[1:], code=2)
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize("script", ["search.py", "train_cls.py", "test.py"])
+def test_help_is_quick_and_starts_with_an_example(run: Run, script: str) -> None:
+    start = time.perf_counter()
+    done = run(f"tools/{script}", "--help")
+    assert time.perf_counter() - start < 4  # two seconds on a quiet machine
+    assert done.stdout.split("\n\n")[1].startswith("example:\n  python tools/")
+
+
+def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_path: Path) -> None:
+    run_pipeline(job("whole", **{"search.steps": 150}), retrain=False)
+    command = [
+        sys.executable, str(ROOT / "tools/search.py"), str(tiny), "--work-dir", "cut", "--no-retrain", "--resume",
+        "--data-root", str(tmp_path), "--cfg-options", "search.steps=150",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for sign in ("supernet/last.pth", "history.jsonl"):
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "cut" / sign).exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it had ended before it could be killed"
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    stages = [json.loads((tmp_path / name / "scheme.json").read_text())["stages"] for name in ("whole", "cut")]
+    assert stages[0] == stages[1]
+    lines = [
+        [(line["step"], line["bits"], line["accuracy"]) for line in read_lines(tmp_path / name / "history.jsonl")]
+        for name in ("whole", "cut")
+    ]
+    assert lines[0] == lines[1]
+
+
+def torchrun(*arguments: object, directory: Path) -> subprocess.CompletedProcess:
+    """Two processes on this machine, as torchrun starts them."""
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *map(str, arguments)],
+        cwd=directory,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_two_processes_score_what_one_scores_and_train(job, tiny: Path, tmp_path: Path) -> None:
+    run_pipeline(job("one"), retrain=False)
+    for part in ("supernet", "supernet.pth"):
+        source, target = tmp_path / "one" / part, tmp_path / "two" / part
+        target.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    done = torchrun(
+        ROOT / "tools/search.py", tiny, "--work-dir", "two", "--resume", "--cfg-options", "retrain=['ean']",
+        directory=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 process(es)" in done.stdout
+    assert done.stdout.count("scheme found") == 1
+    lines = [
+        [(line["bits"], line["accuracy"], line["reward"]) for line in read_lines(tmp_path / name / "history.jsonl")]
+        for name in ("one", "two")
+    ]
+    assert lines[0] == lines[1]
+    result = json.loads((tmp_path / "two/ean-seed0/result.json").read_text())
+    assert result["metrics"]["images"] == 500  # the test images are shared out exactly
+
+
+def test_a_supernet_trains_on_two_processes(tiny: Path, tmp_path: Path) -> None:
+    done = torchrun(
+        ROOT / "tools/search.py", tiny, "--work-dir", "w", "--no-retrain", "--cfg-options", "search.steps=2",
+        directory=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "w" / "scheme.json").exists()
+    assert not list(tmp_path.glob(".dist_test"))

@@ -1,0 +1,242 @@
+"""The pipeline in this process: what it writes, and that an interrupted run ends as an uninterrupted one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from classification.parts import Job
+from classification.pipeline import run_pipeline
+from classification.retrain import make_target, train_network
+from classification.supernet import make_scorer, train_supernet
+from ean_core import EANError, Scheme
+from ean_core.checkpoint import load_network
+from ean_core.results import read_record
+from ean_core.search.history import read_lines
+from ean_core.supernet import Scorer, draw_path
+from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+
+MakeJob = Callable[..., Job]
+
+
+def outcome(directory: Path) -> tuple:
+    """All that two equal runs must agree in."""
+    lines = [(line["step"], line["bits"], line["accuracy"]) for line in read_lines(directory / "history.jsonl")]
+    weights = {
+        name: torch.load(directory / name / "classifier.pth", weights_only=True)["state_dict"]
+        for name in ("org-seed0", "ean-seed0")
+    }
+    sums = {f"{run}.{name}": float(value.double().sum()) for run, one in weights.items() for name, value in one.items()}
+    results = [read_record(directory / run / "result.json")["metrics"]["top1"] for run in weights]
+    return lines, Scheme.load(directory / "scheme.json"), sums, results
+
+
+def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run_pipeline(job("run"))
+    directory = tmp_path / "run"
+    record = json.loads((directory / "scheme.json").read_text())
+    assert (record["arch"], record["attention"], record["method"], record["seed"]) == ("resnet20", "se", "ean", 0)
+    assert record["proposals"] == 16
+    assert len(record["supernet_sha256"]) == 64
+    lines = read_lines(directory / "history.jsonl")
+    proposals = [line for line in lines if not line.get("final")]
+    assert len(proposals) == 16
+    assert {"step", "bits", "accuracy", "reward", "terms", "connections", "p", "p_mean", "seconds"} <= set(lines[0])
+    assert set(lines[0]["terms"]) == {"sparsity", "accuracy", "curiosity"}
+    assert lines[0]["reward"] == pytest.approx(lines[0]["terms"]["sparsity"] + lines[0]["terms"]["accuracy"])
+    best = max(lines, key=lambda line: line["reward"])
+    assert record["best"]["reward"] == pytest.approx(best["reward"], abs=1e-5)
+    assert (directory / "search.png").read_bytes()[:4] == b"\x89PNG"
+    summary = read_record(directory / "summary.json")
+    assert [row["network"] for row in summary["metrics"]] == ["Org", "EAN"]
+    assert summary["metrics"][0]["time_increment"]["value"] == 0
+    assert summary["settings"]["images"] == {"train": 120, "test": 500}
+    ean, content = load_network(directory / "ean-seed0" / "classifier.pth")
+    assert str(ean.scheme) == " | ".join(record["stages"])
+    assert len(content["classes"]) == 10
+    printed = capsys.readouterr().out
+    assert "scheme found" in printed
+    assert "Org" in printed
+
+
+def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(job: MakeJob, tmp_path: Path) -> None:
+    run_pipeline(job("one"))
+    run_pipeline(job("two"))
+    assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
+    run_pipeline(job("three", seed=1), retrain=False)
+    assert read_lines(tmp_path / "one" / "history.jsonl") != read_lines(tmp_path / "three" / "history.jsonl")
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [
+        ((SupernetClassifier, "losses"), 1),  # in the first epoch: nothing saved yet
+        ((SupernetClassifier, "losses"), 9),  # in the third epoch
+        ((Scorer, "_pass"), 11),  # in the search, after the validation's five passes
+        ((ImageClassifier, "losses"), 18),  # in the retraining: the supernet's twelve steps call it as well
+    ],
+)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple, call: int
+) -> None:
+    run_pipeline(job("whole"))
+    owner, name = where
+    original, calls = getattr(owner, name), []
+
+    def killing(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killing)
+        with pytest.raises(Killed):
+            run_pipeline(job("cut"))
+    run_pipeline(job("cut", resume=True))
+    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+
+
+def test_a_finished_run_resumed_does_nothing_again(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_pipeline(job("run"))
+    before = outcome(tmp_path / "run")
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ImageClassifier, "losses", never)
+    run_pipeline(job("run", resume=True))
+    assert outcome(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model.arch": "resnet29"}, "model.arch = 'resnet20', and this run has 'resnet29'"),
+        ({"model.attention": "sge"}, "model.attention = 'se', and this run has 'sge'"),
+        ({"supernet.lr": 0.5}, "supernet.lr = 0.05, and this run has 0.5"),
+        ({"data.train_per_class": 20}, "data.train_per_class = 12, and this run has 20"),
+        ({"seed": 3}, "seed = 0, and this run has 3"),
+    ],
+)
+def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: str) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1, "supernet.val_interval": 0}))
+    with pytest.raises(EANError, match=sentence):
+        train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
+
+
+def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    other = job("run", resume=True, **{"supernet.epochs": 1})
+    other = dataclasses.replace(other, data=dataclasses.replace(other.data, fingerprint="0" * 16))
+    with pytest.raises(EANError, match="data.fingerprint"):
+        train_supernet(other)
+
+
+def test_an_earlier_run_is_not_overwritten(job: MakeJob) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    with pytest.raises(EANError, match="holds an earlier run: give --resume"):
+        train_supernet(job("run", **{"supernet.epochs": 1}))
+
+
+def test_a_truncated_state_is_named(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classification.supernet.save_network", lambda *args, **kwargs: None)
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    state = tmp_path / "run" / "supernet" / "last.pth"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(EANError, match=r"last\.pth cannot be resumed from"):
+        train_supernet(job("run", resume=True, **{"supernet.epochs": 1}))
+
+
+def test_every_supernet_step_trains_the_drawn_path(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[Scheme] = []
+    original = ImageClassifier.losses
+
+    def watching(self, images, labels):
+        paths.append(self.network.scheme)
+        return original(self, images, labels)
+
+    monkeypatch.setattr(ImageClassifier, "losses", watching)
+    train_supernet(job("run", **{"supernet.val_interval": 0}))
+    assert paths == [draw_path((3, 3, 3), seed=0, step=step) for step in range(len(paths))]
+    assert len(paths) == 12  # 80 sub-training images, 20 a step, 3 epochs
+    paths.clear()
+    train_supernet(job("sandwich", **{"supernet.val_interval": 0, "supernet.sandwich": True, "supernet.epochs": 1}))
+    assert [path.connections for path in paths[:2]] == [9, 0]
+    assert len(paths) == 16  # four paths a step
+
+
+def test_validation_reports_both_ends_and_random_paths(job: MakeJob, tmp_path: Path) -> None:
+    train_supernet(job("run", **{"supernet.val_interval": 3}))
+    scalars = next((tmp_path / "run" / "supernet").glob("*/vis_data/scalars.json")).read_text()
+    last = json.loads(scalars.strip().splitlines()[-1])
+    assert {"all_on", "all_off", "random_mean", "random_std"} <= set(last)
+    one = job("run", resume=True)
+    network, _ = load_network(tmp_path / "run" / "supernet.pth")
+    scores = make_scorer(one, network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
+    assert [score.accuracy for score in scores] == [last["all_on"], last["all_off"]]
+
+
+def test_split_is_balanced_and_never_holds_test_images(job: MakeJob) -> None:
+    one = job("run")
+    train, val = one.split()
+    labels = one.data.train.labels
+    assert torch.bincount(labels[val]).tolist() == [4] * 10
+    assert torch.bincount(labels[train]).tolist() == [8] * 10
+    assert not set(train.tolist()) & set(val.tolist())
+    assert sorted([*train.tolist(), *val.tolist()]) == one.training_images().tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train.ema": 0.9},
+        {"train.label_smoothing": 0.1, "train.channels_last": True},
+        {"train.precision": "bfloat16", "train.warmup_epochs": 1.0},
+        {"train.val_interval": 1, "train.nesterov": True},
+        {"train.schedule": "step", "train.milestones": [1]},
+    ],
+)
+def test_training_options_run_and_change_the_weights(job: MakeJob, tmp_path: Path, options: dict) -> None:
+    target = make_target(job("x"), "111000101", label="ean")
+    plain = train_network(job("plain"), target, seed=0) / "classifier.pth"
+    other = train_network(job("other", **options), target, seed=0) / "classifier.pth"
+    one, two = load_network(plain)[0].state_dict(), load_network(other)[0].state_dict()
+    same = all(torch.equal(one[name], two[name]) for name in one)
+    assert same == (options == {"train.val_interval": 1})
+    assert all(torch.isfinite(value).all() for value in two.values())
+
+
+def test_a_saved_average_is_what_was_tested(job: MakeJob) -> None:
+    directory = train_network(job("ema", **{"train.ema": 0.5}), make_target(job("x"), "org"), seed=0)
+    network, content = load_network(directory / "classifier.pth")
+    one = job("x")
+    normalise = one.normalise(channels_last=False)
+    with torch.no_grad():
+        right = sum(
+            int((network(normalise(batch["inputs"])).argmax(1) == batch["labels"]).sum())
+            for batch in one.eval_loader(one.data.test, None, batch_size=500, shared=False)
+        )
+    assert content["metrics"]["top1"] == pytest.approx(100 * right / 500)
+
+
+def test_targets(job: MakeJob, tmp_path: Path) -> None:
+    one = job("x")
+    assert make_target(one, "org").spec.attention is None
+    assert make_target(one, "org-full").spec.sharing == "block"
+    assert make_target(one, "share-full").scheme.connections == 9
+    assert make_target(one, "000 111 000").label == "bits-000111000"
+    Scheme.all_on((3, 3, 3)).save(tmp_path / "s.json", attention="dia")
+    with pytest.raises(EANError, match="was found for attention 'dia', and the network has 'se'"):
+        make_target(one, str(tmp_path / "s.json"))

@@ -1,0 +1,88 @@
+"""Recipes: every shipped one is read, and every wrong field gets a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from classification.arguments import backends_of, parse_options
+from classification.recipe import Recipe
+from ean_core import EANError
+from ean_core.attention import ATTENTIONS
+from ean_core.data import DATASETS
+from ean_core.networks import ARCHITECTURES
+from ean_core.search import METHODS, build_method
+
+CONFIGS = sorted((Path(__file__).parents[2] / "classification" / "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_complete(path: Path) -> None:
+    recipe = Recipe.from_file(path)
+    assert recipe.name == path.stem
+    assert recipe.model.arch in ARCHITECTURES
+    assert recipe.model.attention in ATTENTIONS
+    assert recipe.data.name in DATASETS
+    assert recipe.search.method in METHODS
+    build_method(recipe.search.method, (3, 3, 3), seed=0, reward=recipe.search.reward, options=recipe.search.options)
+
+
+def test_the_papers_cifar_recipe() -> None:
+    recipe = Recipe.from_file(CONFIGS[0].parent / "ean_se_r164_cifar100.py")
+    train = recipe.train
+    assert (train.epochs, train.lr, train.milestones, train.gamma, train.batch_size) == (164, 0.1, (81, 122), 0.1, 128)
+    assert (train.momentum, train.weight_decay, train.nesterov, train.ema) == (0.9, 1e-4, False, None)
+    assert (recipe.supernet.epochs, recipe.search.steps, recipe.data.val_per_class) == (150, 1000, 100)
+    assert (recipe.supernet.sandwich, recipe.search.bn_images) == (False, 0)
+    assert recipe.data.train_per_class is None
+
+
+def test_the_papers_imagenet_recipe() -> None:
+    recipe = Recipe.from_file(CONFIGS[0].parent / "ean_dia_r50_imagenet.py")
+    assert (recipe.train.epochs, recipe.train.milestones, recipe.train.batch_size) == (120, (30, 60, 90), 256)
+    assert (recipe.supernet.epochs, recipe.search.steps, recipe.model.attention) == (40, 300, "dia")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ({"serch.steps": 3}, r"unknown field in .*tiny.py 'serch'.*did you mean 'search'"),
+        ({"search.step": 3}, r"section 'search' 'step'.*did you mean 'steps'"),
+        ({"train.epochs": "many"}, "epochs must be int, got 'many'"),
+        ({"train.epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"train.compile": 1}, "compile must be bool, got 1"),
+        ({"train.schedule": "linear"}, "schedule is one of step, cosine"),
+        ({"train.milestones": [1]}, "milestones go with schedule 'step'"),
+        ({"train.precision": "int8"}, "precision is one of float32, bfloat16"),
+        ({"search.returned": "worst"}, "'best' or 'most_probable'"),
+        ({"model": "resnet20"}, "model must be a dictionary"),
+    ],
+)
+def test_a_wrong_field_is_named(tiny: Path, override: dict, sentence: str) -> None:
+    with pytest.raises(EANError, match=sentence):
+        Recipe.from_file(tiny, override)
+
+
+def test_a_missing_field_and_file_are_named(tmp_path: Path) -> None:
+    (tmp_path / "r.py").write_text("model = dict(arch='resnet20')\ndata = dict(name='digits')\n")
+    with pytest.raises(EANError, match="lacks the field 'train'"):
+        Recipe.from_file(tmp_path / "r.py")
+    with pytest.raises(EANError, match="does not exist"):
+        Recipe.from_file(tmp_path / "none.py")
+    (tmp_path / "bad.py").write_text("model = (")
+    with pytest.raises(EANError, match=r"bad\.py cannot be read"):
+        Recipe.from_file(tmp_path / "bad.py")
+
+
+def test_options_are_python_values_or_strings() -> None:
+    assert parse_options(["a.b=3", "c=[1, 2]", "d=resnet20", "e=None"]) == {
+        "a.b": 3,
+        "c": [1, 2],
+        "d": "resnet20",
+        "e": None,
+    }
+    with pytest.raises(EANError, match="NAME=VALUE, got 'steps'"):
+        parse_options(["steps"])
+    with pytest.raises(EANError, match="unknown log 'tensorbord'.*did you mean 'tensorboard'"):
+        backends_of(["tensorbord"])

@@ -1,0 +1,55 @@
+"""What all tests share: the repository's root, quiet threads, and a runner of the real commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+def pytest_configure() -> None:
+    """One thread: the tensors are tiny, and threads that wait for each other take longer than the work."""
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run a command of the project as a user does, in a directory of its own.
+
+    `run("tools/search.py", "--seed", 1, code=0)` returns the finished process; a wrong exit status fails the test
+    with what was printed.
+    """
+
+    def start(script: str, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / script), *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == code, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if code:
+            assert "Traceback" not in done.stderr, done.stderr
+            assert done.stderr.strip().splitlines()[-1].startswith("error: "), done.stderr
+        return done
+
+    return start

@@ -1,0 +1,72 @@
+"""Network files: what goes in comes out, and nothing in them can run code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from ean_core import EANError, create_model
+from ean_core.attention import ATTENTIONS
+from ean_core.checkpoint import ModelSpec, load_network, read_network_file, save_network
+
+
+@pytest.mark.parametrize("attention", list(ATTENTIONS))
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+def test_a_pruned_network_comes_back(tmp_path: Path, attention: str, sharing: str) -> None:
+    spec = ModelSpec("resnet20", 5, attention, sharing, "010 000 101", in_channels=1, pruned=True)
+    torch.manual_seed(0)
+    net = spec.build().eval()
+    save_network(tmp_path / "net.pth", net, spec, classes=list("abcde"), metrics={"top1": 1.5})
+    again, content = load_network(tmp_path / "net.pth")
+    images = torch.randn(2, 1, 8, 8)
+    torch.testing.assert_close(again(images), net(images), rtol=0, atol=0)
+    assert content["classes"] == list("abcde")
+    assert ModelSpec(**content["model"]) == spec
+    assert again.layer2.attention is None
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
+    spec = ModelSpec("resnet20", 5, "se")
+    torch.manual_seed(0)
+    net = spec.build()
+    save_network(tmp_path / "a.pth", net, spec)
+    save_network(tmp_path / "b.pth", net.to(memory_format=torch.channels_last), spec)
+    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+
+
+def test_a_file_with_code_is_not_loaded(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'ran'}",)
+
+    torch.save({"format": "ean-network-1", "evil": Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "raw.pth").write_bytes(pickle.dumps(Evil()))
+    for name in ("evil.pth", "raw.pth"):
+        with pytest.raises(EANError, match=name):
+            read_network_file(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
+    spec = ModelSpec("resnet20", 5, "se")
+    save_network(tmp_path / "net.pth", spec.build(), spec)
+    content = (tmp_path / "net.pth").read_bytes()
+    for count in (0, 10, len(content) // 2, len(content) - 7):
+        (tmp_path / "cut.pth").write_bytes(content[:count])
+        with pytest.raises(EANError, match=r"cut\.pth"):
+            load_network(tmp_path / "cut.pth")
+    with pytest.raises(EANError, match="does not exist"):
+        load_network(tmp_path / "none.pth")
+    torch.save(create_model("resnet20").state_dict(), tmp_path / "plain.pth")
+    with pytest.raises(EANError, match="not a network file of this project"):
+        load_network(tmp_path / "plain.pth")
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    save_network(tmp_path / "net.pth", create_model("resnet20"), ModelSpec("resnet29", 100))
+    with pytest.raises(EANError, match="do not fit the network"):
+        load_network(tmp_path / "net.pth")

@@ -1,0 +1,71 @@
+"""Atomic files, the command wrapper, and records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ean_core.errors import EANError, command, unknown_name
+from ean_core.files import atomic_path, sha256_of, write_atomic
+from ean_core.results import read_record, write_record
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.json"
+    write_atomic(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_sha256_is_the_known_one(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "abc", "abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_command_turns_an_error_into_a_sentence(capsys: pytest.CaptureFixture) -> None:
+    @command
+    def main() -> None:
+        raise EANError("found this, expected that: do so")
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: found this, expected that: do so\n"
+
+
+def test_command_says_how_to_go_on_after_an_interrupt(capsys: pytest.CaptureFixture) -> None:
+    @command
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_unknown_name_gives_the_nearest() -> None:
+    assert "did you mean 'random'" in str(unknown_name("method", "randm", ["ean", "random"]))
+    assert "did you mean" not in str(unknown_name("method", "zzz", ["ean", "random"]))
+
+
+def test_a_record_has_settings_metrics_and_environment(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "r.json", kind="test", settings={"seed": 1}, metrics={"top1": 2.5})
+    record = read_record(path)
+    assert (record["kind"], record["settings"], record["metrics"]) == ("test", {"seed": 1}, {"top1": 2.5})
+    environment = record["environment"]
+    assert {"device", "threads", "python", "versions", "commit", "date"} <= set(environment)
+    assert "torch" in environment["versions"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"format": "other"}', "[1]"])
+def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(EANError, match=r"r\.json"):
+        read_record(tmp_path / "r.json")
+    assert json.dumps(content)
