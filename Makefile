@@ -10,7 +10,7 @@ quickstart: .venv/installed
 	$(BIN)/python tools/search.py --resume
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

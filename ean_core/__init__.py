@@ -1,8 +1,29 @@
 """Efficient Attention Network: search where in a network attention pays (https://arxiv.org/abs/2011.14058)."""
 
-from ean_core.errors import EANError
-from ean_core.networks import count_parameters, create_model
-from ean_core.networks.weights import load_torchvision_weights
-from ean_core.scheme import Scheme
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ean_core.errors import EANError
+    from ean_core.networks import count_parameters, create_model
+    from ean_core.networks.weights import load_torchvision_weights
+    from ean_core.scheme import Scheme
 
 __all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load_torchvision_weights"]
+
+_HOME = {
+    "EANError": "ean_core.errors",
+    "Scheme": "ean_core.scheme",
+    "count_parameters": "ean_core.networks",
+    "create_model": "ean_core.networks",
+    "load_torchvision_weights": "ean_core.networks.weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch when a name is first used, not before: a command's --help must answer at once."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'ean_core' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

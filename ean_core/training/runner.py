@@ -24,14 +24,14 @@ _numbers = itertools.count()
 
 
 class QuietRunner(Runner):
-    """MMEngine's runner with its long log in the log file, and only warnings on the screen."""
+    """MMEngine's runner with its long log in the log file, and only errors on the screen."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
-        """As the base, with the screen's handler set to warnings."""
+        """As the base, with the screen's handler set to errors."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
-                handler.setLevel(logging.WARNING)
+                handler.setLevel(logging.ERROR)
         return logger
 
 

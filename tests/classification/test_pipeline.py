@@ -7,11 +7,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from classification.parts import Job
 from classification.pipeline import run_pipeline
+from classification.recipe import Recipe
 from classification.retrain import make_target, train_network
 from classification.supernet import make_scorer, train_supernet
 from ean_core import EANError, Scheme
@@ -20,6 +23,7 @@ from ean_core.results import read_record
 from ean_core.search.history import read_lines
 from ean_core.supernet import Scorer, draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from tests.conftest import ROOT
 
 MakeJob = Callable[..., Job]
 
@@ -240,3 +244,32 @@ def test_targets(job: MakeJob, tmp_path: Path) -> None:
     Scheme.all_on((3, 3, 3)).save(tmp_path / "s.json", attention="dia")
     with pytest.raises(EANError, match="was found for attention 'dia', and the network has 'se'"):
         make_target(one, str(tmp_path / "s.json"))
+
+
+def test_the_imagenet_recipe_runs_on_its_folder_layout(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 2)):
+        for name in ("n01", "n02", "n03"):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.JPEG")
+    recipe = Recipe.from_file(
+        ROOT / "classification/configs/ean_dia_r50_imagenet.py",
+        {
+            "model.arch": "resnet18",
+            "data.image_size": 32,
+            "data.val_per_class": 2,
+            "data.workers": 1,
+            "supernet.epochs": 1,
+            "supernet.batch_size": 4,
+            "search.steps": 1,
+            "train.epochs": 1,
+            "train.batch_size": 4,
+            "retrain": ["ean"],
+        },
+    )
+    run_pipeline(Job.start(recipe, data_root=tmp_path, directory=tmp_path / "w"))
+    summary = read_record(tmp_path / "w" / "summary.json")
+    assert summary["settings"]["images"] == {"train": 18, "test": 6}
+    assert load_network(tmp_path / "w" / "ean-seed0" / "classifier.pth")[1]["classes"] == ["n01", "n02", "n03"]

@@ -1,0 +1,139 @@
+"""The rows of a benchmark: Org, Org-full, Share-full and EAN of some attentions, their sizes and their times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from rich.table import Table
+
+from ean_core.errors import EANError
+from ean_core.fold import compare_settings
+from ean_core.networks import count_parameters, create_model
+from ean_core.networks.resnet import ResNet
+from ean_core.plots import bar_chart
+from ean_core.progress import console
+from ean_core.timing import Comparison, Interval, multiply_adds
+
+RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
+
+Results = dict[str, dict[str, Comparison]]
+"""Setting -> network -> its times."""
+
+
+def build_rows(
+    arch: str,
+    attentions: Sequence[str],
+    schemes: Sequence[str],
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, ResNet]:
+    """The networks of the table, pruned and in eval mode: Org, then Org-full, Share-full and EAN of each attention.
+
+    Args:
+        arch: a named architecture.
+        attentions: names; those of `RECURRENT` have no Org-full.
+        schemes: none (no EAN rows), one for all attentions, or one for each; bits or files.
+        num_classes: None for the architecture's own.
+        seed: of the weights.
+        device: where they go.
+    """
+    if len(schemes) not in (0, 1, len(attentions)):
+        raise EANError(
+            f"--scheme takes one scheme, or one for each of the {len(attentions)} attentions, got {len(schemes)} "
+            "(quote a scheme that has spaces)"
+        )
+
+    def network(**options: Any) -> ResNet:
+        torch.manual_seed(seed)
+        return create_model(arch, num_classes=num_classes, **options).prune().eval().to(device)
+
+    networks = {"Org": network()}
+    for index, attention in enumerate(attentions):
+        if attention not in RECURRENT:
+            networks[f"Org-full {attention}"] = network(attention=attention, sharing="block")
+        networks[f"Share-full {attention}"] = network(attention=attention)
+        if schemes:
+            networks[f"EAN {attention}"] = network(attention=attention, scheme=schemes[index % len(schemes)])
+    return networks
+
+
+def time_rows(
+    networks: Mapping[str, ResNet], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
+) -> tuple[Results, dict[str, str]]:
+    """`compare_settings` under a progress bar that is drawn between the rounds, while no clock runs.
+
+    Returns:
+        the results, and why each skipped setting was skipped.
+    """
+    screen = console()
+    with Progress(console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal) as bar:
+        tasks = {setting: bar.add_task(setting, total=rounds) for setting in settings}
+
+        def advance(setting: str) -> None:
+            bar.update(tasks[setting], advance=1, refresh=True)
+
+        after: Callable[[str], None] = advance
+        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=after)
+
+
+def describe_rows(
+    networks: Mapping[str, ResNet], results: Results, shape: tuple[int, int, int]
+) -> list[dict[str, Any]]:
+    """What the record holds of every network: connections, sizes, and its times in every setting."""
+    return [
+        {
+            "network": name,
+            "scheme": str(network.scheme),
+            "connections": network.scheme.connections,
+            "blocks": len(network.scheme),
+            "parameters": count_parameters(network),
+            "multiply_adds": multiply_adds(network, shape),
+            "timings": {setting: asdict(compared[name]) for setting, compared in results.items()},
+        }
+        for name, network in networks.items()
+    ]
+
+
+def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> None:
+    """One table per setting, since one for all does not fit a terminal."""
+    for setting in settings:
+        table = Table(title=f"setting: {setting}", title_justify="left")
+        table.add_column("network", no_wrap=True)
+        for head in ("connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"):
+            table.add_column(head, justify="right")
+        for row in rows:
+            timing, extra = row["timings"][setting], row["timings"][setting]["increment"]
+            table.add_row(
+                row["network"],
+                f"{row['connections']}/{row['blocks']}",
+                f"{row['parameters']:,} ({row['parameters'] / 1e6:.2f} M)",
+                f"{row['multiply_adds'] / 1e9:.3f}",
+                f"{timing['median']['value'] * 1e3:.2f}",
+                "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(extra)) if extra else "",
+            )
+        console().print(table)
+
+
+def draw_increments(path: Path, results: Results, *, title: str, note: str) -> Path | None:
+    """A bar chart of the increments; None if there are none to draw."""
+    series = {
+        setting: {
+            name: Interval(**in_percent(asdict(one.increment))) for name, one in compared.items() if one.increment
+        }
+        for setting, compared in results.items()
+    }
+    if not any(series.values()):
+        return None
+    return bar_chart(path, series, axis="increment, %", title=title, note=note)
+
+
+def in_percent(interval: Mapping[str, float]) -> dict[str, float]:
+    """An interval of fractions in percent."""
+    return {key: 100 * value for key, value in interval.items()}
