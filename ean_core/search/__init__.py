@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,30 +11,59 @@ from ean_core.errors import unknown_name
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.driver import SearchResult, run_search
 from ean_core.search.ean import EAN, PRESETS, EANSettings
+from ean_core.search.enas import ENAS, ENASSettings
+from ean_core.search.genetic import Genetic, GeneticSettings
+from ean_core.search.heuristics import HeadK, TailK
 from ean_core.search.history import History
+from ean_core.search.hsp import HSP
+from ean_core.search.natural import NaturalEAN, NaturalSettings
 from ean_core.search.random import RandomSearch
 from ean_core.search.reward import Reward
 
+Build = Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]
+
 
 def _ean(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
-    options = dict(options)
+    """Both algorithms of the search method "ean", told apart by their preset; lambda_3 is the reward's."""
+    options = {"curiosity_weight": reward.curiosity, **options}
     preset = options.pop("preset", "paper")
+    if preset == "natural":
+        return NaturalEAN(blocks, seed=seed, settings=_settings(NaturalSettings(), options, "ean, preset natural"))
     if preset not in PRESETS:
-        raise unknown_name("preset of the EAN search", preset, list(PRESETS))
-    _check(options, [field.name for field in dataclasses.fields(EANSettings)], "ean")
-    settings = dataclasses.replace(PRESETS[preset], **{"curiosity_weight": reward.curiosity, **options})
-    return EAN(blocks, seed=seed, settings=settings)
+        raise unknown_name("preset of the EAN search", preset, [*PRESETS, "natural"])
+    return EAN(blocks, seed=seed, settings=_settings(PRESETS[preset], options, "ean"))
 
 
-def _random(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
-    del reward
-    _check(options, ["schemes_per_step"], "random")
-    return RandomSearch(blocks, seed=seed, **options)
+def _with_settings(method: Callable[..., SearchMethod], defaults: Any, name: str) -> Build:
+    """For a method whose options are the fields of a settings class."""
+
+    def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
+        del reward
+        return method(blocks, seed=seed, settings=_settings(defaults, options, name))
+
+    return build
 
 
-METHODS: dict[str, Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]] = {
+def _with_arguments(method: Callable[..., SearchMethod], name: str) -> Build:
+    """For a method whose options are its own keyword arguments."""
+    known = [key for key in inspect.signature(method).parameters if key not in ("blocks", "seed")]
+
+    def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
+        del reward
+        _check(options, known, name)
+        return method(blocks, seed=seed, **options)
+
+    return build
+
+
+METHODS: dict[str, Build] = {
     "ean": _ean,
-    "random": _random,
+    "random": _with_arguments(RandomSearch, "random"),
+    "hsp": _with_arguments(HSP, "hsp"),
+    "head-k": _with_arguments(HeadK, "head-k"),
+    "tail-k": _with_arguments(TailK, "tail-k"),
+    "genetic": _with_settings(Genetic, GeneticSettings(), "genetic"),
+    "enas": _with_settings(ENAS, ENASSettings(), "enas"),
 }
 
 
@@ -46,8 +76,8 @@ def build_method(
         name: a key of `METHODS`.
         blocks: blocks per stage.
         seed: of everything random in it.
-        reward: whose curiosity weight EAN takes.
-        options: of the method, such as `{"preset": "released"}` or `{"schemes_per_step": 4}` for EAN.
+        reward: whose curiosity weight EAN takes, unless its options give another.
+        options: of the method, such as `{"preset": "natural"}` or `{"schemes_per_step": 4}` for EAN.
 
     Raises:
         EANError: for an unknown method or option.
@@ -55,6 +85,11 @@ def build_method(
     if name not in METHODS:
         raise unknown_name("search method", name, list(METHODS))
     return METHODS[name](blocks, seed, reward, options or {})
+
+
+def _settings(defaults: Any, options: Mapping[str, Any], method: str) -> Any:
+    _check(options, [field.name for field in dataclasses.fields(defaults)], method)
+    return dataclasses.replace(defaults, **options)
 
 
 def _check(options: Mapping[str, Any], known: list[str], method: str) -> None:

@@ -5,7 +5,9 @@ the driver's (`driver.py`, `reward.py`).
 
 Departures from the paper, each with its reason:
 - A moving average of the reward is subtracted from G in Eq. 5 and 8 (as the released code does in Eq. 5): it leaves
-  the expected gradient as it is and lowers its variance. `baseline_decay=None` gives the bare equations.
+  the expected gradient as it is and lowers its variance. `baseline_decay=None` gives the bare equations. Eq. 8 has an
+  average of its own, without the curiosity that its G lacks: one that held the bonus would make every past scheme
+  look bad, and teach the controller to avoid all it has seen.
 - The curiosity bonus is given per scheme, as the paper says; the released code sums it over a step's schemes.
 - Adam instead of plain ascent, as in the released code.
 """
@@ -101,7 +103,9 @@ class EAN(SearchMethod):
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=settings.learning_rate)
         self.curiosity = Curiosity(bits, learning_rate=settings.curiosity_learning_rate, generator=generator)
         self.buffer: deque[list[Past]] = deque(maxlen=settings.replay_size)
-        self.baseline: float | None = None
+        start = 0.0 if settings.baseline_decay is None else None
+        self.baseline: float | None = start  # of G with the curiosity term, for Eq. 5
+        self.replay_baseline: float | None = start  # of G without it, for Eq. 8
         self.step = 0
 
     def policy(self) -> torch.Tensor:
@@ -125,7 +129,9 @@ class EAN(SearchMethod):
         p_old = self.policy().detach()
         past = [Past(p_old, torch.tensor(trial.scheme.bits, dtype=torch.float32), trial.reward) for trial in trials]
         gains = [trial.reward + self.bonus(trial.scheme)["curiosity"] for trial in trials]  # Eq. 7
-        baseline = self._move_baseline(float(np.mean(gains)))
+        baseline = self.baseline if self.baseline is not None else float(np.mean(gains))  # the first is its own
+        self.baseline = self._average(self.baseline, gains)
+        self.replay_baseline = self._average(self.replay_baseline, [one.reward for one in past])
         p = self.policy()
         objectives = [policy_objective(p, one.bits, gain - baseline) for one, gain in zip(past, gains, strict=True)]
         self._ascend(torch.stack(objectives).mean())  # Eq. 5
@@ -139,18 +145,17 @@ class EAN(SearchMethod):
         past = self.buffer[int(self.rng.integers(len(self.buffer)))]
         clipped = self.settings.replay == "clipped"
         clip, scale = (self.settings.replay_clip, self.settings.replay_scale) if clipped else (None, 1.0)
-        baseline, p = self.baseline or 0.0, self.policy()
+        baseline, p = self.replay_baseline or 0.0, self.policy()
         objectives = [replay_objective(p, one.p, one.bits, one.reward - baseline, clip=clip) for one in past]
         self._ascend(scale * torch.stack(objectives).mean())
 
-    def _move_baseline(self, gain: float) -> float:
-        """The average before this step's gain is added to it; the first gain is its own baseline."""
+    def _average(self, average: float | None, gains: Sequence[float]) -> float:
+        """The moving average after a step's gains; always 0 where no baseline is wanted."""
         decay = self.settings.baseline_decay
         if decay is None:
             return 0.0
-        before = gain if self.baseline is None else self.baseline
-        self.baseline = decay * before + (1 - decay) * gain
-        return before
+        gain = float(np.mean(gains))
+        return gain if average is None else decay * average + (1 - decay) * gain
 
     def _ascend(self, objective: torch.Tensor) -> None:
         """One step of gradient ascent on the controller."""

@@ -40,6 +40,8 @@ class History:
             if not resume:
                 raise EANError(f"{path} holds an earlier search: give --resume to go on with it, or another --work-dir")
             history.lines = read_lines(path)
+            if not path.read_bytes().endswith(b"\n"):
+                history.cut(len(history.lines))  # or the next line would be written behind half of one
         return history
 
     @classmethod

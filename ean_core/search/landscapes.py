@@ -19,10 +19,11 @@ from ean_core.scheme import Scheme
 from ean_core.search.reward import Reward
 
 KINDS: dict[str, str] = {
-    "additive": "independent effects of the blocks, standard deviation 0.35 points",
+    "additive": "independent effects of the blocks, standard deviation 0.35 points, no noise",
     "pairs": "additive, and a tenth of the pairs of blocks interact, standard deviation 0.12 points",
     "noise": "pairs, and every score is off by a validation set's error, standard deviation 0.3 points",
     "sparse": "pairs and noise, and a sixth of the blocks helps (about 0.6 points) while the others hurt (0.15)",
+    "rugged": "small effects (0.2), a fifth of the pairs interacts strongly (0.25), and noise",
 }
 """What the kinds of landscape are made of."""
 
@@ -56,7 +57,9 @@ class Landscape:
     def evaluate(self, schemes: Sequence[Scheme]) -> list[float]:
         """What a search is told: with the error, to a hundredth of a point, as of 10,000 validation images."""
         true = self.accuracy(np.array([scheme.bits for scheme in schemes]))
-        return [round(float(value) + self.noise * self._error(one), 2) for value, one in zip(true, schemes, strict=True)]
+        return [
+            round(float(value) + self.noise * self._error(one), 2) for value, one in zip(true, schemes, strict=True)
+        ]
 
     def reward(self, scheme: Scheme, weights: Reward) -> float:
         """The reward without error."""
@@ -90,6 +93,9 @@ def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
     rng, bits = np.random.default_rng(seed), sum(blocks)
     linear = rng.normal(0.0, 0.35, bits)
     pairs = np.triu(rng.normal(0.0, 0.12, (bits, bits)) * (rng.random((bits, bits)) < 0.1), k=1)
+    if kind == "rugged":
+        linear = rng.normal(0.0, 0.2, bits)
+        pairs = np.triu(rng.normal(0.0, 0.25, (bits, bits)) * (rng.random((bits, bits)) < 0.2), k=1)
     if kind == "sparse":
         helps = rng.permutation(bits) < max(1, round(bits / 6))
         linear = np.where(helps, rng.normal(0.6, 0.15, bits), rng.normal(-0.15, 0.1, bits))
@@ -97,7 +103,7 @@ def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
         blocks=tuple(blocks),
         linear=linear,
         pairs=np.zeros_like(pairs) if kind == "additive" else pairs,
-        noise=0.3 if kind in ("noise", "sparse") else 0.0,
+        noise=0.3 if kind in ("noise", "sparse", "rugged") else 0.0,
         seed=seed,
     )
 
@@ -114,7 +120,9 @@ def _best_by_integer_programming(linear: np.ndarray, pairs: np.ndarray) -> np.nd
     count = len(first)
     y, one = bits + np.arange(count), np.ones(count)
     rows = [(y, one, first, -one), (y, one, second, -one)]  # y - a_i <= 0, y - a_j <= 0
-    left = [csr_array((np.r_[a, b], (np.r_[0:count, 0:count], np.r_[i, j])), (count, bits + count)) for i, a, j, b in rows]
+    left = [
+        csr_array((np.r_[a, b], (np.r_[0:count, 0:count], np.r_[i, j])), (count, bits + count)) for i, a, j, b in rows
+    ]
     both = csr_array(
         (np.r_[one, one, -one], (np.r_[0:count, 0:count, 0:count], np.r_[first, second, y])), (count, bits + count)
     )
@@ -122,7 +130,9 @@ def _best_by_integer_programming(linear: np.ndarray, pairs: np.ndarray) -> np.nd
         -np.r_[linear, pairs[first, second]],
         integrality=np.r_[np.ones(bits), np.zeros(count)],
         bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(part, ub=bound) for part, bound in [(left[0], 0), (left[1], 0), (both, 1)] if count],
+        constraints=[
+            LinearConstraint(part, ub=bound) for part, bound in [(left[0], 0), (left[1], 0), (both, 1)] if count
+        ],
         options={"mip_rel_gap": 0.0},
     )
     if not result.success:

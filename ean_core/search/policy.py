@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
+IMPOSSIBLE = 1e-6
+"""A bit less probable than this teaches nothing: once rounding makes p exactly 0 or 1, replaying a bit drawn earlier
+would otherwise ask for the logarithm of 0, and fill the controller with NaN."""
+
 
 def probability_of(p: Tensor, bits: Tensor) -> Tensor:
     """p_hat_i = a_i p_i + (1 - a_i)(1 - p_i), the probability of each drawn bit; all of shape (..., m)."""
-    return bits * p + (1 - bits) * (1 - p)
+    return (bits * p + (1 - bits) * (1 - p)).clamp(min=IMPOSSIBLE)
 
 
 def policy_objective(p: Tensor, bits: Tensor, gain: float) -> Tensor:

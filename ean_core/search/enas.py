@@ -1,0 +1,138 @@
+"""ENAS's controller: Efficient Neural Architecture Search via Parameter Sharing (https://arxiv.org/abs/1802.03268).
+
+An LSTM writes the bits one after the other, each conditioned on the earlier ones, and learns by REINFORCE with a
+moving-average baseline. The only choices here are the bits: no operations, no skip connections to draw.
+
+Departures: the baseline starts at the first reward, not at zero; rewards are in points, so that the entropy's weight
+is a hundred times that of accuracies in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ean_core.errors import EANError
+from ean_core.scheme import Scheme
+from ean_core.search.base import SearchMethod, Trial
+
+
+@dataclass(frozen=True)
+class ENASSettings:
+    """The controller and its training.
+
+    Attributes:
+        schemes_per_step: schemes drawn and scored per step.
+        hidden: width of the LSTM and of its inputs; the paper's code has 64 for images.
+        learning_rate: of Adam. The paper has 3.5e-4; its scripts have 1e-3 (macro space, language model) and 3.5e-3
+            (micro space).
+        temperature: the logits are divided by it.
+        tanh_constant: the logits z become c tanh(z); keeps the probabilities off 0 and 1.
+        entropy_weight: points of reward per nat of a scheme's entropy; 0.01 is the 1e-4 of the paper's scripts.
+        baseline_decay: of the moving average of the reward.
+    """
+
+    schemes_per_step: int = 1
+    hidden: int = 64
+    learning_rate: float = 1e-3
+    temperature: float = 5.0
+    tanh_constant: float = 2.5
+    entropy_weight: float = 0.01
+    baseline_decay: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.schemes_per_step < 1:
+            raise EANError(f"schemes_per_step must be at least 1, got {self.schemes_per_step}")
+
+
+class Controller(nn.Module):
+    """Bits in, the logit of the next bit out; all weights uniform in [-0.1, 0.1] at the start, as in the paper.
+
+    Args:
+        settings: sizes and the squashing of the logits.
+        generator: draws the weights.
+    """
+
+    START = 2
+    """The embedding that stands before the first bit."""
+
+    def __init__(self, settings: ENASSettings, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.temperature, self.tanh_constant = settings.temperature, settings.tanh_constant
+        self.embedding = nn.Embedding(3, settings.hidden)
+        self.lstm = nn.LSTM(settings.hidden, settings.hidden, batch_first=True)
+        self.head = nn.Linear(settings.hidden, 2, bias=False)
+        with torch.no_grad():
+            for weight in self.parameters():
+                weight.uniform_(-0.1, 0.1, generator=generator)
+
+    def forward(
+        self, previous: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """log P(off, on) of each bit (N, T, 2), given the bit before it (N, T) and the LSTM's state."""
+        hidden, state = self.lstm(self.embedding(previous), state)  # (N, T, hidden)
+        logits = self.tanh_constant * torch.tanh(self.head(hidden) / self.temperature)
+        return logits.log_softmax(dim=2), state
+
+
+class ENAS(SearchMethod):
+    """REINFORCE on the LSTM.
+
+    Args:
+        blocks: blocks per stage.
+        seed: of the weights and the draws.
+        settings: see `ENASSettings`.
+    """
+
+    def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: ENASSettings | None = None) -> None:
+        super().__init__(blocks, seed=seed)
+        self.settings = settings = settings or ENASSettings()
+        self.bits = sum(blocks)
+        self.controller = Controller(settings, generator=torch.Generator().manual_seed(seed))
+        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=settings.learning_rate)
+        self.baseline: float | None = None
+
+    def propose(self) -> list[Scheme]:
+        """Bit by bit from the controller."""
+        draws = self.rng.random((self.settings.schemes_per_step, self.bits))
+        bits, _ = self._write(draws)
+        return [Scheme(tuple(row.astype(int).tolist()), self.blocks) for row in bits]
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """One step of policy gradient: mean over the schemes of (reward - baseline) * sum_l log P(a_l | a_<l)."""
+        bits = torch.tensor([trial.scheme.bits for trial in trials])  # (N, m)
+        before = torch.cat([torch.full((len(bits), 1), Controller.START), bits[:, :-1]], dim=1)
+        log_p, _ = self.controller(before)  # (N, m, 2)
+        entropy = -(log_p.exp() * log_p).sum(dim=(1, 2)).detach()  # (N,), part of the reward as in the paper
+        rewards = torch.tensor([trial.reward for trial in trials]) + self.settings.entropy_weight * entropy
+        average, decay = float(rewards.mean()), self.settings.baseline_decay
+        before_step = average if self.baseline is None else self.baseline
+        self.baseline = decay * before_step + (1 - decay) * average
+        log_likelihood = log_p.gather(2, bits[:, :, None]).sum(dim=(1, 2))  # (N,)
+        self.optimizer.zero_grad()
+        (-((rewards - before_step) * log_likelihood).mean()).backward()
+        self.optimizer.step()
+
+    def probabilities(self) -> np.ndarray:
+        """P(a_l = 1 | the likelier bits before it), (m,): there is no other single vector in an autoregressive policy.
+
+        Bits above a half spell the greedy scheme, so `most_probable` is that one.
+        """
+        _, p = self._write(np.full((1, self.bits), 0.5))
+        return p[0]
+
+    @torch.no_grad()
+    def _write(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bits, and their probabilities of 1, both (N, m): a bit is 1 where its draw is below the probability."""
+        bits, p, state = np.zeros_like(draws), np.zeros_like(draws), None
+        previous = torch.full((len(draws), 1), Controller.START)
+        for index in range(self.bits):
+            log_p, state = self.controller(previous, state)
+            p[:, index] = log_p[:, 0, 1].exp().numpy()
+            bits[:, index] = draws[:, index] < p[:, index]
+            previous = torch.from_numpy(bits[:, index : index + 1]).long()
+        return bits, p

@@ -1,0 +1,75 @@
+"""Families of schemes that need no search: every member is scored once, the best is the answer.
+
+`ConnectEvery` (hsp.py) is one; here are attention in the first and in the last k blocks. Published results on other
+networks differ on which of the two is better, so that both are worth a row beside a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ean_core.errors import EANError
+from ean_core.scheme import Scheme
+from ean_core.search.base import SearchMethod, Trial
+
+
+class Family(SearchMethod):
+    """Proposes given schemes in one step, and after that the best of them, which costs no scoring.
+
+    Args:
+        blocks: blocks per stage.
+        schemes: the family; repeated members are proposed once.
+        seed: unused, nothing here is random.
+    """
+
+    def __init__(self, blocks: Sequence[int], schemes: Sequence[Scheme], *, seed: int = 0) -> None:
+        super().__init__(blocks, seed=seed)
+        self.schemes = list({scheme.text: scheme for scheme in schemes}.values())
+        self.best: Trial | None = None
+
+    def propose(self) -> list[Scheme]:
+        """The family, then its best member."""
+        return self.schemes if self.best is None else [self.best.scheme]
+
+    def update(self, trials: Sequence[Trial]) -> None:
+        """Keep the best; among equals the one with fewest connections, as the driver does."""
+        known = [*trials, self.best] if self.best is not None else trials
+        self.best = max(known, key=lambda trial: (trial.reward, -trial.scheme.connections))
+
+
+class HeadK(Family):
+    """Attention in the first k blocks of the network.
+
+    Args:
+        blocks: blocks per stage.
+        k: number of connected blocks, 0 to m; None tries 1 to m.
+        seed: unused.
+    """
+
+    def __init__(self, blocks: Sequence[int], *, k: int | None = None, seed: int = 0) -> None:
+        m = sum(blocks)
+        family = [Scheme((1,) * count + (0,) * (m - count), tuple(blocks)) for count in _counts(k, m)]
+        super().__init__(blocks, family, seed=seed)
+
+
+class TailK(Family):
+    """Attention in the last k blocks of the network.
+
+    Args:
+        blocks: blocks per stage.
+        k: number of connected blocks, 0 to m; None tries 1 to m.
+        seed: unused.
+    """
+
+    def __init__(self, blocks: Sequence[int], *, k: int | None = None, seed: int = 0) -> None:
+        m = sum(blocks)
+        family = [Scheme((0,) * (m - count) + (1,) * count, tuple(blocks)) for count in _counts(k, m)]
+        super().__init__(blocks, family, seed=seed)
+
+
+def _counts(k: int | None, m: int) -> list[int]:
+    if k is None:
+        return list(range(1, m + 1))
+    if not 0 <= k <= m:
+        raise EANError(f"k is the number of connected blocks, 0 to {m} for this network, got {k}")
+    return [k]
