@@ -26,7 +26,7 @@ setup(
         "onedl-mmsegmentation",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff", "pre-commit"],
-        "zoo": ["timm"],
+        "dev": ["pytest", "pytest-xdist", "ruff>=0.17,<0.18", "pre-commit", "pymoo"],
+        "search": ["pymoo"],  # the genetic method
     },
 )

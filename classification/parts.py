@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ from classification.recipe import Recipe
 from ean_core.checkpoint import ModelSpec
 from ean_core.data import ImageData, class_balanced, load_data, make_loader, search_split
 from ean_core.data.loader import Loader
-from ean_core.errors import EANError
+from ean_core.errors import EANError, first_line
 from ean_core.files import write_atomic
 from ean_core.normalise import Normalise
-from ean_core.training.distributed import barrier, is_first, rank_and_world
+from ean_core.training.distributed import first_does, rank_and_world
 from ean_core.training.schedule import TrainSettings
 
 
@@ -43,13 +44,10 @@ class Job:
 
     @classmethod
     def start(cls, recipe: Recipe, *, data_root: str | Path, directory: str | Path, **how: Any) -> Job:
-        """Read the data; processes after the first wait, so that only one downloads."""
-        if not is_first():
-            barrier()
-        data = load_data(recipe.data.name, data_root, image_size=recipe.data.image_size)
-        if is_first():
-            barrier()
-        return cls(recipe, data, Path(directory), **how)
+        """Read the data; the first process does it before the others, so that only one downloads."""
+        read = cache(partial(load_data, recipe.data.name, data_root, image_size=recipe.data.image_size))
+        first_does(read)
+        return cls(recipe, read(), Path(directory), **how)
 
     def describe(self) -> str:
         """One line: network, attention, data, and where it runs."""
@@ -151,44 +149,85 @@ class Job:
         }
 
 
-# What may differ between a run and its resumption: it changes no result.
-HARMLESS = ("val_interval", "save_interval", "workers", "steps", "max_evaluations", "returned", "random_paths")
+HARMLESS = frozenset(
+    {
+        "data.workers",
+        "search.steps",
+        "search.max_evaluations",
+        "search.returned",
+        "search.batch_size",
+        *(
+            f"{part}.{name}"
+            for part in ("supernet", "train")
+            for name in ("val_interval", "save_interval", "random_paths")
+        ),
+    }
+)
+"""What may differ between a run and its resumption: it changes no result that was recorded."""
 
 
-def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
+def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: Sequence[Path]) -> None:
     """Take a directory for a run, or make sure that it holds the same run.
+
+    To be called when everything is built and only the work itself is left, so that a mistaken setting claims nothing.
+
+    Args:
+        directory: gets run.json.
+        identity: all that the result depends on.
+        resume: whether going on with what is there was asked for.
+        begun: files that a run leaves behind; a claim without any of them has no work to lose, and is replaced.
 
     Raises:
         EANError: if it holds a run and `resume` is false, or one that differs in a named setting.
     """
-    path = directory / "run.json"
-    identity = json.loads(json.dumps(identity))
-    if path.exists() and is_first():
-        if not resume:
-            raise EANError(f"{directory} holds an earlier run: give --resume to go on with it, or another --work-dir")
-        try:
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
-            raise EANError(f"{path} cannot be read ({error}): give another --work-dir") from None
-        if difference := first_difference(earlier, identity):
-            name, old, new = difference
-            raise EANError(
-                f"{directory} cannot be resumed: it was started with {name} = {old!r}, and this run has {new!r}; give "
-                "the same, or another --work-dir"
-            )
-    if is_first():
-        write_atomic(path, json.dumps(identity, indent=2) + "\n")
-    barrier()
+    path, now = directory / "run.json", json.loads(json.dumps(identity))
+
+    def take() -> None:
+        if any(one.exists() for one in begun):
+            if not resume:
+                raise EANError(
+                    f"{directory} holds an earlier run: give --resume to go on with it, or another --work-dir"
+                )
+            check_same(read_claim(path), now, what=f"{directory} cannot be resumed: it was started with")
+        write_atomic(path, json.dumps(now, indent=2) + "\n")
+
+    first_does(take)
+
+
+def read_claim(path: Path) -> dict[str, Any]:
+    """What run.json says.
+
+    Raises:
+        EANError: if it is missing or damaged.
+    """
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EANError(f"{path} cannot be read ({first_line(error)}): give another --work-dir") from None
+    if not isinstance(earlier, dict):
+        raise EANError(f"{path} does not say what run {path.parent} holds: give another --work-dir")
+    return earlier
+
+
+def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str) -> None:
+    """Refuse two identities that differ.
+
+    Raises:
+        EANError: `what`, then the first setting that differs with both its values.
+    """
+    earlier, now = json.loads(json.dumps([earlier, now]))  # as files hold them: tuples are lists there
+    if difference := first_difference(earlier, now):
+        name, old, new = difference
+        raise EANError(f"{what} {name} = {old!r}, and this run has {new!r}; give the same, or another --work-dir")
 
 
 def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
     """The first setting in which two identities differ: its dotted name, and both values; None if they agree."""
-    if isinstance(earlier, dict) and isinstance(now, dict):
+    if isinstance(earlier, Mapping) and isinstance(now, Mapping):
         for key in [*earlier, *(key for key in now if key not in earlier)]:
-            if key in HARMLESS:
-                continue
             dotted = f"{name}.{key}" if name else key
-            if found := first_difference(earlier.get(key), now.get(key), dotted):
+            found = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)
+            if found:
                 return found
         return None
     return None if earlier == now else (name, earlier, now)

@@ -8,8 +8,10 @@ from classification.parts import Job
 from classification.retrain import make_target, train_all
 from classification.search import search_scheme
 from classification.summary import print_table, summarise
-from classification.supernet import train_supernet
+from classification.supernet import both_sections, train_supernet
+from ean_core.networks import stages_blocks
 from ean_core.scheme import Scheme
+from ean_core.search import build_method
 from ean_core.training.distributed import is_first
 
 
@@ -24,12 +26,19 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
         scheme.json.
     """
     recipe = job.recipe
+    _, search = both_sections(job)
+    build_method(  # a mistake in the search's settings must show before hours of training
+        search.method, stages_blocks(recipe.model.arch), seed=recipe.seed, reward=search.reward, options=search.options
+    )
     supernet = train_supernet(job)
     scheme = search_scheme(job, supernet)
     if is_first():
         print(f"scheme found: {Scheme.load(scheme)}  ({scheme})", flush=True)
     if recipe.retrain and retrain:
-        targets = [make_target(job, str(scheme) if label == "ean" else label) for label in recipe.retrain]
+        targets = [
+            make_target(job, str(scheme), label="ean") if label == "ean" else make_target(job, label)
+            for label in recipe.retrain
+        ]
         trained = train_all(job, targets, recipe.seeds)
         if is_first():
             rows = summarise(job, trained, job.directory / "summary.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.search import Reward
 from ean_core.training.schedule import TrainSettings
+
+RETRAIN = ("org", "org-full", "share-full", "ean")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class SupernetRecipe(TrainSettings):
     sandwich: bool = False
     random_paths: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.random_paths < 1:
+            raise EANError(f"supernet.random_paths must be at least 1, got {self.random_paths}")
+
 
 @dataclass(frozen=True)
 class SearchRecipe:
@@ -93,6 +101,10 @@ class SearchRecipe:
     returned: str = "best"
 
     def __post_init__(self) -> None:
+        for name, low in (("steps", 1), ("max_evaluations", 1), ("bn_images", 0), ("batch_size", 1)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise EANError(f"search.{name} must be at least {low}, got {value}")
         if self.returned not in ("best", "most_probable"):
             raise EANError(f"search.returned is 'best' or 'most_probable', got {self.returned!r}")
 
@@ -121,6 +133,16 @@ class Recipe:
     seed: int = 0
     seeds: tuple[int, ...] = (0,)
     note: str = ""
+
+    def __post_init__(self) -> None:
+        for section in ("model", "data", "train"):
+            if getattr(self, section) is None:
+                raise EANError(f"recipe {self.name!r} has no section {section!r}: it is needed")
+        for label in self.retrain:
+            if label not in RETRAIN:
+                raise unknown_name("entry of retrain", label, list(RETRAIN))
+        if not self.seeds:
+            raise EANError(f"recipe {self.name!r} has no seeds: give at least one, as seeds=[0]")
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -198,6 +220,13 @@ def build(cls: type, values: Mapping[str, Any], *, where: str) -> Any:
 
 def check_kind(value: Any, one: dataclasses.Field, *, where: str) -> None:
     """Refuse a value of another kind than the field's annotation says; whole numbers pass as floats."""
+    if (match := re.fullmatch(r"tuple\[(int|str), \.\.\.\]", str(one.type))) is not None:
+        kind = {"int": int, "str": str}[match[1]]
+        if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
+            raise EANError(f"{where}: {one.name} must be a list of {match[1]}, got {value!r}")
+        return
+    if str(one.type).startswith("Mapping") and not isinstance(value, Mapping):
+        raise EANError(f"{where}: {one.name} must be a dictionary, got {value!r}")
     kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
     wanted = [kind.strip() for kind in str(one.type).split("|")]
     if not all(kind in kinds or kind == "None" for kind in wanted):

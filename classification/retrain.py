@@ -6,22 +6,25 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 
-from classification.parts import Job, claim
+from classification.parts import Job, check_same, claim, read_claim
 from classification.search import scheme_of
-from ean_core.checkpoint import ModelSpec, load_network, load_tensors, save_network
+from ean_core.checkpoint import ModelSpec, load_network
+from ean_core.errors import EANError
 from ean_core.networks import count_parameters, stages_blocks
 from ean_core.progress import bar
 from ean_core.results import read_record, write_record
 from ean_core.scheme import Scheme
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.distributed import barrier, is_first
+from ean_core.training.distributed import first_does, is_first
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.metrics import Confusion
 from ean_core.training.runner import build_runner
+from ean_core.training.state import save_state_as_network
 
 MODES = ("org", "org-full", "share-full")
 
@@ -31,7 +34,7 @@ class Target:
     """A network to train.
 
     Attributes:
-        label: names its directory and its row: "org", "org-full", "share-full", "ean".
+        label: names its row: "org", "org-full", "share-full", "ean", or "ean-" and a file's name.
         spec: builds it.
         scheme: its connections.
     """
@@ -40,6 +43,12 @@ class Target:
     spec: ModelSpec
     scheme: Scheme
 
+    def directory(self, seed: int) -> str:
+        """Where a seed's run goes: by mode, or for a scheme by its bits, so that no two schemes share a place."""
+        if self.label in MODES:
+            return f"{self.label}-seed{seed}"
+        return f"ean-{sha256(self.scheme.text.encode()).hexdigest()[:6]}-seed{seed}"
+
 
 def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
     """The network that `--scheme` names.
@@ -47,7 +56,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
     Args:
         job: for classes and channels.
         value: "org", "org-full", "share-full", bits, or a scheme.json.
-        label: of the row; default the mode, "ean" for a file and the bits themselves for bits.
+        label: of the row; default the mode, "ean-" and the name for a file, the bits themselves for bits.
     """
     blocks = stages_blocks(job.recipe.model.arch)
     if value == "org":
@@ -56,18 +65,21 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
         sharing = "block" if value == "org-full" else "stage"
         return Target(value, job.spec(sharing=sharing), Scheme.all_on(blocks))
     scheme = scheme_of(value, blocks, job.recipe.model.attention)
-    default = "ean" if value.endswith(".json") else f"bits-{scheme.text}"
-    return Target(label or default, job.spec(scheme=scheme.text, pruned=True), scheme)
+    default = Path(value).stem if value.endswith(".json") else scheme.text
+    return Target(label or f"ean-{default}", job.spec(scheme=scheme.text, pruned=True), scheme)
 
 
 def train_network(job: Job, target: Target, *, seed: int) -> Path:
     """Train a network on all the recipe's training images, test it, and write classifier.pth and result.json.
 
     Returns:
-        its directory. If both files are there already, nothing is done.
+        its directory. A run that is there already, finished and with the same settings, is taken as it is.
+
+    Raises:
+        EANError: if the directory holds an unfinished run and the job does not resume, or one with other settings.
     """
     settings = job.recipe.train
-    directory = job.directory / f"{target.label}-seed{seed}"
+    directory = job.directory / target.directory(seed)
     data = {name: value for name, value in job.data_identity().items() if name != "val_per_class"}
     identity = {
         "part": "network",
@@ -76,8 +88,8 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         "train": dataclasses.asdict(settings),
         "seed": seed,
     }
-    claim(directory, identity, resume=job.resume)
-    if (directory / "result.json").exists() and (directory / "classifier.pth").exists():
+    if finished(directory):
+        check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     torch.manual_seed(seed)
     network = target.spec.build()
@@ -94,6 +106,7 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()
     metric = Confusion(job.data.num_classes)
+    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth"])
     with bar(f"{target.label} {seed}", settings.epochs * len(loader), show=is_first()) as progress:
         runner = build_runner(
             model,
@@ -113,39 +126,32 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         )
         runner.train()
         metrics = runner.val_loop.run()
-    if is_first():
-        save_trained(directory, target, job, identity, metrics)
-        write_record(
-            directory / "result.json",
-            kind="train",
-            settings={"recipe": job.recipe.name, **identity},
-            metrics={
-                **metrics,
-                "parameters": count_parameters(network),
-                "connections": target.scheme.connections,
-                "scheme": str(target.scheme),
-                "seconds": time.perf_counter() - start,
-            },
-        )
-    barrier()
+    result = {
+        **metrics,
+        "parameters": count_parameters(network),
+        "connections": target.scheme.connections,
+        "scheme": str(target.scheme),
+        "seconds": time.perf_counter() - start,
+    }
+
+    def save() -> None:
+        network_file = directory / "classifier.pth"
+        info = {**job.info(), "recipe": identity, "metrics": metrics}
+        save_state_as_network(directory / "last.pth", network_file, target.spec, **info)
+        settings_of_run = {"recipe": job.recipe.name, **identity}
+        write_record(directory / "result.json", kind="train", settings=settings_of_run, metrics=result)
+
+    first_does(save)
     return directory
 
 
-def save_trained(directory: Path, target: Target, job: Job, identity: dict, metrics: dict) -> None:
-    """classifier.pth from the saved state, which holds the averaged weights if the recipe averages."""
-    state = load_tensors_of_state(directory / "last.pth")
-    weights = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
-    network = target.spec.build()
-    network.load_state_dict(weights)
-    save_network(directory / "classifier.pth", network, target.spec, **job.info(), recipe=identity, metrics=metrics)
-
-
-def load_tensors_of_state(path: Path) -> dict[str, torch.Tensor]:
-    """The model's weights in a state file of the runner."""
-    from mmengine.runner.checkpoint import get_torch_safe_globals
-
-    with torch.serialization.safe_globals(get_torch_safe_globals()):
-        return load_tensors(path)["state_dict"]
+def finished(directory: Path) -> bool:
+    """Whether a run got to its end: result.json is written last, and a damaged one is as good as none."""
+    try:
+        read_record(directory / "result.json")
+    except EANError:
+        return False
+    return (directory / "classifier.pth").exists()
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,14 @@ class Trained:
 
 
 def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list[Trained]:
-    """Train every target with every seed, seed by seed, so that an early stop leaves a fair comparison."""
+    """Train every target with every seed, seed by seed, so that an early stop leaves a fair comparison.
+
+    Raises:
+        EANError: if two targets or two seeds are the same: they would be one run counted twice.
+    """
+    for what, names in (("networks", [target.directory(0) for target in targets]), ("seeds", list(seeds))):
+        if len(set(names)) < len(names):
+            raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
     directories: dict[str, list[Path]] = {target.label: [] for target in targets}
     for seed in seeds:
         for target in targets:

@@ -18,7 +18,7 @@ from ean_core.progress import Bar, bar
 from ean_core.scheme import Scheme, as_scheme
 from ean_core.search import History, SearchResult, Trial, build_method, run_search
 from ean_core.search.history import Line
-from ean_core.training.distributed import barrier, is_first
+from ean_core.training.distributed import barrier, first_does, is_first
 
 
 def search_scheme(job: Job, supernet: Path) -> Path:
@@ -47,7 +47,6 @@ def search_scheme(job: Job, supernet: Path) -> Path:
         "search": dataclasses.asdict(recipe),
         "seed": job.recipe.seed,
     }
-    claim(job.directory / "search", identity, resume=job.resume)
     network = network.to(get_device())
     if job.recipe.supernet.channels_last:
         network = network.to(memory_format=torch.channels_last)
@@ -55,11 +54,8 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     blocks = network.stages_blocks
     method = build_method(recipe.method, blocks, seed=job.recipe.seed, reward=recipe.reward, options=recipe.options)
     path = job.directory / "history.jsonl"
-    if is_first():
-        history = History.open(path, resume=job.resume)
-    barrier()
-    if not is_first():  # the first process alone writes; the others follow the same record
-        history = History.follow(path)
+    claim(job.directory / "search", identity, resume=job.resume, begun=[path])
+    history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     with bar("search", recipe.steps, show=is_first()) as progress:
         result = run_search(
@@ -72,10 +68,8 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             on_step=None if progress is None else StepText(progress, blocks),
         )
     final = job.directory / "scheme.json"
-    if is_first():
-        write_scheme(final, job, result, identity["supernet_sha256"])
-        draw(job.directory, history.lines, final)
-    barrier()
+    first_does(lambda: write_scheme(final, job, result, identity["supernet_sha256"]))
+    first_does(lambda: draw(job.directory, history.lines, final))
     return final
 
 
@@ -87,6 +81,8 @@ class StepText:
 
     def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
         """Show the step's last scheme."""
+        if replayed:
+            self.progress.first = step  # what the record gives costs no time, and foretells none
         line = lines[-1]
         self.best = max(self.best, *(one["reward"] for one in lines))
         text = (

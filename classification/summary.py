@@ -12,13 +12,17 @@ from rich.table import Table
 
 from classification.parts import Job
 from classification.retrain import Trained
-from ean_core.files import sha256_of
 from ean_core.networks import count_parameters
 from ean_core.progress import console
 from ean_core.results import write_record
 from ean_core.timing import increment, measure
 
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
+
+
+def name_of(label: str) -> str:
+    """A label as the tables show it: "EAN" for the searched one, "EAN NAME" for one of several files."""
+    return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str
     times = increments(trained, job)
     rows = [
         {
-            "network": NAMES.get(one.target.label, one.target.label),
+            "network": name_of(one.target.label),
             "scheme": str(one.target.scheme),
             "connections": one.target.scheme.connections,
             "blocks": len(one.target.scheme),
@@ -64,7 +68,6 @@ def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str
         }
         for one in trained
     ]
-    supernet = job.directory / "supernet.pth"
     write_record(
         path,
         kind="pipeline",
@@ -73,7 +76,6 @@ def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str
             "data": {**job.data_identity(), "note": job.data.note},
             "images": {"train": len(job.training_images()), "test": len(job.data.test)},
             "timing": {"batch_size": 50, "rounds": 30, "setting": "eager float32"},
-            "supernet_sha256": sha256_of(supernet) if supernet.exists() else None,
         },
         metrics=rows,
     )

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.device import get_device
 
-from classification.parts import Job, claim
+from classification.parts import Job, check_same, claim
 from classification.recipe import SearchRecipe, SupernetRecipe
-from ean_core.checkpoint import save_network
+from ean_core.checkpoint import read_network_file
 from ean_core.errors import EANError
 from ean_core.networks import ResNet
 from ean_core.progress import bar
-from ean_core.scheme import Scheme
 from ean_core.supernet import Scorer
 from ean_core.training.classifier import SupernetClassifier, autocast_for
-from ean_core.training.distributed import barrier, is_first
+from ean_core.training.distributed import first_does, is_first
 from ean_core.training.hooks import DrawPaths, ShowProgress
 from ean_core.training.loops import PathValLoop
 from ean_core.training.runner import build_runner
+from ean_core.training.state import save_state_as_network
 
 
 def train_supernet(job: Job) -> Path:
@@ -39,8 +40,8 @@ def train_supernet(job: Job) -> Path:
         "supernet": dataclasses.asdict(settings),
         "seed": seed,
     }
-    claim(directory, identity, resume=job.resume)
-    if final.exists():
+    if final.exists() and job.resume:
+        check_supernet(final, identity)
         return final
     train, val = job.split()
     torch.manual_seed(seed)
@@ -58,6 +59,7 @@ def train_supernet(job: Job) -> Path:
             },
             "val_evaluator": [],
         }
+    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", final])
     with bar("supernet", settings.epochs * len(loader), show=is_first()) as progress:
         runner = build_runner(
             model,
@@ -73,11 +75,17 @@ def train_supernet(job: Job) -> Path:
             unused_parameters=True,
         )
         runner.train()
-    if is_first():
-        network.set_scheme(Scheme.all_on(network.stages_blocks))
-        save_network(final, network, spec, **job.info(), recipe=identity)
-    barrier()
+    first_does(lambda: save_state_as_network(directory / "last.pth", final, spec, **job.info(), recipe=identity))
     return final
+
+
+def check_supernet(path: Path, identity: dict[str, Any]) -> None:
+    """Refuse a supernet of other data, another split, seed or recipe: it may have seen this run's validation images.
+
+    Raises:
+        EANError: naming the first setting that differs.
+    """
+    check_same(read_network_file(path).get("recipe", {}), identity, what=f"{path} was trained with")
 
 
 def supernet_model(network: ResNet, settings: SupernetRecipe, job: Job) -> SupernetClassifier:

@@ -6,7 +6,6 @@ They hold tensors and plain values only and are loaded as such, so that a file f
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Any
 
 import torch
 
-from ean_core.errors import EANError, first_line
+from ean_core.errors import EANError
 from ean_core.files import atomic_path
 from ean_core.networks import ResNet, create_model
+from ean_core.tensors import load_tensors
 
 FORMAT = "ean-network-1"
 
@@ -102,23 +102,5 @@ def load_network(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
         network.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()
-        raise EANError(f"the weights in {path} do not fit the network it names ({first}): write it again") from None
+        raise EANError(f"the weights in {path} do not fit the network it names ({first}): train it again") from None
     return network.eval(), content
-
-
-def load_tensors(path: str | Path) -> Any:
-    """`torch.load` that admits tensors and plain values only.
-
-    Raises:
-        EANError: if the file is missing, truncated or asks for code.
-    """
-    if not Path(path).is_file():
-        raise EANError(f"{path} does not exist: give a file that a training command wrote")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise EANError(
-            f"{path} holds more than weights and was not loaded, since such a file can run code ({first_line(error)})"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): make it again") from None

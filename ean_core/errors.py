@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -13,17 +14,22 @@ class EANError(ValueError):
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
-    """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130."""
+    """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
+
+    So does an `OSError` (a full disk, a directory that may not be written to). Of several processes only the first
+    speaks, since all of them stop for the same reason.
+    """
 
     @functools.wraps(main)
     def wrapped() -> None:
         try:
             main()
-        except EANError as error:
-            print(f"error: {error}", file=sys.stderr)
+        except (EANError, OSError) as error:
+            if os.environ.get("RANK", "0") == "0":
+                print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt:
-            print("interrupted: run the same command again with --resume to go on from here", file=sys.stderr)
+            print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
             sys.exit(130)
 
     return wrapped

@@ -54,6 +54,13 @@ class Bar:
             left = spent / max(1, done - self.first) * (self.total - done)
             print(f"{self.name:<12} {done}/{self.total}  {text}  {spent:.0f} s, {left:.0f} s left", flush=True)
 
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self.progress is not None:
+            self.progress.console.print(text)
+        else:
+            print(text, flush=True)
+
 
 @contextmanager
 def bar(name: str, total: int, *, show: bool = True) -> Iterator[Bar | None]:

@@ -106,11 +106,13 @@ def pipeline_setup(record: Record) -> str:
     """What was run, and how it differs from the paper."""
     settings = record["settings"]
     recipe, images = settings["recipe"], settings["images"]
+    seeds = max(row["top1"]["n"] for row in record["metrics"])
+    schemes = [f"{row['network']} {row['scheme']}" for row in record["metrics"] if row["network"].startswith("EAN")]
     ours = (
         f"Ours: {recipe['model']['arch']}, {recipe['model']['attention'].upper()}, {settings['data']['name']}, "
         f"{images['train']:,} training and {images['test']:,} test images, {recipe['train']['epochs']} epochs, "
-        f"{len(recipe['seeds'])} training seed(s), mean ± standard deviation; "
-        f"scheme {record['metrics'][-1]['scheme']}; time increment: batch {settings['timing']['batch_size']}, "
+        f"{seeds} training seed(s), mean ± standard deviation; "
+        f"{'; '.join(schemes) or 'no scheme'}; time increment: batch {settings['timing']['batch_size']}, "
         f"{settings['timing']['setting']}, 95 % interval; {machine(record)}."
     )
     theirs = PAPER_ARCH.get(settings["data"]["name"])

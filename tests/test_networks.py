@@ -97,6 +97,10 @@ def test_pruned_attention_cannot_be_connected_again() -> None:
     pruned = create_model("resnet20", attention="se", scheme="000 111 000").prune()
     with pytest.raises(EANError, match="has no attention there"):
         pruned.set_scheme("100 111 000")
+    assert str(pruned.scheme) == "000 | 111 | 000"
+    with pytest.raises(EANError):
+        pruned.set_scheme("000 011 001")
+    assert str(pruned.scheme) == "000 | 111 | 000"  # a refused scheme is not set by half
     pruned.set_scheme("000 010 000")  # what is still there can be disconnected and connected
 
 

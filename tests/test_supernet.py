@@ -126,3 +126,26 @@ def test_reestimation_changes_the_scores(net: torch.nn.Module, batches: list) ->
     plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
     again = [score.accuracy for score in Scorer(net, batches, normalise=normalise, training=batches)(schemes)]
     assert plain != again
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_share_the_unseen_schemes(
+    net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(5)]
+    wanted = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
+    passed: list[Scheme] = []
+    scorer = Scorer(net, batches, normalise=normalise)
+    original = scorer._pass
+    monkeypatch.setattr(scorer, "_pass", lambda scheme: passed.append(scheme) or original(scheme))
+
+    def gather(parts: list, mine: dict) -> None:
+        other = {scheme.text: original(scheme) for scheme in schemes[1 - rank :: 2]}
+        parts[rank], parts[1 - rank] = mine, other
+
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: rank)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    assert [score.accuracy for score in scorer(schemes)] == wanted
+    assert passed == schemes[rank::2]

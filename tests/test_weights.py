@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
@@ -52,7 +54,7 @@ def test_old_conv_biases_are_zeroed() -> None:
     ours = create_model("resnet18")
     torch.nn.init.ones_(ours.conv1.bias)
     load_torchvision_weights(ours, public("resnet18").state_dict())
-    assert float(ours.conv1.bias.abs().max()) == 0
+    assert float(ours.conv1.bias.detach().abs().max()) == 0
 
 
 def test_weights_of_another_network_change_nothing() -> None:
@@ -67,3 +69,17 @@ def test_names_of_a_data_parallel_run_are_understood() -> None:
     ours, theirs = create_model("resnet18_nobias"), public("resnet18")
     load_torchvision_weights(ours, {f"module.{name}": value for name, value in theirs.state_dict().items()})
     assert torch.equal(ours.conv1.weight, theirs.conv1.weight)
+
+
+def test_weights_come_from_a_file_that_cannot_run_code(tmp_path: Path) -> None:
+    theirs, ours = public("resnet18"), create_model("resnet18_nobias")
+    for content in (theirs.state_dict(), {"state_dict": theirs.state_dict()}):
+        torch.save(content, tmp_path / "w.pth")
+        report = load_torchvision_weights(ours, tmp_path / "w.pth")
+        assert not report.left
+        assert torch.equal(ours.fc.weight, theirs.fc.weight)
+    torch.save({"epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(EANError, match="holds no weights"):
+        load_torchvision_weights(ours, tmp_path / "w.pth")
+    with pytest.raises(EANError, match="does not exist"):
+        load_torchvision_weights(ours, tmp_path / "none.pth")

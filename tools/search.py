@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART})")
-    parser.add_argument("--method", help="search method: ean, random: replaces the recipe's")
+    parser.add_argument("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's")
     parser.add_argument("--seed", type=int, help="of supernet and search: replaces the recipe's")
     parser.add_argument("--no-retrain", action="store_true", help="stop when the scheme is found")
     add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
@@ -51,6 +51,7 @@ def main() -> None:
     recipe = Recipe.from_file(config, options)
     if recipe.search is None:
         raise EANError(f"{config} has no search section: use tools/train_cls.py with it")
+    backends = backends_of(arguments.log)
     launcher = start_processes(arguments.launcher)
     job = Job.start(
         recipe,
@@ -58,7 +59,7 @@ def main() -> None:
         directory=arguments.work_dir or Path("work_dirs") / recipe.name,
         launcher=launcher,
         resume=arguments.resume,
-        backends=backends_of(arguments.log),
+        backends=backends,
     )
     if is_first():
         print(f"{recipe.name}: {job.describe()}", flush=True)

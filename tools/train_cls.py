@@ -51,7 +51,8 @@ def main() -> None:
     if arguments.attention is not None:
         options["model.attention"] = arguments.attention
     recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
-    seeds = arguments.seeds or recipe.seeds
+    recipe = recipe.replace(seeds=tuple(arguments.seeds or recipe.seeds))
+    backends = backends_of(arguments.log)
     launcher = start_processes(arguments.launcher)
     job = Job.start(
         recipe,
@@ -59,15 +60,15 @@ def main() -> None:
         directory=arguments.work_dir or Path("work_dirs") / recipe.name,
         launcher=launcher,
         resume=arguments.resume,
-        backends=backends_of(arguments.log),
+        backends=backends,
     )
     targets = [make_target(job, value) for value in arguments.scheme]
     if is_first():
         print(f"{recipe.name}: {job.describe()}")
-    trained = train_all(job, targets, seeds)
+    trained = train_all(job, targets, recipe.seeds)
     if is_first():
-        rows = summarise(job, trained, job.directory / "train.json")
-        print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(seeds)} seed(s)")
+        rows = summarise(job, trained, job.directory / f"train_{'_'.join(target.label for target in targets)}.json")
+        print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
         for one in trained:
             print(f"{one.target.label}: {', '.join(str(path / 'classifier.pth') for path in one.directories)}")
     stop_processes()

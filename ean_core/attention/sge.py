@@ -30,9 +30,9 @@ class SpatialGroupEnhance(Attention):
     def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C, H, W) mask, the same for all channels of a group; no state."""
         batch, channels, height, width = residual.shape
-        grouped = residual.reshape(batch, self.groups, channels // self.groups, height * width)
-        # Statistics in float32: under autocast the normalised agreement would lose its small differences.
-        agreement = (grouped * grouped.mean(dim=3, keepdim=True)).sum(dim=2).float()  # (B, groups, H*W)
+        # In float32: under autocast the agreement would lose the small differences that are normalised below.
+        grouped = residual.float().reshape(batch, self.groups, channels // self.groups, height * width)
+        agreement = (grouped * grouped.mean(dim=3, keepdim=True)).sum(dim=2)  # (B, groups, H*W)
         centred = agreement - agreement.mean(dim=2, keepdim=True)
         # Unbiased, as in the released code; a 1x1 map has no spread to divide by, and its mask is sigmoid(bias).
         spread = agreement.std(dim=2, keepdim=True, correction=1 if height * width > 1 else 0)

@@ -29,7 +29,6 @@ class BasicBlock(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        first_dilation: int = 1,
         bias: bool = False,
     ) -> None:
         super().__init__()
@@ -60,7 +59,6 @@ class Bottleneck(nn.Module):
         *,
         stride: int = 1,
         dilation: int = 1,
-        first_dilation: int = 1,
         bias: bool = False,
     ) -> None:
         super().__init__()

@@ -102,8 +102,11 @@ class ResNet(nn.Module):
             EANError: for a scheme of another network, or a connection to attention that is not there.
         """
         scheme = as_scheme(scheme, self.stages_blocks)
-        for stage, bits in zip(self.stages, scheme.stages, strict=True):
-            stage.set_bits(bits)
+        pairs = list(zip(self.stages, scheme.stages, strict=True))
+        for stage, bits in pairs:
+            stage.check_bits(bits)  # all of them first: a refused scheme must not be set by half
+        for stage, bits in pairs:
+            stage.bits = bits
 
     def prune(self) -> ResNet:
         """A copy with the current scheme and without the attention that it does not connect.

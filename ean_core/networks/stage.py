@@ -33,8 +33,8 @@ class Stage(nn.Module):
         """The residual blocks, in order."""
         return [self.get_submodule(str(index)) for index in range(self.depth)]
 
-    def set_bits(self, bits: Sequence[int]) -> None:
-        """Connect the blocks whose bit is 1.
+    def check_bits(self, bits: Sequence[int]) -> None:
+        """Make sure that the blocks whose bit is 1 can be connected.
 
         Raises:
             EANError: if a block is to be connected to an attention that the network was built or pruned without.
@@ -47,7 +47,6 @@ class Stage(nn.Module):
                     f"block {index} of a stage is to be connected, but this network has no attention there: build it "
                     "with attention=..., or take the network from before prune()"
                 )
-        self.bits = tuple(bits)
 
     def attention_of(self, index: int) -> nn.Module | None:
         """The module that block `index` is or would be connected to."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ean_core.errors import EANError
 from ean_core.networks.resnet import ResNet
+from ean_core.tensors import load_tensors
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,13 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor]) -> LoadReport:
+def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
     """Copy a torchvision ResNet's weights into the trunk; attention keeps its initial value.
 
     Args:
         network: built by `create_model` with the same depth; biased convolutions get a zero bias.
-        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`
-            or a downloaded file.
+        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`,
+            or the path of a file that holds one, loaded as tensors only.
 
     Returns:
         what was loaded and what was left; `print` it.
@@ -56,6 +58,8 @@ def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor]) 
     Raises:
         EANError: if a trunk weight is missing or has another shape; nothing is changed then.
     """
+    if not isinstance(state_dict, Mapping):
+        state_dict = read_weights(state_dict)
     state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
     own = network.state_dict()
     loaded, left, zeroed, wrong = [], [], [], []
@@ -82,6 +86,21 @@ def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor]) 
             own[name].zero_()
     unused = tuple(name for name in state_dict if name not in own or name in left)
     return LoadReport(tuple(loaded), tuple(left), tuple(zeroed), unused)
+
+
+def read_weights(path: str | Path) -> Mapping[str, Tensor]:
+    """The weights in a file: a state dict, or one under "state_dict" or "model" as training scripts save it.
+
+    Raises:
+        EANError: if the file cannot be read, holds more than tensors and plain values, or no weights.
+    """
+    content = load_tensors(path)
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise EANError(f"{path} holds no weights: expected names and tensors, as torchvision's files have them")
+    return content
 
 
 def is_conv_bias(network: ResNet, name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from ean_core.errors import unknown_name
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.driver import SearchResult, run_search
-from ean_core.search.ean import EAN, PRESETS, EANSettings
+from ean_core.search.ean import EAN, PRESETS
 from ean_core.search.enas import ENAS, ENASSettings
 from ean_core.search.genetic import Genetic, GeneticSettings
 from ean_core.search.heuristics import HeadK, TailK

@@ -55,7 +55,8 @@ def run_search(
 ) -> SearchResult:
     """Run `steps` steps, or until `max_evaluations` different schemes were scored.
 
-    Every scheme is scored once and remembered. Steps that the history holds are replayed, which costs no scoring: so
+    Every scheme is scored once and remembered; the method's most probable scheme is scored at the end, which can be one
+    evaluation more than `max_evaluations`. Steps that the history holds are replayed, which costs no scoring: so
     an interrupted search ends with the scheme that an uninterrupted one would have found.
 
     Args:
@@ -69,9 +70,8 @@ def run_search(
     """
     if steps < 1:
         raise EANError(f"a search needs at least one step, got {steps}")
-    recorded = history.lines
-    history.lines = []
-    memory = {line["bits"]: float(line["accuracy"]) for line in recorded}
+    memory = {line["bits"]: float(line["accuracy"]) for line in history.lines}
+    recorded = history.start_again(steps=steps)
     evaluated: dict[str, Trial] = {}  # also the order in which they were first proposed
     proposals = 0
 
@@ -98,6 +98,11 @@ def run_search(
         if on_step is not None:
             on_step(step, lines, replayed=replayed)
         if max_evaluations is not None and len(evaluated) >= max_evaluations:
+            if len(recorded) > len(history.lines):
+                raise EANError(
+                    f"the recorded search went on after {len(evaluated)} schemes: give a max_evaluations above "
+                    f"{max_evaluations}, or another --work-dir"
+                )
             break
 
     most_probable = method.most_probable()

@@ -25,7 +25,7 @@ from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.curiosity import Curiosity, perceptron
-from ean_core.search.policy import policy_objective, replay_objective
+from ean_core.search.policy import entropy, policy_objective, replay_objective
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class EANSettings:
         temperature: the controller's logits are divided by it.
         hidden: width of the controller's hidden layer.
         inputs: length of the constant zero vector x_0 that the controller is given.
+        entropy_weight: points of reward per nat of the policy's entropy, added to Eq. 5; 0, as in the paper.
         baseline_decay: of the exponential moving average of the reward; None for no baseline.
         replay: "paper" (Eq. 8), "clipped" (the released code's form) or "off".
         replay_from: h of Algorithm 1, the first step at which a past scheme is used once more.
@@ -53,6 +54,7 @@ class EANSettings:
     temperature: float = 5.0
     hidden: int = 50
     inputs: int = 20
+    entropy_weight: float = 0.0
     baseline_decay: float | None = 0.95
     replay: str = "paper"
     replay_from: int = 10
@@ -134,7 +136,10 @@ class EAN(SearchMethod):
         self.replay_baseline = self._average(self.replay_baseline, [one.reward for one in past])
         p = self.policy()
         objectives = [policy_objective(p, one.bits, gain - baseline) for one, gain in zip(past, gains, strict=True)]
-        self._ascend(torch.stack(objectives).mean())  # Eq. 5
+        objective = torch.stack(objectives).mean()  # Eq. 5
+        if self.settings.entropy_weight:
+            objective = objective + self.settings.entropy_weight * entropy(p)
+        self._ascend(objective)
         self.curiosity.update([trial.scheme for trial in trials])
         self.buffer.append(past)
         if self.settings.replay != "off" and self.step >= self.settings.replay_from:

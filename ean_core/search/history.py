@@ -62,6 +62,25 @@ class History:
             file.flush()
             os.fsync(file.fileno())
 
+    def start_again(self, *, steps: int) -> list[Line]:
+        """Empty the lines for a replay, and return what was recorded, without the line of the final scheme.
+
+        That line is dropped from the file too: a search that goes on has steps in its place.
+
+        Raises:
+            EANError: if the record has more than `steps` steps; none of them may be lost.
+        """
+        recorded = [line for line in self.lines if not line.get("final")]
+        if recorded and recorded[-1]["step"] > steps:
+            raise EANError(
+                f"the recorded search has {recorded[-1]['step']} steps, and {steps} were asked for: give at least as "
+                "many, or another --work-dir"
+            )
+        if len(recorded) < len(self.lines):
+            self.cut(len(recorded))
+        self.lines = []
+        return recorded
+
     def cut(self, count: int) -> None:
         """Keep the first `count` lines."""
         self.lines = self.lines[:count]
@@ -82,7 +101,10 @@ def read_lines(path: Path) -> list[Line]:
     lines = []
     for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
         try:
-            lines.append(json.loads(row))
-        except json.JSONDecodeError:
+            line = json.loads(row)
+            if not {"step", "bits", "accuracy"} <= set(line):
+                raise KeyError
+            lines.append(line)
+        except (json.JSONDecodeError, TypeError, KeyError):
             raise EANError(f"{path}, line {number}, is damaged: remove the lines from there on, and resume") from None
     return lines

@@ -7,7 +7,7 @@ validation set. Its best scheme is found exactly: by trying all of up to 16 bits
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from scipy.sparse import csr_array
 
 from ean_core.errors import EANError, unknown_name
 from ean_core.scheme import Scheme
+from ean_core.search.base import SearchMethod
+from ean_core.search.driver import run_search
+from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
 
 KINDS: dict[str, str] = {
@@ -26,6 +29,10 @@ KINDS: dict[str, str] = {
     "rugged": "small effects (0.2), a fifth of the pairs interacts strongly (0.25), and noise",
 }
 """What the kinds of landscape are made of."""
+
+
+PATIENCE = 1.5
+"""Proposals per evaluation after which a search ends: one whose probabilities have settled proposes what it knows."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,78 @@ def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
         noise=0.3 if kind in ("noise", "sparse", "rugged") else 0.0,
         seed=seed,
     )
+
+
+# -- searching one ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RegretRun:
+    """How far a search's answers were from the best scheme, in true reward: in points, 0 is the best.
+
+    Attributes:
+        best: regret, at each checkpoint, of the scheme with the highest reward seen, its error included.
+        most_probable: of the scheme that was most probable after the last step by then; None without probabilities.
+        evaluations: different schemes scored.
+        proposals: schemes proposed.
+    """
+
+    best: list[float]
+    most_probable: list[float] | None
+    evaluations: int
+    proposals: int
+
+
+def measure_regret(
+    build: Callable[[], SearchMethod], landscape: Landscape, reward: Reward, *, checkpoints: Sequence[int]
+) -> RegretRun:
+    """Search a landscape, up to as many evaluations as the last checkpoint.
+
+    Args:
+        build: makes the method, always the same one.
+        landscape: scores schemes, and knows the best one.
+        reward: Eq. 7.
+        checkpoints: rising numbers of evaluations at which to look.
+    """
+    budget, method = checkpoints[-1], build()
+    highest = landscape.reward(landscape.best(reward), reward)
+    scored: list[tuple[Scheme, float]] = []  # in the order of the evaluations, with the reward seen
+    probable: dict[int, float] = {}  # evaluations so far -> regret of the most probable scheme
+
+    def evaluate(schemes: Sequence[Scheme]) -> list[float]:
+        accuracies = landscape.evaluate(schemes)
+        scored.extend((one, sum(reward.terms(one, a).values())) for one, a in zip(schemes, accuracies, strict=True))
+        return accuracies
+
+    def on_step(step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+        scheme = method.most_probable()
+        if scheme is not None:
+            probable[lines[-1]["evaluations"]] = highest - landscape.reward(scheme, reward)
+
+    found = run_search(
+        method,
+        evaluate,
+        steps=int(np.ceil(PATIENCE * budget / len(build().propose()))),
+        reward=reward,
+        history=History(None),
+        max_evaluations=budget,
+        on_step=on_step,
+    )
+    tops = [max(scored[:count], key=lambda pair: pair[1])[0] for count in checkpoints]
+    return RegretRun(
+        best=[highest - landscape.reward(top, reward) for top in tops],
+        most_probable=[_last_by(probable, count) for count in checkpoints] if probable else None,
+        evaluations=found.evaluations,
+        proposals=found.proposals,
+    )
+
+
+def _last_by(regrets: dict[int, float], count: int) -> float:
+    """The value at the largest key up to `count`; the first one where a single step took more evaluations."""
+    return regrets[max((key for key in regrets if key <= count), default=min(regrets))]
+
+
+# -- the best scheme --------------------------------------------------------------------------------------------------
 
 
 def _best_of_all(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -17,6 +17,12 @@ def probability_of(p: Tensor, bits: Tensor) -> Tensor:
     return (bits * p + (1 - bits) * (1 - p)).clamp(min=IMPOSSIBLE)
 
 
+def entropy(p: Tensor) -> Tensor:
+    """Entropy of a scheme drawn from p (m,), in nats, a scalar."""
+    p = p.clamp(IMPOSSIBLE, 1 - IMPOSSIBLE)
+    return -(p * p.log() + (1 - p) * (1 - p).log()).sum()
+
+
 def policy_objective(p: Tensor, bits: Tensor, gain: float) -> Tensor:
     """R = G(a) * sum_i log p_hat_i (Eq. 5), a scalar.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 
-from ean_core.errors import EANError
+from ean_core.errors import EANError, first_line
 
 LAUNCHERS = ("none", "pytorch", "slurm")
 
@@ -35,8 +37,10 @@ def start_processes(launcher: str = "auto") -> str:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    except KeyError as missing:
-        raise EANError(f"launcher {launcher!r} needs the variable {missing}: start the command with torchrun") from None
+    except (KeyError, ValueError) as missing:
+        raise EANError(
+            f"launcher {launcher!r} lacks a variable ({first_line(missing)}): start the command with torchrun or srun"
+        ) from None
     return launcher
 
 
@@ -44,14 +48,12 @@ def _slurm_variables() -> None:
     """Translate SLURM's variables into those that torch.distributed reads."""
     if "SLURM_PROCID" not in os.environ:
         raise EANError("launcher 'slurm' was asked for, but SLURM_PROCID is not set: start the command with srun")
-    os.environ.setdefault("RANK", os.environ["SLURM_PROCID"])
-    os.environ.setdefault("WORLD_SIZE", os.environ["SLURM_NTASKS"])
-    os.environ.setdefault("LOCAL_RANK", os.environ["SLURM_LOCALID"])
-    nodes = os.environ["SLURM_NODELIST"]
-    if "MASTER_ADDR" not in os.environ:
-        import subprocess
-
-        names = subprocess.run(["scontrol", "show", "hostnames", nodes], capture_output=True, text=True, check=True)
+    for theirs, ours in (("PROCID", "RANK"), ("NTASKS", "WORLD_SIZE"), ("LOCALID", "LOCAL_RANK")):
+        if f"SLURM_{theirs}" in os.environ:
+            os.environ.setdefault(ours, os.environ[f"SLURM_{theirs}"])
+    if "MASTER_ADDR" not in os.environ and "SLURM_NODELIST" in os.environ:
+        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
+        names = subprocess.run(command, capture_output=True, text=True, check=True)
         os.environ["MASTER_ADDR"] = names.stdout.splitlines()[0]
     os.environ.setdefault("MASTER_PORT", "29500")
 
@@ -64,6 +66,26 @@ def rank_and_world() -> tuple[int, int]:
 def is_first() -> bool:
     """Whether this process writes files and prints."""
     return rank_and_world()[0] == 0
+
+
+def first_does(work: Callable[[], object]) -> None:
+    """Let the first process do something that only one may do; all go on after it, or all stop with its error.
+
+    Without this the others would wait for ever for a process that has stopped.
+
+    Raises:
+        EANError: what `work` raised, in every process.
+    """
+    error: list[str | None] = [None]
+    if is_first():
+        try:
+            work()
+        except (EANError, OSError) as raised:
+            error = [str(raised)]
+    if dist.is_initialized():
+        dist.broadcast_object_list(error, src=0)
+    if error[0] is not None:
+        raise EANError(error[0])
 
 
 def barrier() -> None:

@@ -89,6 +89,12 @@ class ShowProgress(Hook):
         if self.bar is not None:
             self.bar.first = runner.iter
 
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Say what a validation during training found."""
+        if self.bar is not None and metrics:
+            found = "  ".join(f"{name} {value:.2f}" for name, value in metrics.items() if name != "images")
+            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}, %:  {found}")
+
     def before_train_epoch(self, runner: Any) -> None:
         """Start new means."""
         self.sums, self.steps = {}, 0

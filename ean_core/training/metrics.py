@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
@@ -26,6 +27,7 @@ class Confusion(BaseMetric):
         super().__init__()
         self.num_classes = num_classes
         self.matrix: Tensor | None = None
+        self.counts: Tensor | None = None  # one running sum: a matrix per batch would fill the memory
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Tensor]]) -> None:
         """Add a batch's counts; `data_samples` are `ImageClassifier`'s predictions."""
@@ -36,13 +38,15 @@ class Confusion(BaseMetric):
             pairs = labels * self.num_classes + ranked[:, 0]
             matrix = torch.bincount(pairs, minlength=self.num_classes**2)
             top5 = (ranked == labels[:, None]).any(dim=1).sum()
-            self.results.append(torch.cat([matrix, top5[None]]))
+            counts = torch.cat([matrix, top5[None]])
+            self.counts = counts if self.counts is None else self.counts + counts
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over batches and processes."""
         del size
-        counts = torch.stack(self.results).sum(dim=0)
-        self.results.clear()
+        counts, self.counts = self.counts, None
+        if counts is None:  # a process without images
+            counts = torch.zeros(self.num_classes**2 + 1, dtype=torch.int64, device=get_device())
         if dist.is_initialized():
             dist.all_reduce(counts)
         self.matrix = counts[:-1].view(self.num_classes, self.num_classes).cpu()

@@ -13,12 +13,11 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import get_torch_safe_globals
 
-from ean_core.errors import EANError, first_line
 from ean_core.training.distributed import rank_and_world
 from ean_core.training.hooks import SaveState
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+from ean_core.training.state import read_state
 
 _numbers = itertools.count()
 
@@ -98,27 +97,13 @@ def build_runner(
             "type": "Visualizer",
             "vis_backends": [{"type": "LocalVisBackend"}, *({"type": name} for name in backends)],
         },
-        randomness={"seed": seed},
+        randomness={"seed": seed, "deterministic": settings.deterministic},
         experiment_name=f"{work_dir.name}_{next(_numbers)}",
         default_scope="mmengine",
         cfg=Config({"model_wrapper_cfg": wrapper}),
         **(validation or {}),
     )
     if resume and state.exists():
-        check_state_file(state)
+        read_state(state)
         runner._resume, runner._load_from = True, str(state)
     return runner
-
-
-def check_state_file(path: Path) -> None:
-    """Make sure that a state file can be resumed from before anything is built on it.
-
-    Raises:
-        EANError: if it is truncated or holds more than a run's state.
-    """
-    try:
-        with torch.serialization.safe_globals(get_torch_safe_globals()):
-            torch.load(path, map_location="meta", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged zip file or pickle
-        message = f"{path} cannot be resumed from ({first_line(error)}): remove it to start this part again"
-        raise EANError(message) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,19 @@ from ean_core.errors import EANError
 from ean_core.training.classifier import PRECISIONS
 
 SCHEDULES = ("step", "cosine")
+RANGES = {
+    "epochs": (1, math.inf),
+    "batch_size": (1, math.inf),
+    "save_interval": (1, math.inf),
+    "val_interval": (0, math.inf),
+    "lr": (0, math.inf),
+    "gamma": (0, 1),
+    "warmup_epochs": (0, math.inf),
+    "momentum": (0, 1),
+    "weight_decay": (0, math.inf),
+    "label_smoothing": (0, 1),
+    "ema": (0, 1),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class TrainSettings:
         compile: torch.compile; a supernet is compiled block by block, since its path changes every step.
         val_interval: epochs between validations during training; 0 for none. They select nothing.
         save_interval: epochs between two saves of the state.
+        deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
     """
 
     epochs: int
@@ -52,18 +67,23 @@ class TrainSettings:
     compile: bool = False
     val_interval: int = 0
     save_interval: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
+        for name, (low, high) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                upper = "" if high == math.inf else f" and at most {high}"
+                raise EANError(f"{name} must be at least {low}{upper}, got {value}")
         if self.schedule not in SCHEDULES:
             raise EANError(f"schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.schedule == "cosine" and self.milestones:
             raise EANError("milestones go with schedule 'step', not 'cosine': give one of the two")
+        if self.warmup_epochs >= self.epochs:
+            raise EANError(f"warmup_epochs must be fewer than the {self.epochs} epochs, got {self.warmup_epochs}")
         if self.precision not in PRECISIONS:
             raise EANError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
-        for name in ("epochs", "batch_size", "save_interval"):
-            if getattr(self, name) < 1:
-                raise EANError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 def optimizer_and_schedule(

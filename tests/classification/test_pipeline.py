@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,28 +16,34 @@ from PIL import Image
 from classification.parts import Job
 from classification.pipeline import run_pipeline
 from classification.recipe import Recipe
-from classification.retrain import make_target, train_network
+from classification.retrain import make_target, train_all, train_network
+from classification.search import search_scheme
 from classification.supernet import make_scorer, train_supernet
 from ean_core import EANError, Scheme
-from ean_core.checkpoint import load_network
+from ean_core.checkpoint import load_network, read_network_file
 from ean_core.results import read_record
 from ean_core.search.history import read_lines
 from ean_core.supernet import Scorer, draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from tests.classification.conftest import TINY
 from tests.conftest import ROOT
 
 MakeJob = Callable[..., Job]
 
 
+def ean_directory(directory: Path) -> Path:
+    """Of the network of the scheme that was found."""
+    (found,) = directory.glob("ean-*-seed0")
+    return found
+
+
 def outcome(directory: Path) -> tuple:
     """All that two equal runs must agree in."""
     lines = [(line["step"], line["bits"], line["accuracy"]) for line in read_lines(directory / "history.jsonl")]
-    weights = {
-        name: torch.load(directory / name / "classifier.pth", weights_only=True)["state_dict"]
-        for name in ("org-seed0", "ean-seed0")
-    }
+    runs = {"org": directory / "org-seed0", "ean": ean_directory(directory)}
+    weights = {name: read_network_file(one / "classifier.pth")["state_dict"] for name, one in runs.items()}
     sums = {f"{run}.{name}": float(value.double().sum()) for run, one in weights.items() for name, value in one.items()}
-    results = [read_record(directory / run / "result.json")["metrics"]["top1"] for run in weights]
+    results = [read_record(one / "result.json")["metrics"]["top1"] for one in runs.values()]
     return lines, Scheme.load(directory / "scheme.json"), sums, results
 
 
@@ -60,7 +67,7 @@ def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: 
     assert [row["network"] for row in summary["metrics"]] == ["Org", "EAN"]
     assert summary["metrics"][0]["time_increment"]["value"] == 0
     assert summary["settings"]["images"] == {"train": 120, "test": 500}
-    ean, content = load_network(directory / "ean-seed0" / "classifier.pth")
+    ean, content = load_network(ean_directory(directory) / "classifier.pth")
     assert str(ean.scheme) == " | ".join(record["stages"])
     assert len(content["classes"]) == 10
     printed = capsys.readouterr().out
@@ -155,11 +162,11 @@ def test_an_earlier_run_is_not_overwritten(job: MakeJob) -> None:
 
 
 def test_a_truncated_state_is_named(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("classification.supernet.save_network", lambda *args, **kwargs: None)
+    monkeypatch.setattr("classification.supernet.save_state_as_network", lambda *args, **kwargs: None)
     train_supernet(job("run", **{"supernet.epochs": 1}))
     state = tmp_path / "run" / "supernet" / "last.pth"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(EANError, match=r"last\.pth cannot be resumed from"):
+    with pytest.raises(EANError, match=r"last\.pth is damaged or truncated"):
         train_supernet(job("run", resume=True, **{"supernet.epochs": 1}))
 
 
@@ -181,8 +188,11 @@ def test_every_supernet_step_trains_the_drawn_path(job: MakeJob, monkeypatch: py
     assert len(paths) == 16  # four paths a step
 
 
-def test_validation_reports_both_ends_and_random_paths(job: MakeJob, tmp_path: Path) -> None:
-    train_supernet(job("run", **{"supernet.val_interval": 3}))
+def test_validation_reports_both_ends_and_random_paths(
+    job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train_supernet(job("run", **{"supernet.val_interval": 1}))
+    assert "supernet after epoch 1, %:  all_on " in capsys.readouterr().out
     scalars = next((tmp_path / "run" / "supernet").glob("*/vis_data/scalars.json")).read_text()
     last = json.loads(scalars.strip().splitlines()[-1])
     assert {"all_on", "all_off", "random_mean", "random_std"} <= set(last)
@@ -203,28 +213,129 @@ def test_split_is_balanced_and_never_holds_test_images(job: MakeJob) -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("option", "value"),
     [
-        {"train.ema": 0.9},
-        {"train.label_smoothing": 0.1, "train.channels_last": True},
-        {"train.precision": "bfloat16", "train.warmup_epochs": 1.0},
-        {"train.val_interval": 1, "train.nesterov": True},
-        {"train.schedule": "step", "train.milestones": [1]},
+        ("ema", 0.9),
+        ("label_smoothing", 0.1),
+        ("precision", "bfloat16"),
+        ("warmup_epochs", 1.0),
+        ("nesterov", True),
+        ("schedule", "step"),
+        ("val_interval", 1),
     ],
 )
-def test_training_options_run_and_change_the_weights(job: MakeJob, tmp_path: Path, options: dict) -> None:
-    target = make_target(job("x"), "111000101", label="ean")
-    plain = train_network(job("plain"), target, seed=0) / "classifier.pth"
-    other = train_network(job("other", **options), target, seed=0) / "classifier.pth"
-    one, two = load_network(plain)[0].state_dict(), load_network(other)[0].state_dict()
-    same = all(torch.equal(one[name], two[name]) for name in one)
-    assert same == (options == {"train.val_interval": 1})
-    assert all(torch.isfinite(value).all() for value in two.values())
+def test_every_training_option_changes_the_weights_if_it_should(
+    job: MakeJob, plain_weights: dict, option: str, value: object
+) -> None:
+    directory = train_network(job("other", **{f"train.{option}": value}), make_target(job("x"), "111000101"), seed=0)
+    got = load_network(directory / "classifier.pth")[0].state_dict()
+    same = all(torch.equal(plain_weights[name], got[name]) for name in got)
+    assert same == (option == "val_interval")
+    assert all(torch.isfinite(one).all() for one in got.values())
 
 
-def test_a_saved_average_is_what_was_tested(job: MakeJob) -> None:
-    directory = train_network(job("ema", **{"train.ema": 0.5}), make_target(job("x"), "org"), seed=0)
+@pytest.fixture(scope="module")
+def plain_weights(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Of the tiny recipe as it is."""
+    directory = tmp_path_factory.mktemp("plain")
+    (directory / "tiny.py").write_text(TINY)
+    one = Job.start(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+    return load_network(train_network(one, make_target(one, "111000101"), seed=0) / "classifier.pth")[0].state_dict()
+
+
+def test_memory_format_and_compilation_reach_the_network(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both leave the result as it is within rounding, so what is checked is that they are asked for."""
+    formats, compiled = [], []
+    original = ImageClassifier.losses
+
+    def watching(self, images, labels):
+        formats.append(
+            images.is_contiguous(memory_format=torch.channels_last)
+            and self.network.layer1.blocks[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        )
+        return original(self, images, labels)
+
+    monkeypatch.setattr(ImageClassifier, "losses", watching)
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(type(self).__name__))
+    options = {f"{part}.{name}": True for part in ("train", "supernet") for name in ("channels_last", "compile")}
+    run_pipeline(job("run", retrain=["org"], **options))
+    assert formats
+    assert all(formats)
+    assert compiled == ["BasicBlock"] * 9 + ["ResNet"]
+
+
+def test_an_averaged_supernet_is_what_is_saved(job: MakeJob) -> None:
+    plain = read_network_file(train_supernet(job("plain")))["state_dict"]
+    averaged = read_network_file(train_supernet(job("ema", **{"supernet.ema": 0.5})))["state_dict"]
+    assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
+
+
+def test_search_options_reach_the_search(job: MakeJob, tmp_path: Path) -> None:
+    supernet = train_supernet(job("plain"))
+    search_scheme(job("plain"), supernet)
+    plain = read_lines(tmp_path / "plain" / "history.jsonl")
+    for name, option in (("bn", {"search.bn_images": 40}), ("most", {"search.returned": "most_probable"})):
+        search_scheme(job(name, **option), supernet)
+    again = read_lines(tmp_path / "bn" / "history.jsonl")
+    accuracy = {line["bits"]: line["accuracy"] for line in plain}
+    assert any(accuracy.get(line["bits"], line["accuracy"]) != line["accuracy"] for line in again)
+    record = json.loads((tmp_path / "most" / "scheme.json").read_text())
+    assert record["returned"] == "most_probable"
+    assert " | ".join(record["stages"]) == record["most_probable"]["bits"]
+
+
+def test_a_mistake_in_the_search_costs_nothing(job: MakeJob, tmp_path: Path) -> None:
+    with pytest.raises(EANError, match="unknown search method 'eann'"):
+        run_pipeline(job("run", **{"search.method": "eann"}), retrain=False)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(EANError, match="images"):
+        run_pipeline(job("run", **{"data.val_per_class": 60}), retrain=False)
+    run_pipeline(job("run"), retrain=False)  # the corrected command, without --resume
+
+
+def test_a_search_can_be_extended_but_not_cut_short(job: MakeJob, tmp_path: Path) -> None:
+    run_pipeline(job("long", **{"search.steps": 12}), retrain=False)
+    run_pipeline(job("short"), retrain=False)
+    with pytest.raises(EANError, match="has 8 steps, and 3 were asked for"):
+        run_pipeline(job("short", resume=True, **{"search.steps": 3}), retrain=False)
+    run_pipeline(job("short", resume=True, **{"search.steps": 12}), retrain=False)
+    lines = [
+        [(line["step"], line["bits"], line.get("final")) for line in read_lines(tmp_path / name / "history.jsonl")]
+        for name in ("long", "short")
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_a_foreign_supernet_and_another_search_are_refused(job: MakeJob, tmp_path: Path) -> None:
+    supernet = train_supernet(job("one", seed=5))
+    (tmp_path / "two").mkdir()
+    shutil.copy(supernet, tmp_path / "two")
+    with pytest.raises(EANError, match="was trained with seed = 5, and this run has 0"):
+        run_pipeline(job("two", resume=True), retrain=False)
+    run_pipeline(job("three"), retrain=False)
+    with pytest.raises(EANError, match="search.reward.sparsity = 2.0, and this run has 9"):
+        run_pipeline(job("three", resume=True, **{"search.reward": {"sparsity": 9.0}}), retrain=False)
+
+
+def test_finished_networks_are_taken_and_others_refused(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    org = make_target(job("run"), "org")
+    directory = train_network(job("run"), org, seed=0)
+    with pytest.raises(EANError, match=r"trained with train\.lr = 0.05, and this run has 0.2"):
+        train_network(job("run", **{"train.lr": 0.2}), org, seed=0)
+    with pytest.raises(EANError, match="are not all different"):
+        train_all(job("run"), [org], [0, 0])
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageClassifier, "losses", lambda *args: pytest.fail("trained again"))
+        assert train_network(job("run"), org, seed=0) == directory
+        (directory / "result.json").write_text("{")  # damaged: tested once more from the saved state
+        train_network(job("run", resume=True), org, seed=0)
+    assert read_record(directory / "result.json")["metrics"]["images"] == 500
+
+
+def test_a_saved_average_is_what_was_tested(job: MakeJob, plain_weights: dict) -> None:
+    directory = train_network(job("ema", **{"train.ema": 0.5}), make_target(job("x"), "111000101"), seed=0)
     network, content = load_network(directory / "classifier.pth")
+    assert not torch.equal(network.state_dict()["fc.weight"], plain_weights["fc.weight"])
     one = job("x")
     normalise = one.normalise(channels_last=False)
     with torch.no_grad():
@@ -240,7 +351,8 @@ def test_targets(job: MakeJob, tmp_path: Path) -> None:
     assert make_target(one, "org").spec.attention is None
     assert make_target(one, "org-full").spec.sharing == "block"
     assert make_target(one, "share-full").scheme.connections == 9
-    assert make_target(one, "000 111 000").label == "bits-000111000"
+    assert make_target(one, "000 111 000").label == "ean-000111000"
+    assert make_target(one, "000 111 000").directory(3) != make_target(one, "000 111 001").directory(3)
     Scheme.all_on((3, 3, 3)).save(tmp_path / "s.json", attention="dia")
     with pytest.raises(EANError, match="was found for attention 'dia', and the network has 'se'"):
         make_target(one, str(tmp_path / "s.json"))
@@ -272,4 +384,4 @@ def test_the_imagenet_recipe_runs_on_its_folder_layout(tmp_path: Path) -> None:
     run_pipeline(Job.start(recipe, data_root=tmp_path, directory=tmp_path / "w"))
     summary = read_record(tmp_path / "w" / "summary.json")
     assert summary["settings"]["images"] == {"train": 18, "test": 6}
-    assert load_network(tmp_path / "w" / "ean-seed0" / "classifier.pth")[1]["classes"] == ["n01", "n02", "n03"]
+    assert load_network(ean_directory(tmp_path / "w") / "classifier.pth")[1]["classes"] == ["n01", "n02", "n03"]

@@ -57,6 +57,18 @@ def test_the_papers_imagenet_recipe() -> None:
         ({"train.precision": "int8"}, "precision is one of float32, bfloat16"),
         ({"search.returned": "worst"}, "'best' or 'most_probable'"),
         ({"model": "resnet20"}, "model must be a dictionary"),
+        ({"train": None}, "has no section 'train'"),
+        ({"retrain": ["eann"]}, "unknown entry of retrain 'eann'.*did you mean 'ean'"),
+        ({"retrain": "ean"}, "retrain must be a list of str"),
+        ({"seeds": 5}, "seeds must be a list of int, got 5"),
+        ({"seeds": []}, "has no seeds"),
+        ({"train.milestones": 5}, "milestones must be a list of int"),
+        ({"train.lr": -1.0}, "lr must be at least 0, got -1.0"),
+        ({"train.ema": 2.0}, "ema must be at least 0 and at most 1"),
+        ({"search.steps": 0}, "search.steps must be at least 1"),
+        ({"search.bn_images": -5}, "search.bn_images must be at least 0"),
+        ({"search.options": 5}, "options must be a dictionary"),
+        ({"supernet.random_paths": 0}, "random_paths must be at least 1"),
     ],
 )
 def test_a_wrong_field_is_named(tiny: Path, override: dict, sentence: str) -> None:

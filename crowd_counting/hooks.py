@@ -1,0 +1,74 @@
+"""Around a counter's training: progress, and the checkpoint that the held-out images choose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+
+from ean_core.files import write_atomic
+from ean_core.training.distributed import is_first
+from ean_core.training.hooks import ShowProgress
+
+
+class ShowCounting(ShowProgress):
+    """The bar, with the epoch's mean loss and error per crop, and the best validation so far."""
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add the step's values, and show the means now and then."""
+        self.steps += 1
+        for name in ("loss", "crop_mae"):
+            self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
+        last = runner.iter + 1 == runner.max_iters
+        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or last):
+            means = {name: float(value) / self.steps for name, value in self.sums.items()}
+            epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
+            self.bar.update(
+                runner.iter + 1, f"{epoch}  loss {means['loss']:.4g}  off by {means['crop_mae']:.1f} a crop"
+            )
+
+
+class KeepBest(Hook):
+    """Keeps the counter with the lowest MAE on the validation images, and a list of all validations.
+
+    The state is saved after an epoch and before its validation. A run killed in between is resumed after that epoch,
+    so that its validation, if the list lacks it, is made up for before training goes on: what is kept is then what an
+    uninterrupted run keeps.
+
+    Args:
+        history: validation.json, a list of {"epoch", "mae", ..}.
+        every: epochs between two validations.
+        save: writes the counter as it is; called with the epoch and its metrics.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, history: Path, *, every: int, save: Callable[[int, dict[str, Any]], None]) -> None:
+        self.history, self.every, self.save = history, every, save
+
+    def before_train(self, runner: Any) -> None:
+        """Forget validations after the state that is resumed from, and make up for a missing one."""
+        entries = [entry for entry in self.entries() if entry["epoch"] <= runner.epoch]
+        if is_first():
+            write_atomic(self.history, json.dumps(entries, indent=1) + "\n")
+        due = runner.epoch % self.every == 0 or runner.epoch == runner.max_epochs
+        if runner.epoch and due and all(entry["epoch"] != runner.epoch for entry in entries):
+            runner.val_loop.run()
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
+        """Keep the counter if it is the best; the list is written last, so that a kill repeats the validation."""
+        if not is_first():
+            return
+        assert metrics is not None
+        entries = self.entries()
+        if all(metrics["mae"] < entry["mae"] for entry in entries):
+            self.save(runner.epoch, metrics)
+        entries.append({"epoch": runner.epoch, **metrics})
+        write_atomic(self.history, json.dumps(entries, indent=1) + "\n")
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The validations so far, in order."""
+        return json.loads(self.history.read_text(encoding="utf-8")) if self.history.exists() else []

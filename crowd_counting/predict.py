@@ -1,0 +1,55 @@
+"""Count the heads in an image, a folder of images or a video, and show where they are."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+HELP = """\
+example:
+  python crowd_counting/predict.py best.pth photo.jpg --out-dir counts
+  python crowd_counting/predict.py best.pth holiday/ --out-dir counts
+  python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
+
+Writes counts.json and a picture of the density over each image (over each counted frame of a video, as an .mp4).
+Images above --tile pixels a side are counted in overlapping tiles, so that memory does not grow with them."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO --out-dir DIR [options]"
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
+    add("source", metavar="IMAGE|FOLDER|VIDEO", help="what to count")
+    add("--out-dir", required=True, metavar="DIR", help="where the results go")
+    add("--tile", type=int, default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
+    add("--overlap", type=int, default=192, metavar="N", help="pixels around the kept middle of a tile (default 192)")
+    add("--every", type=int, default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Count, and write."""
+    from pathlib import Path
+
+    from crowd_counting.predicting import Settings, predict
+    from crowd_counting.score import load_model
+
+    model, _ = load_model(arguments.checkpoint)
+    settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
+    entries = predict(model, Path(arguments.source), Path(arguments.out_dir), settings)
+    for entry in entries if len(entries) <= 20 else entries[:20]:
+        name = entry.get("image", f"frame {entry.get('frame')}")
+        print(f"{name}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
+    if len(entries) > 20:
+        print(f".. and {len(entries) - 20} more")
+    print(f"written: {Path(arguments.out_dir) / 'counts.json'}")
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()  # first, for --help's sake
+    from ean_core.errors import command
+
+    command(partial(run, parsed))()

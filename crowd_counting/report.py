@@ -1,0 +1,66 @@
+"""What prepare.py says about a data set after looking at every file of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.table import Table
+
+from crowd_counting.annotated import CrowdData, CrowdImage
+from crowd_counting.density import inside
+from crowd_counting.holdout import Split
+from ean_core.progress import console
+
+
+def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
+    """Figures of a part: images, heads, sizes, grayscale images, duplicate points and points outside their image."""
+    counts = [image.count for image in images]
+    modes = Counter(mode_of(image.path) for image in images)
+    sizes = np.array([image.size for image in images])
+    return {
+        "images": len(images),
+        "grayscale": modes["L"],
+        "heads": sum(counts),
+        "heads_min": min(counts),
+        "heads_max": max(counts),
+        "size_min": sizes.min(axis=0).tolist(),
+        "size_max": sizes.max(axis=0).tolist(),
+        "outside": sum(int((~inside(image.points, image.size)).sum()) for image in images),
+        "duplicates": sum(image.count - len(np.unique(image.points, axis=0)) for image in images),
+    }
+
+
+def mode_of(path: Path) -> str:
+    """Pillow's name of the pixel format, from the file's header."""
+    with Image.open(path) as image:
+        return image.mode
+
+
+def print_data(data: CrowdData, split: Split) -> None:
+    """A line for the training, validation and test images each."""
+    table = Table(title=data.name, title_justify="left")
+    table.add_column("part", no_wrap=True)
+    heads = ("images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points")
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, images in zip(("train", "val", "test"), (*split, data.test), strict=True):
+        found = describe_images(images)
+        low, high = (f"{height} x {width}" for height, width in (found["size_min"], found["size_max"]))
+        table.add_row(
+            name,
+            str(found["images"]),
+            str(found["grayscale"]),
+            f"{found['heads']:,}",
+            f"{found['heads_min']} to {found['heads_max']}",
+            low if low == high else f"{low} to {high}",
+            str(found["outside"]),
+            str(found["duplicates"]),
+        )
+    console().print(table)
+    if data.note:
+        print(data.note)

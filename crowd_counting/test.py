@@ -1,0 +1,54 @@
+"""Test crowd counters on whole images: MAE, RMSE, NAE and GAME, each row from one and the same checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from crowd_counting.arguments import add_data
+
+HELP = """\
+example:
+  python crowd_counting/test.py work_dirs/crowd_counting/part_A-se-mse/seed0 --part A
+  python crowd_counting/test.py best.pth --part B --out-dir results/part_B
+
+Counts the test images whole, at batch 1, and compares with the annotated numbers. A directory stands for the best.pth
+and final.pth in it. Writes test.json and a table of all images, CHECKPOINT_images.csv, largest errors first."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT --part A [options]"
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT|DIR", help="a best.pth or final.pth, or a seed's directory")
+    add_data(parser)
+    parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Test, and write."""
+    from pathlib import Path
+
+    from crowd_counting.annotated import check_decodes
+    from crowd_counting.job import load_crowd
+    from crowd_counting.score import print_scores, score_files
+
+    data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+    check_decodes(data.test)
+    given = Path(arguments.checkpoint)
+    folder = given if given.is_dir() else given.parent
+    files = [given / name for name in ("best.pth", "final.pth")] if given.is_dir() else [given]
+    out = Path(arguments.out_dir or folder)
+    print_scores(score_files(files, data, out), title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
+    if data.note:
+        print(data.note)
+    print(f"written: {out / 'test.json'}, {', '.join(str(out / f'{file.stem}_images.csv') for file in files)}")
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()  # first, for --help's sake
+    from ean_core.errors import command
+
+    command(partial(run, parsed))()

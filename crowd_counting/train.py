@@ -1,0 +1,106 @@
+"""Train a crowd counter over a residual network with attention, and test it."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+from classification.arguments import backends_of, parse_options
+from crowd_counting.arguments import OUT, add_data, name_of
+
+HELP = """\
+example:
+  python crowd_counting/train.py --part A --weights imagenet --attention se --scheme 0100010110011001
+  python crowd_counting/train.py --part B --weights work_dirs/NAME/ean-seed0/classifier.pth --seeds 0 1 2
+  python crowd_counting/prepare.py --demo && python crowd_counting/train.py --part demo      (minutes on a laptop)
+
+Trains on part of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one
+(final.pth), tests both on the test images, and prints their errors, as mean and deviation where there are several
+seeds. The fields that CONFIG and --cfg-options change are explained in crowd_counting/recipe.py."""
+FLAGS = {  # flag -> field of the recipe
+    "arch": "model.arch",
+    "attention": "model.attention",
+    "scheme": "model.scheme",
+    "weights": "model.weights",
+    "loss": "train.loss",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "batch_norm": "train.batch_norm",
+    "lr": "train.lr",
+}
+
+
+def parse_arguments() -> argparse.Namespace:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
+    )
+    add = parser.add_argument
+    add("config", nargs="?", metavar="CONFIG", help="a recipe file (default: configs/demo.py for part demo, else none)")
+    add_data(parser)
+    add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
+    add("--attention", metavar="NAME", help="se, sge, dia (default that of the weights or the scheme file, else none)")
+    add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
+    add("--weights", metavar="FILE", help="a classifier.pth, torchvision's weights, or imagenet to download them")
+    add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
+    add("--epochs", type=int, metavar="N", help="default 400")
+    add("--batch-size", type=int, metavar="N", help="crops per step (default 8)")
+    add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
+    add("--lr", type=float, metavar="X", help="learning rate (default 1e-5)")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one run each (default 0)")
+    add("--work-dir", metavar="DIR", help=f"where everything is written (default {OUT}/DATA-ATTENTION-LOSS)")
+    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
+    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
+    add("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
+    add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as data.crop=256")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Build everything, and run it."""
+    from pathlib import Path
+
+    from crowd_counting.job import Job, load_crowd
+    from crowd_counting.recipe import Recipe
+    from crowd_counting.score import print_scores
+    from crowd_counting.train_counter import summarise_seeds, train_counter
+    from ean_core.errors import EANError
+    from ean_core.training.distributed import is_first, start_processes, stop_processes
+
+    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
+        raise EANError(f"--seeds must be different numbers from 0 on, got {arguments.seeds}")
+    options = parse_options(arguments.cfg_options)
+    given = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
+    options.update({field: value for field, value in given.items() if value is not None})
+    demo = Path(__file__).resolve().parent / "configs" / "demo.py"
+    recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
+    data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+    launcher = start_processes(arguments.launcher)
+    name = f"{name_of(arguments)}-{recipe.model.attention or 'none'}-{recipe.train.loss}"
+    job = Job.prepare(
+        recipe,
+        data,
+        directory=Path(arguments.work_dir or Path(OUT) / name),
+        launcher=launcher,
+        resume=arguments.resume,
+        backends=backends_of(arguments.log),
+    )
+    if is_first():
+        print(job.describe())
+        for line in filter(None, (job.started, data.note)):
+            print(line)
+    directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
+    if is_first():
+        found = summarise_seeds(job, directories)
+        title = f"{data.name}: {len(data.test)} test images, {len(arguments.seeds)} seed(s)"
+        print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
+        print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")
+        print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+    stop_processes()
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()  # first, for --help's sake
+    from ean_core.errors import command
+
+    command(partial(run, parsed))()

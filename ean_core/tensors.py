@@ -1,0 +1,29 @@
+"""Reading files that hold tensors and plain values only, so that a file from the internet cannot run code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ean_core.errors import EANError, first_line
+
+
+def load_tensors(path: str | Path) -> Any:
+    """`torch.load` that admits tensors and plain values only.
+
+    Raises:
+        EANError: if the file is missing, truncated or asks for code.
+    """
+    if not Path(path).is_file():
+        raise EANError(f"{path} does not exist: give a file that a training command wrote")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise EANError(
+            f"{path} holds more than weights and was not loaded, since such a file can run code ({first_line(error)})"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): remove it and make it again") from None

@@ -1,0 +1,145 @@
+"""The commands as a user calls them, on tiny data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ean_core.results import read_record
+from tests.crowd_counting.conftest import ROOT, TINY
+
+
+@pytest.mark.parametrize("name", ["prepare", "train", "test", "predict"])
+def test_help_is_fast_and_shows_an_example(name: str) -> None:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "crowd_counting" / f"{name}.py"), "--help"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert time.perf_counter() - start < 2
+    assert done.stdout.index("example:") < done.stdout.index("options:")
+    assert f"python crowd_counting/{name}.py" in done.stdout
+
+
+def test_prepare_train_test_predict(
+    crowd_root: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ("--part", "A", "--data-root", crowd_root)
+    assert script("prepare", *data) == 0
+    out = capsys.readouterr().out
+    assert "partial: found 8 of 300 training images" in out
+    prepared = tmp_path / "work_dirs/crowd_counting/part_A"
+    assert len(json.loads((prepared / "split.json").read_text())["val"]) == 1
+    assert (prepared / "density.h5").exists()
+
+    options = (*TINY, f"data.cache={prepared / 'density.h5'}", f"data.split={prepared / 'split.json'}")
+    work = tmp_path / "run"
+    run = ("train", *data, "--attention", "se", "--scheme", "101010101", "--seeds", 0, 1, "--work-dir", work, *options)
+    assert script(*run) == 0
+    out = capsys.readouterr().out
+    assert "random weights" in out
+    assert re.search(r'checkpoint.*MAE.*RMSE \("MSE" in papers\).*NAE.*GAME 0.*GAME 3', out)
+    assert re.search(r"last epoch +│ +\d+\.\d ± \d+\.\d", out)
+    assert "always the training images' mean count" in out
+    summary = read_record(work / "summary.json")
+    assert summary["kind"] == "counting"
+    assert summary["metrics"]["best"]["mae"]["n"] == 2
+
+    assert script("test", work / "seed0", *data) == 0
+    assert "best" in capsys.readouterr().out
+    record = read_record(work / "seed0" / "test.json")
+    result = read_record(work / "seed0" / "result.json")["metrics"]
+    for name in ("best", "final"):  # the command gives what training gave
+        assert record["metrics"][name] == pytest.approx(result[name]["test"])
+        table = list(csv.DictReader((work / "seed0" / f"{name}_images.csv").read_text().splitlines()))
+        errors = [abs(float(row["error"])) for row in table]
+        assert sum(errors) / 3 == pytest.approx(record["metrics"][name]["mae"], abs=0.01)
+        assert errors == sorted(errors, reverse=True)
+
+    images = crowd_root / "part_A" / "test_data" / "images"
+    assert script("predict", work / "seed0" / "final.pth", images, "--out-dir", tmp_path / "counts") == 0
+    counts = {entry["image"]: entry["count"] for entry in json.loads((tmp_path / "counts" / "counts.json").read_text())}
+    for row in table:  # of final.pth: the same image, the same count in every command
+        assert counts[f"{row['image']}.jpg"] == pytest.approx(float(row["estimated"]), abs=0.002)
+
+
+def test_demo_learns(tmp_path: Path, script: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short run on the made-up crowd is better than always giving the mean count."""
+    monkeypatch.chdir(tmp_path)
+    assert script("prepare", "--demo", "--data-root", "d", "--no-cache") == 0
+    assert script("train", "--part", "demo", "--data-root", "d", "--epochs", 6, "--work-dir", "run") == 0
+    metrics = read_record(tmp_path / "run" / "seed0" / "result.json")["metrics"]
+    assert metrics["best"]["test"]["mae"] < 0.7 * metrics["always_the_mean"]["mae"]
+
+
+def test_annotation_file(crowd_root: Path, tmp_path: Path, script: Callable[..., int]) -> None:
+    lines = ["part,image,x,y"]
+    for number in range(1, 5):
+        lines += [f"train,data/part_A/train_data/images/IMG_{number}.jpg,{x},9" for x in (3, 20, 31)]
+    lines.append("test,data/part_A/test_data/images/IMG_1.jpg,,")
+    (tmp_path / "points.csv").write_text("\n".join(lines))
+    assert script("prepare", "--annotations", "points.csv") == 0
+    assert script("train", "--annotations", "points.csv", *TINY) == 0
+    assert (tmp_path / "work_dirs/crowd_counting/points-none-mse/seed0/best.pth").exists()
+
+
+@pytest.mark.slow
+def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
+    """Under torchrun: validation is gathered over the processes, and one of them writes."""
+    train = (str(ROOT / "crowd_counting" / "train.py"), "--part", "A", "--data-root", str(crowd_root))
+    options = (*TINY, "data.val_share=0.4", "train.epochs=1", "--work-dir", str(tmp_path / "two"))
+    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    done = subprocess.run([*launch, *train, *options], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("always the training images' mean count") == 1
+    (entry,) = json.loads((tmp_path / "two" / "seed0" / "validation.json").read_text())[:1]
+    assert entry["images"] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("train", ["--part", "A", "--data-root", "nowhere"], "error: no folder part_A or part_A_final in nowhere"),
+        ("train", [], "error: give either --part A, B or demo, or --annotations FILE"),
+        ("train", ["--part", "A", "--loss", "mae"], "error: unknown loss 'mae'"),
+        ("train", ["--seeds", "1", "1", "--part", "A"], "error: --seeds must be different numbers"),
+        ("train", ["--cfg-options", "data.crop", "--part", "A"], "error: --cfg-options takes NAME=VALUE"),
+        ("train", ["none.py", "--part", "A"], "error: configuration none.py does not exist"),
+        ("train", ["--part", "A", "--attention", "se", "--scheme", "0101"], "4 bits but the network needs 16"),
+        ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
+        ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
+        ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel is 'fixed:SIGMA'"),
+        ("prepare", ["--part", "A", "--stride", "0"], "error: --stride must be at least 1"),
+        ("prepare", ["--demo", "--part", "A"], "error: --demo draws part demo"),
+        ("prepare", ["--part", "demo"], "draw it with crowd_counting/prepare.py --demo"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_status_2(
+    crowd_root: Path,
+    script: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    if name != "predict" and "--data-root" not in arguments:
+        arguments = [*arguments, "--data-root", str(crowd_root)]
+    assert script(name, *arguments) == 2
+    found = capsys.readouterr().err
+    assert sentence in found
+    assert len(found.strip().splitlines()) == 1
+
+
+def test_a_state_is_no_checkpoint(tmp_path: Path, crowd_root: Path, script: Callable[..., int], capsys) -> None:
+    torch.save({"state_dict": {}, "meta": {}}, tmp_path / "last.pth")
+    assert script("test", tmp_path / "last.pth", "--part", "A", "--data-root", crowd_root) == 2
+    assert "not a counter: give a best.pth or final.pth" in capsys.readouterr().err

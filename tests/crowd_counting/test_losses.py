@@ -1,0 +1,158 @@
+"""Each loss against its formula written out in loops, and none of them stands still."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+from torch import Tensor
+
+from crowd_counting.density import render_density
+from crowd_counting.losses import LOSSES, Bayesian, DMCount, Loss, ScaledMSE, Target, sinkhorn
+from ean_core.errors import EANError
+from tests.crowd_counting.conftest import random_points
+
+SIZES = [(32, 40), (24, 17), (32, 40)]
+STRIDE = 8
+
+
+def make_target(*, counts: tuple[int, ...] = (6, 3, 0)) -> Target:
+    points = [torch.from_numpy(random_points(n, size, seed=n)) for n, size in zip(counts, SIZES, strict=True)]
+    sigmas = [torch.full((len(one),), 4.0) for one in points]
+    return Target(points, torch.tensor(SIZES), STRIDE, sigmas)
+
+
+def make_density() -> Tensor:
+    """(3, 4, 5), zero in the second image's padding."""
+    density = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0)) + 0.05
+    density[1, 3:] = 0
+    density[1, :, 3:] = 0
+    return density
+
+
+def cells_of(number: int) -> list[tuple[int, int]]:
+    height, width = SIZES[number]
+    return [(row, column) for row in range(math.ceil(height / 8)) for column in range(math.ceil(width / 8))]
+
+
+def test_mse_on_scaled_maps() -> None:
+    target, density = make_target(), make_density()
+    squares = []
+    for number, size in enumerate(SIZES):
+        truth = render_density(target.points[number], size, STRIDE, "fixed:4")
+        for row, column in cells_of(number):
+            squares.append((50.0 * float(density[number, row, column] - truth[row, column])) ** 2)
+    assert float(ScaledMSE(scale=50.0)(density, target)) == pytest.approx(np.mean(squares), rel=1e-4)
+
+
+def test_mse_takes_given_maps() -> None:
+    given = make_density()
+    target = Target(make_target().points, torch.tensor(SIZES), STRIDE, None, given)
+    assert float(ScaledMSE()(given, target)) == 0
+
+
+def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: float) -> float:
+    losses = []
+    for number, size in enumerate(SIZES):
+        heads = target.points[number].tolist()
+        expected = [0.0] * (len(heads) + 1)
+        for row, column in cells_of(number):
+            centre = (column * 8 + 3.5, row * 8 + 3.5)
+            value = float(density[number, row, column])
+            if not heads:
+                expected[0] += value
+                continue
+            distances = [math.dist(centre, head) for head in heads]
+            dummy = background * min(size) - min(distances)
+            likelihoods = [math.exp(-(d**2) / (2 * sigma**2)) for d in (*distances, dummy)]
+            for index, likelihood in enumerate(likelihoods):
+                expected[index] += value * likelihood / sum(likelihoods)
+        losses.append(sum(abs(1 - one) for one in expected[:-1]) + abs(expected[-1]))
+    return float(np.mean(losses))
+
+
+def test_bayesian() -> None:
+    target, density = make_target(), make_density()
+    found = float(Bayesian(sigma=6.0, background=0.2)(density, target))
+    assert found == pytest.approx(slow_bayesian(density, target, sigma=6.0, background=0.2), rel=1e-4)
+
+
+def test_dm_count_without_transport() -> None:
+    target, density = make_target(), make_density()
+    losses = []
+    for number, size in enumerate(SIZES):
+        total, count = float(density[number].sum()), len(target.points[number])
+        loss = abs(total - count)
+        if count:
+            truth = render_density(target.points[number], size, STRIDE, "dots")
+            for row, column in cells_of(number):
+                share = float(density[number, row, column]) / total
+                loss += 0.3 * count * 0.5 * abs(float(truth[row, column]) / count - share)
+        losses.append(loss)
+    found = float(DMCount(transport=0.0, variation=0.3)(density, target))
+    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_sinkhorn_is_near_the_exact_transport() -> None:
+    """Against a linear programme over all plans."""
+    rng = np.random.default_rng(0)
+    heads, cells, share = rng.random((4, 2)) * 30, rng.random((7, 2)) * 30, rng.random(7)
+    share /= share.sum()
+    cost = ((heads[:, None] - cells[None]) ** 2).sum(axis=2)
+    rows = [np.kron(np.eye(4)[i], np.ones(7)) for i in range(4)]
+    columns = [np.kron(np.ones(4), np.eye(7)[j]) for j in range(7)]
+    exact = linprog(cost.ravel(), A_eq=[*rows, *columns], b_eq=[*[0.25] * 4, *share], bounds=(0, None)).fun
+    alpha, beta = sinkhorn(torch.tensor(cost), torch.tensor(share), entropy=0.5, iterations=5000)
+    assert float(alpha.mean() + (beta * torch.tensor(share)).sum()) == pytest.approx(exact, rel=0.02)
+
+
+def test_transport_pulls_mass_to_the_heads() -> None:
+    """With the count right, only the transport says where the mass should be: it goes there."""
+    target = Target([torch.tensor([[4.0, 4.0]])], torch.tensor([(24, 24)]), 8)
+    logits = torch.zeros(1, 3, 3, requires_grad=True)
+    for _ in range(300):
+        density = logits.flatten().softmax(0).view(1, 3, 3)
+        (gradient,) = torch.autograd.grad(DMCount(variation=0.0)(density, target), logits)
+        logits = (logits - 0.05 * gradient).detach().requires_grad_()
+    assert float(density[0, 0, 0].detach()) > 0.9
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("counts", [(6, 3, 0), (0, 0, 0)])
+def test_every_loss_falls_from_any_start(name: str, counts: tuple[int, ...]) -> None:
+    """Gradients are finite and lead down, with and without heads, also from nearly empty maps."""
+    loss: Loss = LOSSES[name]()
+    target = make_target(counts=counts)
+    for start in (-12.0, 0.0):
+        raw = torch.full((3, 4, 5), start, requires_grad=True)
+        optimiser, values = torch.optim.Adam([raw], lr=0.3), []
+        for _ in range(60):
+            optimiser.zero_grad()
+            value = loss(torch.nn.functional.softplus(raw) * (make_density() > 0), target)
+            value.backward()
+            assert raw.grad.isfinite().all()
+            optimiser.step()
+            values.append(float(value.detach()))
+        assert values[-1] < 0.7 * values[0] or values[-1] < 0.01
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_batch_is_the_mean_of_its_images(name: str) -> None:
+    loss, target, density = LOSSES[name](), make_target(counts=(6, 3, 2)), make_density()
+    alone = [
+        float(loss(density[i : i + 1, : -(-h // 8), : -(-w // 8)], one_of(target, i))) for i, (h, w) in enumerate(SIZES)
+    ]
+    weights = [len(cells_of(i)) for i in range(3)] if name == "mse" else [1, 1, 1]  # its mean is over cells
+    assert float(loss(density, target)) == pytest.approx(np.average(alone, weights=weights), rel=1e-3)
+
+
+def one_of(target: Target, index: int) -> Target:
+    return Target([target.points[index]], target.sizes[index : index + 1], target.stride, [target.sigmas[index]])
+
+
+def test_impossible_options() -> None:
+    with pytest.raises(EANError, match="dm_count needs entropy > 0"):
+        DMCount(entropy=0.0)

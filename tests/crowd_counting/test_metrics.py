@@ -1,0 +1,80 @@
+"""The figures against their definitions in loops."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from crowd_counting.metrics import CountErrors, ImageErrors, game, image_errors, summarise
+from tests.crowd_counting.conftest import random_points
+
+
+def slow_game(density: np.ndarray, points: np.ndarray, *, stride: int, level: int) -> float:
+    """Walk over the regions; in each, add up the cells and count the heads whose cell is there."""
+    height, width = density.shape
+    parts, total = 2**level, 0.0
+    for i in range(parts):
+        for j in range(parts):
+            rows = range(round(i * height / parts), round((i + 1) * height / parts))
+            columns = range(round(j * width / parts), round((j + 1) * width / parts))
+            estimated = sum(density[row, column] for row in rows for column in columns)
+            heads = sum(int(y // stride) in rows and int(x // stride) in columns for x, y in points)
+            total += abs(estimated - heads)
+    return total
+
+
+@pytest.mark.parametrize("level", range(4))
+@pytest.mark.parametrize("size", [(64, 64), (50, 93), (3, 90)])
+def test_game_against_loops(level: int, size: tuple[int, int]) -> None:
+    points = random_points(60, size)
+    density = np.random.default_rng(1).random((-(-size[0] // 8), -(-size[1] // 8)))
+    found = image_errors("a", density, points, stride=8).game[level]
+    assert found == pytest.approx(slow_game(density, points, stride=8, level=level))
+
+
+def test_game_grows_with_the_level_and_starts_at_the_absolute_error() -> None:
+    errors = image_errors("a", np.random.default_rng(0).random((8, 8)), random_points(20, (64, 64)), stride=8)
+    assert errors.game[0] == pytest.approx(abs(errors.error))
+    assert list(errors.game) == sorted(errors.game)
+
+
+def test_game_sees_heads_in_the_wrong_place() -> None:
+    difference = np.zeros((4, 4))
+    difference[0, 0], difference[3, 3] = 1, -1
+    assert [game(difference, level) for level in range(3)] == [0, 2, 2]
+
+
+def test_definitions() -> None:
+    rows = [
+        ImageErrors("a", 10, 13.0, (3.0,) * 4),
+        ImageErrors("b", 4, 3.0, (1.0,) * 4),
+        ImageErrors("c", 0, 2.0, (2.0,) * 4),
+    ]
+    found = summarise(rows)
+    assert found["mae"] == pytest.approx((3 + 1 + 2) / 3)
+    assert found["rmse"] == pytest.approx(math.sqrt((9 + 1 + 4) / 3))
+    assert found["mse_in_papers"] == found["rmse"]
+    assert found["nae"] == pytest.approx((0.3 + 0.25) / 2)  # nobody in the third: it has no relative error
+    assert found["game2"] == pytest.approx(2.0)
+    assert found["images"] == 3
+    assert summarise(rows[2:])["nae"] is None
+
+
+def test_score_is_against_the_annotated_number() -> None:
+    """Five annotated, two of them outside the image, where no map has mass."""
+    points = np.array([(1, 1), (9, 9), (30, 3), (99, 3), (-5, -5)], dtype=np.float32)
+    errors = image_errors("a", np.full((4, 4), 3 / 16), points, stride=8)
+    assert errors.annotated == 5
+    assert errors.error == pytest.approx(-2.0)
+    assert errors.game[0] == pytest.approx(2.0)
+
+
+def test_the_metric_adds_up_over_batches() -> None:
+    metric = CountErrors()
+    rows = [ImageErrors(str(i), i, i + 0.5 * i, (0.5 * i,) * 4) for i in range(5)]
+    for row in rows:
+        metric.process(None, [row])
+    assert metric.evaluate(5) == summarise(rows)
+    assert metric.results == []

@@ -1,0 +1,64 @@
+"""Recipes: files and overrides, and what does not go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crowd_counting.recipe import Recipe
+from ean_core.errors import EANError
+
+CONFIGS = Path(__file__).parents[2] / "crowd_counting" / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.name)
+def test_every_config_can_be_read(path: Path) -> None:
+    assert Recipe.read(path, {}) != Recipe()
+
+
+def test_file_then_overrides(tmp_path: Path) -> None:
+    text = 'train = dict(lr=1e-4, epochs=7, loss="bayesian", loss_options=dict(sigma=4.0))'
+    (tmp_path / "mine.py").write_text(text)
+    recipe = Recipe.read(tmp_path / "mine.py", {"train.epochs": 9, "data.crop": None})
+    assert (recipe.train.lr, recipe.train.epochs, recipe.data.crop) == (1e-4, 9, None)
+    assert recipe.train.loss_options == {"sigma": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"train.loss": "mae"}, "unknown loss 'mae': choose one of mse, bayesian, dm_count; did you mean 'mse'"),
+        ({"train.loss_options.sigma": 3.0}, "unknown field in train.loss_options of mse 'sigma'"),
+        ({"train.epochz": 3}, "unknown field in the recipe, section 'train' 'epochz'.* did you mean 'epochs'"),
+        ({"training.epochs": 3}, "unknown section in the recipe 'training'"),
+        ({"train": 3}, "train must be a dictionary, got 3"),
+        ({"train.epochs": "many"}, "epochs must be int, got 'many'"),
+        ({"train.epochs": 0}, "epochs must be at least 1"),
+        ({"train.batch_size": 0}, "batch_size must be at least 1"),
+        ({"train.validate_every": 0}, "train.validate_every must be at least 1"),
+        ({"train.warmup_epochs": 400.0}, "train.warmup_epochs 400.0 must be from 0 to below train.epochs 400"),
+        ({"train.optimizer": "sgd"}, "train.optimizer is one of adam, adamw, got 'sgd'"),
+        ({"train.batch_norm": "eval"}, "train.batch_norm is one of None, train, frozen, got 'eval'"),
+        ({"train.precision": "half"}, "precision is one of float32, bfloat16"),
+        ({"data.kernel": "fixed"}, "kernel is 'fixed:SIGMA'"),
+        ({"data.crop": 100}, "data.crop 100 must be a multiple of model.stride 8"),
+        ({"data.crop": 8}, "data.crop must be at least 16"),
+        ({"data.scale_min": 2.0}, "give 0 < min <= max"),
+        ({"data.cache": "a.h5", "data.scale_max": 1.5}, "data.cache holds maps of unscaled images"),
+        ({"data.cache": "a.h5", "train.loss": "dm_count"}, "loss 'dm_count' is computed from points"),
+        ({"model.features": "stage4"}, "model.features is one of stage3, all"),
+        ({"model.stride": 3}, "model.stride is one of 4, 8, 16"),
+    ],
+)
+def test_every_mistake_has_its_sentence(options: dict, sentence: str) -> None:
+    with pytest.raises(EANError, match=sentence):
+        Recipe.read(None, options)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(EANError, match="does not exist: see crowd_counting/configs/"):
+        Recipe.read(tmp_path / "none.py", {})
+    (tmp_path / "bad.py").write_text("train = dict(")
+    with pytest.raises(EANError, match="bad.py cannot be read"):
+        Recipe.read(tmp_path / "bad.py", {})

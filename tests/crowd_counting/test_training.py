@@ -1,0 +1,251 @@
+"""A run: resumed as if it had not stopped, selected on the validation images, tested on the others."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import crowd_counting.hooks
+from crowd_counting.annotated import CrowdData
+from crowd_counting.density_cache import write_cache
+from crowd_counting.hooks import KeepBest
+from crowd_counting.job import Job
+from crowd_counting.losses import LOSSES
+from crowd_counting.metrics import CountErrors, summarise
+from crowd_counting.recipe import Recipe
+from crowd_counting.score import score_file
+from crowd_counting.train_counter import constant_counts, summarise_seeds, train_counter
+from ean_core.errors import EANError
+from ean_core.results import read_record
+from ean_core.training.hooks import SaveState
+
+TINY = {
+    "model.arch": "resnet20",
+    "model.attention": "se",
+    "model.scheme": "100010001",
+    "model.head_channels": 8,
+    "data.crop": 32,
+    "data.workers": 0,
+    "data.val_share": 0.3,
+    "train.epochs": 3,
+    "train.batch_size": 2,
+    "train.lr": 1e-3,
+    "train.validate_every": 1,
+}
+
+
+def make_job(crowd: CrowdData, directory: Path, *, resume: bool = False, **options: Any) -> Job:
+    recipe = Recipe.read(None, {**TINY, **{key.replace("__", "."): value for key, value in options.items()}})
+    return Job.prepare(recipe, crowd, directory=directory, resume=resume)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert (one / "validation.json").read_text() == (other / "validation.json").read_text()
+    for name in ("best.pth", "final.pth"):
+        theirs = weights(other / name)
+        for key, value in weights(one / name).items():
+            assert torch.equal(value, theirs[key]), (name, key)
+    tests = [read_record(path / "result.json")["metrics"] for path in (one, other)]
+    assert tests[0]["best"] == tests[1]["best"]
+    assert tests[0]["final"] == tests[1]["final"]
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("moment", ["between save and validation", "in the middle of an epoch"])
+def test_resumed_equals_uninterrupted(
+    crowd: CrowdData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    straight = train_counter(make_job(crowd, tmp_path / "straight"), seed=5)
+    with monkeypatch.context() as patch:
+        if moment == "between save and validation":
+            kill_after(patch, SaveState, "after_train_epoch", times=2)
+        else:
+            kill_after(patch, crowd_counting.hooks.ShowCounting, "after_train_iter", times=5)  # of 3 steps an epoch
+        with pytest.raises(Killed):
+            train_counter(make_job(crowd, tmp_path / "stopped"), seed=5)
+    assert not (tmp_path / "stopped" / "seed5" / "final.pth").exists()
+    torch.rand(7)  # chance is not taken from the global state
+    resumed = train_counter(make_job(crowd, tmp_path / "stopped", resume=True), seed=5)
+    assert_same(straight, resumed)
+
+
+def kill_after(patch: pytest.MonkeyPatch, hook: type, method: str, *, times: int) -> None:
+    """Raise after a hook's method has run so many times."""
+    original, calls = getattr(hook, method), []
+
+    def wrapped(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, **options)
+        calls.append(1)
+        if len(calls) == times:
+            raise Killed
+
+    patch.setattr(hook, method, wrapped)
+
+
+def test_the_test_images_choose_nothing(crowd: CrowdData, tmp_path: Path) -> None:
+    """Other test images change the test figures, and not a bit of the checkpoints or the choice among them."""
+    other = dataclasses.replace(crowd, test=crowd.test[:1])
+    one = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
+    two = train_counter(make_job(other, tmp_path / "two"), seed=0)
+    assert (one / "validation.json").read_text() == (two / "validation.json").read_text()
+    for name in ("best.pth", "final.pth"):
+        theirs = weights(two / name)
+        assert all(torch.equal(value, theirs[key]) for key, value in weights(one / name).items())
+    assert read_record(one / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
+
+
+def test_the_best_is_the_lowest_validation_error(crowd: CrowdData, tmp_path: Path) -> None:
+    directory = train_counter(make_job(crowd, tmp_path, train__epochs=5, train__lr=1e-2), seed=1)
+    entries = json.loads((directory / "validation.json").read_text())
+    assert [entry["epoch"] for entry in entries] == [1, 2, 3, 4, 5]
+    assert {entry["images"] for entry in entries} == {2}  # 0.3 of 8
+    lowest = min(entries, key=lambda entry: entry["mae"])
+    metrics = read_record(directory / "result.json")["metrics"]
+    assert metrics["best"]["epoch"] == lowest["epoch"]
+    assert metrics["best"]["validation"]["mae"] == lowest["mae"]
+    assert metrics["final"]["epoch"] == 5
+    assert {"mae", "rmse", "mse_in_papers", "nae", "game3"} <= set(metrics["best"]["test"])
+    assert metrics["best"]["test"]["images"] == 3
+
+
+def test_only_a_lower_error_is_kept(tmp_path: Path) -> None:
+    kept: list[int] = []
+    hook = KeepBest(tmp_path / "validation.json", every=1, save=lambda epoch, metrics: kept.append(epoch))
+    for epoch, mae in enumerate([5.0, 3.0, 4.0, 3.0, 2.0], start=1):
+        hook.after_val_epoch(SimpleNamespace(epoch=epoch), {"mae": mae})
+    assert kept == [1, 2, 5]
+
+
+def test_figures_of_a_row_are_of_one_file(crowd: CrowdData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With validation errors that rise from epoch to epoch, the best is the first, and is tested as such."""
+    rising = itertools.count(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            CountErrors, "compute_metrics", lambda self, rows: {**summarise(rows), "mae": float(next(rising))}
+        )
+        directory = train_counter(make_job(crowd, tmp_path), seed=0)
+    metrics = read_record(directory / "result.json")["metrics"]
+    assert (metrics["best"]["epoch"], metrics["final"]["epoch"]) == (1, 3)
+    for name in ("best", "final"):
+        rows, _ = score_file(directory / f"{name}.pth", crowd.test)
+        assert metrics[name]["test"] == pytest.approx(summarise(rows))
+    assert metrics["best"]["test"]["mae"] != metrics["final"]["test"]["mae"]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_optimiser_is_the_recipes(crowd: CrowdData, tmp_path: Path, name: str) -> None:
+    job = make_job(crowd, tmp_path, train__epochs=1, train__optimizer=name, train__weight_decay=0.25)
+    state = torch.load(train_counter(job, seed=0) / "last.pth", weights_only=False)["optimizer"]
+    group = state["param_groups"][0]
+    assert (group["lr"], group["weight_decay"], group["betas"]) == (1e-3, 0.25, (0.9, 0.999))
+    assert group["decoupled_weight_decay"] == (name == "adamw")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains(crowd: CrowdData, tmp_path: Path, loss: str) -> None:
+    directory = train_counter(make_job(crowd, tmp_path, train__loss=loss, train__epochs=1), seed=0)
+    assert all(value.isfinite().all() for value in weights(directory / "final.pth").values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train__precision": "bfloat16", "train__channels_last": True},
+        {"model__features": "all", "model__head_norm": "group", "data__crop": None},
+        {"train__optimizer": "adamw", "train__schedule": "cosine", "train__warmup_epochs": 0.5},
+        {"data__kernel": "adaptive", "data__scale_min": 0.7, "data__scale_max": 1.3},
+    ],
+)
+def test_options_train(crowd: CrowdData, tmp_path: Path, options: dict[str, Any]) -> None:
+    assert (train_counter(make_job(crowd, tmp_path, train__epochs=1, **options), seed=0) / "final.pth").exists()
+
+
+def test_training_from_cached_maps(crowd: CrowdData, tmp_path: Path) -> None:
+    write_cache(tmp_path / "maps.h5", crowd, kernel="fixed:4", stride=8)
+    job = make_job(crowd, tmp_path, train__epochs=1, data__cache=str(tmp_path / "maps.h5"))
+    assert next(iter(job.train_loader(seed=0)))["density"] is not None
+    assert (train_counter(job, seed=0) / "best.pth").exists()
+
+
+def test_a_started_counter_expects_the_mean(crowd: CrowdData, tmp_path: Path) -> None:
+    job = make_job(crowd, tmp_path)
+    counter = job.counter().eval()
+    torch.nn.init.zeros_(counter.head[-1].weight)
+    train, _ = job.split
+    cells = [-(-image.size[0] // 8) * -(-image.size[1] // 8) for image in train]
+    with torch.no_grad():
+        per_cell = float(counter(torch.zeros(1, 3, 64, 64)).mean())
+    assert per_cell * sum(cells) == pytest.approx(sum(image.count for image in train), rel=0.2)
+
+
+def test_always_the_mean(crowd: CrowdData) -> None:
+    rows = constant_counts(crowd.train, crowd.test)
+    assert {row.estimated for row in rows} == {sum(range(4, 12)) / 8}
+    assert [row.annotated for row in rows] == [2, 4, 6]
+
+
+def test_seeds_are_summarised(crowd: CrowdData, tmp_path: Path) -> None:
+    job = make_job(crowd, tmp_path, train__epochs=1)
+    directories = [train_counter(job, seed=seed) for seed in (0, 1)]
+    found = summarise_seeds(job, directories)
+    values = [read_record(path / "result.json")["metrics"]["best"]["test"]["mae"] for path in directories]
+    assert values[0] != values[1]
+    assert found["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
+    assert found["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    record = read_record(tmp_path / "summary.json")
+    assert (record["kind"], record["settings"]["seeds"]) == ("counting", [0, 1])
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_with_a_run_is_not_taken(crowd: CrowdData, tmp_path: Path) -> None:
+    train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
+    with pytest.raises(EANError, match="holds an earlier run: give --resume"):
+        train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
+    with pytest.raises(EANError, match=r"cannot be resumed: it was started with train.loss = 'mse', and this run has"):
+        train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1, train__loss="bayesian"), seed=0)
+    with pytest.raises(EANError, match="started with data.fingerprint"):
+        fewer = dataclasses.replace(crowd, test=crowd.test[:2])
+        train_counter(make_job(fewer, tmp_path, resume=True, train__epochs=1), seed=0)
+    before = (tmp_path / "seed0" / "result.json").read_bytes()
+    (tmp_path / "seed0" / "last.pth").unlink()
+    train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
+    assert (tmp_path / "seed0" / "result.json").read_bytes() == before  # done is done
+
+
+def test_a_damaged_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path) -> None:
+    directory = train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
+    (directory / "result.json").unlink()
+    (directory / "last.pth").write_bytes(b"PK nothing")
+    with pytest.raises(EANError, match=r"last.pth cannot be resumed from"):
+        train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
+
+
+def test_what_is_wrong_is_said_before_training(crowd: CrowdData, tmp_path: Path) -> None:
+    with pytest.raises(EANError, match="batch norm 'frozen' keeps the statistics of the weights"):
+        make_job(crowd, tmp_path, train__batch_norm="frozen")
+    with pytest.raises(EANError, match="does not exist"):
+        make_job(crowd, tmp_path, model__weights=str(tmp_path / "none.pth"))
+    with pytest.raises(EANError, match="8 bits but the network needs 9"):
+        make_job(crowd, tmp_path, model__scheme="10001000")
+    with pytest.raises(EANError, match="unknown attention 'sse'"):
+        make_job(crowd, tmp_path, model__attention="sse")
+    path = crowd.test[0].path
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(EANError, match="cannot decode the image"):
+        make_job(crowd, tmp_path)
