@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from ean_core.errors import EANError
@@ -30,6 +31,7 @@ def report(directory: Path) -> str:
     records = {path.name: read_record(path) for path in sorted(directory.glob("*.json")) if path.name != "paper.json"}
     parts = [pipeline_table(name, one, paper) for name, one in records.items() if one["kind"] == "pipeline"]
     parts += [benchmark_table(name, one, paper) for name, one in records.items() if one["kind"] == "benchmark"]
+    parts += [batch_norm_line(name, one) for name, one in records.items() if one["kind"] == "batch-norm"]
     return "\n\n".join(parts) if parts else f"No records in {directory.name}/ yet."
 
 
@@ -147,6 +149,26 @@ def benchmark_table(name: str, record: Record, paper: Record) -> str:
         f"each column against Org in the same setting; {settings['threads']} thread(s), {machine(record)}."
     )
     return "\n".join([*lines, "", setup])
+
+
+# -- batch norm -------------------------------------------------------------------------------------------------------
+
+
+def batch_norm_line(name: str, record: Record) -> str:
+    """How the scores of paths spread with and without re-estimated statistics."""
+    settings, metrics = record["settings"], record["metrics"]
+    parts = []
+    for way, accuracy in metrics["accuracy"].items():
+        drawn = accuracy[2:]
+        parts.append(
+            f"{way} statistics: full {accuracy[0]:.2f} %, empty {accuracy[1]:.2f} %, {len(drawn)} random schemes "
+            f"{min(drawn):.2f} to {max(drawn):.2f} % (mean {fmean(drawn):.2f}, deviation {stdev(drawn):.2f})"
+        )
+    return (
+        f"**What a path's score is made of** ([record](results/{name})), supernet of {settings['recipe']['name']}, "
+        f"{settings['validation_images']:,} validation images, standard error of one score "
+        f"{metrics['standard_error']:.2f}: with {'; with '.join(parts)}. {machine(record)}."
+    )
 
 
 def machine(record: Record) -> str:
