@@ -147,10 +147,6 @@ class TrainRecipe:
         if self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()
-        if not 0 <= self.warmup_epochs < self.epochs:
-            raise EANError(
-                f"train.warmup_epochs {self.warmup_epochs} must be from 0 to below train.epochs {self.epochs}"
-            )
 
     def settings(self) -> TrainSettings:
         """What the shared runner wants to know; it checks the values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,11 @@ def load_tensors(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if asked is None:
+            raise EANError(f"{path} is damaged, or no file of weights: remove it and make it again") from None
         raise EANError(
-            f"{path} holds more than weights and was not loaded, since such a file can run code ({first_line(error)})"
+            f"{path} holds more than weights and was not loaded, since such a file can run code (it asks for {asked[1]})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise EANError(f"{path} is damaged or truncated ({first_line(error)}): remove it and make it again") from None

@@ -232,7 +232,7 @@ def test_a_damaged_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path) -
     directory = train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
     (directory / "result.json").unlink()
     (directory / "last.pth").write_bytes(b"PK nothing")
-    with pytest.raises(EANError, match=r"last.pth cannot be resumed from"):
+    with pytest.raises(EANError, match=r"last.pth is damaged"):
         train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
 
 
