@@ -27,7 +27,7 @@ def load_tensors(path: str | Path) -> Any:
         if asked is None:
             raise EANError(f"{path} is damaged, or no file of weights: remove it and make it again") from None
         raise EANError(
-            f"{path} holds more than weights and was not loaded, since such a file can run code (it asks for {asked[1]})"
+            f"{path} holds more than weights and was not loaded, as it can run code (it asks for {asked[1]})"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise EANError(f"{path} is damaged or truncated ({first_line(error)}): remove it and make it again") from None
