@@ -203,7 +203,7 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         axes.tick_params(labelsize=7)
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
     figure.supxlabel("evaluations (different schemes scored)", fontsize=9)
-    figure.supylabel(f"regret, points: mean of {arguments.seeds} landscapes and its 95 % interval", fontsize=9)
+    figure.supylabel(f"regret, points (mean of {arguments.seeds}, 95 %)", fontsize=8)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
 
