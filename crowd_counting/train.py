@@ -11,7 +11,7 @@ from crowd_counting.arguments import OUT, add_data, name_of
 HELP = """\
 example:
   python crowd_counting/train.py --part A --weights imagenet --attention se --scheme 0100010110011001
-  python crowd_counting/train.py --part B --weights work_dirs/NAME/ean-seed0/classifier.pth --seeds 0 1 2
+  python crowd_counting/train.py --part B --weights work_dirs/NAME/share-full-seed0/classifier.pth --seeds 0 1 2
   python crowd_counting/prepare.py --demo && python crowd_counting/train.py --part demo      (minutes on a laptop)
 
 Trains on part of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one

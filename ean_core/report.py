@@ -31,6 +31,7 @@ def report(directory: Path) -> str:
     records = {path.name: read_record(path) for path in sorted(directory.glob("*.json")) if path.name != "paper.json"}
     parts = [pipeline_table(name, one, paper) for name, one in records.items() if one["kind"] == "pipeline"]
     parts += [benchmark_table(name, one, paper) for name, one in records.items() if one["kind"] == "benchmark"]
+    parts += [landscape_table(name, one) for name, one in records.items() if one["kind"] == "search-benchmark"]
     parts += [batch_norm_line(name, one) for name, one in records.items() if one["kind"] == "batch-norm"]
     return "\n\n".join(parts) if parts else f"No records in {directory.name}/ yet."
 
@@ -147,6 +148,35 @@ def benchmark_table(name: str, record: Record, paper: Record) -> str:
     setup = (
         f"Batch {settings['batch_size']}, {settings['rounds']} rounds interleaved, median and 95 % bootstrap interval, "
         f"each column against Org in the same setting; {settings['threads']} thread(s), {machine(record)}."
+    )
+    return "\n".join([*lines, "", setup])
+
+
+# -- searches on made-up rewards --------------------------------------------------------------------------------------
+
+
+def landscape_table(name: str, record: Record) -> str:
+    """Regret at the end of the budget, a row per method and answer, a column per landscape and size."""
+    cells: dict[str, dict[str, str]] = {}
+    columns: dict[str, None] = {}
+    for row in record["metrics"]:
+        column = f"{row['landscape']}, {row['bits']} blocks"
+        columns[column] = None
+        for answer in ("best", "most_probable"):
+            if row.get(answer):
+                mean, low, high = row[answer][-1]
+                label = f"{row['method']}, {answer.replace('_', ' ')}"
+                cells.setdefault(label, {})[column] = f"{mean:.2f} ({low:.2f} to {high:.2f})"
+    lines = [f"**Searches on made-up rewards with a known best scheme** ([record](results/{name}))", ""]
+    lines += table_head(["method, its answer", *columns])
+    lines += [f"| {label} | " + " | ".join(row.get(one, GAP) for one in columns) + " |" for label, row in cells.items()]
+    budgets = ", ".join(
+        f"{size['evaluations']} for {bits} blocks" for bits, size in record["settings"]["sizes"].items()
+    )
+    setup = (
+        f"Regret in points of reward (0 is the best scheme), mean and 95 % interval over {record['settings']['seeds']} "
+        f"landscapes; different schemes scored: {budgets}. The answer is the scheme with the highest reward seen, or the "
+        f"method's most probable one. {machine(record)}."
     )
     return "\n".join([*lines, "", setup])
 

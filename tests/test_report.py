@@ -101,3 +101,22 @@ def test_every_committed_record_is_complete(path: Path) -> None:
     assert {"kind", "settings", "metrics", "environment"} <= set(record)
     assert record["environment"]["commit"]
     assert str(Path.home()) not in path.read_text()
+
+
+def test_searches_and_batch_norm_are_shown_from_their_records(results: Path) -> None:
+    rows = [
+        {"method": "ean", "landscape": "additive", "bits": 9, "best": [[9, 9, 9], [0.5, 0.25, 0.75]], "most_probable": None},
+        {"method": "ean", "landscape": "noise", "bits": 9, "best": [[1, 0, 2]], "most_probable": [[0.125, 0, 1]]},
+    ]  # fmt: skip
+    settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20}
+    write_record(results / "land.json", kind="search-benchmark", settings=settings, metrics=rows)
+    write_record(
+        results / "norm.json",
+        kind="batch-norm",
+        settings={"recipe": {"name": "tiny"}, "validation_images": 5000},
+        metrics={"accuracy": {"running": [16.0, 23.0, 30.0, 34.0], "re-estimated": [32.0] * 4}, "standard_error": 0.66},
+    )
+    text = report(results)
+    assert "| ean, best | 0.50 (0.25 to 0.75) | 1.00 (0.00 to 2.00) |" in text
+    assert "| ean, most probable | – | 0.12 (0.00 to 1.00) |" in text
+    assert "running statistics: full 16.00 %, empty 23.00 %, 2 random schemes 30.00 to 34.00 % (mean 32.00" in text

@@ -9,7 +9,7 @@ from ean_core.errors import EANError, command
 
 HELP = """\
 example:
-  python tools/test.py classification/configs/quickstart_digits.py work_dirs/quickstart_digits/ean-seed0/classifier.pth
+  python tools/test.py classification/configs/quickstart_digits.py work_dirs/quickstart_digits/org-seed0/classifier.pth
 
 Prints top-1 and top-5 accuracy on the recipe's test images, and writes test.json (with every class's accuracy and the
 most frequent confusions) and confusion.csv (rows: the true class, columns: the predicted one) beside the checkpoint."""

@@ -94,17 +94,21 @@ def test_a_finished_search_can_be_made_longer(build, new_evaluate, tmp_path):
     assert bits_of(longer) == bits_of(straight)
 
 
+LINE = {"step": 1, "bits": "1", "accuracy": 50.0}
+
+
 def test_an_existing_record_is_not_written_over(tmp_path):
     path = tmp_path / "history.jsonl"
-    History.open(path, resume=False).append([{"bits": "1"}])
+    History.open(path, resume=False).append([LINE])
     with pytest.raises(EANError, match="--resume"):
         History.open(path, resume=False)
-    assert History.open(path, resume=True).lines == [{"bits": "1"}]
+    assert History.open(path, resume=True).lines == [LINE]
 
 
-def test_a_damaged_line_in_the_middle_is_refused(tmp_path):
-    path = tmp_path / "history.jsonl"
-    path.write_text('{"bits": "1"}\n{"bits": "0\n{"bits": "1"}\n')
+@pytest.mark.parametrize("damaged", ['{"bits": "0', '{"bits": "0"}', "123", "[]", ""])
+def test_a_damaged_line_in_the_middle_is_refused(tmp_path, damaged):
+    path, good = tmp_path / "history.jsonl", json.dumps(LINE)
+    path.write_text(f"{good}\n{damaged}\n{good}\n")
     with pytest.raises(EANError, match="line 2"):
         History.open(path, resume=True)
 
