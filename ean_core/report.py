@@ -175,8 +175,8 @@ def landscape_table(name: str, record: Record) -> str:
     )
     setup = (
         f"Regret in points of reward (0 is the best scheme), mean and 95 % interval over {record['settings']['seeds']} "
-        f"landscapes; different schemes scored: {budgets}. The answer is the scheme with the highest reward seen, or the "
-        f"method's most probable one. {machine(record)}."
+        f"landscapes; different schemes scored: {budgets}. The answer is the scheme with the highest reward seen, or "
+        f"the method's most probable one. {machine(record)}."
     )
     return "\n".join([*lines, "", setup])
 

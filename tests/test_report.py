@@ -105,7 +105,7 @@ def test_every_committed_record_is_complete(path: Path) -> None:
 
 def test_searches_and_batch_norm_are_shown_from_their_records(results: Path) -> None:
     rows = [
-        {"method": "ean", "landscape": "additive", "bits": 9, "best": [[9, 9, 9], [0.5, 0.25, 0.75]], "most_probable": None},
+        {"method": "ean", "landscape": "additive", "bits": 9, "best": [[9, 9, 9], [0.5, 0.25, 0.75]]},
         {"method": "ean", "landscape": "noise", "bits": 9, "best": [[1, 0, 2]], "most_probable": [[0.125, 0, 1]]},
     ]  # fmt: skip
     settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20}
