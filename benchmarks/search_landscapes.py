@@ -181,15 +181,17 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Path) -> None:
-    """Regret against evaluations, a panel per size and landscape; dashed: the most probable scheme."""
+    """Regret against evaluations, a panel per size and landscape; dashed or dotted: the most probable scheme."""
     shape = (len(arguments.bits), len(arguments.landscapes))
-    figure = Figure(figsize=(3.0 * shape[1] + 1.8, 2.6 * shape[0] + 0.6), dpi=130, layout="constrained")
+    lines = sum(answer in row for row in rows for answer in ANSWERS) // (shape[0] * shape[1])  # of the legend
+    height = max(2.6 * shape[0], 0.15 * lines) + 0.6
+    figure = Figure(figsize=(3.0 * shape[1] + 2.4, height), dpi=130, layout="constrained")
     grid = figure.subplots(*shape, squeeze=False)
     for row in rows:
         axes = grid[arguments.bits.index(row["bits"])][arguments.landscapes.index(row["landscape"])]
         place = arguments.methods.index(row["method"])
-        colour, style = COLOURS[place % len(COLOURS)], "-" if place < len(COLOURS) else ":"
-        for answer, line in (("best", style), ("most_probable", "--")):
+        colour, styles = COLOURS[place % len(COLOURS)], ("-", "--") if place < len(COLOURS) else ("-.", ":")
+        for answer, line in zip(ANSWERS, styles, strict=True):
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
                 label = f"{row['method']}, {answer.replace('_', ' ')}" if "most_probable" in row else row["method"]
@@ -197,10 +199,11 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
                 axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
-        axes.set_ylim(bottom=0)
         axes.set_title(f"{row['bits']} bits, {row['landscape']}", fontsize=9, loc="left")
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.tick_params(labelsize=7)
+    for axes in grid.flat:
+        axes.set_ylim(bottom=0)
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
     figure.supxlabel("evaluations (different schemes scored)", fontsize=9)
     figure.supylabel(f"regret, points (mean of {arguments.seeds}, 95 %)", fontsize=8)

@@ -37,7 +37,7 @@ class NaturalSettings:
         memory: the fit uses the latest `memory * m` different schemes; 0 takes the sampled form, of this step alone.
         ridge: weight of the penalty on squared effects; the fit needs it while there are fewer schemes than blocks.
         redraws: how often a scheme that was scored before is drawn again, since its score would tell nothing new.
-        curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off, which made no difference on the landscapes.
+        curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off; on the landscapes little depends on it.
         curiosity_learning_rate: of Adam on the predictor sigma_2.
     """
 
