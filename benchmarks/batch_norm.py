@@ -19,6 +19,7 @@ example:
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG SUPERNET [options]")
     parser.add_argument("config", metavar="CONFIG", help="the recipe the supernet was trained with")

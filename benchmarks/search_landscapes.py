@@ -212,6 +212,7 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument

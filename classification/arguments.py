@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import ast
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ean_core.arguments import backends_of, parse_options
+
+if TYPE_CHECKING:
+    from classification.parts import Job
+
+QUICKSTART = "classification/configs/quickstart_digits.py"
 
 
 def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     """Where, on what and how: the same flags with the same meaning in every command."""
     add = parser.add_argument
+    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART})")
     add("--attention", help="se, sge, dia: replaces the recipe's")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
@@ -19,32 +27,31 @@ def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as search.steps=50")
 
 
-def parse_options(pairs: list[str]) -> dict[str, Any]:
-    """`["search.steps=50", "model.arch=resnet29"]` to names and values; what is no Python literal is a string."""
-    from ean_core.errors import EANError
+def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
+    """Read the recipe, join the other processes, and read the data.
 
-    options = {}
-    for pair in pairs:
-        name, sign, text = pair.partition("=")
-        if not sign or not name:
-            raise EANError(f"--cfg-options takes NAME=VALUE, got {pair!r}: for example search.steps=50")
-        try:
-            options[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[name] = text
-    return options
+    Args:
+        arguments: with the flags of `add_common`, and `config`.
+        flags: recipe fields that other flags replace; those that are None were not given.
+    """
+    from classification.parts import Job
+    from classification.recipe import Recipe
+    from ean_core.training.distributed import is_first, start_processes
 
-
-def backends_of(names: list[str]) -> tuple[str, ...]:
-    """MMEngine's names of the logging backends, checked for their packages."""
-    from importlib.util import find_spec
-
-    from ean_core.errors import EANError, unknown_name
-
-    known = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
-    for name in names:
-        if name not in known:
-            raise unknown_name("log", name, list(known))
-        if find_spec(name) is None:
-            raise EANError(f"--log {name} needs the package {name}: pip install {name}")
-    return tuple(known[name] for name in names)
+    options = parse_options(arguments.cfg_options)
+    flags = {"model.attention": arguments.attention, **flags}
+    options.update({name: value for name, value in flags.items() if value is not None})
+    recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
+    backends = backends_of(arguments.log)
+    launcher = start_processes(arguments.launcher)
+    job = Job.start(
+        recipe,
+        data_root=arguments.data_root,
+        directory=arguments.work_dir or Path("work_dirs") / recipe.name,
+        launcher=launcher,
+        resume=arguments.resume,
+        backends=backends,
+    )
+    if is_first():
+        print(f"{recipe.name}: {job.describe()}", flush=True)
+    return job

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from mmengine.config import Config
 
 from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
+from ean_core.recipe import build
 from ean_core.search import Reward
 from ean_core.training.schedule import TrainSettings
 
@@ -167,7 +167,7 @@ class Recipe:
                 "classification/configs/ for examples"
             ) from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        return build(cls, {"name": path.stem, **values}, where=str(path))
+        return build(cls, {"name": path.stem, **values}, where=str(path), sections=SECTIONS)
 
     def replace(self, **sections: Any) -> Recipe:
         """A copy with other top-level fields."""
@@ -187,55 +187,3 @@ SECTIONS: dict[str, type] = {
     "reward": Reward,
     "train": TrainSettings,
 }
-
-
-def build(cls: type, values: Mapping[str, Any], *, where: str) -> Any:
-    """Make a section's dataclass from a dictionary, refusing what it does not know.
-
-    Args:
-        cls: a dataclass of this file or of `SECTIONS`.
-        values: its fields; those named in `SECTIONS` are dictionaries themselves.
-        where: what to call it in an error.
-    """
-    fields = {one.name: one for one in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise unknown_name(f"field in {where}", key, list(fields))
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    for name, one in fields.items():
-        if name not in values and (one.default, one.default_factory) == required:
-            raise EANError(f"{where} lacks the field {name!r}")
-    made = {}
-    for key, value in values.items():
-        if key in SECTIONS and value is not None:
-            if not isinstance(value, Mapping):
-                raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-            value = build(SECTIONS[key], value, where=f"{where}, section {key!r}")
-        elif isinstance(value, list):
-            value = tuple(value)
-        check_kind(value, fields[key], where=where)
-        made[key] = value
-    return cls(**made)
-
-
-def check_kind(value: Any, one: dataclasses.Field, *, where: str) -> None:
-    """Refuse a value of another kind than the field's annotation says; whole numbers pass as floats."""
-    if (match := re.fullmatch(r"tuple\[(int|str), \.\.\.\]", str(one.type))) is not None:
-        kind = {"int": int, "str": str}[match[1]]
-        if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-            raise EANError(f"{where}: {one.name} must be a list of {match[1]}, got {value!r}")
-        return
-    if str(one.type).startswith("Mapping") and not isinstance(value, Mapping):
-        raise EANError(f"{where}: {one.name} must be a dictionary, got {value!r}")
-    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
-    wanted = [kind.strip() for kind in str(one.type).split("|")]
-    if not all(kind in kinds or kind == "None" for kind in wanted):
-        return
-    fits = any(
-        value is None
-        if kind == "None"
-        else isinstance(value, kinds[kind]) and (kind == "bool") == isinstance(value, bool)
-        for kind in wanted
-    )
-    if not fits:
-        raise EANError(f"{where}: {one.name} must be {one.type}, got {value!r}")

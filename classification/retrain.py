@@ -6,24 +6,25 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
 import torch
 
-from classification.parts import Job, check_same, claim, read_claim
+from classification.fit import fit
+from classification.parts import Job
 from classification.search import scheme_of
 from ean_core.checkpoint import ModelSpec, load_network
 from ean_core.errors import EANError
-from ean_core.networks import count_parameters, stages_blocks
-from ean_core.progress import bar
+from ean_core.networks import ResNet, count_parameters, stages_blocks
 from ean_core.results import read_record, write_record
 from ean_core.scheme import Scheme
+from ean_core.training.claim import check_same, claim, read_claim
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.distributed import first_does, is_first
-from ean_core.training.hooks import ShowProgress
+from ean_core.training.distributed import first_does
 from ean_core.training.metrics import Confusion
-from ean_core.training.runner import build_runner
+from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 
 MODES = ("org", "org-full", "share-full")
@@ -93,39 +94,25 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         return directory
     torch.manual_seed(seed)
     network = target.spec.build()
-    if settings.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if settings.compile:
-        network.compile()
-    model = ImageClassifier(
-        network,
-        job.normalise(channels_last=settings.channels_last),
-        label_smoothing=settings.label_smoothing,
-        precision=settings.precision,
-    )
+    model = classifier_model(network, settings, job)
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()
-    metric = Confusion(job.data.num_classes)
     claim(directory, identity, resume=job.resume, begun=[directory / "last.pth"])
-    with bar(f"{target.label} {seed}", settings.epochs * len(loader), show=is_first()) as progress:
-        runner = build_runner(
-            model,
-            loader,
-            settings,
-            work_dir=directory,
-            seed=seed,
-            launcher=job.launcher,
-            validation={
-                "val_dataloader": job.eval_loader(job.data.test, None, batch_size=500, shared=True),
-                "val_cfg": {},
-                "val_evaluator": [metric],
-            },
-            hooks=[ShowProgress(progress)],
-            resume=job.resume,
-            backends=job.backends,
-        )
-        runner.train()
-        metrics = runner.val_loop.run()
+    runner = fit(
+        job,
+        model,
+        loader,
+        settings,
+        name=f"{target.label} {seed}",
+        directory=directory,
+        seed=seed,
+        validation={
+            "val_dataloader": job.eval_loader(job.data.test, None, batch_size=500, shared=True),
+            "val_cfg": {},
+            "val_evaluator": [Confusion(job.data.num_classes)],
+        },
+    )
+    metrics = runner.val_loop.run()
     result = {
         **metrics,
         "parameters": count_parameters(network),
@@ -143,6 +130,20 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
 
     first_does(save)
     return directory
+
+
+def classifier_model(network: ResNet, settings: TrainSettings, job: Job) -> ImageClassifier:
+    """The network as an MMEngine model, in its memory format, compiled as a whole if asked for."""
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if settings.compile:
+        network.compile()
+    return ImageClassifier(
+        network,
+        job.normalise(channels_last=settings.channels_last),
+        label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
+    )
 
 
 def finished(directory: Path) -> bool:
@@ -169,9 +170,9 @@ class Trained:
     top1: tuple[float, ...]
     top5: tuple[float, ...]
 
-    @property
-    def network(self) -> torch.nn.Module:
-        """The network of the first seed."""
+    @cached_property
+    def network(self) -> ResNet:
+        """The network of the first seed, read from its file once."""
         return load_network(self.directories[0] / "classifier.pth")[0]
 
 

@@ -9,15 +9,16 @@ from pathlib import Path
 import torch
 from mmengine.device import get_device
 
-from classification.parts import Job, claim
+from classification.parts import Job
 from classification.supernet import make_scorer
 from ean_core.checkpoint import load_network
 from ean_core.errors import EANError
 from ean_core.files import sha256_of
 from ean_core.progress import Bar, bar
-from ean_core.scheme import Scheme, as_scheme
+from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import History, SearchResult, Trial, build_method, run_search
 from ean_core.search.history import Line
+from ean_core.training.claim import claim
 from ean_core.training.distributed import barrier, first_does, is_first
 
 
@@ -143,8 +144,6 @@ def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Schem
     """
     scheme = as_scheme(value, blocks)
     if value.endswith(".json"):
-        from ean_core.scheme import read_scheme_file
-
         found = read_scheme_file(value).get("attention")
         if found is not None and found != attention:
             raise EANError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from classification.parts import Job
 from classification.retrain import Trained
 from ean_core.networks import count_parameters
 from ean_core.progress import console
-from ean_core.results import write_record
+from ean_core.results import spread, write_record
 from ean_core.timing import increment, measure
 
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
@@ -23,16 +22,6 @@ NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean"
 def name_of(label: str) -> str:
     """A label as the tables show it: "EAN" for the searched one, "EAN NAME" for one of several files."""
     return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """n, mean and sample standard deviation (None for a single value), with the values."""
-    return {
-        "n": len(values),
-        "mean": statistics.fmean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else None,
-        "values": list(values),
-    }
 
 
 def increments(trained: Sequence[Trained], job: Job, *, batch_size: int = 50, rounds: int = 30) -> dict[str, Any]:

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
-from classification.parts import Job, check_same, claim
+from classification.fit import fit
+from classification.parts import Job
 from classification.recipe import SearchRecipe, SupernetRecipe
 from ean_core.checkpoint import read_network_file
 from ean_core.errors import EANError
 from ean_core.networks import ResNet
-from ean_core.progress import bar
 from ean_core.supernet import Scorer
+from ean_core.training.claim import check_same, claim
 from ean_core.training.classifier import SupernetClassifier, autocast_for
-from ean_core.training.distributed import first_does, is_first
-from ean_core.training.hooks import DrawPaths, ShowProgress
+from ean_core.training.distributed import first_does
+from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
-from ean_core.training.runner import build_runner
 from ean_core.training.state import save_state_as_network
 
 
@@ -60,21 +60,18 @@ def train_supernet(job: Job) -> Path:
             "val_evaluator": [],
         }
     claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", final])
-    with bar("supernet", settings.epochs * len(loader), show=is_first()) as progress:
-        runner = build_runner(
-            model,
-            loader,
-            settings,
-            work_dir=directory,
-            seed=seed,
-            launcher=job.launcher,
-            validation=validation,
-            hooks=[DrawPaths(seed=seed, sandwich=settings.sandwich), ShowProgress(progress)],
-            resume=job.resume,
-            backends=job.backends,
-            unused_parameters=True,
-        )
-        runner.train()
+    fit(
+        job,
+        model,
+        loader,
+        settings,
+        name="supernet",
+        directory=directory,
+        seed=seed,
+        validation=validation,
+        hooks=[DrawPaths(seed=seed, sandwich=settings.sandwich)],
+        unused_parameters=True,
+    )
     first_does(lambda: save_state_as_network(directory / "last.pth", final, spec, **job.info(), recipe=identity))
     return final
 

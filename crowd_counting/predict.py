@@ -16,6 +16,7 @@ Images above --tile pixels a side are counted in overlapping tiles, so that memo
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO --out-dir DIR [options]"

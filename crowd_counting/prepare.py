@@ -19,6 +19,7 @@ validation images) and density.h5 (maps that train.py can use with --cfg-options
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s --part A [options]")
     add_data(parser)

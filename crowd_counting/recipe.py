@@ -10,11 +10,11 @@ from typing import Any
 
 from mmengine.config import Config
 
-from classification.recipe import build
 from crowd_counting.density import Kernel
 from crowd_counting.losses import LOSSES
 from crowd_counting.model import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.errors import EANError, unknown_name
+from ean_core.recipe import build
 from ean_core.training.schedule import TrainSettings
 
 BATCH_NORMS = ("train", "frozen")

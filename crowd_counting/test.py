@@ -17,6 +17,7 @@ and final.pth in it. Writes test.json and a table of all images, CHECKPOINT_imag
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT --part A [options]"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from classification.arguments import backends_of, parse_options
 from crowd_counting.arguments import OUT, add_data, name_of
+from ean_core.arguments import backends_of, parse_options
 
 HELP = """\
 example:
@@ -31,6 +31,7 @@ FLAGS = {  # flag -> field of the recipe
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"

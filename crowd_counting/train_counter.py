@@ -14,9 +14,6 @@ import torch
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 
-from classification.parts import claim
-from classification.recipe import build
-from classification.summary import spread
 from crowd_counting.annotated import CrowdImage
 from crowd_counting.counting_model import CountingModel
 from crowd_counting.hooks import KeepBest, ShowCounting
@@ -27,7 +24,9 @@ from crowd_counting.score import score_file
 from crowd_counting.weights import save_counter
 from ean_core.networks import count_parameters
 from ean_core.progress import bar
-from ean_core.results import read_record, write_record
+from ean_core.recipe import build
+from ean_core.results import read_record, spread, write_record
+from ean_core.training.claim import claim
 from ean_core.training.distributed import barrier, is_first
 from ean_core.training.hooks import bare
 from ean_core.training.runner import build_runner

@@ -139,11 +139,6 @@ class Setting:
     build: Callable[[ResNet, Tensor], Form]
     tolerance: float
 
-    @property
-    def summary(self) -> str:
-        """One line, for the help."""
-        return (self.build.__doc__ or "").splitlines()[0]
-
 
 SETTINGS: dict[str, Setting] = {
     "eager": Setting(eager, 0.0),

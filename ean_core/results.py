@@ -8,8 +8,9 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,16 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise EANError(f"{path} is not a record of this project (expected format {FORMAT!r})")
     return record
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """n, mean and sample standard deviation (None for a single value), with the values."""
+    return {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": list(values),
+    }
 
 
 def environment() -> dict[str, Any]:

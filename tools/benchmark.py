@@ -32,6 +32,7 @@ The increment is the median over the rounds of (t_with - t_without) / t_without,
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, epilog=NOTES, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument

@@ -16,6 +16,7 @@ Reads every record in results/ (or --results DIR). A figure without a record is 
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     parser.add_argument("--results", default="results", metavar="DIR", help="where the records are (default results)")

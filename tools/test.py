@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from classification.arguments import parse_options
+from ean_core.arguments import parse_options
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -16,6 +16,7 @@ most frequent confusions) and confusion.csv (rows: the true class, columns: the 
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT [options]"

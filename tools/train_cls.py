@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from classification.arguments import add_common, backends_of, parse_options
+from classification.arguments import add_common, start_job
 from ean_core.errors import command
 
 HELP = """\
@@ -16,13 +16,12 @@ example:
 
 Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
 and the standard deviation over the seeds, the parameters and the time increment."""
-QUICKSTART = "classification/configs/quickstart_digits.py"
 
 
 def parse_arguments() -> argparse.Namespace:
+    """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART})")
     parser.add_argument(
         "--scheme",
         nargs="+",
@@ -39,32 +38,13 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    from pathlib import Path
-
-    from classification.parts import Job
-    from classification.recipe import Recipe
     from classification.retrain import make_target, train_all
     from classification.summary import print_table, summarise
-    from ean_core.training.distributed import is_first, start_processes, stop_processes
+    from ean_core.training.distributed import is_first, stop_processes
 
-    options = parse_options(arguments.cfg_options)
-    if arguments.attention is not None:
-        options["model.attention"] = arguments.attention
-    recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
-    recipe = recipe.replace(seeds=tuple(arguments.seeds or recipe.seeds))
-    backends = backends_of(arguments.log)
-    launcher = start_processes(arguments.launcher)
-    job = Job.start(
-        recipe,
-        data_root=arguments.data_root,
-        directory=arguments.work_dir or Path("work_dirs") / recipe.name,
-        launcher=launcher,
-        resume=arguments.resume,
-        backends=backends,
-    )
+    job = start_job(arguments, {"seeds": arguments.seeds})
+    recipe = job.recipe
     targets = [make_target(job, value) for value in arguments.scheme]
-    if is_first():
-        print(f"{recipe.name}: {job.describe()}")
     trained = train_all(job, targets, recipe.seeds)
     if is_first():
         rows = summarise(job, trained, job.directory / f"train_{'_'.join(target.label for target in targets)}.json")

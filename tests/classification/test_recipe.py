@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from classification.arguments import backends_of, parse_options
 from classification.recipe import Recipe
 from ean_core import EANError
+from ean_core.arguments import backends_of, parse_options
 from ean_core.attention import ATTENTIONS
 from ean_core.data import DATASETS
 from ean_core.networks import ARCHITECTURES

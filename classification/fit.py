@@ -1,0 +1,60 @@
+"""Training one network or supernet under a progress bar: what the pipeline's first and last part share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from classification.parts import Job
+from ean_core.data.loader import Loader
+from ean_core.progress import bar
+from ean_core.training.classifier import ImageClassifier
+from ean_core.training.distributed import is_first
+from ean_core.training.hooks import ShowProgress
+from ean_core.training.runner import build_runner
+from ean_core.training.schedule import TrainSettings
+
+
+def fit(
+    job: Job,
+    model: ImageClassifier,
+    loader: Loader,
+    settings: TrainSettings,
+    *,
+    name: str,
+    directory: Path,
+    seed: int,
+    validation: dict[str, Any] | None,
+    hooks: Sequence[Hook] = (),
+    unused_parameters: bool = False,
+) -> Runner:
+    """Train, or go on where the directory's state was saved.
+
+    Args:
+        job: how it runs.
+        name: of the progress bar.
+        directory, seed, validation, hooks, unused_parameters: as `build_runner` takes them.
+
+    Returns:
+        the runner, after its last epoch.
+    """
+    with bar(name, settings.epochs * len(loader), show=is_first()) as progress:
+        runner = build_runner(
+            model,
+            loader,
+            settings,
+            work_dir=directory,
+            seed=seed,
+            launcher=job.launcher,
+            validation=validation,
+            hooks=[*hooks, ShowProgress(progress)],
+            resume=job.resume,
+            backends=job.backends,
+            unused_parameters=unused_parameters,
+        )
+        runner.train()
+    return runner
