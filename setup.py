@@ -2,6 +2,13 @@
 
 from setuptools import find_packages, setup
 
+EXTRAS = {
+    "search": ["pymoo"],  # the genetic method
+    "zoo": ["timm"],  # attention="timm:eca", arch="timm:resnet50"
+    "explain": ["grad-cam"],
+    "export": ["onnx", "onnxruntime", "onnxscript", "safetensors"],
+}
+
 setup(
     name="ean",
     version="0.1.0",
@@ -26,7 +33,14 @@ setup(
         "onedl-mmsegmentation",
     ],
     extras_require={
-        "dev": ["pytest", "pytest-xdist", "ruff>=0.17,<0.18", "pre-commit", "pymoo"],
-        "search": ["pymoo"],  # the genetic method
+        "dev": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff>=0.17,<0.18",
+            "pre-commit",
+            *(package for extra in EXTRAS.values() for package in extra),
+        ],
+        **EXTRAS,
     },
 )
