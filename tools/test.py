@@ -1,18 +1,20 @@
-"""Test a trained classifier: top-1, top-5, and which classes are taken for which."""
+"""Test a trained classifier (top-1, top-5, which classes are taken for which) or segmentor (mIoU, mAcc, aAcc)."""
 
 from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import parse_options
+from ean_core.arguments import add_own_attention, load_attention, parse_options
 from ean_core.errors import EANError, command
 
 HELP = """\
 example:
   python tools/test.py classification/configs/quickstart_digits.py work_dirs/quickstart_digits/org-seed0/classifier.pth
+  python tools/test.py segmentation/configs/ean_se_voc.py work_dirs/ean_se_voc/last.pth --tta
 
 Prints top-1 and top-5 accuracy on the recipe's test images, and writes test.json (with every class's accuracy and the
-most frequent confusions) and confusion.csv (rows: the true class, columns: the predicted one) beside the checkpoint."""
+most frequent confusions) and confusion.csv (rows: the true class, columns: the predicted one) beside the checkpoint.
+For a segmentor, prints IoU and accuracy of every class and their means, and writes them to test.json."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,6 +29,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
     parser.add_argument("--batch-size", type=int, default=500, metavar="N", help="images per forward (default 500)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
+    parser.add_argument(
+        "--slide", type=int, metavar="N", help="segmentors: in windows of N pixels, a third overlapping"
+    )
+    parser.add_argument("--tta", action="store_true", help="segmentors: average over flips and several scales")
+    add_own_attention(parser)
     return parser.parse_args()
 
 
@@ -34,6 +41,24 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
+    load_attention(arguments.attention)
+    from ean_core.tasks import task_of
+
+    task = task_of(arguments.config)
+    if task == "crowd_counting":
+        raise EANError(f"{arguments.config} is a counter's recipe: python crowd_counting/test.py CHECKPOINT --part A")
+    if task == "segmentation":
+        from segmentation.commands import test_segmentor
+
+        test_segmentor(arguments)
+        return
+    if arguments.slide is not None or arguments.tta:
+        raise EANError("--slide and --tta are for segmentors: leave them out for a classifier")
+    test_classifier(arguments)
+
+
+def test_classifier(arguments: argparse.Namespace) -> None:
+    """Score a classifier on its recipe's test images."""
     from pathlib import Path
 
     from classification.evaluate import evaluate, write_test

@@ -1,0 +1,66 @@
+"""What tools/train.py and tools/test.py do for segmentation. Nothing heavy is imported before they are called."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+
+def quiet_imports() -> None:
+    """Import mmsegmentation's parts and turn off the warnings of the libraries; the project's own are printed."""
+    warnings.filterwarnings("ignore", module=r"(mmcv|mmengine|mmseg|torch)(\..*)?$")
+    with contextlib.redirect_stdout(io.StringIO()):
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
+
+
+def train_segmentor(arguments: argparse.Namespace) -> None:
+    """Check everything, train a segmentor, and show how it does."""
+    quiet_imports()
+    from ean_core.arguments import parse_options
+    from ean_core.training.distributed import is_first, start_processes, stop_processes
+    from segmentation.job import Job
+    from segmentation.report import print_metrics
+
+    launcher = start_processes(arguments.launcher)
+    job = Job.prepare(
+        arguments.config,
+        options=parse_options(arguments.cfg_options),
+        data_root=arguments.data_root,
+        weights=arguments.weights,
+        seed=arguments.seed,
+        amp=arguments.amp,
+        directory=arguments.work_dir,
+        launcher=launcher,
+        resume=arguments.resume,
+    )
+    if is_first():
+        print("\n".join(job.lines), flush=True)
+    metrics = job.run()
+    if is_first():
+        print_metrics(metrics["last"], title=f"{job.label}: {metrics['last']['images']} validation images")
+        print(f"files in {job.directory}/: last.pth  result.json  pictures/")
+    stop_processes()
+
+
+def test_segmentor(arguments: argparse.Namespace) -> None:
+    """Score a segmentation config's checkpoint."""
+    quiet_imports()
+    from ean_core.arguments import parse_options
+    from segmentation.report import print_metrics
+    from segmentation.testing import TestSettings, run_test
+
+    out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
+    metrics = run_test(
+        arguments.config,
+        arguments.checkpoint,
+        TestSettings(slide=arguments.slide, tta=arguments.tta),
+        options=parse_options(arguments.cfg_options),
+        data_root=arguments.data_root,
+        out=out,
+    )
+    print_metrics(metrics, title=f"{arguments.checkpoint}: {metrics['images']} images")
+    print(f"written: {out / 'test.json'}")

@@ -1,0 +1,2 @@
+_base_ = ["_base_/pspnet.py", "_base_/voc_aug.py"]
+model = dict(backbone=dict(attention="dia", scheme="paper_ean_dia_resnet50"))

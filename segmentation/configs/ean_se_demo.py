@@ -1,0 +1,25 @@
+# Made-up shapes, drawn into data/voc_demo on first use, a small network from random weights: a minute on two CPU cores.
+_base_ = "_base_/small.py"
+title = "made-up shapes"
+note = "It shows the commands at work; how a network does on it says nothing of real images."
+crop = (96, 96)
+_train = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomCrop", crop_size=crop),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackSegInputs"),
+]
+_test = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
+_demo = dict(_delete_=True, type="VOCShapes", data_root="data/voc_demo")
+train_dataloader = dict(dataset=dict(ann_file="ImageSets/Segmentation/train.txt", pipeline=_train, **_demo))
+val_dataloader = dict(dataset=dict(ann_file="ImageSets/Segmentation/val.txt", pipeline=_test, **_demo))
+test_dataloader = val_dataloader
+model = dict(
+    data_preprocessor=dict(size=crop),
+    backbone=dict(arch="resnet20", scheme="001001001"),
+    decode_head=dict(in_channels=64, channels=32, num_classes=4),
+)
+optim_wrapper = dict(optimizer=dict(lr=0.1))
+param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=300, by_epoch=False)]
+train_cfg = dict(max_iters=300, val_interval=100)

@@ -1,0 +1,2 @@
+_base_ = ["_base_/deeplabv3plus.py", "_base_/voc.py"]
+model = dict(backbone=dict(scheme="org"))

@@ -1,0 +1,2 @@
+_base_ = "_base_/small.py"
+model = dict(backbone=dict(scheme="share-full"))

@@ -1,0 +1,2 @@
+_base_ = ["_base_/pspnet.py", "_base_/voc.py"]
+model = dict(backbone=dict(attention="sge", scheme="share-full"))

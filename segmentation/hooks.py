@@ -1,0 +1,145 @@
+"""What happens around a training step: dropout is seeded, progress and pictures are shown, the state is saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce_params
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+from torch import nn
+
+from ean_core.data.decode import open_image
+from ean_core.progress import Bar
+from ean_core.training.distributed import is_first, rank_and_world
+from ean_core.training.hooks import SaveState
+from segmentation.pictures import picture_of, save_picture
+
+STATE = "last.pth"
+
+
+@HOOKS.register_module()
+class SeedSteps(Hook):
+    """Makes dropout a function of seed, step and process, so that a resumed run repeats it."""
+
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed torch for step `runner.iter`."""
+        numbers = np.random.SeedSequence((runner.seed or 0, runner.iter, rank_and_world()[0]))
+        torch.manual_seed(int(numbers.generate_state(1)[0]))
+
+
+@HOOKS.register_module()
+class SaveIterations(SaveState):
+    """Writes the whole state to last.pth in the work directory every `interval` steps, and at the end."""
+
+    def __init__(self, *, interval: int = 1000) -> None:
+        super().__init__(Path(STATE), interval=interval)
+
+    def before_train(self, runner: Any) -> None:
+        """The work directory is the runner's."""
+        self.path = Path(runner.work_dir) / STATE
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """A run of steps is one long epoch for MMEngine: its end is the last step, which is saved already."""
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Save if it is time."""
+        step = runner.iter + 1
+        if step % self.interval == 0 or step == runner.max_iters:
+            average_statistics(runner.model)
+            self.save(runner, by_epoch=False)
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """All processes validate the same network."""
+        average_statistics(runner.model)
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Batch norm statistics become their mean over the processes, where batch norm did not synchronise them itself."""
+    if rank_and_world()[1] > 1:
+        all_reduce_params(model.buffers(), op="mean")
+
+
+@HOOKS.register_module()
+class KeepValidations(Hook):
+    """Remembers what each validation found, in the state and so over a resumption."""
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Add the figures under the step they belong to."""
+        found = {name: float(value) for name, value in (metrics or {}).items() if name in ("mIoU", "mAcc", "aAcc")}
+        known = validations(runner)
+        rows = [row for row in known if row["iteration"] < runner.iter]
+        runner.message_hub.update_info("validations", [*rows, {"iteration": runner.iter, **found}])
+
+
+def validations(runner: Any) -> list[dict[str, float]]:
+    """What `KeepValidations` remembers."""
+    hub = runner.message_hub
+    return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
+
+
+class ShowSteps(Hook):
+    """Moves a progress bar with the mean loss since its last look, and says what validations found.
+
+    Args:
+        bar: None does nothing.
+        every: steps between two looks at the loss, since each look waits for the device.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, bar: Bar | None, *, every: int = 20) -> None:
+        self.bar, self.every = bar, every
+        self.total, self.steps = torch.zeros(()), 0
+
+    def before_train(self, runner: Any) -> None:
+        """Remaining time is reckoned from where this process began."""
+        if self.bar is not None:
+            self.bar.first = runner.iter
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add the step's loss, and show the mean now and then."""
+        self.total, self.steps = self.total.to(outputs["loss"].device) + outputs["loss"].detach(), self.steps + 1
+        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or runner.iter + 1 == runner.max_iters):
+            self.bar.update(runner.iter + 1, f"loss {float(self.total) / self.steps:.3f}")
+            self.total, self.steps = torch.zeros(()), 0
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Say what a validation found."""
+        if self.bar is not None and metrics:
+            found = "  ".join(f"{name} {metrics[name]:.2f}" for name in ("mIoU", "mAcc", "aAcc") if name in metrics)
+            self.bar.say(f"after step {runner.iter}, %:  {found}")
+
+
+@HOOKS.register_module()
+class SidePictures(Hook):
+    """Writes image, truth and prediction of the first validation images at every validation.
+
+    Args:
+        count: how many images.
+    """
+
+    def __init__(self, *, count: int = 4) -> None:
+        self.count, self.seen = count, 0
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Count anew."""
+        self.seen = 0
+
+    def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draw what is still wanted; the other processes have other images and draw none."""
+        for sample in outputs if is_first() else ():
+            if self.seen >= self.count:
+                return
+            self.seen += 1
+            name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
+            image = np.asarray(open_image(sample.img_path))
+            save_picture(
+                Path(runner.work_dir) / "pictures" / name,
+                picture_of(image, sample, runner.val_dataloader.dataset.metainfo),
+            )

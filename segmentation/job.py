@@ -1,0 +1,249 @@
+"""A training run: a config of mmsegmentation, checked before anything starts, trained by MMEngine, and its record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+
+from ean_core.checkpoint import FORMAT
+from ean_core.errors import EANError
+from ean_core.files import sha256_of
+from ean_core.networks import count_parameters
+from ean_core.progress import bar
+from ean_core.results import write_record
+from ean_core.scheme import Scheme
+from ean_core.tensors import load_tensors
+from ean_core.training.claim import claim
+from ean_core.training.distributed import barrier, is_first, rank_and_world
+from ean_core.training.runner import QuietRunner
+from ean_core.training.state import read_state
+from segmentation.backbone import EANResNet
+from segmentation.checks import Contents, check_disjoint, check_pairs
+from segmentation.config import datasets_of, read_config
+from segmentation.hooks import STATE, ShowSteps, validations
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs, checked.
+
+    Attributes:
+        config: of the runner, with work_dir and launcher.
+        directory: where everything is written.
+        label: "Org", "Share-full-SE", "EAN-SE", ..
+        data: what the training and the validation list hold.
+        parameters: of the whole segmentor.
+        resume: whether to go on from the state in the directory.
+        lines: what is worth saying before the start.
+    """
+
+    config: Config
+    directory: Path
+    label: str
+    data: dict[str, Contents]
+    parameters: int
+    resume: bool
+    lines: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def prepare(
+        cls,
+        path: str | Path,
+        *,
+        options: Mapping[str, Any] | None = None,
+        data_root: str = "data",
+        weights: str | None = None,
+        seed: int = 0,
+        amp: bool = False,
+        directory: str | Path | None = None,
+        launcher: str = "none",
+        resume: bool = False,
+    ) -> Job:
+        """Read a config, look at its data and its weights, and claim the directory.
+
+        Args:
+            path: a config.
+            options: replace its fields, by dotted name.
+            data_root: stands for the leading `data` of the data sets' folders.
+            weights: what the backbone starts from; replaces the config's init_cfg.
+            seed: of everything.
+            amp: mixed precision: float16 on GPUs, bfloat16 on CPUs.
+            directory: default work_dirs/NAME.
+            launcher: as `start_processes` returned it.
+            resume: go on with what is in the directory.
+
+        Raises:
+            EANError: for anything that would stop the run later; nothing is written then.
+        """
+        register_all_modules(init_default_scope=True)
+        config = read_config(path, options, data_root=data_root, weights=weights, amp=amp)
+        name = Path(path).stem
+        directory = Path(directory or Path("work_dirs") / name)
+        train, val = datasets_of(config)
+        data = {"train": check_pairs(train), "val": check_pairs(val)}
+        check_disjoint(train, val)
+        model = MODELS.build(config.model)
+        check_batch(config)
+        check_classes(model, len(train.metainfo["classes"]))
+        line = prepare_backbone(model.backbone)
+        config.work_dir, config.launcher = str(directory), launcher
+        config.randomness = {"seed": seed, **{k: v for k, v in config.get("randomness", {}).items() if k != "seed"}}
+        identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sum(config)}
+        identity = {key: value for key, value in identity.items() if key not in ("work_dir", "launcher")}
+        identity["data_fingerprints"] = {part: one.fingerprint for part, one in data.items()}
+        claim(directory, identity, resume=resume, begun=[directory / STATE])
+        label = label_of(model.backbone)
+        described = (
+            f"{name}: {label}, {count_parameters(model):,} parameters, {data['train'].pairs:,} training and "
+            f"{data['val'].pairs:,} validation images, {len(train.metainfo['classes'])} classes, seed {seed}"
+        )
+        lines = (described, line, *normalisation_note(config))
+        return cls(config, directory, label, data, count_parameters(model), resume, lines)
+
+    @property
+    def record(self) -> Path:
+        """Where the run's record goes."""
+        return self.directory / "result.json"
+
+    def run(self) -> dict[str, Any]:
+        """Train, validate the last weights, and write the record.
+
+        Returns:
+            the record's metrics; an empty dictionary in processes other than the first.
+        """
+        state, start = self.directory / STATE, time.monotonic()
+        runner = QuietRunner.from_cfg(self.config)
+        if self.resume and state.exists():
+            read_state(state)
+            runner._resume, runner._load_from = True, str(state)
+        with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
+            runner.register_hook(ShowSteps(progress))
+            runner.train()
+        if not any(row["iteration"] == runner.iter for row in validations(runner)):
+            runner.val()  # a run that was killed between its last step and its last validation
+        barrier()
+        if not is_first():
+            return {}
+        rows = validations(runner)
+        metrics = {
+            "network": self.label,
+            "last": runner.val_evaluator.metrics[0].table,
+            "best_of_validations": max(rows, key=lambda row: row["mIoU"]),
+            "validations": rows,
+            "parameters": self.parameters,
+            "backbone_parameters": count_parameters(
+                runner.model.module.backbone if hasattr(runner.model, "module") else runner.model.backbone
+            ),
+            "seconds": round(time.monotonic() - start, 1),
+            "resumed": self.resume,
+        }
+        write_record(self.record, kind="segmentation-run", settings=self.settings(), metrics=metrics)
+        return metrics
+
+    def settings(self) -> dict[str, Any]:
+        """What the record says of the run."""
+        config = self.config
+        backbone = dict(config.model.backbone)
+        return {
+            "config": Path(config.filename).stem,
+            "title": config.get("title", Path(config.filename).stem),
+            "note": config.get("note"),
+            "backbone": backbone,
+            "head": config.model.decode_head.type,
+            "weights": (backbone.get("init_cfg") or {}).get("checkpoint"),
+            "weights_sha256": weights_sum(config),
+            "seed": config.randomness["seed"],
+            "iterations": config.train_cfg.max_iters,
+            "batch_size": config.train_dataloader.batch_size * rank_and_world()[1],
+            "optim_wrapper": dict(config.optim_wrapper),
+            "crop": config.model.data_preprocessor.get("size"),
+            "data": {
+                part: {"images": one.pairs, "fingerprint": one.fingerprint, **where(config, part)}
+                for part, one in self.data.items()
+            },
+            "processes": rank_and_world()[1],
+        }
+
+
+def where(config: Config, part: str) -> dict[str, Any]:
+    """The data set's folder and list, as the config names them."""
+    dataset = config[f"{part}_dataloader"].dataset
+    return {"root": str(dataset.data_root), "list": dataset.ann_file, "only": dataset.get("only")}
+
+
+def prepare_backbone(backbone: Any) -> str:
+    """Load a backbone's weights to see that they fit; gives a line that says what was loaded."""
+    if not isinstance(backbone, EANResNet) or not backbone.init_cfg:
+        return "backbone: random weights; --weights gives it a classifier.pth or torchvision://resnet50 to start from"
+    return f"backbone: {backbone.load(backbone.init_cfg['checkpoint'])}"
+
+
+def normalisation_note(config: Config) -> list[str]:
+    """A line for a classifier whose images were normalised in another way than the config's; none if they agree."""
+    source = (config.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    content = load_tensors(source) if source and Path(source).is_file() else {}
+    notes = []
+    for name in ("mean", "std"):
+        theirs = [255 * value for value in content.get(name, ())] if content.get("format") == FORMAT else []
+        ours = list(config.model.data_preprocessor.get(name) or ())
+        if theirs and any(abs(one - other) > 1 for one, other in zip(theirs, ours, strict=False)):
+            shown = ", ".join(f"{value:.1f}" for value in theirs)
+            notes.append(
+                f"note: the classifier was trained on images with {name} [{shown}], and the config says {ours}: set "
+                f"model.data_preprocessor.{name} to it"
+            )
+    return notes
+
+
+def check_batch(config: Config) -> None:
+    """Make sure that batch norm has something to average over, also after the pooling of a whole image to one value.
+
+    Raises:
+        EANError: if not.
+    """
+    synchronised = torch.cuda.is_available() and rank_and_world()[1] > 1
+    if config.train_dataloader.batch_size < 2 and not synchronised:
+        raise EANError(
+            f"train_dataloader.batch_size is {config.train_dataloader.batch_size}: batch norm after global pooling "
+            "needs at least 2 images per process"
+        )
+
+
+def check_classes(model: Any, classes: int) -> None:
+    """Make sure that the heads have an output for every class.
+
+    Raises:
+        EANError: if not.
+    """
+    auxiliary = getattr(model, "auxiliary_head", None)
+    for head in (model.decode_head, auxiliary):
+        if head is not None and head.num_classes != classes:
+            raise EANError(
+                f"{type(head).__name__} has num_classes={head.num_classes} and the data set {classes} classes: set "
+                "num_classes of decode_head and auxiliary_head to it"
+            )
+
+
+def label_of(backbone: Any) -> str:
+    """The name of the paper's tables for a backbone."""
+    if getattr(backbone, "attention", None) is None:
+        return "Org"
+    network, name = backbone.network, backbone.attention.upper()
+    if network.sharing == "block":
+        return f"Org-full-{name}"
+    full = network.scheme == Scheme.all_on(network.stages_blocks)
+    return f"{'Share-full' if full else 'EAN'}-{name}"
+
+
+def weights_sum(config: Config) -> str | None:
+    """SHA-256 of the file that the backbone starts from."""
+    source = (config.model.backbone.get("init_cfg") or {}).get("checkpoint")
+    return sha256_of(source) if source and Path(source).is_file() else None

@@ -1,0 +1,49 @@
+"""mmsegmentation's IoU, with the table of the classes kept as numbers and not only printed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
+
+@METRICS.register_module()
+class ClassIoU(IoUMetric):
+    """`IoUMetric` that remembers its last table.
+
+    Attributes:
+        table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, and for every class its IoU and
+            accuracy in percent, None where neither truth nor prediction has it; None before the first evaluation.
+    """
+
+    table: dict[str, Any] | None = None
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """As the base."""
+        intersection, union, _, truth = (sum(part) for part in zip(*results, strict=True))
+        iou = percent(intersection, union)
+        accuracy = percent(intersection, truth)
+        self.table = {
+            "mIoU": mean(iou),
+            "mAcc": mean(accuracy),
+            "aAcc": float(100 * intersection.sum() / truth.sum()),
+            "images": len(results),
+            "classes": [
+                {"class": name, "IoU": one, "Acc": other}
+                for name, one, other in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
+            ],
+        }
+        return super().compute_metrics(results)
+
+
+def percent(part: Any, whole: Any) -> list[float | None]:
+    """100 * part / whole, None where the whole is 0."""
+    return [100 * float(a) / float(b) if b else None for a, b in zip(part, whole, strict=True)]
+
+
+def mean(values: list[float | None]) -> float:
+    """Over the classes that are there."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else math.nan

@@ -1,0 +1,62 @@
+"""A segmentor for the commands of all tasks: Grad-CAM of a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from ean_core.errors import EANError
+from ean_core.explain.targets import region_target
+from ean_core.opened import Opened
+from ean_core.photos import Preparation
+
+
+class Logits(nn.Module):
+    """A segmentor of mmsegmentation as a plain network.
+
+    Args:
+        segmentor: an `EncoderDecoder`.
+    """
+
+    def __init__(self, segmentor: nn.Module) -> None:
+        super().__init__()
+        self.segmentor = segmentor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> logits (B, classes, H, W)."""
+        return self.segmentor.encode_decode(images, [{"img_shape": tuple(images.shape[2:])}] * len(images))
+
+
+def open_segmentor(path: Path, config: str | Path) -> Opened:
+    """A last.pth with the config that it was trained with; photos are resized as the config's test images.
+
+    Raises:
+        EANError: if one cannot be read, they do not belong together, or the backbone is not this project's.
+    """
+    from segmentation.predicting import Segmentor
+
+    segmentor = Segmentor(config, path, device="cpu")
+    backbone, classes = segmentor.model.backbone, tuple(segmentor.meta["classes"])
+    if not hasattr(backbone, "network"):
+        raise EANError(f"the backbone in {config} is a {type(backbone).__name__}: Grad-CAM here looks into EANResNet")
+    norm = segmentor.model.data_preprocessor
+    mean, std = (tuple((values.flatten() / 255).tolist()) for values in (norm.mean, norm.std))
+    return Opened(
+        path=path,
+        kind="segmentor",
+        network=Logits(segmentor.model).eval(),
+        trunk=backbone.network,
+        prepare=Preparation(3, mean, std, fit=fit_of(segmentor.config)),
+        classes=classes,
+        make_target=lambda output, wanted: region_target(output, classes, wanted),
+        output="logits",
+        content={"model": {"arch": backbone.arch, "attention": backbone.attention}},
+    )
+
+
+def fit_of(config: Any) -> tuple[int, int] | None:
+    """The scale that the config's test images are resized to, if they are."""
+    steps = config.test_dataloader.dataset.pipeline
+    return next((tuple(step["scale"]) for step in steps if step["type"] == "Resize" and step.get("keep_ratio")), None)

@@ -1,0 +1,85 @@
+"""Image, truth and prediction side by side, in VOC's colours, with the names of the classes under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ean_core.files import atomic_path
+from segmentation.masks import BORDER
+
+GAP = 6
+LINE = 22
+
+
+def side_by_side(
+    image: np.ndarray, masks: Mapping[str, np.ndarray], *, classes: tuple[str, ...], palette: list[list[int]]
+) -> np.ndarray:
+    """One picture of an image and its masks.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        masks: title -> labels (H, W).
+        classes, palette: of the data set.
+
+    Returns:
+        uint8 (H', W', 3), RGB.
+    """
+    panels = [titled(image, "image")]
+    panels += [titled(colours(mask, palette), title) for title, mask in masks.items()]
+    gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
+    row = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+    present = sorted({int(label) for mask in masks.values() for label in np.unique(mask) if label < len(classes)})
+    return np.concatenate([row, legend(row.shape[1], [(classes[i], palette[i]) for i in present])], axis=0)
+
+
+def colours(mask: np.ndarray, palette: list[list[int]]) -> np.ndarray:
+    """Labels (H, W) -> uint8 (H, W, 3)."""
+    table = np.full((256, 3), BORDER, np.uint8)
+    table[: len(palette)] = palette
+    return table[mask.astype(np.uint8)]
+
+
+def titled(panel: np.ndarray, title: str) -> np.ndarray:
+    """A panel under a line with its title."""
+    line = np.full((LINE, panel.shape[1], 3), 255, np.uint8)
+    return np.concatenate([write(line, title, 2), panel], axis=0)
+
+
+def legend(width: int, entries: list[tuple[str, list[int]]]) -> np.ndarray:
+    """Lines of colour boxes and names."""
+    lines, x = [np.full((LINE, width, 3), 255, np.uint8)], 4
+    for name, colour in entries:
+        needed = 30 + 9 * len(name)
+        if x + needed > width and x > 4:
+            lines.append(np.full((LINE, width, 3), 255, np.uint8))
+            x = 4
+        cv2.rectangle(lines[-1], (x, 5), (x + 12, 17), colour, -1)
+        write(lines[-1], name, x + 17)
+        x += needed
+    return np.concatenate(lines, axis=0)
+
+
+def write(line: np.ndarray, text: str, x: int) -> np.ndarray:
+    """Text into a line, in place."""
+    cv2.putText(line, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return line
+
+
+def save_picture(path: Path, picture: np.ndarray) -> None:
+    """Write an RGB picture, atomically."""
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), picture[..., ::-1])
+
+
+def picture_of(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.ndarray:
+    """The picture of an RGB image and mmsegmentation's data sample for it, with the truth where it has one."""
+    masks = {}
+    if "gt_sem_seg" in sample:
+        masks["truth"] = sample.gt_sem_seg.data.squeeze(0).cpu().numpy()
+    masks["prediction"] = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+    return side_by_side(image, masks, classes=tuple(meta["classes"]), palette=[list(one) for one in meta["palette"]])

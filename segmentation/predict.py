@@ -1,0 +1,55 @@
+"""Segment images with a trained network."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+HELP = """\
+example:
+  python segmentation/predict.py segmentation/configs/ean_se_demo.py work_dirs/ean_se_demo/last.pth \\
+      data/voc_demo/JPEGImages --out-dir predictions
+
+Writes for every image NAME_mask.png (labels, with VOC's palette) and NAME.png (image and prediction side by side), and
+prints which classes cover how much of it."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]"
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the config that the checkpoint was trained with")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="last.pth of tools/train.py")
+    parser.add_argument("images", nargs="+", metavar="IMAGES", help="images, or folders of images")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Segment, and write."""
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from pathlib import Path
+
+    from ean_core.arguments import parse_options
+    from segmentation.config import read_config
+    from segmentation.predicting import Segmentor, images_of, predict
+
+    files = images_of(arguments.images)
+    config = read_config(arguments.config, parse_options(arguments.cfg_options))
+    segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
+    for file, shares in predict(segmentor, files, Path(arguments.out_dir)):
+        print(f"{file.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
+    print(f"written: {arguments.out_dir}/ ({len(files)} pictures and masks)")
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()  # first, for --help's sake
+    from ean_core.errors import command
+
+    command(partial(run, parsed))()

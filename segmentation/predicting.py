@@ -1,0 +1,123 @@
+"""Segment images with a trained config and checkpoint: a mask and a picture for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+
+from ean_core.data.decode import open_image
+from ean_core.data.folder import SUFFIXES
+from ean_core.errors import EANError, first_line
+from ean_core.training.state import read_state
+from segmentation.config import read_config
+from segmentation.masks import save_mask
+from segmentation.pictures import picture_of, save_picture
+from segmentation.voc import CLASSES, PALETTE
+
+
+class Segmentor:
+    """A trained segmentor with its config's test pipeline.
+
+    Args:
+        config: a segmentation config, or the path of one.
+        checkpoint: last.pth of a run with it.
+        device: cpu, cuda, ..; None for a GPU where there is one.
+
+    Raises:
+        EANError: if one of them cannot be read, or they do not belong together.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path, *, device: str | None = None) -> None:
+        register_all_modules(init_default_scope=True)
+        self.config = config if isinstance(config, Config) else read_config(config)
+        self.model, self.meta = load_segmentor(self.config, checkpoint)
+        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        steps = [step for step in self.config.test_dataloader.dataset.pipeline if step["type"] != "LoadAnnotations"]
+        self.pipeline = Compose(steps)
+
+    def __call__(self, path: str | Path) -> Any:
+        """An image file -> mmsegmentation's data sample, whose `pred_sem_seg` has labels (1, H, W).
+
+        Raises:
+            EANError: if the image does not decode.
+        """
+        open_image(str(path))  # for its sentence: what mmcv says of a damaged file is an assertion
+        packed = self.pipeline({"img_path": str(path)})
+        with torch.no_grad():
+            batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
+            return self.model.test_step(batch)[0]
+
+
+def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[str, Any]]:
+    """A config's segmentor with a run's weights, in eval mode, and the classes and colours of its data.
+
+    Raises:
+        EANError: if the file is no run's state, or one of another config.
+    """
+    content = read_state(Path(checkpoint))
+    model_config = config.model.copy()
+    model_config.backbone.init_cfg = None  # its weights are in the checkpoint
+    model = MODELS.build(model_config)
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        reason = first_line(RuntimeError("\n".join(str(error).splitlines()[1:]).strip()))
+        raise EANError(
+            f"{checkpoint} does not fit the config ({reason}): give the config that it was trained with, and its "
+            "--cfg-options"
+        ) from None
+    meta = content["meta"].get("dataset_meta") or {"classes": CLASSES, "palette": PALETTE}
+    return model.eval(), meta
+
+
+def images_of(sources: Sequence[str | Path]) -> list[Path]:
+    """The image files among files and folders, in order.
+
+    Raises:
+        EANError: for a path that is not there, a file that is no image, or a folder without images.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if not source.exists():
+            raise EANError(f"{source} does not exist: give images, or folders of images")
+        inside = sorted(one for one in source.iterdir() if is_image(one)) if source.is_dir() else [source]
+        if not inside or not all(map(is_image, inside)):
+            raise EANError(f"{source} is or holds no image: expected files ending in {', '.join(SUFFIXES)}")
+        found += inside
+    return found
+
+
+def is_image(path: Path) -> bool:
+    """By its suffix."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Write NAME_mask.png (labels with the palette, as VOC's masks) and NAME.png (side by side) for every image.
+
+    Yields:
+        the file, and the share of its pixels per class, for classes that were found, the largest first.
+
+    Raises:
+        EANError: if two images would be written to one name.
+    """
+    names = [file.stem for file in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise EANError(f"two of the images are called {name}: predict them into folders of their own")
+    for file in files:
+        sample = segmentor(file)
+        labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+        save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
+        save_picture(out / f"{file.stem}.png", picture_of(np.asarray(open_image(str(file))), sample, segmentor.meta))
+        shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
+        order = [index for index in np.argsort(-shares) if shares[index] > 0]
+        yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

@@ -1,0 +1,59 @@
+"""Get and check Pascal VOC 2012: download it, merge the augmented masks, and look at every image and mask."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+
+HELP = """\
+example:
+  python segmentation/prepare.py                                    checks data/VOCdevkit/VOC2012
+  python segmentation/prepare.py --download                         gets it first (2 GB)
+  python segmentation/prepare.py --sbd benchmark_RELEASE/dataset    merges SBD's masks: 10,582 training images
+  python segmentation/prepare.py --demo                             draws the made-up shapes into data/voc_demo
+
+Decodes every image and mask of the lists, compares their sizes, labels and colours with VOC's, and prints a table."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--data-root", default="data", metavar="DIR", help="holds, or gets, VOCdevkit/VOC2012 (default data)")
+    add("--download", action="store_true", help="download VOC 2012 with torchvision if it is not there")
+    add("--sbd", metavar="DIR", help="SBD's folder with cls/*.mat, or a folder with a mask NAME.png per image")
+    add("--demo", action="store_true", help="the made-up shapes instead of VOC")
+    return parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Get, merge, check."""
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from pathlib import Path
+
+    from ean_core.errors import EANError
+    from segmentation.augmented import merge_masks
+    from segmentation.demo import VOCShapes
+    from segmentation.preparing import check_lists, download_voc, print_data
+    from segmentation.voc import VOCSegmentation
+
+    if arguments.demo and (arguments.download or arguments.sbd):
+        raise EANError("--demo draws its own images: leave out --download and --sbd")
+    root = Path(arguments.data_root) / ("voc_demo" if arguments.demo else "VOCdevkit/VOC2012")
+    if arguments.download:
+        download_voc(Path(arguments.data_root))
+    if arguments.sbd:
+        count = merge_masks(root, Path(arguments.sbd))
+        print(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
+    cls = VOCShapes if arguments.demo else VOCSegmentation
+    print_data(root, check_lists(root, cls), classes=cls.METAINFO["classes"])
+
+
+if __name__ == "__main__":
+    parsed = parse_arguments()  # first, for --help's sake
+    from ean_core.errors import command
+
+    command(partial(run, parsed))()

@@ -1,0 +1,27 @@
+"""The table of the classes on the screen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from ean_core.progress import console
+
+
+def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
+    """Per class IoU and accuracy, and their means, in percent."""
+    table = Table(title=title)
+    for name in ("class", "IoU, %", "Acc, %"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for row in metrics["classes"]:
+        table.add_row(row["class"], number(row["IoU"]), number(row["Acc"]))
+    table.add_section()
+    table.add_row("mean", number(metrics["mIoU"]), number(metrics["mAcc"]))
+    table.add_row("all pixels", "", number(metrics["aAcc"]))
+    console().print(table)
+
+
+def number(value: float | None) -> str:
+    """Two decimals, or a gap for a class that is not there."""
+    return "–" if value is None else f"{value:.2f}"

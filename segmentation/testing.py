@@ -1,0 +1,105 @@
+"""Test a trained segmentor: the whole image at once, in sliding windows, or flipped and at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import METRICS, MODELS
+from mmseg.utils import register_all_modules
+
+from ean_core.errors import EANError
+from ean_core.files import sha256_of
+from ean_core.progress import bar
+from ean_core.results import write_record
+from segmentation.checks import check_pairs
+from segmentation.config import build_dataset, read_config
+from segmentation.predicting import load_segmentor
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How images are shown.
+
+    Attributes:
+        slide: side in pixels of overlapping windows, a third of which overlaps; None for the whole image.
+        tta: average over flips and the scales of the config's tta_pipeline.
+        device: None for a GPU where there is one.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    slide: int | None = None
+    tta: bool = False
+    device: str | None = None
+
+
+def run_test(
+    path: str | Path,
+    checkpoint: str | Path,
+    settings: TestSettings,
+    *,
+    options: Mapping[str, Any] | None = None,
+    data_root: str = "data",
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Score a checkpoint on its config's test list, and write test.json.
+
+    Args:
+        path: the config.
+        checkpoint: last.pth of a run with it.
+        settings: see `TestSettings`.
+        options, data_root: as for training.
+        out: directory of test.json; None for the checkpoint's.
+
+    Returns:
+        the metrics, see `ClassIoU.table`.
+
+    Raises:
+        EANError: as for training, or for a slide that is too small.
+    """
+    register_all_modules(init_default_scope=True)
+    config = read_config(path, options, data_root=data_root)
+    contents = check_pairs(build_dataset(config.test_dataloader.dataset))
+    if settings.slide is not None:
+        if settings.slide < 16:
+            raise EANError(f"--slide is a side in pixels of at least 16, got {settings.slide}")
+        step = max(1, settings.slide * 2 // 3)
+        config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}
+    model, _ = load_segmentor(config, checkpoint)
+    if settings.tta:
+        model = wrap_tta(config, model)
+    table = score(config, model.to(settings.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
+    how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
+    write_record((out or Path(checkpoint).parent) / "test.json", kind="segmentation-test", settings=how, metrics=table)
+    return table
+
+
+def wrap_tta(config: Config, model: Any) -> Any:
+    """The model that averages over the config's augmented views, and the pipeline that makes them."""
+    if "tta_pipeline" not in config:
+        raise EANError("this config has no tta_pipeline: add one, as segmentation/configs/_base_/voc.py has it")
+    config.test_dataloader.dataset.pipeline = config.tta_pipeline
+    return MODELS.build({**config.get("tta_model", {"type": "SegTTAModel"}), "module": model}).eval()
+
+
+def score(config: Config, model: Any) -> dict[str, Any]:
+    """Run over the test list."""
+    init_default_scope("mmseg")
+    loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+    metric = METRICS.build(config.test_evaluator)
+    metric.dataset_meta = loader.dataset.metainfo
+    with torch.no_grad(), bar("testing", len(loader)) as progress:
+        for number, batch in enumerate(loader, start=1):
+            samples = model.test_step(batch)
+            metric.process(batch, [sample.to_dict() for sample in samples])
+            progress.update(number)
+    metric.evaluate(len(loader.dataset))
+    return metric.table

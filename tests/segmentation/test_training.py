@@ -1,0 +1,247 @@
+"""Training runs: they learn, they can be killed and resumed, and several processes agree."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from ean_core.errors import EANError
+from ean_core.results import read_record
+from ean_core.training.state import read_state
+from segmentation.hooks import SaveIterations
+from segmentation.job import Job
+from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
+from tests.segmentation.test_backbone import write_classifier
+
+
+def prepare(root: Path, name: str, *, resume: bool = False, launcher: str = "none", **options: Any) -> Job:
+    """A tiny job in root/name on the data in root/data."""
+    merged = {**TINY, **{key.replace("__", "."): value for key, value in options.items()}}
+    return Job.prepare(
+        SMALL, options=merged, data_root=str(root / "data"), directory=root / name, resume=resume, launcher=launcher
+    )
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return read_state(directory / "last.pth")["state_dict"]
+
+
+class Killed(Exception):
+    """In place of a signal."""
+
+
+class KillAt(Hook):
+    priority = "VERY_HIGH"
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        if runner.iter == 5:
+            raise Killed
+
+
+def test_a_killed_run_ends_as_an_uninterrupted_one(voc, tmp_path, monkeypatch):
+    length = {"train_cfg__max_iters": 7, "train_cfg__val_interval": 3}
+    whole = prepare(tmp_path, "whole", **length).run()
+    from segmentation import job as module
+
+    with monkeypatch.context() as patch:
+        build = module.QuietRunner.from_cfg
+
+        def from_cfg(config: Any) -> Any:
+            runner = build(config)
+            runner.register_hook(KillAt())
+            return runner
+
+        patch.setattr(module.QuietRunner, "from_cfg", from_cfg)
+        with pytest.raises(Killed):
+            prepare(tmp_path, "killed", **length).run()
+    assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == 4
+    with pytest.raises(EANError, match="holds an earlier run: give --resume"):
+        prepare(tmp_path, "killed", **length)
+    with pytest.raises(EANError, match=r"cannot be resumed.*max_iters = 7, and this run has 9"):
+        prepare(tmp_path, "killed", resume=True, **{**length, "train_cfg__max_iters": 9})
+    resumed = prepare(tmp_path, "killed", resume=True, **length).run()
+    assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == 7
+    assert resumed["last"] == whole["last"]
+    assert resumed["validations"] == whole["validations"]
+    assert [row["iteration"] for row in whole["validations"]] == [3, 6, 7]
+    ours, theirs = weights(tmp_path / "killed"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_that_lacks_only_its_last_validation_is_completed(voc, tmp_path, monkeypatch):
+    whole = prepare(tmp_path, "whole").run()
+    directory = tmp_path / "whole"
+    (directory / "result.json").unlink()  # the state is saved before the last validation
+    done = prepare(tmp_path, "whole", resume=True).run()
+    assert done["last"] == whole["last"]
+    assert read_record(directory / "result.json")["metrics"]["last"] == whole["last"]
+
+
+def test_the_record_says_what_was_run(voc, tmp_path):
+    write_classifier(tmp_path / "c.pth", arch="resnet20", attention="se", scheme="001001001", pruned=True)
+    job = Job.prepare(
+        SMALL,
+        options={**TINY, "train_cfg.max_iters": 1},
+        data_root=str(tmp_path / "data"),
+        weights=str(tmp_path / "c.pth"),
+        seed=3,
+        amp=True,
+        directory=tmp_path / "run",
+    )
+    assert job.lines[1].endswith("in the file but not used: fc")
+    assert "was trained on images with mean [127.5, 127.5, 127.5]" in job.lines[2]
+    job.run()
+    record = read_record(tmp_path / "run/result.json")
+    settings, metrics = record["settings"], record["metrics"]
+    assert (record["kind"], metrics["network"], settings["seed"]) == ("segmentation-run", "EAN-SE", 3)
+    assert settings["weights_sha256"]
+    assert settings["optim_wrapper"]["type"] == "BFloat16OptimWrapper"
+    assert settings["data"]["val"]["images"] == metrics["last"]["images"] == 3
+    assert [row["class"] for row in metrics["last"]["classes"]] == ["background", "person"]
+    assert metrics["best_of_validations"]["mIoU"] == max(row["mIoU"] for row in metrics["validations"])
+    assert 0 < metrics["backbone_parameters"] < metrics["parameters"]
+    assert len(list((tmp_path / "run/pictures").glob("*_000001.png"))) == 3
+
+
+def test_seeds_differ_and_repeat(voc, tmp_path):
+    options = {**TINY, "train_cfg.max_iters": 1}
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        directory = tmp_path / str(number)
+        Job.prepare(SMALL, options=options, data_root=str(tmp_path / "data"), seed=seed, directory=directory).run()
+        found.append(weights(directory)["decode_head.conv_seg.weight"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
+    """The user's very command, a few steps of it."""
+    options = ("train_cfg.max_iters=30", "train_cfg.val_interval=30", "model.data_preprocessor.size=(48,48)")
+    options += ("train_dataloader.dataset.pipeline.2.crop_size=(48,48)",)
+    assert script("tools/train.py", CONFIGS / "ean_se_demo.py", "--cfg-options", *options) == 0
+    out = capsys.readouterr().out
+    assert "ean_se_demo: EAN-SE" in out
+    run = tmp_path / "work_dirs/ean_se_demo"
+    record = read_record(run / "result.json")
+    assert record["metrics"]["last"]["classes"][0]["IoU"] > 60
+    assert (tmp_path / "data/voc_demo").is_dir()
+    assert float(out.split("30/30  loss ")[1].split()[0]) < 0.6 * float(out.split("20/30  loss ")[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing.py"], "nothing.py does not exist"),
+        ([SMALL, "--cfg-options", "train_cgf.max_iters=3"], "the config has no 'train_cgf'"),
+        ([SMALL, "--weights", "missing.pth"], "missing.pth does not exist"),
+        ([SMALL, *flags(model__backbone__scheme="01")], "2 bits"),
+        ([SMALL, *flags(model__decode_head__num_classes=5)], "num_classes=5 and the data set 2 classes"),
+        ([SMALL, *flags(train_dataloader__dataset__type="VOCSegmantation")], "'VOCSegmantation' is not known"),
+        ([SMALL, *flags(train_dataloader__batch_size=1)], "at least 2 images per process"),
+        ([CONFIGS / "_base_/pspnet.py"], "has no train_dataloader"),
+    ],
+)
+def test_mistakes_get_a_sentence_and_claim_nothing(voc, script, tmp_path, capsys, arguments, says):
+    assert script("tools/train.py", *arguments) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert says in error[0]
+    assert not (tmp_path / "work_dirs").exists()
+
+
+@pytest.mark.parametrize("task", ["classification", "crowd_counting"])
+def test_recipes_of_other_tasks_are_handed_over(script, capsys, task, monkeypatch):
+    config = next((CONFIGS.parents[1] / task / "configs").glob("*.py"))
+    seen = []
+    monkeypatch.setattr("runpy.run_path", _stop_at(seen, __import__("runpy").run_path))
+    assert script("tools/train.py", config, "--epochs", "3") == 0
+    assert seen == [
+        ("train_cls.py" if task == "classification" else "crowd_counting/train.py", [str(config), "--epochs", "3"])
+    ]
+
+
+def _stop_at(seen: list, real: Any) -> Any:
+    import sys
+
+    def run_path(path: str, run_name: str) -> Any:
+        if path.endswith("tools/train.py"):
+            return real(path, run_name=run_name)
+        parts = Path(path).parts
+        seen.append((parts[-1] if parts[-1] != "train.py" else "/".join(parts[-2:]), sys.argv[1:]))
+        return {}
+
+    return run_path
+
+
+# -- two processes ----------------------------------------------------------------------------------------------------
+
+
+def work(rank: int, port: int, root: str) -> None:
+    """One of two processes, as torchrun would start it."""
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port)
+    )
+    torch.set_num_threads(1)
+    from ean_core.training.distributed import start_processes, stop_processes
+
+    launcher = start_processes("auto")
+    job = prepare(Path(root), "two", launcher=launcher, train_cfg__max_iters=3)
+    metrics = job.run()
+    state = {name: value.double().sum().item() for name, value in job_weights(job).items()}
+    (Path(root) / f"rank{rank}.json").write_text(json.dumps([metrics.get("last"), state]))
+    stop_processes()
+
+
+def job_weights(job: Job) -> dict[str, torch.Tensor]:
+    return weights(job.directory)
+
+
+def test_two_processes_train_one_network(voc, tmp_path):
+    """Forked, not started anew: importing mmsegmentation twice would take longer than all else."""
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        port = one.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=work, args=(rank, port, str(tmp_path))) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    (first, state), (other, same) = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first["images"] == 3
+    assert other is None  # only the first process has, and writes, the record
+    assert state == same
+    record = read_record(tmp_path / "two/result.json")
+    assert (record["settings"]["processes"], record["settings"]["batch_size"]) == (2, 4)
+
+
+@pytest.mark.gpu
+def test_mixed_precision_on_a_gpu(voc, tmp_path):
+    job = Job.prepare(SMALL, options=TINY, data_root=str(tmp_path / "data"), directory=tmp_path / "run", amp=True)
+    assert job.config.optim_wrapper.type == "AmpOptimWrapper"
+    assert job.run()["last"]["images"] == 3
+
+
+def test_the_state_is_saved_under_a_temporary_name_first(tmp_path, monkeypatch):
+    hook, seen = SaveIterations(interval=2), []
+    hook.path = tmp_path / "last.pth"
+
+    class Runner:
+        iter, max_iters, model = 1, 10, torch.nn.Linear(1, 1)
+
+        def save_checkpoint(self, directory: str, name: str, by_epoch: bool) -> None:
+            seen.append(((tmp_path / "last.pth").exists(), by_epoch))
+            (Path(directory) / name).write_text("x")
+
+    hook.after_train_iter(Runner(), 0)
+    assert seen == [(False, False)]
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
