@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from classification.compare import Comparison, compare_methods
+from classification.compare_retrain import print_retrained, retrain_found
+from classification.compare_show import draw_all, print_comparison, published_schemes
+from classification.latency import latency_table, limited, timed_reward
 from classification.parts import Job
 from classification.retrain import make_target, train_all
 from classification.search import search_scheme
 from classification.summary import print_table, summarise
 from classification.supernet import both_sections, train_supernet
 from ean_core.networks import stages_blocks
+from ean_core.results import read_record
 from ean_core.scheme import Scheme
 from ean_core.search import build_method
 from ean_core.training.distributed import is_first
+
+SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
+"""The published and found schemes, drawn beside those of a comparison on the same architecture."""
 
 
 def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
@@ -27,9 +35,12 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     """
     recipe = job.recipe
     _, search = both_sections(job)
-    build_method(  # a mistake in the search's settings must show before hours of training
-        search.method, stages_blocks(recipe.model.arch), seed=recipe.seed, reward=search.reward, options=search.options
+    table = latency_table(job)
+    reward = timed_reward(job, table)
+    method = build_method(  # a mistake in the search's settings must show before hours of training
+        search.method, stages_blocks(recipe.model.arch), seed=recipe.seed, reward=reward, options=search.options
     )
+    limited(job, method, table)
     supernet = train_supernet(job)
     scheme = search_scheme(job, supernet)
     if is_first():
@@ -46,6 +57,37 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
             if recipe.note:
                 print(recipe.note)
     if is_first():
-        files = ["scheme.json", "search.png", "history.jsonl", "supernet.pth", "summary.json"]
+        files = ["scheme.json", "search.png", "pareto.json", "pareto.png", "history.jsonl", "supernet.pth"]
+        files.append("summary.json")
         print(f"files in {job.directory}/: " + "  ".join(name for name in files if (job.directory / name).exists()))
     return scheme
+
+
+def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -> Path:
+    """Train the supernet, run all the searches on it, and show what they found; perhaps train that from scratch.
+
+    Args:
+        job: the run.
+        comparison: methods, seeds and budget.
+        retrain: also train each method's answer, for Table 4.
+
+    Returns:
+        comparison.json.
+    """
+    comparison.check(job)
+    path = compare_methods(job, train_supernet(job), comparison)
+    if is_first():
+        record = read_record(path)
+        published = published_schemes(SCHEMES, arch=job.recipe.model.arch)
+        pictures = draw_all(record, path.parent, published=published)
+        print_comparison(record)
+        print("files: " + "  ".join(map(str, [path, *pictures])), flush=True)
+    if retrain:
+        table = retrain_found(job, read_record(path), path.with_name("retrained.json"))
+        if is_first():
+            from ean_core.plots_search import draw_retrained  # matplotlib takes a second to import
+
+            record = read_record(table)
+            print_retrained(record)
+            print(f"files: {table}  {draw_retrained(table.with_suffix('.png'), record)}")
+    return path

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.device import get_device
 
+from classification.gradient import connect_gradient
+from classification.latency import latency_table, limited, timed_reward
 from classification.parts import Job
-from classification.supernet import make_scorer
+from classification.supernet import both_sections, make_scorer
 from ean_core.checkpoint import load_network
-from ean_core.errors import EANError
+from ean_core.errors import EANError, batch_of
 from ean_core.files import sha256_of
+from ean_core.networks import ResNet
+from ean_core.pareto import write_front
 from ean_core.progress import Bar, bar
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import History, SearchResult, Trial, build_method, run_search
 from ean_core.search.history import Line
+from ean_core.search.limit import Limited
 from ean_core.training.claim import claim
 from ean_core.training.distributed import barrier, first_does, is_first
 
@@ -34,36 +40,34 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     """
     recipe = job.recipe.search
     assert recipe is not None
-    network, content = load_network(supernet)
-    if content["model"] != dataclasses.asdict(job.spec()):
-        found = f"{content['model']['arch']} with {content['model']['attention']}"
-        raise EANError(
-            f"{supernet} holds a {found}, made for other data or options than recipe {job.recipe.name!r} "
-            f"({job.recipe.model.arch} with {job.recipe.model.attention}): give another --work-dir"
-        )
+    network, table = load_supernet(job, supernet), latency_table(job)
+    reward = timed_reward(job, table)
     identity = {
         "part": "search",
         "supernet_sha256": sha256_of(supernet),
         "data": job.data_identity(),
-        "search": dataclasses.asdict(recipe),
+        "search": {
+            **dataclasses.asdict(recipe),
+            "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
+        },
         "seed": job.recipe.seed,
     }
-    network = network.to(get_device())
-    if job.recipe.supernet.channels_last:
-        network = network.to(memory_format=torch.channels_last)
     scorer = make_scorer(job, network)
     blocks = network.stages_blocks
-    method = build_method(recipe.method, blocks, seed=job.recipe.seed, reward=recipe.reward, options=recipe.options)
+    method = build_method(recipe.method, blocks, seed=job.recipe.seed, reward=reward, options=recipe.options)
+    connect_gradient(method, job, network, seed=job.recipe.seed)
+    method = limited(job, method, table)
     path = job.directory / "history.jsonl"
     claim(job.directory / "search", identity, resume=job.resume, begun=[path])
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
-    with bar("search", recipe.steps, show=is_first()) as progress:
+    memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")
+    with memory, bar("search", recipe.steps, show=is_first()) as progress:
         result = run_search(
             method,
             lambda schemes: [score.accuracy for score in scorer(schemes)],
             steps=recipe.steps,
-            reward=recipe.reward,
+            reward=reward,
             history=history,
             max_evaluations=recipe.max_evaluations,
             on_step=None if progress is None else StepText(progress, blocks),
@@ -71,7 +75,47 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     final = job.directory / "scheme.json"
     first_does(lambda: write_scheme(final, job, result, identity["supernet_sha256"]))
     first_does(lambda: draw(job.directory, history.lines, final))
+    first_does(lambda: write_front(job.directory, history.lines))
+    if isinstance(method, Limited) and is_first():
+        print(
+            f"{method.repaired} of {result.proposals} proposals were predicted to be more than "
+            f"{recipe.max_increment:g} % slower than Org, and were scored with fewer connections"
+        )
     return final
+
+
+def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
+    """The job with another search method.
+
+    Args:
+        job: whose recipe's options belong to the recipe's own method.
+        name: of the method.
+        given: recipe fields that were given beside it; those of `search.options` are the other method's options.
+    """
+    _, search = both_sections(job)
+    prefix = "search.options."
+    options = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+    options = search.options if name == search.method else options
+    search = dataclasses.replace(search, method=name, options=options)
+    return dataclasses.replace(job, recipe=job.recipe.replace(search=search))
+
+
+def load_supernet(job: Job, supernet: Path) -> ResNet:
+    """The trained supernet on the device, in the recipe's memory format.
+
+    Raises:
+        EANError: if the file holds another network than the recipe's.
+    """
+    network, content = load_network(supernet)
+    if content["model"] != dataclasses.asdict(job.spec()):
+        found = f"{content['model']['arch']} with {content['model']['attention']}"
+        raise EANError(
+            f"{supernet} holds a {found}, made for other data or options than recipe {job.recipe.name!r} "
+            f"({job.recipe.model.arch} with {job.recipe.model.attention}): give another --work-dir"
+        )
+    settings, _ = both_sections(job)
+    network = network.to(get_device())
+    return network.to(memory_format=torch.channels_last) if settings.channels_last else network
 
 
 class StepText:
@@ -111,6 +155,7 @@ def write_scheme(path: Path, job: Job, result: SearchResult, supernet_sha256: st
         best=describe(result.best),
         most_probable=None if result.most_probable is None else describe(result.most_probable),
         reward_weights=dataclasses.asdict(recipe.reward),
+        max_increment=recipe.max_increment,
         proposals=result.proposals,
         evaluations=result.evaluations,
         supernet_sha256=supernet_sha256,
@@ -126,6 +171,7 @@ def describe(trial: Trial) -> dict[str, object]:
         "reward_terms": dict(trial.terms),
         "validation_accuracy": trial.accuracy,
         "connections": trial.scheme.connections,
+        **({} if trial.increment is None else {"predicted_increment": trial.increment}),
     }
 
 

@@ -6,41 +6,102 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058), Algorithm 1 and 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from classification.arguments import add_common, start_job
-from ean_core.errors import command
+from ean_core.arguments import parse_options
+from ean_core.errors import EANError, command
+
+if TYPE_CHECKING:
+    from classification.compare import Comparison
+    from classification.parts import Job
 
 HELP = """\
 example:
   python tools/search.py                                                   the quickstart, minutes on a laptop
   python tools/search.py classification/configs/ean_se_r164_cifar100.py    the paper's CIFAR-100 run
+  python tools/search.py --data-root my_images                             your own images, a folder per class
+  python tools/search.py --methods ean,ean:natural,random,genetic,enas,darts,hsp --seeds 3       compare the searches
   torchrun --nproc_per_node 4 tools/search.py classification/configs/ean_se_r50_imagenet.py --data-root /data/imagenet
 
 Trains a supernet on random paths, searches a connection scheme on its validation accuracy, and retrains the networks
 that the recipe lists. Writes supernet.pth, history.jsonl, scheme.json, search.png, a directory per retrained network
-and summary.json into the work directory."""
+and summary.json into the work directory.
+
+With --methods, all of them search the same supernet with equal budgets and a common memory of scores; comparison/ in
+the work directory gets the record and its pictures. A method may have options: ean:natural (a preset),
+ean:curiosity_weight=0, enas:schemes_per_step=5. With --retrain, each method's scheme is trained from scratch too."""
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
-    parser.add_argument("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's")
-    parser.add_argument("--seed", type=int, help="of supernet and search: replaces the recipe's")
-    parser.add_argument("--no-retrain", action="store_true", help="stop when the scheme is found")
+    add = parser.add_argument
+    add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
+    add("--seed", type=int, help="of supernet and search: replaces the recipe's")
+    add("--retrain", action=argparse.BooleanOptionalAction, help="train what was found (default: without --methods)")
+    add("--methods", nargs="+", metavar="NAME", help="compare these, separated by commas or blanks")
+    add("--seeds", type=int, metavar="N", help="searches per method (default 3)")
+    add(
+        "--evaluations",
+        type=int,
+        metavar="N",
+        help="schemes scored per search (default: search.max_evaluations, or 100)",
+    )
+    add("--proposals", type=int, metavar="N", help="how long a search runs on (default: search.steps)")
+    add("--samples", type=int, metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)")
+    add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
     add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
     return parser.parse_args()
+
+
+COMPARING = ("seeds", "evaluations", "proposals", "samples", "exhaustive")
+"""Flags that only a comparison has."""
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse flags that do not go together."""
+    if arguments.methods and arguments.method:
+        raise EANError(f"--methods compares and --method {arguments.method} searches with one: give only one of them")
+    for name in COMPARING:
+        if getattr(arguments, name) is not None and not arguments.methods:
+            raise EANError(f"--{name} is for comparing search methods: give --methods ean,random,.. too")
+
+
+def comparison_of(arguments: argparse.Namespace, job: Job) -> Comparison:
+    """What --methods and the flags beside it ask for."""
+    from classification.compare import Comparison
+    from classification.supernet import both_sections
+    from ean_core.search.comparison import Budget, parse_entries
+
+    _, search = both_sections(job)
+
+    def given(name: str, default: int) -> int:
+        value = getattr(arguments, name)
+        return default if value is None else value
+
+    evaluations = given("evaluations", search.max_evaluations or 100)
+    budget = Budget(evaluations, given("proposals", search.steps), given("samples", 40))
+    return Comparison(parse_entries(arguments.methods), given("seeds", 3), budget, arguments.exhaustive)
 
 
 @command
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    from classification.pipeline import run_pipeline
+    check(arguments)
+    from classification.pipeline import run_comparison, run_pipeline
+    from classification.search import with_method
     from ean_core.training.distributed import stop_processes
 
-    job = start_job(arguments, {"search.method": arguments.method, "seed": arguments.seed})
-    run_pipeline(job, retrain=not arguments.no_retrain)
+    job = start_job(arguments, {"seed": arguments.seed})
+    if arguments.method:
+        job = with_method(job, arguments.method, parse_options(arguments.cfg_options))
+    if arguments.methods:
+        run_comparison(job, comparison_of(arguments, job), retrain=bool(arguments.retrain))
+    else:
+        run_pipeline(job, retrain=arguments.retrain is not False)
     stop_processes()
 
 

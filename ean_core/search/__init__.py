@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ean_core.errors import unknown_name
-from ean_core.search.base import SearchMethod, Trial
+from ean_core.search.base import GradientMethod, SearchMethod, Trial
+from ean_core.search.darts import DARTS, DARTSSettings
 from ean_core.search.driver import SearchResult, run_search
 from ean_core.search.ean import EAN, PRESETS
 from ean_core.search.enas import ENAS, ENASSettings
@@ -32,6 +33,11 @@ def _ean(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str,
     if preset not in PRESETS:
         raise unknown_name("preset of the EAN search", preset, [*PRESETS, "natural"])
     return EAN(blocks, seed=seed, settings=_settings(PRESETS[preset], options, "ean"))
+
+
+def _darts(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
+    """Needs its `gradient` set before it can search."""
+    return DARTS(blocks, seed=seed, settings=_settings(DARTSSettings(), options, "darts"), reward=reward)
 
 
 def _with_settings(method: Callable[..., SearchMethod], defaults: Any, name: str) -> Build:
@@ -64,6 +70,7 @@ METHODS: dict[str, Build] = {
     "tail-k": _with_arguments(TailK, "tail-k"),
     "genetic": _with_settings(Genetic, GeneticSettings(), "genetic"),
     "enas": _with_settings(ENAS, ENASSettings(), "enas"),
+    "darts": _darts,
 }
 
 
@@ -98,4 +105,14 @@ def _check(options: Mapping[str, Any], known: list[str], method: str) -> None:
             raise unknown_name(f"option of search method {method!r}", key, known)
 
 
-__all__ = ["METHODS", "History", "Reward", "SearchMethod", "SearchResult", "Trial", "build_method", "run_search"]
+__all__ = [
+    "METHODS",
+    "GradientMethod",
+    "History",
+    "Reward",
+    "SearchMethod",
+    "SearchResult",
+    "Trial",
+    "build_method",
+    "run_search",
+]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 
 
@@ -19,11 +21,13 @@ class Trial:
         scheme: the proposal.
         accuracy: validation accuracy in percent.
         terms: the weighted terms of the reward; their sum is `reward`.
+        increment: predicted percent of Org's time that it adds; None without a latency table.
     """
 
     scheme: Scheme
     accuracy: float
     terms: Mapping[str, float]
+    increment: float | None = None
 
     @property
     def reward(self) -> float:
@@ -50,6 +54,12 @@ class SearchMethod(ABC):
     def propose(self) -> list[Scheme]:
         """The schemes of the next step, at least one."""
 
+    def restrict(self, allowed: Callable[[Scheme], bool]) -> None:  # noqa: B027
+        """Called once before the first step where there is a limit: for methods with fixed schemes, to leave some out.
+
+        The proposals of all others are repaired where they are above the limit (`limit.py`).
+        """
+
     def bonus(self, scheme: Scheme) -> dict[str, float]:
         """Reward terms of the method's own (EAN's curiosity), for the record; asked for before `update`."""
         del scheme
@@ -67,3 +77,56 @@ class SearchMethod(ABC):
         """The scheme the method would draw most probably now, for methods that have probabilities."""
         p = self.probabilities()
         return None if p is None else Scheme(tuple((p > 0.5).astype(int).tolist()), self.blocks)
+
+    def p_hat(self, scheme: Scheme) -> np.ndarray | None:
+        """Probability of each bit of a proposal to be as it is (m,), p_hat of Eq. 5; None without probabilities."""
+        p, bits = self.probabilities(), np.array(scheme.bits)
+        return None if p is None else bits * p + (1 - bits) * (1 - p)
+
+    def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:
+        """Schemes from the probabilities as they are now, which leaves the method as it is; none without them."""
+        p = self.probabilities()
+        draws = [] if p is None else (rng.random((count, len(p))) < p).astype(int).tolist()
+        return [Scheme(tuple(draw), self.blocks) for draw in draws]
+
+
+class LossGradient(Protocol):
+    """The validation loss of a trained supernet whose connections are numbers in [0, 1], and its slope."""
+
+    def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
+        """Loss in nats per image at the connections `a` (m,), and its gradient (m,), on the images of a step.
+
+        Must be a function of `a` and `step` alone, so that a resumed search meets the gradients it met before.
+        """
+        ...
+
+
+class GradientMethod(SearchMethod):
+    """A method that needs more than scores: whoever has the supernet sets `gradient` before the first update.
+
+    Attributes:
+        gradient: of the validation loss; None where there is no supernet.
+        images: validation images that one gradient should be taken on, at most.
+    """
+
+    gradient: LossGradient | None = None
+    images: int
+
+    def loss_gradient(self, a: np.ndarray, *, step: int) -> np.ndarray:
+        """The gradient (m,) at `a` (m,).
+
+        Raises:
+            EANError: without a supernet, or if the gradient is not finite.
+        """
+        if self.gradient is None:
+            raise EANError(
+                f"{type(self).__name__} follows the gradient of a supernet's validation loss, and there is no supernet "
+                "here (made-up rewards have no gradient): take it with tools/search.py, or take another method"
+            )
+        loss, gradient = self.gradient(a, step=step)
+        if not np.isfinite(gradient).all():
+            raise EANError(
+                f"the validation loss's gradient is not finite at step {step} (loss {loss:.4g}): the supernet has "
+                "diverged, train it again with a lower learning rate"
+            )
+        return gradient

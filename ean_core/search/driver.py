@@ -78,7 +78,9 @@ def run_search(
     def score(schemes: Sequence[Scheme]) -> list[Trial]:
         unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in memory}.values())
         memory.update(zip((scheme.text for scheme in unseen), evaluate(unseen) if unseen else [], strict=True))
-        return [Trial(one, memory[one.text], reward.terms(one, memory[one.text])) for one in schemes]
+        return [
+            Trial(one, memory[one.text], reward.terms(one, memory[one.text]), reward.increment(one)) for one in schemes
+        ]
 
     for step in range(1, steps + 1):
         start = time.perf_counter()
@@ -89,7 +91,8 @@ def run_search(
         for trial in trials:
             new = trial.scheme.text not in evaluated
             evaluated.setdefault(trial.scheme.text, trial)
-            lines.append(line_of(step, trial, p, method.bonus(trial.scheme), new=new, evaluations=len(evaluated)))
+            bonus, p_hat = method.bonus(trial.scheme), method.p_hat(trial.scheme)
+            lines.append(line_of(step, trial, p, p_hat, bonus, new=new, evaluations=len(evaluated)))
         method.update(trials)
         for line in lines:
             line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
@@ -110,14 +113,22 @@ def run_search(
     if final is not None:
         new = final.scheme.text not in evaluated
         evaluated.setdefault(final.scheme.text, final)
-        last = line_of(step + 1, final, method.probabilities(), {}, new=new, evaluations=len(evaluated))
+        p, p_hat = method.probabilities(), method.p_hat(final.scheme)
+        last = line_of(step + 1, final, p, p_hat, {}, new=new, evaluations=len(evaluated))
         keep(history, [{**last, "final": True}], recorded)
     best = max(evaluated.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
     return SearchResult(best=best, most_probable=final, proposals=proposals, evaluations=len(evaluated))
 
 
 def line_of(
-    step: int, trial: Trial, p: np.ndarray | None, bonus: dict[str, float], *, new: bool, evaluations: int
+    step: int,
+    trial: Trial,
+    p: np.ndarray | None,
+    p_hat: np.ndarray | None,
+    bonus: dict[str, float],
+    *,
+    new: bool,
+    evaluations: int,
 ) -> Line:
     """A history line. `p` are the probabilities the scheme was drawn from, `p_mean` the mean p_hat of Fig. 5."""
     line: Line = {
@@ -130,10 +141,11 @@ def line_of(
         "new": new,
         "evaluations": evaluations,
     }
-    if p is not None:
-        bits = np.array(trial.scheme.bits)
+    if trial.increment is not None:
+        line["increment"] = round(trial.increment, 6)
+    if p is not None and p_hat is not None:
         line["p"] = np.round(p, 4).tolist()
-        line["p_mean"] = round(float(np.mean(bits * p + (1 - bits) * (1 - p))), 6)
+        line["p_mean"] = round(float(np.mean(p_hat)), 6)
     return line
 
 

@@ -98,15 +98,12 @@ class ENAS(SearchMethod):
 
     def propose(self) -> list[Scheme]:
         """Bit by bit from the controller."""
-        draws = self.rng.random((self.settings.schemes_per_step, self.bits))
-        bits, _ = self._write(draws)
-        return [Scheme(tuple(row.astype(int).tolist()), self.blocks) for row in bits]
+        return self.sample(self.settings.schemes_per_step, self.rng)
 
     def update(self, trials: Sequence[Trial]) -> None:
         """One step of policy gradient: mean over the schemes of (reward - baseline) * sum_l log P(a_l | a_<l)."""
         bits = torch.tensor([trial.scheme.bits for trial in trials])  # (N, m)
-        before = torch.cat([torch.full((len(bits), 1), Controller.START), bits[:, :-1]], dim=1)
-        log_p, _ = self.controller(before)  # (N, m, 2)
+        log_p = self._log_p(bits)  # (N, m, 2)
         entropy = -(log_p.exp() * log_p).sum(dim=(1, 2)).detach()  # (N,), part of the reward as in the paper
         rewards = torch.tensor([trial.reward for trial in trials]) + self.settings.entropy_weight * entropy
         average, decay = float(rewards.mean()), self.settings.baseline_decay
@@ -124,6 +121,22 @@ class ENAS(SearchMethod):
         """
         _, p = self._write(np.full((1, self.bits), 0.5))
         return p[0]
+
+    @torch.no_grad()
+    def p_hat(self, scheme: Scheme) -> np.ndarray:
+        """P(a_l | a_<l) of the scheme's own bits, (m,)."""
+        bits = torch.tensor([scheme.bits])
+        return self._log_p(bits).gather(2, bits[:, :, None])[0, :, 0].exp().numpy()
+
+    def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:
+        """Bit by bit from the controller as it is now."""
+        bits, _ = self._write(rng.random((count, self.bits)))
+        return [Scheme(tuple(row.astype(int).tolist()), self.blocks) for row in bits]
+
+    def _log_p(self, bits: Tensor) -> Tensor:
+        """log P(off, on) of each bit (N, m, 2) of whole schemes (N, m), each given the bits before it."""
+        before = torch.cat([torch.full((len(bits), 1), Controller.START), bits[:, :-1]], dim=1)
+        return self.controller(before)[0]
 
     @torch.no_grad()
     def _write(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

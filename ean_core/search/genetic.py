@@ -25,8 +25,8 @@ class GeneticSettings:
 
     Attributes:
         population: schemes kept, and new ones per step; fair bits at the start.
-        objectives: "front" (accuracy and sparsity, for a Pareto front) or "reward" (their weighted sum alone, which
-            spends the whole budget on the scheme that is asked for).
+        objectives: "front" (accuracy and sparsity, or time where there is a latency table, for a Pareto front) or
+            "reward" (their weighted sum alone, which spends the whole budget on the scheme that is asked for).
         crossover: probability that two parents are mixed, bit by bit, instead of copied.
         mutation: probability of a new scheme's bit to flip; None for 1 / m.
     """
@@ -71,11 +71,17 @@ class Genetic(SearchMethod):
         if self.asked is None:
             return
         if self.settings.objectives == "front":
-            scores = [(-trial.accuracy, -trial.scheme.sparsity) for trial in trials]
+            scores = [(-trial.accuracy, cost_of(trial)) for trial in trials]
         else:
             scores = [(-trial.reward,) for trial in trials]
+        self.asked.set("X", np.array([trial.scheme.bits for trial in trials], dtype=bool))  # a limit may have cut some
         self.asked.set("F", np.array(scores))
         self.algorithm.tell(infills=self.asked)
+
+
+def cost_of(trial: Trial) -> float:
+    """What the second objective makes small."""
+    return -trial.scheme.sparsity if trial.increment is None else trial.increment
 
 
 def _nsga2(bits: int, settings: GeneticSettings, seed: int) -> Any:

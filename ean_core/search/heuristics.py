@@ -6,7 +6,7 @@ networks differ on which of the two is better, so that both are worth a row besi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
@@ -26,6 +26,21 @@ class Family(SearchMethod):
         super().__init__(blocks, seed=seed)
         self.schemes = list({scheme.text: scheme for scheme in schemes}.values())
         self.best: Trial | None = None
+
+    def restrict(self, allowed: Callable[[Scheme], bool]) -> None:
+        """Leave out the members that are not allowed.
+
+        Raises:
+            EANError: if none is left.
+        """
+        left = [scheme for scheme in self.schemes if allowed(scheme)]
+        if not left:
+            fewest = min(self.schemes, key=lambda scheme: scheme.connections)
+            raise EANError(
+                f"none of the {len(self.schemes)} schemes of {type(self).__name__} keeps to search.max_increment, not "
+                f"even {fewest}: give a higher limit, or another method"
+            )
+        self.schemes = left
 
     def propose(self) -> list[Scheme]:
         """The family, then its best member."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 
 
@@ -17,11 +18,13 @@ class Reward:
         sparsity: lambda_1, points of reward for a scheme without any connection against a full one (Eq. 6).
         accuracy: lambda_2, points of reward per percentage point of validation accuracy.
         curiosity: lambda_3, weight of the random-network-distillation bonus; only EAN's controller sees this term.
+        latency: points of reward that a percent of time increment costs; it needs a latency table (`limit.py`).
     """
 
     sparsity: float = 2.0
     accuracy: float = 1.0
     curiosity: float = 1.0
+    latency: float = 0.0
 
     def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
         """The weighted terms that do not depend on the search's state: their sum ranks the schemes.
@@ -29,5 +32,21 @@ class Reward:
         Args:
             scheme: what was scored.
             accuracy: its validation accuracy in percent.
+
+        Raises:
+            EANError: if time counts, and nothing says how much time the scheme takes.
         """
+        if self.latency:
+            raise EANError(
+                f"reward.latency is {self.latency:g}, and the search has no latency table: give search.latency=FILE"
+            )
+        return self.untimed_terms(scheme, accuracy)
+
+    def increment(self, scheme: Scheme) -> float | None:
+        """Predicted percent of Org's time that the scheme adds; None without a latency table."""
+        del scheme
+        return None
+
+    def untimed_terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
+        """The terms of the paper."""
         return {"sparsity": self.sparsity * scheme.sparsity, "accuracy": self.accuracy * accuracy}

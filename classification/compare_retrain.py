@@ -1,0 +1,82 @@
+"""Table 4: the schemes that the search methods found, trained from scratch with one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from classification.compare_show import found_schemes, mean
+from classification.parts import Job
+from classification.retrain import Target, Trained, make_target, train_all
+from classification.summary import increments, show_spread
+from ean_core.networks import count_parameters
+from ean_core.progress import console
+from ean_core.results import spread, write_record
+from ean_core.training.distributed import first_does
+
+TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
+
+
+def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
+    """Train each method's answer and the recipe's other networks with all the recipe's seeds, and write Table 4.
+
+    A scheme that several methods found is trained once, and one that is trained already is taken as it is.
+
+    Args:
+        job: its `train` section and `seeds`.
+        record: of kind "search-comparison".
+        path: the record to write.
+    """
+    found: dict[str, list[str]] = {}
+    for label, scheme in found_schemes(record).items():
+        found.setdefault(scheme.text, []).append(label)
+    references = [label for label in ("org", *job.recipe.retrain) if label != "ean"]
+    targets = [make_target(job, label) for label in dict.fromkeys(references)]
+    targets += [make_target(job, text, label=f"ean-{labels[0]}") for text, labels in found.items()]
+    trained = train_all(job, targets, job.recipe.seeds)
+    times = increments(trained, job, batch_size=TIMING["batch_size"], rounds=TIMING["rounds"])
+    rows = [row_of(one, found.get(one.target.scheme.text, []), times) for one in trained]
+    settings = {
+        "recipe": job.recipe.to_dict(),
+        "data": {**job.data_identity(), "note": job.data.note},
+        "images": {"train": len(job.training_images()), "test": len(job.data.test)},
+        "timing": TIMING,
+        "supernet_sha256": record["settings"]["supernet_sha256"],
+    }
+    first_does(lambda: write_record(path, kind="search-retrained", settings=settings, metrics=rows))
+    return path
+
+
+def row_of(one: Trained, methods: list[str], times: Mapping[str, Any]) -> dict[str, Any]:
+    """A trained network as the record has it."""
+    target: Target = one.target
+    return {
+        "methods": methods if target.label.startswith("ean-") else [target.label],
+        "scheme": str(target.scheme),
+        "connections": target.scheme.connections,
+        "blocks": len(target.scheme),
+        "parameters": count_parameters(one.network),
+        "top1": spread(one.top1),
+        "top5": spread(one.top5),
+        "time_increment": times.get(target.label),
+    }
+
+
+def print_retrained(record: Mapping[str, Any]) -> None:
+    """Table 4 on the screen."""
+    settings = record["settings"]
+    title = f"{settings['recipe']['name']}: trained from scratch, {settings['images']['test']:,} test images"
+    table = Table(title=title, title_justify="left")
+    table.add_column("found by")
+    for head in ("test accuracy %", "time increment % (95 %)", "connections", "parameters"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("scheme", no_wrap=True)
+    for row in record["metrics"]:
+        time = row["time_increment"]
+        cells = [show_spread(row["top1"]), "0" if time is None else mean({"mean": time["value"], **time})]
+        cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
+        table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
+    console().print(table)

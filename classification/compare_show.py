@@ -1,0 +1,123 @@
+"""What a comparison shows: a table on the screen and its pictures, from the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ean_core.errors import EANError
+from ean_core.progress import console
+from ean_core.scheme import Scheme, read_scheme_file
+
+Record = Mapping[str, Any]
+
+
+def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]) -> list[Path]:
+    """comparison.png, figure4.png, figure5.png and schemes.png; a picture that has nothing to show is left out.
+
+    Args:
+        record: of kind "search-comparison".
+        directory: where they go.
+        published: further schemes, drawn below those that were found.
+    """
+    from ean_core import plots_search  # matplotlib takes a second to import
+
+    def draw_schemes(path: Path, record: Record) -> Path:
+        title = f"Schemes found on {record['settings']['recipe']['name']} (as Table 2)"
+        return plots_search.draw_schemes(path, {**found_schemes(record), **published}, title=title)
+
+    drawn = []
+    for name, draw in (
+        ("comparison.png", plots_search.draw_comparison),
+        ("figure4.png", plots_search.draw_distributions),
+        ("figure5.png", plots_search.draw_convergence),
+        ("schemes.png", draw_schemes),
+    ):
+        try:
+            drawn.append(draw(directory / name, record))
+        except EANError:
+            (directory / name).unlink(missing_ok=True)  # one of an earlier run would belie the record
+    return drawn
+
+
+def found_schemes(record: Record) -> dict[str, Scheme]:
+    """Each method's answer: the scheme with the highest reward over its seeds."""
+    blocks = record["settings"]["blocks"]
+    return {label: Scheme.parse(best["bits"], blocks=blocks) for label, best in found_answers(record).items()}
+
+
+def found_answers(record: Record) -> dict[str, Record]:
+    """The same with reward, validation accuracy and connections; among equals the one with fewer connections."""
+    answers = {}
+    for label in record["settings"]["methods"]:
+        best = [run["best"] for run in record["metrics"]["runs"] if run["method"] == label]
+        answers[label] = max(best, key=lambda one: (one["reward"], -one["connections"]))
+    return answers
+
+
+def published_schemes(directory: Path, *, arch: str | None = None) -> dict[str, Scheme]:
+    """The scheme files of a directory by name, those of an architecture or all."""
+    found = {}
+    for path in sorted(directory.glob("*.json")):
+        if arch is None or read_scheme_file(path).get("arch") == arch:
+            found[path.stem] = Scheme.load(path)
+    return found
+
+
+def print_comparison(record: Record) -> None:
+    """A row per method: means over the seeds, and bootstrap intervals of the means."""
+    settings, metrics = record["settings"], record["metrics"]
+    budget = settings["budget"]
+    table = Table(
+        title=f"{settings['recipe']['name']}: {budget['evaluations']} evaluations, {settings['seeds']} search seed(s), "
+        f"{settings['validation_images']:,} validation images",
+        title_justify="left",
+    )
+    known = settings["exhaustive"]
+    table.add_column("method", no_wrap=True)
+    heads = ["best reward", *(["regret (95 %)"] if known else []), "accuracy %", "connections"]
+    for head in [*heads, "most probable: " + ("regret" if known else "reward"), "scored in all"]:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("best scheme of all seeds", no_wrap=True)
+    answers = found_answers(record)
+    for row in metrics["methods"]:
+        best, probable = row["best"], row.get("most_probable")
+        cells = [f"{best['reward']['mean']:.2f}" if known else mean(best["reward"])]
+        cells += [mean(best["regret"])] if known else []
+        cells += [f"{best['validation_accuracy']['mean']:.2f}", f"{best['connections']['mean']:.1f}"]
+        cells.append("-" if probable is None else mean(probable["regret" if known else "reward"]))
+        table.add_row(row["method"], *cells, f"{row['evaluations']:.0f}", answers[row["method"]]["bits"])
+    console().print(table)
+    for name, one in (
+        ("best of all", metrics.get("highest")),
+        ("all off", metrics["all_off"]),
+        ("all on", metrics["all_on"]),
+    ):
+        if one is not None:
+            print(f"{name}: reward {one['reward']:.2f}, accuracy {one['validation_accuracy']:.2f} %, {one['bits']}")
+    for label, one in metrics["figure4"].get("methods", {}).items():
+        print(f"{label} against random schemes: {tests_line(one)}")
+
+
+def mean(value: Record) -> str:
+    """`33.10 (32.80 to 33.40)`, or the number alone where nothing varies."""
+    if value["low"] == value["high"]:
+        return f"{value['mean']:.2f}"
+    return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+
+
+def tests_line(one: Record) -> str:
+    """Fig. 4's figures of a method in a sentence."""
+    tests = one["against_random"]
+
+    def p(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.2g}"
+
+    return (
+        f"mean {one['mean']:.2f} % ({tests['difference']:+.2f} points), better in {100 * tests['wins']:.0f} % of the "
+        f"pairs, Welch p {p(tests['welch_p'])}, Mann-Whitney p {p(tests['mann_whitney_p'])}; {one['different']} "
+        f"different schemes of {one['n']} drawn"
+    )
