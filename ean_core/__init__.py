@@ -9,15 +9,17 @@ if TYPE_CHECKING:
     from ean_core.errors import EANError
     from ean_core.networks import count_parameters, create_model
     from ean_core.networks.weights import load_torchvision_weights
+    from ean_core.predict import load
     from ean_core.scheme import Scheme
 
-__all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load_torchvision_weights"]
+__all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load", "load_torchvision_weights"]
 
 _HOME = {
     "EANError": "ean_core.errors",
     "Scheme": "ean_core.scheme",
     "count_parameters": "ean_core.networks",
     "create_model": "ean_core.networks",
+    "load": "ean_core.predict",
     "load_torchvision_weights": "ean_core.networks.weights",
 }
 

@@ -10,16 +10,19 @@ from typing import Any
 import torch
 
 from ean_core.errors import EANError, first_line
+from ean_core.safetensors_file import SUFFIX, read_safetensors
 
 
 def load_tensors(path: str | Path) -> Any:
-    """`torch.load` that admits tensors and plain values only.
+    """`torch.load` that admits tensors and plain values only; a .safetensors gives what its .pth would.
 
     Raises:
         EANError: if the file is missing, truncated or asks for code.
     """
     if not Path(path).is_file():
         raise EANError(f"{path} does not exist: give a file that a training command wrote")
+    if Path(path).suffix == SUFFIX:
+        return read_safetensors(Path(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

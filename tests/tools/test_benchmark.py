@@ -16,6 +16,7 @@ import torch
 
 from ean_core import Scheme, count_parameters, create_model
 from ean_core.fold import SETTINGS
+from ean_core.latency import LatencyTable
 from ean_core.results import read_record
 
 TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
@@ -94,6 +95,23 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Callable[...
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
+def test_a_latency_table_of_every_block_and_its_check(
+    in_process: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--arch", "resnet20", "--attention", "se", "--per-block", "--attention-options", "reduction=8")
+    assert in_process(*options, *TINY, "--check", "3", "--output", "t.json") == 0
+    table = LatencyTable.load(tmp_path / "t.json")
+    assert (table.arch, table.attention, table.options, table.sharing) == ("resnet20", "se", {"reduction": 8}, "stage")
+    assert (table.batch_size, table.image_size, table.setting, table.rounds) == (2, 8, "eager", 3)
+    assert len(table.check["schemes"]) == 3
+    told = capsys.readouterr().out
+    assert "stage 3 block 3" in told
+    assert f"error of the prediction: mean {table.check['mean_absolute']:.2f}, at most {table.check['max']:.2f}" in told
+    for row in table.check["schemes"]:
+        assert f"{row['predicted']:+.2f}" in told
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: Path) -> None:
     start = time.perf_counter()
     done = benchmark("--help", cwd=tmp_path)
@@ -114,6 +132,10 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
         (["--arch", "resnet20", "--scheme", "0" * 9, "1" * 9], "got 2"),
         (["--arch", "resnet20", "--device", "toaster"], "--device toaster cannot be used"),
         (["--arch", "resnet20", "--output", "record.txt"], "ends with .json"),
+        (["--arch", "resnet20", "--per-block", "--attention", "se", "sge"], "--per-block measures one attention"),
+        (["--arch", "resnet20", "--per-block", "--check", "0"], "--check must be at least 1"),
+        (["--arch", "resnet20", "--per-block", "--sharing", "all"], "sharing is one of"),
+        (["--arch", "resnet20", "--sharing", "block"], "go with --per-block"),
         ([], "no architecture"),
     ],
 )

@@ -1,0 +1,26 @@
+"""A counter file for the commands of all tasks: Grad-CAM of the count, and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crowd_counting.weights import load_counter
+from ean_core.explain.targets import count_target
+from ean_core.opened import Opened
+from ean_core.photos import Preparation
+
+
+def open_counter(path: Path) -> Opened:
+    """A best.pth or final.pth: photos of any size, as they are, to densities."""
+    counter, content = load_counter(path)
+    return Opened(
+        path=path,
+        kind="counter",
+        network=counter,
+        trunk=counter.trunk,
+        prepare=Preparation(3, tuple(content["mean"]), tuple(content["std"])),
+        classes=(),
+        make_target=count_target,
+        output="density",
+        content=content,
+    )

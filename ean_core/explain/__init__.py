@@ -1,0 +1,1 @@
+"""Looking into a network: where it looks (Grad-CAM), and what its attention lets through."""

@@ -1,0 +1,54 @@
+"""Train a small classifier on scikit-learn's digits, then use it: predict, draw where it looks, export it.
+
+python examples/classify.py                    seconds on one core, everything in work_dirs/example_classify
+python examples/classify.py --epochs 20 --scheme share-full
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+import ean_core
+from classification.parts import Job
+from classification.recipe import Recipe
+from classification.retrain import make_target, train_network
+from ean_core.errors import command
+from ean_core.export import export
+
+RECIPE = Path(__file__).parents[1] / "classification" / "configs" / "quickstart_digits.py"
+
+
+@command
+def main() -> None:
+    """Train, predict, draw, export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--scheme", default="100 100 010", help="org, share-full or bits (default 100 100 010)")
+    parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_classify"), metavar="DIR")
+    arguments = parser.parse_args()
+    out = arguments.out_dir
+
+    # A recipe, its data, and a network of fixed connections; finished already, it is taken as it is.
+    recipe = Recipe.from_file(RECIPE, {"train.epochs": arguments.epochs})
+    job = Job.start(recipe, data_root="data", directory=out, resume=True)
+    trained = train_network(job, make_target(job, arguments.scheme), seed=0)
+
+    # Photos as a user has them: files.
+    photos = []
+    for label, image in zip(job.data.test.labels[:6].tolist(), job.data.test.images[:6], strict=True):
+        photos.append(out / "photos" / str(label) / f"{len(photos)}.png")
+        photos[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(photos[-1])
+
+    net = ean_core.load(trained / "classifier.pth")
+    for photo, guesses in zip(photos, net.predict(photos, topk=3), strict=True):
+        print(f"a {photo.parent.name}: {', '.join(map(str, guesses))}")
+    print("written:", net.draw(photos, out / "seen.png", stage=1))  # of an 8x8 image the last stage has 2x2 positions
+    print(export(net.opened, "safetensors", out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Train a small crowd counter on a made-up crowd, then use it: count, and draw where the count comes from.
+
+python examples/count.py                       about a minute on one core, everything in work_dirs/example_count
+python examples/count.py --epochs 30           a better counter
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from crowd_counting.demo import PART, draw_demo
+from crowd_counting.job import Job, load_crowd
+from crowd_counting.recipe import Recipe
+from crowd_counting.score import load_model
+from crowd_counting.tiles import density_of
+from crowd_counting.train_counter import train_counter
+from ean_core.errors import command
+from ean_core.explain.gallery import explain
+from ean_core.opened import open_file
+from ean_core.photos import open_photo
+
+RECIPE = Path(__file__).parents[1] / "crowd_counting" / "configs" / "demo.py"
+
+
+@command
+def main() -> None:
+    """Draw a crowd, train, count, explain."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=6, metavar="N", help="default 6")
+    parser.add_argument("--images", type=int, default=24, metavar="N", help="to train on (default 24)")
+    parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_count"), metavar="DIR")
+    arguments = parser.parse_args()
+    out = arguments.out_dir
+
+    if not (out / "data" / PART).exists():
+        draw_demo(out / "data", train=arguments.images, test=3)
+    data = load_crowd(part="demo", annotations=None, data_root=str(out / "data"))
+
+    options = {"train.epochs": arguments.epochs, "model.attention": "se", "data.workers": 0}
+    job = Job.prepare(Recipe.read(RECIPE, options), data, directory=out, resume=True)
+    trained = train_counter(job, seed=0) / "best.pth"
+
+    model, _ = load_model(trained)
+    for image in data.test:
+        density, _ = density_of(model, np.asarray(open_photo(image.path)))
+        print(f"{image.name}: {density.sum():.1f} counted, {image.count} there")
+    photos = [(image.name, open_photo(image.path), None) for image in data.test]
+    print("written:", explain([open_file(trained)], photos, out / "seen.png").path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""What a first-time user meets: help, mistakes, no GPU, too little memory, and output that is no terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from classification.fit import fit
+from classification.recipe import Recipe
+from ean_core import arguments
+from ean_core.arguments import backends_of
+from ean_core.devices import choose_device
+from ean_core.errors import EANError, batch_of, command, out_of_memory
+from ean_core.landscape_variants import LANDSCAPES
+from ean_core.progress import bar, console
+from ean_core.search.landscapes import KINDS
+from tests.conftest import ROOT
+
+FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classification")
+COMMANDS = [
+    str(path.relative_to(ROOT))
+    for folder in FOLDERS
+    for path in sorted((ROOT / folder).glob("*.py"))
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+]
+HEAVY = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "mmengine",
+    "mmcv",
+    "mmseg",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "timm",
+    "cv2",
+    "PIL",
+}
+
+
+def test_the_commands_are_found() -> None:
+    assert {"tools/search.py", "crowd_counting/train.py", "benchmarks/attention_zoo.py"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_help_starts_with_an_example_and_imports_nothing_heavy(script: str) -> None:
+    """Heavy imports are what makes help slow, and unlike seconds they do not depend on what else the machine does."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", ROOT / script, "--help"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "COLUMNS": "120"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    after_usage = done.stdout.split("\n\n", 1)[1]
+    assert re.match(rf"examples?:\n  (torchrun .*)?python {script}", after_usage), after_usage[:200]
+    imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert not imported & HEAVY
+    assert "\x1b" not in done.stdout
+
+
+def test_the_landscapes_of_the_help_are_those_there_are() -> None:
+    assert list(LANDSCAPES) == list(KINDS)
+
+
+def failing(error: BaseException):
+    """A command that raises."""
+
+    @command
+    def main() -> None:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has .."), "CUDA out of memory"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory: .."), "memory"),
+        (RuntimeError("CUDA error: out of memory"), "CUDA error: out of memory"),
+    ],
+)
+def test_too_little_memory_is_a_sentence(error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        failing(error)()
+    said = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert re.fullmatch(r"error: out of memory.*: give a smaller batch size\n", said), said
+    assert sentence in said
+    for images, advice in ((64, "try --batch-size 32"), (1, "take smaller images or a smaller network")):
+        what = rf"^out of memory.* with {images} image\(s\) in a batch: {advice}$"
+        with pytest.raises(EANError, match=what), batch_of(images, option="--batch-size"):
+            raise error
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    for error in (RuntimeError("shapes do not match"), KeyError("x"), ValueError("out of range")):
+        assert not out_of_memory(error)
+        with pytest.raises(type(error)), batch_of(2, option="--batch-size"):
+            raise error
+        with pytest.raises(type(error)):  # a mistake in the code keeps its traceback
+            failing(error)()
+
+
+def test_training_says_which_option_to_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("classification.fit.build_runner", lambda *_, **__: SimpleNamespace(train=run_out))
+    settings = Recipe.from_file(ROOT / "classification/configs/ean_se_r164_cifar100.py").train
+    job = SimpleNamespace(launcher="none", resume=False, backends=())
+    for name, section in (("supernet", "supernet"), ("share-full 0", "train")):
+        with pytest.raises(EANError, match=rf"128 image.* try --cfg-options {section}.batch_size=64$"):
+            fit(job, None, [0], settings, name=name, directory=tmp_path, seed=0, validation=None)
+
+
+def test_a_device_that_is_not_there() -> None:
+    assert choose_device("cpu") == "cpu"
+    assert choose_device(None) in ("cpu", "cuda")
+    for name in ("cuda:99", "toaster"):
+        with pytest.raises(EANError, match=rf"--device {name} cannot be used: .*give one of cpu"):
+            choose_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
+def test_no_gpu_says_what_to_check() -> None:
+    with pytest.raises(EANError, match="--device cuda cannot be used: .*torch sees no CUDA device: check nvidia-smi"):
+        choose_device("cuda")
+
+
+def test_logging_backends_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EANError, match="unknown log 'tensorbord'.*did you mean 'tensorboard'"):
+        backends_of(["tensorbord"])
+    found = {"tensorboard": SimpleNamespace(origin="/there/__init__.py"), "wandb": SimpleNamespace(origin=None)}
+    monkeypatch.setattr(arguments, "find_spec", found.get)
+    assert backends_of(["tensorboard"]) == ("TensorboardVisBackend",)
+    with pytest.raises(EANError, match="--log wandb needs the package wandb: pip install wandb"):
+        backends_of(["wandb"])  # a folder that wandb leaves behind is no package
+
+
+def test_a_misspelt_recipe_gets_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(EANError, match="does not exist: .*did you mean classification/configs/ean_se_r164_cifar100.py"):
+        Recipe.from_file("ean_se_r164_cifar10.py")
+
+
+def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    console().print("[bold red]words[/]")
+    with bar("work", 2) as progress:
+        assert progress is not None
+        progress.update(1, "half")
+        progress.update(2, "done")
+    printed = capsys.readouterr().out
+    assert "words" in printed
+    assert "work         2/2  done" in printed
+    assert "\x1b" not in printed
+    assert "\r" not in printed

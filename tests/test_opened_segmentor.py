@@ -1,0 +1,103 @@
+"""A segmentor in the grid: the same input, the same logits, and Grad-CAM of a class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+from PIL import Image
+
+from ean_core import EANError
+from ean_core.explain.cam import grad_cam
+from ean_core.explain.gallery import explain
+from ean_core.explain.masks import attention_masks
+from ean_core.explain.targets import region_target
+from ean_core.opened import Opened, open_file
+from ean_core.photos import open_photo
+from segmentation.config import read_config
+from segmentation.predicting import Segmentor
+from tests.conftest import ROOT
+from tests.test_explain import reference_cam
+from tests.tiny_files import shake
+
+CONFIG = ROOT / "segmentation" / "configs" / "ean_se_demo.py"
+RESIZED = '_base_ = "{base}"\ntest_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
+RESIZED += 'dict(type="Resize", scale=(80, 48), keep_ratio=True), dict(type="PackSegInputs")]))\n'
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The demo's, with test images resized."""
+    path = tmp_path / "config.py"
+    path.write_text(RESIZED.format(base=CONFIG))
+    return path
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """A last.pth as a run leaves it, with shaken weights."""
+    register_all_modules(init_default_scope=True)
+    torch.manual_seed(0)
+    model = shake(MODELS.build(read_config(CONFIG).model))
+    meta = {"dataset_meta": {"classes": ("background", "circle", "square", "triangle"), "palette": [[0, 0, 0]] * 4}}
+    torch.save({"state_dict": model.state_dict(), "optimizer": {}, "meta": meta}, tmp_path / "last.pth")
+    return tmp_path / "last.pth"
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """An image that does not keep its size."""
+    path = tmp_path / "street.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: Path) -> None:
+    opened = open_file(state, config=config, device="cpu")
+    sample = Segmentor(config, state, device="cpu")(photo)
+    pixels = opened.pixels(open_photo(photo))
+    assert tuple(pixels.shape[1:]) == tuple(sample.metainfo["img_shape"][:2]) == (48, 62)
+    logits = opened.outputs([pixels])[0]
+    assert logits.shape == (4, 48, 62)
+    back = torch.nn.functional.interpolate(logits[None], size=(70, 90), mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(back, sample.seg_logits.data, rtol=1e-3, atol=1e-4)
+
+
+def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
+    opened = open_file(state, config=config, device="cpu")
+    (line,) = explain([opened], [("street", open_photo(photo), None)], tmp_path / "g.png", target="square").lines
+    assert line.startswith("street: square ")
+    assert line.endswith("% of the pixels")
+    pixels = opened.pixels(open_photo(photo))
+    target = opened.make_target(opened.outputs([pixels])[0], "square")
+    layer, images = opened.trunk.stages[-1], opened.inputs([pixels])
+    (heat,), _ = grad_cam(opened.network, layer, images, [target.value])
+    np.testing.assert_allclose(heat, reference_cam(opened.network, layer, images, target.value), atol=1e-4)
+    found = [(mask.stage, mask.block) for mask in attention_masks(opened.network, opened.trunk, images)]
+    assert found == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_the_region_of_a_class() -> None:
+    logits = torch.zeros(3, 2, 4)
+    logits[0, 0], logits[2, 1, :2], logits[1, 1, 2:] = 5, 3, 4
+    logits[2, 0] = -1
+    classes = ("background", "cat", "dog")
+    dog = region_target(logits, classes, "dog")
+    assert dog.value(logits) == 3, "the mean over the two pixels that are taken for it"
+    assert dog.text(logits) == "dog 25% of the pixels"
+    logits[1, 1, :2] = 9  # now nothing is a dog
+    assert region_target(logits, classes, "2").value(logits) == pytest.approx((4 * -1 + 2 * 3) / 8)
+    assert region_target(logits, classes, None).name == "cat", "background aside"
+    assert region_target(logits, ("sky", "cat", "dog"), None).name == "sky"
+
+
+def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> None:
+    with pytest.raises(EANError, match="the state that a run goes on from.*--config"):
+        open_file(state)
+    with pytest.raises(EANError, match="does not exist: give a config"):
+        open_file(state, config="none.py")
+    assert isinstance(open_file(state, config=config), Opened)

@@ -1,0 +1,49 @@
+"""tools/export.py as a user calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_files import tiny_arch, tiny_classifier
+
+__all__ = ["tiny_arch"]
+Tool = Callable[..., int]
+
+
+@pytest.fixture(autouse=True)
+def packages() -> None:
+    """What the extra "export" installs."""
+    for name in ("onnxruntime", "onnxscript", "safetensors"):
+        pytest.importorskip(name)
+
+
+def test_all_forms_beside_the_checkpoint(
+    tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_classifier(tmp_path / "run" / "ean.pth")
+    assert tool("export", "run/ean.pth", "--to", "safetensors", "onnx", "torch") == 0
+    out = capsys.readouterr().out
+    assert "run/ean.pth: classifier, tiny, se 3/4" in out
+    assert out.count("largest difference from the network") == 3
+    assert sorted(path.suffix for path in (tmp_path / "run").iterdir()) == [".onnx", ".pt2", ".pth", ".safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.pth"], "none.pth does not exist"),
+        (["ean.pth", "--to", "onnx", "tensorrt"], "unknown form 'tensorrt': choose one of onnx, torch, safetensors"),
+        (["ean.pth", "--to", "torch", "--tolerance", "1e-30"], "above the tolerance of 1e-30: no file was written"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_mistakes_get_a_sentence_and_leave_no_file(
+    tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str], arguments: list, sentence: str
+) -> None:
+    tiny_classifier(tmp_path / "ean.pth")
+    assert tool("export", *arguments, "--output-dir", "out") == 2
+    assert sentence in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list(tmp_path.glob("out/*"))

@@ -1,0 +1,90 @@
+"""tools/predict.py as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ean_core
+from tests.conftest import ROOT
+from tests.tiny_files import tiny_arch, tiny_classifier, tiny_counter
+
+__all__ = ["tiny_arch"]
+Tool = Callable[..., int]
+
+
+@pytest.fixture
+def photos(tiny_arch: str, tmp_path: Path) -> Path:
+    """Three photos of unlike sizes, one of which is torn, and classifier.pth beside the folder."""
+    tiny_classifier(tmp_path / "classifier.pth")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, shape in enumerate([(16, 16, 3), (40, 23, 3)]):
+        pixels = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (folder / "0_torn.png").write_bytes((folder / "1.png").read_bytes()[:300])
+    return folder
+
+
+def test_predictions_of_a_folder(photos: Path, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--topk", 2, "--json", "out/p.json", "--batch-size", 1)
+    assert tool("predict", "classifier.pth", "photos", *options) == 1, "one is torn"
+    done = capsys.readouterr()
+    assert "skipped: cannot decode the image photos/0_torn.png" in done.err
+    assert "1 of 3 images could not be read" in done.err
+    report = json.loads((tmp_path / "out/p.json").read_text())
+    assert report["skipped"] == ["photos/0_torn.png"]
+    net = ean_core.load("classifier.pth")
+    assert [entry["image"] for entry in report["images"]] == ["photos/0.png", "photos/1.png"]
+    for entry in report["images"]:
+        first, second = net.predict(entry["image"], topk=2)
+        assert f"{entry['image']}: {first}, {second}\n" in done.out
+        assert [one["name"] for one in entry["classes"]] == [first.name, second.name]
+        assert entry["classes"][0]["probability"] == pytest.approx(first.probability, abs=1e-5)
+    assert tool("predict", "classifier.pth", "photos/0.png", "photos/1.png") == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["none.pth", "photos"], "none.pth does not exist"),
+        (["classifier.pth", "none"], "none does not exist"),
+        (["classifier.pth", "photos/0_torn.png"], "none of the 1 images can be read"),
+        (["classifier.pth", "photos", "--topk", 0], "topk and batch_size must be at least 1, got 0"),
+        (["best.pth", "photos"], "is a counter, not a classifier"),
+        (["photos/0.png", "photos"], "is damaged"),
+        (["classifier.pth", "photos", "--device", "tpu9"], "the device 'tpu9' cannot be used"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_mistakes_get_a_sentence(
+    photos: Path, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str], arguments: list, sentence: str
+) -> None:
+    tiny_counter(tmp_path / "best.pth")
+    assert tool("predict", *arguments, "--json", "p.json") == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert sentence in last
+    assert not (tmp_path / "p.json").exists()
+
+
+@pytest.mark.parametrize("name", ["predict", "export", "gradcam"])
+def test_help_starts_with_an_example_and_loads_nothing_heavy(name: str) -> None:
+    code = f"""
+import runpy, sys
+sys.argv = ["{name}.py", "--help"]
+try:
+    runpy.run_path("tools/{name}.py", run_name="__main__")
+finally:
+    assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "\nexample:\n  python tools/" in done.stdout

@@ -1,0 +1,56 @@
+"""Export trained networks: ONNX, torch.export, safetensors."""
+
+from __future__ import annotations
+
+import argparse
+
+from ean_core.arguments import add_own_attention, load_attention
+from ean_core.errors import command
+
+HELP = """\
+example:
+  python tools/export.py work_dirs/quickstart_digits/org-seed0/classifier.pth --to onnx torch safetensors
+  python tools/export.py best.pth --to onnx --output-dir exported          a crowd counter: images to densities
+
+Writes NAME.onnx and NAME.pt2 (pruned, batch norm folded into the convolutions, for any batch and, where the network
+allows it, any image size, with class names, mean, deviation and image size as metadata) and NAME.safetensors (the
+pruned network's weights with scheme and recipe, which all commands here take in place of the .pth). Each file is read
+again and compared with the network on random images; one that differs by more than the tolerance is not kept."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT [options]")
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, a counter's best.pth, or their .safetensors")
+    add("--to", nargs="+", default=["onnx"], metavar="FORM", help="onnx, torch, safetensors (default onnx)")
+    add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
+    add("--tolerance", type=float, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
+    add_own_attention(parser)
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    load_attention(arguments.attention)
+    from pathlib import Path
+
+    from ean_core.errors import unknown_name
+    from ean_core.export import TARGETS, export
+    from ean_core.opened import open_file
+
+    for name in arguments.to:  # all of them before the first minute is spent
+        if name not in TARGETS:
+            raise unknown_name("form", name, list(TARGETS))
+    opened = open_file(arguments.checkpoint, device="cpu")
+    directory = Path(arguments.output_dir) if arguments.output_dir else opened.path.parent
+    print(f"{opened.path}: {opened.kind}, {opened.describe()}")
+    for name in dict.fromkeys(arguments.to):
+        print(export(opened, name, directory, tolerance=arguments.tolerance), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Show where networks look: Grad-CAM heatmaps beside each other, and the attention masks block by block."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ean_core.arguments import add_own_attention, load_attention
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python tools/gradcam.py bee.png whale.png --checkpoints org.pth share_full.pth ean.pth --output grid.png
+  python tools/gradcam.py photos/ --checkpoints ean.pth --target bee --masks
+  python tools/gradcam.py crowd.jpg --checkpoints best.pth                 where a crowd counter sees its count
+  python tools/gradcam.py street.jpg --config segmentation/configs/ean_se_voc.py --checkpoints last.pth --target person
+
+A row per image, a column per checkpoint; under each heatmap the target's name and softmax score, and the network's own
+answer where that is another one. The target is --target or, without it, the class that the image's folder is named
+after or, if that is no class, the most probable one of the first checkpoint."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s IMAGE|FOLDER... --checkpoints FILE... [options]"
+    )
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them")
+    add(
+        "--checkpoints",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="classifiers, counters or segmentors; a column each",
+    )
+    add("--config", metavar="FILE", help="of segmentors, whose checkpoints are a last.pth of tools/train.py")
+    add("--output", default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)")
+    add("--target", metavar="NAME|INDEX", help="the class to explain in all images")
+    add("--stage", type=int, metavar="N", help="explain by the output of this stage, from 1 (default the last)")
+    add("--masks", action="store_true", help="also draw the attention masks, to OUTPUT_masks_CHECKPOINT.png")
+    add("--limit", type=int, default=24, metavar="N", help="rows at most (default 24)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add_own_attention(parser)
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    load_attention(arguments.attention)
+    from pathlib import Path
+
+    output = Path(arguments.output)
+    if output.suffix != ".png":
+        raise EANError(f"--output is a picture and ends with .png, got {arguments.output!r}")
+    if arguments.limit < 1 or (arguments.stage is not None and arguments.stage < 1):
+        raise EANError("--limit and --stage must be at least 1")
+    from ean_core.explain.gallery import explain, explain_masks, labels, true_class
+    from ean_core.extras import require
+    from ean_core.opened import open_file
+    from ean_core.photos import find_photos, open_photos
+
+    require("pytorch_grad_cam", extra="explain", what="Grad-CAM")
+    networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
+    files = find_photos(arguments.images)
+    if len(files) > arguments.limit:
+        print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
+        files = files[: arguments.limit]
+    photos, failed = [], 0
+    for file, photo in open_photos(files):
+        if isinstance(photo, EANError):
+            print(f"skipped: {photo}", file=sys.stderr)
+            failed += 1
+        else:
+            photos.append((file.name, photo, true_class(file, networks[0].classes)))
+    if not photos:
+        raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
+    stage = -1 if arguments.stage is None else arguments.stage - 1
+    pictures = [explain(networks, photos, output, target=arguments.target, stage=stage)]
+    if arguments.masks:
+        for label, network in zip(labels(networks), networks, strict=True):
+            if network.trunk.scheme.connections:
+                path = output.with_name(f"{output.stem}_masks_{Path(label).name}.png")
+                pictures.append(explain_masks(network, photos, path))
+            else:
+                print(f"{network.path}: no block is connected to attention, so that there are no masks")
+    for picture in pictures:
+        print(*picture.lines, f"written: {picture.path}", sep="\n")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Name what is in photos with a trained classifier."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from ean_core.arguments import add_own_attention, load_attention
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python tools/predict.py work_dirs/quickstart_digits/org-seed0/classifier.pth photo.jpg
+  python tools/predict.py classifier.pth holiday/ more/*.png --topk 3 --json predictions.json
+
+Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalised as the
+network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER... [options]"
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
+    add("--topk", type=int, default=5, metavar="N", help="classes per photo (default 5)")
+    add("--json", metavar="FILE", help="also write all figures there")
+    add("--batch-size", type=int, default=64, metavar="N", help="photos per forward (default 64)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add_own_attention(parser)
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    load_attention(arguments.attention)
+    from pathlib import Path
+
+    import ean_core
+    from ean_core.files import write_atomic
+    from ean_core.photos import find_photos, open_photos
+
+    net = ean_core.load(arguments.checkpoint, device=arguments.device)
+    files = find_photos(arguments.images)
+    read, failed = [], []
+
+    def readable():
+        for file, photo in open_photos(files):
+            (failed if isinstance(photo, EANError) else read).append(file)
+            if isinstance(photo, EANError):
+                print(f"skipped: {photo}", file=sys.stderr)
+            else:
+                yield photo
+
+    entries = []
+    for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
+        file = read[len(entries)]
+        entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
+        print(f"{file}: {', '.join(map(str, guesses))}", flush=True)
+    if not entries:
+        raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
+    if arguments.json:
+        report = {"checkpoint": arguments.checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
+        write_atomic(Path(arguments.json), json.dumps(report, indent=1) + "\n")
+        print(f"written: {arguments.json}")
+    if failed:
+        print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
