@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,18 +12,46 @@ import torch
 from rich.progress import Progress
 from rich.table import Table
 
-from ean_core.errors import EANError
-from ean_core.fold import compare_settings
+from ean_core.attention import load
+from ean_core.devices import choose_device
+from ean_core.errors import EANError, batch_of, unknown_name
+from ean_core.fold import SETTINGS, compare_settings
 from ean_core.networks import count_parameters, create_model
 from ean_core.networks.resnet import ResNet
 from ean_core.plots import bar_chart
 from ean_core.progress import console
+from ean_core.scheme import read_scheme_file
 from ean_core.timing import Comparison, Interval, multiply_adds
 
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
 
 Results = dict[str, dict[str, Comparison]]
 """Setting -> network -> its times."""
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Fill in what the scheme files know, and refuse what cannot be run before anything is built."""
+    arguments.attention = [load(name) for name in arguments.attention or []]  # what a file names is not imported
+    records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
+    arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
+    named = [record["attention"] for record in records if record.get("attention")]
+    arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))
+    default = ["eager"] if arguments.per_block else ["eager", "folded"]
+    arguments.settings = list(dict.fromkeys(arguments.settings or default))
+    arguments.device = choose_device(arguments.device)
+    if arguments.arch is None:
+        raise EANError("no architecture: give --arch, or a --scheme file that names one")
+    for setting in set(arguments.settings) - set(SETTINGS):
+        raise unknown_name("setting", setting, list(SETTINGS))
+    for name in ("batch_size", "image_size", "num_classes", "rounds", "threads", "check"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
+        raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
+    if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
+        raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
+    if arguments.output is not None and arguments.output.suffix != ".json":
+        raise EANError(f"--output is the record and ends with .json, got {str(arguments.output)!r}")
 
 
 def build_rows(
@@ -80,7 +109,8 @@ def time_rows(
             bar.update(tasks[setting], advance=1, refresh=True)
 
         after: Callable[[str], None] = advance
-        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=after)
+        with batch_of(len(batch), option="--batch-size"):
+            return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=after)
 
 
 def describe_rows(

@@ -8,15 +8,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.errors import EANError, command, first_line, unknown_name
+from ean_core.errors import command
 
 HELP = """\
 example:
   python tools/benchmark.py --arch resnet50 --attention se --scheme 0100010110011001
   python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme work_dirs/search/scheme.json
   python tools/benchmark.py --arch resnet20 --batch-size 2 --rounds 5      (seconds on a laptop)
+  python tools/benchmark.py --arch resnet50 --attention se --per-block     a table for search.latency
 
-Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN."""
+Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN.
+With --per-block: what connecting each block adds to Org's time, and how well these sum up to whole networks."""
 NOTES = """\
 settings, each compared with an Org in the same setting, and skipped with a sentence where the device cannot run it:
   eager          the network as it was trained: float32, contiguous
@@ -24,6 +26,7 @@ settings, each compared with an Org in the same setting, and skipped with a sent
   folded         channels_last, batch norm folded into the convolutions
   bf16           folded, in bfloat16
   compiled       folded, through torch.compile (about a minute per network)
+  compiled_bf16  bf16, through torch.compile (about a minute per network)
   max_autotune   compiled, with kernels tuned on the device and CUDA graphs (CUDA; minutes per network)
   cuda_graph     folded, captured in a CUDA graph (CUDA)
 
@@ -42,41 +45,17 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=int, default=50, metavar="N", help="images per forward (default 50, as in the paper)")
     add("--image-size", type=int, metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)")
     add("--num-classes", type=int, metavar="N", help="default 100 for CIFAR's networks, else 1000")
+    add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
+    add("--sharing", default="stage", help="of --per-block: stage (default), or block for Org-full's modules")
+    add("--attention-options", nargs="+", default=[], metavar="K=V", help="of --per-block: as the recipe's")
+    add("--check", type=int, default=6, metavar="N", help="of --per-block: whole networks to check it on (default 6)")
     add("--rounds", type=int, default=50, metavar="N", help="times per network, of 20 ms or more each (default 50)")
-    add("--settings", nargs="+", default=["eager", "folded"], metavar="NAME", help="see below (default eager folded)")
+    add("--settings", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
     add("--seed", type=int, default=0, metavar="N", help="of the weights, the images and the bootstrap (default 0)")
     add("--output", type=Path, metavar="JSON", help="record; a chart goes beside it (default work_dirs/benchmark/)")
     return parser.parse_args()
-
-
-def check(arguments: argparse.Namespace) -> None:
-    """Fill in what the scheme files know, and refuse what cannot be run before anything is built."""
-    import torch
-
-    from ean_core.fold import SETTINGS
-    from ean_core.scheme import read_scheme_file
-
-    records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
-    arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
-    named = [record["attention"] for record in records if record.get("attention")]
-    arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))
-    arguments.settings = list(dict.fromkeys(arguments.settings))
-    arguments.device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if arguments.arch is None:
-        raise EANError("no architecture: give --arch, or a --scheme file that names one")
-    for setting in set(arguments.settings) - set(SETTINGS):
-        raise unknown_name("setting", setting, list(SETTINGS))
-    for name in ("batch_size", "image_size", "num_classes", "rounds", "threads"):
-        if (value := getattr(arguments, name)) is not None and value < 1:
-            raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    if arguments.output is not None and arguments.output.suffix != ".json":
-        raise EANError(f"--output is the record and ends with .json, got {str(arguments.output)!r}")
-    try:
-        torch.empty(0, device=arguments.device)
-    except (RuntimeError, AssertionError) as error:
-        raise EANError(f"--device {arguments.device} cannot be used: {first_line(error)}") from None
 
 
 @command
@@ -89,10 +68,15 @@ def main() -> None:
     from ean_core.networks import input_shape
     from ean_core.results import write_record
 
-    check(arguments)
+    benchmark.check_arguments(arguments)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # one input shape: let cuDNN try its kernels and keep the fastest
+    if arguments.per_block:
+        from ean_core.benchmark_blocks import measure_blocks
+
+        measure_blocks(arguments)
+        return
     networks = benchmark.build_rows(
         arguments.arch,
         arguments.attention,

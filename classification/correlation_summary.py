@@ -1,0 +1,171 @@
+"""What a correlation study says, after any number of trainings: figures, a table, a picture and a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from classification.correlation import Study, trained_accuracies
+from classification.supernet import both_sections
+from ean_core.files import sha256_of
+from ean_core.progress import console
+from ean_core.results import spread, write_record
+from ean_core.statistics import (
+    FEWEST,
+    correlation_differences,
+    correlations,
+    plain,
+    repeat_error,
+    spread_against_error,
+)
+
+COUNT = "connections"
+"""A third way beside the two scores: a proxy that orders schemes no better than counting their connections is none."""
+
+
+def summarise(
+    study: Study, scores: Mapping[str, Sequence[float]], trained: Sequence[Sequence[float]]
+) -> dict[str, Any]:
+    """The figures of the schemes that were trained with at least one seed.
+
+    Args:
+        study: what was drawn.
+        scores: way -> score of each scheme, in percent.
+        trained: test accuracies in percent of each scheme, one per finished seed; maybe none.
+
+    Returns:
+        "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
+        "spread" (way -> figures of all the scores; "trained" -> of the test accuracies). Without `FEWEST` trained
+        schemes there is no "correlations" and no "difference".
+    """
+    rows = [
+        {
+            "bits": scheme.text,
+            "connections": scheme.connections,
+            "scores": {way: values[index] for way, values in scores.items()},
+            "top1": spread(trained[index]) if trained[index] else None,
+        }
+        for index, scheme in enumerate(study.schemes)
+    ]
+    done = [row for row in rows if row["top1"]]
+    accuracies = [row["top1"]["mean"] for row in done]
+    images = len(study.job.split()[1])
+    found: dict[str, Any] = {
+        "schemes": rows,
+        "trained": len(done),
+        "validation_images": images,
+        "spread": {way: spread_against_error(values, images=images) for way, values in scores.items()},
+    }
+    if len(done) < FEWEST:
+        return found
+    proxies = {way: [row["scores"][way] for row in done] for way in scores}
+    proxies[COUNT] = [row["connections"] for row in done]
+    found["correlations"] = {way: plain(correlations(values, accuracies)) for way, values in proxies.items()}
+    running, again = (proxies[way] for way in scores)
+    found["difference"] = plain(correlation_differences(again, running, accuracies))
+    found["spread"]["trained"] = {
+        **spread_against_error(accuracies, images=len(study.job.data.test)),
+        "seed_deviation": repeat_error([row["top1"]["values"] for row in done]),
+    }
+    return found
+
+
+def print_summary(found: Mapping[str, Any]) -> None:
+    """The figures on the screen."""
+    total = len(found["schemes"])
+    if "correlations" not in found:
+        print(f"{found['trained']} of {total} schemes trained: a correlation needs {FEWEST}")
+        return
+    table = Table(title=f"{found['trained']} of {total} schemes trained from scratch", title_justify="left")
+    table.add_column("correlation with test accuracy (95 %)", no_wrap=True)
+    for head in ("Pearson's r", "Spearman's rho", "Kendall's tau"):
+        table.add_column(head, justify="right", no_wrap=True)
+    named = {way: f"score, batch norm {way}" for way in found["correlations"] if way != COUNT}
+    for way, row in found["correlations"].items():
+        table.add_row(named.get(way, "number of connections"), *(show(one) for one in row.values()))
+    table.add_row("re-estimated minus running", *(show(one) for one in found["difference"].values()))
+    console().print(table)
+    for way, one in found["spread"].items():
+        name = named.get(way, "test accuracy")
+        text = f"{name}: mean {one['mean']:.2f} %, deviation {one['deviation']:.2f}, range {one['range']:.2f} points; "
+        text += f"standard error of one {one['standard_error']:.2f}"
+        if one.get("seed_deviation") is not None:
+            text += f", deviation between seeds {one['seed_deviation']:.2f}"
+        print(text)
+
+
+def print_line(found: Mapping[str, Any]) -> None:
+    """Where a study stands, in a line."""
+    text = f"{found['trained']} of {len(found['schemes'])} schemes trained"
+    if "correlations" in found:
+        rows = {way: row for way, row in found["correlations"].items() if way != COUNT}
+        text += "; rho " + ", ".join(f"{show(row['spearman'])} {way}" for way, row in rows.items())
+    print(text, flush=True)
+
+
+def show(one: Mapping[str, float | None]) -> str:
+    """`+0.62 (+0.10 to +0.88)`; a dash where nothing varies."""
+    if None in one.values():
+        return "-"
+    return f"{one['value']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f})"
+
+
+def write_summary(study: Study, found: Mapping[str, Any]) -> list[Path]:
+    """correlation.json and, where there is a correlation, correlation.png; what a longer study wrote is replaced."""
+    job = study.job
+    record = write_record(
+        study.directory / "correlation.json",
+        kind="correlation",
+        settings={
+            "recipe": job.recipe.to_dict(),
+            "data": {**job.data_identity(), "note": job.data.note},
+            "images": {
+                "train": len(job.training_images()),
+                "validation": found["validation_images"],
+                "test": len(job.data.test),
+                "reestimation": study.images,
+            },
+            "reestimation_batch": both_sections(job)[1].bn_batch_size,
+            "draw_seed": study.draw_seed,
+            "seeds": list(job.recipe.seeds),
+            "supernet_sha256": sha256_of(study.supernet),
+        },
+        metrics=dict(found),
+    )
+    if "correlations" not in found:
+        return [record]
+    from ean_core.plots_analysis import Panel, scatter_panels  # matplotlib takes a second to import
+
+    done = [row for row in found["schemes"] if row["top1"]]
+    panels = []
+    for way, coefficients in found["correlations"].items():
+        counted = way == COUNT
+        title = "number of connections" if counted else f"batch norm {way}"
+        panels.append(
+            Panel(
+                title=f"{title}: rho {show(coefficients['spearman'])}",
+                axis="connections" if counted else "score on the supernet, %",
+                x=[row["connections"] if counted else row["scores"][way] for row in done],
+                x_error=0.0 if counted else found["spread"][way]["standard_error"],
+            )
+        )
+    picture = scatter_panels(
+        study.directory / "correlation.png",
+        panels,
+        y=[row["top1"]["mean"] for row in done],
+        y_error=found["spread"]["trained"]["standard_error"],
+        colours=[row["connections"] for row in done],
+        y_axis="test accuracy trained from scratch, %",
+        note=f"{job.recipe.name}, {len(done)} schemes; bars: standard error from the number of images alone",
+    )
+    return [record, picture]
+
+
+def report(study: Study, scores: Mapping[str, Sequence[float]], *, last: bool) -> list[Path]:
+    """Record and picture of what there is, and its table if it is the `last` word, else a line."""
+    found = summarise(study, scores, trained_accuracies(study))
+    (print_summary if last else print_line)(found)
+    return write_summary(study, found)

@@ -1,0 +1,178 @@
+"""tools/correlation.py: what is drawn, scored, trained once, and reported."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import classification.correlation as correlation
+from classification.correlation import (
+    Study,
+    count_scored,
+    draw_schemes,
+    prepare,
+    train_open,
+    trained_accuracies,
+)
+from classification.correlation_summary import report, summarise
+from classification.parts import Job
+from classification.retrain import make_target, train_network
+from classification.supernet import make_scorer
+from ean_core import EANError, Scheme
+from ean_core.checkpoint import load_network
+from ean_core.results import read_record
+from tests.conftest import ROOT, Run
+
+MakeJob = Callable[..., Job]
+FAST = {"supernet.epochs": 1, "supernet.val_interval": 0, "train.epochs": 1}
+
+
+@pytest.mark.parametrize("blocks", [(3, 3, 3), (18, 18, 18), (1, 1, 2)])
+def test_schemes_are_different_spread_and_extendable(blocks: tuple[int, ...]) -> None:
+    m = sum(blocks)
+    count = min(2**m, 40)
+    schemes = draw_schemes(blocks, count, seed=3)
+    assert len({scheme.text for scheme in schemes}) == count
+    assert schemes[:2] == [Scheme.all_on(blocks), Scheme.all_off(blocks)]
+    for shorter in range(4, count):
+        assert draw_schemes(blocks, shorter, seed=3) == schemes[:shorter]
+    if m > 4:  # every third of the range gets its part, which fair bits would not give
+        counts = np.array([scheme.connections for scheme in schemes[2:16]])
+        thirds = np.histogram(counts, bins=[1, (m - 1) / 3 + 1, 2 * (m - 1) / 3 + 1, m])[0]
+        assert thirds.min() >= 3
+        assert draw_schemes(blocks, count, seed=4) != schemes
+
+
+@pytest.mark.parametrize("count", [3, 513])
+def test_impossible_numbers_of_schemes_are_refused(count: int) -> None:
+    with pytest.raises(EANError, match=f"4 to 512 schemes for a network of 9 blocks, got {count}"):
+        draw_schemes((3, 3, 3), count, seed=0)
+
+
+def test_scores_trainings_and_report_of_a_study(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    study = Study(job("study", **FAST), count=5, images=40)
+    scores = prepare(study)
+    network, _ = load_network(study.supernet)
+    for way, images in (("running", 0), ("re-estimated", 40)):  # against scorers made by hand
+        search = dataclasses.replace(study.job.recipe.search, bn_images=images)
+        scorer = make_scorer(dataclasses.replace(study.job, recipe=study.job.recipe.replace(search=search)), network)
+        assert [one.accuracy for one in scorer(study.schemes)] == scores[way]
+
+    report(study, scores, last=True)  # nothing trained yet: no correlation, and no picture
+    assert "0 of 5 schemes trained: a correlation needs 4" in capsys.readouterr().out
+    assert "correlations" not in read_record(tmp_path / "study/correlation.json")["metrics"]
+    assert not (tmp_path / "study/correlation.png").exists()
+
+    trainings = train_open(study)
+    for _ in range(4):
+        next(trainings)
+    report(study, scores, last=False)
+    assert "4 of 5 schemes trained; rho" in capsys.readouterr().out
+    assert len(list(trainings)) == 1
+    report(study, scores, last=True)
+    record = read_record(tmp_path / "study/correlation.json")
+    assert (record["kind"], record["metrics"]["trained"]) == ("correlation", 5)
+    accuracies = [values[0] for values in trained_accuracies(study)]
+    direct = [read_record(study.place(one, 0) / "result.json")["metrics"]["top1"] for one in study.schemes]
+    assert accuracies == direct
+    found = record["metrics"]["correlations"]
+    assert list(found) == ["running", "re-estimated", "connections"]
+    counts = [scheme.connections for scheme in study.schemes]
+    expected = stats.spearmanr(counts, accuracies).statistic
+    assert found["connections"]["spearman"]["value"] == pytest.approx(expected)
+    assert (tmp_path / "study/correlation.png").read_bytes()[:4] == b"\x89PNG"
+    assert record["metrics"]["spread"]["trained"]["seed_deviation"] is None
+
+    again = dataclasses.replace(study, job=dataclasses.replace(study.job, resume=True), count=6)
+    assert prepare(again)["running"][:5] == scores["running"]
+    monkeypatch.setattr(correlation, "make_scorer", None)  # all is known now: nothing is scored again
+    prepare(again)
+    with pytest.raises(EANError, match="holds an earlier run"):
+        prepare(study)
+    with pytest.raises(EANError, match="images = 40, and this run has 41"):
+        prepare(dataclasses.replace(again, images=41))
+
+
+def test_what_another_process_trains_or_has_trained_is_left_to_it(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(job("study", **FAST), count=4, images=40)
+    prepare(study)
+    first, second = study.schemes[:2]
+    train_network(study.job, study.target(first), seed=0)
+    place = study.place(second, 0)
+    script = (
+        "import sys, time\nfrom filelock import FileLock\n"
+        "with FileLock(sys.argv[1]):\n print('held', flush=True)\n time.sleep(60)"
+    )
+    lock = tmp_path / "study/locks" / f"{place.name}.lock"
+    with subprocess.Popen([sys.executable, "-c", script, lock], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        assert [one.name for one in train_open(study)] == [study.place(s, 0).name for s in study.schemes[2:]]
+        other.kill()  # its lock ends with it
+        other.wait()
+    assert list(train_open(study)) == [place]
+    assert list(train_open(study)) == []
+    assert all(len(values) == 1 for values in trained_accuracies(study))
+
+
+def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob) -> None:
+    study = Study(job("study", **FAST, seeds=[0, 1]), count=4, images=40)
+    scores = {way: [1.0, 2.0, 3.0, 4.0] for way in correlation.WAYS}
+    found = summarise(study, scores, [[10.0, 12.0], [11.0, 13.0], [20.0, 24.0], [30.0]])
+    assert found["schemes"][2]["top1"]["mean"] == 22
+    expected = np.sqrt((2 + 2 + 8) / 3)
+    assert found["spread"]["trained"]["seed_deviation"] == pytest.approx(expected)
+    assert found["correlations"]["running"]["spearman"]["value"] == pytest.approx(1.0)
+
+
+def test_one_study_runs_in_two_processes_and_is_reported_on(
+    run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    short = ("--cfg-options", *(f"{name}={value}" for name, value in FAST.items()))
+    options = (str(tiny), "--work-dir", "w", "--images", "40")
+    done = run("tools/correlation.py", *options, "--schemes", 4, "--workers", 2, *short)
+    assert "4 of 4 schemes trained from scratch" in done.stdout
+    assert "Kendall's tau" in done.stdout
+    assert "writing to w" in (tmp_path / "w/worker1.log").read_text()
+    told = done.stdout + (tmp_path / "w/worker1.log").read_text()
+    assert sum(line.startswith("trained w/") for line in told.splitlines()) == 4  # together, and none twice
+
+    monkeypatch.chdir(tmp_path)  # in this process: another one would spend its seconds on imports
+    monkeypatch.setattr(sys, "argv", ["tools/correlation.py", *options, "--report", *short])
+    runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
+    assert "4 of 4 schemes trained from scratch" in capsys.readouterr().out
+    record = json.loads((tmp_path / "w/correlation.json").read_text())
+    assert record["settings"]["images"]["reestimation"] == 40
+
+
+def test_mistakes_are_a_sentence(run: Run, tiny: Path, job: MakeJob, tmp_path: Path) -> None:
+    assert "--workers must be at least 1" in run("tools/correlation.py", tiny, "--workers", 0, code=2).stderr
+    with pytest.raises(EANError, match="holds no study to report on: leave out --report"):
+        count_scored(tmp_path / "w")
+    with pytest.raises(EANError, match="4 to 512 schemes"):
+        prepare(Study(job("w"), count=2))
+    assert not (tmp_path / "w").exists()
+
+
+def test_the_studys_recipe_and_a_scheme_trained_by_a_search_fit_together(job: MakeJob) -> None:
+    from classification.recipe import Recipe
+
+    recipe = Recipe.from_file(ROOT / "classification/configs/ean_se_r20_cifar100_correlation.py")
+    assert recipe.supernet.epochs > recipe.train.epochs >= 4
+    study = Study(job("study"), count=4)
+    scheme = study.schemes[2]
+    searched = make_target(study.job, scheme.text, label="ean")
+    assert searched.directory(0) == study.target(scheme).directory(0)
+    assert searched.spec == study.target(scheme).spec

@@ -1,0 +1,172 @@
+"""`--data-root FOLDER` without a recipe: the folder's images are looked at, parted, and a recipe is chosen for them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from classification.own_images import name_of, write_recipe
+from classification.recipe import Recipe
+from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
+from ean_core.checkpoint import load_network
+from ean_core.data import load_data, search_split
+from ean_core.data.split import class_share
+from ean_core.errors import EANError
+from tests.conftest import Run
+
+MakeImages = Callable[..., Path]
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> MakeImages:
+    """`images({"cat": 12, "dog": 8}, side=20)` writes a folder per class with noise in one colour channel."""
+
+    def make(counts: dict[str, int], *, side: int = 20, root: Path | None = None) -> Path:
+        root = root or tmp_path / "my images"
+        rng = np.random.default_rng(0)
+        for label, (name, count) in enumerate(counts.items()):
+            (root / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 100, (side + number % 3, side + 5, 3), dtype=np.uint8)
+                pixels[..., label % 3] += 120
+                Image.fromarray(pixels).save(root / name / f"{number}.{'png' if number % 2 else 'JPG'}")
+        return root
+
+    return make
+
+
+def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeImages, tmp_path: Path) -> None:
+    root = images({"cat": 12, "dog": 8, "owl": 10})
+    (root / "readme.txt").write_text("no image")
+    (root / "cat" / "notes.md").write_text("no image")
+    short = ("supernet.epochs=1", "train.epochs=1", "search.steps=2", "retrain=['org']")
+    done = run("tools/search.py", "--data-root", "my images", "--cfg-options", *short)
+    for words in (
+        "3 classes, 30 images: cat 12, dog 8, owl 10",
+        "sizes from 25x20 to 25x22, median shorter side 21",
+        "recipe for 24 images on ",
+        "resnet20 with se, crop 32, batch 8, 1 epochs",
+        "split: 19 to train on, 5 to score schemes on (20% of each class's rest), 6 to test on (20% of each class)",
+        "scheme found",
+    ):
+        assert words in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stdout + done.stderr
+    work = tmp_path / "work_dirs" / "my_images"
+    split = json.loads((work / "split.json").read_text())
+    every = sorted(f"{path.parent.name}/{path.name}" for path in root.glob("*/*") if path.suffix != ".md")
+    assert sorted(split["train"] + split["val"] + split["test"]) == every
+    assert [sum(name.startswith(which) for name in split["test"]) for which in ("cat", "dog", "owl")] == [2, 2, 2]
+    assert [sum(name.startswith(which) for name in split["val"]) for which in ("cat", "dog", "owl")] == [2, 1, 2]
+    recipe = Recipe.from_file(work / "recipe.py")
+    assert recipe.name == "my_images"
+    assert (recipe.train.epochs, recipe.search.steps, recipe.data.val_fraction) == (1, 2, 0.2)
+    assert load_network(work / "org-seed0/classifier.pth")[1]["classes"] == ["cat", "dog", "owl"]
+    with pytest.raises(EANError, match="recipe.py is of an earlier run with other images or options: give --resume"):
+        write_recipe(root, work, {})
+
+
+def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp_path: Path) -> None:
+    root = images({"a": 40, "b": 10})
+    first, second = load_data("folder", root), load_data("folder", root)
+    assert first.train.paths == second.train.paths
+    assert first.test.paths == second.test.paths
+    assert first.test.labels.bincount().tolist() == [8, 2]
+    labels = first.train.labels
+    train, val = search_split(labels, fraction=0.25, seed=3)
+    assert torch.equal(val, search_split(labels, fraction=0.25, seed=3)[1])
+    assert not torch.equal(val, search_split(labels, fraction=0.25, seed=4)[1])
+    assert labels[val].bincount().tolist() == [8, 2]
+    assert sorted([*train.tolist(), *val.tolist()]) == list(range(40))
+    assert class_share(torch.tensor([0] * 9 + [1]), 0.3, seed=0).numel() == 4  # at least one of each
+    with pytest.raises(EANError, match="class 1 has 1 images and fraction=0.3 leaves none"):
+        search_split(torch.tensor([0] * 9 + [1]), fraction=0.3)
+    with pytest.raises(EANError, match="fraction is 1.5"):
+        class_share(labels, 1.5, seed=0)
+
+
+def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_path: Path) -> None:
+    root = tmp_path / "parted"
+    images({"a": 10, "b": 10}, root=root / "train")
+    images({"a": 3, "b": 4}, root=root / "validation")
+    data = load_data("folder", root)
+    assert (len(data.train), len(data.test)) == (20, 7)
+    assert data.note == ""
+    said = write_recipe(root, tmp_path / "w", {"train.epochs": 7, "model.arch": "resnet56"})
+    assert "2 classes, 27 images: a 13, b 14" in said
+    assert "resnet56 with se, crop 32, batch 8, 7 epochs" in said
+    assert Recipe.from_file(tmp_path / "w" / "recipe.py").model.arch == "resnet56"
+
+
+def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> None:
+    def sentence(root: Path) -> str:
+        with pytest.raises(EANError) as caught:
+            write_recipe(root, tmp_path / "w", {})
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "w").exists()
+        return str(caught.value)
+
+    assert "no folder" in sentence(tmp_path / "nowhere")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "no class folders in" in sentence(empty)
+    root = images({"cat": 8, "dog": 8})
+    assert "but 8 image files: expected root/<class>/<image files>" in sentence(root / "cat")
+    outer = tmp_path / "outer"
+    shutil.copytree(root, outer / "Training")
+    assert "no image files in" in sentence(outer)
+    assert "but folders (cat, dog, ..)" in sentence(outer)
+    assert "has one class folder, 'cat'" in sentence(images({"cat": 8}, root=tmp_path / "one"))
+    assert "class 'dog' has 4 images: give every class at least 5" in sentence(
+        images({"cat": 8, "dog": 4}, root=tmp_path / "few")
+    )
+    (root / "cat" / "0.JPG").write_bytes(b"")
+    assert "1 image file(s) have 0 bytes, the first is" in sentence(root)
+    (root / "cat" / "0.JPG").write_bytes(b"this is text")
+    cut = root / "dog" / "1.png"
+    cut.write_bytes(cut.read_bytes()[:-60])
+    said = sentence(root)
+    assert "2 of 16 images cannot be decoded, the first is" in said
+    assert "0.JPG" in said
+
+
+def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None:
+    root = images({"cat": 8, "dog": 8})
+    with pytest.raises(EANError, match="unknown field in the recipe chosen for your images.*'epoch'.*'epochs'"):
+        write_recipe(root, tmp_path / "w", {"train.epoch": 3})
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("side", [8, 32, 64, 128, 500])
+@pytest.mark.parametrize("images_", [20, 3000, 1_000_000])
+def test_every_recommendation_is_a_recipe(device: str, side: int, images_: int, tmp_path: Path) -> None:
+    values = recommend(Facts(images_, 10, side, device, 2), name="x")
+    (tmp_path / "recipe.py").write_text(as_text(values, comment="made up"))
+    recipe = Recipe.from_file(tmp_path / "recipe.py")
+    assert recipe == Recipe.from_values(values, where="here")
+    assert 10 <= recipe.train.epochs <= 100
+    assert recipe.train.batch_size <= max(8, images_ / 10)
+    assert recipe.train.precision == ("bfloat16" if device == "cuda" else "float32")
+
+
+def test_small_images_get_small_crops_and_a_gpu_larger_networks() -> None:
+    assert choose_network(28, "cpu", many=False)[:2] == ("resnet20", 32)
+    assert choose_network(500, "cpu", many=True)[:2] == ("resnet18_nobias", 96)
+    assert choose_network(500, "cuda", many=True)[:2] == ("resnet50_nobias", 224)
+    assert choose_network(500, "cuda", many=False)[:2] == ("resnet18_nobias", 224)
+    assert [batch_size(count, largest=128) for count in (20, 160, 5000)] == [8, 16, 128]
+    epochs = [recommend(Facts(count, 9, 32, "cpu", 2), name="x")["train"]["epochs"] for count in (100, 5000, 10**6)]
+    assert epochs == [100, 40, 10]
+
+
+def test_the_name_is_the_folders() -> None:
+    assert name_of("data/My Images (2)") == "My_Images_2_"
+    assert name_of("/") == "images"

@@ -1,0 +1,66 @@
+"""Is the proxy any good? How well scores on the supernet order schemes as training them from scratch does.
+
+Efficient Attention Network (https://arxiv.org/abs/2011.14058), section 4.3, with intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from classification.arguments import add_common, start_job
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python tools/correlation.py                                             the quickstart's digits, half an hour
+  python tools/correlation.py classification/configs/ean_se_r20_cifar100_correlation.py --schemes 12
+  python tools/correlation.py CONFIG --schemes 24 --seeds 0 1 --workers 2 --resume      more schemes, seeds, processes
+
+Draws schemes with evenly spread numbers of connections, scores each on the supernet with and without re-estimating
+batch norm, trains each from scratch with the recipe's train section, and reports Pearson's r, Spearman's rho and
+Kendall's tau with 95 % bootstrap intervals. Everything finished is kept and taken again; the same command started
+once more with --resume, in another terminal or on another GPU, shares the trainings. Writes scores.json,
+correlation.json and correlation.png into the work directory, after every training."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
+    add = parser.add_argument
+    add("--schemes", type=int, metavar="N", help="schemes to draw (default 12; to report on: those that were scored)")
+    add("--draw-seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
+    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
+    add("--images", type=int, default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
+    add("--workers", type=int, default=1, metavar="N", help="processes that train, one network each (default 1)")
+    add("--report", action="store_true", help="only report what is there; trains nothing")
+    add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments()
+    for name in ("images", "workers"):
+        if (value := getattr(arguments, name)) < 1:
+            raise EANError(f"--{name} must be at least 1, got {value}")
+    from classification.correlation import Study, count_scored, prepare, start_workers, train_open
+    from classification.correlation_summary import report
+
+    arguments.resume |= arguments.report
+    job = start_job(arguments, {"seeds": arguments.seeds})
+    count = arguments.schemes or (count_scored(job.directory) if arguments.report else 12)
+    study = Study(job, count=count, draw_seed=arguments.draw_seed, images=arguments.images)
+    scores = prepare(study)
+    if not arguments.report:
+        with start_workers(arguments.workers - 1, directory=job.directory):
+            for place in train_open(study):
+                print(f"trained {place}", flush=True)
+                report(study, scores, last=False)
+    files = report(study, scores, last=True)
+    print("files: " + "  ".join(map(str, files)))
+
+
+if __name__ == "__main__":
+    main()

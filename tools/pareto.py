@@ -1,0 +1,64 @@
+"""The Pareto front of a search, accuracy against time or connections: list it, and take a point as scheme.json."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python tools/pareto.py work_dirs/quickstart_digits                                       list the front
+  python tools/pareto.py work_dirs/quickstart_digits --take 3 --output scheme.json         take a point of it
+  python tools/pareto.py work_dirs/ean_se_r164_cifar100 --latency work_dirs/benchmark/latency_resnet164_se.json
+
+Reads history.jsonl and scheme.json of a finished search, and writes pareto.json and pareto.png beside them. The cost is
+the predicted time increment where the search had a latency table or one is given, else the number of connections."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s WORK_DIR [options]")
+    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
+    parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
+    parser.add_argument("--take", type=int, metavar="N", help="write this point as a scheme")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, read, show, take."""
+    arguments = parse_arguments()
+    if arguments.output is not None and arguments.take is None:
+        raise EANError("--output is for the point that --take N names: give both")
+    from rich.table import Table
+
+    from ean_core.latency import LatencyTable
+    from ean_core.pareto import COSTS, read_front, take_point, write_front
+    from ean_core.progress import console
+    from ean_core.scheme import Scheme, read_scheme_file
+
+    table = LatencyTable.load(arguments.latency) if arguments.latency else None
+    path = write_front(arguments.work_dir, table=table)
+    front, blocks = read_front(path), read_scheme_file(arguments.work_dir / "scheme.json")["blocks"]
+    shown = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
+    unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
+    for head in ("point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"):
+        shown.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+    for point in front["points"]:
+        scheme = Scheme.parse(point["bits"], blocks=blocks)
+        cost = [f"{point['cost']:.2f}"] if unit else []
+        row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
+        shown.add_row(str(point["number"]), *row)
+    console().print(shown)
+    print(f"front: {path}  {path.with_suffix('.png')}")
+    if arguments.take is not None:
+        output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"
+        print(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+
+
+if __name__ == "__main__":
+    main()
