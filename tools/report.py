@@ -1,27 +1,35 @@
-"""Turn the records under results/ into the README's tables: ours beside the paper's, with the set-up of both."""
+"""Turn the records under results/ into tables and one HTML page: ours beside the paper's, with the set-up of both."""
 
 from __future__ import annotations
 
 import argparse
 
-from ean_core.errors import command
+from ean_core.errors import EANError, command
 
 HELP = """\
 example:
-  python tools/report.py                      print the tables
-  python tools/report.py --write README.md    put them between the README's report marks
-  python tools/report.py --check README.md    exit with 1 if the README does not show what the records hold
+  python tools/report.py --html report.html                         one page with every table and picture
+  python tools/report.py --html report.html work_dirs/NAME          the same, with what that run wrote
+  python tools/report.py                                            print the README's tables
+  python tools/report.py --write README.md docs/results.md          put the tables between the files' report marks
+  python tools/report.py --check README.md docs/results.md          exit with 1 if a file does not show the records
 
-Reads every record in results/ (or --results DIR). A figure without a record is shown as a gap, never made up."""
+Reads every record in results/ (or --results DIR). The page needs no other file, no network and no script. A figure
+without a record is shown as a gap with the command that would make it, never made up."""
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
-    parser.add_argument("--results", default="results", metavar="DIR", help="where the records are (default results)")
-    parser.add_argument("--write", metavar="FILE", help="replace the tables in this file")
-    parser.add_argument("--check", metavar="FILE", help="only compare with this file")
+    parser = argparse.ArgumentParser(
+        description=HELP, formatter_class=raw, usage="%(prog)s [--html FILE [RUN_FOLDER ...]] [options]"
+    )
+    add = parser.add_argument
+    add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
+    add("--html", metavar="FILE", help="write the page")
+    add("--results", default="results", metavar="DIR", help="where the records are (default results)")
+    add("--write", nargs="+", metavar="FILE", help="replace the tables in these files")
+    add("--check", nargs="+", metavar="FILE", help="only compare with these files")
     return parser.parse_args()
 
 
@@ -33,19 +41,30 @@ def main() -> None:
     from pathlib import Path
 
     from ean_core.files import write_atomic
-    from ean_core.report import replace_report, report
+    from ean_core.report import html_report, refresh, report
 
-    text = report(Path(arguments.results))
-    if arguments.write is None and arguments.check is None:
-        print(text)
-        return
-    path = Path(arguments.write or arguments.check)
-    old, new = replace_report(path, text)
-    if arguments.check is not None:
-        print(f"{path} {'shows' if old == new else 'does not show'} what the records hold")
-        sys.exit(old != new)
-    write_atomic(path, new)
-    print(f"{path} {'was up to date' if old == new else 'updated'}")
+    directory = Path(arguments.results)
+    if arguments.runs and arguments.html is None:
+        raise EANError(f"run folders go on the page: give --html FILE with {' '.join(arguments.runs)}")
+    if arguments.html is not None:
+        out = Path(arguments.html)
+        if out.suffix.lower() not in (".html", ".htm"):
+            raise EANError(f"--html writes a page and takes a name that ends with .html, got {arguments.html!r}")
+        text = html_report(directory, [Path(run) for run in arguments.runs])
+        write_atomic(out, text)
+        print(f"{out} written, {len(text) / 1e6:.1f} MB; open it in any browser")
+    for name in arguments.write or ():
+        old, new = refresh(Path(name), directory)
+        write_atomic(name, new)
+        print(f"{name} {'was up to date' if old == new else 'updated'}")
+    stale = False
+    for name in arguments.check or ():
+        old, new = refresh(Path(name), directory)
+        stale |= old != new
+        print(f"{name} {'shows' if old == new else 'does not show'} what the records hold")
+    if not (arguments.html or arguments.write or arguments.check):
+        print(report(directory))
+    sys.exit(stale)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""What a path's score is made of: scores with and without re-estimated batch-norm statistics."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+
+from ean_core.report.blocks import Block, Gap, Section, Table, Text
+from ean_core.report.book import Book, Entry
+from ean_core.report.pictures import pictures_of
+
+KINDS = ("batch-norm",)
+COMMAND = "python benchmarks/batch_norm.py"
+
+
+def section(book: Book) -> Section:
+    """A table for every record."""
+    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
+    return Section("batch-norm", "What a path's score is made of", blocks or [Gap("scores of paths", COMMAND)])
+
+
+def summary(book: Book) -> list[Block]:
+    """The lines."""
+    return [line(entry) for entry in book.of(*KINDS)]
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """A table, and pictures if there are any."""
+    del book
+    rows = []
+    for way, accuracy in entry.metrics["accuracy"].items():
+        full, empty, *drawn = accuracy
+        figures = [f"{one:.2f}" for one in (full, empty, min(drawn), max(drawn), fmean(drawn), stdev(drawn))]
+        rows.append([f"{way} statistics", *figures])
+    settings = entry.settings
+    note = (
+        f"Validation accuracy in percent of {len(drawn)} random schemes, the full and the empty one; supernet of "
+        f"{settings['recipe']['name']}, {settings['validation_images']:,} validation images, standard error of one "
+        f"score {entry.metrics['standard_error']:.2f}; {entry.machine}."
+    )
+    heads = ("scored with", "full", "empty", "least", "most", "mean", "deviation")
+    title = "Scores of paths with and without re-estimated batch norm"
+    return [Table(title, heads, rows, notes=(note,), records=(entry.name,)), *pictures_of(entry)]
+
+
+def line(entry: Entry) -> Text:
+    """How the scores of paths spread with and without re-estimated statistics."""
+    settings, metrics = entry.settings, entry.metrics
+    parts = []
+    for way, accuracy in metrics["accuracy"].items():
+        drawn = accuracy[2:]
+        parts.append(
+            f"{way} statistics: full {accuracy[0]:.2f} %, empty {accuracy[1]:.2f} %, {len(drawn)} random schemes "
+            f"{min(drawn):.2f} to {max(drawn):.2f} % (mean {fmean(drawn):.2f}, deviation {stdev(drawn):.2f})"
+        )
+    text = (
+        f"supernet of {settings['recipe']['name']}, {settings['validation_images']:,} validation images, standard "
+        f"error of one score {metrics['standard_error']:.2f}: with {'; with '.join(parts)}. {entry.machine}."
+    )
+    return Text(text, title="What a path's score is made of", records=(entry.name,))

@@ -1,0 +1,193 @@
+"""Everything the report is made from: the paper's figures, the records, their pictures, and the schemes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ean_core.errors import EANError
+from ean_core.results import FORMAT, read_record
+from ean_core.scheme import Scheme, read_scheme_file
+
+PICTURES = (".png", ".jpg", ".jpeg")
+OTHERS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}
+"""Formats of files that stand beside the records, and the kind as which the report takes them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record and where it is from.
+
+    Attributes:
+        name: how the report names it: the file's path below the records' directory.
+        content: the JSON.
+        path: of the file.
+        pictures: files that belong to it: those whose name begins with its own.
+    """
+
+    name: str
+    content: dict[str, Any]
+    path: Path
+    pictures: tuple[Path, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What sort of run it is of."""
+        return self.content["kind"]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was done."""
+        return self.content["settings"]
+
+    @property
+    def metrics(self) -> Any:
+        """What came out."""
+        return self.content["metrics"]
+
+    @property
+    def title(self) -> str:
+        """The name without its ending."""
+        return self.name.removesuffix(".json")
+
+    @property
+    def date(self) -> str:
+        """The day on which it was written, "" if it does not say."""
+        return str(self.content.get("environment", {}).get("date", ""))[:10]
+
+    @property
+    def machine(self) -> str:
+        """Device, version and commit."""
+        found = self.content.get("environment")
+        if not found:
+            return "machine not recorded"
+        commit = str(found["commit"])
+        changed = " with changes" if commit.endswith("+changes") else ""
+        return f"{found['device']}, torch {found['versions']['torch']}, commit {commit[:8]}{changed}"
+
+
+@dataclass(frozen=True)
+class NamedScheme:
+    """A scheme file."""
+
+    name: str
+    scheme: Scheme
+    content: dict[str, Any]
+
+    @property
+    def published(self) -> bool:
+        """Whether it is one of the paper's."""
+        return "source" in self.content
+
+
+@dataclass(frozen=True)
+class Book:
+    """What the sections read.
+
+    Attributes:
+        directory: of the records.
+        paper: the published figures.
+        entries: the records, by name.
+        schemes: the scheme files.
+        loose: pictures beside the records that belong to none.
+    """
+
+    directory: Path
+    paper: dict[str, Any]
+    entries: tuple[Entry, ...]
+    schemes: tuple[NamedScheme, ...]
+    loose: tuple[Path, ...] = ()
+
+    @classmethod
+    def read(cls, directory: Path) -> Book:
+        """Read a directory of records and paper.json, and the schemes/ directory beside it, if there is one.
+
+        Raises:
+            EANError: if the directory is missing, or one of its files cannot be read.
+        """
+        if not directory.is_dir():
+            raise EANError(f"{directory} is not a directory: give --results the directory that holds the records")
+        paper = read_paper(directory / "paper.json")
+        files = [path for path in sorted(directory.glob("*.json")) if path.name != "paper.json"]
+        pictures = [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in PICTURES]
+        owned = assign(pictures, [path.stem for path in files], directory)
+        entries = [read_entry(path, path.name, owned[path.stem]) for path in files]
+        schemes = read_schemes(sorted((directory.resolve().parent / "schemes").glob("*.json")))
+        return cls(directory, paper, tuple(entries), tuple(schemes), tuple(owned[""]))
+
+    def of(self, *kinds: str) -> list[Entry]:
+        """The records of these kinds, by name."""
+        return [entry for entry in self.entries if entry.kind in kinds]
+
+
+def read_entry(path: Path, name: str, pictures: Iterable[Path]) -> Entry:
+    """A record, or a file of another format as if it were one, its kind then named by `OTHERS`.
+
+    Raises:
+        EANError: if it cannot be read or is neither.
+    """
+    kind = OTHERS.get(format_of(path))
+    if kind is None:
+        return Entry(name, read_record(path), path, tuple(pictures))
+    content = json.loads(path.read_text(encoding="utf-8"))
+    settings = {key: value for key, value in content.items() if key not in ("points", "increments", "check")}
+    environment = {"environment": content["environment"]} if "environment" in content else {}
+    return Entry(name, {"kind": kind, "settings": settings, "metrics": content, **environment}, path, tuple(pictures))
+
+
+def format_of(path: Path) -> str:
+    """What a JSON file calls its format, "" if it cannot be read or says nothing."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return ""
+    return str(content.get("format", "")) if isinstance(content, dict) else ""
+
+
+def shown(path: Path) -> bool:
+    """Whether the report takes a JSON file; run.json and scheme.json are of other formats."""
+    return format_of(path) in (FORMAT, *OTHERS)
+
+
+def read_paper(path: Path) -> dict[str, Any]:
+    """The paper's figures."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EANError(f"{path} cannot be read ({error}): take it from the repository") from None
+
+
+def read_schemes(paths: Iterable[Path]) -> list[NamedScheme]:
+    """Scheme files by name."""
+    return [NamedScheme(path.stem, Scheme.load(path), read_scheme_file(path)) for path in paths]
+
+
+def assign(pictures: Iterable[Path], stems: list[str], directory: Path) -> dict[str, list[Path]]:
+    """Pictures by the record they belong to, "" for none: the longest stem that the picture's path begins with.
+
+    `run.search.png`, `run_2.png` and `run/3.png` belong to `run.json`, and `run_2.png` to `run_2.json` if there is one.
+    """
+    owned: dict[str, list[Path]] = {stem: [] for stem in [*stems, ""]}
+    for picture in pictures:
+        name = picture.relative_to(directory).as_posix()
+        fitting = [stem for stem in stems if name.startswith(stem) and name[len(stem)] in "._-/"]
+        owned[max(fitting, key=len, default="")].append(picture)
+    return owned
+
+
+@contextmanager
+def shape_of(entry: Entry) -> Iterator[None]:
+    """Turn a missing or misshapen field of a record into a sentence that names the record."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, EANError):
+            raise
+        raise EANError(
+            f"record {entry.path} is of kind {entry.kind!r} but lacks what the report shows of it "
+            f"({type(error).__name__}: {error}): write it again with the command that made it"
+        ) from error

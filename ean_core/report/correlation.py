@@ -1,0 +1,88 @@
+"""Section 4.3: does a scheme's score on the supernet say how good it is when trained from scratch?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ean_core.report.blocks import GAP, Block, Gap, Section, Table
+from ean_core.report.book import Book, Entry
+from ean_core.report.cells import seeds
+from ean_core.report.pictures import pictures_of
+from ean_core.report.table1 import NAMES
+
+KINDS = ("correlation",)
+COMMAND = "python tools/correlation.py CONFIG --schemes 12"
+COEFFICIENTS = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau"}
+
+
+def section(book: Book) -> Section:
+    """A table and a scatter plot for every study."""
+    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
+    paper = book.paper["supernet_correlation"]
+    return Section(
+        "correlation",
+        "Section 4.3: is the supernet's score any good?",
+        blocks or [Gap("correlation of scores on the supernet with accuracies from scratch", COMMAND)],
+        f"The paper gives a Pearson's r of {paper['pearson']} over {paper['samples']} schemes ({paper['setting']}), "
+        "without an interval.",
+    )
+
+
+def summary(book: Book) -> list[Block]:
+    """The tables."""
+    return [table(entry, book) for entry in book.of(*KINDS)]
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """A study's table and plot."""
+    return [table(entry, book), *pictures_of(entry, "accuracy from scratch against the score, a dot per scheme")]
+
+
+def table(entry: Entry, book: Book) -> Table:
+    """The coefficients with their intervals, a row for each way of scoring."""
+    settings, metrics = entry.settings, entry.metrics
+    found = metrics.get("correlations", {})
+    rows = [[label(way), *(coefficient(values.get(key)) for key in COEFFICIENTS)] for way, values in found.items()]
+    if metrics.get("difference"):
+        rows.append(
+            ["re-estimated minus running", *(coefficient(metrics["difference"].get(key)) for key in COEFFICIENTS)]
+        )
+    paper = book.paper["supernet_correlation"]
+    rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
+    recipe, images = settings["recipe"], settings["images"]
+    data = settings["data"]["name"]
+    note = (
+        f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
+        f"{recipe['model']['arch']}, {str(recipe['model']['attention']).upper()}, {NAMES.get(data, data)}, "
+        f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
+        f"{recipe['train']['epochs']} epochs, {seeds(len(settings['seeds']))} each; 95 % bootstrap intervals "
+        f"over schemes; {entry.machine}. {spreads(metrics.get('spread', {}))}"
+    )
+    return Table(
+        f"Correlation of the score with the accuracy from scratch, {recipe['name']}",
+        ("score", *COEFFICIENTS.values()),
+        rows,
+        notes=(note.strip(),),
+        records=(entry.name,),
+    )
+
+
+def label(way: str) -> str:
+    """A row's name."""
+    return "number of connections" if way == "connections" else f"supernet, batch norm {way}"
+
+
+def coefficient(one: Mapping[str, float] | None) -> str:
+    """`0.62 (0.10 to 0.88)`."""
+    return GAP if one is None else f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+
+
+def spreads(found: Mapping[str, Mapping[str, float]]) -> str:
+    """How far the scores lie apart, and the error of one."""
+    names = {"trained": "accuracies from scratch"}
+    parts = [
+        f"{names.get(way, f'scores with {way} statistics')} deviate by {one['deviation']:.2f} points "
+        f"(standard error of one {one['standard_error']:.2f})"
+        for way, one in found.items()
+    ]
+    return f"{'; '.join(parts)}."[:1].upper() + f"{'; '.join(parts)}."[1:] if parts else ""

@@ -1,0 +1,78 @@
+"""Records of kinds that have no section of their own: whatever figures they hold, as a plain table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ean_core.report.blocks import GAP, Block, Table, Text
+from ean_core.report.book import Book, Entry
+from ean_core.report.cells import interval, spread
+from ean_core.report.pictures import pictures_of
+
+MOST_ROWS, MOST_COLUMNS = 60, 10
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """Its figures as far as they fit a table, else its name; then its pictures."""
+    del book
+    rows = rows_of(entry.metrics)
+    if not rows:
+        return [
+            Text(f"A record of kind `{entry.kind}`. {entry.machine}.", entry.title, (entry.name,)),
+            *pictures_of(entry),
+        ]
+    columns = list(dict.fromkeys(key for row in rows for key in row))[:MOST_COLUMNS]
+    words = {n for n, key in enumerate(columns) if any(isinstance(row.get(key), str) for row in rows)}
+    note = f"A record of kind `{entry.kind}`. {entry.machine}."
+    if len(rows) > MOST_ROWS:
+        note = f"The first {MOST_ROWS} of {len(rows)} rows. {note}"
+    return [
+        Table(
+            entry.title,
+            tuple(key.replace("_", " ") for key in columns),
+            [[text_of(row.get(key)) for key in columns] for row in rows[:MOST_ROWS]],
+            notes=(note,),
+            records=(entry.name,),
+            left=tuple(sorted(words - {0})),
+        ),
+        *pictures_of(entry),
+    ]
+
+
+def rows_of(metrics: Any) -> list[dict[str, Any]]:
+    """The rows of a list of records, or of one record, with those values that fit a cell; the first names the row."""
+    if isinstance(metrics, Mapping):
+        flat = {key: value for key, value in metrics.items() if fits(value)}
+        nested = {key: value for key, value in metrics.items() if isinstance(value, Mapping) and not fits(value)}
+        if nested and not flat and all(any(map(fits, value.values())) for value in nested.values()):
+            return [{"name": key, **only_fitting(value)} for key, value in nested.items()]
+        return [{"figure": key.replace("_", " "), "value": value} for key, value in flat.items()]
+    if not isinstance(metrics, Sequence) or isinstance(metrics, str):
+        return []
+    rows = [only_fitting(row) for row in metrics if isinstance(row, Mapping)]
+    return [row for row in rows if row]
+
+
+def only_fitting(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that fit a cell, words first."""
+    kept = {key: value for key, value in row.items() if fits(value)}
+    return dict(sorted(kept.items(), key=lambda item: not isinstance(item[1], str)))
+
+
+def fits(value: Any) -> bool:
+    """Whether a value is a number, a short text, an interval or a mean with its spread."""
+    if isinstance(value, Mapping):
+        return {"value", "low", "high"} <= set(value) or {"mean", "std"} <= set(value)
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 80)
+
+
+def text_of(value: Any) -> str:
+    """A value in a cell."""
+    if isinstance(value, Mapping):
+        return interval(value, 2) if "value" in value else spread(value)
+    if value is None:
+        return GAP
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else value

@@ -1,0 +1,216 @@
+"""The report as one HTML page that needs no other file, no network and no script.
+
+Pictures are data URIs, and every text that comes from a file is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+
+from ean_core.errors import EANError
+from ean_core.report.blocks import GAP, Block, Gap, Map, Maps, Picture, Section, Table, Text
+from ean_core.report.book import Entry
+from ean_core.report.style import STYLE
+
+SETTINGS_SHOWN = 12_000
+"""Characters of a record's settings that the page holds; the record has the rest."""
+WIDE = 900
+"""Pictures with more pixels across than this keep a readable size on a phone and scroll in their box."""
+
+
+def page(parts: Sequence[Section], entries: Sequence[Entry], *, title: str, lead: str) -> str:
+    """The whole page.
+
+    Args:
+        parts: its sections, in order; one without blocks is left out.
+        entries: the records behind them, listed at the end with their settings.
+        title, lead: at the top.
+    """
+    shown = [part for part in parts if part.blocks]
+    writer = Writer()
+    body = [writer.section(part) for part in shown]
+    contents = "".join(f'<li><a href="#{escape(part.key)}">{inline(part.title)}</a></li>' for part in shown)
+    if entries:
+        contents += '<li><a href="#records">Records</a></li>'
+        body.append(records(entries))
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en">',
+            "<head>",
+            '<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<link rel="icon" href="data:,">',  # or a browser asks the disk for favicon.ico
+            f"<title>{escape(title)}</title>",
+            f"<style>\n{STYLE}</style>",
+            "</head>",
+            "<body>",
+            f'<header><h1>{escape(title)}</h1><p class="lead">{inline(lead)}</p></header>',
+            f'<nav aria-label="Contents"><ol>{contents}</ol></nav>',
+            "<main>",
+            *body,
+            "</main>",
+            "</body>",
+            "</html>\n",
+        ]
+    )
+
+
+class Writer:
+    """Turns blocks into HTML, and numbers what needs an id of its own."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def section(self, part: Section) -> str:
+        """A section; pictures that are not wide and follow each other share a row."""
+        body = []
+        for beside, blocks in groupby(part.blocks, key=lambda one: isinstance(one, Picture) and not one.wide):
+            texts = [self.block(one) for one in blocks]
+            body.append(f'<div class="row">\n{"".join(texts)}</div>\n' if beside else "".join(texts))
+        intro = f'<p class="intro">{inline(part.intro)}</p>\n' if part.intro else ""
+        key = escape(part.key)
+        return f'<section id="{key}">\n<h2>{inline(part.title)}</h2>\n{intro}{"".join(body)}</section>'
+
+    def block(self, part: Block) -> str:
+        """Any block."""
+        if isinstance(part, Table):
+            return self.table(part)
+        if isinstance(part, Picture):
+            return self.picture(part)
+        if isinstance(part, Maps):
+            return f'<div class="maps">\n{"".join(map(scheme_map, part.maps))}</div>\n'
+        if isinstance(part, Gap):
+            return (
+                f'<p class="gap"><b>No record yet:</b> {inline(part.what)}. It is made with '
+                f"<code>{escape(part.command)}</code></p>\n"
+            )
+        assert isinstance(part, Text)
+        head = f"<h3>{inline(part.title)}</h3>" if part.title else ""
+        return f'<div class="said">{head}<p>{inline(part.text)}{links(part.records)}</p></div>\n'
+
+    def table(self, part: Table) -> str:
+        """A table in a box of its own that scrolls where the page is narrow."""
+        self.number += 1
+        label = f"table-{self.number}-title"
+        groups = "".join(
+            f'<th class="group" colspan="{columns}">{f"<span>{inline(text)}</span>" if text else ""}</th>'
+            for text, columns in part.groups
+        )
+        words = {0, *part.left}
+        heads = "".join(
+            f'<th scope="col"{class_left(n in words)}>{inline(head)}</th>' for n, head in enumerate(part.heads)
+        )
+        rows = []
+        for first, *others in part.rows:
+            figures = "".join(f"<td{class_left(n in words)}>{cell(text)}</td>" for n, text in enumerate(others, 1))
+            rows.append(f'<tr><th scope="row">{inline(first)}</th>{figures}</tr>\n')
+        return (
+            f'<figure><h3 id="{label}">{inline(part.title)}</h3>\n'
+            f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{label}"><table>\n<thead>'
+            f"{f'<tr>{groups}</tr>' if groups else ''}<tr>{heads}</tr></thead>\n<tbody>\n{''.join(rows)}</tbody>"
+            f"</table></div>\n{note(' '.join(part.notes), part.records)}</figure>\n"
+        )
+
+    def picture(self, part: Picture) -> str:
+        """A picture with its caption."""
+        uri, width, height = data_uri(part.source)
+        kind = ' class="wide"' if part.wide and width > WIDE and width > height else ""
+        return (
+            f'<figure><h3>{inline(part.title)}</h3>\n<div class="scroll"><img src="{uri}" width="{width}" '
+            f'height="{height}"{kind} alt="{escape(part.alt)}"></div>\n{note(part.note, part.records)}</figure>\n'
+        )
+
+
+def scheme_map(part: Map) -> str:
+    """A row of squares per stage."""
+    stages, words = [], []
+    for number, bits in enumerate(part.scheme.stages, 1):
+        squares = "".join('<i class="on"></i>' if bit else "<i></i>" for bit in bits)
+        stages.append(f'<div class="stage"><b>{number}</b>{squares}</div>')
+        words.append(f"stage {number}: {''.join(map(str, bits))}")
+    return (
+        f'<div class="map"><h3>{inline(part.title)}</h3><div role="img" aria-label="{escape("; ".join(words))}">'
+        f"{''.join(stages)}</div>{note(part.note, ())}</div>\n"
+    )
+
+
+def records(entries: Sequence[Entry]) -> str:
+    """All records with what was done, so that a reader need not have the files."""
+    parts = []
+    for entry in entries:
+        text = json.dumps(entry.settings, indent=1, default=str, ensure_ascii=False)
+        if len(text) > SETTINGS_SHOWN:
+            text = text[:SETTINGS_SHOWN] + "\n[the record has the rest]"
+        parts.append(
+            f'<details id="{anchor(entry.name)}"><summary>{escape(entry.name)} '
+            f"<span>{escape(', '.join(filter(None, (entry.kind, entry.machine, entry.date))))}</span></summary>"
+            f"<pre>{escape(text)}</pre></details>\n"
+        )
+    return (
+        '<section id="records">\n<h2>Records</h2>\n<p class="intro">Every figure above is from one of these files; '
+        f"their settings are shown on opening.</p>\n{''.join(parts)}</section>"
+    )
+
+
+# -- pieces -----------------------------------------------------------------------------------------------------------
+
+
+def inline(text: str) -> str:
+    """A text, escaped, with `code` between backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+
+
+def cell(text: str) -> str:
+    """A figure, its spread or interval in a softer tone; a gap as such."""
+    if text == GAP:
+        return f'<span class="none" title="no record">{GAP}</span>'
+    found = re.fullmatch(r"([-+−]?[\d.,]+)( ± .+| \(.+\))", text)
+    return f'{found[1]}<span class="spread">{escape(found[2])}</span>' if found else inline(text)
+
+
+def class_left(words: bool) -> str:
+    """The class of a column of words."""
+    return ' class="left"' if words else ""
+
+
+def note(text: str, of: Sequence[str]) -> str:
+    """The small print, with links to the records."""
+    return f'<p class="note">{inline(text)}{links(of)}</p>\n' if text or of else ""
+
+
+def links(of: Sequence[str]) -> str:
+    """Links to records further down the page."""
+    found = ", ".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name in of)
+    return f" Record{'s' if len(of) > 1 else ''}: {found}." if found else ""
+
+
+def anchor(name: str) -> str:
+    """A record's id on the page: letters, digits and dashes, and different for different names."""
+    return "record-" + "".join(one if one.isascii() and one.isalnum() else f"-{ord(one):x}-" for one in name)
+
+
+def data_uri(source: Path | Callable[[], bytes]) -> tuple[str, int, int]:
+    """A picture as a data URI, with its width and height in pixels.
+
+    Raises:
+        EANError: if it is no picture.
+    """
+    try:
+        content = source.read_bytes() if isinstance(source, Path) else source()
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            width, height, kind = image.width, image.height, image.get_format_mimetype()
+    except (OSError, SyntaxError, ValueError) as error:
+        what = source if isinstance(source, Path) else "a drawn figure"
+        raise EANError(f"picture {what} cannot be read ({error}): draw it again, or remove it") from None
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height

@@ -1,0 +1,75 @@
+"""Table 2 and the connection maps: schemes stage by stage."""
+
+from __future__ import annotations
+
+from ean_core.report.blocks import GAP, Block, Map, Maps, Section, Table
+from ean_core.report.book import Book, NamedScheme
+from ean_core.report.cells import number, spread
+from ean_core.report.table1 import NAMES
+from ean_core.scheme import Scheme
+
+LABELS = {"enas": "ENAS", "ean": "EAN"}
+
+
+def section(book: Book) -> Section:
+    """The paper's table with our schemes of the same data, then every scheme file as a map."""
+    blocks: list[Block] = [scheme_table(book)]
+    maps = tuple(scheme_map(one) for one in sorted(book.schemes, key=lambda one: (one.published, one.name)))
+    if maps:
+        blocks.append(Maps(maps))
+    return Section(
+        "table-2",
+        "Table 2 and connection maps",
+        blocks,
+        "A row of squares per stage, from the first block to the last; a filled square is a block with attention.",
+    )
+
+
+def scheme_table(book: Book) -> Table:
+    """Schemes found on CIFAR-100, the paper's and ours, with their accuracy."""
+    rows = []
+    for name, found in book.paper["table2_schemes_cifar100_se_resnet164"].items():
+        method, _, letter = name.partition("_")
+        rows.append(["paper", f"{LABELS[method]} ({letter})", *cells(found["stages"]), number(found["accuracy"])])
+    entries = [entry for entry in book.of("pipeline") if entry.settings["data"]["name"] == "cifar100"]
+    for entry in entries:
+        recipe = entry.settings["recipe"]
+        for row in entry.metrics:
+            if row["network"].startswith("EAN"):
+                stages = row["scheme"].split(" | ")
+                who = f"ours, {recipe['model']['arch']}"
+                rows.append([who, row["network"], *cells(stages), spread(row["top1"])])
+    notes = ["Paper: ResNet-164, SE, CIFAR-100, test accuracy of one network each."]
+    for entry in entries:
+        images = entry.settings["images"]["train"]
+        notes.append(f"Ours: `{entry.title}`, {images:,} training images, {entry.machine}.")
+    return Table(
+        "Schemes found on CIFAR-100",
+        ("set-up", "method", "stage 1", "stage 2", "stage 3", "connections", "test top-1, %"),
+        rows,
+        notes=tuple(notes),
+        records=tuple(entry.name for entry in entries),
+        left=(1, 2, 3, 4),
+    )
+
+
+def cells(stages: list[str]) -> list[str]:
+    """Three stages as code, and how many of the blocks are connected."""
+    bits = "".join(stages)
+    return [*(f"`{stage}`" for stage in stages[:3]), *[GAP] * (3 - len(stages)), f"{bits.count('1')}/{len(bits)}"]
+
+
+def scheme_map(one: NamedScheme) -> Map:
+    """A scheme file with what it says of its origin."""
+    content = one.content
+    parts = [str(content[key]) for key in ("arch",) if content.get(key)]
+    parts += [str(content["attention"]).upper()] if content.get("attention") else []
+    parts += [NAMES.get(content["data"], str(content["data"]))] if content.get("data") else []
+    parts += [f"method {content['method']}"] if content.get("method") else []
+    parts += [str(content["source"])] if content.get("source") else []
+    return Map(one.name, one.scheme, note=", ".join([*parts, connected(one.scheme)]))
+
+
+def connected(scheme: Scheme) -> str:
+    """`4 of 9 connected`."""
+    return f"{scheme.connections} of {len(scheme)} connected"

@@ -1,0 +1,231 @@
+"""Table 4 and Figures 4 and 5: the search methods side by side on one trained supernet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from statistics import fmean
+from typing import Any
+
+from ean_core.report.blocks import GAP, Block, Gap, Section, Table
+from ean_core.report.book import Book, Entry
+from ean_core.report.cells import interval, number, seeds, spread
+from ean_core.report.pictures import drawn, pictures_of
+from ean_core.report.table1 import NAMES, OF_DATA
+
+KINDS = ("search-comparison", "search-retrained")
+COMMAND = "python tools/search.py CONFIG --methods ean,random,genetic,enas,darts,hsp --seeds 3"
+LABELS = {"ean": "EAN", "darts": "DARTS", "ga": "GA", "enas": "ENAS"}
+PAPERS = {"ean": "ean", "darts": "darts", "genetic": "ga", "enas": "enas"}
+"""Our methods' names, as the paper's table has them."""
+FIGURES = {
+    "comparison": (
+        "draw_comparison",
+        "The searches",
+        "the best so far against schemes scored, mean and extremes of the seeds",
+    ),
+    "figure4": ("draw_distributions", "Figure 4", "validation accuracies of random schemes and of searched ones"),
+    "figure5": ("draw_convergence", "Figure 5", "mean probability of the proposed scheme's bits against proposals"),
+}
+"""Ending of a picture's name, what draws it where there is no such file, its title, and what it shows."""
+
+
+def section(book: Book) -> Section:
+    """The paper's tables, then the comparisons of ours."""
+    found: list[Block] = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
+    found = found or [Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)]
+    return Section(
+        "table-4",
+        "Table 4, Figures 4 and 5: search methods",
+        [paper_table(book.paper), *found],
+        "The paper compares networks trained from scratch; ours compares what the searches found by the scores of one "
+        "supernet at equal budgets.",
+    )
+
+
+def summary(book: Book) -> list[Block]:
+    """What the searches found on data that the paper uses too, and how good it was when trained."""
+    known = [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] in OF_DATA]
+    found: list[Block] = [found_table(entry) for entry in known if entry.kind == "search-comparison"]
+    return found + [retrained_table(entry, book.paper) for entry in known if entry.kind == "search-retrained"]
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """A record's tables and pictures."""
+    if entry.kind == "search-retrained":
+        shows = "test accuracy against time increment of the schemes found, trained from scratch"
+        charts = pictures_of(entry, shows) or [drawn(entry, "draw_retrained", title="Table 4", shows=shows)]
+        return [retrained_table(entry, book.paper), *charts]
+    blocks: list[Block] = [found_table(entry)]
+    missing = dict(FIGURES)
+    if entry.metrics.get("figure4", {}).get("methods"):
+        blocks.append(figure4_table(entry, book.paper))
+    else:
+        del missing["figure4"]
+    if any(run.get("probability") for run in entry.metrics["runs"]):
+        blocks.append(figure5_table(entry))
+    else:
+        del missing["figure5"]
+    blocks += pictures_of(entry)
+    for ending, (function, title, shows) in missing.items():
+        if not any(path.stem.endswith(ending) for path in entry.pictures):
+            blocks.append(drawn(entry, function, title=f"{title}, {described(entry)}", shows=shows))
+    return blocks
+
+
+def paper_table(paper: Mapping[str, Any]) -> Table:
+    """Table 4 as published."""
+    rows = []
+    for name, found in paper["table4_search_methods_cifar100_se_resnet164"].items():
+        label = LABELS.get(name, f"HSP {name.removeprefix('hsp_')}")
+        rows.append([label, number(found["accuracy"]), number(found["time_increment"])])
+    note = "CIFAR-100, SE, ResNet-164, one network each, V100."
+    return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
+
+
+def found_table(entry: Entry) -> Table:
+    """The best and the most probable scheme of each method at the end of its budget, over the seeds."""
+    known = entry.settings["exhaustive"]
+    rows = []
+    for row in entry.metrics["methods"]:
+        cells = [row["method"], str(row["n"])]
+        for answer in ("best", "most_probable"):
+            one = row.get(answer)
+            measure = "regret" if known else "reward"
+            cells.append(GAP if one is None else with_interval(one[measure]))
+        best = row.get("best") or {}
+        cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
+        rows.append([*cells, number(min(row["spent"], entry.settings["budget"]["evaluations"]), 0)])
+    word = "regret" if known else "reward"
+    heads = (
+        *("method", "seeds", f"{word} of the best seen", f"{word} of the most probable"),
+        *("accuracy of the best, %", "its connections", "budget used"),
+    )
+    return Table(f"Searches on {described(entry)}", heads, rows, notes=setup(entry), records=(entry.name,))
+
+
+def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+    """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
+    settings, published = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
+    compared, rows = settings["data"]["name"] == "cifar100", []
+    for row in entry.metrics:
+        theirs = [published[PAPERS[name]] for name in row["methods"] if name in PAPERS]
+        rows.append(
+            [
+                ", ".join(row["methods"]),
+                spread(row["top1"]),
+                "0" if row["methods"] == ["org"] else interval(row["time_increment"]),
+                f"{row['connections']}/{row['blocks']}",
+                f"`{row['scheme']}`",
+                *(both(one[key] for one in theirs) for key in ("accuracy", "time_increment") if compared),
+            ]
+        )
+    recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in entry.metrics)
+    note = (
+        f"Ours: {described(entry)}, {images['train']:,} training and {images['test']:,} test images, "
+        f"{recipe['train']['epochs']} epochs, {seeds(n)}{', mean ± standard deviation' if n > 1 else ''}; time: batch "
+        f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {entry.machine}. "
+        f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
+    )
+    theirs_heads = ("top-1, %", "increment, %") if compared else ()
+    return Table(
+        f"Table 4: schemes found, trained from scratch, {described(entry)}",
+        ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
+        rows,
+        (("", 5), ("paper", 2)) if compared else (),
+        (note.strip(),),
+        (entry.name,),
+        left=(4,),
+    )
+
+
+def with_interval(one: Mapping[str, Any]) -> str:
+    """`0.20 (0.10 to 0.30)`."""
+    return f"{one['mean']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+
+
+def described(entry: Entry) -> str:
+    """`CIFAR-100, resnet29`."""
+    data = entry.settings["data"]["name"]
+    return f"{NAMES.get(data, data)}, {entry.settings['recipe']['model']['arch']}"
+
+
+def setup(entry: Entry) -> tuple[str, ...]:
+    """Budget, references and machine."""
+    settings, metrics = entry.settings, entry.metrics
+    references = (
+        f"reward of no attention {metrics['all_off']['reward']:.2f}, everywhere {metrics['all_on']['reward']:.2f}"
+    )
+    if settings["exhaustive"]:
+        top = metrics["highest"]
+        references += f", best of all {metrics['schemes']} schemes {top['reward']:.2f} (`{top['bits']}`)"
+    budget = settings["budget"]
+    measure = "Regret: points of reward below the best of all schemes. " if settings["exhaustive"] else ""
+    return (
+        f"{measure}Mean and 95 % bootstrap interval over {settings['seeds']} search seeds on one supernet; mean ± "
+        f"standard deviation of the best scheme's accuracy on {settings['validation_images']:,} validation images; at "
+        f"most {budget['evaluations']} schemes scored and {budget['proposals']} proposed; {references}. "
+        f"{entry.machine}.",
+    )
+
+
+def both(values: Iterable[float]) -> str:
+    """A figure for each of the methods that found the same scheme, or a gap."""
+    return " / ".join(map(number, values)) or GAP
+
+
+def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+    """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
+    found, published = entry.metrics["figure4"], paper["figure4_scheme_distribution"]
+    random = found["random"]
+    rows = [["random", str(random["n"]), str(random["different"]), spread(random), GAP, GAP, GAP]]
+    for label, one in found["methods"].items():
+        tests = one["against_random"]
+        figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
+        rows.append([label, str(one["n"]), str(one["different"]), spread(one), *figures])
+    for label, one in (("paper: random", published["random"]), ("paper: EAN", published["ean"])):
+        ours = label.endswith("EAN")
+        difference = number(published["ean"]["mean"] - published["random"]["mean"]) if ours else GAP
+        p = chance(published["t_test_p"]) if ours else GAP
+        rows.append([label, str(one["n"]), GAP, f"{one['mean']:.2f} ± {one['std']:.2f}", difference, p, GAP])
+    heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
+    note = (
+        "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
+        "other, so the p-values are of these searches alone. Paper: accuracy from scratch, CIFAR-100, ResNet-164; its "
+        f"t-test is of an unnamed kind. {entry.machine}."
+    )
+    return Table(
+        f"Figure 4: searched against random schemes, {described(entry)}", heads, rows, (), (note,), (entry.name,)
+    )
+
+
+def chance(p: float | None) -> str:
+    """A p-value in short."""
+    return GAP if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
+def figure5_table(entry: Entry) -> Table:
+    """The mean probability of the drawn scheme along the search, over the seeds."""
+    runs = [run for run in entry.metrics["runs"] if run.get("probability")]
+    longest = min(run["probability"]["proposals"][-1] for run in runs)  # that all have reached
+    marks = sorted({max(1, round(longest * share)) for share in (0.05, 0.1, 0.25, 0.5, 1)})
+    rows = []
+    for label in dict.fromkeys(run["method"] for run in runs):
+        mine = [run["probability"] for run in runs if run["method"] == label]
+        rows.append([label, *(number(reached(mine, mark)) for mark in marks)])
+    note = (
+        f"Mean over {entry.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
+        f"undecided, 1 is a single scheme. {entry.machine}."
+    )
+    heads = ("method", *(f"after {mark} proposals" for mark in marks))
+    return Table(f"Figure 5: how soon a search settles, {described(entry)}", heads, rows, (), (note,), (entry.name,))
+
+
+def reached(curves: list[Mapping[str, list[float]]], proposals: int) -> float | None:
+    """Mean of the curves at a number of proposals; None where a search was shorter."""
+    values = []
+    for curve in curves:
+        place = next((n for n, end in enumerate(curve["proposals"]) if end >= proposals), None)
+        if place is None:
+            return None
+        values.append(curve["p_mean"][place])
+    return fmean(values)

@@ -1,0 +1,62 @@
+"""Every attention in one network: parameters and time increments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ean_core.report.blocks import Block, Gap, Section, Table
+from ean_core.report.book import Book, Entry
+from ean_core.report.cells import counted, percent
+from ean_core.report.pictures import pictures_of
+
+KINDS = ("attention-zoo",)
+COMMAND = "python benchmarks/attention_zoo.py"
+
+
+def section(book: Book) -> Section:
+    """A table for every network."""
+    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
+    return Section(
+        "attentions",
+        "Any attention: sizes and time increments",
+        blocks or [Gap("all attentions in one network", COMMAND)],
+        "Share-full networks, the attention of timm by its name there; cheapest first.",
+    )
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """A record's table and picture."""
+    del book
+    return [zoo_table(entry), *pictures_of(entry, "time increments of all attentions")]
+
+
+def zoo_table(entry: Entry) -> Table:
+    """A row per attention, by the first setting's increment."""
+    settings, rows = entry.settings, entry.metrics
+    measured = list(rows[0]["timings"])
+
+    def cost(row: Mapping[str, Any]) -> float:
+        found = row["timings"][measured[0]]["increment"] if measured else None
+        return -1.0 if found is None else found["value"]
+
+    cells = [
+        [
+            row["attention"],
+            f"{row['connections']}/{row['blocks']}",
+            counted(row["parameters"]),
+            counted(row["added_parameters"]),
+            f"{row['multiply_adds'] / 1e9:.3f}",
+            *(percent(row["timings"][one]["increment"]) for one in measured),
+        ]
+        for row in sorted(rows, key=cost)
+    ]
+    note = (
+        f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds, median and "
+        f"95 % bootstrap interval against Org in the same setting; {settings['threads']} thread(s), timm "
+        f"{settings.get('timm', 'not installed')}, {entry.machine}."
+    )
+    left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]
+    heads = ("attention", "connections", "parameters", "added", "GFLOPs", *(f"{one}, %" for one in measured))
+    notes = (note, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
+    return Table(f"Attentions in {settings['arch']}", heads, cells, (), notes, (entry.name,))
