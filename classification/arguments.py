@@ -17,9 +17,9 @@ QUICKSTART = "classification/configs/quickstart_digits.py"
 def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     """Where, on what and how: the same flags with the same meaning in every command."""
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART})")
-    add("--attention", help="se, sge, dia: replaces the recipe's")
-    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
+    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
+    add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
+    add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
@@ -30,28 +30,41 @@ def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
 def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     """Read the recipe, join the other processes, and read the data.
 
+    Without a recipe but with a data root, one is made for the images there.
+
     Args:
         arguments: with the flags of `add_common`, and `config`.
         flags: recipe fields that other flags replace; those that are None were not given.
     """
+    from classification import own_images
     from classification.parts import Job
     from classification.recipe import Recipe
-    from ean_core.training.distributed import is_first, start_processes
+    from ean_core.training.distributed import first_does, is_first, start_processes
 
     options = parse_options(arguments.cfg_options)
     flags = {"model.attention": arguments.attention, **flags}
     options.update({name: value for name, value in flags.items() if value is not None})
-    recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
     backends = backends_of(arguments.log)
     launcher = start_processes(arguments.launcher)
+    config = arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART
+    root, directory = Path(arguments.data_root or "data"), arguments.work_dir
+    own = arguments.config is None and arguments.data_root is not None
+    if own:
+        directory = Path(directory or Path("work_dirs") / own_images.name_of(root))
+        config = directory / "recipe.py"
+        if not (arguments.resume and config.exists()):
+            first_does(lambda: print(own_images.write_recipe(root, directory, options), flush=True))
+    recipe = Recipe.from_file(config, options)
     job = Job.start(
         recipe,
-        data_root=arguments.data_root,
-        directory=arguments.work_dir or Path("work_dirs") / recipe.name,
+        data_root=root,
+        directory=directory or Path("work_dirs") / recipe.name,
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
     )
+    if own:
+        first_does(lambda: print(own_images.write_split(job, root), flush=True))
     if is_first():
         print(f"{recipe.name}: {job.describe()}", flush=True)
     return job

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from classification.parts import Job
+from ean_core.errors import batch_of
 from ean_core.files import sha256_of, write_atomic
 from ean_core.networks import ResNet
 from ean_core.results import write_record
@@ -40,7 +41,8 @@ def evaluate(job: Job, network: ResNet, *, batch_size: int) -> tuple[dict[str, f
         default_scope="mmengine",
         cfg=Config({}),
     )
-    metrics = runner.test()
+    with batch_of(batch_size, option="--batch-size"):
+        metrics = runner.test()
     shutil.rmtree(log, ignore_errors=True)
     assert metric.matrix is not None
     return metrics, metric.matrix

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from classification.parts import Job
 from ean_core.data.loader import Loader
+from ean_core.errors import batch_of
 from ean_core.progress import bar
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.distributed import is_first
@@ -56,5 +57,7 @@ def fit(
             backends=job.backends,
             unused_parameters=unused_parameters,
         )
-        runner.train()
+        section = "supernet" if name == "supernet" else "train"
+        with batch_of(settings.batch_size, option=f"--cfg-options {section}.batch_size"):
+            runner.train()
     return runner

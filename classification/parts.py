@@ -16,8 +16,11 @@ from ean_core.checkpoint import ModelSpec
 from ean_core.data import ImageData, class_balanced, load_data, make_loader, search_split
 from ean_core.data.loader import Loader
 from ean_core.errors import EANError
+from ean_core.files import sha256_of
+from ean_core.networks import StagedNetwork
+from ean_core.networks.weights import DOWNLOAD, load_torchvision_weights
 from ean_core.normalise import Normalise
-from ean_core.training.distributed import first_does, rank_and_world
+from ean_core.training.distributed import first_does, is_first, rank_and_world
 from ean_core.training.schedule import TrainSettings
 
 
@@ -68,7 +71,8 @@ class Job:
     def split(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of the sub-training and the validation images of the search (section 5.1)."""
         images, recipe = self.training_images(), self.recipe.data
-        train, val = search_split(self.data.train.labels[images], recipe.val_per_class, seed=recipe.split_seed)
+        labels, share = self.data.train.labels[images], recipe.val_fraction
+        train, val = search_split(labels, recipe.val_per_class, fraction=share, seed=recipe.split_seed)
         return images[train], images[val]
 
     def train_loader(self, indices: torch.Tensor, settings: TrainSettings, *, seed: int) -> Loader:
@@ -123,6 +127,22 @@ class Job:
         )
         return dataclasses.replace(spec, **changes)
 
+    def build(self, spec: ModelSpec) -> StagedNetwork:
+        """A network with fresh weights, or the recipe's pretrained ones in its trunk."""
+        network, source = spec.build(), self.recipe.model.pretrained
+        if source is not None:
+            report = load_torchvision_weights(network, source)
+            if is_first():
+                print(f"weights from {source}: {report}", flush=True)
+        return network
+
+    def starting_weights(self) -> dict[str, str]:
+        """Which weights a network starts from, for a run's identity; empty from scratch."""
+        source = self.recipe.model.pretrained
+        if source is None:
+            return {}
+        return {"pretrained": source if source == DOWNLOAD else sha256_of(source)}
+
     def info(self) -> dict[str, Any]:
         """What a network file says of its data."""
         return {
@@ -130,17 +150,18 @@ class Job:
             "mean": list(self.data.mean),
             "std": list(self.data.std),
             "image_shape": list(self.data.image_shape),
+            "resize": getattr(self.data.train, "resize", self.data.image_shape[1]),  # the shorter side before the crop
             "data": self.data_identity(),
         }
 
     def data_identity(self) -> dict[str, Any]:
         """Which images: name, subset, split and fingerprint."""
-        recipe = self.recipe.data
+        recipe, share = self.recipe.data, self.recipe.data.val_fraction
         return {
             "name": self.data.name,
             "fingerprint": self.data.fingerprint,
             "train_per_class": recipe.train_per_class,
-            "val_per_class": recipe.val_per_class,
+            **({"val_per_class": recipe.val_per_class} if share is None else {"val_fraction": share}),
             "split_seed": recipe.split_seed,
             "augment": dataclasses.asdict(recipe.augment),
         }

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from ean_core.attention import load
 from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.recipe import build
 from ean_core.search import Reward
 from ean_core.training.schedule import TrainSettings
 
+CONFIGS = Path("classification/configs")
 RETRAIN = ("org", "org-full", "share-full", "ean")
 
 
@@ -24,14 +27,17 @@ class ModelRecipe:
     """Which network; classes and channels come from the data.
 
     Attributes:
-        arch: a name of `ean_core.networks.ARCHITECTURES`.
-        attention: a name of `ean_core.attention.ATTENTIONS`.
+        arch: a name of `ean_core.networks.ARCHITECTURES`, or timm: and the name of a residual network of timm's.
+        attention: se, sge, dia, timm's as timm:eca, or your own class as FILE.py:CLASS or MODULE:CLASS.
         attention_options: overrides of the paper's options.
+        pretrained: a file of torchvision's or timm's weights that all networks start from; "download" fetches those of
+            a timm: architecture. None (the paper): from scratch.
     """
 
     arch: str
     attention: str = "se"
     attention_options: Mapping[str, Any] = field(default_factory=dict)
+    pretrained: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class DataRecipe:
         name: a name of `ean_core.data.DATASETS`.
         train_per_class: training images per class, a seeded subset; None for all.
         val_per_class: images per class that the search split takes from the training images for scoring schemes.
+        val_fraction: instead, the share of each class's training images, for classes of unlike sizes.
         image_size: side of folder images; None for the data set's own.
         augment: training-time augmentation; crop padding in pixels, flip, cutout's side in pixels (0: off).
         workers: processes that decode folder images.
@@ -51,6 +58,7 @@ class DataRecipe:
     name: str
     train_per_class: int | None = None
     val_per_class: int = 100
+    val_fraction: float | None = None
     image_size: int | None = None
     augment: Augment = field(default_factory=Augment)
     workers: int = 4
@@ -86,9 +94,16 @@ class SearchRecipe:
         max_evaluations: stop once so many different schemes were scored; None for no limit.
         reward: weights of Eq. 7.
         bn_images: training images over which batch norm is re-estimated before a scheme is scored; 0 for not (paper).
+        bn_batch_size: images per forward pass of the re-estimation; small, since it runs in training mode, whose
+            memory traffic makes large batches slow on a CPU.
         batch_size: images per forward pass when scoring.
         returned: which scheme the search gives: "best" (highest reward of all scored) or "most_probable" (of the
             controller at the end).
+        latency: a table of `tools/benchmark.py --per-block`, for `reward.latency` and `max_increment`; None: time does
+            not count.
+        latency_batch: images per forward pass that the time is meant for; the table must have the same.
+        latency_device: the device that it is meant for, as the table names it; None for the one that searches.
+        max_increment: no scheme is scored that is predicted to be more than so many percent slower than Org.
     """
 
     steps: int
@@ -97,16 +112,28 @@ class SearchRecipe:
     max_evaluations: int | None = None
     reward: Reward = field(default_factory=Reward)
     bn_images: int = 0
+    bn_batch_size: int = 100
     batch_size: int = 500
     returned: str = "best"
+    latency: str | None = None
+    latency_batch: int = 50
+    latency_device: str | None = None
+    max_increment: float | None = None
 
     def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("max_evaluations", 1), ("bn_images", 0), ("batch_size", 1)):
-            value = getattr(self, name)
+        zero = ("bn_images", "max_increment")
+        for name in ("steps", "max_evaluations", *zero, "bn_batch_size", "batch_size", "latency_batch"):
+            value, low = getattr(self, name), int(name not in zero)
             if value is not None and value < low:
                 raise EANError(f"search.{name} must be at least {low}, got {value}")
         if self.returned not in ("best", "most_probable"):
             raise EANError(f"search.returned is 'best' or 'most_probable', got {self.returned!r}")
+        if self.latency is None and (self.max_increment is not None or self.reward.latency):
+            name = "search.reward.latency" if self.reward.latency else "search.max_increment"
+            raise EANError(
+                f"{name} is given, and no latency table: measure one with tools/benchmark.py --per-block, and give it "
+                "as search.latency=FILE"
+            )
 
 
 @dataclass(frozen=True)
@@ -157,7 +184,10 @@ class Recipe:
         """
         path = Path(path)
         if not path.is_file():
-            raise EANError(f"configuration {path} does not exist: see classification/configs/")
+            known = {str(one.name): one for one in CONFIGS.glob("*.py")}
+            near = get_close_matches(path.name, known, n=1)
+            hint = f"; did you mean {known[near[0]]}?" if near else ""
+            raise EANError(f"configuration {path} does not exist: see {CONFIGS}/{hint}")
         try:
             config = Config.fromfile(path)
             config.merge_from_dict(dict(overrides or {}))
@@ -167,7 +197,15 @@ class Recipe:
                 "classification/configs/ for examples"
             ) from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        return build(cls, {"name": path.stem, **values}, where=str(path), sections=SECTIONS)
+        return cls.from_values({"name": path.stem, **values}, where=str(path))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, where: str) -> Recipe:
+        """Make one of dictionaries, checked; `where` is what to call it in an error."""
+        recipe = build(cls, values, where=where, sections=SECTIONS)
+        # The recipe is the user's word, so that a class of the user's own that it names is imported here.
+        model = dataclasses.replace(recipe.model, attention=load(recipe.model.attention))
+        return recipe.replace(model=model)
 
     def replace(self, **sections: Any) -> Recipe:
         """A copy with other top-level fields."""

@@ -81,19 +81,20 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     """
     settings = job.recipe.train
     directory = job.directory / target.directory(seed)
-    data = {name: value for name, value in job.data_identity().items() if name != "val_per_class"}
+    data = {name: value for name, value in job.data_identity().items() if name not in ("val_per_class", "val_fraction")}
     identity = {
         "part": "network",
         "model": dataclasses.asdict(target.spec),
         "data": data,
         "train": dataclasses.asdict(settings),
         "seed": seed,
+        **job.starting_weights(),
     }
     if finished(directory):
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     torch.manual_seed(seed)
-    network = target.spec.build()
+    network = job.build(target.spec)
     model = classifier_model(network, settings, job)
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.device import get_device
 
 from classification.fit import fit
 from classification.parts import Job
@@ -17,7 +16,7 @@ from ean_core.errors import EANError
 from ean_core.networks import ResNet
 from ean_core.supernet import Scorer
 from ean_core.training.claim import check_same, claim
-from ean_core.training.classifier import SupernetClassifier, autocast_for
+from ean_core.training.classifier import PRECISIONS, SupernetClassifier
 from ean_core.training.distributed import first_does
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
@@ -39,13 +38,14 @@ def train_supernet(job: Job) -> Path:
         "data": job.data_identity(),
         "supernet": dataclasses.asdict(settings),
         "seed": seed,
+        **job.starting_weights(),
     }
     if final.exists() and job.resume:
         check_supernet(final, identity)
         return final
     train, val = job.split()
     torch.manual_seed(seed)
-    network = spec.build()
+    network = job.build(spec)
     model = supernet_model(network, settings, job)
     loader = job.train_loader(train, settings, seed=seed)
     validation = None
@@ -112,14 +112,15 @@ def make_scorer(job: Job, network: ResNet) -> Scorer:
     if search.bn_images:
         mixed = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(job.recipe.seed))]
         training = job.eval_loader(
-            job.data.train, mixed[: search.bn_images], batch_size=search.batch_size, shared=False
+            job.data.train, mixed[: search.bn_images], batch_size=search.bn_batch_size, shared=False
         )
     return Scorer(
         network,
-        job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=False),
+        job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=True),
         normalise=job.normalise(channels_last=settings.channels_last),
         training=training,
-        autocast=lambda: autocast_for(get_device(), settings.precision),
+        dtype=PRECISIONS[settings.precision] or torch.float32,
+        compile=settings.compile,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
+from ean_core.arguments import add_own_attention, load_attention
+
 HELP = """\
 example:
   python crowd_counting/predict.py best.pth photo.jpg --out-dir counts
@@ -28,11 +30,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--tile", type=int, default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
     add("--overlap", type=int, default=192, metavar="N", help="pixels around the kept middle of a tile (default 192)")
     add("--every", type=int, default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
+    add_own_attention(parser)
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Count, and write."""
+    load_attention(arguments.attention)
     from pathlib import Path
 
     from crowd_counting.predicting import Settings, predict

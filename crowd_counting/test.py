@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import add_data
+from ean_core.arguments import add_own_attention, load_attention
 
 HELP = """\
 example:
@@ -25,11 +26,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("checkpoint", metavar="CHECKPOINT|DIR", help="a best.pth or final.pth, or a seed's directory")
     add_data(parser)
     parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
+    add_own_attention(parser)
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Test, and write."""
+    load_attention(arguments.attention)
     from pathlib import Path
 
     from crowd_counting.annotated import check_decodes

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import backends_of, parse_options
+from ean_core.arguments import backends_of, load_attention, parse_options
 
 HELP = """\
 example:
@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     add("config", nargs="?", metavar="CONFIG", help="a recipe file (default: configs/demo.py for part demo, else none)")
     add_data(parser)
     add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
-    add("--attention", metavar="NAME", help="se, sge, dia (default that of the weights or the scheme file, else none)")
+    add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
     add("--weights", metavar="FILE", help="a classifier.pth, torchvision's weights, or imagenet to download them")
     add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
@@ -70,14 +70,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
         raise EANError(f"--seeds must be different numbers from 0 on, got {arguments.seeds}")
-    options = parse_options(arguments.cfg_options)
+    options, arguments.attention = parse_options(arguments.cfg_options), load_attention(arguments.attention)
     given = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
     options.update({field: value for field, value in given.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     launcher = start_processes(arguments.launcher)
-    name = f"{name_of(arguments)}-{recipe.model.attention or 'none'}-{recipe.train.loss}"
+    name = f"{name_of(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(
         recipe,
         data,

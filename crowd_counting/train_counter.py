@@ -22,6 +22,7 @@ from crowd_counting.losses import LOSSES
 from crowd_counting.metrics import CountErrors, ImageErrors, summarise
 from crowd_counting.score import score_file
 from crowd_counting.weights import save_counter
+from ean_core.errors import batch_of
 from ean_core.networks import count_parameters
 from ean_core.progress import bar
 from ean_core.recipe import build
@@ -86,7 +87,8 @@ def train_counter(job: Job, *, seed: int) -> Path:
         kinds = {"adam": "Adam", "adamw": "AdamW"}
         optimizer = {"type": kinds[recipe.optimizer], "lr": recipe.lr, "weight_decay": recipe.weight_decay}
         runner.optim_wrapper = {"type": "OptimWrapper", "optimizer": optimizer}
-        runner.train()
+        with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
+            runner.train()
     if is_first():
         write_result(job, directory, identity, seconds=time.perf_counter() - start, counter=bare(runner.model).counter)
     barrier()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 from importlib.util import find_spec
 from typing import Any
@@ -23,12 +24,27 @@ def parse_options(pairs: list[str]) -> dict[str, Any]:
     return options
 
 
+def add_own_attention(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that open a checkpoint: a name in a file never runs code, so that the user must say it."""
+    parser.add_argument("--attention", metavar="FILE.py:CLASS", help="your own class, for a checkpoint that needs it")
+
+
+def load_attention(reference: str | None) -> str | None:
+    """Import the class that `--attention` names, if it is one of the user's own; see `ean_core.attention.load`."""
+    if reference is None:
+        return None
+    from ean_core.attention import load
+
+    return load(reference)
+
+
 def backends_of(names: list[str]) -> tuple[str, ...]:
     """MMEngine's names of the logging backends, checked for their packages."""
     known = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
     for name in names:
         if name not in known:
             raise unknown_name("log", name, list(known))
-        if find_spec(name) is None:
+        found = find_spec(name)
+        if found is None or found.origin is None:  # without origin: a folder of that name, as wandb leaves behind
             raise EANError(f"--log {name} needs the package {name}: pip install {name}")
     return tuple(known[name] for name in names)

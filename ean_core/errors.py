@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -16,23 +17,61 @@ class EANError(ValueError):
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
-    So does an `OSError` (a full disk, a directory that may not be written to). Of several processes only the first
-    speaks, since all of them stop for the same reason.
+    So does an `OSError` (a full disk, a directory that may not be written to), and a device or machine without enough
+    memory. Of several processes only the first speaks, since all of them stop for the same reason.
     """
 
     @functools.wraps(main)
     def wrapped() -> None:
         try:
             main()
-        except (EANError, OSError) as error:
-            if os.environ.get("RANK", "0") == "0":
-                print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
         except KeyboardInterrupt:
             print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
             sys.exit(130)
+        except Exception as error:
+            if not isinstance(error, EANError | OSError) and not out_of_memory(error):
+                raise
+            said = f"{memory_sentence(error)}: give a smaller batch size" if out_of_memory(error) else error
+            if os.environ.get("RANK", "0") == "0":
+                print(f"error: {said}", file=sys.stderr)
+            sys.exit(2)
 
     return wrapped
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there was not enough memory, on a GPU or on the machine itself."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return True
+    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def memory_sentence(error: BaseException) -> str:
+    """What ran out of memory, as the start of a sentence."""
+    detail = str(error).split(". ")[0].splitlines()
+    return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"
+
+
+@contextmanager
+def batch_of(images: int, *, option: str) -> Iterator[None]:
+    """Inside the block, running out of memory becomes a sentence with the batch size to try.
+
+    Args:
+        images: that the block handles at a time.
+        option: sets it, as the user types it: `--batch-size` or `--cfg-options train.batch_size`.
+
+    Raises:
+        EANError: in place of the memory error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        sign = "=" if option.startswith("--cfg-options") else " "
+        advice = f"try {option}{sign}{images // 2}" if images > 1 else "take smaller images or a smaller network"
+        raise EANError(f"{memory_sentence(error)} with {images} image(s) in a batch: {advice}") from None
 
 
 def unknown_name(kind: str, name: object, known: list[str] | tuple[str, ...]) -> EANError:

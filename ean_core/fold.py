@@ -6,6 +6,7 @@ a slow form is no achievement; `tools/benchmark.py` therefore measures several f
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ean_core.errors import EANError, unknown_name
-from ean_core.networks import ResNet
+from ean_core.networks import ResNet, StagedNetwork
 from ean_core.timing import Comparison, compare
 
 Form = Callable[[Tensor], Tensor]
-
-_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
 
 class SettingUnavailable(EANError):
@@ -31,8 +30,8 @@ class SettingUnavailable(EANError):
 # -- folding ----------------------------------------------------------------------------------------------------------
 
 
-def fold_batch_norm(network: ResNet) -> ResNet:
-    """A pruned copy whose convolutions have taken over the batch norms that follow them.
+def fold_batch_norm(network: ResNet, *, prune: bool = True) -> ResNet:
+    """A copy whose convolutions have taken over the batch norms that follow them; its stages work in place.
 
     In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
     running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalisation
@@ -40,27 +39,36 @@ def fold_batch_norm(network: ResNet) -> ResNet:
 
     Args:
         network: in eval mode.
+        prune: drop the attention that is not connected; False keeps a supernet one.
 
     Raises:
         EANError: in training mode, where batch norm depends on the batch and cannot be folded.
     """
     if any(module.training for module in network.modules()):
         raise EANError("batch norm can be folded only in eval mode: call network.eval() first")
-    folded = network.prune()
-    blocks = [block for stage in folded.stages for block in stage.blocks]
-    for owner in (folded, *blocks):
-        for conv, norm in _PAIRS:
-            fold_pair(owner, conv, norm)
-        if getattr(owner, "downsample", None) is not None:
-            fold_pair(owner.downsample, "0", "1")
+    folded = network.prune() if prune else copy.deepcopy(network)
+    for stage in folded.stages:
+        stage.in_place = True
+    for conv, norm in list(folded.conv_norm_pairs()):
+        fold_pair(folded, conv, norm)
     return folded
 
 
-def fold_pair(owner: nn.Module, conv: str, norm: str) -> None:
-    """Replace `owner.conv` by the fused convolution and `owner.norm` by the identity, where `owner` has the two."""
-    if isinstance(getattr(owner, norm, None), nn.BatchNorm2d):
-        setattr(owner, conv, fuse_conv_bn_eval(getattr(owner, conv), getattr(owner, norm)))
-        setattr(owner, norm, nn.Identity())
+def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
+    """Replace a convolution by the fused one and the batch norm after it by the identity, or by its activation.
+
+    Normalisation of another kind (timm has networks with group norm) stays.
+    """
+    convolution, norm_layer = network.get_submodule(conv), network.get_submodule(norm)
+    if isinstance(norm_layer, nn.BatchNorm2d):
+        replace_submodule(network, conv, fuse_conv_bn_eval(convolution, norm_layer))
+        replace_submodule(network, norm, getattr(norm_layer, "act", nn.Identity()))  # timm's norms may activate too
+
+
+def replace_submodule(network: nn.Module, name: str, new: nn.Module) -> None:
+    """Put a module in another's place."""
+    owner, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(owner), leaf, new)
 
 
 # -- settings: each takes a network and an example batch (B, C, H, W), and leaves both as they were -------------------
@@ -83,35 +91,72 @@ def folded(network: ResNet, batch: Tensor) -> Form:
 
 def bf16(network: ResNet, batch: Tensor) -> Form:
     """folded, with weights and activations in bfloat16; images come in and logits go out in float32."""
-    if batch.device.type == "cuda" and not torch.cuda.is_bf16_supported():
-        raise SettingUnavailable(f"{torch.cuda.get_device_name(batch.device)} has no bfloat16")
+    check_bf16(batch)
     low = in_channels_last(fold_batch_norm(network.prune().eval()).bfloat16())
     return lambda images: low(images.bfloat16()).float()
 
 
-def compiled(network: ResNet, batch: Tensor) -> Form:
-    """folded, through torch.compile."""
-    return compile_now(folded(network, batch), batch, mode="default")
+def compiled(network: StagedNetwork, batch: Tensor) -> Form:
+    """folded, its blocks through torch.compile; blocks of one shape share their code, so that depth costs no time."""
+    return compile_blocks(fold_batch_norm(network.prune().eval()), batch)
 
 
-def max_autotune(network: ResNet, batch: Tensor) -> Form:
+def compiled_bf16(network: StagedNetwork, batch: Tensor) -> Form:
+    """bf16, its blocks through torch.compile, which keeps float32 between the operations that it joins."""
+    check_bf16(batch)
+    low = compile_blocks(fold_batch_norm(network.prune().eval()).bfloat16(), batch.bfloat16())
+    return lambda images: low(images.bfloat16()).float()
+
+
+def max_autotune(network: StagedNetwork, batch: Tensor) -> Form:
     """folded, through torch.compile with kernels tuned on this device and CUDA graphs; minutes per network."""
     require_cuda("max_autotune", batch)
     return compile_now(folded(network, batch), batch, mode="max-autotune")
 
 
-def cuda_graph(network: ResNet, batch: Tensor) -> Form:
-    """folded, captured in a CUDA graph, so that the processor launches one graph and not hundreds of kernels.
+def cuda_graph(network: StagedNetwork, batch: Tensor) -> Form:
+    """folded, captured in a CUDA graph, so that the processor launches one graph and not hundreds of kernels."""
+    require_cuda("cuda_graph", batch)
+    return captured(folded(network, batch), batch)
+
+
+def fused(network: StagedNetwork, batch: Tensor) -> Form:
+    """cuda_graph, with attention, sum and ReLU in the kernels of `ean_core.kernels`."""
+    return captured(with_kernels(fold_batch_norm(network.prune().eval()), batch), batch)
+
+
+def fused_bf16(network: StagedNetwork, batch: Tensor) -> Form:
+    """fused, in bfloat16."""
+    check_bf16(batch)
+    low = with_kernels(fold_batch_norm(network.prune().eval()).bfloat16(), batch)
+    return captured(lambda images: low(images.bfloat16()).float(), batch)
+
+
+def with_kernels(network: StagedNetwork, batch: Tensor) -> Form:
+    """A folded network, in place, in channels-last layout, with this project's kernels.
+
+    Raises:
+        SettingUnavailable: without CUDA or Triton.
+    """
+    require_cuda("fused", batch)
+    from ean_core.kernels import available, use_kernels  # Triton comes with PyTorch on some platforms only
+
+    if not available(batch.device):
+        raise SettingUnavailable("fused needs Triton: install it, or use cuda_graph")
+    use_kernels(network)
+    return in_channels_last(network)
+
+
+def captured(form: Form, batch: Tensor) -> Form:
+    """A form in a CUDA graph.
 
     The result takes images of the batch's shape only, and its output is overwritten by the next call.
     """
-    require_cuda("cuda_graph", batch)
-    form = folded(network, batch)
     with torch.inference_mode(), torch.cuda.device(batch.device):
         images = batch.clone()
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # capture needs the libraries' workspaces to be there already
+        with torch.cuda.stream(aside):  # capture needs the libraries' workspaces, and kernels, to be there already
             for _ in range(3):
                 form(images)
         torch.cuda.current_stream().wait_stream(aside)
@@ -146,8 +191,11 @@ SETTINGS: dict[str, Setting] = {
     "folded": Setting(folded, 1e-4),
     "bf16": Setting(bf16, 0.1),
     "compiled": Setting(compiled, 1e-4),
+    "compiled_bf16": Setting(compiled_bf16, 0.1),
     "max_autotune": Setting(max_autotune, 1e-3),
     "cuda_graph": Setting(cuda_graph, 1e-4),
+    "fused": Setting(fused, 1e-4),
+    "fused_bf16": Setting(fused_bf16, 0.1),
 }
 
 
@@ -199,28 +247,74 @@ def in_channels_last(network: nn.Module) -> Form:
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))
 
 
+def compile_steps(network: StagedNetwork) -> None:
+    """Let the stages run their blocks through torch.compile, in place.
+
+    A block is compiled once connected and once not, so that every scheme runs on what is there already; blocks of one
+    shape share their code. The compiler works when a block is first run.
+    """
+    for stage in network.stages:
+        stage.step = torch.compile(types.MethodType(own_copy(type(stage).step), stage), dynamic=False)
+
+
 def compile_now(form: Form, batch: Tensor, *, mode: str) -> Form:
     """`torch.compile` for this batch shape, done before returning, so that a failure shows here and not in a timing.
 
     Raises:
         SettingUnavailable: if the compiler does not work on this machine.
     """
-    # The compiler keeps its results per code object and gives up, silently eager, after eight of them. All forms
-    # share one, so each gets a copy of its own; fullgraph makes giving up an error.
-    own = types.FunctionType(
-        form.__code__.replace(), form.__globals__, form.__name__, form.__defaults__, form.__closure__
-    )
+    result = torch.compile(own_copy(form), mode=mode, fullgraph=True, dynamic=False)
+    run_once(result, batch)
+    return result
+
+
+def compile_blocks(network: StagedNetwork, batch: Tensor) -> Form:
+    """A folded network, in place, with compiled blocks in channels-last layout; compiled before returning.
+
+    Raises:
+        SettingUnavailable: if the compiler does not work on this machine.
+    """
+    form = in_channels_last(network)
+    compile_steps(network)
+    run_once(form, batch)
+    return form
+
+
+def run_once(form: Form, batch: Tensor) -> None:
+    """Let the compiler do its work now.
+
+    Raises:
+        SettingUnavailable: if it fails.
+    """
     try:
-        result = torch.compile(own, mode=mode, fullgraph=True, dynamic=False)
         with torch.inference_mode():
-            result(batch)
+            form(batch)
     except (RuntimeError, OSError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise SettingUnavailable(f"torch.compile does not work here ({first})") from error
-    return result
+
+
+def own_copy(function: types.FunctionType) -> types.FunctionType:
+    """The function with a code object of its own.
+
+    The compiler keeps its results per code object and gives up, silently eager or with an error, after eight of them.
+    """
+    return types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
 
 
 def require_cuda(setting: str, batch: Tensor) -> None:
     """Refuse a setting that only CUDA has."""
     if batch.device.type != "cuda":
         raise SettingUnavailable(f"{setting} needs a CUDA device, and this runs on {batch.device.type}")
+
+
+def check_bf16(batch: Tensor) -> None:
+    """Refuse bfloat16 on a GPU that has none."""
+    if batch.device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise SettingUnavailable(f"{torch.cuda.get_device_name(batch.device)} has no bfloat16")

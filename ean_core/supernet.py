@@ -6,9 +6,10 @@ share-full `ResNet`; `set_scheme` changes its path.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ean_core.networks.resnet import ResNet
+from ean_core.fold import compile_steps, fold_batch_norm
+from ean_core.networks import StagedNetwork
+from ean_core.prefixes import Batches, HeldBatches, PrefixFeatures, spare_memory
 from ean_core.scheme import Scheme
-
-Batches = Iterable[Mapping[str, Tensor]]
-"""Batches of `{"inputs": (B, C, H, W), "labels": (B,)}` on the network's device."""
 
 
 def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
@@ -66,18 +66,36 @@ def reestimate_batch_norm(network: nn.Module, images: Iterable[Tensor]) -> None:
     """Replace the running statistics by the mean over `images` for the path that is set.
 
     Weights shared by 2^m paths leave statistics that fit none of them exactly (https://arxiv.org/abs/1904.00420).
+    Several processes take turns at the batches; a batch is normalised by its own statistics, so that the mean over all
+    batches is the same for any number of processes.
 
     Args:
         network: left in eval mode.
-        images: normalised batches (B, C, H, W) of training images.
+        images: normalised batches (B, C, H, W) of training images, the same in all processes.
     """
-    for norm in batch_norms(network):
+    norms = batch_norms(network)
+    for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average: every batch weighs the same
     network.train()
-    for batch in images:
+    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    mine = 0
+    for batch in itertools.islice(images, rank, None, world):
         network(batch)
+        mine += 1
     network.eval()
+    if world > 1:
+        average_over_processes([one for norm in norms for one in (norm.running_mean, norm.running_var)], weight=mine)
+
+
+def average_over_processes(tensors: Sequence[Tensor], *, weight: int) -> None:
+    """Replace the tensors, in place, by their mean over the processes, each with its weight; one message for all."""
+    values = torch.cat(
+        [*(one.flatten().double() * weight for one in tensors), tensors[0].new_tensor([weight]).double()]
+    )
+    dist.all_reduce(values)
+    for one, mean in zip(tensors, (values[:-1] / values[-1]).split([one.numel() for one in tensors]), strict=True):
+        one.copy_(mean.view_as(one))
 
 
 @dataclass(frozen=True)
@@ -94,63 +112,106 @@ class Score:
 
 
 class Scorer:
-    """Scores schemes on a supernet, each only once.
+    """Scores schemes on a supernet whose weights do not change any more, each only once.
 
-    With several processes (torch.distributed), the unseen schemes of a call are divided among them; every process
-    holds the whole validation set and the same weights, and gets all the scores.
+    With several processes (torch.distributed) each scores its share of the validation images, and counts are added up:
+    a step of one new scheme keeps all of them busy, and gives the same accuracy with any number of them.
+
+    Without re-estimation, all schemes run on one copy of the network with batch norm folded into the convolutions, and
+    what the first stages gave for earlier schemes is used again (`PrefixFeatures`).
 
     Args:
         network: the supernet; its scheme and batch norms are put back after every call.
-        validation: batches to score on, iterated once per scheme.
+        validation: this process's batches to score on, in the same order whenever they are iterated over.
         normalise: uint8 images to the network's input.
-        training: batches for re-estimating batch norm before a path is scored; None (the paper) for not doing so.
-        autocast: makes the context that the forward passes run in, for mixed precision.
+        training: batches for re-estimating batch norm before a path is scored, the same in all processes; None (the
+            paper) for not doing so.
+        dtype: of the features; bfloat16 for mixed precision.
+        compile: torch.compile of the blocks, once for all schemes; not with `training`.
+        room: bytes of images and features that may be held; None: as many as `spare_memory` finds.
     """
 
     def __init__(
         self,
-        network: ResNet,
+        network: StagedNetwork,
         validation: Batches,
         *,
         normalise: Callable[[Tensor], Tensor],
-        training: Sequence[Mapping[str, Tensor]] | None = None,
-        autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
+        training: Iterable[Mapping[str, Tensor]] | None = None,
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,
+        room: int | None = None,
     ) -> None:
         self.network = network
-        self.validation = validation
         self.normalise = normalise
         self.training = training
-        self.autocast = autocast
+        self.dtype, self.compile = dtype, compile
+        self.device = next(network.parameters()).device
+        room = spare_memory(self.device) if room is None else room
+        self.validation = HeldBatches(validation, room)
+        self.features = PrefixFeatures(room)
         self.memory: dict[str, Score] = {}
+        self._folded: StagedNetwork | None = None
 
     def __call__(self, schemes: Sequence[Scheme]) -> list[Score]:
         """The scores of the schemes, in their order; those seen before cost nothing."""
-        unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in self.memory}.values())
-        rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        mine = {scheme.text: self._pass(scheme) for scheme in unseen[rank::world]}
-        gathered = [mine]
-        if unseen and world > 1:
-            gathered = [{} for _ in range(world)]
-            dist.all_gather_object(gathered, mine)
-        for part in gathered:
-            self.memory.update(part)
+        # In the order of their bits, in which those that begin alike follow each other.
+        for text, scheme in sorted({scheme.text: scheme for scheme in schemes}.items()):
+            if text not in self.memory:
+                self.memory[text] = self._pass(scheme)
         return [self.memory[scheme.text] for scheme in schemes]
 
     @torch.no_grad()
     def _pass(self, scheme: Scheme) -> Score:
         start = time.perf_counter()
-        before = self.network.scheme
-        was_training = self.network.training
-        with kept_batch_norm(self.network), self.autocast():
-            self.network.set_scheme(scheme)
-            if self.training is not None:
-                reestimate_batch_norm(self.network, (self.normalise(batch["inputs"]) for batch in self.training))
-            self.network.eval()
-            correct, total = 0, 0
-            for batch in self.validation:
-                logits = self.network(self.normalise(batch["inputs"]))
-                correct = correct + (logits.argmax(dim=1) == batch["labels"]).sum()  # a tensor: no wait per batch
-                total += len(batch["labels"])
-        self.network.set_scheme(before)
-        self.network.train(was_training)
-        return Score(accuracy=100.0 * int(correct) / total, seconds=time.perf_counter() - start)
+        counts = torch.zeros(2, dtype=torch.int64, device=self.device)  # correct, all
+        for logits, labels in self._reestimated(scheme) if self.training is not None else self._prefixed(scheme):
+            counts[0] += (logits.argmax(dim=1) == labels).sum()  # on the device: no wait per batch
+            counts[1] += len(labels)
+        if dist.is_initialized():
+            dist.all_reduce(counts)
+        correct, total = counts.tolist()
+        return Score(accuracy=100.0 * correct / total, seconds=time.perf_counter() - start)
+
+    def _reestimated(self, scheme: Scheme) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, K) and labels (B,) of all batches, with batch norm re-estimated for the scheme."""
+        network, before, was_training = self.network, self.network.scheme, self.network.training
+        mixed = torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+        try:
+            with kept_batch_norm(network), mixed:
+                network.set_scheme(scheme)
+                reestimate_batch_norm(network, (self.normalise(batch["inputs"]) for batch in self.training))
+                for batch in self.validation:
+                    yield network(self.normalise(batch["inputs"])), batch["labels"]
+        finally:
+            network.set_scheme(before)
+            network.train(was_training)
+
+    def _prefixed(self, scheme: Scheme) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits (B, K) and labels (B,) of all batches, from the features that are held for its first bits."""
+        network, bits = self._fold(), scheme.stages
+        network.set_scheme(scheme)
+        begun = self.features.longest(bits)
+        known, new, keep = self.features.held.get(begun, []), {}, True
+        for number, batch in enumerate(self.validation):
+            x = known[number] if known else network.forward_stem(self.normalise(batch["inputs"]).to(self.dtype))
+            for count, stage in enumerate(network.stages[len(begun) :], start=len(begun) + 1):
+                x = stage(x)
+                if keep and count < len(bits):
+                    new.setdefault(bits[:count], []).append(x)
+            if number == 0:
+                one = sum(features[0].nbytes for features in new.values())
+                keep = self.features.reserve(one * len(self.validation))
+                new = new if keep else {}
+            yield network.forward_head(x), batch["labels"]
+        self.features.held.update(new)
+
+    def _fold(self) -> StagedNetwork:
+        """The copy that all schemes run on."""
+        if self._folded is None:
+            was_training = self.network.training
+            self._folded = fold_batch_norm(self.network.eval(), prune=False).to(self.dtype)
+            self.network.train(was_training)
+            if self.compile:
+                compile_steps(self._folded)
+        return self._folded

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from ean_core import EANError, create_model
-from ean_core.attention import ATTENTIONS
+from ean_core.attention import ATTENTIONS, Attention
 from ean_core.fold import (
     SETTINGS,
     SettingUnavailable,
     compare_settings,
     compile_now,
+    compile_steps,
     fold_batch_norm,
     in_channels_last,
 )
@@ -23,6 +24,8 @@ from ean_core.networks import ARCHITECTURES, ResNet, input_shape
 
 CUDA = torch.cuda.is_available()
 FAST = ("eager", "channels_last", "folded", "bf16")
+COMPILED = ("compiled", "compiled_bf16")
+CUDA_ONLY = ("max_autotune", "cuda_graph", "fused", "fused_bf16")
 # basic and bottleneck blocks, CIFAR and ImageNet stems, convolutions with and without bias
 FAMILIES = ("resnet20", "resnet29", "resnet18", "resnet18_nobias", "resnet50", "resnet50_nobias")
 
@@ -161,13 +164,81 @@ def test_settings_are_what_they_say() -> None:
     assert seen["bf16"] == (True, torch.bfloat16, False, True)
 
 
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("setting", COMPILED)
+def test_compiled_equals_eager(setting: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the compiler is given, without the minutes that it takes to make machine code of it."""
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, *, dynamic: real(f, backend="eager", dynamic=dynamic))
+    network = trained("resnet29", attention, scheme=attention and "110 | 000 | 011")
+    x = images(network, size=8)
+    form = SETTINGS[setting].build(network, x)
+    with torch.inference_mode():
+        assert difference(network(x), form(x)) <= SETTINGS[setting].tolerance
+
+
 @pytest.mark.slow
-def test_compiled_equals_eager() -> None:
+def test_machine_code_equals_eager() -> None:
     network = trained("resnet20", "sge", scheme="010 | 000 | 000")
     x = images(network, size=8)
     form = SETTINGS["compiled"].build(network, x)
     with torch.inference_mode():
         assert difference(network(x), form(x)) <= SETTINGS["compiled"].tolerance
+
+
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+def test_stages_in_place_equal_stages_that_are_not(sharing: str, attention: str | None) -> None:
+    if attention is None and sharing == "block":
+        pytest.skip("nothing to share")
+    folded = fold_batch_norm(trained("resnet29", attention, sharing=sharing))
+    plain = fold_batch_norm(trained("resnet29", attention, sharing=sharing))
+    assert all(stage.in_place for stage in folded.stages)
+    for stage in plain.stages:
+        stage.in_place = False
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = images(folded, size=8).contiguous(memory_format=layout)
+        kept = x.clone()
+        with torch.inference_mode():
+            assert difference(plain(x), folded(x)) < 1e-5
+        assert torch.equal(x, kept)
+        assert difference(plain(x), folded(x)) < 1e-5  # with gradients, where nothing may be overwritten
+    folded(x).sum().backward()
+
+
+def test_an_attention_of_ones_own_works_in_place() -> None:
+    class Own(Attention):
+        def forward(self, residual: torch.Tensor, state: object = None) -> tuple[torch.Tensor, object]:
+            return residual + 1, state
+
+    residual, shortcut = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
+    out, state = Own().merge(residual.clone(), shortcut)
+    assert torch.equal(out, (residual + 1 + shortcut).relu())
+    assert state is None
+
+
+def test_schemes_share_the_compiled_blocks() -> None:
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    network = fold_batch_norm(trained("resnet29", "se"), prune=False)
+    x = images(network, size=8)
+    real = torch.compile
+    with pytest.MonkeyPatch.context() as patched, torch.inference_mode():
+        patched.setattr(torch, "compile", lambda f, *, dynamic: real(f, backend=backend, dynamic=dynamic))
+        compile_steps(network)
+        for bits in ("110011010", "001100101"):
+            network.set_scheme(bits)
+            network(x)
+        ready = len(graphs)
+        assert ready <= 12  # 3 stages; a stage's first block and the others; connected and not
+        for bits in ("111111111", "000000000", "010101010"):
+            network.set_scheme(bits)
+            network(x)
+    assert len(graphs) == ready
 
 
 def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,14 +263,15 @@ def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.Mon
 @pytest.mark.gpu
 @pytest.mark.skipif(not CUDA, reason="needs CUDA")
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])
-def test_cuda_graph_equals_eager(attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("setting", ["cuda_graph", "fused", "fused_bf16"])
+def test_cuda_graph_equals_eager(setting: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     network = trained("resnet29", attention).to("cuda")
     x = images(network, size=8, device="cuda")
-    form = SETTINGS["cuda_graph"].build(network, x)
+    form = SETTINGS[setting].build(network, x)
     with torch.inference_mode():
         for factor in (1.0, -2.0):  # a second input: the graph must read what it is given
-            assert difference(network(factor * x), form(factor * x)) <= SETTINGS["cuda_graph"].tolerance
+            assert difference(network(factor * x), form(factor * x)) <= SETTINGS[setting].tolerance
 
 
 @pytest.mark.gpu
@@ -216,7 +288,7 @@ def test_compiled_on_cuda_equals_eager(setting: str, monkeypatch: pytest.MonkeyP
 
 
 def test_every_setting_has_its_equality_test() -> None:
-    assert set(SETTINGS) == {*FAST, "compiled", "max_autotune", "cuda_graph"}
+    assert set(SETTINGS) == {*FAST, *COMPILED, *CUDA_ONLY}
 
 
 def test_a_setting_that_cannot_run_is_skipped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,10 +301,10 @@ def test_a_setting_that_cannot_run_is_skipped_with_a_sentence(monkeypatch: pytes
     assert calls == ["eager", "eager"]
     assert results["eager"]["Share-full"].increment is not None
 
-    def broken(form, **options):
+    def broken(*inputs):
         raise RuntimeError("no compiler\nlong story")
 
-    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(torch, "compile", lambda form, **options: broken)
     with pytest.raises(SettingUnavailable, match=r"does not work here \(no compiler\)$"):
         SETTINGS["compiled"].build(networks["Org"], x)
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +14,11 @@ from torch import Tensor
 
 from ean_core import Scheme, create_model
 from ean_core.normalise import Normalise
+from ean_core.prefixes import HeldBatches, PrefixFeatures
 from ean_core.supernet import Scorer, batch_norms, draw_path, reestimate_batch_norm, sandwich_paths
 
 BLOCKS = (3, 3, 3)
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -86,18 +93,16 @@ def test_scores_equal_a_slow_pass(net: torch.nn.Module, batches: list) -> None:
     assert len({score.accuracy for score in scores}) > 1
 
 
-def test_scoring_leaves_the_network_as_it_was_and_remembers(net: torch.nn.Module, batches: list) -> None:
+def test_scoring_leaves_the_network_as_it_was_and_remembers(
+    net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net.set_scheme("101 010 101")
     net.train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     passes = []
-
-    class Counted(list):
-        def __iter__(self):
-            passes.append(1)
-            return super().__iter__()
-
-    scorer = Scorer(net, Counted(batches), normalise=normalise, training=batches)
+    scorer = Scorer(net, batches, normalise=normalise, training=batches)
+    original = scorer._pass
+    monkeypatch.setattr(scorer, "_pass", lambda scheme: passes.append(scheme) or original(scheme))
     one, two = Scheme.all_on(BLOCKS), Scheme.all_off(BLOCKS)
     first = scorer([one, two, one])
     assert len(passes) == 2
@@ -128,24 +133,142 @@ def test_reestimation_changes_the_scores(net: torch.nn.Module, batches: list) ->
     assert plain != again
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_processes_share_the_unseen_schemes(
-    net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch, rank: int
+@pytest.mark.parametrize("attention", ["se", "sge", "dia"])
+def test_features_of_common_first_stages_are_used_again(
+    attention: str, batches: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(5)]
-    wanted = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
-    passed: list[Scheme] = []
-    scorer = Scorer(net, batches, normalise=normalise)
-    original = scorer._pass
-    monkeypatch.setattr(scorer, "_pass", lambda scheme: passed.append(scheme) or original(scheme))
+    torch.manual_seed(0)
+    net = create_model("resnet20", attention=attention, num_classes=4)
+    schemes = [
+        Scheme.parse(text, blocks=BLOCKS) for text in ("101011100", "101011111", "101000001", "101011100", "001011100")
+    ]
+    scorer = Scorer(net, batches, normalise=normalise, room=1 << 30)
+    run: list[int] = []
+    folded = scorer._fold()
+    for number, stage in enumerate(folded.stages):
+        stage.register_forward_hook(lambda *_, number=number: run.append(number))
+    scores = [score.accuracy for score in scorer(schemes)]
+    # In the order of the bits: all stages of 001.., of 101000.., two of 101011.., one of 101011111.
+    each = [(0, 1, 2), (0, 1, 2), (1, 2), (2,)]
+    assert run == [number for stages in each for _ in batches for number in stages]
+    assert scores == [slow_accuracy(net, scheme, batches) for scheme in schemes]
+    whole = scorer.features.nbytes
+    assert whole > 0
+    small = Scorer(net, batches, normalise=normalise, room=whole // 2)
+    assert [score.accuracy for score in small(schemes)] == scores
+    assert small.features.nbytes <= whole // 2
+    none = Scorer(net, batches, normalise=normalise, room=0)
+    assert [score.accuracy for score in none(schemes)] == scores
+    assert none.features.nbytes == 0
+    assert none.validation.held is None
 
-    def gather(parts: list, mine: dict) -> None:
-        other = {scheme.text: original(scheme) for scheme in schemes[1 - rank :: 2]}
-        parts[rank], parts[1 - rank] = mine, other
 
-    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
-    monkeypatch.setattr("torch.distributed.get_rank", lambda: rank)
-    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
-    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
-    assert [score.accuracy for score in scorer(schemes)] == wanted
-    assert passed == schemes[rank::2]
+def test_the_prefix_used_longest_ago_is_let_go_first() -> None:
+    known = PrefixFeatures(100)
+    features = [torch.zeros(10)]  # 40 bytes
+    for bits in ("10", "01"):
+        assert known.reserve(40)
+        known.held[(tuple(map(int, bits)),)] = features
+    assert known.longest(((1, 0), (1, 1))) == ((1, 0),)
+    assert known.longest(((0, 0), (1, 1))) == ()
+    assert known.longest(((0, 1),)) == ()  # the last stage's own output is nothing to go on from
+    assert known.reserve(40)
+    assert list(known.held) == [((1, 0),)]
+    assert not known.reserve(101)
+    assert list(known.held) == [((1, 0),)]
+
+
+def test_batches_that_fit_are_read_once(batches: list) -> None:
+    reads = []
+
+    class Counted(list):
+        def __iter__(self):
+            reads.append(1)
+            return super().__iter__()
+
+    nbytes = sum(value.nbytes for batch in batches for value in batch.values())
+    for room, expected in ((nbytes, 1), (nbytes - 1, 3)):
+        reads.clear()
+        held = HeldBatches(Counted(batches), room)
+        for _ in range(3):
+            assert [batch["labels"].tolist() for batch in held] == [batch["labels"].tolist() for batch in batches]
+        assert len(reads) == expected
+    stopped = HeldBatches(Counted(batches), nbytes)
+    next(iter(stopped))  # an iteration that was given up holds nothing
+    assert stopped.held is None
+
+
+def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, functions, graphs = torch.compile, [], []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    def compiling(function, *, dynamic):
+        functions.append(function)
+        return real(function, backend=backend)
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(6)]
+    plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
+    scorer = Scorer(net, batches, normalise=normalise, compile=True, room=0)
+    assert [score.accuracy for score in scorer(schemes)] == plain
+    assert len(functions) == 3
+    assert 0 < len(graphs) <= 5 * 2 * 2  # stages' first blocks and others, connected or not, two sizes of batches
+    low = Scorer(net, batches, normalise=normalise, dtype=torch.bfloat16)
+    near = [score.accuracy for score in low(schemes)]
+    assert all(parameter.dtype == torch.bfloat16 for parameter in low._fold().parameters())
+    assert np.abs(np.array(near) - plain).max() <= 100 * 2 / 17  # of 17 images
+
+
+def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two real processes find what one finds, with the running statistics and with re-estimated ones."""
+    script = tmp_path / "score.py"
+    script.write_text(SHARED)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, str(script), str(rank), str(tmp_path / "rendezvous")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    space: dict = {"__name__": "one process"}
+    exec(SHARED, space)
+    for process in running:
+        out = process.communicate(timeout=200)[0]
+        assert out.strip().splitlines()[-1] == str(space["accuracies"](0, 1))
+
+
+SHARED = """
+import sys
+import torch
+import torch.distributed as dist
+from ean_core import Scheme, create_model
+from ean_core.normalise import Normalise
+from ean_core.supernet import Scorer
+
+
+def accuracies(rank, world):
+    torch.manual_seed(0)
+    net = create_model("resnet20", attention="se", num_classes=4)
+    images = torch.randint(0, 256, (31, 3, 8, 8), dtype=torch.uint8)
+    labels = torch.randint(0, 4, (31,))
+    mine = [{"inputs": images[rank::world], "labels": labels[rank::world]}]
+    schemes = [Scheme.parse(bits, blocks=(3, 3, 3)) for bits in ("0" * 9, "1" * 9, "010110011")]
+    normalise = Normalise((0.5,) * 3, (0.25,) * 3)
+    return [
+        [score.accuracy for score in Scorer(net, mine, normalise=normalise, training=training)(schemes)]
+        for training in (None, [{"inputs": part} for part in images.split(7)])
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    rank = int(sys.argv[1])
+    dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+    print(accuracies(rank, 2))
+"""

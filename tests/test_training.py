@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ean_core import EANError
 from ean_core.training.classifier import autocast_for
@@ -95,3 +97,50 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
         start_processes("mpi")
     with pytest.raises(EANError, match="SLURM_PROCID is not set: start the command with srun"):
         start_processes("slurm")
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look waits for the device; and what the log then says is the mean over the steps."""
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel
+
+    from ean_core.training import runtime_info
+    from ean_core.training.runner import build_runner
+
+    class Model(BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.calls = torch.nn.Parameter(torch.zeros(1)), 0
+
+        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+            self.calls += 1
+            return {"loss": self.weight.sum() * 0 + self.calls}
+
+    class Looked(Hook):
+        priority = "VERY_LOW"
+
+        def __init__(self) -> None:
+            self.count, self.said = 0, {}
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if "train/loss" in runner.message_hub.log_scalars:
+                self.said[batch_idx] = runner.message_hub.get_scalar("train/loss").current()
+
+    monkeypatch.setattr(runtime_info, "LOG_EVERY", 4)
+    looked, real = Looked(), Tensor.item
+
+    def item(self: Tensor) -> float:
+        looked.count += 1
+        return real(self)
+
+    monkeypatch.setattr(Tensor, "item", item)
+    loader = [{"inputs": torch.zeros(1)} for _ in range(steps)]
+    settings = TrainSettings(epochs=1, batch_size=1, lr=0.0)
+    build_runner(Model(), DataLoader(loader), settings, work_dir=tmp_path, seed=0, hooks=[looked]).train()
+    due = [*range(3, steps, 4), *([] if steps % 4 == 0 else [steps - 1])]
+    assert looked.count <= 2 * len(due)  # "loss" as the model names it, and the sum of all losses
+    means = {last: sum(range(first + 2, last + 2)) / (last - first) for first, last in pairwise([-1, *due])}
+    assert {last: looked.said[last] for last in due} == means

@@ -10,6 +10,7 @@ from ean_core.errors import command
 HELP = """\
 example:
   python tools/train_cls.py                                              share-full on the embedded digits
+  python tools/train_cls.py --data-root my_images --scheme org share-full   your own images, a folder per class
   python tools/train_cls.py classification/configs/ean_se_r164_cifar100.py --scheme org share-full \\
       work_dirs/ean_se_r164_cifar100/scheme.json --seeds 0 1 2
   python tools/train_cls.py classification/configs/ean_se_r50_imagenet.py --scheme 0100010110011001 --data-root DIR

@@ -1,45 +1,27 @@
-"""Attention modules by name. A new one is one file here, or a class registered from outside with `register`."""
+"""Attention modules by name: se, sge, dia, timm's as `timm:eca`, and a user's own.
+
+A new one is a file here, a class under `register` in the user's program, or a class in a file of the user's that `load`
+imports.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from ean_core.attention import zoo
 from ean_core.attention.base import Attention, State
 from ean_core.attention.dia import DenseImplicitAttention
+from ean_core.attention.registry import ATTENTIONS, find, load, register
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
-from ean_core.errors import EANError, unknown_name
-
-ATTENTIONS: dict[str, type[Attention]] = {
-    "se": SqueezeExcitation,
-    "sge": SpatialGroupEnhance,
-    "dia": DenseImplicitAttention,
-}
+from ean_core.errors import unknown_name
 
 # The paper's settings, which depend on the kind of network (supplement and released code).
-DEFAULT_OPTIONS: dict[str, dict[str, dict[str, int]]] = {
-    "cifar": {"se": {"reduction": 16}, "sge": {"groups": 8}, "dia": {"reduction": 4}},
-    "imagenet": {"se": {"reduction": 16}, "sge": {"groups": 64}, "dia": {"reduction": 20}},
+DEFAULT_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "cifar": {"se": {"reduction": 16}, "sge": {"groups": 8}, "dia": {"reduction": 4}, **zoo.DEFAULTS["cifar"]},
+    "imagenet": {"se": {"reduction": 16}, "sge": {"groups": 64}, "dia": {"reduction": 20}, **zoo.DEFAULTS["imagenet"]},
 }
-
-
-def register(name: str) -> Callable[[type[Attention]], type[Attention]]:
-    """Class decorator: make an attention known under `name` to `create_model`, the search and the tests.
-
-    The class takes the number of channels first and keyword options after it.
-    """
-
-    def add(cls: type[Attention]) -> type[Attention]:
-        if name in ATTENTIONS and ATTENTIONS[name] is not cls:
-            raise EANError(
-                f"attention {name!r} is registered already, for {ATTENTIONS[name].__name__}: take another name"
-            )
-        ATTENTIONS[name] = cls
-        return cls
-
-    return add
 
 
 def build_attention(
@@ -48,19 +30,17 @@ def build_attention(
     """One attention module for residuals of `channels` channels.
 
     Args:
-        name: a key of `ATTENTIONS`.
+        name: a key of `ATTENTIONS`, `timm:` and a name of `zoo.NAMES`, or what `load` returned.
         channels: C of the residual (B, C, H, W).
         family: "cifar" or "imagenet", which chooses the paper's options.
         options: overrides, such as `{"reduction": 8}`.
 
     Raises:
-        EANError: for an unknown name or option.
+        EANError: for an unknown name or option; for timm's, see `zoo.timm_attention`.
     """
-    if name not in ATTENTIONS:
-        raise unknown_name("attention", name, list(ATTENTIONS))
-    cls = ATTENTIONS[name]
+    cls = find(name)
     merged = {**DEFAULT_OPTIONS[family].get(name, {}), **(options or {})}
-    known = [key for key in inspect.signature(cls).parameters if key != "channels"]
+    known = zoo.option_names(cls)
     for key in merged:
         if key not in known:
             raise unknown_name(f"option of attention {name!r}", key, known)
@@ -75,5 +55,7 @@ __all__ = [
     "SqueezeExcitation",
     "State",
     "build_attention",
+    "find",
+    "load",
     "register",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, State
+from ean_core.attention.base import Attention, State, channel_means
 
 
 class DenseImplicitAttention(Attention):
@@ -28,10 +28,14 @@ class DenseImplicitAttention(Attention):
 
     def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C, 1, 1) mask; the state is (hidden, cell), each (B, C), zero at the start of a stage."""
-        pooled = residual.mean(dim=(2, 3))  # (B, C)
+        mask, state = self.mask_of(channel_means(residual), state)
+        return mask[:, :, None, None], state
+
+    def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
+        """The channels' means (B, C) -> mask (B, C), which is also the hidden vector."""
         hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
         gates = self.from_input(pooled) + self.from_hidden(hidden)  # (B, 4C)
         take, forget, candidate, give = gates.chunk(4, dim=1)
         cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
         hidden = give.sigmoid() * cell.sigmoid()
-        return hidden[:, :, None, None], (hidden, cell)
+        return hidden, (hidden, cell)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, State
+from ean_core.attention.base import Attention, State, channel_means
 
 
 class SqueezeExcitation(Attention):
@@ -23,6 +23,9 @@ class SqueezeExcitation(Attention):
 
     def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C, 1, 1) mask; no state."""
-        pooled = residual.mean(dim=(2, 3))  # (B, C)
-        mask = self.excite(self.squeeze(pooled).relu()).sigmoid()
+        mask, state = self.mask_of(channel_means(residual), state)
         return mask[:, :, None, None], state
+
+    def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
+        """The channels' means (B, C) -> mask (B, C)."""
+        return self.excite(self.squeeze(pooled).relu()).sigmoid(), state

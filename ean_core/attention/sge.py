@@ -29,14 +29,35 @@ class SpatialGroupEnhance(Attention):
 
     def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C, H, W) mask, the same for all channels of a group; no state."""
-        batch, channels, height, width = residual.shape
+        mask = self.group_mask(residual)
+        return mask.expand(-1, -1, residual.shape[1] // self.groups, -1, -1).flatten(1, 2), state
+
+    def forward(self, residual: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """As the base, group by group: a mask as large as the residual would be another pass over it."""
+        grouped = residual.unflatten(1, (self.groups, -1))  # (B, groups, C / groups, H, W), a view
+        return (grouped * self.group_mask(residual)).flatten(1, 2), state
+
+    def merge(self, residual: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """As the base, group by group."""
+        mask = self.group_mask(residual)
+        if residual.dtype != torch.float32:  # whose kernels are not made for broadcasting along so few channels
+            positions = mask[:, :, 0].permute(0, 2, 3, 1)  # (B, H, W, groups)
+            mask = positions.repeat_interleave(residual.shape[1] // self.groups, dim=3).permute(0, 3, 1, 2)
+            return torch.addcmul(shortcut, residual, mask, out=residual).relu_(), state
+        grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
+        torch.addcmul(added, grouped, mask, out=grouped)
+        return residual.relu_(), state
+
+    def group_mask(self, residual: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, groups, 1, H, W)."""
+        batch, _, height, width = residual.shape
         # In float32: under autocast the agreement would lose the small differences that are normalised below.
-        grouped = residual.float().reshape(batch, self.groups, channels // self.groups, height * width)
-        agreement = (grouped * grouped.mean(dim=3, keepdim=True)).sum(dim=2)  # (B, groups, H*W)
-        centred = agreement - agreement.mean(dim=2, keepdim=True)
-        # Unbiased, as in the released code; a 1x1 map has no spread to divide by, and its mask is sigmoid(bias).
-        spread = agreement.std(dim=2, keepdim=True, correction=1 if height * width > 1 else 0)
-        score = centred / (spread + self.eps) * self.weight[:, None] + self.bias[:, None]
-        mask = score.sigmoid().to(residual.dtype).unsqueeze(2)  # (B, groups, 1, H*W)
-        mask = mask.expand(-1, -1, channels // self.groups, -1).reshape(batch, channels, height, width)
-        return mask, state
+        with torch.autocast(residual.device.type, enabled=False):
+            grouped = residual.float().unflatten(1, (self.groups, -1)).flatten(3)  # (B, groups, C / groups, H*W)
+            agreement = (grouped.mean(dim=3)[:, :, None] @ grouped)[:, :, 0]  # (B, groups, H*W)
+            centred = agreement - agreement.mean(dim=2, keepdim=True)
+            # The unbiased standard deviation, as in the released code, from the norm: `std` takes a hundred times as
+            # long on a CPU, and has no gradient on a 1x1 map, which has no spread: its mask is sigmoid(bias).
+            spread = torch.linalg.vector_norm(centred, dim=2, keepdim=True) / max(height * width - 1, 1) ** 0.5
+            score = torch.addcmul(self.bias[:, None].float(), centred, self.weight[:, None] / (spread + self.eps))
+            return score.sigmoid().to(residual.dtype).view(batch, self.groups, 1, height, width)

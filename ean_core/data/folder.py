@@ -1,4 +1,7 @@
-"""Image files in class folders: ImageNet's layout, root/train/<class>/*.JPEG and root/val/<class>/*.JPEG."""
+"""Image files in class folders: ImageNet's layout, root/train/<class>/*.JPEG and root/val/<class>/*.JPEG.
+
+Of a user's own images root/<class>/*.jpg will do as well.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from ean_core.errors import EANError
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as published weights expect
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 HELD_OUT = 0.2  # of each class, the test part of a folder that has none
+TEST_PARTS = ("val", "valid", "validation", "test")
 _LAYOUT = "expected root/train/<class>/<image files> and root/val/<class>/<image files>"
+_FLAT = "expected root/<class>/<image files>, or root/train/<class>/<image files> and perhaps root/val likewise"
 
 Files = list[tuple[str, int, int]]  # (path, size in bytes, label)
 
@@ -28,22 +33,30 @@ def load_imagenet(root: Path, *, download: bool = True, image_size: int | None =
 
 
 def load_folder(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """As ImageNet, but without root/val a fifth of each class of root/train becomes the test part, always the same."""
+    """As ImageNet, or with the class folders in root itself.
+
+    Without root/val a fifth of each class becomes the test part, always the same.
+    """
     return _load("folder", root, image_size=image_size, may_split=True)
 
 
 def _load(name: str, root: Path, *, image_size: int | None, may_split: bool) -> ImageData:
-    size = 224 if image_size is None else image_size
+    size, layout = 224 if image_size is None else image_size, _FLAT if may_split else _LAYOUT
     if not root.is_dir():
-        raise EANError(f"no folder {root.absolute()}: {_LAYOUT}, so put the images there or give another --data-root")
-    if not (root / "train").is_dir():
+        raise EANError(f"no folder {root.absolute()}: {layout}, so put the images there or give another --data-root")
+    flat = may_split and not (root / "train").is_dir()
+    if not (root / "train").is_dir() and not flat:
         found = ", ".join(_folders(root)[:5]) or "no folders"
         raise EANError(f"no folder train in {root.absolute()} but {found}: {_LAYOUT}")
-    classes, train = _scan(root / "train")
+    classes, train = _scan(root if flat else root / "train", layout)
+    if len(classes) == 1:
+        raise EANError(
+            f"{root.absolute()} has one class folder, {classes[0]!r}: classification needs two or more; {layout}"
+        )
     # ImageNet's own test images have no labels, so that val, where there is one, is the part to test on.
-    test_folder = next((root / part for part in ("val", "test") if (root / part).is_dir()), None)
+    test_folder = None if flat else next((root / part for part in TEST_PARTS if (root / part).is_dir()), None)
     if test_folder is not None:
-        test_classes, test = _scan(test_folder)
+        test_classes, test = _scan(test_folder, layout)
         _same_classes(root / "train", classes, test_folder, test_classes)
     elif may_split:
         train, test = _hold_out(train, classes)
@@ -67,23 +80,39 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _scan(folder: Path) -> tuple[tuple[str, ...], Files]:
+def _images(folder: Path, label: int) -> Files:
+    """The image files in a folder, sorted by name; others, and hidden ones, are passed over."""
+    return sorted(
+        (entry.path, entry.stat().st_size, label)
+        for entry in os.scandir(folder)
+        if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+    )
+
+
+def _scan(folder: Path, layout: str) -> tuple[tuple[str, ...], Files]:
     """The classes of a part, sorted by name, and its files, sorted by class and name."""
     classes = _folders(folder)
     if not classes:
-        raise EANError(f"no class folders in {folder.absolute()}: {_LAYOUT}, so put each class's images in a folder")
+        loose = len(_images(folder, 0))
+        but = f" but {loose} image files" if loose else ""
+        raise EANError(
+            f"no class folders in {folder.absolute()}{but}: {layout}, so put each class's images in a folder"
+        )
     files: Files = []
     for label, name in enumerate(classes):
-        inside = [
-            (entry.path, entry.stat().st_size, label)
-            for entry in os.scandir(folder / name)
-            if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".")
-        ]
+        inside = _images(folder / name, label)
         if not inside:
+            deeper = _folders(folder / name)
+            but = f" but folders ({', '.join(deeper[:3])}, ..)" if deeper else ""
             raise EANError(
-                f"no image files in {(folder / name).absolute()}: put {', '.join(SUFFIXES)} files there, or remove it"
+                f"no image files in {(folder / name).absolute()}{but}: put {', '.join(SUFFIXES)} files there, or "
+                f"remove it, or give another --data-root; {layout}"
             )
-        files.extend(sorted(inside))
+        files.extend(inside)
+    if empty := [path for path, size, _ in files if not size]:
+        raise EANError(
+            f"{len(empty)} image file(s) have 0 bytes, the first is {empty[0]}: remove them or copy them again"
+        )
     return tuple(classes), files
 
 

@@ -39,7 +39,30 @@ def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
     return torch.from_numpy(np.sort(np.concatenate(chosen))) if chosen else torch.empty(0, dtype=torch.int64)
 
 
-def search_split(labels: Tensor, per_class: int = 100, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+def class_share(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
+    """Draw the same share of each class that occurs, rounded, but at least one image: a stratified draw.
+
+    Args:
+        labels: int64 (N,).
+        fraction: between 0 and 1.
+        seed: as for `class_balanced`.
+
+    Returns:
+        int64, sorted positions in `labels`.
+    """
+    if not 0 < fraction < 1 or seed < 0:
+        raise EANError(f"fraction is {fraction} and seed {seed}: give a fraction between 0 and 1, and a seed from 0 on")
+    array, rng = labels.cpu().numpy(), np.random.default_rng(seed)
+    chosen = []
+    for label in np.unique(array):
+        members = np.flatnonzero(array == label)
+        chosen.append(members[rng.permutation(len(members))[: max(1, round(fraction * len(members)))]])
+    return torch.from_numpy(np.sort(np.concatenate(chosen))) if chosen else torch.empty(0, dtype=torch.int64)
+
+
+def search_split(
+    labels: Tensor, per_class: int = 100, *, fraction: float | None = None, seed: int = 0
+) -> tuple[Tensor, Tensor]:
     """Part the training images: most train the supernet, `per_class` of each class score the schemes.
 
     The default is the paper's 10,000 validation images for CIFAR-100's 100 classes.
@@ -47,6 +70,7 @@ def search_split(labels: Tensor, per_class: int = 100, *, seed: int = 0) -> tupl
     Args:
         labels: int64 (N,), of the training part; the test part has no place in the search.
         per_class: validation images of each class.
+        fraction: instead, this share of each class, for classes of unlike sizes.
         seed: same seed and labels, same split.
 
     Returns:
@@ -55,14 +79,18 @@ def search_split(labels: Tensor, per_class: int = 100, *, seed: int = 0) -> tupl
     Raises:
         EANError: if a class has too few images, or would have none left to train on.
     """
-    val = class_balanced(labels, per_class, seed=seed)
+    if fraction is None:
+        val, asked = class_balanced(labels, per_class, seed=seed), f"per_class={per_class}"
+    else:
+        val, asked = class_share(labels, fraction, seed=seed), f"fraction={fraction}"
     labels = labels.cpu()
     is_train = torch.ones(len(labels), dtype=torch.bool)
     is_train[val] = False
     train = is_train.nonzero().flatten()
     if emptied := sorted(set(labels.tolist()) - set(labels[train].tolist())):
+        count = int((labels == emptied[0]).sum())
         raise EANError(
-            f"class {emptied[0]} has {per_class} images and per_class={per_class} leaves none of them to train on: "
-            "lower per_class"
+            f"class {emptied[0]} has {count} images and {asked} leaves none of them to train on: "
+            f"lower {asked.partition('=')[0]} or add images"
         )
     return train, val

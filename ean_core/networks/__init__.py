@@ -8,8 +8,10 @@ from typing import Any
 
 from ean_core.attention import build_attention
 from ean_core.errors import EANError, unknown_name
+from ean_core.networks import timm_backbones
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet, count_parameters, input_shape
+from ean_core.networks.staged import StagedNetwork
 from ean_core.scheme import SchemeLike, as_scheme
 
 
@@ -59,51 +61,73 @@ def create_model(
     attention_options: Mapping[str, Any] | None = None,
     in_channels: int = 3,
     **layout: Any,
-) -> ResNet:
+) -> StagedNetwork:
     """Build a residual network with attention.
 
     Args:
         arch: a key of `ARCHITECTURES`: CIFAR's resnet20/29/56/83/110/164, ImageNet's resnet18/34/50/101/152 with the
-            paper's biased convolutions, or `<name>_nobias` for public ImageNet weights.
+            paper's biased convolutions, or `<name>_nobias` for public ImageNet weights; or `timm:` and the name of a
+            residual network of timm's (`timm_backbones`).
         num_classes: outputs of the head; default 100 for the CIFAR and 1000 for the ImageNet networks; 0 for none.
-        attention: None, or a name such as "se", "sge", "dia" (`ean_core.attention.ATTENTIONS`).
+        attention: None, or a name: "se", "sge", "dia", timm's as "timm:eca", what `register` or `load` made known.
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
         scheme: None (all ones), a `Scheme`, bits such as "0011..." or a path to a scheme.json.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
-        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`.
+        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`; timm's networks have none.
 
     Raises:
         EANError: for an unknown name, or a scheme of another length.
     """
-    if arch not in ARCHITECTURES:
-        raise unknown_name("architecture", arch, list(ARCHITECTURES))
-    settings = ARCHITECTURES[arch]
-    stray = set(layout) - {"strides", "dilations", "contract_dilation", "conv_bias"}
-    if stray:
-        raise EANError(f"create_model does not know {sorted(stray)}: see its docstring")
-    if scheme is not None and attention is None and as_scheme(scheme, settings["depths"]).connections:
+    blocks = stages_blocks(arch)
+    if scheme is not None and attention is None and as_scheme(scheme, blocks).connections:
         raise EANError("a scheme with connections was given but attention is None: give attention='se' or another")
-    family = settings["stem"]
+    family = "imagenet" if is_timm(arch) else ARCHITECTURES[arch]["stem"]
     if num_classes is None:
         num_classes = 100 if family == "cifar" else 1000
-    network = ResNet(
-        **{**settings, **layout},
-        attention=attention and partial(build_attention, attention, family=family, options=attention_options),
-        sharing=sharing,
-        in_channels=in_channels,
-        num_classes=num_classes or None,
-    )
+    common: dict[str, Any] = {
+        "attention": attention and partial(build_attention, attention, family=family, options=attention_options),
+        "sharing": sharing,
+        "in_channels": in_channels,
+        "num_classes": num_classes or None,
+    }
+    known = () if is_timm(arch) else ("strides", "dilations", "contract_dilation", "conv_bias")
+    if stray := sorted(set(layout) - set(known)):
+        raise EANError(f"create_model does not know {stray} for {arch}: see its docstring")
+    if is_timm(arch):
+        network: StagedNetwork = timm_backbones.TimmNetwork(arch.removeprefix(timm_backbones.PREFIX), **common)
+    else:
+        network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:
         network.set_scheme(scheme)
     return network
 
 
+def is_timm(arch: str) -> bool:
+    """Whether a name is one of timm's."""
+    return arch.startswith(timm_backbones.PREFIX)
+
+
 def stages_blocks(arch: str) -> tuple[int, ...]:
-    """Blocks per stage of a named architecture, without building it."""
+    """Blocks per stage of a named architecture, without building it.
+
+    Raises:
+        EANError: for an unknown name, with the nearest; for one of timm's that cannot be adapted, with the reason.
+    """
+    if is_timm(arch):
+        return timm_backbones.timm_blocks(arch.removeprefix(timm_backbones.PREFIX))
     if arch not in ARCHITECTURES:
         raise unknown_name("architecture", arch, list(ARCHITECTURES))
     return tuple(ARCHITECTURES[arch]["depths"])
 
 
-__all__ = ["ARCHITECTURES", "ResNet", "count_parameters", "create_model", "input_shape", "stages_blocks"]
+__all__ = [
+    "ARCHITECTURES",
+    "ResNet",
+    "StagedNetwork",
+    "count_parameters",
+    "create_model",
+    "input_shape",
+    "is_timm",
+    "stages_blocks",
+]

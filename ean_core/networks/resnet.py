@@ -6,9 +6,8 @@ Deep Residual Learning (https://arxiv.org/abs/1512.03385), with the attention of
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -16,13 +15,13 @@ from ean_core.attention import Attention
 from ean_core.errors import EANError
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.stage import Stage
-from ean_core.scheme import Scheme, SchemeLike, as_scheme
+from ean_core.networks.staged import StagedNetwork
 
 SHARING = ("stage", "block")
 STEMS = ("cifar", "imagenet")
 
 
-class ResNet(nn.Module):
+class ResNet(StagedNetwork):
     """Stem, stages, and a linear head.
 
     Args:
@@ -57,8 +56,7 @@ class ResNet(nn.Module):
         num_classes: int | None = 1000,
     ) -> None:
         super().__init__()
-        if sharing not in SHARING:
-            raise EANError(f"sharing is one of {', '.join(SHARING)}, got {sharing!r}")
+        check_sharing(sharing)
         if stem not in STEMS:
             raise EANError(f"stem is one of {', '.join(STEMS)}, got {stem!r}")
         self.sharing = sharing
@@ -68,7 +66,7 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         channels = widths[0]
-        self.stage_channels: tuple[int, ...] = ()
+        self.stage_channels = ()
         for number, (depth, width) in enumerate(zip(depths, widths, strict=True)):
             blocks: list[nn.Module] = []
             halve = contract_dilation and dilations[number] > 1
@@ -79,62 +77,31 @@ class ResNet(nn.Module):
                 channels = width * block.expansion
             self.add_module(f"layer{number + 1}", Stage(blocks, make_attention(attention, channels, depth, sharing)))
             self.stage_channels += (channels,)
-        self.stages_blocks: tuple[int, ...] = tuple(depths)
+        self.stages_blocks = tuple(depths)
         self.fc = None if num_classes is None else nn.Linear(channels, num_classes)
         initialise(self)
 
-    # -- the path -----------------------------------------------------------------------------------------------
-
-    @property
-    def stages(self) -> list[Stage]:
-        """layer1, layer2, .. in order."""
-        return [self.get_submodule(f"layer{number + 1}") for number in range(len(self.stages_blocks))]
-
-    @property
-    def scheme(self) -> Scheme:
-        """The bits that are set now."""
-        return Scheme(tuple(bit for stage in self.stages for bit in stage.bits), self.stages_blocks)
-
-    def set_scheme(self, scheme: SchemeLike) -> None:
-        """Choose the path: bits, a `Scheme`, a scheme.json or None for all ones; see `as_scheme`.
-
-        Raises:
-            EANError: for a scheme of another network, or a connection to attention that is not there.
-        """
-        scheme = as_scheme(scheme, self.stages_blocks)
-        pairs = list(zip(self.stages, scheme.stages, strict=True))
-        for stage, bits in pairs:
-            stage.check_bits(bits)  # all of them first: a refused scheme must not be set by half
-        for stage, bits in pairs:
-            stage.bits = bits
-
-    def prune(self) -> ResNet:
-        """A copy with the current scheme and without the attention that it does not connect.
-
-        In eval mode its outputs equal this network's.
-        """
-        pruned = copy.deepcopy(self)
-        for stage in pruned.stages:
-            stage.prune()
-        return pruned
-
-    # -- forward ------------------------------------------------------------------------------------------------
-
-    def forward_features(self, x: Tensor) -> list[Tensor]:
-        """(B, in_channels, H, W) -> the output of every stage, each (B, stage_channels[i], H_i, W_i)."""
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, widths[0], H', W'): a quarter of the side with an "imagenet" stem."""
         x = self.relu(self.bn1(self.conv1(x)))
-        if self.maxpool is not None:
-            x = self.maxpool(x)
-        features = []
-        for number in range(len(self.stages_blocks)):
-            x = getattr(self, f"layer{number + 1}")(x)
-            features.append(x)
-        return features
+        return x if self.maxpool is None else self.maxpool(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> logits (B, num_classes)."""
-        pooled = self.forward_features(x)[-1].mean(dim=(2, 3))  # (B, C)
-        return pooled if self.fc is None else self.fc(pooled)
+    def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
+        """See `StagedNetwork.conv_norm_pairs`."""
+        owners = [
+            f"layer{number + 1}.{index}." for number, count in enumerate(self.stages_blocks) for index in range(count)
+        ]
+        for owner in ("", *owners):
+            block = self.get_submodule(owner.rstrip("."))
+            yield from ((f"{owner}conv{i}", f"{owner}bn{i}") for i in (1, 2, 3) if hasattr(block, f"conv{i}"))
+            if getattr(block, "downsample", None) is not None:
+                yield f"{owner}downsample.0", f"{owner}downsample.1"
+
+
+def check_sharing(sharing: str) -> None:
+    """Refuse what is neither "stage" nor "block"."""
+    if sharing not in SHARING:
+        raise EANError(f"sharing is one of {', '.join(SHARING)}, got {sharing!r}")
 
 
 def make_stem(kind: str, inputs: int, outputs: int, *, bias: bool) -> tuple[nn.Conv2d, nn.MaxPool2d | None]:
@@ -176,7 +143,7 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def input_shape(network: ResNet, *, size: int | None = None) -> tuple[int, int, int]:
+def input_shape(network: StagedNetwork, *, size: int | None = None) -> tuple[int, int, int]:
     """(C, H, W) of the images that a network is usually given: 32 pixels for a CIFAR stem, 224 for ImageNet's."""
     side = size or (32 if network.stem_kind == "cifar" else 224)
     return network.in_channels, side, side

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
@@ -27,6 +28,7 @@ class Stage(nn.Module):
             self.add_module(str(index), block)
         self.attention = attention
         self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
+        self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -60,7 +62,7 @@ class Stage(nn.Module):
         if isinstance(self.attention, nn.ModuleList):
             for index, bit in enumerate(self.bits):
                 if not bit:
-                    self.attention[index] = nn.Identity()
+                    self.attention[index] = nn.Identity().train(self.training)  # fold looks at every mode
         if not any(self.bits):
             self.attention = None
 
@@ -73,9 +75,25 @@ class Stage(nn.Module):
         state: State = None
         shared = not isinstance(self.attention, nn.ModuleList)
         for index in range(self.depth):
-            residual, shortcut = getattr(self, str(index))(x)
+            attention = None
             if self.bits[index]:
                 attention = self.attention if shared else self.attention[index]
-                residual, state = attention(residual, state if shared else None)
-            x = (residual + shortcut).relu_()
+            x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
         return x
+
+    def step(self, block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One block, connected to `attention` or not: its output, and the attention's state after it."""
+        residual, shortcut = block(x)
+        # A compiler joins these passes by itself, and better without being told where to write.
+        if self.in_place and not (residual.requires_grad or torch.compiler.is_compiling()):
+            if attention is None:
+                return self.add(residual, shortcut), state
+            return attention.merge(residual, shortcut, state)
+        if attention is not None:
+            residual, state = attention(residual, state)
+        return (residual + shortcut).relu_(), state
+
+    @staticmethod
+    def add(residual: Tensor, shortcut: Tensor) -> Tensor:
+        """ReLU(residual + shortcut), which overwrites `residual`: for networks that are not trained."""
+        return residual.add_(shortcut).relu_()

@@ -9,9 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ean_core.errors import EANError
-from ean_core.networks.resnet import ResNet
+from ean_core.errors import EANError, first_line
+from ean_core.extras import require
+from ean_core.networks.staged import StagedNetwork
+from ean_core.networks.timm_backbones import TimmNetwork, download
 from ean_core.tensors import load_tensors
+
+DOWNLOAD = "download"
 
 
 @dataclass(frozen=True)
@@ -44,23 +48,29 @@ class LoadReport:
         return "; ".join(parts)
 
 
-def load_torchvision_weights(network: ResNet, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
-    """Copy a torchvision ResNet's weights into the trunk; attention keeps its initial value.
+def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
+    """Copy the weights of torchvision's or timm's network into the trunk; attention keeps its initial value.
 
     Args:
         network: built by `create_model` with the same depth; biased convolutions get a zero bias.
-        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`,
-            or the path of a file that holds one, loaded as tensors only.
+        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`, or
+            of timm's for a `timm:` architecture; the path of a file that holds one (.pth or .safetensors), loaded as
+            tensors only; or "download", for a `timm:` architecture, which fetches timm's.
 
     Returns:
         what was loaded and what was left; `print` it.
 
     Raises:
-        EANError: if a trunk weight is missing or has another shape; nothing is changed then.
+        EANError: if the weights cannot be read or fetched, or a trunk weight is missing or has another shape; nothing
+            is changed then.
     """
-    if not isinstance(state_dict, Mapping):
+    if isinstance(state_dict, str) and state_dict == DOWNLOAD:
+        if not isinstance(network, TimmNetwork):
+            raise EANError("only weights of timm's networks can be downloaded: give the file, or a timm: architecture")
+        state_dict = download(network.name)
+    elif not isinstance(state_dict, Mapping):
         state_dict = read_weights(state_dict)
-    state_dict = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    state_dict = {network.own_name(name.removeprefix("module.")): value for name, value in state_dict.items()}
     own = network.state_dict()
     loaded, left, zeroed, wrong = [], [], [], []
     for name, value in own.items():
@@ -94,6 +104,8 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     Raises:
         EANError: if the file cannot be read, holds more than tensors and plain values, or no weights.
     """
+    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+        return read_public_safetensors(path)
     content = load_tensors(path)
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -103,7 +115,23 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     return content
 
 
-def is_conv_bias(network: ResNet, name: str) -> bool:
+def read_public_safetensors(path: str | Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors file, as the hub has them for timm's networks.
+
+    Raises:
+        EANError: if the file is damaged.
+    """
+    require("safetensors", extra="export", what=f"reading {path}")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): get it again") from None
+
+
+def is_conv_bias(network: StagedNetwork, name: str) -> bool:
     """Whether a name of the state is the bias of a convolution."""
     module, _, leaf = name.rpartition(".")
     return leaf == "bias" and isinstance(network.get_submodule(module), torch.nn.Conv2d)

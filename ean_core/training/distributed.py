@@ -9,13 +9,14 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
+from ean_core.allocator import keep_freed_memory
 from ean_core.errors import EANError, first_line
 
 LAUNCHERS = ("none", "pytorch", "slurm")
 
 
 def start_processes(launcher: str = "auto") -> str:
-    """Join the process group that the launcher's variables describe.
+    """Join the process group that the launcher's variables describe, and keep freed memory (`ean_core.allocator`).
 
     MMEngine's own start assumes a GPU; this one also works on CPUs.
 
@@ -29,6 +30,7 @@ def start_processes(launcher: str = "auto") -> str:
         launcher = "pytorch" if "RANK" in os.environ and "WORLD_SIZE" in os.environ else "none"
     if launcher not in LAUNCHERS:
         raise EANError(f"launcher is one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
+    keep_freed_memory()
     if launcher == "none" or dist.is_initialized():
         return launcher
     if launcher == "slurm":

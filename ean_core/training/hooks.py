@@ -60,11 +60,14 @@ class SaveState(Hook):
     def after_train_epoch(self, runner: Any) -> None:
         """Save if it is time."""
         epoch = runner.epoch + 1
-        if epoch % self.interval and epoch != runner.max_epochs:
-            return
+        if epoch % self.interval == 0 or epoch == runner.max_epochs:
+            self.save(runner, by_epoch=True)
+
+    def save(self, runner: Any, *, by_epoch: bool) -> None:
+        """Write the state after the current epoch, or after the current step."""
         if is_first():
             temporary = f".{self.path.name}.tmp"
-            runner.save_checkpoint(str(self.path.parent), temporary, by_epoch=True)
+            runner.save_checkpoint(str(self.path.parent), temporary, by_epoch=by_epoch)
             os.replace(self.path.parent / temporary, self.path)
         barrier()
 

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from ean_core.training.distributed import rank_and_world
 from ean_core.training.hooks import SaveState
+from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import read_state
 
@@ -89,7 +90,12 @@ def build_runner(
         train_cfg=train_cfg,
         optim_wrapper=optim_wrapper,
         param_scheduler=schedule,
-        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": 50}},
+        default_hooks={
+            "checkpoint": None,
+            "logger": {"type": "LoggerHook", "interval": LOG_EVERY},
+            "runtime_info": QuietRuntimeInfo(),
+        },
+        log_processor={"type": "LogProcessor", "window_size": 1},  # the values are means already
         custom_hooks=custom,
         launcher=launcher,
         env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},

@@ -1,0 +1,87 @@
+"""What does each attention module cost? Ours and timm's in one network: parameters, multiply-adds, and time (Eq. 9).
+
+Every network is Share-full (one module per stage, all blocks connected) and is compared with Org in the same form,
+eager and with folded batch norm, all networks taking turns (`ean_core/timing.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ean_core.errors import EANError, command, unknown_name
+
+HELP = """\
+example:
+  python benchmarks/attention_zoo.py --arch resnet164
+  python benchmarks/attention_zoo.py --arch resnet20 --rounds 3 --attention se timm:eca     (seconds)
+
+Without --attention: se, sge, dia and every attention of timm that keeps its input's shape (pip install timm). What
+cannot run in the network, or at the image size, is listed with the reason."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--arch", default="resnet164", help="resnet164 (default), resnet50, timm:resnet50, ..")
+    add("--attention", nargs="+", metavar="NAME", help="only these; your own as FILE.py:CLASS")
+    add("--batch-size", type=int, default=50, metavar="N", help="images per forward (default 50)")
+    add("--image-size", type=int, metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)")
+    add("--rounds", type=int, default=10, metavar="N", help="times per network and form (default 10)")
+    add("--settings", nargs="+", default=["eager", "folded"], metavar="NAME", help="forms (default eager folded)")
+    add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    add("--output", type=Path, metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)")
+    return parser.parse_args()
+
+
+@command
+def main() -> None:
+    """Parse, build, time, show."""
+    arguments = parse_arguments()
+    import torch
+
+    from ean_core import zoo_table
+    from ean_core.attention import load
+    from ean_core.devices import choose_device
+    from ean_core.fold import SETTINGS
+    from ean_core.results import write_record
+
+    for name in ("batch_size", "image_size", "rounds", "threads"):
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    for setting in arguments.settings:
+        if setting not in SETTINGS:
+            raise unknown_name("setting", setting, list(SETTINGS))
+    device = choose_device(arguments.device)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.benchmark = True
+    names = [load(name) for name in arguments.attention or zoo_table.all_names()]
+    batch, networks, skipped = zoo_table.build(
+        arguments.arch, names, batch_size=arguments.batch_size, image_size=arguments.image_size, device=device
+    )
+    rows, not_run = zoo_table.measure(networks, batch, arguments.settings, rounds=arguments.rounds)
+    settings = {
+        **vars(arguments),
+        "device": device,
+        "image_size": batch.shape[2],
+        "threads": torch.get_num_threads(),
+        "skipped": {**skipped, **not_run},
+        **zoo_table.versions(),
+    }
+    slug = arguments.arch.replace(":", "-").replace("/", "-")
+    output = arguments.output or Path("work_dirs/attention_zoo") / f"{slug}.json"
+    write_record(output, kind="attention-zoo", settings=settings, metrics=rows)
+    zoo_table.show(
+        rows, title=f"{arguments.arch}, Share-full, batch of {len(batch)}, {batch.shape[2]} pixels, {device}"
+    )
+    for name, reason in settings["skipped"].items():
+        print(f"without {name}: {reason}")
+    print(f"record: {output}")
+
+
+if __name__ == "__main__":
+    main()

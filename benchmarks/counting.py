@@ -1,0 +1,193 @@
+"""Counting: density maps of a batch against the usual SciPy loop, and prediction on large images, whole and in tiles.
+
+The SciPy loop is the one of the published crowd counters: for every head a map with one dot, filtered with a Gaussian
+and added up; here each is divided by its sum, as our maps are, so that both sides give the same maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python benchmarks/counting.py --quick                                        (seconds)
+  python benchmarks/counting.py --images 4 --heads 150 --rounds 5
+  python benchmarks/counting.py --part prediction --megapixels 2 8 --arch resnet29"""
+
+SIDES = ("whole", "tiles")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
+    add("--images", type=int, default=4, metavar="N", help="of a batch of density maps (default 4)")
+    add("--heads", type=int, default=150, metavar="N", help="of an image (default 150)")
+    add("--size", type=int, nargs=2, default=[768, 1024], metavar=("H", "W"), help="of an image (default 768 1024)")
+    add("--stride", type=int, default=8, metavar="N", help="pixels per side of a cell (default 8)")
+    add("--rounds", type=int, default=5, metavar="N", help="default 5")
+    add("--arch", default="resnet50_nobias", help="of the counter (default resnet50_nobias)")
+    add("--attention", help="of the counter (default none: then tiles give what the whole image gives)")
+    add("--megapixels", type=float, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
+    add("--threads", type=int, default=0, metavar="N", help="default: torch's choice")
+    add("--output", type=Path, default=Path("work_dirs/speed_counting.json"), metavar="JSON", help="the record")
+    add("--quick", action="store_true", help="small images, for a test of the script")
+    add("--side", choices=SIDES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.images, arguments.heads, arguments.size, arguments.rounds = 2, 10, [96, 128], 2
+        arguments.arch, arguments.megapixels = "resnet20", [0.1]
+    return arguments
+
+
+# -- density maps -----------------------------------------------------------------------------------------------------
+
+
+def scipy_maps(heads: list[Any], sigmas: list[Any], size: tuple[int, int], stride: int) -> Any:
+    """float32 (B, H / stride, W / stride), a head at a time."""
+    import numpy as np
+    from scipy.ndimage import gaussian_filter
+
+    height, width = size
+    maps = []
+    for points, spread in zip(heads, sigmas, strict=True):
+        total = np.zeros(size, dtype=np.float32)
+        for (x, y), sigma in zip(points, spread, strict=True):
+            one = np.zeros(size, dtype=np.float32)
+            one[int(y), int(x)] = 1.0
+            one = gaussian_filter(one, float(sigma), mode="constant", truncate=6.0)
+            total += one / one.sum()
+        maps.append(total.reshape(height // stride, stride, width // stride, stride).sum(axis=(1, 3)))
+    return np.stack(maps)
+
+
+def compare_density(arguments: argparse.Namespace, kernel: str) -> dict[str, Any]:
+    """Both sides in turns, in this process: neither changes anything for the other."""
+    import numpy as np
+    import torch
+    from sides import in_words, interleave, seconds, timed, times_as_fast
+
+    from crowd_counting.density import Kernel, render_batch
+
+    rng, size, stride = np.random.default_rng(0), tuple(arguments.size), arguments.stride
+    if any(side % stride for side in size):
+        raise EANError(f"--size {size} must be multiples of --stride {stride} here")
+    heads = [
+        np.stack([rng.integers(0, side, arguments.heads) for side in size[::-1]], axis=1).astype(np.float32)
+        for _ in range(arguments.images)
+    ]
+    sigmas = [Kernel.parse(kernel).sigmas(points) for points in heads]
+    points, spread = [torch.from_numpy(one) for one in heads], [torch.from_numpy(one) for one in sigmas]
+    sizes = torch.tensor([size] * len(heads))
+
+    def ours() -> Any:
+        return render_batch(points, sizes, spread, shape=size, stride=stride)
+
+    plain_maps, our_maps = scipy_maps(heads, sigmas, size, stride), ours().numpy()
+    difference = float(np.abs(plain_maps - our_maps).max() / plain_maps.max())
+    if difference > 1e-3 or not np.allclose(our_maps.sum(axis=(1, 2)), arguments.heads, rtol=1e-4):
+        raise EANError(f"the maps differ by {difference:.2g} of the highest cell: nothing is compared")
+    found = interleave(
+        {
+            "plain": lambda: timed(lambda: {"kept": scipy_maps(heads, sigmas, size, stride) is None}),
+            "ours": lambda: timed(lambda: {"kept": ours() is None}),
+        },
+        arguments.rounds,
+    )
+    ratio = times_as_fast(found["plain"], found["ours"])
+    print(f"density maps, {kernel:<9} {in_words(ratio)} as fast as SciPy; the maps differ by {difference:.1e}")
+    times = {name: seconds(turns) for name, turns in found.items()}
+    return {"seconds": times, "times_as_fast": asdict(ratio), "difference": difference}
+
+
+# -- prediction -------------------------------------------------------------------------------------------------------
+
+
+def run_side(arguments: argparse.Namespace) -> None:
+    """Count one image after another, whole or in tiles, in a process of its own for the peak of its memory."""
+    import numpy as np
+    import torch
+    from sides import serve
+
+    from crowd_counting.counting_model import CountingModel
+    from crowd_counting.model import CounterSpec
+    from crowd_counting.tiles import density_of
+    from ean_core.allocator import keep_freed_memory
+    from ean_core.normalise import Normalise
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(0)
+    counter = CounterSpec(arguments.arch, arguments.attention).build()
+    model = CountingModel(counter, Normalise((0.5,) * 3, (0.25,) * 3)).eval().to(device)
+    side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 64 * 64
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    tile = side if arguments.side == "whole" else min(768, side // 2)
+
+    def turn() -> dict[str, Any]:
+        density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
+        memory = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+        return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": memory}
+
+    serve(turn, side=side)
+
+
+def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
+    """Whole against tiles."""
+    from sides import Side, in_words, interleave, seconds, times_as_fast
+
+    given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
+    given += ["--attention", arguments.attention] if arguments.attention else []
+    sides = {name: Side(__file__, [*given, "--side", name]) for name in SIDES}
+    pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["whole"]
+    interleave(sides, 1)
+    found = interleave(sides, arguments.rounds)
+    for side in sides.values():
+        side.close()
+    counts = {name: turns[0]["count"] for name, turns in found.items()}
+    rows = {}
+    for name, turns in found.items():
+        each = sorted(seconds(turns))[len(turns) // 2]
+        memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
+        rows[name] = {"seconds": seconds(turns), "tiles": turns[0]["tiles"], "peak_mib": memory, "count": counts[name]}
+        print(
+            f"prediction, {pixels / 1e6:.1f} megapixels, {name} ({turns[0]['tiles']} tiles): "
+            f"{pixels / 1e6 / each:.2f} megapixels a second, peak {memory:.0f} MiB, count {counts[name]:.2f}"
+        )
+    rows["times_as_fast"] = asdict(times_as_fast(found["whole"], found["tiles"]))
+    print(f"tiles: {in_words(times_as_fast(found['whole'], found['tiles']))} as fast as whole")
+    return rows
+
+
+@command
+def main() -> None:
+    """Compare, show and write."""
+    arguments = parse_arguments()
+    if arguments.side:
+        run_side(arguments)
+        return
+    import torch
+
+    from ean_core.results import write_record
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    metrics: dict[str, Any] = {}
+    if "density" in arguments.part:
+        metrics["density"] = {kernel: compare_density(arguments, kernel) for kernel in ("fixed:4", "adaptive")}
+    if "prediction" in arguments.part:
+        metrics["prediction"] = {str(size): compare_prediction(arguments, size) for size in arguments.megapixels}
+    print(f"record: {write_record(arguments.output, kind='speed', settings=vars(arguments), metrics=metrics)}")
+
+
+if __name__ == "__main__":
+    main()

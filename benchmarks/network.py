@@ -1,0 +1,171 @@
+"""The networks themselves (Eq. 9): eager as in the authors' style, against the fastest forms of this project.
+
+Efficient Attention Network (https://arxiv.org/abs/2011.14058). Every form is measured for Org, Share-full and EAN
+alike, and an increment counts only against an Org in the same form. The plain attention is that of
+`plain_network.py`, as it was released, with the same weights as ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ean_core.errors import EANError, command, unknown_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ean_core.networks import StagedNetwork
+
+HELP = """\
+example:
+  python benchmarks/network.py --quick                                                       (seconds)
+  python benchmarks/network.py --arch resnet164 --settings folded bf16 compiled compiled_bf16
+  python benchmarks/network.py --arch resnet50 --batch-size 1 --settings folded compiled
+  python benchmarks/network.py --arch resnet164 --settings cuda_graph fused fused_bf16       (CUDA)
+
+EAN is every second block connected, as many as in the paper's schemes, unless --scheme says otherwise."""
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--arch", default="resnet164", help="default resnet164")
+    add("--attention", nargs="+", default=["se", "sge", "dia"], choices=("se", "sge", "dia"), help="default all three")
+    add("--scheme", help="bits of EAN (default every second block)")
+    add("--settings", nargs="+", default=["folded", "bf16"], help="as in tools/benchmark.py (default folded bf16)")
+    add("--batch-size", type=int, default=50, metavar="N", help="default 50, as in the paper")
+    add("--image-size", type=int, metavar="N", help="default 32 for CIFAR's networks, else 224")
+    add("--rounds", type=int, default=15, metavar="N", help="default 15")
+    add("--threads", type=int, default=0, metavar="N", help="default: torch's choice")
+    add("--output", type=Path, metavar="JSON", help="the record (default work_dirs/speed_network_ARCH_bN.json)")
+    add("--quick", action="store_true", help="a small network, for a test of the script")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.arch, arguments.batch_size, arguments.rounds, arguments.image_size = "resnet29", 1, 1, 8
+    default = Path(f"work_dirs/speed_network_{arguments.arch}_b{arguments.batch_size}.json")
+    arguments.output = arguments.output or default
+    return arguments
+
+
+def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedNetwork]:
+    """Org, and Share-full and EAN of every attention."""
+    import torch
+
+    from ean_core import create_model
+    from ean_core.attention import SpatialGroupEnhance
+    from ean_core.networks import stages_blocks
+
+    count = sum(stages_blocks(arguments.arch))
+    scheme = arguments.scheme or ("10" * count)[:count]
+    networks = {}
+    for name, options in {
+        "Org": {},
+        **{f"Share-full {one}": {"attention": one} for one in arguments.attention},
+        **{f"EAN {one}": {"attention": one, "scheme": scheme} for one in arguments.attention},
+    }.items():
+        torch.manual_seed(0)
+        networks[name] = create_model(arguments.arch, **options).eval().to(device)
+        for module in networks[name].modules():
+            if isinstance(module, SpatialGroupEnhance):
+                torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalisation
+    return networks
+
+
+def check_equal(name: str, expected: Tensor, got: Tensor, tolerance: float) -> float:
+    """The largest difference, relative to the largest logit.
+
+    Raises:
+        EANError: if it is over the tolerance.
+    """
+    difference = ((expected - got).abs().max() / expected.abs().max()).item()
+    if not difference <= tolerance:
+        raise EANError(f"{name} differs by {difference:.2g} and may by {tolerance:g}: nothing is compared")
+    return difference
+
+
+def measure_setting(
+    setting: str, networks: dict[str, StagedNetwork], batch: Tensor, rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Times and increments of all networks in one form; "plain" is the authors' style. Plain Org always takes part."""
+    import torch
+    from plain_network import plain_form
+
+    from ean_core.fold import SETTINGS
+    from ean_core.timing import compare, increment
+
+    plain = {name: plain_form(network) for name, network in networks.items()}
+    forms, differences = dict(plain), {}
+    if setting != "plain":
+        forms = {name: SETTINGS[setting].build(network, batch) for name, network in networks.items()}
+    with torch.inference_mode():
+        for name, form in forms.items():
+            tolerance = SETTINGS[setting].tolerance if setting != "plain" else 0.0
+            expected = networks[name](batch) if setting == "plain" else plain[name](batch)
+            differences[name] = check_equal(f"{name} in {setting}", expected, form(batch), max(tolerance, 1e-3))
+    compared = compare({**forms, "plain Org": plain["Org"]}, batch, reference="Org", rounds=rounds)
+    return {
+        name: {
+            **asdict(compared[name]),
+            "difference": differences[name],
+            "time_over_plain_org": asdict(increment(compared[name].timing, compared["plain Org"].timing)),
+        }
+        for name in forms
+    }
+
+
+def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> None:
+    """A line per network."""
+    for name, row in rows.items():
+        text = f"{setting:<14}{name:<16}{1e3 * row['median']['value']:9.2f} ms"
+        over = 1 + row["time_over_plain_org"]["value"]
+        text += f"  {1 / over:5.2f}x as fast as plain Org"
+        if row["increment"]:
+            value, low, high = (100 * row["increment"][key] for key in ("value", "low", "high"))
+            share = row["increment"]["value"] / plain[name]["increment"]["value"]
+            text += f"  increment {value:+6.1f} % ({low:+.1f} to {high:+.1f}), {100 * share:.0f} % of plain's"
+        print(text, flush=True)
+
+
+@command
+def main() -> None:
+    """Check, measure, show and write."""
+    arguments = parse_arguments()
+    import torch
+
+    from ean_core.fold import SETTINGS, SettingUnavailable
+    from ean_core.networks import input_shape
+    from ean_core.results import write_record
+
+    for setting in arguments.settings:
+        if setting not in SETTINGS:
+            raise unknown_name("setting", setting, list(SETTINGS))
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.benchmark = True
+    networks = networks_of(arguments, device)
+    shape = input_shape(networks["Org"], size=arguments.image_size)
+    batch = torch.randn(arguments.batch_size, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    found, skipped = {}, {}
+    for setting in ["plain", *dict.fromkeys(arguments.settings)]:
+        try:
+            found[setting] = measure_setting(setting, networks, batch, arguments.rounds)
+        except SettingUnavailable as reason:
+            skipped[setting] = str(reason)
+            print(f"skipped {setting}: {reason}")
+            continue
+        show(setting, found[setting], found["plain"])
+    settings = {**vars(arguments), "image_size": shape[1], "threads": torch.get_num_threads(), "skipped": skipped}
+    print(f"record: {write_record(arguments.output, kind='speed', settings=settings, metrics=found)}")
+
+
+if __name__ == "__main__":
+    main()

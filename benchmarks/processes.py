@@ -1,0 +1,238 @@
+"""Scoring and supernet training with one and with two processes, a core each (or a GPU each), at equal work.
+
+Efficiency is the time of one process over twice the time of two: 100 % where the work is shared perfectly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python benchmarks/processes.py --quick                                  (seconds)
+  python benchmarks/processes.py --arch resnet29 --images 1000 --steps 2"""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--arch", default="resnet29", help="default resnet29")
+    add("--attention", default="se", help="default se")
+    add("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="default 1 2")
+    add("--images", type=int, default=1000, metavar="N", help="validation images of a scheme (default 1000)")
+    add("--batch-size", type=int, default=128, metavar="N", help="of a training step, over all processes")
+    add("--steps", type=int, default=2, metavar="N", help="training steps in a turn (default 2)")
+    add("--rounds", type=int, default=6, metavar="N", help="default 6")
+    add("--output", type=Path, default=Path("work_dirs/speed_processes.json"), metavar="JSON", help="the record")
+    add("--quick", action="store_true", help="a small network, for a test of the script")
+    add("--work", choices=("scoring", "training"), help=argparse.SUPPRESS)
+    add("--rendezvous", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.arch, arguments.images, arguments.batch_size, arguments.steps = "resnet20", 20, 8, 1
+        arguments.rounds = 1
+    return arguments
+
+
+# -- a process --------------------------------------------------------------------------------------------------------
+
+
+def run_process(arguments: argparse.Namespace) -> None:
+    """One of the processes, on a core of its own where there are enough."""
+    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[rank % len(cores)]})
+    import torch
+    import torch.distributed as dist
+    from sides import serve
+
+    from ean_core.allocator import keep_freed_memory
+
+    warnings.simplefilter("ignore", FutureWarning)  # of DistributedDataParallel's own options
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    gpus = torch.cuda.device_count()
+    device = torch.device("cuda", rank) if gpus >= world else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if world > 1:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, init_method=f"file://{arguments.rendezvous}", rank=rank, world_size=world)
+    make = scoring if arguments.work == "scoring" else training
+    serve(make(arguments, rank, world, device))
+
+
+def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -> Any:
+    """A new scheme a turn, as in the paper's search: this process's share of the images."""
+    import numpy as np
+    import torch
+
+    from ean_core.scheme import Scheme
+    from ean_core.supernet import Scorer
+
+    model, images, labels = parts(arguments, arguments.images, device)
+    mine = slice(rank, None, world)
+    batches = [
+        {"inputs": part, "labels": wanted}
+        for part, wanted in zip(images[mine].split(250), labels[mine].split(250), strict=True)
+    ]
+    scorer = Scorer(model.network, batches, normalise=model.normalise, dtype=torch.bfloat16, room=0)
+    rng = np.random.default_rng(0)
+
+    def turn() -> dict[str, Any]:
+        return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].accuracy}
+
+    return turn
+
+
+def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) -> Any:
+    """Steps of the supernet on this process's share of the batch."""
+    import torch
+    from torch.nn.parallel import DistributedDataParallel
+
+    from ean_core.supernet import draw_path
+
+    model, images, labels = parts(arguments, arguments.batch_size, device)
+    mine = slice(rank, None, world)
+    wrapped = (
+        DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False) if world > 1 else model
+    )
+    optim = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    step = 0
+
+    def turn() -> dict[str, Any]:
+        nonlocal step
+        for _ in range(arguments.steps):
+            model.paths = [draw_path(model.network.stages_blocks, seed=0, step=step)]
+            loss = wrapped(images[mine], labels[mine], mode="loss")["loss"]
+            optim.zero_grad()
+            loss.backward()
+            optim.step()
+            step += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return {"result": sum(float(one.detach().sum()) for one in model.parameters())}
+
+    return turn
+
+
+def parts(arguments: argparse.Namespace, count: int, device: Any) -> tuple[Any, Any, Any]:
+    """The supernet, and made-up images of CIFAR's size; the same in all processes."""
+    import torch
+
+    from ean_core import create_model
+    from ean_core.normalise import Normalise
+    from ean_core.training.classifier import SupernetClassifier
+
+    torch.manual_seed(0)
+    network = create_model(arguments.arch, attention=arguments.attention).to(memory_format=torch.channels_last)
+    normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
+    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    model = SupernetClassifier(network, normalise, precision="bfloat16").to(device)
+    return model, images.to(device), torch.randint(0, 100, (count,)).to(device)
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+
+class Group:
+    """Processes that do a piece of work together; the slowest one's time counts."""
+
+    def __init__(self, work: str, count: int, place: str) -> None:
+        from sides import Side
+
+        self.members = [
+            Side(
+                __file__,
+                [*sys.argv[1:], "--work", work, "--rendezvous", f"{place}/{work}{count}"],
+                RANK=str(rank),
+                WORLD_SIZE=str(count),
+                LOCAL_WORLD_SIZE=str(count),
+                OMP_NUM_THREADS="1",
+            )
+            for rank in range(count)
+        ]
+
+    def __call__(self) -> dict[str, Any]:
+        for member in self.members:
+            member.begin()
+        turns = [member.finish() for member in self.members]
+        return {
+            "seconds": max(turn["seconds"] for turn in turns),
+            "result": turns[0]["result"],
+            "same": len({turn["result"] for turn in turns}) == 1,
+        }
+
+    def close(self) -> None:
+        """End them."""
+        for member in self.members:
+            member.close()
+
+
+def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, Any]:
+    """All numbers of processes in turns."""
+    from sides import in_words, interleave, seconds, times_as_fast
+
+    groups = {str(count): Group(work, count, place) for count in arguments.processes}
+    for group in groups.values():
+        for member in group.members:
+            _ = member.ready
+    first = interleave(groups, 1)
+    found = interleave(groups, arguments.rounds)
+    for group in groups.values():
+        group.close()
+    check_equal(work, [first[name] + found[name] for name in found])
+    one = str(arguments.processes[0])
+    rows = {}
+    for name, turns in found.items():
+        ratio = times_as_fast(found[one], turns)
+        efficiency = ratio.value * int(one) / int(name)
+        rows[name] = {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "efficiency": efficiency}
+        print(
+            f"{work:<9} {name} process(es): {sorted(seconds(turns))[len(turns) // 2]:.2f} s, {in_words(ratio)} as fast"
+            f", efficiency {100 * efficiency:.0f} %"
+        )
+    return rows
+
+
+def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
+    """The processes of a group agree to the last bit; scores do not depend on how many there are.
+
+    Raises:
+        EANError: if not.
+    """
+    if not all(turn["same"] for group in turns for turn in group):
+        raise EANError(f"{work}: the processes of a group hold different results")
+    if work == "scoring" and len({tuple(turn["result"] for turn in group) for group in turns}) > 1:
+        raise EANError(f"{work}: the accuracies depend on the number of processes")
+
+
+@command
+def main() -> None:
+    """Compare, show and write."""
+    arguments = parse_arguments()
+    if arguments.work:
+        run_process(arguments)
+        return
+    from ean_core.results import write_record
+
+    with tempfile.TemporaryDirectory() as place:
+        metrics = {work: compare(arguments, work, place) for work in ("scoring", "training")}
+    print(f"record: {write_record(arguments.output, kind='speed', settings=vars(arguments), metrics=metrics)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Scoring schemes on a supernet: schemes a second, this project's scorer against a loop written with PyTorch alone.
+
+The proposals of a recorded search are replayed. The plain side goes through the validation images with a DataLoader
+for every proposal, eager and in float32, one scheme at a time, and remembers nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python benchmarks/scoring.py --quick                                            (seconds; made-up weights)
+  python benchmarks/scoring.py --config classification/configs/ean_se_r29_cifar100_subset20k_10ep.py \\
+      --supernet work_dirs/ean_se_r29_cifar100_subset20k_10ep/supernet.pth \\
+      --history results/ean_se_r29_cifar100_subset20k_10ep.history.jsonl
+
+ours-float32 must find as many right answers as plain, but for rounding (1 image in 1000); ours-bfloat16 must be within
+half a standard error of a score."""
+
+SIDES = ("plain", "ours-float32", "ours-bfloat16", "ours-bfloat16-compiled")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    add = parser.add_argument
+    add("--config", type=Path, default=Path("classification/configs/quickstart_digits.py"), help="the recipe")
+    add("--supernet", type=Path, help="a supernet.pth of it (default: untrained weights)")
+    add("--history", type=Path, help="history.jsonl of a search (default: a made-up stretch)")
+    add("--proposals", type=int, default=30, metavar="N", help="the first so many are replayed (default 30)")
+    add("--chunk", type=int, default=5, metavar="N", help="proposals in a turn (default 5)")
+    add("--images", type=int, default=2000, metavar="N", help="validation images (default 2000)")
+    add("--plain-batch", type=int, default=128, metavar="N", help="the plain side's batch (default 128)")
+    add("--workers", type=int, default=2, metavar="N", help="the plain side's workers (default 2)")
+    add("--threads", type=int, default=0, metavar="N", help="of every side (default: torch's choice)")
+    add("--sides", nargs="+", default=list(SIDES[:3]), choices=SIDES, help="default: all but the compiled one")
+    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
+    add("--output", type=Path, default=Path("work_dirs/speed_scoring.json"), metavar="JSON", help="the record")
+    add("--quick", action="store_true", help="a few images and proposals, for a test of the script")
+    add("--side", choices=SIDES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.images, arguments.proposals, arguments.chunk, arguments.workers = 40, 6, 2, 0
+    return arguments
+
+
+# -- a side -----------------------------------------------------------------------------------------------------------
+
+
+def run_side(arguments: argparse.Namespace) -> None:
+    """In the side's own process: score the checks, then a chunk of proposals a turn."""
+    import torch
+    from sides import serve
+
+    from classification.parts import Job
+    from classification.recipe import Recipe
+    from ean_core.allocator import keep_freed_memory
+    from ean_core.checkpoint import load_network
+    from ean_core.scheme import Scheme
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    job = Job.start(Recipe.from_file(str(arguments.config)), data_root=arguments.data_root, directory=Path())
+    torch.manual_seed(0)
+    network = load_network(arguments.supernet)[0] if arguments.supernet else job.spec().build()
+    network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.side != "plain":
+        keep_freed_memory()
+    make = plain_scorer if arguments.side == "plain" else our_scorer
+    blocks = network.stages_blocks
+    checks = [Scheme.all_off(blocks), Scheme.all_on(blocks)]
+    accuracy = make(job, network, arguments)
+    checked = [accuracy([scheme])[0] for scheme in checks]
+    accuracy = make(job, network, arguments)  # one that has seen nothing
+    proposals = [Scheme.parse(bits, blocks=blocks) for bits in proposed(arguments, sum(blocks))]
+    chunks = iter([proposals[at : at + arguments.chunk] for at in range(0, len(proposals), arguments.chunk)])
+
+    def turn() -> dict[str, Any]:
+        # One after another, as the paper's search proposes them.
+        return {"accuracies": [accuracy([scheme])[0] for scheme in next(chunks)]}
+
+    serve(turn, checked=checked, images=len(val_images(job, arguments)), blocks=blocks)
+
+
+def proposed(arguments: argparse.Namespace, count: int) -> list[str]:
+    """The bits of the first proposals."""
+    if arguments.history is None:
+        import numpy as np
+
+        drawn = np.random.default_rng(0).integers(0, 2, (arguments.proposals, count))
+        return ["".join(map(str, bits)) for bits in drawn.tolist()]
+    lines = [json.loads(line) for line in arguments.history.read_text().splitlines()]
+    return [line["bits"] for line in lines if "bits" in line and not line.get("final")][: arguments.proposals]
+
+
+def val_images(job: Any, arguments: argparse.Namespace) -> Any:
+    """Indices of the validation images; every so many-th one, since they are ordered by class."""
+    val = job.split()[1]
+    return val[:: max(1, len(val) // arguments.images)][: arguments.images]
+
+
+def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
+    """`ean_core.supernet.Scorer`, as the search uses it."""
+    import torch
+
+    from ean_core.supernet import Scorer
+
+    network = network.to(memory_format=torch.channels_last)
+    scorer = Scorer(
+        network,
+        job.eval_loader(job.data.train, val_images(job, arguments), batch_size=500, shared=False),
+        normalise=job.normalise(channels_last=True),
+        dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
+        compile="compiled" in arguments.side,
+    )
+    return lambda schemes: [score.accuracy for score in scorer(schemes)]
+
+
+def plain_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
+    """As a user of PyTorch would write it."""
+    import torch
+    from torch.utils.data import DataLoader, Dataset
+
+    indices = val_images(job, arguments)
+    images, labels = job.data.train.images[indices], job.data.train.labels[indices]
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (job.data.mean, job.data.std))
+
+    class Images(Dataset):
+        def __len__(self) -> int:
+            return len(labels)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            return (images[index].float() / 255 - mean) / std, labels[index]
+
+    device = next(network.parameters()).device
+    loader = DataLoader(
+        Images(),
+        batch_size=arguments.plain_batch,
+        num_workers=arguments.workers,
+        pin_memory=device.type == "cuda",
+    )
+
+    @torch.no_grad()
+    def accuracy(schemes: list) -> list[float]:
+        network.set_scheme(schemes[0])
+        correct = total = 0
+        for inputs, wanted in loader:
+            logits = network(inputs.to(device, non_blocking=True))
+            correct += (logits.argmax(1).cpu() == wanted).sum().item()
+            total += len(wanted)
+        return [100.0 * correct / total]
+
+    return accuracy
+
+
+# -- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def check_equal(side: str, accuracies: list[float], plain: list[float], images: int) -> float:
+    """The largest difference from the plain side's accuracies, in points.
+
+    Raises:
+        EANError: if it is more than rounding, or half a standard error in bfloat16.
+    """
+    worst = max(abs(one - other) for one, other in zip(accuracies, plain, strict=True))
+    mean = sum(plain) / len(plain)
+    error = (mean * (100 - mean) / images) ** 0.5
+    allowed = max(error / 2, 100 / images) if "bfloat16" in side else 100.0 / images * max(1, images // 1000)
+    if worst > allowed + 1e-9:
+        raise EANError(f"{side} differs from plain by {worst:.3f} points and may by {allowed:.3f}: nothing is compared")
+    return worst
+
+
+def chunks_of(arguments: argparse.Namespace) -> int:
+    """Turns."""
+    return -(-arguments.proposals // arguments.chunk)
+
+
+def sides_of(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """A process for every side."""
+    from sides import Side
+
+    for side in dict.fromkeys(["plain", *arguments.sides]):
+        yield side, Side(__file__, [*sys.argv[1:], "--side", side])
+
+
+@command
+def main() -> None:
+    """Start the sides, check them against each other, let them take turns, show and write."""
+    arguments = parse_arguments()
+    if arguments.side:
+        run_side(arguments)
+        return
+    from sides import in_words, interleave, seconds, times_as_fast
+
+    from ean_core.results import write_record
+
+    sides = dict(sides_of(arguments))
+    ready = {name: side.ready for name, side in sides.items()}
+    images = ready["plain"]["images"]
+    for name in sides:
+        check_equal(name, ready[name]["checked"], ready["plain"]["checked"], images)
+    bits = proposed(arguments, sum(ready["plain"]["blocks"]))
+    found = interleave(sides, min(chunks_of(arguments), -(-len(bits) // arguments.chunk)))
+    for side in sides.values():
+        side.close()
+    scored = {name: [one for turn in turns for one in turn["accuracies"]] for name, turns in found.items()}
+    rows = {}
+    for name, turns in found.items():
+        ratio = times_as_fast(found["plain"], turns)
+        total = sum(seconds(found["plain"])) / sum(seconds(turns))
+        rows[name] = {
+            "seconds": seconds(turns),
+            "schemes_per_second": len(bits) / sum(seconds(turns)),
+            "times_as_fast_median_turn": asdict(ratio),
+            "times_as_fast_whole_stretch": total,
+            "largest_difference_points": check_equal(name, scored[name], scored["plain"], images),
+            "peak_mib": turns[-1]["peak_mib"],
+        }
+        print(
+            f"{name:<24}{rows[name]['schemes_per_second']:8.3f} schemes a second  whole stretch {total:5.2f}x  median "
+            f"turn {in_words(ratio)}  accuracy within {rows[name]['largest_difference_points']:.3f} points of plain  "
+            f"peak {turns[-1]['peak_mib']:.0f} MiB"
+        )
+    print(f"{len(bits)} proposals, {len(set(bits))} different, {images} validation images, {arguments.config.stem}")
+    settings = {**vars(arguments), "different": len(set(bits)), "images": images}
+    print(f"record: {write_record(arguments.output, kind='speed', settings=settings, metrics=rows)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Two sides of a comparison, in processes of their own that take turns, and the ratio of their times.
+
+A process each, since what makes one side fast (the allocator, the number of threads) would change the other one too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ean_core.errors import EANError
+from ean_core.timing import Interval, bootstrap_median, round_order
+
+Turn = Callable[[], dict[str, Any]]
+"""Does a piece of work and says at least {"seconds": ..}."""
+
+
+class Side:
+    """A script started with further arguments, which does a piece of work whenever it is called.
+
+    Attributes:
+        ready: what it said once it was ready to begin.
+    """
+
+    def __init__(self, script: str | Path, arguments: Sequence[str], **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self.name = " ".join(map(str, arguments))
+        self._ready: dict[str, Any] | None = None
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """Waits for the beginning; several sides get ready beside each other until they are asked."""
+        if self._ready is None:
+            self._ready = self._read()
+        return self._ready
+
+    def begin(self) -> None:
+        """Let the side begin its turn."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def finish(self) -> dict[str, Any]:
+        """Wait for the turn's end: what it says."""
+        return self._read()
+
+    def __call__(self) -> dict[str, Any]:
+        self.begin()
+        return self.finish()
+
+    def _read(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise EANError(f"the side {self.name!r} has stopped with status {self.process.wait()}: see its error above")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+class Server:
+    """A side's own end: says that it is ready, waits for its turns, and sends what comes out of them."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+        sys.stdout = sys.stderr  # nothing that a library prints gets between
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send plain values, and the largest amount of memory that the process had so far."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self._out.write(json.dumps({**message, "peak_mib": peak}) + "\n")
+        self._out.flush()
+
+    def wait(self) -> bool:
+        """Until the next turn; False when there will be no more."""
+        return bool(sys.stdin.readline())
+
+
+def serve(work: Turn, **ready: Any) -> None:
+    """Say `ready`, then take turns until the other end closes."""
+    server = Server()
+    server.send(ready)
+    while server.wait():
+        server.send(timed(work))
+
+
+def timed(work: Turn) -> dict[str, Any]:
+    """What `work` returns, with its seconds, unless it measured them itself."""
+    start = time.perf_counter()
+    found = work()
+    return {"seconds": time.perf_counter() - start, **found}
+
+
+def interleave(sides: Mapping[str, Turn], rounds: int) -> dict[str, list[dict[str, Any]]]:
+    """Call every side once a round, in an order that changes from round to round."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in round_order(tuple(sides), number):
+            found[name].append(sides[name]())
+    return found
+
+
+def seconds(turns: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Of every turn."""
+    return [turn["seconds"] for turn in turns]
+
+
+def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:
+    """Median over the rounds of the ratio of their times, and its 95 % interval."""
+    return bootstrap_median(np.array(seconds(slow)) / np.array(seconds(fast)))
+
+
+def in_words(interval: Interval, unit: str = "x") -> str:
+    """Such as "2.51x (2.40 to 2.66)"."""
+    return f"{interval.value:.2f}{unit} ({interval.low:.2f} to {interval.high:.2f})"

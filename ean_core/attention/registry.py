@@ -1,0 +1,152 @@
+"""The attentions by name: ours, timm's, and a user's own; and the rule that a name alone never runs code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from torch import nn
+
+from ean_core.attention import zoo
+from ean_core.attention.base import Attention
+from ean_core.attention.dia import DenseImplicitAttention
+from ean_core.attention.se import SqueezeExcitation
+from ean_core.attention.sge import SpatialGroupEnhance
+from ean_core.attention.wrapped import as_attention
+from ean_core.errors import EANError, first_line, unknown_name
+
+ATTENTIONS: dict[str, type[Attention]] = {
+    "se": SqueezeExcitation,
+    "sge": SpatialGroupEnhance,
+    "dia": DenseImplicitAttention,
+}
+
+_Module = TypeVar("_Module", bound=type[nn.Module])
+_FILES: dict[str, ModuleType] = {}  # resolved path -> the module made from it: a file runs once
+
+
+def register(name: str) -> Callable[[_Module], _Module]:
+    """Class decorator: make an attention known under `name` to `create_model`, the search and the tests.
+
+    The class takes the number of channels first and keyword options after it. It is an `Attention` with a `mask`, or
+    any `nn.Module` that keeps the shape of its input.
+    """
+
+    def add(cls: _Module) -> _Module:
+        known = ATTENTIONS.get(name)
+        if known is not None and getattr(known, "wraps", known) is not cls:
+            raise EANError(f"attention {name!r} is registered already, for {known.__name__}: take another name")
+        if known is None:
+            ATTENTIONS[name] = as_attention(cls, name=name)
+        return cls
+
+    return add
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name says where a class of the user's own is: `my_module:Gate` or `path/to/file.py:Gate`."""
+    return ":" in name and not name.startswith(zoo.PREFIX)
+
+
+def load(reference: str) -> str:
+    """Import a user's own attention class and register it. This runs the code of that module or file.
+
+    Nothing else imports a class by name: neither a checkpoint nor a scheme.json nor `create_model` does, so that only
+    what the user names in a call, a command line or a recipe can run.
+
+    Args:
+        reference: `my_module:Gate`, a module that can be imported (the working directory counts), or
+            `path/to/file.py:Gate`; a name of another kind is given back as it is.
+
+    Returns:
+        the name for `create_model` and network files: the reference without the file's folder, `file.py:Gate`, so that
+        a network trained here can be loaded where the file lies elsewhere.
+
+    Raises:
+        EANError: if there is no such module, file or class, or importing it fails.
+    """
+    if not is_reference(reference):
+        return reference
+    where, _, class_name = reference.rpartition(":")
+    from_file = where.endswith(".py")
+    module = _file(Path(where)) if from_file else _module(where)
+    classes = [
+        key
+        for key, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, nn.Module) and value is not Attention
+    ]
+    if not hasattr(module, class_name):
+        raise unknown_name(f"class in {where}", class_name, classes)
+    name = f"{Path(where).name}:{class_name}" if from_file else reference
+    register(name)(getattr(module, class_name))
+    return name
+
+
+def find(name: str) -> type[Attention]:
+    """The class of a name, without importing anything but timm.
+
+    Raises:
+        EANError: for an unknown name, with the nearest; for a class of the user's own that was not loaded yet.
+    """
+    if name in ATTENTIONS:
+        return ATTENTIONS[name]
+    if name.startswith(zoo.PREFIX):
+        return zoo.timm_attention(name.removeprefix(zoo.PREFIX))
+    if is_reference(name):
+        file = name.rpartition(":")[0]
+        where = f"FOLDER/{name}" if file.endswith(".py") else name
+        raise EANError(
+            f"attention {name!r} is somebody's own class, and a name in a file never runs code: if you trust {file}, "
+            f"give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
+        )
+    if name.lower() in zoo.NAMES:
+        raise EANError(f"unknown attention {name!r}: did you mean {zoo.PREFIX + name.lower()!r}?")
+    raise unknown_name("attention", name, [*ATTENTIONS, *(zoo.PREFIX + kind for kind in zoo.NAMES)])
+
+
+def _file(path: Path) -> ModuleType:
+    """The module made from a file, once per path; modules beside it can be imported by it."""
+    if not path.is_file():
+        raise EANError(f"attention file {path} does not exist: give PATH/TO/FILE.py:CLASS")
+    key = str(path.resolve())
+    if key not in _FILES:
+        spec = importlib.util.spec_from_file_location(f"ean_own_{len(_FILES)}_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses and torch look the module of a class up
+        _run(lambda: spec.loader.exec_module(module), what=path, folder=path.resolve().parent)
+        _FILES[key] = module
+    return _FILES[key]
+
+
+def _module(name: str) -> ModuleType:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise EANError(f"attention {name!r}: expected MODULE:CLASS or PATH/TO/FILE.py:CLASS")
+    try:
+        return _run(lambda: importlib.import_module(name), what=name, folder=Path.cwd())
+    except ModuleNotFoundError:
+        raise EANError(
+            f"no module {name!r} can be imported: give PATH/TO/FILE.py:CLASS, or a name such as se or timm:eca"
+        ) from None
+
+
+def _run(work: Callable[[], ModuleType | None], *, what: object, folder: Path) -> ModuleType | None:
+    """Import with a folder at the end of the search path, so that it can shadow nothing."""
+    sys.path.append(str(folder))
+    try:
+        return work()
+    except (EANError, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != what:
+            raise EANError(f"{what} needs the module {error.name!r}, which is not there: install it") from error
+        raise
+    except Exception as error:  # the user's code can fail in any way
+        raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): mend it") from error
+    finally:
+        sys.path.remove(str(folder))

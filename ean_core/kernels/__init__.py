@@ -1,0 +1,72 @@
+"""Kernels that join what a compiler leaves apart, for networks that are done training, on CUDA GPUs.
+
+`plain.py` says in PyTorch what each one computes, and is what they are tested against; `triton_kernels.py` is the
+kernels. `use_kernels` puts them into a folded network; everything else stays as it is.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
+
+if TYPE_CHECKING:
+    from ean_core.networks import StagedNetwork
+
+
+def use_kernels(network: StagedNetwork) -> None:
+    """Let SE, SGE and DIA, and the sums of blocks without attention, run through the kernels; in place.
+
+    Args:
+        network: folded (`ean_core.fold.fold_batch_norm`), channels_last.
+
+    Raises:
+        ImportError: if Triton is not installed.
+    """
+    from ean_core.kernels import triton_kernels  # here: Triton is there only where PyTorch brings it
+
+    for stage in network.stages:
+        stage.add = triton_kernels.add_relu
+        for module in stage.modules():
+            if isinstance(module, SqueezeExcitation | DenseImplicitAttention):
+                module.merge = partial(merge_channels, module)
+            elif isinstance(module, SpatialGroupEnhance):
+                module.merge = partial(merge_groups, module)
+
+
+def merge_channels(
+    module: SqueezeExcitation | DenseImplicitAttention, residual: Tensor, shortcut: Tensor, state: State = None
+) -> tuple[Tensor, State]:
+    """`Attention.merge` of an attention whose mask is made of the channels' means alone: two passes in all."""
+    from ean_core.kernels import triton_kernels
+
+    pooled = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
+    mask, state = module.mask_of(pooled, state)
+    return triton_kernels.scale_add_relu(residual, mask, shortcut), state
+
+
+def merge_groups(
+    module: SpatialGroupEnhance, residual: Tensor, shortcut: Tensor, state: State = None
+) -> tuple[Tensor, State]:
+    """`SpatialGroupEnhance.merge` in one kernel."""
+    from ean_core.kernels import triton_kernels
+
+    return triton_kernels.group_enhance(residual, shortcut, module.weight, module.bias, module.eps), state
+
+
+def available(device: torch.device) -> bool:
+    """Whether the kernels can run there."""
+    if device.type != "cuda":
+        return False
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+__all__ = ["available", "merge_channels", "merge_groups", "use_kernels"]

@@ -1,0 +1,108 @@
+"""What a scorer holds on to between schemes: two schemes that agree on the first stages agree on what those give."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Batch = Mapping[str, Tensor]
+"""`{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, on the network's device."""
+
+Bits = tuple[tuple[int, ...], ...]
+"""Bits of the first stages, stage by stage."""
+
+
+class Batches(Protocol):
+    """What gives the same batches whenever it is iterated over: a loader of `ean_core.data`, or a list."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __len__(self) -> int: ...
+
+
+class HeldBatches:
+    """Batches that are read and decoded once, as long as they fit.
+
+    Args:
+        source: where they come from.
+        room: bytes that may be held; a larger source is gone through every time.
+    """
+
+    def __init__(self, source: Batches, room: int) -> None:
+        self.source, self.room = source, room
+        self.held: list[Batch] | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.held is not None:
+            yield from self.held
+            return
+        seen: list[Batch] = []
+        left = self.room
+        for batch in self.source:
+            left -= sum(one.nbytes for one in batch.values())
+            if left >= 0:
+                seen.append(batch)
+            else:
+                seen.clear()
+            yield batch
+        if left >= 0:
+            self.held = seen
+
+
+class PrefixFeatures:
+    """What the stages before the last one give for every validation batch, by the bits that lead there.
+
+    A recurrent attention starts anew in each stage, so nothing but the features passes from one stage to the next.
+
+    Args:
+        room: bytes that may be held; the bits that were not used for the longest time are let go first.
+    """
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.held: OrderedDict[Bits, list[Tensor]] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        return sum(one.nbytes for features in self.held.values() for one in features)
+
+    def longest(self, bits: Bits) -> Bits:
+        """The longest prefix of a scheme's bits that is held, () if none is; it counts as used now."""
+        for count in range(len(bits) - 1, 0, -1):
+            if bits[:count] in self.held:
+                self.held.move_to_end(bits[:count])
+                return bits[:count]
+        return ()
+
+    def reserve(self, nbytes: int) -> bool:
+        """Let go what is in the way of so many bytes more; whether they fit."""
+        if nbytes > self.room:
+            return False
+        while self.nbytes + nbytes > self.room:
+            self.held.popitem(last=False)
+        return True
+
+
+def spare_memory(device: torch.device) -> int:
+    """Bytes that may be held without being missed: half of what a GPU has free, a quarter of what a computer has.
+
+    The processes on one computer share it; a container's limit counts.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    try:
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
+            free = min(free, int(limit.read()) - int(used.read()))
+    except (OSError, ValueError):  # no such file, or "max"
+        pass
+    return max(free, 0) // 4 // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

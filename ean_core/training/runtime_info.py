@@ -1,0 +1,35 @@
+"""MMEngine's record of what a step returned, without waiting for the device at every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import RuntimeInfoHook
+from torch import Tensor
+
+LOG_EVERY = 50
+"""Steps between two lines of the log."""
+
+
+class QuietRuntimeInfo(RuntimeInfoHook):
+    """Adds up losses on the device, and looks at their means when a line of the log is due.
+
+    MMEngine's own looks at every value of every step, and a GPU that is looked at has run out of work. The log shows
+    the mean since its last line, and so goes with `LogProcessor(window_size=1)`.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor | float] = {}
+        self.steps = 0
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Add; hand over the means before the logger looks."""
+        self.steps += 1
+        for name, value in (outputs or {}).items():
+            value = value.detach() if isinstance(value, Tensor) else value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        last = self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if last or self.every_n_inner_iters(batch_idx, LOG_EVERY):
+            for name, value in self.sums.items():
+                runner.message_hub.update_scalar(f"train/{name}", value / self.steps)
+            self.sums, self.steps = {}, 0

@@ -1,0 +1,117 @@
+"""The speed comparisons, run as a user runs them on the smallest of everything: they check that both sides agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Run
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+
+def record(path: Path) -> dict[str, Any]:
+    """What a comparison wrote."""
+    content = json.loads(path.read_text())
+    assert content["kind"] == "speed"
+    return content
+
+
+def test_scoring(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    done = run("benchmarks/scoring.py", "--quick", "--sides", "ours-float32", "--output", out)
+    found = record(out)
+    rows = found["metrics"]
+    assert list(rows) == ["plain", "ours-float32"]
+    assert all(len(row["seconds"]) == 3 for row in rows.values())  # 6 proposals, 2 a turn
+    assert rows["ours-float32"]["largest_difference_points"] == 0.0
+    assert f"{rows['ours-float32']['times_as_fast_whole_stretch']:5.2f}x" in done.stdout
+    assert found["settings"]["images"] == 40
+
+
+def test_training(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    done = run("benchmarks/training.py", "--quick", "--sides", "bare", "engine", "--output", out)
+    rows = record(out)["metrics"]
+    assert list(rows) == ["plain", "bare", "engine"]
+    assert rows["engine"]["over_bare"]["value"] > 0
+    assert "engine takes" in done.stdout
+
+
+def test_network(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    done = run("benchmarks/network.py", "--quick", "--settings", "folded", "fused", "--output", out)
+    found = record(out)
+    assert list(found["metrics"]) == ["plain", "folded"]
+    assert len(found["metrics"]["folded"]) == 7
+    assert all(row["difference"] < 1e-3 for rows in found["metrics"].values() for row in rows.values())
+    if "fused" in found["settings"]["skipped"]:
+        assert "skipped fused: fused needs a CUDA device, and this runs on cpu" in done.stdout
+    error = run("benchmarks/network.py", "--settings", "foldet", code=2).stderr
+    assert "did you mean 'folded'" in error
+
+
+def test_density(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    run("benchmarks/counting.py", "--quick", "--part", "density", "--output", out)
+    rows = record(out)["metrics"]["density"]
+    assert set(rows) == {"fixed:4", "adaptive"}
+    assert all(row["difference"] < 1e-3 for row in rows.values())
+
+
+def test_prediction(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    run("benchmarks/counting.py", "--quick", "--part", "prediction", "--output", out)
+    rows = record(out)["metrics"]["prediction"]["0.1"]
+    assert rows["whole"]["tiles"] == 1 < rows["tiles"]["tiles"]
+    assert rows["whole"]["count"] == pytest.approx(rows["tiles"]["count"], rel=0.05)
+    assert rows["whole"]["peak_mib"] > 0
+
+
+def test_processes(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    run("benchmarks/processes.py", "--quick", "--output", out)
+    rows = record(out)["metrics"]
+    assert set(rows) == {"scoring", "training"}
+    assert all(set(work) == {"1", "2"} and work["1"]["efficiency"] == 1.0 for work in rows.values())
+
+
+def test_a_side_that_differs_is_not_compared() -> None:
+    from scoring import check_equal
+
+    from ean_core import EANError
+
+    assert check_equal("ours-float32", [50.0, 60.1], [50.0, 60.0], 1000) == pytest.approx(0.1)
+    with pytest.raises(EANError, match=r"differs from plain by 0\.200 points and may by 0\.100"):
+        check_equal("ours-float32", [50.0, 60.2], [50.0, 60.0], 1000)
+    check_equal("ours-bfloat16", [50.7], [50.0], 1000)  # half a standard error is 0.79 points
+    with pytest.raises(EANError, match="ours-bfloat16"):
+        check_equal("ours-bfloat16", [50.9], [50.0], 1000)
+
+
+def test_ratio_of_interleaved_turns() -> None:
+    from sides import interleave, times_as_fast
+
+    order = []
+
+    def side(name: str, seconds: float):
+        return lambda: order.append(name) or {"seconds": seconds}
+
+    found = interleave({"slow": side("slow", 3.0), "fast": side("fast", 1.5)}, 2)
+    assert order == ["slow", "fast", "fast", "slow"]
+    assert times_as_fast(found["slow"], found["fast"]).value == 2.0
+
+
+def test_a_side_that_stops_says_so(tmp_path: Path) -> None:
+    from sides import Side
+
+    from ean_core import EANError
+
+    script = tmp_path / "stops.py"
+    script.write_text("import sys; sys.exit(3)")
+    with pytest.raises(EANError, match="has stopped with status 3"):
+        _ = Side(script, []).ready

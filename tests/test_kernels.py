@@ -1,0 +1,101 @@
+"""The Triton kernels against what they are to compute: on a CPU through Triton's interpreter, and on a GPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("triton")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def interpreted(code: str) -> None:
+    """Run Python in a process whose Triton interprets; it must be told before the kernels are defined."""
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+def test_kernels_equal_their_plain_forms() -> None:
+    interpreted("from tests.test_kernels import check_all; check_all('cpu')")
+
+
+@pytest.mark.gpu
+def test_kernels_equal_their_plain_forms_on_a_gpu() -> None:
+    check_all("cuda")
+
+
+def check_all(device: str) -> None:
+    """Every kernel on maps whose sides are no powers of two, a single position, and groups of odd size."""
+    from ean_core.kernels import plain, triton_kernels
+
+    generator = torch.Generator().manual_seed(0)
+    cases = [
+        (batch, channels, height, width, groups, dtype)
+        for batch, channels, height, width, groups in ((2, 24, 7, 5, 8), (1, 72, 1, 1, 8), (2, 64, 9, 9, 8))
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
+    for batch, channels, height, width, groups, dtype in cases:
+
+        def features(shape: tuple[int, ...] = (batch, channels, height, width), dtype: torch.dtype = dtype):
+            one = torch.randn(shape, generator=generator).to(dtype).to(device)
+            return one.contiguous(memory_format=torch.channels_last)
+
+        residual, shortcut = features(), features()
+        mask = torch.rand(batch, channels, generator=generator).to(dtype).to(device)
+        weight, bias = (torch.randn(groups, generator=generator).to(device) for _ in range(2))
+        for name, arguments in (
+            ("channel_means", ()),
+            ("add_relu", (shortcut,)),
+            ("scale_add_relu", (mask, shortcut)),
+            ("group_enhance", (shortcut, weight, bias, 1e-5)),
+        ):
+            wanted = getattr(plain, name)(residual, *arguments)
+            got = getattr(triton_kernels, name)(residual.clone(memory_format=torch.channels_last), *arguments)
+            near = 1e-4 if dtype == torch.float32 else 2e-2
+            torch.testing.assert_close(got, wanted, rtol=near, atol=near, msg=lambda text, name=name: f"{name}: {text}")
+    check_refusal(residual, triton_kernels)
+
+
+def check_refusal(features: torch.Tensor, kernels: object) -> None:
+    """Another layout is refused, not misread."""
+    from ean_core import EANError
+
+    with pytest.raises(EANError, match="channels_last"):
+        kernels.add_relu(features.contiguous(), features)
+
+
+def test_a_network_with_kernels_equals_itself() -> None:
+    interpreted("from tests.test_kernels import check_networks; check_networks()")
+
+
+def check_networks() -> None:
+    """All three attentions, connected here and there."""
+    from ean_core.fold import fold_batch_norm, in_channels_last
+    from ean_core.kernels import use_kernels
+    from tests.test_fold import difference, images, trained
+
+    for attention in ("se", "sge", "dia"):
+        network = trained("resnet20", attention, scheme="010 | 000 | 011")
+        x = images(network, size=8)
+        folded = fold_batch_norm(network)
+        use_kernels(folded)
+        with torch.inference_mode():
+            assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+
+
+def test_the_plain_form_of_sge_is_the_module() -> None:
+    from ean_core.attention import build_attention
+    from ean_core.kernels import plain
+
+    module = build_attention("sge", 16)
+    torch.nn.init.normal_(module.weight)
+    residual, shortcut = torch.randn(2, 16, 5, 3), torch.randn(2, 16, 5, 3)
+    wanted = (module(residual)[0] + shortcut).relu()
+    got = plain.group_enhance(residual, shortcut, module.weight, module.bias, module.eps)
+    torch.testing.assert_close(got, wanted)
