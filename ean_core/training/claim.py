@@ -84,9 +84,13 @@ def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str)
 
 
 def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """The first setting in which two identities differ: its dotted name, and both values; None if they agree."""
+    """The first setting in which two identities differ: its dotted name, and both values; None if they agree.
+
+    A setting that the earlier one does not know, and that is off now (None, False, 0, empty), was added to the recipes
+    since, and agrees.
+    """
     if isinstance(earlier, Mapping) and isinstance(now, Mapping):
-        for key in [*earlier, *(key for key in now if key not in earlier)]:
+        for key in [*earlier, *(key for key in now if key not in earlier and now[key])]:
             dotted = f"{name}.{key}" if name else key
             found = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)
             if found:
