@@ -38,7 +38,7 @@ section { margin: 0 0 2.8rem; scroll-margin-top: .5rem; }
 figure, .said { margin: 1.3rem 0 1.7rem; min-width: 0; }
 .note { color: var(--soft); font-size: .84rem; line-height: 1.5; margin: .5rem 0 0; }
 .scroll {
-  max-width: 100%;
+  overflow-x: auto; max-width: 100%;
   background: /* a shade at the right edge while there is more to scroll to */
     linear-gradient(to left, var(--back) 40%, transparent) right / 2.5rem 100% no-repeat local,
     linear-gradient(to left, var(--line), transparent) right / .9rem 100% no-repeat scroll;
