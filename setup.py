@@ -26,6 +26,7 @@ setup(
         "scikit-learn",
         "matplotlib",
         "rich",
+        "filelock",
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
         "onedl-mmengine",

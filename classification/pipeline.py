@@ -41,6 +41,8 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
         search.method, stages_blocks(recipe.model.arch), seed=recipe.seed, reward=reward, options=search.options
     )
     limited(job, method, table)
+    if table is not None and table.doubt is not None and is_first():
+        print(f"warning: {search.latency}: {table.doubt}", flush=True)
     supernet = train_supernet(job)
     scheme = search_scheme(job, supernet)
     if is_first():

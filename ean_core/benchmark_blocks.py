@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.progress import Progress
 from rich.table import Table
@@ -100,17 +99,9 @@ def print_table(table: LatencyTable) -> None:
         f"percentage points of the increment, on {len(table.check['schemes'])} networks; {table.check['within']} lie "
         "within the interval of their measurement"
     )
-    if (noise := half_width(table)) > (typical := float(np.mean(np.abs(table.percent)))):
-        print(
-            f"warning: the increments are uncertain by about {noise:.2f} points and are {typical:.2f} on average: the "
-            "machine is busy or the rounds are few; measure again on a quiet machine, with more --rounds"
-        )
+    if table.doubt is not None:
+        print(f"warning: {table.doubt}")
     print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
-
-
-def half_width(table: LatencyTable) -> float:
-    """Half the width of a typical block's interval, in percentage points."""
-    return float(np.median([(one.high - one.low) / 2 for one in table.increments]))
 
 
 def draw_table(path: Path, table: LatencyTable) -> Path:

@@ -72,6 +72,22 @@ class LatencyTable:
         """(m,) percent of Org's time per connection."""
         return tuple(one.value for one in self.increments)
 
+    @property
+    def noise(self) -> float:
+        """Half the width of a typical connection's interval, in percentage points."""
+        return float(np.median([(one.high - one.low) / 2 for one in self.increments]))
+
+    @property
+    def doubt(self) -> str | None:
+        """A sentence where the increments are less than what they are uncertain by; None for a sound table."""
+        typical = float(np.mean(np.abs(self.percent)))
+        if self.noise <= typical:
+            return None
+        return (
+            f"the increments are uncertain by about {self.noise:.2f} points and are {typical:.2f} on average: the "
+            "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
+        )
+
     def predicted(self, scheme: Scheme) -> float:
         """Time increment of Eq. 9 that is expected of a scheme, in percent of Org's time."""
         return float(np.dot(scheme.bits, self.percent))

@@ -148,6 +148,13 @@ def test_real_networks_are_timed_with_their_own_connections() -> None:
     assert table.org.value > 0
 
 
+def test_a_table_that_is_mostly_noise_says_so() -> None:
+    assert made_up().doubt is None
+    wide = made_up(increments=tuple(Interval(c, c - 4, c + 2) for c in COSTS.tolist()))
+    assert wide.noise == 3
+    assert "uncertain by about 3.00 points and are 1.08 on average" in wide.doubt
+
+
 @pytest.mark.gpu
 def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
     network = create_model("resnet164", attention="se").eval().cuda()
