@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from ean_core.errors import EANError, unknown_name
 from ean_core.networks import ARCHITECTURES, ResNet, create_model, stages_blocks
-from ean_core.scheme import Scheme, SchemeLike, as_scheme
+from ean_core.networks.around import AroundTrunk
+from ean_core.scheme import SchemeLike, as_scheme
 
 FEATURES = ("stage3", "all")
 STRIDES = (4, 8, 16)
@@ -171,7 +172,7 @@ class Join(nn.Module):
         return total.relu()
 
 
-class Counter(nn.Module):
+class Counter(AroundTrunk):
     """Images to densities.
 
     Args:
@@ -190,11 +191,6 @@ class Counter(nn.Module):
         self.trunk, self.join, self.head = trunk, join, head
         self.pool, self.stride, self.output_scale = pool, stride, output_scale
         self.frozen_statistics = False
-
-    @property
-    def scheme(self) -> Scheme:
-        """The trunk's bits; for features "stage3" those of three stages."""
-        return self.trunk.scheme
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) -> heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).

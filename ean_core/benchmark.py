@@ -16,13 +16,14 @@ from ean_core.attention import load
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, batch_of, unknown_name
 from ean_core.fold import SETTINGS, compare_settings
-from ean_core.networks import count_parameters, create_model
+from ean_core.networks import count_parameters, create_model, input_shape
 from ean_core.networks.resnet import ResNet
 from ean_core.plots import bar_chart
 from ean_core.progress import console
 from ean_core.scheme import read_scheme_file
 from ean_core.timing import Comparison, Interval, multiply_adds
 
+WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
 
 Results = dict[str, dict[str, Comparison]]
@@ -31,6 +32,14 @@ Results = dict[str, dict[str, Comparison]]
 
 def check_arguments(arguments: argparse.Namespace) -> None:
     """Fill in what the scheme files know, and refuse what cannot be run before anything is built."""
+    whole = arguments.counter or arguments.config is not None
+    if whole and (arguments.per_block or arguments.num_classes or (arguments.counter and arguments.config)):
+        raise EANError(
+            "--counter and --config time whole models: give one of them, without --per-block or --num-classes"
+        )
+    if arguments.config and (arguments.arch or arguments.attention or arguments.scheme):
+        raise EANError("--config names backbone, attention and scheme: leave out --arch, --attention and --scheme")
+    arguments.batch_size = (1 if whole else 50) if arguments.batch_size is None else arguments.batch_size
     arguments.attention = [load(name) for name in arguments.attention or []]  # what a file names is not imported
     records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
     arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
@@ -39,7 +48,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     default = ["eager"] if arguments.per_block else ["eager", "folded"]
     arguments.settings = list(dict.fromkeys(arguments.settings or default))
     arguments.device = choose_device(arguments.device)
-    if arguments.arch is None:
+    if arguments.arch is None and arguments.config is None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
     for setting in set(arguments.settings) - set(SETTINGS):
         raise unknown_name("setting", setting, list(SETTINGS))
@@ -52,6 +61,21 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
     if arguments.output is not None and arguments.output.suffix != ".json":
         raise EANError(f"--output is the record and ends with .json, got {str(arguments.output)!r}")
+
+
+def name_of(arguments: argparse.Namespace) -> str:
+    """What is compared, as the name of a file."""
+    parts = [Path(arguments.config).stem] if arguments.config else [arguments.arch, *arguments.attention]
+    name = "_".join(["counter", *parts] if arguments.counter else parts)
+    return name.replace(":", "-").replace("/", "-")
+
+
+def batch_shape(arguments: argparse.Namespace, network: Any) -> tuple[int, int, int]:
+    """(C, H, W) of the images: what classifiers are usually given, 512 pixels a side for whole models."""
+    if arguments.counter or arguments.config:
+        side = arguments.image_size or WHOLE_SIZE
+        return network.network.in_channels, side, side
+    return input_shape(network, size=arguments.image_size)
 
 
 def build_rows(

@@ -14,10 +14,13 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ean_core.attention import Attention, State
 from ean_core.errors import EANError, unknown_name
 from ean_core.networks import ResNet, StagedNetwork
+from ean_core.networks.stage import Stage
 from ean_core.timing import Comparison, compare
 
 Form = Callable[[Tensor], Tensor]
@@ -60,7 +63,7 @@ def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
     Normalisation of another kind (timm has networks with group norm) stays.
     """
     convolution, norm_layer = network.get_submodule(conv), network.get_submodule(norm)
-    if isinstance(norm_layer, nn.BatchNorm2d):
+    if isinstance(norm_layer, _BatchNorm):
         replace_submodule(network, conv, fuse_conv_bn_eval(convolution, norm_layer))
         replace_submodule(network, norm, getattr(norm_layer, "act", nn.Identity()))  # timm's norms may activate too
 
@@ -254,7 +257,21 @@ def compile_steps(network: StagedNetwork) -> None:
     shape share their code. The compiler works when a block is first run.
     """
     for stage in network.stages:
-        stage.step = torch.compile(types.MethodType(own_copy(type(stage).step), stage), dynamic=False)
+        stage.step = compiled_step(stage)
+
+
+def compiled_step(stage: Stage) -> Callable[..., tuple[Tensor, State]]:
+    """The stage's `step` in two compiled versions, connected and not: neither meets more cases than are kept."""
+    connected, alone = (
+        torch.compile(types.MethodType(own_copy(type(stage).step), stage), dynamic=False) for _ in range(2)
+    )
+
+    def step(block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if attention is None:
+            return alone(block, None, x, None)[0], state
+        return connected(block, attention, x, state)
+
+    return step
 
 
 def compile_now(form: Form, batch: Tensor, *, mode: str) -> Form:

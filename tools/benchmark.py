@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from ean_core.errors import command
 
@@ -16,6 +17,8 @@ example:
   python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme work_dirs/search/scheme.json
   python tools/benchmark.py --arch resnet20 --batch-size 2 --rounds 5      (seconds on a laptop)
   python tools/benchmark.py --arch resnet50 --attention se --per-block     a table for search.latency
+  python tools/benchmark.py --counter --arch resnet50 --attention se       whole crowd counters (Table 3)
+  python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 
 Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN.
 With --per-block: what connecting each block adds to Org's time, and how well these sum up to whole networks."""
@@ -42,8 +45,10 @@ def parse_arguments() -> argparse.Namespace:
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
     add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
-    add("--batch-size", type=int, default=50, metavar="N", help="images per forward (default 50, as in the paper)")
-    add("--image-size", type=int, metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)")
+    add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
+    add("--config", metavar="FILE", help="a segmentation config, in place of --arch, --attention and --scheme")
+    add("--batch-size", type=int, metavar="N", help="images per forward (default 50, as in the paper; whole models 1)")
+    add("--image-size", type=int, metavar="N", help="side in pixels (default 32 for CIFAR, else 224; whole models 512)")
     add("--num-classes", type=int, metavar="N", help="default 100 for CIFAR's networks, else 1000")
     add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
     add("--sharing", default="stage", help="of --per-block: stage (default), or block for Org-full's modules")
@@ -65,7 +70,6 @@ def main() -> None:
     import torch
 
     from ean_core import benchmark
-    from ean_core.networks import input_shape
     from ean_core.results import write_record
 
     benchmark.check_arguments(arguments)
@@ -77,15 +81,8 @@ def main() -> None:
 
         measure_blocks(arguments)
         return
-    networks = benchmark.build_rows(
-        arguments.arch,
-        arguments.attention,
-        arguments.scheme,
-        num_classes=arguments.num_classes,
-        seed=arguments.seed,
-        device=arguments.device,
-    )
-    shape = input_shape(networks["Org"], size=arguments.image_size)
+    networks = build_networks(arguments)
+    shape = benchmark.batch_shape(arguments, networks["Org"])
     batch = torch.randn(arguments.batch_size, *shape).to(arguments.device)
     results, skipped = benchmark.time_rows(
         networks, batch, arguments.settings, rounds=arguments.rounds, seed=arguments.seed
@@ -97,23 +94,37 @@ def main() -> None:
         f"{arguments.rounds} rounds, networks interleaved"
     )
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "skipped": skipped}
-    output = arguments.output or default_output(arguments)
+    output = arguments.output or Path("work_dirs/benchmark") / f"{benchmark.name_of(arguments)}.json"
     write_record(output, kind="benchmark", settings=settings, metrics=rows)
     benchmark.print_tables(rows, list(results))
     for setting, reason in skipped.items():
         print(f"skipped {setting}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {how}.")
     print(f"record: {output}")
-    title = f"{arguments.arch}: inference time over Org's in the same setting"
+    title = f"{benchmark.name_of(arguments)}: inference time over Org's in the same setting"
     chart = benchmark.draw_increments(output.with_suffix(".png"), results, title=title, note=how)
     if chart is not None:
         print(f"chart:  {chart}")
 
 
-def default_output(arguments: argparse.Namespace) -> Path:
-    """work_dirs/benchmark/ARCH_ATTENTIONS.json."""
-    name = "_".join([arguments.arch, *arguments.attention]).replace(":", "-").replace("/", "-")
-    return Path("work_dirs/benchmark") / f"{name}.json"
+def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The rows: classifiers, or the whole models of another task."""
+    how = {"seed": arguments.seed, "device": arguments.device}
+    if arguments.config:
+        from segmentation.commands import quiet_imports
+
+        quiet_imports()
+        from segmentation.benchmarking import build_segmentors
+
+        return build_segmentors(arguments.config, **how)
+    rows = (arguments.arch, arguments.attention, arguments.scheme)
+    if arguments.counter:
+        from crowd_counting.benchmarking import build_counters
+
+        return build_counters(*rows, **how)
+    from ean_core.benchmark import build_rows
+
+    return build_rows(*rows, num_classes=arguments.num_classes, **how)
 
 
 if __name__ == "__main__":
