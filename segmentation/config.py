@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 
 from ean_core.errors import EANError, first_line
 from ean_core.training.distributed import rank_and_world
@@ -116,4 +117,22 @@ def build_dataset(config: Mapping[str, Any]) -> Any:
     cls = DATASETS.get(name)
     if cls is None:
         raise EANError(f"the data set {name!r} is not known: name the module that registers it in custom_imports")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except (TypeError, KeyError) as error:  # an argument or a transform that does not exist
+        raise EANError(f"the data set {name} cannot be built ({first_line(error)}): check its fields") from None
+
+
+def build_model(config: Config) -> Any:
+    """The segmentor of a config.
+
+    Raises:
+        EANError: if it cannot be built, without the words that the registry puts before a sentence.
+    """
+    try:
+        return MODELS.build(config.model)
+    except (EANError, TypeError, KeyError, AssertionError) as error:
+        message = re.sub(r"^(class `\w+` in [\w/.]+: )+", "", str(error))
+        if isinstance(error, EANError):
+            raise EANError(message) from None
+        raise EANError(f"the config's model cannot be built ({message.splitlines()[0]}): check its fields") from None

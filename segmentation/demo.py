@@ -30,7 +30,8 @@ class VOCShapes(VOCSegmentation):
     def __init__(self, *, data_root: str, **arguments: Any) -> None:
         if not Path(data_root).exists():
             draw_shapes(Path(data_root))
-        super().__init__(data_root=data_root, data_prefix=dict(FOLDERS), **arguments)
+        arguments.setdefault("data_prefix", dict(FOLDERS))
+        super().__init__(data_root=data_root, **arguments)
 
 
 def draw_shapes(root: Path, *, train: int = 80, val: int = 24, seed: int = 0) -> None:

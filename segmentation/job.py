@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
 from ean_core.checkpoint import FORMAT
@@ -27,7 +26,7 @@ from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
 from segmentation.backbone import EANResNet
 from segmentation.checks import Contents, check_disjoint, check_pairs
-from segmentation.config import datasets_of, read_config
+from segmentation.config import build_model, datasets_of, read_config
 from segmentation.hooks import STATE, ShowSteps, validations
 
 
@@ -90,7 +89,8 @@ class Job:
         train, val = datasets_of(config)
         data = {"train": check_pairs(train), "val": check_pairs(val)}
         check_disjoint(train, val)
-        model = MODELS.build(config.model)
+        model = build_model(config)
+        check_parts(config)
         check_batch(config)
         check_classes(model, len(train.metainfo["classes"]))
         line = prepare_backbone(model.backbone)
@@ -201,6 +201,21 @@ def normalisation_note(config: Config) -> list[str]:
                 f"model.data_preprocessor.{name} to it"
             )
     return notes
+
+
+def check_parts(config: Config) -> None:
+    """Make sure that the config has what resuming and the record depend on.
+
+    Raises:
+        EANError: if not.
+    """
+    there = {config.get("val_evaluator", {}).get("type"), *(hook["type"] for hook in config.get("custom_hooks", ()))}
+    missing = [name for name in ("ClassIoU", "SaveIterations", "KeepValidations", "SeedSteps") if name not in there]
+    if missing:
+        raise EANError(
+            f"{config.filename} has no {missing[0]}: base it on segmentation/configs/_base_/voc.py, or train it with "
+            "mmsegmentation's own tools/train.py, which any config with an EANResNet works with"
+        )
 
 
 def check_batch(config: Config) -> None:

@@ -10,14 +10,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 
 from ean_core.data.decode import open_image
 from ean_core.data.folder import SUFFIXES
 from ean_core.errors import EANError, first_line
 from ean_core.training.state import read_state
-from segmentation.config import read_config
+from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
 from segmentation.pictures import picture_of, save_picture
 from segmentation.voc import CLASSES, PALETTE
@@ -63,9 +62,8 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
         EANError: if the file is no run's state, or one of another config.
     """
     content = read_state(Path(checkpoint))
-    model_config = config.model.copy()
-    model_config.backbone.init_cfg = None  # its weights are in the checkpoint
-    model = MODELS.build(model_config)
+    config.model.backbone.init_cfg = None  # its weights are in the checkpoint
+    model = build_model(config)
     try:
         model.load_state_dict(content["state_dict"])
     except RuntimeError as error:

@@ -42,10 +42,8 @@ def check_lists(root: Path, cls: Any) -> dict[str, Contents]:
     parts = [part for part in MASKS if part != "trainaug" or (root / f"ImageSets/Segmentation/{part}.txt").is_file()]
     sets = {}
     for part in parts:
-        arguments: dict[str, Any] = {"data_root": str(root), "ann_file": f"ImageSets/Segmentation/{part}.txt"}
-        if "voc_demo" not in root.parts:
-            arguments["data_prefix"] = {"img_path": "JPEGImages", "seg_map_path": MASKS[part]}
-        sets[part] = cls(**arguments)
+        prefix = {"img_path": "JPEGImages", "seg_map_path": MASKS[part]}
+        sets[part] = cls(data_root=str(root), ann_file=f"ImageSets/Segmentation/{part}.txt", data_prefix=prefix)
     for part in parts:
         if part != "val":
             check_disjoint(sets[part], sets["val"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import scipy.io
 from PIL import Image
 
 from ean_core.results import write_record
+from segmentation.demo import draw_shapes
 from segmentation.masks import read_mask
 from segmentation.voc import PALETTE, VOCSegmentation
 
@@ -79,6 +81,15 @@ def test_masks_that_cannot_be_merged_leave_no_list(voc, sbd, script, capsys, spo
     assert len(error) == 1
     assert says in error[0]
     assert not (voc / LISTS / "trainaug.txt").exists()
+
+
+def test_the_demo_is_drawn_and_checked(tmp_path, script, capsys, monkeypatch):
+    monkeypatch.setattr("segmentation.demo.draw_shapes", partial(draw_shapes, train=3, val=2))
+    assert script("segmentation/prepare.py", "--demo") == 0
+    out = capsys.readouterr().out
+    assert "triangle" in out
+    assert "VOC 2012 has" not in out
+    assert (tmp_path / "data/voc_demo/ImageSets/Segmentation/val.txt").is_file()
 
 
 def test_flags_that_do_not_go_together(voc, script, capsys):
