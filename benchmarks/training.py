@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--attention", default="se", help="default se")
     add("--network", choices=("supernet", "final"), default="supernet", help="a path a step, or Share-full")
     add("--batch-size", type=int, default=128, metavar="N", help="default 128, as in the paper")
+    add("--image-size", type=int, default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
     add("--steps", type=int, default=3, metavar="N", help="in a turn (default 3)")
     add("--rounds", type=int, default=6, metavar="N", help="turns of every side (default 6)")
     add("--workers", type=int, default=2, metavar="N", help="the plain side's workers (default 2)")
@@ -58,12 +59,13 @@ def parse_arguments() -> argparse.Namespace:
 # -- what all sides share ---------------------------------------------------------------------------------------------
 
 
-def made_up_images(count: int) -> tuple[Any, Any]:
-    """uint8 (N, 3, 32, 32) and labels: CIFAR's size; how long a step takes does not depend on what is to be seen."""
+def made_up_images(arguments: argparse.Namespace) -> tuple[Any, Any]:
+    """uint8 (N, 3, H, W) and labels of a turn; how long a step takes does not depend on what is to be seen."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    count, side = arguments.steps * arguments.batch_size, arguments.image_size
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
     return images, torch.randint(0, 100, (count,), generator=generator)
 
 
@@ -105,7 +107,7 @@ def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[st
     from torch.nn.functional import cross_entropy
     from torch.utils.data import DataLoader, Dataset
 
-    images, labels = made_up_images(arguments.steps * arguments.batch_size)
+    images, labels = made_up_images(arguments)
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (MEAN, STD))
 
     class Images(Dataset):
@@ -115,7 +117,8 @@ def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[st
         def __getitem__(self, index: int) -> tuple[Any, Any]:
             padded = torch.nn.functional.pad(images[index], (4,) * 4)
             top, left, flip = torch.randint(9, (1,)).item(), torch.randint(9, (1,)).item(), torch.rand(1).item() < 0.5
-            image = padded[:, top : top + 32, left : left + 32]
+            side = arguments.image_size
+            image = padded[:, top : top + side, left : left + side]
             image = image.flip(2) if flip else image
             return (image.float() / 255 - mean) / std, labels[index]
 
@@ -162,7 +165,7 @@ def our_parts(arguments: argparse.Namespace, device: Any, *, fast: bool) -> tupl
         network.to(memory_format=torch.channels_last)
     precision = "bfloat16" if fast else "float32"
     model = SupernetClassifier(network, Normalise(MEAN, STD, channels_last=fast), precision=precision).to(device)
-    images, labels = made_up_images(arguments.steps * arguments.batch_size)
+    images, labels = made_up_images(arguments)
     loader = make_loader(
         ArraySource(images, labels), None, batch_size=arguments.batch_size, train=True, augment=Augment(), device=device
     )
@@ -173,7 +176,7 @@ def first_loss(arguments: argparse.Namespace, model: Any, device: Any) -> float:
     """Of the batch that the plain side also looks at."""
     import copy
 
-    images, labels = made_up_images(arguments.steps * arguments.batch_size)
+    images, labels = made_up_images(arguments)
     inputs, wanted = images[: arguments.batch_size].to(device), labels[: arguments.batch_size].to(device)
     model = copy.deepcopy(model)  # batch norms keep no trace of the check
     model.paths = [path_of(arguments, model.network, 0)]

@@ -21,7 +21,7 @@ from ean_core.timing import measure as timed
 from ean_core.timing import multiply_adds
 
 ORG = "Org"
-DEAR = 4
+DEAR, FAR_TOO_DEAR = 4, 30  # times Org's seconds
 
 
 def all_names() -> list[str]:
@@ -63,26 +63,37 @@ def build(
 
 
 def measure(
-    networks: Mapping[str, StagedNetwork], batch: Tensor, settings: Sequence[str], *, rounds: int
+    networks: Mapping[str, StagedNetwork],
+    batch: Tensor,
+    settings: Sequence[str],
+    *,
+    rounds: int,
+    limit: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A row per network: sizes, and its times in every setting; and why a setting was skipped.
+    """A row per network: sizes, and its times in every setting; and why a setting or a network was skipped.
 
+    A network that takes more than `limit` times as long as Org in one forward is left out.
     All take turns with Org. Those that take more than `DEAR` times as long do so in a group of their own and for a
     third of the rounds: attention over positions is up to a hundred times slower, and would take nearly all the time.
     """
     probe = {name: one.median for name, one in timed(networks, batch, rounds=1, warmup=1, inner=1).items()}
     dear = {name for name, seconds in probe.items() if seconds > DEAR * probe[ORG]}
+    factor = {name: seconds / probe[ORG] for name, seconds in probe.items()}
+    skipped = {
+        name: f"one forward took {factor[name]:.0f} times Org's: name it with --attention to have it timed"
+        for name in networks
+        if limit is not None and factor[name] > limit
+    }
+    networks = {name: network for name, network in networks.items() if name not in skipped}
+    dear -= set(skipped)
     results: Results = {}
-    skipped: dict[str, str] = {}
     for members, count in ((set(networks) - dear, rounds), (dear, max(2, rounds // 3))):
         group = {name: network for name, network in networks.items() if name in members | {ORG}}
         if len(group) > 1:
-            found, skipped = time_rows(group, batch, settings, rounds=count, seed=0)
+            found, unavailable = time_rows(group, batch, settings, rounds=count, seed=0)
+            skipped |= unavailable
             for setting, compared in found.items():
-                results[setting] = {
-                    **compared,
-                    **results.get(setting, {}),
-                }  # Org's of the first group, where it is in both
+                results[setting] = {**compared, **results.get(setting, {})}  # of two Orgs, the first group's
     shape = tuple(batch.shape[1:])
     rows = [
         {

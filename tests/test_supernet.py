@@ -214,7 +214,7 @@ def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, m
     plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
     scorer = Scorer(net, batches, normalise=normalise, compile=True, room=0)
     assert [score.accuracy for score in scorer(schemes)] == plain
-    assert len(functions) == 3
+    assert len(functions) == 6  # of three stages, connected and not
     assert 0 < len(graphs) <= 5 * 2 * 2  # stages' first blocks and others, connected or not, two sizes of batches
     low = Scorer(net, batches, normalise=normalise, dtype=torch.bfloat16)
     near = [score.accuracy for score in low(schemes)]

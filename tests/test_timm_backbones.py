@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from classification.parts import Job
+from classification.pipeline import run_pipeline
+from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
 from ean_core.checkpoint import ModelSpec, load_network, save_network
 from ean_core.fold import fold_batch_norm
 from ean_core.networks import input_shape, stages_blocks, timm_backbones
 from ean_core.supernet import batch_norms
-from tests.conftest import Run
 
 timm = pytest.importorskip("timm")
 
@@ -182,19 +184,20 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         load_torchvision_weights(net, "download")
 
 
-def test_the_search_command_on_timms_network_with_its_weights(run: Run, tmp_path: Path) -> None:
+def test_the_pipeline_on_timms_network_with_its_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     theirs = timm.create_model("test_resnet", in_chans=1)
     torch.save(theirs.state_dict(), tmp_path / "public.pth")
     (tmp_path / "tiny.py").write_text(
-        'model = dict(arch="timm:test_resnet", attention="timm:eca", pretrained="public.pth")\n'
+        f'model = dict(arch="timm:test_resnet", attention="timm:eca", pretrained="{tmp_path}/public.pth")\n'
         'data = dict(name="digits", train_per_class=6, val_per_class=2)\n'
         "supernet = dict(epochs=1, batch_size=20, lr=0.01)\n"
         "search = dict(steps=3)\n"
         "train = dict(epochs=1, batch_size=20, lr=0.01)\n"
         'retrain = ["ean"]\n'
     )
-    done = run("tools/search.py", "tiny.py", "--work-dir", "w")
-    assert "weights from public.pth: " in done.stdout
+    recipe = Recipe.from_file(tmp_path / "tiny.py")
+    run_pipeline(Job.start(recipe, data_root=tmp_path, directory=tmp_path / "w"))
+    assert "public.pth: 90 tensors loaded; left at their initial value: fc.bias" in capsys.readouterr().out
     assert json.loads((tmp_path / "w/scheme.json").read_text())["arch"] == "timm:test_resnet"
     network, content = load_network(tmp_path / "w/supernet.pth")
     assert network.stages_blocks == (1, 1, 1, 1)

@@ -28,10 +28,12 @@ settings, each compared with an Org in the same setting, and skipped with a sent
   channels_last  the layout that convolution kernels work in
   folded         channels_last, batch norm folded into the convolutions
   bf16           folded, in bfloat16
-  compiled       folded, through torch.compile (about a minute per network)
-  compiled_bf16  bf16, through torch.compile (about a minute per network)
+  compiled       folded, its blocks through torch.compile (about a minute per network)
+  compiled_bf16  compiled, in bfloat16
   max_autotune   compiled, with kernels tuned on the device and CUDA graphs (CUDA; minutes per network)
   cuda_graph     folded, captured in a CUDA graph (CUDA)
+  fused          cuda_graph, with attention, sum and ReLU in this project's kernels (CUDA)
+  fused_bf16     fused, in bfloat16
 
 GFLOPs are 1e9 multiply-adds of convolutions and matrix products for one image; element-wise work is not counted.
 The increment is the median over the rounds of (t_with - t_without) / t_without, with a 95 % bootstrap interval."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, State
+from ean_core.attention.base import Attention, State, channel_means
 from ean_core.errors import EANError
 
 
@@ -49,15 +49,22 @@ class SpatialGroupEnhance(Attention):
         return residual.relu_(), state
 
     def group_mask(self, residual: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, groups, 1, H, W)."""
+        """(B, C, H, W) -> (B, groups, 1, H, W), in the residual's layout."""
         batch, _, height, width = residual.shape
+        flat = residual.is_contiguous()
         # In float32: under autocast the agreement would lose the small differences that are normalised below.
         with torch.autocast(residual.device.type, enabled=False):
-            grouped = residual.float().unflatten(1, (self.groups, -1)).flatten(3)  # (B, groups, C / groups, H*W)
-            agreement = (grouped.mean(dim=3)[:, :, None] @ grouped)[:, :, 0]  # (B, groups, H*W)
+            features = residual.float()
+            grouped = features.unflatten(1, (self.groups, -1)).flatten(3)  # (B, groups, C / groups, H*W), a view
+            means = channel_means(features).unflatten(1, (self.groups, -1))  # (B, groups, C / groups)
+            if flat:
+                agreement = (grouped * means[..., None]).sum(dim=2)  # (B, groups, H*W)
+            else:  # channels_last: the same with the positions in front, as they are in memory
+                agreement = (grouped.permute(0, 3, 1, 2) * means[:, None]).sum(dim=3).transpose(1, 2).contiguous()
             centred = agreement - agreement.mean(dim=2, keepdim=True)
             # The unbiased standard deviation, as in the released code, from the norm: `std` takes a hundred times as
             # long on a CPU, and has no gradient on a 1x1 map, which has no spread: its mask is sigmoid(bias).
             spread = torch.linalg.vector_norm(centred, dim=2, keepdim=True) / max(height * width - 1, 1) ** 0.5
             score = torch.addcmul(self.bias[:, None].float(), centred, self.weight[:, None] / (spread + self.eps))
-            return score.sigmoid().to(residual.dtype).view(batch, self.groups, 1, height, width)
+            mask = score.sigmoid().to(residual.dtype).view(batch, self.groups, height, width)
+        return (mask if flat else mask.contiguous(memory_format=torch.channels_last))[:, :, None]

@@ -15,6 +15,8 @@ again for the installed timm):
 - `ge` can be built only in the form without parameters in timm 1.0 (its MLP raises an error); that form is the default.
 - `sk` and `splat` hold convolutions over the features, `lambda`, `halo`, `nl` and `bat` attention over positions: they
   replace features more than they weight them, at many times the cost of the others.
+- `lambda` multiplies features with each other: before its batch norms have statistics (a fresh network in eval mode)
+  the values of nine connected blocks overflow. In training they do not.
 - `nl` (a batch norm of weight zero) is the identity until it is trained.
 """
 

@@ -50,7 +50,8 @@ def _slurm_variables() -> None:
     """Translate SLURM's variables into those that torch.distributed reads."""
     if "SLURM_PROCID" not in os.environ:
         raise EANError("launcher 'slurm' was asked for, but SLURM_PROCID is not set: start the command with srun")
-    for theirs, ours in (("PROCID", "RANK"), ("NTASKS", "WORLD_SIZE"), ("LOCALID", "LOCAL_RANK")):
+    names = {"PROCID": "RANK", "NTASKS": "WORLD_SIZE", "LOCALID": "LOCAL_RANK", "NTASKS_PER_NODE": "LOCAL_WORLD_SIZE"}
+    for theirs, ours in names.items():
         if f"SLURM_{theirs}" in os.environ:
             os.environ.setdefault(ours, os.environ[f"SLURM_{theirs}"])
     if "MASTER_ADDR" not in os.environ and "SLURM_NODELIST" in os.environ:

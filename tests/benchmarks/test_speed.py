@@ -23,7 +23,9 @@ def record(path: Path) -> dict[str, Any]:
 
 def test_scoring(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    done = run("benchmarks/scoring.py", "--quick", "--sides", "ours-float32", "--output", out)
+    config = ROOT / "classification/configs/quickstart_digits.py"
+    options = ("--config", config, "--sides", "ours-float32", "--output", out)
+    done = run("benchmarks/scoring.py", "--quick", *options)
     found = record(out)
     rows = found["metrics"]
     assert list(rows) == ["plain", "ours-float32"]
