@@ -52,8 +52,12 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.name_of(root))
         config = directory / "recipe.py"
-        if not (arguments.resume and config.exists()):
-            first_does(lambda: print(own_images.write_recipe(root, directory, options), flush=True))
+
+        def choose() -> None:  # by the first process alone: it writes the file that is looked for
+            if not (arguments.resume and config.exists()):
+                print(own_images.write_recipe(root, directory, options), flush=True)
+
+        first_does(choose)
     recipe = Recipe.from_file(config, options)
     job = Job.start(
         recipe,

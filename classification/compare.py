@@ -36,6 +36,7 @@ from ean_core.search.comparison import (
     summarise,
 )
 from ean_core.search.history import read_lines
+from ean_core.search.limit import Limit
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.training.claim import claim, first_difference, read_claim
 from ean_core.training.distributed import barrier, first_does, is_first
@@ -116,7 +117,7 @@ class Rules:
     def allows(self, scheme: Scheme) -> bool:
         """Whether the scheme is within that limit."""
         most = both_sections(self.job)[1].max_increment
-        return most is None or self.table is None or self.table.predicted(scheme) <= most
+        return most is None or self.table is None or Limit(self.table.percent, most).allows(scheme)
 
     def identity(self) -> dict[str, Any]:
         """For the file of a run."""
@@ -241,6 +242,7 @@ def search_once(
     found = run_entry(
         rules.limit(method),
         scores,
+        seed=seed,
         first=len(rules.limit(rules.build(entry, seed=seed)).propose()),
         reward=rules.reward,
         budget=budget,

@@ -37,8 +37,6 @@ def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
     targets = [make_target(job, label) for label in dict.fromkeys(references)]
     targets += [make_target(job, text, label=f"ean-{labels[0]}") for text, labels in found.items()]
     trained = train_all(job, targets, job.recipe.seeds)
-    times = increments(trained, job, batch_size=TIMING["batch_size"], rounds=TIMING["rounds"])
-    rows = [row_of(one, found.get(one.target.scheme.text, []), times) for one in trained]
     settings = {
         "recipe": job.recipe.to_dict(),
         "data": {**job.data_identity(), "note": job.data.note},
@@ -46,7 +44,13 @@ def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
         "timing": TIMING,
         "supernet_sha256": record["settings"]["supernet_sha256"],
     }
-    first_does(lambda: write_record(path, kind="search-retrained", settings=settings, metrics=rows))
+
+    def measure_and_write() -> None:  # by the first process alone: several clocks at once disturb each other
+        times = increments(trained, job, batch_size=TIMING["batch_size"], rounds=TIMING["rounds"])
+        rows = [row_of(one, found.get(one.target.scheme.text, []), times) for one in trained]
+        write_record(path, kind="search-retrained", settings=settings, metrics=rows)
+
+    first_does(measure_and_write)
     return path
 
 

@@ -246,6 +246,11 @@ def train_open(study: Study) -> Iterator[Path]:
             yield place
 
 
+def visible_gpus(given: str | None, count: int) -> list[str]:
+    """What the driver calls the `count` GPUs of this process, which may have been `given` some of the machine's."""
+    return [one.strip() for one in given.split(",")][:count] if given else [str(number) for number in range(count)]
+
+
 @contextmanager
 def start_workers(count: int, *, directory: Path) -> Iterator[None]:
     """This very command `count` times more, each with its log in `directory`; they have ended when the block has.
@@ -256,7 +261,7 @@ def start_workers(count: int, *, directory: Path) -> Iterator[None]:
         EANError: naming its log, if one of them fails.
     """
     command = [sys.executable, *sys.argv, "--workers", "1", "--resume"]  # the last of two equal flags counts
-    devices = torch.cuda.device_count()
+    devices = visible_gpus(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
     threads = max(1, torch.get_num_threads() // (count + 1))
     with ExitStack() as stack:
         if count:
@@ -265,7 +270,7 @@ def start_workers(count: int, *, directory: Path) -> Iterator[None]:
         started = []
         for number in range(1, count + 1):
             log = directory / f"worker{number}.log"
-            device = {"CUDA_VISIBLE_DEVICES": str(number % devices)} if devices > 1 else {}
+            device = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if len(devices) > 1 else {}
             file = stack.enter_context(log.open("w"))
             environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **device}
             one = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from classification.parts import Job
 from classification.recipe import Recipe
-from classification.recommend import VAL_FRACTION, Facts, as_text, one_line, recommend
+from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
@@ -121,11 +121,17 @@ def enough(data: ImageData) -> Tensor:
     counts = torch.bincount(data.train.labels, minlength=data.num_classes)
     tested = torch.bincount(data.test.labels, minlength=data.num_classes)
     total = counts + tested
-    if int(total.min()) < FEWEST or int(counts.min()) < 2:
+    if int(total.min()) < FEWEST:
         label = int(total.argmin())
         raise EANError(
             f"class {data.classes[label]!r} has {int(total[label])} images: give every class at least {FEWEST}, since "
             "they are parted into training, scoring of schemes, and testing"
+        )
+    if int(counts.min()) < 2:  # where the folder itself says what is tested on
+        label = int(counts.argmin())
+        raise EANError(
+            f"class {data.classes[label]!r} has {int(counts[label])} image in the training folder: give every class at "
+            "least 2 there, to train on and to score schemes on"
         )
     return counts
 
@@ -159,8 +165,10 @@ def write_split(job: Job, root: Path) -> str:
     }
     path = job.directory / "split.json"
     write_atomic(path, json.dumps(record, indent=1) + "\n")
+    share = job.recipe.data.val_fraction
+    scoring = str(job.recipe.data.val_per_class) if share is None else f"{share:.0%}"
     held = "given" if not job.data.note else f"{HELD_OUT:.0%} of each class"
     return (
-        f"split: {len(train)} to train on, {len(val)} to score schemes on ({VAL_FRACTION:.0%} of each class's rest), "
+        f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring} of each class's rest), "
         f"{len(job.data.test)} to test on ({held}), all the same every time; written to {path}"
     )

@@ -10,7 +10,7 @@ from ean_core.arguments import add_own_attention, load_attention
 HELP = """\
 example:
   python crowd_counting/predict.py best.pth photo.jpg --out-dir counts
-  python crowd_counting/predict.py best.pth holiday/ --out-dir counts
+  python crowd_counting/predict.py best.pth holiday/ more/*.jpg --out-dir counts
   python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
 
 Writes counts.json and a picture of the density over each image (over each counted frame of a video, as an .mp4).
@@ -21,11 +21,11 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO --out-dir DIR [options]"
+        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]"
     )
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
-    add("source", metavar="IMAGE|FOLDER|VIDEO", help="what to count")
+    add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
     add("--out-dir", required=True, metavar="DIR", help="where the results go")
     add("--tile", type=int, default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
     add("--overlap", type=int, default=192, metavar="N", help="pixels around the kept middle of a tile (default 192)")
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     model, _ = load_model(arguments.checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
-    entries = predict(model, Path(arguments.source), Path(arguments.out_dir), settings)
+    entries = predict(model, [Path(source) for source in arguments.sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         print(f"{name}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ import numpy as np
 from crowd_counting.counting_model import CountingModel
 from crowd_counting.picture import overlay
 from crowd_counting.tiles import density_of
-from ean_core.data.decode import open_image
 from ean_core.data.folder import SUFFIXES
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, write_atomic
+from ean_core.photos import open_photo
 from ean_core.progress import bar
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -38,25 +39,28 @@ class Settings:
     every: int = 1
 
 
-def predict(model: CountingModel, source: Path, out: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Count an image, the images of a folder, or a video's frames, and write counts.json and the pictures to `out`.
+def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:
+    """Count images, folders of images, or a video's frames, and write counts.json and the pictures to `out`.
 
-    An image that cannot be decoded does not stop a folder: its entry has "error" in place of "count".
+    An image that cannot be decoded does not stop the others: its entry has "error" in place of "count".
 
     Returns:
         the entries of counts.json.
 
     Raises:
-        EANError: if the source is missing, is nothing that can be counted, or nothing in it can be.
+        EANError: if a source is missing or is nothing that can be counted, a video is not alone, or nothing can be.
     """
-    if not source.exists():
-        raise EANError(f"{source} does not exist: give an image, a folder of images or a video")
+    for source in sources:
+        if not source.exists():
+            raise EANError(f"{source} does not exist: give an image, a folder of images or a video")
+        if source.suffix.lower() in VIDEOS and len(sources) > 1:
+            raise EANError(f"{source} is a video: give it alone")
     if settings.every < 1:
         raise EANError(f"--every must be at least 1, got {settings.every}")
-    if source.suffix.lower() in VIDEOS:
-        entries = list(count_video(model, source, out, settings))
+    if sources[0].suffix.lower() in VIDEOS:
+        entries = list(count_video(model, sources[0], out, settings))
     else:
-        entries = count_images(model, images_in(source), out, settings)
+        entries = count_images(model, [file for source in sources for file in images_in(source)], out, settings)
     write_atomic(out / "counts.json", json.dumps(entries, indent=1) + "\n")
     return entries
 
@@ -79,16 +83,14 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
     with bar("images", len(files)) as progress:
         for number, file in enumerate(files):
             try:
-                pixels = np.asarray(open_image(str(file)))
+                pixels = np.asarray(open_photo(file))
             except EANError as error:
                 if len(files) == 1:
                     raise
                 entries.append({"image": file.name, "error": str(error)})
                 continue
             entry, picture = count_one(model, pixels, settings)
-            name = f"{file.stem}_density.png"
-            if any(name == other.get("picture") for other in entries):  # a.jpg beside a.png
-                name = f"{file.name}_density.png"
+            name = free_name(file, {other.get("picture") for other in entries})
             with atomic_path(out / name) as temporary:
                 cv2.imwrite(str(temporary), picture[..., ::-1])
             entries.append({"image": file.name, **entry, "picture": name})
@@ -97,6 +99,13 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
     if all("error" in entry for entry in entries):
         raise EANError(f"none of the {len(files)} images can be counted; the first: {entries[0]['error']}")
     return entries
+
+
+def free_name(file: Path, taken: Collection[str | None]) -> str:
+    """The picture's name: a.jpg may stand beside a.png, and beside another folder's a.jpg."""
+    names = (f"{file.stem}_density.png", f"{file.name}_density.png")
+    more = (f"{file.stem}_{number}_density.png" for number in itertools.count(2))
+    return next(name for name in itertools.chain(names, more) if name not in taken)
 
 
 def count_one(

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ean_core.checkpoint import FORMAT, load_network
+from ean_core.devices import choose_device
 from ean_core.errors import EANError
 from ean_core.explain.targets import Target, class_target
 from ean_core.networks import StagedNetwork
@@ -103,10 +104,7 @@ def open_file(path: str | Path, *, device: str | None = None, config: str | Path
     """
     path = Path(path)
     opened = call(WITH_CONFIG, path, config) if config is not None else call(opener_of(path), path)
-    try:
-        opened.network.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (RuntimeError, AssertionError) as error:
-        raise EANError(f"the device {device!r} cannot be used ({str(error).splitlines()[0]}): give cpu") from None
+    opened.network.to(choose_device(device))
     return opened
 
 

@@ -95,7 +95,14 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
     """
     origin = read_scheme_file(directory / "scheme.json")
     if table is not None:
-        table.require("the latency table", blocks=origin["blocks"], arch=origin["arch"], attention=origin["attention"])
+        table.require(
+            "the latency table",
+            blocks=origin["blocks"],
+            arch=origin.get("arch"),
+            attention=origin.get("attention"),
+            options=origin.get("attention_options", {}),
+            sharing="stage",
+        )
     lines = read_lines(directory / "history.jsonl") if lines is None else lines
     cost, points = points_of(lines, origin["blocks"], table)
     front = front_of(points)
@@ -121,7 +128,10 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
     return path
 
 
-_OF_ITS_SCHEME = ("format", "blocks", "stages", "connections", "sparsity", "returned", "best", "most_probable")
+_OF_ITS_SCHEME = frozenset(
+    {"format", "blocks", "stages", "connections", "sparsity", "returned", "best", "most_probable"}
+    | {"validation_accuracy", "predicted_increment"}  # of a point that was taken as the directory's scheme.json
+)
 
 
 def read_front(path: Path) -> dict[str, Any]:

@@ -31,11 +31,15 @@ class HeldBatches:
     Args:
         source: where they come from.
         room: bytes that may be held; a larger source is gone through every time.
+
+    Attributes:
+        nbytes: that the held batches take; while they are collected, what the first of them foretells.
     """
 
     def __init__(self, source: Batches, room: int) -> None:
         self.source, self.room = source, room
         self.held: list[Batch] | None = None
+        self.nbytes = 0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -46,15 +50,17 @@ class HeldBatches:
             return
         seen: list[Batch] = []
         left = self.room
-        for batch in self.source:
+        for number, batch in enumerate(self.source):
             left -= sum(one.nbytes for one in batch.values())
+            if number == 0:
+                expected = (self.room - left) * len(self.source)
+                self.nbytes = expected if expected <= self.room else 0
             if left >= 0:
                 seen.append(batch)
             else:
                 seen.clear()
             yield batch
-        if left >= 0:
-            self.held = seen
+        self.held, self.nbytes = (seen, self.room - left) if left >= 0 else (None, 0)
 
 
 class PrefixFeatures:
@@ -63,7 +69,8 @@ class PrefixFeatures:
     A recurrent attention starts anew in each stage, so nothing but the features passes from one stage to the next.
 
     Args:
-        room: bytes that may be held; the bits that were not used for the longest time are let go first.
+        room: bytes that may be held, together with what is held beside them; the bits that were not used for the
+            longest time are let go first.
     """
 
     def __init__(self, room: int) -> None:
@@ -83,11 +90,12 @@ class PrefixFeatures:
                 return bits[:count]
         return ()
 
-    def reserve(self, nbytes: int) -> bool:
-        """Let go what is in the way of so many bytes more; whether they fit."""
-        if nbytes > self.room:
+    def reserve(self, nbytes: int, *, beside: int = 0) -> bool:
+        """Let go what is in the way of so many bytes more, with `beside` bytes held elsewhere; whether they fit."""
+        room = self.room - beside
+        if nbytes > room:
             return False
-        while self.nbytes + nbytes > self.room:
+        while self.nbytes + nbytes > room:
             self.held.popitem(last=False)
         return True
 

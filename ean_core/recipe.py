@@ -39,22 +39,32 @@ def build(cls: type, values: Mapping[str, Any], *, where: str, sections: Mapping
             value = build(sections[key], value, where=f"{where}, section {key!r}", sections=sections)
         elif isinstance(value, list):
             value = tuple(value)
-        check_kind(value, fields[key], where=where)
+        check_kind(value, str(fields[key].type), name=key, where=where)
         made[key] = value
     return cls(**made)
 
 
-def check_kind(value: Any, one: dataclasses.Field, *, where: str) -> None:
-    """Refuse a value of another kind than the field's annotation says; whole numbers pass as floats."""
-    if (match := re.fullmatch(r"tuple\[(int|str), \.\.\.\]", str(one.type))) is not None:
+def check_kind(value: Any, annotation: str, *, name: str, where: str) -> None:
+    """Refuse a value of another kind than an annotation says; whole numbers pass as floats.
+
+    Args:
+        value: what was given.
+        annotation: as it is written: "int | None".
+        name: of the field or argument, for the message.
+        where: what holds it, for the message.
+
+    Raises:
+        EANError: for a value of another kind.
+    """
+    if (match := re.fullmatch(r"tuple\[(int|str), \.\.\.\]", annotation)) is not None:
         kind = {"int": int, "str": str}[match[1]]
         if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-            raise EANError(f"{where}: {one.name} must be a list of {match[1]}, got {value!r}")
+            raise EANError(f"{where}: {name} must be a list of {match[1]}, got {value!r}")
         return
-    if str(one.type).startswith("Mapping") and not isinstance(value, Mapping):
-        raise EANError(f"{where}: {one.name} must be a dictionary, got {value!r}")
+    if annotation.startswith("Mapping") and not isinstance(value, Mapping):
+        raise EANError(f"{where}: {name} must be a dictionary, got {value!r}")
     kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
-    wanted = [kind.strip() for kind in str(one.type).split("|")]
+    wanted = [kind.strip() for kind in annotation.split("|")]
     if not all(kind in kinds or kind == "None" for kind in wanted):
         return
     fits = any(
@@ -64,4 +74,4 @@ def check_kind(value: Any, one: dataclasses.Field, *, where: str) -> None:
         for kind in wanted
     )
     if not fits:
-        raise EANError(f"{where}: {one.name} must be {one.type}, got {value!r}")
+        raise EANError(f"{where}: {name} must be {annotation}, got {value!r}")

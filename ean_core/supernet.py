@@ -201,7 +201,7 @@ class Scorer:
                     new.setdefault(bits[:count], []).append(x)
             if number == 0:
                 one = sum(features[0].nbytes for features in new.values())
-                keep = self.features.reserve(one * len(self.validation))
+                keep = self.features.reserve(one * len(self.validation), beside=self.validation.nbytes)
                 new = new if keep else {}
             yield network.forward_head(x), batch["labels"]
         self.features.held.update(new)

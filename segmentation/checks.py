@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ean_core.data.decode import open_image
 from ean_core.errors import EANError
+from ean_core.photos import open_photo
 from segmentation.masks import count_labels, read_mask
 from segmentation.voc import VOCSegmentation
 
@@ -73,8 +73,7 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation) -> None:
 
 def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Pixels per label of one pair, int64 (256,), after checking it."""
-    with open_image(image_path) as image:
-        size = image.size
+    size = open_photo(image_path).size  # upright, as mmcv's loader turns it
     mask = read_mask(mask_path, palette)
     if mask.shape[::-1] != size:
         raise EANError(

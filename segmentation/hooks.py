@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ean_core.data.decode import open_image
+from ean_core.photos import open_photo
 from ean_core.progress import Bar
 from ean_core.training.distributed import is_first, rank_and_world
 from ean_core.training.hooks import SaveState
@@ -138,7 +138,7 @@ class SidePictures(Hook):
                 return
             self.seen += 1
             name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
-            image = np.asarray(open_image(sample.img_path))
+            image = np.asarray(open_photo(sample.img_path))
             save_picture(
                 Path(runner.work_dir) / "pictures" / name,
                 picture_of(image, sample, runner.val_dataloader.dataset.metainfo),

@@ -57,6 +57,17 @@ def open_segmentor(path: Path, config: str | Path) -> Opened:
 
 
 def fit_of(config: Any) -> tuple[int, int] | None:
-    """The scale that the config's test images are resized to, if they are."""
-    steps = config.test_dataloader.dataset.pipeline
-    return next((tuple(step["scale"]) for step in steps if step["type"] == "Resize" and step.get("keep_ratio")), None)
+    """The scale that the config's test images are resized to, if they are.
+
+    Raises:
+        EANError: if they are resized in another way than photos are here.
+    """
+    resize = next((step for step in config.test_dataloader.dataset.pipeline if step["type"] == "Resize"), None)
+    if resize is None:
+        return None
+    if not resize.get("keep_ratio") or not isinstance(resize.get("scale"), list | tuple):
+        raise EANError(
+            "the config resizes its test images in a way that photos here are not: give its Resize a scale of two "
+            "numbers and keep_ratio=True"
+        )
+    return tuple(resize["scale"])

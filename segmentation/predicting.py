@@ -12,9 +12,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmseg.utils import register_all_modules
 
-from ean_core.data.decode import open_image
 from ean_core.data.folder import SUFFIXES
+from ean_core.devices import choose_device
 from ean_core.errors import EANError, first_line
+from ean_core.photos import open_photo
 from ean_core.training.state import read_state
 from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
@@ -31,14 +32,14 @@ class Segmentor:
         device: cpu, cuda, ..; None for a GPU where there is one.
 
     Raises:
-        EANError: if one of them cannot be read, or they do not belong together.
+        EANError: if one of them cannot be read, they do not belong together, or the device cannot be used.
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, *, device: str | None = None) -> None:
         register_all_modules(init_default_scope=True)
         self.config = config if isinstance(config, Config) else read_config(config)
         self.model, self.meta = load_segmentor(self.config, checkpoint)
-        self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model.to(choose_device(device))
         steps = [step for step in self.config.test_dataloader.dataset.pipeline if step["type"] != "LoadAnnotations"]
         self.pipeline = Compose(steps)
 
@@ -48,7 +49,7 @@ class Segmentor:
         Raises:
             EANError: if the image does not decode.
         """
-        open_image(str(path))  # for its sentence: what mmcv says of a damaged file is an assertion
+        open_photo(path)  # for its sentence: what mmcv says of a damaged file is an assertion
         packed = self.pipeline({"img_path": str(path)})
         with torch.no_grad():
             batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
@@ -105,17 +106,21 @@ def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[
         the file, and the share of its pixels per class, for classes that were found, the largest first.
 
     Raises:
-        EANError: if two images would be written to one name.
+        EANError: if two images would be written to one name, or an image would be written over.
     """
     names = [file.stem for file in files]
     for name in names:
         if names.count(name) > 1:
             raise EANError(f"two of the images are called {name}: predict them into folders of their own")
+    written = {(out / f"{name}{ending}.png").resolve() for name in names for ending in ("", "_mask")}
+    for file in files:
+        if file.resolve() in written:
+            raise EANError(f"a result would be written over the image {file}: give another --out-dir")
     for file in files:
         sample = segmentor(file)
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
         save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
-        save_picture(out / f"{file.stem}.png", picture_of(np.asarray(open_image(str(file))), sample, segmentor.meta))
+        save_picture(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))
         shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
         order = [index for index in np.argsort(-shares) if shares[index] > 0]
         yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

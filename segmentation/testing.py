@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmseg.registry import METRICS, MODELS
 from mmseg.utils import register_all_modules
 
+from ean_core.devices import choose_device
 from ean_core.errors import EANError
 from ean_core.files import sha256_of
 from ean_core.progress import bar
@@ -75,7 +76,7 @@ def run_test(
     model, _ = load_segmentor(config, checkpoint)
     if settings.tta:
         model = wrap_tta(config, model)
-    table = score(config, model.to(settings.device or ("cuda" if torch.cuda.is_available() else "cpu")))
+    table = score(config, model.to(choose_device(settings.device)))
     how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
     how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
     write_record((out or Path(checkpoint).parent) / "test.json", kind="segmentation-test", settings=how, metrics=table)

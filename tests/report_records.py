@@ -41,7 +41,13 @@ def picture(path: Path, *, size: tuple[int, int] = (30, 20)) -> Path:
 
 
 def pipeline(
-    path: Path, *, data: str = "cifar100", arch: str = "resnet29", name: str = "tiny", per_class: Any = 200
+    path: Path,
+    *,
+    data: str = "cifar100",
+    arch: str = "resnet29",
+    name: str = "tiny",
+    per_class: Any = 200,
+    epochs: int = 3,
 ) -> Path:
     """Three networks; EAN was not timed."""
 
@@ -53,7 +59,7 @@ def pipeline(
         }
 
     recipe = {
-        **{"name": name, "model": {"arch": arch, "attention": "se"}, "train": {"epochs": 3}, "seeds": [0, 1]},
+        **{"name": name, "model": {"arch": arch, "attention": "se"}, "train": {"epochs": epochs}, "seeds": [0, 1]},
         "data": {"train_per_class": per_class},
     }
     return write_record(
@@ -73,13 +79,14 @@ def pipeline(
     )
 
 
-def times(path: Path, *, arch: str = "resnet164") -> Path:
+def times(path: Path, *, arch: str = "resnet164", scheme: str = "010 | 100 | 101") -> Path:
     """Two networks in two settings."""
 
     def row(network: str, increment: float | None) -> dict:
         found = None if increment is None else {"value": increment, "low": increment - 0.1, "high": increment + 0.1}
         return {
-            **{"network": network, "connections": 27, "blocks": 54, "parameters": 1738512, "multiply_adds": 248e6},
+            **{"network": network, "scheme": scheme, "connections": 27, "blocks": 54, "parameters": 1738512},
+            "multiply_adds": 248e6,
             "timings": {"eager": {"increment": found}, "folded": {"increment": found}},
         }
 

@@ -89,6 +89,31 @@ def check_networks() -> None:
             assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
 
 
+def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
+    interpreted("from tests.test_kernels import check_subclass; check_subclass()")
+
+
+def check_subclass() -> None:
+    """Half the excitation, under a name of its own."""
+    from ean_core.attention import SqueezeExcitation, register
+    from ean_core.fold import fold_batch_norm, in_channels_last
+    from ean_core.kernels import use_kernels
+    from tests.test_fold import difference, images, trained
+
+    @register("half-se")
+    class Half(SqueezeExcitation):
+        def mask(self, residual: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
+            mask, state = super().mask(residual, state)
+            return mask / 2, state
+
+    network = trained("resnet20", "half-se", scheme="010 | 000 | 011")
+    x = images(network, size=8)
+    folded = fold_batch_norm(network)
+    use_kernels(folded)
+    with torch.inference_mode():
+        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+
+
 def test_the_plain_form_of_sge_is_the_module() -> None:
     from ean_core.attention import build_attention
     from ean_core.kernels import plain

@@ -101,3 +101,6 @@ def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> N
     with pytest.raises(EANError, match="does not exist: give a config"):
         open_file(state, config="none.py")
     assert isinstance(open_file(state, config=config), Opened)
+    config.write_text(config.read_text().replace("keep_ratio=True", "keep_ratio=False"))
+    with pytest.raises(EANError, match="resizes its test images in a way that photos here are not"):
+        open_file(state, config=config)

@@ -86,9 +86,22 @@ def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "t.json").exists()
 
 
+def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_dir: Path, tmp_path: Path) -> None:
+    front = read_front(write_front(work_dir, table=made_up()))
+    take_point(front, 1, BLOCKS, work_dir / "scheme.json")
+    again = read_front(write_front(work_dir))
+    assert take_point(again, 2, BLOCKS, tmp_path / "s.json").text == "000000010"
+    assert "predicted_increment" not in json.loads((tmp_path / "s.json").read_text())
+
+
 def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:
     with pytest.raises(EANError, match="attention 'sge', and this run is for 'se'"):
         write_front(work_dir, table=made_up(attention="sge"))
+    with pytest.raises(EANError, match="sharing 'block', and this run is for 'stage'"):
+        write_front(work_dir, table=made_up(sharing="block"))
+    Scheme.all_on(BLOCKS).save(work_dir / "scheme.json")  # of no known network
+    with pytest.raises(EANError, match="arch 'resnet20', and this run is for None"):
+        write_front(work_dir, table=made_up())
 
 
 def test_the_command(run: Run, work_dir: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_other_files_are_refused_by_name(tiny_arch: str, tmp_path: Path) -> None
     torch.save({"format": "ean-future-9"}, tmp_path / "future.pth")
     with pytest.raises(EANError, match="a file of format 'ean-future-9'"):
         ean_core.load(tmp_path / "future.pth")
-    with pytest.raises(EANError, match="the device 'cuda:99' cannot be used"):
+    with pytest.raises(EANError, match="--device cuda:99 cannot be used"):
         ean_core.load(tiny_classifier(tmp_path / "c.pth"), device="cuda:99")
 
 

@@ -40,15 +40,19 @@ def test_data_without_a_row_in_the_paper_stay_out_of_the_short_tables(results: P
 def test_only_the_papers_own_set_up_fills_its_table(results: Path) -> None:
     made.pipeline(results / "small.json", arch="resnet29")
     made.pipeline(results / "subset.json", arch="resnet164", per_class=200)
+    made.pipeline(results / "short.json", arch="resnet164", per_class=None)
     made.times(results / "times.json")
     gap = "| EAN SE | – | 1,738,512 | 25.0 (15.0 to 35.0) | 76.93 | 1.739 M | 23.52 |"
     assert gap in report_all(results)
     assert "accuracy on CIFAR-100, ResNet-164: no record yet" in report_all(results)
-    made.pipeline(results / "whole.json", arch="resnet164", per_class=None)
+    made.pipeline(results / "whole.json", arch="resnet164", per_class=None, epochs=164)
     text = report_all(results)
     assert "| EAN SE | 44.00 | 1,234,567 | 25.0 (15.0 to 35.0) | 76.93 | 1.739 M | 23.52 |" in text
     assert "| EAN SGE | – | – | – | 76.36 | 1.727 M | 50.49 |" in text
     assert "accuracy on CIFAR-100, ResNet-164: no record yet" not in text
+    made.times(results / "times.json", scheme="111 | 100 | 101")
+    text = report_all(results)
+    assert "| EAN SE | 44.00 | 1,234,567 | – | 76.93 | 1.739 M | 23.52 |" in text, "that time is of another scheme"
 
 
 def test_no_records_is_said_and_every_gap_names_a_command(results: Path) -> None:

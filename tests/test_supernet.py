@@ -157,6 +157,10 @@ def test_features_of_common_first_stages_are_used_again(
     small = Scorer(net, batches, normalise=normalise, room=whole // 2)
     assert [score.accuracy for score in small(schemes)] == scores
     assert small.features.nbytes <= whole // 2
+    for room in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
+        full = Scorer(net, batches, normalise=normalise, room=room)
+        assert [score.accuracy for score in full(schemes)] == scores
+        assert full.features.nbytes + full.validation.nbytes <= room
     none = Scorer(net, batches, normalise=normalise, room=0)
     assert [score.accuracy for score in none(schemes)] == scores
     assert none.features.nbytes == 0
@@ -175,6 +179,7 @@ def test_the_prefix_used_longest_ago_is_let_go_first() -> None:
     assert known.reserve(40)
     assert list(known.held) == [((1, 0),)]
     assert not known.reserve(101)
+    assert not known.reserve(61, beside=40)
     assert list(known.held) == [((1, 0),)]
 
 
@@ -192,6 +197,7 @@ def test_batches_that_fit_are_read_once(batches: list) -> None:
         held = HeldBatches(Counted(batches), room)
         for _ in range(3):
             assert [batch["labels"].tolist() for batch in held] == [batch["labels"].tolist() for batch in batches]
+        assert held.nbytes == (nbytes if expected == 1 else 0)
         assert len(reads) == expected
     stopped = HeldBatches(Counted(batches), nbytes)
     next(iter(stopped))  # an iteration that was given up holds nothing

@@ -50,7 +50,12 @@ def main() -> None:
 
     arguments.resume |= arguments.report
     job = start_job(arguments, {"seeds": arguments.seeds})
-    count = arguments.schemes or (count_scored(job.directory) if arguments.report else 12)
+    count = 12 if arguments.schemes is None else arguments.schemes
+    if arguments.report:
+        scored = count_scored(job.directory)
+        count = scored if arguments.schemes is None else count
+        if count > scored:
+            raise EANError(f"{scored} schemes are scored, and --report was asked for {count}: leave out one of the two")
     study = Study(job, count=count, draw_seed=arguments.draw_seed, images=arguments.images)
     scores = prepare(study)
     if not arguments.report:

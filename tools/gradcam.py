@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from ean_core.arguments import add_own_attention, load_attention
@@ -66,6 +67,8 @@ def main() -> None:
     require("pytorch_grad_cam", extra="explain", what="Grad-CAM")
     networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     files = find_photos(arguments.images)
+    if output.resolve() in [file.resolve() for file in files]:
+        raise EANError(f"the grid would be written over the image {output}: give another --output")
     if len(files) > arguments.limit:
         print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
         files = files[: arguments.limit]
@@ -83,7 +86,7 @@ def main() -> None:
     if arguments.masks:
         for label, network in zip(labels(networks), networks, strict=True):
             if network.trunk.scheme.connections:
-                path = output.with_name(f"{output.stem}_masks_{Path(label).name}.png")
+                path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
                 pictures.append(explain_masks(network, photos, path))
             else:
                 print(f"{network.path}: no block is connected to attention, so that there are no masks")

@@ -24,10 +24,12 @@ def parse_arguments() -> argparse.Namespace:
         description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT [options]"
     )
     parser.add_argument("config", metavar="CONFIG", help="the recipe whose data is meant")
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a classifier.pth")
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or a segmentor's last.pth")
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
-    parser.add_argument("--batch-size", type=int, default=500, metavar="N", help="images per forward (default 500)")
+    parser.add_argument(
+        "--batch-size", type=int, default=500, metavar="N", help="classifiers: images per forward (default 500)"
+    )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
     parser.add_argument(
         "--slide", type=int, metavar="N", help="segmentors: in windows of N pixels, a third overlapping"

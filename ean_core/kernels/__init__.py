@@ -32,9 +32,10 @@ def use_kernels(network: StagedNetwork) -> None:
     for stage in network.stages:
         stage.add = triton_kernels.add_relu
         for module in stage.modules():
-            if isinstance(module, SqueezeExcitation | DenseImplicitAttention):
+            # A user's own subclass may compute something else, and keeps its `merge`.
+            if type(module) in (SqueezeExcitation, DenseImplicitAttention):
                 module.merge = partial(merge_channels, module)
-            elif isinstance(module, SpatialGroupEnhance):
+            elif type(module) is SpatialGroupEnhance:
                 module.merge = partial(merge_groups, module)
 
 

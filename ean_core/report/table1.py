@@ -18,6 +18,7 @@ SETUPS = {
     "cifar100_resnet164": "ResNet-164, 50,000 training images, 164 epochs, V100",
     "imagenet_resnet50": "ResNet-50, 1.28 million training images, 120 epochs, V100",
 }
+EPOCHS = {"cifar100_resnet164": 164, "imagenet_resnet50": 120}
 NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits"}
 KEYS = {"Org": "org", "Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}
 
@@ -94,14 +95,15 @@ def missing(book: Book, data: str, arch: str) -> list[Block]:
 
 
 def in_setup(book: Book, data: str, arch: str) -> list[Entry]:
-    """Runs of the pipeline on the paper's data, all of its training images, and the paper's network."""
-    found = []
-    for entry in book.of(*KINDS):
-        recipe = entry.settings["recipe"]
-        whole = recipe.get("data", {}).get("train_per_class") is None
-        if entry.settings["data"]["name"] == data and recipe["model"]["arch"] == arch and whole:
-            found.append(entry)
-    return found
+    """Runs of the pipeline on the paper's data, with its network and its number of epochs."""
+    return [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] == data and as_paper(entry, arch)]
+
+
+def as_paper(entry: Entry, arch: str) -> bool:
+    """Whether a run has this network, all training images of its data, and as many epochs as the paper."""
+    recipe = entry.settings["recipe"]
+    whole = recipe.get("data", {}).get("train_per_class") is None
+    return recipe["model"]["arch"] == arch and whole and recipe["train"]["epochs"] >= EPOCHS[OF_ARCH[arch]]
 
 
 def times_of(book: Book, arch: str) -> list[Entry]:
@@ -162,9 +164,9 @@ def spread_or_gap(row: Mapping[str, Any] | None) -> str:
 
 
 def increment(run: Mapping[str, Any] | None, clock: Mapping[str, Any] | None) -> str:
-    """The increment that the benchmark measured eagerly, else the run's own."""
+    """The increment that the benchmark measured eagerly, if of the run's scheme, else the run's own."""
     eager = (clock or {}).get("timings", {}).get("eager")
-    if eager is not None:
+    if eager is not None and (run is None or clock.get("scheme", run["scheme"]) == run["scheme"]):
         return percent(eager["increment"])
     return GAP if run is None else "0" if run["network"] == "Org" else interval(run["time_increment"])
 
@@ -230,6 +232,6 @@ def run_setup(entry: Entry) -> tuple[str, ...]:
         f"95 % interval; {entry.machine}."
     )
     column = OF_DATA.get(data)
-    if column is None or recipe["model"]["arch"] == column.split("_")[1]:
+    if column is None or as_paper(entry, column.split("_")[1]):
         return (ours,)
     return (ours, f"Paper: {SETUPS[column]}: another set-up, so compare rows, not columns.")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ean_core.errors import unknown_name
+from ean_core.recipe import check_kind
 from ean_core.search.base import GradientMethod, SearchMethod, Trial
 from ean_core.search.darts import DARTS, DARTSSettings
 from ean_core.search.driver import SearchResult, run_search
@@ -52,7 +53,8 @@ def _with_settings(method: Callable[..., SearchMethod], defaults: Any, name: str
 
 def _with_arguments(method: Callable[..., SearchMethod], name: str) -> Build:
     """For a method whose options are its own keyword arguments."""
-    known = [key for key in inspect.signature(method).parameters if key not in ("blocks", "seed")]
+    parameters = inspect.signature(method).parameters.values()
+    known = {one.name: str(one.annotation) for one in parameters if one.name not in ("blocks", "seed")}
 
     def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
         del reward
@@ -95,14 +97,16 @@ def build_method(
 
 
 def _settings(defaults: Any, options: Mapping[str, Any], method: str) -> Any:
-    _check(options, [field.name for field in dataclasses.fields(defaults)], method)
+    _check(options, {field.name: str(field.type) for field in dataclasses.fields(defaults)}, method)
     return dataclasses.replace(defaults, **options)
 
 
-def _check(options: Mapping[str, Any], known: list[str], method: str) -> None:
-    for key in options:
+def _check(options: Mapping[str, Any], known: Mapping[str, str], method: str) -> None:
+    """Refuse an option that is not known, or is of another kind than its annotation."""
+    for key, value in options.items():
         if key not in known:
-            raise unknown_name(f"option of search method {method!r}", key, known)
+            raise unknown_name(f"option of search method {method!r}", key, list(known))
+        check_kind(value, known[key], name=key, where=f"options of search method {method!r}")
 
 
 __all__ = [

@@ -130,13 +130,21 @@ class Watch:
 
 
 def run_entry(
-    method: SearchMethod, evaluate: Evaluate, *, first: int, reward: Reward, budget: Budget, gradient_cost: float = 0.0
+    method: SearchMethod,
+    evaluate: Evaluate,
+    *,
+    seed: int,
+    first: int,
+    reward: Reward,
+    budget: Budget,
+    gradient_cost: float = 0.0,
 ) -> dict[str, Any]:
     """One search, and all that the record keeps of it.
 
     Args:
         method: fresh.
         evaluate: remembers what it scored.
+        seed: of the search; the schemes drawn at the end differ from seed to seed too.
         first: schemes of the method's first step.
         reward: Eq. 7.
         budget: of every method.
@@ -165,7 +173,7 @@ def run_entry(
 
     best = watch.best[0 if end is None else end]["bits"]
     # a relaxed connection is no probability
-    draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng(0))
+    draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
     return {
         "best": described(Scheme.parse(best, blocks=method.blocks)),
         "most_probable": described(watch.probable),

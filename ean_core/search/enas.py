@@ -45,8 +45,10 @@ class ENASSettings:
     baseline_decay: float = 0.99
 
     def __post_init__(self) -> None:
-        if self.schemes_per_step < 1:
-            raise EANError(f"schemes_per_step must be at least 1, got {self.schemes_per_step}")
+        if self.schemes_per_step < 1 or self.hidden < 1:
+            raise EANError(
+                f"schemes_per_step and hidden must be at least 1, got {self.schemes_per_step} and {self.hidden}"
+            )
 
 
 class Controller(nn.Module):

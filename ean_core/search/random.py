@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 
@@ -19,6 +20,8 @@ class RandomSearch(SearchMethod):
 
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, schemes_per_step: int = 1) -> None:
         super().__init__(blocks, seed=seed)
+        if schemes_per_step < 1:
+            raise EANError(f"schemes_per_step must be at least 1, got {schemes_per_step}")
         self.schemes_per_step = schemes_per_step
         self.seen: set[str] = set()
 

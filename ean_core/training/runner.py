@@ -95,7 +95,13 @@ def build_runner(
             "logger": {"type": "LoggerHook", "interval": LOG_EVERY},
             "runtime_info": QuietRuntimeInfo(),
         },
-        log_processor={"type": "LogProcessor", "window_size": 1},  # the values are means already
+        log_processor={
+            "type": "LogProcessor",
+            "window_size": 1,  # losses are means already
+            "custom_cfg": [
+                {"data_src": name, "method_name": "mean", "window_size": LOG_EVERY} for name in ("time", "data_time")
+            ],
+        },
         custom_hooks=custom,
         launcher=launcher,
         env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},

@@ -1,4 +1,4 @@
-# Made-up shapes, drawn into data/voc_demo on first use, a small network from random weights: a minute on two CPU cores.
+# Made-up shapes, drawn into data/voc_demo on first use, a small network from random weights: two minutes on a CPU.
 _base_ = "_base_/small.py"
 title = "made-up shapes"
 note = "It shows the commands at work; how a network does on it says nothing of real images."
@@ -21,5 +21,17 @@ model = dict(
     decode_head=dict(in_channels=64, channels=32, num_classes=4),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.1))
+tta_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(
+        type="TestTimeAug",
+        transforms=[  # around the images' own size, at which the network is trained and tested
+            [dict(type="Resize", scale_factor=factor, keep_ratio=True) for factor in (0.75, 1.0, 1.25)],
+            [dict(type="RandomFlip", prob=0.0), dict(type="RandomFlip", prob=1.0)],
+            [dict(type="LoadAnnotations")],
+            [dict(type="PackSegInputs")],
+        ],
+    ),
+]
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=300, by_epoch=False)]
 train_cfg = dict(max_iters=300, val_interval=100)

@@ -22,6 +22,7 @@ from classification.correlation import (
     prepare,
     train_open,
     trained_accuracies,
+    visible_gpus,
 )
 from classification.correlation_summary import report, summarise
 from classification.parts import Job
@@ -153,8 +154,19 @@ def test_one_study_runs_in_two_processes_and_is_reported_on(
     monkeypatch.setattr(sys, "argv", ["tools/correlation.py", *options, "--report", *short])
     runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
     assert "4 of 4 schemes trained from scratch" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--schemes", "5"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
+    assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
     record = json.loads((tmp_path / "w/correlation.json").read_text())
     assert record["settings"]["images"]["reestimation"] == 40
+
+
+def test_workers_keep_to_the_gpus_that_were_given() -> None:
+    assert visible_gpus(None, 3) == ["0", "1", "2"]
+    assert visible_gpus("4, 6,7", 3) == ["4", "6", "7"]
+    assert visible_gpus("GPU-a,GPU-b", 2) == ["GPU-a", "GPU-b"]
+    assert visible_gpus(None, 0) == visible_gpus("", 0) == []
 
 
 def test_mistakes_are_a_sentence(run: Run, tiny: Path, job: MakeJob, tmp_path: Path) -> None:

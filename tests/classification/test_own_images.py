@@ -127,6 +127,10 @@ def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> Non
     assert "class 'dog' has 4 images: give every class at least 5" in sentence(
         images({"cat": 8, "dog": 4}, root=tmp_path / "few")
     )
+    parted = tmp_path / "parted"
+    images({"cat": 1, "dog": 3}, root=parted / "train")
+    images({"cat": 9, "dog": 3}, root=parted / "val")
+    assert "class 'cat' has 1 image in the training folder: give every class at least 2 there" in sentence(parted)
     (root / "cat" / "0.JPG").write_bytes(b"")
     assert "1 image file(s) have 0 bytes, the first is" in sentence(root)
     (root / "cat" / "0.JPG").write_bytes(b"this is text")

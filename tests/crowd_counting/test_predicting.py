@@ -86,18 +86,35 @@ def test_folder_with_a_broken_image(model: CountingModel, tmp_path: Path) -> Non
     Image.fromarray(noise(40, 61)).save(folder / "a.jpg")
     Image.fromarray(noise(40, 61)).save(folder / "a.png")
     Image.fromarray(noise(64, 64)[..., 0]).save(folder / "gray.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright: rows of the file are columns of the scene
+    Image.fromarray(np.rot90(noise(40, 61))).save(folder / "turned.png", exif=exif)
     (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes()[:-300])
     (folder / "notes.txt").write_text("no image")
-    entries = predict(model, folder, tmp_path / "out", Settings())
+    entries = predict(model, [folder], tmp_path / "out", Settings())
     by_name = {entry["image"]: entry for entry in entries}
-    assert set(by_name) == {"a.jpg", "a.png", "b.jpg", "gray.png"}
+    assert set(by_name) == {"a.jpg", "a.png", "b.jpg", "gray.png", "turned.png"}
     assert "cannot decode" in by_name["b.jpg"]["error"]
     density, _ = density_of(model, noise(40, 61))
     assert by_name["a.png"]["count"] == pytest.approx(float(density.sum()), rel=1e-5)
+    assert by_name["turned.png"]["count"] == pytest.approx(by_name["a.png"]["count"], rel=1e-5)
     assert (by_name["a.png"]["height"], by_name["a.png"]["width"], by_name["a.png"]["tiles"]) == (40, 61, 1)
     pictures = {entry["picture"] for entry in entries if "picture" in entry}
-    assert pictures == {"a_density.png", "a.png_density.png", "gray_density.png"}
+    assert pictures == {"a_density.png", "a.png_density.png", "gray_density.png", "turned_density.png"}
     assert all(Image.open(tmp_path / "out" / name).size in ((61, 40), (64, 64)) for name in pictures)
+
+
+def test_files_of_one_name_from_several_folders(model: CountingModel, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one/a.jpg", "two/a.jpg", "three/a.jpg")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        Image.fromarray(noise(32, 40 + number)).save(file)
+    entries = predict(model, [files[0].parent, *files[1:]], tmp_path / "out", Settings())
+    assert len({entry["picture"] for entry in entries}) == 3
+    assert [Image.open(tmp_path / "out" / entry["picture"]).width for entry in entries] == [40, 41, 42]
+    (tmp_path / "film.avi").touch()
+    with pytest.raises(EANError, match=r"film\.avi is a video: give it alone"):
+        predict(model, [files[0], tmp_path / "film.avi"], tmp_path / "out", Settings())
 
 
 def test_video(model: CountingModel, tmp_path: Path) -> None:
@@ -105,7 +122,7 @@ def test_video(model: CountingModel, tmp_path: Path) -> None:
     for number in range(7):
         writer.write(np.roll(noise(48, 64), number, axis=1))
     writer.release()
-    entries = predict(model, tmp_path / "in.avi", tmp_path / "out", Settings(every=3))
+    entries = predict(model, [tmp_path / "in.avi"], tmp_path / "out", Settings(every=3))
     assert [entry["frame"] for entry in entries] == [0, 3, 6]
     assert [entry["seconds"] for entry in entries] == pytest.approx([0, 0.3, 0.6])
     assert len({entry["count"] for entry in entries}) == 3
@@ -113,7 +130,7 @@ def test_video(model: CountingModel, tmp_path: Path) -> None:
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     with pytest.raises(EANError, match="no frame of the video .*bad.mp4 can be decoded"):
-        predict(model, tmp_path / "bad.mp4", tmp_path / "out", Settings())
+        predict(model, [tmp_path / "bad.mp4"], tmp_path / "out", Settings())
     assert not (tmp_path / "out" / "bad_density.mp4").exists()
 
 
@@ -128,4 +145,4 @@ def test_video(model: CountingModel, tmp_path: Path) -> None:
 def test_nothing_to_count(model: CountingModel, tmp_path: Path, make: Callable[[Path], object], sentence: str) -> None:
     make(tmp_path / "source")
     with pytest.raises(EANError, match=sentence):
-        predict(model, tmp_path / "source", tmp_path / "out", Settings())
+        predict(model, [tmp_path / "source"], tmp_path / "out", Settings())

@@ -43,7 +43,7 @@ def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **opt
     method = build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options)
     first = len(build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options).propose())
     cost = 0.5 if name == "darts" else 0.0
-    return run_entry(method, scores, first=first, reward=Reward(), budget=budget, gradient_cost=cost)
+    return run_entry(method, scores, seed=seed, first=first, reward=Reward(), budget=budget, gradient_cost=cost)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -78,6 +78,17 @@ def test_a_search_is_read_off_at_its_budget(name: str) -> None:
     assert len(found["sampled"]["accuracy"]) == (5 if stochastic else 0)
     if name == "darts":
         assert found["proposals"] == 18  # 9 evaluations of budget, half of one for every gradient
+
+
+def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
+    """Else a test of the draws of all seeds together would count the same chance several times."""
+    scores = SharedScores(History(None), LANDSCAPE.evaluate)
+    draws = []
+    for seed in (0, 0, 1):
+        method = build_method("ean", BLOCKS, seed=0, reward=Reward())
+        budget = Budget(evaluations=1, proposals=1, samples=20)
+        draws.append(run_entry(method, scores, seed=seed, first=1, reward=Reward(), budget=budget)["sampled"]["bits"])
+    assert draws[0] == draws[1] != draws[2]
 
 
 def test_known_scores_cost_nothing_but_count(evaluate) -> None:

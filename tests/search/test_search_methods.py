@@ -87,6 +87,8 @@ def test_unknown_names_are_refused():
         ("genetic", {"objectives": "time"}),
         ("genetic", {"population": 1}),
         ("enas", {"schemes_per_step": 0}),
+        ("enas", {"hidden": 0}),
+        ("random", {"schemes_per_step": 0}),
         ("ean", {"preset": "natural", "memory": 0, "schemes_per_step": 1}),
         ("ean", {"preset": "natural", "step_size": 0.0}),
         ("ean", {"preset": "natural", "redraws": -1}),
@@ -95,6 +97,22 @@ def test_unknown_names_are_refused():
 )
 def test_impossible_options_are_refused(name, options):
     with pytest.raises(EANError):
+        build_method(name, (3, 3, 3), seed=0, reward=Reward(), options=options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("enas", {"hidden": "wide"}, "hidden must be int, got 'wide'"),
+        ("head-k", {"k": 1.5}, r"k must be int \| None, got 1.5"),
+        ("random", {"schemes_per_step": True}, "schemes_per_step must be int, got True"),
+        ("darts", {"pressure": "no"}, "pressure must be bool, got 'no'"),
+        ("ean", {"curiosity_weight": "much"}, "curiosity_weight must be float, got 'much'"),
+    ],
+    ids=str,
+)
+def test_options_of_another_kind_are_refused(name, options, said):
+    with pytest.raises(EANError, match=f"options of search method '{name}': {said}"):
         build_method(name, (3, 3, 3), seed=0, reward=Reward(), options=options)
 
 

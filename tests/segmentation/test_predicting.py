@@ -55,6 +55,26 @@ def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys
     assert f"two of the images are called {name}" in capsys.readouterr().err
 
 
+def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(trained, script, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright: rows of the file are columns of the scene
+    (tmp_path / "in").mkdir()
+    with Image.open(images(trained)[0]) as image:
+        image.save(tmp_path / "in/turned.jpg", exif=exif)
+    assert script("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", "--out-dir", "out", *flags()) == 0
+    assert read_mask(tmp_path / "out/turned_mask.png", [[0, 0, 0], [192, 128, 128]]).shape == (45, 36)
+    with Image.open(tmp_path / "out/turned.png") as picture:
+        assert picture.width == 2 * 36 + 6
+    shutil.copy(images(trained)[0], tmp_path / "in/photo.png")
+    before = (tmp_path / "in/photo.png").read_bytes()
+    assert script("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", "--out-dir", "in", *flags()) == 2
+    assert "would be written over the image in/photo.png" in capsys.readouterr().err
+    assert (tmp_path / "in/photo.png").read_bytes() == before
+    options = ("--device", "toaster", "--out-dir", "out", *flags())
+    assert script("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", *options) == 2
+    assert "--device toaster cannot be used" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("what", "says"),
     [

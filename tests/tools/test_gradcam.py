@@ -49,11 +49,22 @@ def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.Ca
     assert (tmp_path / "gradcam_masks_seed0.png").exists()
 
 
+def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path: Path, tool: Tool) -> None:
+    files = [f"{run}/seed0/classifier.pth" for run in ("one", "two")]
+    for number, file in enumerate(files):
+        tiny_classifier(tmp_path / file, "se", seed=number)
+    photo(tmp_path / "a.png")
+    assert tool("gradcam", "a.png", "--checkpoints", *files, "--output", "out/grid.png", "--masks") == 0
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["grid.png", *(f"grid_masks_{run}-seed0-classifier.pth.png" for run in ("one", "two"))]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["a.png", "--checkpoints", "c.pth", "--output", "grid.jpg"], "--output is a picture and ends with .png"),
         (["a.png", "--checkpoints", "none.pth"], "none.pth does not exist"),
+        (["a.png", "--checkpoints", "c.pth", "--output", "a.png"], "would be written over the image a.png"),
         (["none.png", "--checkpoints", "c.pth"], "none.png does not exist"),
         (["torn.png", "--checkpoints", "c.pth"], "none of the 1 images can be read"),
         (["a.png", "--checkpoints", "c.pth", "--target", "cow"], "unknown class 'cow'"),

@@ -60,7 +60,7 @@ def test_predictions_of_a_folder(photos: Path, tmp_path: Path, tool: Tool, capsy
         (["classifier.pth", "photos", "--topk", 0], "topk and batch_size must be at least 1, got 0"),
         (["best.pth", "photos"], "is a counter, not a classifier"),
         (["photos/0.png", "photos"], "is damaged"),
-        (["classifier.pth", "photos", "--device", "tpu9"], "the device 'tpu9' cannot be used"),
+        (["classifier.pth", "photos", "--device", "tpu9"], "--device tpu9 cannot be used"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
