@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as F
 
@@ -15,15 +15,15 @@ SCALE = (0.08, 1.0)  # share of the image's area that a training crop has
 RATIO = (3 / 4, 4 / 3)  # its width by its height
 
 
-def open_image(path: str) -> Image.Image:
-    """Decode a file into RGB.
+def open_image(path: str, *, upright: bool = False) -> Image.Image:
+    """Decode a file into RGB; `upright` turns it the way its camera says (EXIF).
 
     Raises:
         EANError: if it cannot be decoded, naming it.
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more on bad bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EANError(f"cannot decode the image {path} ({reason}): replace or remove the file") from error

@@ -62,7 +62,8 @@ def _load(name: str, root: Path, *, image_size: int | None, may_split: bool) -> 
         train, test = _hold_out(train, classes)
     else:
         raise EANError(f"no folder val or test in {root.absolute()}: {_LAYOUT}")
-    parts = [_source(files, image_size=size) for files in (train, test)]
+    # What a user's camera took is shown upright, as tools/predict.py will show it; ImageNet is what was published.
+    parts = [_source(files, image_size=size, upright=name == "folder") for files in (train, test)]
     return ImageData(
         name=name,
         classes=classes,
@@ -144,9 +145,10 @@ def _hold_out(files: Files, classes: tuple[str, ...]) -> tuple[Files, Files]:
     return train, [files[position] for position in sorted(chosen)]
 
 
-def _source(files: Files, *, image_size: int) -> FolderSource:
+def _source(files: Files, *, image_size: int, upright: bool) -> FolderSource:
     paths, _, labels = zip(*files, strict=True)
-    return FolderSource(paths, torch.tensor(labels), image_size=image_size, resize=round(image_size * 256 / 224))
+    resize = round(image_size * 256 / 224)
+    return FolderSource(paths, torch.tensor(labels), image_size=image_size, resize=resize, upright=upright)
 
 
 def _fingerprint(root: Path, image_size: int, *parts: Files) -> str:

@@ -102,7 +102,7 @@ class _Images(Dataset):
     def _image(self, epoch: int, index: int) -> Tensor:
         """uint8 (3, image_size, image_size) of one file."""
         source = self._source
-        image = open_image(source.paths[index])
+        image = open_image(source.paths[index], upright=source.upright)
         if not self._train:
             return evaluation_view(image, source.image_size, source.resize)
         generator = generator_for(self._seed, epoch, index)

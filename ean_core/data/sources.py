@@ -55,6 +55,7 @@ class FolderSource:
         labels: int64 (N,), class numbers from 0.
         image_size: side in pixels of the square images that the loaders give.
         resize: length in pixels of the shorter side before evaluation crops the centre out.
+        upright: turn photos the way their camera says (EXIF); ImageNet's are taken as published.
 
     Raises:
         EANError: if the lengths differ or the sizes are impossible.
@@ -64,6 +65,7 @@ class FolderSource:
     labels: Tensor
     image_size: int = 224
     resize: int = 256
+    upright: bool = False
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.paths),):

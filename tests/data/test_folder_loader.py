@@ -35,6 +35,18 @@ def views(loader: Loader) -> dict[int, list[int]]:
     }
 
 
+@pytest.mark.parametrize(("name", "turned"), [("folder", True), ("imagenet", False)])
+def test_photos_of_the_users_own_are_shown_upright(image_root: Path, name: str, turned: bool) -> None:
+    pixels = np.zeros((40, 40, 3), dtype=np.uint8)
+    pixels[:20] = 255  # bright above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # the camera was held upside down
+    Image.fromarray(pixels).save(image_root / "val" / "ant" / "0.JPEG", exif=exif)
+    data = load_data(name, image_root, image_size=24)
+    first = next(iter(make_loader(data.test, None, batch_size=1, train=False, workers=0)))["inputs"][0].float()
+    assert (first[:, :10].mean() < first[:, 14:].mean()) == turned
+
+
 def test_evaluation_is_the_usual_resize_and_centre_crop(source):
     usual = Compose([Resize(source.resize), CenterCrop(24), PILToTensor()])
     loader = make_loader(source, torch.tensor([7, 4, 0]), batch_size=2, train=False, workers=0)
