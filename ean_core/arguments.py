@@ -10,13 +10,13 @@ from typing import Any
 from ean_core.errors import EANError, unknown_name
 
 
-def parse_options(pairs: list[str]) -> dict[str, Any]:
+def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str = "search.steps=50") -> dict[str, Any]:
     """`["search.steps=50", "model.arch=resnet29"]` to names and values; what is no Python literal is a string."""
     options = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
         if not sign or not name:
-            raise EANError(f"--cfg-options takes NAME=VALUE, got {pair!r}: for example search.steps=50")
+            raise EANError(f"{flag} takes NAME=VALUE, got {pair!r}: for example {example}")
         try:
             options[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):

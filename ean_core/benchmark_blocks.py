@@ -24,7 +24,7 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
         arguments: of the command, after `check_arguments`.
     """
     attention, (setting,) = arguments.attention[0], arguments.settings
-    options = parse_options(arguments.attention_options)
+    options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
     torch.manual_seed(arguments.seed)
     network = create_model(
         arguments.arch,

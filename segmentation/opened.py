@@ -5,28 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from ean_core.errors import EANError
 from ean_core.explain.targets import region_target
 from ean_core.opened import Opened
 from ean_core.photos import Preparation
-
-
-class Logits(nn.Module):
-    """A segmentor of mmsegmentation as a plain network.
-
-    Args:
-        segmentor: an `EncoderDecoder`.
-    """
-
-    def __init__(self, segmentor: nn.Module) -> None:
-        super().__init__()
-        self.segmentor = segmentor
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits (B, classes, H, W)."""
-        return self.segmentor.encode_decode(images, [{"img_shape": tuple(images.shape[2:])}] * len(images))
 
 
 def open_segmentor(path: Path, config: str | Path) -> Opened:
@@ -35,6 +17,7 @@ def open_segmentor(path: Path, config: str | Path) -> Opened:
     Raises:
         EANError: if one cannot be read, they do not belong together, or the backbone is not this project's.
     """
+    from segmentation.logits import Logits
     from segmentation.predicting import Segmentor
 
     segmentor = Segmentor(config, path, device="cpu")

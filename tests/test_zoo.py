@@ -119,6 +119,8 @@ def test_eca_is_its_formula() -> None:
         ("eca", {}, "did you mean 'timm:eca'"),
         ("timm:eca", {"kernel": 5}, "did you mean 'kernel_size'"),
         ("timm:sk", {"stride": 2}, "unknown option of attention 'timm:sk' 'stride'"),
+        ("se", {"reduction": 0}, "'se' cannot be built for 32 channels with {'reduction': 0}"),
+        ("sge", {"groups": "many"}, "'sge' cannot be built for 32 channels with {'groups': 'many'}"),
         ("timm:ge", {"use_mlp": True}, "'timm:ge' cannot be built for 32 channels with {'use_mlp': True}"),
     ],
 )

@@ -15,7 +15,7 @@ from ean_core.attention.dia import DenseImplicitAttention
 from ean_core.attention.registry import ATTENTIONS, find, load, register
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
-from ean_core.errors import unknown_name
+from ean_core.errors import EANError, first_line, unknown_name
 
 # The paper's settings, which depend on the kind of network (supplement and released code).
 DEFAULT_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -36,7 +36,8 @@ def build_attention(
         options: overrides, such as `{"reduction": 8}`.
 
     Raises:
-        EANError: for an unknown name or option; for timm's, see `zoo.timm_attention`.
+        EANError: for an unknown name or option, or options that the module cannot be built with; for timm's, see
+            `zoo.timm_attention`.
     """
     cls = find(name)
     merged = {**DEFAULT_OPTIONS[family].get(name, {}), **(options or {})}
@@ -44,7 +45,14 @@ def build_attention(
     for key in merged:
         if key not in known:
             raise unknown_name(f"option of attention {name!r}", key, known)
-    return cls(channels, **merged)
+    try:
+        return cls(channels, **merged)
+    except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
+        given = f" with {merged}" if merged else ""
+        raise EANError(
+            f"attention {name!r} cannot be built for {channels} channels{given} ({first_line(error)}): give other "
+            "attention_options or another attention"
+        ) from error
 
 
 __all__ = [

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ean_core.attention.base import Attention
 from ean_core.attention.wrapped import WrappedModule
-from ean_core.errors import EANError, first_line, unknown_name
+from ean_core.errors import EANError, unknown_name
 from ean_core.extras import require
 
 PREFIX = "timm:"
@@ -80,17 +80,9 @@ class TimmAttention(WrappedModule):
     wraps: Callable[..., nn.Module]
 
     def __init__(self, channels: int, **options: Any) -> None:
-        name = PREFIX + self.kind
-        try:
-            module = type(self).wraps(channels, **options)
-        except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:
-            given = f" with {options}" if options else ""
-            raise EANError(
-                f"attention {name!r} cannot be built for {channels} channels{given} ({first_line(error)}): give other "
-                "attention_options or another attention"
-            ) from None
+        module = type(self).wraps(channels, **options)
         in_blocks = getattr(module, "ba", module)  # bat holds its block attention inside
-        super().__init__(module, name=name, multiple_of=getattr(in_blocks, "block_size", 1))
+        super().__init__(module, name=PREFIX + self.kind, multiple_of=getattr(in_blocks, "block_size", 1))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TimmAttention:
         # network.to(memory_format=torch.channels_last) stops at weights of five dimensions, as lambda's: they pass it
