@@ -179,7 +179,7 @@ def open_scores(job: Job, network: ResNet, directory: Path, *, supernet_sha256: 
         "seed": job.recipe.seed,
     }
     path = directory / "scores.jsonl"
-    claim(directory, identity, resume=job.resume, begun=[path])
+    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"])
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     scorer = make_scorer(job, network)
