@@ -67,6 +67,7 @@ def run_test(
     """
     register_all_modules(init_default_scope=True)
     config = read_config(path, options, data_root=data_root)
+    check_test_parts(config)
     contents = check_pairs(build_dataset(config.test_dataloader.dataset))
     if settings.slide is not None:
         if settings.slide < 16:
@@ -81,6 +82,20 @@ def run_test(
     how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
     write_record((out or Path(checkpoint).parent) / "test.json", kind="segmentation-test", settings=how, metrics=table)
     return table
+
+
+def check_test_parts(config: Config) -> None:
+    """Make sure that the config says what to test on, and with this project's metric, before an hour is spent.
+
+    Raises:
+        EANError: if not.
+    """
+    evaluator = config.get("test_evaluator", {})
+    if "test_dataloader" not in config or not isinstance(evaluator, Mapping) or evaluator.get("type") != "ClassIoU":
+        raise EANError(
+            f"{config.filename} needs a test_dataloader and the test_evaluator ClassIoU: base it on "
+            "segmentation/configs/_base_/voc.py, or test it with mmsegmentation's own tools/test.py"
+        )
 
 
 def wrap_tta(config: Config, model: Any) -> Any:

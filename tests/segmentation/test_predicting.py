@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from ean_core.errors import EANError
 from segmentation.backbone import EANResNet
 from segmentation.config import read_config
 from segmentation.job import Job
@@ -139,6 +140,13 @@ def test_a_window_larger_than_the_images_is_the_whole_image(trained, tmp_path, m
     shapes.clear()
     table(slide=16)
     assert shapes == [(16, 16)] * 3 * 3 * 4  # 3 images, windows every 10 pixels
+
+
+@pytest.mark.parametrize("change", [{"test_evaluator.type": "IoUMetric"}, {"test_evaluator": [{"type": "ClassIoU"}]}])
+def test_another_projects_evaluator_is_refused_before_testing(trained, change: dict[str, Any]) -> None:
+    where = (SMALL, trained / "run/last.pth", TestSettings())
+    with pytest.raises(EANError, match="test_evaluator ClassIoU"):
+        run_test(*where, options={**TINY, **change}, data_root=str(trained / "data"))
 
 
 def test_flips_and_scales_average_the_probabilities(trained):
