@@ -76,6 +76,10 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
         for module in networks[name].modules():
             if isinstance(module, SpatialGroupEnhance):
                 torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalisation
+        for stage in networks[name].stages:
+            for block in stage.blocks:
+                # As in a trained network: at one, 54 blocks blow the features up, and float32's rounding with them.
+                torch.nn.init.constant_(getattr(block, "bn3", block.bn2).weight, 0.2)
     return networks
 
 

@@ -55,8 +55,11 @@ def test_one_seeds_result_and_a_test_of_files_are_shown_too(results: Path) -> No
 
 def test_segmentation(results: Path) -> None:
     made.segmentation(results / "voc.json")
-    text = report(results)
-    assert "| EAN-SE, pretrained | 2 | 42.50 ± 0.50 | 60.50 ± 0.50 | 90.50 ± 0.50 | 400,000 | 73.68 | 83.08 |" in text
+    text, ours = report(results), "| EAN-SE, pretrained | 2 | 42.50 ± 0.50 | 60.50 ± 0.50 | 90.50 ± 0.50 | 400,000 |"
+    assert f"{ours}\n" in text  # nothing of the paper's beside other images
+    assert "Not a VOC 2012 result" in text
+    made.segmentation(results / "voc.json", images=1449)
+    assert f"{ours} 73.68 | 83.08 | 93.79 |\n" in report(results)
     assert "442 training and 443 validation images" in text
     assert "| cat | – | – |" in report_all(results)
 
@@ -71,9 +74,7 @@ def test_single_segmentation_runs_are_brought_together_by_network(results: Path)
         }
         metrics = {"network": "Org", "last": last, "parameters": 7}
         write_record(results / f"seed{seed}.json", kind="segmentation-run", settings=settings, metrics=metrics)
-    assert "| Org, random | 2 | 41.00 ± 1.41 | 50.00 ± 0.00 | 80.00 ± 0.00 | 7 | 69.39 | 78.87 | 92.97 |" in report(
-        results
-    )
+    assert "| Org, random | 2 | 41.00 ± 1.41 | 50.00 ± 0.00 | 80.00 ± 0.00 | 7 |\n" in report(results)
 
 
 def test_searches_are_summed_up_over_landscapes_in_the_short_tables(results: Path) -> None:

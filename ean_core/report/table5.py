@@ -12,6 +12,7 @@ from ean_core.report.cells import counted, number, seeds, spread
 from ean_core.report.pictures import pictures_of
 from ean_core.results import spread as over
 
+VOC_IMAGES = 1449
 KINDS = ("segmentation", "segmentation-run")
 COMMAND = "python tools/train.py segmentation/configs/ean_se_voc.py"
 METRICS = ("mIoU", "mAcc", "aAcc")
@@ -93,12 +94,11 @@ def summary_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         start = "pretrained" if row["pretrained"] else "random"
         figures = [spread(row[key]) for key in METRICS]
         name = f"{row['network']}, {start}"
-        rows.append(
-            [name, str(len(row["seeds"])), *figures, counted(row["parameters"]), *theirs(row["network"], paper)]
-        )
+        published = theirs(row["network"], paper) if of_voc(entry) else ()
+        rows.append([name, str(len(row["seeds"])), *figures, counted(row["parameters"]), *published])
     notes = setup(entry, seeds_of=max(len(row["seeds"]) for row in entry.metrics))
     title = f"Segmentation, {entry.settings['title']}"
-    return Table(title, HEADS, rows, GROUPS, notes, (entry.name,))
+    return Table(title, *columns(entry, rows), notes, (entry.name,))
 
 
 def run_table(group: Sequence[Entry], paper: Mapping[str, Any]) -> Table:
@@ -111,10 +111,22 @@ def run_table(group: Sequence[Entry], paper: Mapping[str, Any]) -> Table:
     for (label, start), entries in named.items():
         figures = [spread(over([one.metrics["last"][key] for one in entries])) for key in METRICS]
         count = counted(entries[0].metrics["parameters"])
-        rows.append([f"{label}, {start}", str(len(entries)), *figures, count, *theirs(label, paper)])
+        published = theirs(label, paper) if of_voc(group[0]) else ()
+        rows.append([f"{label}, {start}", str(len(entries)), *figures, count, *published])
     notes = setup(group[0], seeds_of=max(map(len, named.values())))
     title = f"Segmentation, {group[0].settings['title']}"
-    return Table(title, HEADS, rows, GROUPS, notes, tuple(entry.name for entry in group))
+    return Table(title, *columns(group[0], rows), notes, tuple(entry.name for entry in group))
+
+
+def of_voc(entry: Entry) -> bool:
+    """Whether a run's figures are of VOC 2012's validation images and classes, and so stand beside the paper's."""
+    data = entry.settings["data"]
+    return data["val"]["images"] == VOC_IMAGES and not data["val"].get("only")
+
+
+def columns(entry: Entry, rows: list[list[str]]) -> tuple[Sequence[str], list[list[str]], Sequence[tuple[str, int]]]:
+    """Heads, rows and groups of heads, with the paper's columns only where they are of the same images."""
+    return (HEADS, rows, GROUPS) if of_voc(entry) else (HEADS[:6], rows, ())
 
 
 def setup(entry: Entry, *, seeds_of: int) -> tuple[str, ...]:
@@ -127,7 +139,11 @@ def setup(entry: Entry, *, seeds_of: int) -> tuple[str, ...]:
         f"the last one; {seeds(seeds_of)}{', mean ± standard deviation' if seeds_of > 1 else ''}; {entry.machine}."
     )
     said = str(settings["note"]).rstrip(".") + "." if settings.get("note") else ""
-    theirs_are = "Paper: VOC 2012, probably ResNet-50: another set-up, so compare rows, not columns."
+    theirs_are = (
+        "Paper: VOC 2012, probably ResNet-50: another set-up, so compare rows, not columns."
+        if of_voc(entry)
+        else "Not a VOC 2012 result: the paper has no figures of these images."
+    )
     return tuple(filter(None, (note, said, theirs_are)))
 
 
