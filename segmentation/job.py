@@ -22,8 +22,8 @@ from ean_core.scheme import Scheme
 from ean_core.tensors import load_tensors
 from ean_core.training.claim import claim
 from ean_core.training.distributed import barrier, is_first, rank_and_world
+from ean_core.training.hooks import bare
 from ean_core.training.runner import QuietRunner
-from ean_core.training.state import read_state
 from segmentation.backbone import EANResNet
 from segmentation.checks import Contents, check_disjoint, check_pairs
 from segmentation.config import build_model, datasets_of, read_config
@@ -39,6 +39,7 @@ class Job:
         directory: where everything is written.
         label: "Org", "Share-full-SE", "EAN-SE", ..
         data: what the training and the validation list hold.
+        weights_sha256: of the file that the backbone starts from; None without one.
         parameters: of the whole segmentor.
         resume: whether to go on from the state in the directory.
         lines: what is worth saying before the start.
@@ -48,6 +49,7 @@ class Job:
     directory: Path
     label: str
     data: dict[str, Contents]
+    weights_sha256: str | None
     parameters: int
     resume: bool
     lines: tuple[str, ...] = field(default=())
@@ -96,17 +98,15 @@ class Job:
         line = prepare_backbone(model.backbone)
         config.work_dir, config.launcher = str(directory), launcher
         config.randomness = {"seed": seed, **{k: v for k, v in config.get("randomness", {}).items() if k != "seed"}}
-        identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sum(config)}
-        identity = {key: value for key, value in identity.items() if key not in ("work_dir", "launcher")}
-        identity["data_fingerprints"] = {part: one.fingerprint for part, one in data.items()}
-        claim(directory, identity, resume=resume, begun=[directory / STATE])
-        label = label_of(model.backbone)
+        checksum = weights_sum(config)
+        claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
+        label, parameters = label_of(model.backbone), count_parameters(model)
         described = (
-            f"{name}: {label}, {count_parameters(model):,} parameters, {data['train'].pairs:,} training and "
+            f"{name}: {label}, {parameters:,} parameters, {data['train'].pairs:,} training and "
             f"{data['val'].pairs:,} validation images, {len(train.metainfo['classes'])} classes, seed {seed}"
         )
         lines = (described, line, *normalisation_note(config))
-        return cls(config, directory, label, data, count_parameters(model), resume, lines)
+        return cls(config, directory, label, data, checksum, parameters, resume, lines)
 
     @property
     def record(self) -> Path:
@@ -122,8 +122,7 @@ class Job:
         state, start = self.directory / STATE, time.monotonic()
         runner = QuietRunner.from_cfg(self.config)
         if self.resume and state.exists():
-            read_state(state)
-            runner._resume, runner._load_from = True, str(state)
+            runner.resume_from(state)
         with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
             runner.register_hook(ShowSteps(progress))
             runner.train()
@@ -139,9 +138,7 @@ class Job:
             "best_of_validations": max(rows, key=lambda row: row["mIoU"]),
             "validations": rows,
             "parameters": self.parameters,
-            "backbone_parameters": count_parameters(
-                runner.model.module.backbone if hasattr(runner.model, "module") else runner.model.backbone
-            ),
+            "backbone_parameters": count_parameters(bare(runner.model).backbone),
             "seconds": round(time.monotonic() - start, 1),
             "resumed": self.resume,
         }
@@ -159,7 +156,7 @@ class Job:
             "backbone": backbone,
             "head": config.model.decode_head.type,
             "weights": (backbone.get("init_cfg") or {}).get("checkpoint"),
-            "weights_sha256": weights_sum(config),
+            "weights_sha256": self.weights_sha256,
             "seed": config.randomness["seed"],
             "iterations": config.train_cfg.max_iters,
             "batch_size": config.train_dataloader.batch_size * rank_and_world()[1],
@@ -171,6 +168,13 @@ class Job:
             },
             "processes": rank_and_world()[1],
         }
+
+
+def identity_of(config: Config, data: Mapping[str, Contents], weights_sha256: str | None) -> dict[str, Any]:
+    """What makes a run this one: the config but for where and how it is started, the data and the weights."""
+    identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sha256}
+    identity["data_fingerprints"] = {part: one.fingerprint for part, one in data.items()}
+    return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher")}
 
 
 def where(config: Config, part: str) -> dict[str, Any]:

@@ -24,7 +24,14 @@ _numbers = itertools.count()
 
 
 class QuietRunner(Runner):
-    """MMEngine's runner with its long log in the log file, and only errors on the screen."""
+    """MMEngine's runner with its long log in the log file, and only errors on the screen.
+
+    MMEngine names what a run remembers by the second; here every run of a process has a name of its own.
+    """
+
+    def __init__(self, model: Any, work_dir: str, *args: Any, **kwargs: Any) -> None:
+        kwargs["experiment_name"] = f"{Path(work_dir).name}_{next(_numbers)}"
+        super().__init__(model, work_dir, *args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, with the screen's handler set to errors."""
@@ -33,6 +40,15 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.setLevel(logging.ERROR)
         return logger
+
+    def resume_from(self, state: Path) -> None:
+        """Go on from a run's state when training starts.
+
+        Raises:
+            EANError: if the file is damaged or holds something else.
+        """
+        read_state(state)
+        self._resume, self._load_from = True, str(state)
 
 
 def build_runner(
@@ -110,12 +126,10 @@ def build_runner(
             "vis_backends": [{"type": "LocalVisBackend"}, *({"type": name} for name in backends)],
         },
         randomness={"seed": seed, "deterministic": settings.deterministic},
-        experiment_name=f"{work_dir.name}_{next(_numbers)}",
         default_scope="mmengine",
         cfg=Config({"model_wrapper_cfg": wrapper}),
         **(validation or {}),
     )
     if resume and state.exists():
-        read_state(state)
-        runner._resume, runner._load_from = True, str(state)
+        runner.resume_from(state)
     return runner
