@@ -134,6 +134,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     tile = side if arguments.side == "whole" else min(768, side // 2)
 
     def turn() -> dict[str, Any]:
+        """Count the image once."""
         density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
         memory = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
         return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": memory}
@@ -143,20 +144,18 @@ def run_side(arguments: argparse.Namespace) -> None:
 
 def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """Whole against tiles."""
-    from sides import Side, in_words, interleave, seconds, times_as_fast
+    from sides import in_words, interleave, middle, seconds, started, times_as_fast
 
     given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
     given += ["--attention", arguments.attention] if arguments.attention else []
-    sides = {name: Side(__file__, [*given, "--side", name]) for name in SIDES}
-    pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["whole"]
-    interleave(sides, 1)
-    found = interleave(sides, arguments.rounds)
-    for side in sides.values():
-        side.close()
+    with started(__file__, SIDES, given) as sides:
+        pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["whole"]
+        interleave(sides, 1)
+        found = interleave(sides, arguments.rounds)
     counts = {name: turns[0]["count"] for name, turns in found.items()}
     rows = {}
     for name, turns in found.items():
-        each = sorted(seconds(turns))[len(turns) // 2]
+        each = middle(turns)
         memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
         rows[name] = {"seconds": seconds(turns), "tiles": turns[0]["tiles"], "peak_mib": memory, "count": counts[name]}
         print(

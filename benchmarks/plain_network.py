@@ -23,6 +23,7 @@ class PlainSE(nn.Module):
         self.fc = nn.Sequential(ours.squeeze, nn.ReLU(inplace=True), ours.excite, nn.Sigmoid())
 
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+        """(B, C, H, W) recalibrated; no state."""
         batch, channels, _, _ = x.shape
         mask = self.fc(self.pool(x).view(batch, channels)).view(batch, channels, 1, 1)
         return x * mask.expand_as(x), None
@@ -37,6 +38,7 @@ class PlainSGE(nn.Module):
         self.weight, self.bias = ours.weight, ours.bias
 
     def forward(self, x: Tensor, state: None = None) -> tuple[Tensor, None]:
+        """(B, C, H, W) recalibrated; no state."""
         batch, channels, height, width = x.shape
         x = x.view(batch * self.groups, -1, height, width)
         score = (x * self.pool(x)).sum(dim=1, keepdim=True).view(batch * self.groups, -1)
@@ -57,6 +59,7 @@ class PlainDIA(nn.Module):
         self.from_input, self.from_hidden = ours.from_input, ours.from_hidden
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Any]:
+        """(B, C, H, W) recalibrated, and hidden and cell vectors (B, C) for the next block."""
         batch, channels, _, _ = x.shape
         pooled = self.pool(x).view(batch, channels)
         hidden, cell = state or (torch.zeros_like(pooled), torch.zeros_like(pooled))

@@ -93,6 +93,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
     rng = np.random.default_rng(0)
 
     def turn() -> dict[str, Any]:
+        """Score a scheme that was not scored before."""
         return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].accuracy}
 
     return turn
@@ -114,6 +115,7 @@ def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) 
     step = 0
 
     def turn() -> dict[str, Any]:
+        """Some steps, each on a path of its own."""
         nonlocal step
         for _ in range(arguments.steps):
             model.paths = [draw_path(model.network.stages_blocks, seed=0, step=step)]
@@ -184,7 +186,7 @@ class Group:
 
 def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, Any]:
     """All numbers of processes in turns."""
-    from sides import in_words, interleave, seconds, times_as_fast
+    from sides import in_words, interleave, middle, seconds, times_as_fast
 
     groups = {str(count): Group(work, count, place) for count in arguments.processes}
     for group in groups.values():
@@ -202,7 +204,7 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
         efficiency = ratio.value * int(one) / int(name)
         rows[name] = {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "efficiency": efficiency}
         print(
-            f"{work:<9} {name} process(es): {sorted(seconds(turns))[len(turns) // 2]:.2f} s, {in_words(ratio)} as fast"
+            f"{work:<9} {name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
             f", efficiency {100 * efficiency:.0f} %"
         )
     return rows

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     chunks = iter([proposals[at : at + arguments.chunk] for at in range(0, len(proposals), arguments.chunk)])
 
     def turn() -> dict[str, Any]:
-        # One after another, as the paper's search proposes them.
+        """The next chunk, one after another, as the paper's search proposes them."""
         return {"accuracies": [accuracy([scheme])[0] for scheme in next(chunks)]}
 
     serve(turn, checked=checked, images=len(val_images(job, arguments)), blocks=blocks)
@@ -181,19 +180,6 @@ def check_equal(side: str, accuracies: list[float], plain: list[float], images: 
     return worst
 
 
-def chunks_of(arguments: argparse.Namespace) -> int:
-    """Turns."""
-    return -(-arguments.proposals // arguments.chunk)
-
-
-def sides_of(arguments: argparse.Namespace) -> Iterator[tuple[str, Any]]:
-    """A process for every side."""
-    from sides import Side
-
-    for side in dict.fromkeys(["plain", *arguments.sides]):
-        yield side, Side(__file__, [*sys.argv[1:], "--side", side])
-
-
 @command
 def main() -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
@@ -201,19 +187,17 @@ def main() -> None:
     if arguments.side:
         run_side(arguments)
         return
-    from sides import in_words, interleave, seconds, times_as_fast
+    from sides import in_words, interleave, seconds, started, times_as_fast
 
     from ean_core.results import write_record
 
-    sides = dict(sides_of(arguments))
-    ready = {name: side.ready for name, side in sides.items()}
-    images = ready["plain"]["images"]
-    for name in sides:
-        check_equal(name, ready[name]["checked"], ready["plain"]["checked"], images)
-    bits = proposed(arguments, sum(ready["plain"]["blocks"]))
-    found = interleave(sides, min(chunks_of(arguments), -(-len(bits) // arguments.chunk)))
-    for side in sides.values():
-        side.close()
+    with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
+        ready = {name: side.ready for name, side in sides.items()}
+        images = ready["plain"]["images"]
+        for name in sides:
+            check_equal(name, ready[name]["checked"], ready["plain"]["checked"], images)
+        bits = proposed(arguments, sum(ready["plain"]["blocks"]))
+        found = interleave(sides, -(-len(bits) // arguments.chunk))
     scored = {name: [one for turn in turns for one in turn["accuracies"]] for name, turns in found.items()}
     rows = {}
     for name, turns in found.items():

@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ class Side:
         self.process.wait(timeout=60)
 
 
+@contextlib.contextmanager
+def started(script: str | Path, names: Sequence[str], arguments: Sequence[str]) -> Iterator[dict[str, Side]]:
+    """A side for each name, the script with `--side NAME`; they end with the block, also if it fails."""
+    sides = {name: Side(script, [*arguments, "--side", name]) for name in dict.fromkeys(names)}
+    try:
+        yield sides
+    finally:
+        for side in sides.values():
+            side.close()
+
+
 class Server:
     """A side's own end: says that it is ready, waits for its turns, and sends what comes out of them."""
 
@@ -121,6 +132,11 @@ def interleave(sides: Mapping[str, Turn], rounds: int) -> dict[str, list[dict[st
 def seconds(turns: Sequence[Mapping[str, Any]]) -> list[float]:
     """Of every turn."""
     return [turn["seconds"] for turn in turns]
+
+
+def middle(turns: Sequence[Mapping[str, Any]]) -> float:
+    """The seconds of the middle turn; of an even number, the later of the two."""
+    return sorted(seconds(turns))[len(turns) // 2]
 
 
 def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:

@@ -135,6 +135,7 @@ def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[st
     step = 0
 
     def turn() -> dict[str, Any]:
+        """An epoch, as it is usually written."""
         nonlocal step
         for inputs, wanted in loader:
             network.set_scheme(path_of(arguments, network, step))
@@ -191,6 +192,7 @@ def bare_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[str
     step = 0
 
     def turn() -> dict[str, Any]:
+        """An epoch of our parts in a bare loop."""
         nonlocal step
         model.train()
         for batch in loader:
@@ -304,23 +306,20 @@ def main() -> None:
     if arguments.side:
         run_side(arguments)
         return
-    from sides import Side, in_words, interleave, seconds, times_as_fast
+    from sides import in_words, interleave, middle, seconds, started, times_as_fast
 
     from ean_core.results import write_record
 
-    names = list(dict.fromkeys(["plain", *arguments.sides]))
-    sides = {name: Side(__file__, [*sys.argv[1:], "--side", name]) for name in names}
-    ready = {name: side.ready for name, side in sides.items()}
-    check_equal(ready, {})
-    first = interleave(sides, 1)  # warm-up
-    found = interleave(sides, arguments.rounds)
-    check_equal(ready, {name: first[name] + found[name] for name in found})
-    for side in sides.values():
-        side.close()
+    with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
+        ready = {name: side.ready for name, side in sides.items()}
+        check_equal(ready, {})
+        first = interleave(sides, 1)  # warm-up
+        found = interleave(sides, arguments.rounds)
+        check_equal(ready, {name: first[name] + found[name] for name in found})
     rows = {}
     images = arguments.steps * arguments.batch_size
     for name, turns in found.items():
-        each = sorted(seconds(turns))[len(turns) // 2]
+        each = middle(turns)
         ratio = times_as_fast(found["plain"], turns)
         rows[name] = {
             "seconds": seconds(turns),

@@ -17,18 +17,12 @@ from ean_core.training.hooks import ShowProgress
 class ShowCounting(ShowProgress):
     """The bar, with the epoch's mean loss and error per crop, and the best validation so far."""
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add the step's values, and show the means now and then."""
-        self.steps += 1
-        for name in ("loss", "crop_mae"):
-            self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
-        last = runner.iter + 1 == runner.max_iters
-        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or last):
-            means = {name: float(value) / self.steps for name, value in self.sums.items()}
-            epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
-            self.bar.update(
-                runner.iter + 1, f"{epoch}  loss {means['loss']:.4g}  off by {means['crop_mae']:.1f} a crop"
-            )
+    values = ("loss", "crop_mae")
+
+    def text(self, runner: Any, means: dict[str, float]) -> str:
+        """The epoch, and the means."""
+        epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
+        return f"{epoch}  loss {means['loss']:.4g}  off by {means['crop_mae']:.1f} a crop"
 
 
 class KeepBest(Hook):

@@ -21,6 +21,7 @@ from ean_core.fold import compile_steps, fold_batch_norm
 from ean_core.networks import StagedNetwork
 from ean_core.prefixes import Batches, HeldBatches, PrefixFeatures, spare_memory
 from ean_core.scheme import Scheme
+from ean_core.training.distributed import rank_and_world
 
 
 def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
@@ -78,7 +79,7 @@ def reestimate_batch_norm(network: nn.Module, images: Iterable[Tensor]) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average: every batch weighs the same
     network.train()
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    rank, world = rank_and_world()
     mine = 0
     for batch in itertools.islice(images, rank, None, world):
         network(batch)

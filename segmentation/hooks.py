@@ -13,9 +13,8 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ean_core.photos import open_photo
-from ean_core.progress import Bar
 from ean_core.training.distributed import is_first, rank_and_world
-from ean_core.training.hooks import SaveState
+from ean_core.training.hooks import SaveState, ShowProgress
 from segmentation.pictures import picture_of, save_picture
 
 STATE = "last.pth"
@@ -83,31 +82,19 @@ def validations(runner: Any) -> list[dict[str, float]]:
     return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
 
 
-class ShowSteps(Hook):
-    """Moves a progress bar with the mean loss since its last look, and says what validations found.
+class ShowSteps(ShowProgress):
+    """The bar of a run without epochs: the mean loss since its last look, and what validations found."""
 
-    Args:
-        bar: None does nothing.
-        every: steps between two looks at the loss, since each look waits for the device.
-    """
+    values = ("loss",)
 
-    priority = "LOW"
+    def show(self, runner: Any, means: dict[str, float]) -> None:
+        """As the base, and start new means."""
+        super().show(runner, means)
+        self.before_train_epoch(runner)
 
-    def __init__(self, bar: Bar | None, *, every: int = 20) -> None:
-        self.bar, self.every = bar, every
-        self.total, self.steps = torch.zeros(()), 0
-
-    def before_train(self, runner: Any) -> None:
-        """Remaining time is reckoned from where this process began."""
-        if self.bar is not None:
-            self.bar.first = runner.iter
-
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add the step's loss, and show the mean now and then."""
-        self.total, self.steps = self.total.to(outputs["loss"].device) + outputs["loss"].detach(), self.steps + 1
-        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or runner.iter + 1 == runner.max_iters):
-            self.bar.update(runner.iter + 1, f"loss {float(self.total) / self.steps:.3f}")
-            self.total, self.steps = torch.zeros(()), 0
+    def text(self, runner: Any, means: dict[str, float]) -> str:
+        """The loss alone."""
+        return f"loss {means['loss']:.3f}"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Say what a validation found."""

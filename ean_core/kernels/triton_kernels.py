@@ -18,7 +18,16 @@ CHANNELS, PLACES = 64, 64  # a tile of features, in programs that add up over th
 
 
 @triton.jit
+def tile(first, start, places, channels, column, known, PLACES: tl.constexpr):
+    """Positions from `first` on of some columns: the rows, where they are in memory, and which of them are there."""
+    row = first + tl.arange(0, PLACES)
+    inside = (row < places)[:, None] & known[None, :]
+    return row, start + row[:, None] * channels + column[None, :], inside
+
+
+@triton.jit
 def add_relu_kernel(residual, shortcut, count, BLOCK: tl.constexpr):
+    """`plain.add_relu`, a block of elements a program."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     value = tl.load(residual + at, inside).to(tl.float32) + tl.load(shortcut + at, inside).to(tl.float32)
@@ -27,6 +36,7 @@ def add_relu_kernel(residual, shortcut, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def scale_add_relu_kernel(residual, mask, shortcut, per_image, channels, BLOCK: tl.constexpr):
+    """`plain.scale_add_relu`, a block of an image's elements a program."""
     image = tl.program_id(0).to(tl.int64)
     within = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = within < per_image
@@ -38,15 +48,14 @@ def scale_add_relu_kernel(residual, mask, shortcut, per_image, channels, BLOCK: 
 
 @triton.jit
 def channel_means_kernel(features, out, places, channels, PLACES: tl.constexpr, CHANNELS: tl.constexpr):
+    """`plain.channel_means`, some channels of an image a program."""
     image = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     known = column < channels
     total = tl.zeros((CHANNELS,), tl.float32)
     for first in range(0, places, PLACES):
-        row = first + tl.arange(0, PLACES)
-        inside = (row < places)[:, None] & known[None, :]
-        tile = tl.load(features + (image * places + row[:, None]) * channels + column[None, :], inside, other=0.0)
-        total += tl.sum(tile.to(tl.float32), axis=0)
+        _, at, inside = tile(first, image * places * channels, places, channels, column, known, PLACES)
+        total += tl.sum(tl.load(features + at, inside, other=0.0).to(tl.float32), axis=0)
     tl.store(out + image * channels + column, total / places, known)
 
 
@@ -64,37 +73,34 @@ def group_enhance_kernel(
     PLACES: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    # A program has the features of one image and one group. It goes over them three times, the last two times mostly
-    # out of the cache: the group's mean, the spread of the agreement with it, and the result.
+    """`plain.group_enhance`, a group of an image a program.
+
+    It goes over the group's features three times, the last two times mostly out of the cache: the mean, the spread of
+    the agreement with it, and the result.
+    """
     image, group = tl.program_id(0).to(tl.int64), tl.program_id(1)
     column = tl.arange(0, WIDTH)
     known = column < width
     start = image * places * channels + group * width
     mean = tl.zeros((WIDTH,), tl.float32)
     for first in range(0, places, PLACES):
-        row = first + tl.arange(0, PLACES)
-        inside = (row < places)[:, None] & known[None, :]
-        at = start + row[:, None] * channels + column[None, :]
+        _, at, inside = tile(first, start, places, channels, column, known, PLACES)
         mean += tl.sum(tl.load(residual + at, inside, other=0.0).to(tl.float32), axis=0)
     mean = mean / places
     middle = tl.sum(mean * mean, axis=0)  # the mean of the agreement, since the agreement is linear in the features
     squares = tl.zeros((PLACES,), tl.float32)
     for first in range(0, places, PLACES):
-        row = first + tl.arange(0, PLACES)
-        inside = (row < places)[:, None] & known[None, :]
-        at = start + row[:, None] * channels + column[None, :]
-        tile = tl.load(residual + at, inside, other=0.0).to(tl.float32)
-        centred = tl.where(row < places, tl.sum(tile * mean[None, :], axis=1) - middle, 0.0)
+        row, at, inside = tile(first, start, places, channels, column, known, PLACES)
+        value = tl.load(residual + at, inside, other=0.0).to(tl.float32)
+        centred = tl.where(row < places, tl.sum(value * mean[None, :], axis=1) - middle, 0.0)
         squares += centred * centred
     scale = tl.load(weight + group).to(tl.float32) / (tl.sqrt(tl.sum(squares, axis=0) / spread_count) + eps)
     shift = tl.load(bias + group).to(tl.float32)
     for first in range(0, places, PLACES):
-        row = first + tl.arange(0, PLACES)
-        inside = (row < places)[:, None] & known[None, :]
-        at = start + row[:, None] * channels + column[None, :]
-        tile = tl.load(residual + at, inside, other=0.0).to(tl.float32)
-        mask = tl.sigmoid((tl.sum(tile * mean[None, :], axis=1) - middle) * scale + shift)
-        value = tile * mask[:, None] + tl.load(shortcut + at, inside, other=0.0).to(tl.float32)
+        _, at, inside = tile(first, start, places, channels, column, known, PLACES)
+        value = tl.load(residual + at, inside, other=0.0).to(tl.float32)
+        mask = tl.sigmoid((tl.sum(value * mean[None, :], axis=1) - middle) * scale + shift)
+        value = value * mask[:, None] + tl.load(shortcut + at, inside, other=0.0).to(tl.float32)
         tl.store(residual + at, tl.maximum(value, 0.0).to(residual.dtype.element_ty), inside)
 
 

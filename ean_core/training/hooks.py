@@ -78,9 +78,13 @@ class ShowProgress(Hook):
     Args:
         bar: what to move; None does nothing.
         every: steps between two looks at the loss, since each look waits for the device.
+
+    Attributes:
+        values: what of a step's outputs is averaged; a task with others has its own, and its own `text`.
     """
 
     priority = "LOW"
+    values: tuple[str, ...] = ("loss", "top1")
 
     def __init__(self, bar: Bar | None, *, every: int = 20) -> None:
         self.bar, self.every = bar, every
@@ -105,12 +109,16 @@ class ShowProgress(Hook):
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Add the step's values, and show the means now and then."""
         self.steps += 1
-        for name in ("loss", "top1"):
+        for name in self.values:
             self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
         last = runner.iter + 1 == runner.max_iters
         if self.bar is not None and ((runner.iter + 1) % self.every == 0 or last):
-            means = {name: float(value) / self.steps for name, value in self.sums.items()}
-            text = (
-                f"epoch {runner.epoch + 1}/{runner.max_epochs}  loss {means['loss']:.3f}  train {means['top1']:.1f} %"
-            )
-            self.bar.update(runner.iter + 1, text)
+            self.show(runner, {name: float(value) / self.steps for name, value in self.sums.items()})
+
+    def show(self, runner: Any, means: dict[str, float]) -> None:
+        """Move the bar."""
+        self.bar.update(runner.iter + 1, self.text(runner, means))
+
+    def text(self, runner: Any, means: dict[str, float]) -> str:
+        """What stands beside the bar."""
+        return f"epoch {runner.epoch + 1}/{runner.max_epochs}  loss {means['loss']:.3f}  train {means['top1']:.1f} %"
