@@ -12,31 +12,28 @@ from typing import Any
 import numpy as np
 
 from classification.gradient import connect_gradient
-from classification.latency import latency_table, limited, timed_reward
+from classification.latency import Rules
 from classification.parts import Job
 from classification.search import load_supernet
 from classification.supernet import both_sections, make_scorer
 from ean_core.errors import EANError
 from ean_core.files import sha256_of, write_atomic
-from ean_core.latency import LatencyTable
-from ean_core.networks import ResNet, stages_blocks
+from ean_core.networks import StagedNetwork
 from ean_core.progress import bar
 from ean_core.results import write_record
 from ean_core.scheme import Scheme
-from ean_core.search import GradientMethod, History, Reward, SearchMethod, build_method
-from ean_core.search.base import Trial
+from ean_core.search import GradientMethod, History, SearchMethod
 from ean_core.search.comparison import (
     GRADIENT_PASSES,
     Budget,
     Entry,
     compare_distributions,
-    describe,
     distribution,
     run_entry,
+    score_answer,
     summarise,
 )
 from ean_core.search.history import read_lines
-from ean_core.search.limit import Limit
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.training.claim import claim, first_difference, read_claim
 from ean_core.training.distributed import barrier, first_does, is_first
@@ -68,78 +65,38 @@ class Comparison:
         if self.seeds < 1:
             raise EANError(f"--seeds must be at least 1, got {self.seeds}")
 
-    def check(self, job: Job) -> None:
-        """Find a mistake in the methods before hours of training, by building each once."""
+    def check(self, job: Job) -> Rules:
+        """Find a mistake in the methods before hours of training, by building each once.
+
+        Returns:
+            what all the searches have in common besides the scores, for `compare_methods`.
+        """
         rules = Rules.of(job)
         for entry in self.entries:
-            rules.limit(rules.build(entry, seed=0))
+            rules.keep(rules.build(entry.method, entry.options, seed=0))
         if self.exhaustive:
             all_schemes(rules.blocks)
+        return rules
 
     def all_scored(self, blocks: Sequence[int]) -> bool:
         """Whether every scheme is scored."""
         return 2 ** sum(blocks) <= FREE if self.exhaustive is None else self.exhaustive
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What all the searches have in common besides the scores.
-
-    Attributes:
-        job: the run.
-        reward: Eq. 7, with the recipe's latency table if it has one.
-        table: that table.
-    """
-
-    job: Job
-    reward: Reward
-    table: LatencyTable | None
-
-    @classmethod
-    def of(cls, job: Job) -> Rules:
-        """The recipe's."""
-        table = latency_table(job)
-        return cls(job, timed_reward(job, table), table)
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Blocks per stage."""
-        return stages_blocks(self.job.recipe.model.arch)
-
-    def build(self, entry: Entry, *, seed: int) -> SearchMethod:
-        """An entry's fresh method."""
-        return build_method(entry.method, self.blocks, seed=seed, reward=self.reward, options=entry.options)
-
-    def limit(self, method: SearchMethod) -> SearchMethod:
-        """The method, kept to the recipe's time limit if there is one."""
-        return limited(self.job, method, self.table)
-
-    def allows(self, scheme: Scheme) -> bool:
-        """Whether the scheme is within that limit."""
-        most = both_sections(self.job)[1].max_increment
-        return most is None or self.table is None or Limit(self.table.percent, most).allows(scheme)
-
-    def identity(self) -> dict[str, Any]:
-        """For the file of a run."""
-        return {"reward": dataclasses.asdict(self.reward), "limit": both_sections(self.job)[1].max_increment}
-
-
-def compare_methods(job: Job, supernet: Path, comparison: Comparison) -> Path:
+def compare_methods(rules: Rules, supernet: Path, comparison: Comparison) -> Path:
     """Run, or go on with, all searches, and write comparison.json.
 
     Args:
-        job: the run.
+        rules: what `comparison.check` returned.
         supernet: file that `train_supernet` wrote.
         comparison: methods, seeds and budget.
 
     Returns:
         the record, in the work directory's folder comparison/.
     """
-    comparison.check(job)
-    rules = Rules.of(job)
-    directory = job.directory / "comparison"
-    network = load_supernet(job, supernet)
-    scores = open_scores(job, network, directory, supernet_sha256=sha256_of(supernet))
+    job, checksum = rules.job, sha256_of(supernet)
+    directory, network = job.directory / "comparison", load_supernet(job, supernet)
+    scores = open_scores(job, network, directory, supernet_sha256=checksum)
     everything = all_schemes(rules.blocks) if comparison.all_scored(rules.blocks) else []
     score_all(scores, everything)
     runs = []
@@ -156,14 +113,14 @@ def compare_methods(job: Job, supernet: Path, comparison: Comparison) -> Path:
     }
     metrics["methods"] = summarise(runs, highest=metrics["highest"]["reward"] if everything else None)
     path = directory / "comparison.json"
-    first_does(lambda: write(path, job, comparison, metrics, sha256_of(supernet)))
+    first_does(lambda: write(path, rules, comparison, metrics, checksum))
     return path
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
 
 
-def open_scores(job: Job, network: ResNet, directory: Path, *, supernet_sha256: str) -> SharedScores:
+def open_scores(job: Job, network: StagedNetwork, directory: Path, *, supernet_sha256: str) -> SharedScores:
     """The memory of the work directory's comparison, with what its own search scored on the same supernet.
 
     Raises:
@@ -225,25 +182,33 @@ def draw_random(blocks: Sequence[int], count: int) -> list[Scheme]:
 
 
 def search_once(
-    rules: Rules, network: ResNet, scores: SharedScores, budget: Budget, entry: Entry, *, seed: int, directory: Path
+    rules: Rules,
+    network: StagedNetwork,
+    scores: SharedScores,
+    budget: Budget,
+    entry: Entry,
+    *,
+    seed: int,
+    directory: Path,
 ) -> dict[str, Any]:
     """One search, or what its file says if it was run with the same settings before."""
     key = {
         **{"method": entry.method, "options": dict(entry.options), "seed": seed},
         "budget": dataclasses.asdict(budget),
-        **rules.identity(),
+        "reward": dataclasses.asdict(rules.reward),
+        "limit": both_sections(rules.job)[1].max_increment,
     }
     path = directory / "runs" / f"{entry.slug}-seed{seed}.json"
     barrier()
     if (found := read_run(path, key)) is not None:
         return {"method": entry.label, "seed": seed, **found}
-    method = rules.build(entry, seed=seed)
+    method, twin = (rules.build(entry.method, entry.options, seed=seed) for _ in range(2))
     connect_gradient(method, rules.job, network, seed=seed)
     found = run_entry(
-        rules.limit(method),
+        rules.keep(method),
         scores,
         seed=seed,
-        first=len(rules.limit(rules.build(entry, seed=seed)).propose()),
+        first=len(rules.keep(twin).propose()),
         reward=rules.reward,
         budget=budget,
         gradient_cost=gradient_cost(method, images=len(rules.job.split()[1])),
@@ -284,13 +249,11 @@ def line_of(run: dict[str, Any]) -> str:
 def landscape(rules: Rules, scores: SharedScores, everything: Sequence[Scheme]) -> dict[str, Any]:
     """Reference points: no attention, attention everywhere, and the best of all schemes if all were scored."""
 
-    def of(scheme: Scheme) -> dict[str, Any]:
-        accuracy = scores([scheme])[0]
-        return describe(Trial(scheme, accuracy, rules.reward.terms(scheme, accuracy)))
-
-    found: dict[str, Any] = {name: of(make(rules.blocks)) for name, make in ENDS.items()}
+    found: dict[str, Any] = {
+        name: score_answer(make(rules.blocks), scores, rules.reward) for name, make in ENDS.items()
+    }
     if everything:
-        described = [of(scheme) for scheme in everything if rules.allows(scheme)]
+        described = [score_answer(scheme, scores, rules.reward) for scheme in everything if rules.allows(scheme)]
         found["highest"] = max(described, key=lambda one: (one["reward"], -one["connections"]))
         found["schemes"] = len(described)
         accuracies = [one["validation_accuracy"] for one in described]
@@ -313,22 +276,21 @@ def figure4(runs: Sequence[dict[str, Any]], drawn: Sequence[Scheme], accuracies:
     return found
 
 
-def write(path: Path, job: Job, comparison: Comparison, metrics: dict[str, Any], supernet_sha256: str) -> None:
+def write(path: Path, rules: Rules, comparison: Comparison, metrics: dict[str, Any], supernet_sha256: str) -> None:
     """comparison.json; the schemes drawn for Fig. 4 stay in the runs' own files."""
-    budget = comparison.budget
+    job = rules.job
     runs = [{name: value for name, value in run.items() if name != "sampled"} for run in metrics["runs"]]
     write_record(
         path,
         kind="search-comparison",
         settings={
-            "recipe": job.recipe.to_dict(),
-            "data": {**job.data_identity(), "note": job.data.note},
+            **job.record_settings(),
             "supernet_sha256": supernet_sha256,
             "validation_images": len(job.split()[1]),
-            "blocks": list(stages_blocks(job.recipe.model.arch)),
+            "blocks": list(rules.blocks),
             "methods": {one.label: {"method": one.method, "options": dict(one.options)} for one in comparison.entries},
             "seeds": comparison.seeds,
-            "budget": dataclasses.asdict(budget),
+            "budget": dataclasses.asdict(comparison.budget),
             "exhaustive": "schemes" in metrics,
             "evaluations": "different schemes that a method asked for; a gradient's images count three passes each",
         },

@@ -10,14 +10,11 @@ from rich.table import Table
 
 from classification.compare_show import found_schemes, mean
 from classification.parts import Job
-from classification.retrain import Target, Trained, make_target, train_all
-from classification.summary import increments, show_spread
-from ean_core.networks import count_parameters
+from classification.retrain import Target, make_target, train_all
+from classification.summary import increments, row_of, settings_of, show_spread
 from ean_core.progress import console
-from ean_core.results import spread, write_record
+from ean_core.results import write_record
 from ean_core.training.distributed import first_does
-
-TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 
 
 def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
@@ -37,36 +34,18 @@ def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
     targets = [make_target(job, label) for label in dict.fromkeys(references)]
     targets += [make_target(job, text, label=f"ean-{labels[0]}") for text, labels in found.items()]
     trained = train_all(job, targets, job.recipe.seeds)
-    settings = {
-        "recipe": job.recipe.to_dict(),
-        "data": {**job.data_identity(), "note": job.data.note},
-        "images": {"train": len(job.training_images()), "test": len(job.data.test)},
-        "timing": TIMING,
-        "supernet_sha256": record["settings"]["supernet_sha256"],
-    }
+    settings = {**settings_of(job), "supernet_sha256": record["settings"]["supernet_sha256"]}
+
+    def methods_of(target: Target) -> list[str]:
+        return found[target.scheme.text] if target.label.startswith("ean-") else [target.label]
 
     def measure_and_write() -> None:  # by the first process alone: several clocks at once disturb each other
-        times = increments(trained, job, batch_size=TIMING["batch_size"], rounds=TIMING["rounds"])
-        rows = [row_of(one, found.get(one.target.scheme.text, []), times) for one in trained]
+        times = increments(trained, job)
+        rows = [{"methods": methods_of(one.target), **row_of(one, times)} for one in trained]
         write_record(path, kind="search-retrained", settings=settings, metrics=rows)
 
     first_does(measure_and_write)
     return path
-
-
-def row_of(one: Trained, methods: list[str], times: Mapping[str, Any]) -> dict[str, Any]:
-    """A trained network as the record has it."""
-    target: Target = one.target
-    return {
-        "methods": methods if target.label.startswith("ean-") else [target.label],
-        "scheme": str(target.scheme),
-        "connections": target.scheme.connections,
-        "blocks": len(target.scheme),
-        "parameters": count_parameters(one.network),
-        "top1": spread(one.top1),
-        "top5": spread(one.top5),
-        "time_increment": times.get(target.label),
-    }
 
 
 def print_retrained(record: Mapping[str, Any]) -> None:

@@ -159,7 +159,7 @@ def prepare(study: Study) -> dict[str, list[float]]:
 def claim_study(study: Study) -> None:
     """Take the directory for this study; more schemes and more seeds are the same study."""
     recipe = study.job.recipe
-    supernet, _ = both_sections(study.job)
+    supernet, search = both_sections(study.job)
     identity = {
         "part": "correlation",
         "model": dataclasses.asdict(study.job.spec()),
@@ -169,17 +169,12 @@ def claim_study(study: Study) -> None:
         "seed": recipe.seed,
         "draw_seed": study.draw_seed,
         "images": study.images,
-        "batch": scoring_batch(study.job),
+        "batch": search.bn_batch_size,  # of the re-estimation
         **study.job.starting_weights(),
     }
     # A finished supernet alone, of a search, may be taken for a study as it is: it is checked where it is loaded.
     begun = [study.scores]
     claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun)
-
-
-def scoring_batch(job: Job) -> int:
-    """Images per forward pass of the re-estimation."""
-    return both_sections(job)[1].bn_batch_size
 
 
 def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:

@@ -120,8 +120,7 @@ def write_summary(study: Study, found: Mapping[str, Any]) -> list[Path]:
         study.directory / "correlation.json",
         kind="correlation",
         settings={
-            "recipe": job.recipe.to_dict(),
-            "data": {**job.data_identity(), "note": job.data.note},
+            **job.record_settings(),
             "images": {
                 "train": len(job.training_images()),
                 "validation": found["validation_images"],

@@ -16,14 +16,14 @@ from torch import Tensor
 from classification.parts import Job
 from ean_core.errors import batch_of
 from ean_core.files import sha256_of, write_atomic
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.results import write_record
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.metrics import Confusion
 from ean_core.training.runner import QuietRunner
 
 
-def evaluate(job: Job, network: ResNet, *, batch_size: int) -> tuple[dict[str, float], Tensor]:
+def evaluate(job: Job, network: StagedNetwork, *, batch_size: int) -> tuple[dict[str, float], Tensor]:
     """Test on all the test images.
 
     Returns:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from classification.parts import Job
 from ean_core.data.loader import Loader
 from ean_core.errors import batch_of
+from ean_core.networks import StagedNetwork
 from ean_core.progress import bar
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.distributed import is_first
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
 from ean_core.training.schedule import TrainSettings
+
+_Classifier = TypeVar("_Classifier", bound=ImageClassifier)
+
+
+def as_model(kind: type[_Classifier], network: StagedNetwork, settings: TrainSettings, job: Job) -> _Classifier:
+    """The network as an MMEngine model of this kind, in the settings' memory format and precision."""
+    if settings.channels_last:
+        network.to(memory_format=torch.channels_last)
+    return kind(
+        network,
+        job.normalise(channels_last=settings.channels_last),
+        label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
+    )
 
 
 def fit(

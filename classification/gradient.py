@@ -11,7 +11,7 @@ from torch import Tensor
 
 from classification.parts import Job
 from classification.supernet import both_sections
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.relaxed import ValidationGradient
 from ean_core.search import GradientMethod, SearchMethod
 
@@ -19,7 +19,7 @@ BATCH = 128
 """Images per backward pass at most: activations are kept for it, which scoring does not need."""
 
 
-def connect_gradient(method: SearchMethod, job: Job, network: ResNet, *, seed: int) -> None:
+def connect_gradient(method: SearchMethod, job: Job, network: StagedNetwork, *, seed: int) -> None:
     """Give a method that wants it the gradient on the search split's validation images; others stay as they are.
 
     In float32 whatever the recipe's precision: a connection's slope is a sum over millions of products. Batch norm uses

@@ -2,22 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from mmengine.device import get_device
 
 from classification.parts import Job
 from classification.supernet import both_sections
 from ean_core.latency import LatencyTable, device_name
 from ean_core.networks import stages_blocks
-from ean_core.search import Reward, SearchMethod
+from ean_core.scheme import Scheme
+from ean_core.search import Reward, SearchMethod, build_method
 from ean_core.search.limit import Limit, Limited, TimedReward
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What every search of a run is held to.
+
+    Attributes:
+        job: the run.
+        reward: Eq. 7, which knows the recipe's latency table if there is one.
+        table: that table.
+        limit: the recipe's time limit, if there is one.
+    """
+
+    job: Job
+    reward: Reward
+    table: LatencyTable | None
+    limit: Limit | None
+
+    @classmethod
+    def of(cls, job: Job) -> Rules:
+        """The recipe's.
+
+        Raises:
+            EANError: as `latency_table`, or if the limit leaves no scheme to search.
+        """
+        _, search = both_sections(job)
+        table = latency_table(job)
+        if table is None:
+            return cls(job, search.reward, None, None)
+        limit = None if search.max_increment is None else Limit(table.percent, search.max_increment)
+        return cls(job, TimedReward.of(search.reward, table.percent), table, limit)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks per stage."""
+        return stages_blocks(self.job.recipe.model.arch)
+
+    def build(self, name: str, options: Mapping[str, Any], *, seed: int) -> SearchMethod:
+        """A fresh method, which does not keep to the limit yet: what it needs beside scores comes first."""
+        return build_method(name, self.blocks, seed=seed, reward=self.reward, options=options)
+
+    def keep(self, method: SearchMethod) -> SearchMethod:
+        """The method, kept to the limit if there is one; to be called when the method is complete."""
+        return method if self.limit is None else Limited(method, self.limit)
+
+    def allows(self, scheme: Scheme) -> bool:
+        """Whether the scheme is within the limit."""
+        return self.limit is None or self.limit.allows(scheme)
 
 
 def latency_table(job: Job) -> LatencyTable | None:
     """The recipe's table; None if it has none.
 
     Raises:
-        EANError: if the table is of another network, attention, image size, batch or device than the search is for, or
-            its limit leaves no scheme to search.
+        EANError: if the table is of another network, attention, image size, batch or device than the search is for.
     """
     _, search = both_sections(job)
     if search.latency is None:
@@ -34,18 +86,4 @@ def latency_table(job: Job) -> LatencyTable | None:
         batch_size=search.latency_batch,
         device=search.latency_device or device_name(get_device()),
     )
-    if search.max_increment is not None:
-        Limit(table.percent, search.max_increment)
     return table
-
-
-def timed_reward(job: Job, table: LatencyTable | None) -> Reward:
-    """The recipe's reward, which knows the table if there is one."""
-    reward = both_sections(job)[1].reward
-    return reward if table is None else TimedReward.of(reward, table.percent)
-
-
-def limited(job: Job, method: SearchMethod, table: LatencyTable | None) -> SearchMethod:
-    """The method, kept to the recipe's limit if there is one; to be called when the method is complete."""
-    limit = both_sections(job)[1].max_increment
-    return method if limit is None or table is None else Limited(method, Limit(table.percent, limit))

@@ -154,6 +154,10 @@ class Job:
             "data": self.data_identity(),
         }
 
+    def record_settings(self) -> dict[str, Any]:
+        """What every record of a run says of it: the recipe and the data."""
+        return {"recipe": self.recipe.to_dict(), "data": {**self.data_identity(), "note": self.data.note}}
+
     def data_identity(self) -> dict[str, Any]:
         """Which images: name, subset, split and fingerprint."""
         recipe, share = self.recipe.data, self.recipe.data.val_fraction

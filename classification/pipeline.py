@@ -7,16 +7,14 @@ from pathlib import Path
 from classification.compare import Comparison, compare_methods
 from classification.compare_retrain import print_retrained, retrain_found
 from classification.compare_show import draw_all, print_comparison, published_schemes
-from classification.latency import latency_table, limited, timed_reward
+from classification.latency import Rules
 from classification.parts import Job
 from classification.retrain import make_target, train_all
 from classification.search import search_scheme
 from classification.summary import print_table, summarise
 from classification.supernet import both_sections, train_supernet
-from ean_core.networks import stages_blocks
 from ean_core.results import read_record
 from ean_core.scheme import Scheme
-from ean_core.search import build_method
 from ean_core.training.distributed import is_first
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
@@ -35,14 +33,10 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     """
     recipe = job.recipe
     _, search = both_sections(job)
-    table = latency_table(job)
-    reward = timed_reward(job, table)
-    method = build_method(  # a mistake in the search's settings must show before hours of training
-        search.method, stages_blocks(recipe.model.arch), seed=recipe.seed, reward=reward, options=search.options
-    )
-    limited(job, method, table)
-    if table is not None and table.doubt is not None and is_first():
-        print(f"warning: {search.latency}: {table.doubt}", flush=True)
+    rules = Rules.of(job)  # a mistake in the search's settings must show before hours of training
+    rules.keep(rules.build(search.method, search.options, seed=recipe.seed))
+    if rules.table is not None and rules.table.doubt is not None and is_first():
+        print(f"warning: {search.latency}: {rules.table.doubt}", flush=True)
     supernet = train_supernet(job)
     scheme = search_scheme(job, supernet)
     if is_first():
@@ -76,8 +70,8 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     Returns:
         comparison.json.
     """
-    comparison.check(job)
-    path = compare_methods(job, train_supernet(job), comparison)
+    rules = comparison.check(job)  # a mistake must show before hours of training
+    path = compare_methods(rules, train_supernet(job), comparison)
     if is_first():
         record = read_record(path)
         published = published_schemes(SCHEMES, arch=job.recipe.model.arch)

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from classification.fit import fit
+from classification.fit import as_model, fit
 from classification.parts import Job
 from classification.search import scheme_of
 from ean_core.checkpoint import ModelSpec, load_network
 from ean_core.errors import EANError
-from ean_core.networks import ResNet, count_parameters, stages_blocks
+from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.results import read_record, write_record
 from ean_core.scheme import Scheme
 from ean_core.training.claim import check_same, claim, read_claim
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.distributed import first_does
 from ean_core.training.metrics import Confusion
-from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 
 MODES = ("org", "org-full", "share-full")
@@ -79,23 +79,16 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     Raises:
         EANError: if the directory holds an unfinished run and the job does not resume, or one with other settings.
     """
-    settings = job.recipe.train
+    settings, identity = job.recipe.train, network_identity(job, target, seed=seed)
     directory = job.directory / target.directory(seed)
-    data = {name: value for name, value in job.data_identity().items() if name not in ("val_per_class", "val_fraction")}
-    identity = {
-        "part": "network",
-        "model": dataclasses.asdict(target.spec),
-        "data": data,
-        "train": dataclasses.asdict(settings),
-        "seed": seed,
-        **job.starting_weights(),
-    }
     if finished(directory):
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     torch.manual_seed(seed)
     network = job.build(target.spec)
-    model = classifier_model(network, settings, job)
+    model = as_model(ImageClassifier, network, settings, job)
+    if settings.compile:
+        network.compile()
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()
     claim(directory, identity, resume=job.resume, begun=[directory / "last.pth"])
@@ -123,9 +116,8 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     }
 
     def save() -> None:
-        network_file = directory / "classifier.pth"
         info = {**job.info(), "recipe": identity, "metrics": metrics}
-        save_state_as_network(directory / "last.pth", network_file, target.spec, **info)
+        save_state_as_network(directory / "last.pth", directory / "classifier.pth", target.spec, **info)
         settings_of_run = {"recipe": job.recipe.name, **identity}
         write_record(directory / "result.json", kind="train", settings=settings_of_run, metrics=result)
 
@@ -133,18 +125,17 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     return directory
 
 
-def classifier_model(network: ResNet, settings: TrainSettings, job: Job) -> ImageClassifier:
-    """The network as an MMEngine model, in its memory format, compiled as a whole if asked for."""
-    if settings.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if settings.compile:
-        network.compile()
-    return ImageClassifier(
-        network,
-        job.normalise(channels_last=settings.channels_last),
-        label_smoothing=settings.label_smoothing,
-        precision=settings.precision,
-    )
+def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
+    """What a trained network depends on; the search's share of the images is none of it."""
+    data = {name: value for name, value in job.data_identity().items() if name not in ("val_per_class", "val_fraction")}
+    return {
+        "part": "network",
+        "model": dataclasses.asdict(target.spec),
+        "data": data,
+        "train": dataclasses.asdict(job.recipe.train),
+        "seed": seed,
+        **job.starting_weights(),
+    }
 
 
 def finished(directory: Path) -> bool:
@@ -172,7 +163,7 @@ class Trained:
     top5: tuple[float, ...]
 
     @cached_property
-    def network(self) -> ResNet:
+    def network(self) -> StagedNetwork:
         """The network of the first seed, read from its file once."""
         return load_network(self.directories[0] / "classifier.pth")[0]
 

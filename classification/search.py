@@ -11,17 +11,17 @@ import torch
 from mmengine.device import get_device
 
 from classification.gradient import connect_gradient
-from classification.latency import latency_table, limited, timed_reward
+from classification.latency import Rules
 from classification.parts import Job
 from classification.supernet import both_sections, make_scorer
 from ean_core.checkpoint import load_network
 from ean_core.errors import EANError, batch_of
 from ean_core.files import sha256_of
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.pareto import write_front
 from ean_core.progress import Bar, bar
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import History, SearchResult, Trial, build_method, run_search
+from ean_core.search import History, SearchResult, Trial, run_search
 from ean_core.search.history import Line
 from ean_core.search.limit import Limited
 from ean_core.training.claim import claim
@@ -38,25 +38,12 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     Returns:
         scheme.json.
     """
-    recipe = job.recipe.search
-    assert recipe is not None
-    network, table = load_supernet(job, supernet), latency_table(job)
-    reward = timed_reward(job, table)
-    identity = {
-        "part": "search",
-        "supernet_sha256": sha256_of(supernet),
-        "data": job.data_identity(),
-        "search": {
-            **dataclasses.asdict(recipe),
-            "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
-        },
-        "seed": job.recipe.seed,
-    }
+    _, recipe = both_sections(job)
+    network, rules, identity = load_supernet(job, supernet), Rules.of(job), search_identity(job, supernet)
     scorer = make_scorer(job, network)
-    blocks = network.stages_blocks
-    method = build_method(recipe.method, blocks, seed=job.recipe.seed, reward=reward, options=recipe.options)
+    method = rules.build(recipe.method, recipe.options, seed=job.recipe.seed)
     connect_gradient(method, job, network, seed=job.recipe.seed)
-    method = limited(job, method, table)
+    method = rules.keep(method)
     path = job.directory / "history.jsonl"
     claim(job.directory / "search", identity, resume=job.resume, begun=[path])
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
@@ -67,10 +54,10 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             method,
             lambda schemes: [score.accuracy for score in scorer(schemes)],
             steps=recipe.steps,
-            reward=reward,
+            reward=rules.reward,
             history=history,
             max_evaluations=recipe.max_evaluations,
-            on_step=None if progress is None else StepText(progress, blocks),
+            on_step=None if progress is None else StepText(progress, rules.blocks),
         )
     final = job.directory / "scheme.json"
     first_does(lambda: write_scheme(final, job, result, identity["supernet_sha256"]))
@@ -82,6 +69,21 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             f"{recipe.max_increment:g} % slower than Org, and were scored with fewer connections"
         )
     return final
+
+
+def search_identity(job: Job, supernet: Path) -> dict[str, Any]:
+    """What a search depends on: the same directory goes on with no other."""
+    _, recipe = both_sections(job)
+    return {
+        "part": "search",
+        "supernet_sha256": sha256_of(supernet),
+        "data": job.data_identity(),
+        "search": {
+            **dataclasses.asdict(recipe),
+            "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
+        },
+        "seed": job.recipe.seed,
+    }
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
@@ -100,7 +102,7 @@ def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
     return dataclasses.replace(job, recipe=job.recipe.replace(search=search))
 
 
-def load_supernet(job: Job, supernet: Path) -> ResNet:
+def load_supernet(job: Job, supernet: Path) -> StagedNetwork:
     """The trained supernet on the device, in the recipe's memory format.
 
     Raises:
@@ -139,8 +141,7 @@ class StepText:
 
 def write_scheme(path: Path, job: Job, result: SearchResult, supernet_sha256: str) -> None:
     """scheme.json: the returned scheme, where it is from, and the other candidate beside it."""
-    recipe = job.recipe.search
-    assert recipe is not None
+    _, recipe = both_sections(job)
     chosen = result.best if recipe.returned == "best" or result.most_probable is None else result.most_probable
     chosen.scheme.save(
         path,

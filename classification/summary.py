@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from ean_core.progress import console
 from ean_core.results import spread, write_record
 from ean_core.timing import increment, measure
 
+TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
+"""How the increments are measured."""
+
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
 
 
@@ -24,16 +27,16 @@ def name_of(label: str) -> str:
     return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
 
 
-def increments(trained: Sequence[Trained], job: Job, *, batch_size: int = 50, rounds: int = 30) -> dict[str, Any]:
+def increments(trained: Sequence[Trained], job: Job) -> dict[str, Any]:
     """Eq. 9 of every network against Org, in percent with its interval; empty without an Org."""
     if not any(one.target.label == "org" for one in trained):
         return {}
     networks = {one.target.label: one.network for one in trained}
-    batch = torch.randn(batch_size, *job.data.image_shape, generator=torch.Generator().manual_seed(0))
+    batch = torch.randn(TIMING["batch_size"], *job.data.image_shape, generator=torch.Generator().manual_seed(0))
     if torch.cuda.is_available():
         networks = {label: network.cuda() for label, network in networks.items()}
         batch = batch.cuda()
-    timings = measure(networks, batch, rounds=rounds)
+    timings = measure(networks, batch, rounds=TIMING["rounds"])
     found = {}
     for label, timing in timings.items():
         value = increment(timing, timings["org"])
@@ -41,33 +44,31 @@ def increments(trained: Sequence[Trained], job: Job, *, batch_size: int = 50, ro
     return found
 
 
+def row_of(one: Trained, times: Mapping[str, Any]) -> dict[str, Any]:
+    """A trained network as the records have it; `times` are those of `increments`."""
+    scheme = one.target.scheme
+    return {
+        "scheme": str(scheme),
+        "connections": scheme.connections,
+        "blocks": len(scheme),
+        "parameters": count_parameters(one.network),
+        "top1": spread(one.top1),
+        "top5": spread(one.top5),
+        "time_increment": times.get(one.target.label),
+    }
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """What a record of trained networks says of the run."""
+    images = {"train": len(job.training_images()), "test": len(job.data.test)}
+    return {**job.record_settings(), "images": images, "timing": TIMING}
+
+
 def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str, Any]]:
     """Measure the increments, write the record, and give its rows."""
     times = increments(trained, job)
-    rows = [
-        {
-            "network": name_of(one.target.label),
-            "scheme": str(one.target.scheme),
-            "connections": one.target.scheme.connections,
-            "blocks": len(one.target.scheme),
-            "parameters": count_parameters(one.network),
-            "top1": spread(one.top1),
-            "top5": spread(one.top5),
-            "time_increment": times.get(one.target.label),
-        }
-        for one in trained
-    ]
-    write_record(
-        path,
-        kind="pipeline",
-        settings={
-            "recipe": job.recipe.to_dict(),
-            "data": {**job.data_identity(), "note": job.data.note},
-            "images": {"train": len(job.training_images()), "test": len(job.data.test)},
-            "timing": {"batch_size": 50, "rounds": 30, "setting": "eager float32"},
-        },
-        metrics=rows,
-    )
+    rows = [{"network": name_of(one.target.label), **row_of(one, times)} for one in trained]
+    write_record(path, kind="pipeline", settings=settings_of(job), metrics=rows)
     return rows
 
 

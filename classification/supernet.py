@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from classification.fit import fit
+from classification.fit import as_model, fit
 from classification.parts import Job
 from classification.recipe import SearchRecipe, SupernetRecipe
 from ean_core.checkpoint import read_network_file
 from ean_core.errors import EANError
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.supernet import Scorer
 from ean_core.training.claim import check_same, claim
 from ean_core.training.classifier import PRECISIONS, SupernetClassifier
@@ -29,7 +29,7 @@ def train_supernet(job: Job) -> Path:
     Returns:
         the file; if it is there already, nothing is done.
     """
-    settings, search, seed = *both_sections(job), job.recipe.seed
+    settings, seed = both_sections(job)[0], job.recipe.seed
     directory, final = job.directory / "supernet", job.directory / "supernet.pth"
     spec = job.spec()
     identity = {
@@ -46,19 +46,13 @@ def train_supernet(job: Job) -> Path:
     train, val = job.split()
     torch.manual_seed(seed)
     network = job.build(spec)
-    model = supernet_model(network, settings, job)
+    model = as_model(SupernetClassifier, network, settings, job)
+    if settings.compile:  # block by block: the paths through them change from step to step
+        for stage in network.stages:
+            for block in stage.blocks:
+                block.compile()
     loader = job.train_loader(train, settings, seed=seed)
-    validation = None
-    if settings.val_interval:
-        validation = {
-            "val_dataloader": job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=False),
-            "val_cfg": {
-                "type": PathValLoop,
-                "make_scorer": lambda: make_scorer(job, network),
-                "random_paths": settings.random_paths,
-            },
-            "val_evaluator": [],
-        }
+    validation = path_validation(job, network, val) if settings.val_interval else None
     claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", final])
     fit(
         job,
@@ -85,23 +79,21 @@ def check_supernet(path: Path, identity: dict[str, Any]) -> None:
     check_same(read_network_file(path).get("recipe", {}), identity, what=f"{path} was trained with")
 
 
-def supernet_model(network: ResNet, settings: SupernetRecipe, job: Job) -> SupernetClassifier:
-    """The network as an MMEngine model, in its memory format, compiled block by block if asked for."""
-    if settings.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if settings.compile:
-        for stage in network.stages:
-            for block in stage.blocks:
-                block.compile()
-    return SupernetClassifier(
-        network,
-        job.normalise(channels_last=settings.channels_last),
-        label_smoothing=settings.label_smoothing,
-        precision=settings.precision,
-    )
+def path_validation(job: Job, network: StagedNetwork, images: torch.Tensor) -> dict[str, Any]:
+    """The runner's arguments for scoring a few paths during training, on these images (N,) of the training part."""
+    settings, search = both_sections(job)
+    return {
+        "val_dataloader": job.eval_loader(job.data.train, images, batch_size=search.batch_size, shared=False),
+        "val_cfg": {
+            "type": PathValLoop,
+            "make_scorer": lambda: make_scorer(job, network),
+            "random_paths": settings.random_paths,
+        },
+        "val_evaluator": [],
+    }
 
 
-def make_scorer(job: Job, network: ResNet) -> Scorer:
+def make_scorer(job: Job, network: StagedNetwork) -> Scorer:
     """A `Scorer` over the search split's validation images, as the recipe's search section says.
 
     The images for re-estimating batch norm are the first of the sub-training images, without augmentation.

@@ -74,7 +74,7 @@ class CounterSpec:
             strides=strides,
         )
         if self.features == "stage3":
-            keep_stages(trunk, 3)
+            trunk.keep_stages(3)
         if self.attention is not None:
             trunk = trunk.prune()
         channels = trunk.stage_channels if self.features == "all" else trunk.stage_channels[-1:]
@@ -117,14 +117,6 @@ def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ..
     if features == "all":
         return 1, (1, 2, 2, 2)
     return 1, {4: (1, 1, 1, 1), 8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}[stride]
-
-
-def keep_stages(trunk: ResNet, count: int) -> None:
-    """Drop, in place, the stages after the first `count`."""
-    for number in range(count, len(trunk.stages_blocks)):
-        delattr(trunk, f"layer{number + 1}")
-    trunk.stages_blocks = trunk.stages_blocks[:count]
-    trunk.stage_channels = trunk.stage_channels[:count]
 
 
 def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from crowd_counting.weights import load_counter
+from crowd_counting.weights import build_counter_of
 from ean_core.explain.targets import count_target
 from ean_core.opened import Opened
 from ean_core.photos import Preparation
 
 
-def open_counter(path: Path) -> Opened:
+def open_counter(path: Path, content: dict[str, Any]) -> Opened:
     """A best.pth or final.pth: photos of any size, as they are, to densities."""
-    counter, content = load_counter(path)
+    counter = build_counter_of(path, content)
     return Opened(
         path=path,
         kind="counter",

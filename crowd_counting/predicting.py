@@ -18,7 +18,7 @@ from crowd_counting.tiles import density_of
 from ean_core.data.folder import SUFFIXES
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, write_atomic
-from ean_core.photos import open_photo
+from ean_core.photos import is_image, open_photo
 from ean_core.progress import bar
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -71,7 +71,7 @@ def images_in(source: Path) -> list[Path]:
         if source.suffix.lower() not in SUFFIXES:
             raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
         return [source]
-    files = sorted(file for file in source.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
+    files = sorted(filter(is_image, source.iterdir()))
     if not files:
         raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
     return files

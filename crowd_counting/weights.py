@@ -16,14 +16,14 @@ from torch import Tensor
 
 from crowd_counting.model import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
-from ean_core.checkpoint import FORMAT as NETWORK_FORMAT
-from ean_core.checkpoint import ModelSpec, load_tensors
+from ean_core.checkpoint import ModelSpec, weights_in
 from ean_core.data.folder import MEAN, STD
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, sha256_of
 from ean_core.networks import ARCHITECTURES, ResNet, stages_blocks
 from ean_core.networks.weights import load_torchvision_weights
 from ean_core.scheme import as_scheme, read_scheme_file
+from ean_core.tensors import load_tensors
 
 FORMAT = "ean-counter-1"
 
@@ -62,23 +62,13 @@ def read_start(source: str | None, *, arch: str | None) -> Start:
         return Start()
     if source == "imagenet":
         return Start(source, download_imagenet((arch or "resnet50").removesuffix("_nobias")))
-    content = load_tensors(source)
-    if isinstance(content, dict) and content.get("format") == NETWORK_FORMAT:
+    takes = "--weights takes a classifier.pth or torchvision's weights"
+    state, content = weights_in(load_tensors(source), source, takes=takes)
+    if content is not None:
         spec = ModelSpec(**content["model"])
         if spec.in_channels != 3:
             raise EANError(f"{source} was trained on images with {spec.in_channels} channel(s): counting needs 3")
-        return Start(
-            source, content["state_dict"], spec, tuple(content["mean"]), tuple(content["std"]), sha256_of(source)
-        )
-    if isinstance(content, dict) and isinstance(content.get("format"), str):
-        raise EANError(
-            f"{source} is a {content['format']} file: --weights takes a classifier.pth or torchvision's weights"
-        )
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise EANError(
-            f"{source} holds no weights of a network: --weights takes a classifier.pth or torchvision's weights"
-        )
+        return Start(source, state, spec, tuple(content["mean"]), tuple(content["std"]), sha256_of(source))
     return Start(source, state, sha256=sha256_of(source))
 
 
@@ -196,10 +186,19 @@ def load_counter(path: str | Path) -> tuple[Counter, dict[str, Any]]:
         found = content.get("format") if isinstance(content, dict) else None
         is_a = f"a file of format {found!r}" if found else "another kind of file"
         raise EANError(f"{path} is {is_a}, not a counter: give a best.pth or final.pth of crowd_counting/train.py")
+    return build_counter_of(path, content), content
+
+
+def build_counter_of(path: str | Path, content: dict[str, Any]) -> Counter:
+    """The counter of a file's content in eval mode; its weights are taken out of the content.
+
+    Raises:
+        EANError: if weights and counter do not belong together.
+    """
     counter = CounterSpec(**content["model"]).build()
     try:
         counter.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()
         raise EANError(f"the weights in {path} do not fit the counter it names ({first}): train it again") from None
-    return counter.eval(), content
+    return counter.eval()

@@ -17,11 +17,16 @@ def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str
         name, sign, text = pair.partition("=")
         if not sign or not name:
             raise EANError(f"{flag} takes NAME=VALUE, got {pair!r}: for example {example}")
-        try:
-            options[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[name] = text
+        options[name] = literal(text)
     return options
+
+
+def literal(text: str) -> Any:
+    """A Python literal's value; the text itself where it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def add_own_attention(parser: argparse.ArgumentParser) -> None:

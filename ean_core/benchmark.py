@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from ean_core.attention import load
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, batch_of, unknown_name
 from ean_core.fold import SETTINGS, compare_settings
-from ean_core.networks import count_parameters, create_model, input_shape
-from ean_core.networks.resnet import ResNet
+from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.plots import bar_chart
 from ean_core.progress import console
 from ean_core.scheme import read_scheme_file
@@ -86,7 +86,7 @@ def build_rows(
     num_classes: int | None = None,
     seed: int = 0,
     device: str = "cpu",
-) -> dict[str, ResNet]:
+) -> dict[str, StagedNetwork]:
     """The networks of the table, pruned and in eval mode: Org, then Org-full, Share-full and EAN of each attention.
 
     Args:
@@ -103,7 +103,7 @@ def build_rows(
             "(quote a scheme that has spaces)"
         )
 
-    def network(**options: Any) -> ResNet:
+    def network(**options: Any) -> StagedNetwork:
         torch.manual_seed(seed)
         return create_model(arch, num_classes=num_classes, **options).prune().eval().to(device)
 
@@ -118,27 +118,28 @@ def build_rows(
 
 
 def time_rows(
-    networks: Mapping[str, ResNet], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
+    networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
 ) -> tuple[Results, dict[str, str]]:
-    """`compare_settings` under a progress bar that is drawn between the rounds, while no clock runs.
+    """`compare_settings` under a progress bar.
 
     Returns:
         the results, and why each skipped setting was skipped.
     """
+    with round_bars(settings, rounds) as advance, batch_of(len(batch), option="--batch-size"):
+        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
+
+
+@contextmanager
+def round_bars(names: Sequence[str], rounds: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar per name, drawn between the rounds, while no clock runs; the block gets what moves one on."""
     screen = console()
     with Progress(console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal) as bar:
-        tasks = {setting: bar.add_task(setting, total=rounds) for setting in settings}
-
-        def advance(setting: str) -> None:
-            bar.update(tasks[setting], advance=1, refresh=True)
-
-        after: Callable[[str], None] = advance
-        with batch_of(len(batch), option="--batch-size"):
-            return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=after)
+        tasks = {name: bar.add_task(name, total=rounds) for name in names}
+        yield lambda name: bar.update(tasks[name], advance=1, refresh=True)
 
 
 def describe_rows(
-    networks: Mapping[str, ResNet], results: Results, shape: tuple[int, int, int]
+    networks: Mapping[str, StagedNetwork], results: Results, shape: tuple[int, int, int]
 ) -> list[dict[str, Any]]:
     """What the record holds of every network: connections, sizes, and its times in every setting."""
     return [
@@ -163,16 +164,21 @@ def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> 
         for head in ("connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"):
             table.add_column(head, justify="right")
         for row in rows:
-            timing, extra = row["timings"][setting], row["timings"][setting]["increment"]
+            timing = row["timings"][setting]
             table.add_row(
                 row["network"],
                 f"{row['connections']}/{row['blocks']}",
                 f"{row['parameters']:,} ({row['parameters'] / 1e6:.2f} M)",
                 f"{row['multiply_adds'] / 1e9:.3f}",
                 f"{timing['median']['value'] * 1e3:.2f}",
-                "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(extra)) if extra else "",
+                show_increment(timing["increment"]),
             )
         console().print(table)
+
+
+def show_increment(found: Mapping[str, float] | None) -> str:
+    """`+23.5 (+22.1 to +24.9)` in percent; nothing for Org."""
+    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(found)) if found else ""
 
 
 def draw_increments(path: Path, results: Results, *, title: str, note: str) -> Path | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
-from rich.progress import Progress
 from rich.table import Table
 
 from ean_core.arguments import parse_options
+from ean_core.benchmark import round_bars
 from ean_core.latency import ORG, LatencyTable, check_table, measure_table
 from ean_core.networks import create_model, input_shape
 from ean_core.plots import bar_chart
@@ -36,13 +37,12 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
     network = network.eval().to(arguments.device)
     batch = torch.randn(arguments.batch_size, *input_shape(network, size=arguments.image_size)).to(arguments.device)
     names = {"arch": arguments.arch, "attention": attention, "options": options, "sharing": arguments.sharing}
-    screen = console()
-    with Progress(console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal) as bar:
-        tasks = [bar.add_task(name, total=arguments.rounds) for name in ("connections", "whole networks")]
-        advance = [lambda task=task: bar.update(task, advance=1, refresh=True) for task in tasks]
+    parts = ("connections", "whole networks")
+    with round_bars(parts, arguments.rounds) as advance:
+        first, second = (partial(advance, part) for part in parts)
         how = {"rounds": arguments.rounds, "seed": arguments.seed}
-        table = measure_table(network, batch, setting=setting, **how, after_round=advance[0], **names)
-        table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=advance[1])
+        table = measure_table(network, batch, setting=setting, **how, after_round=first, **names)
+        table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
     output = arguments.output or default_output(table)
     table.save(output)
     print_table(table)

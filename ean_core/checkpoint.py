@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
@@ -72,6 +73,28 @@ def save_network(path: str | Path, network: ResNet, spec: ModelSpec, **info: Any
         temporary.write_bytes(buffer.getvalue())
 
 
+def weights_in(content: Any, source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
+    """The weights to start from in a network file or in a public one, and a network file's whole content.
+
+    Args:
+        content: what was read from `source`.
+        source: the file or its address, for the sentence.
+        takes: ends the sentence: what may be given.
+
+    Raises:
+        EANError: if it is another kind of file, or holds no weights.
+    """
+    kind = content.get("format") if isinstance(content, dict) else None
+    if kind == FORMAT:
+        return content["state_dict"], content
+    if isinstance(kind, str):
+        raise EANError(f"{source} is a {kind} file: {takes}")
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise EANError(f"{source} holds no weights of a network: {takes}")
+    return state, None
+
+
 def read_network_file(path: str | Path) -> dict[str, Any]:
     """The content of a network file.
 
@@ -97,10 +120,19 @@ def load_network(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
         EANError: as `read_network_file`, or if weights and network do not belong together.
     """
     content = read_network_file(path)
+    return build_network(path, content), content
+
+
+def build_network(path: str | Path, content: dict[str, Any]) -> ResNet:
+    """The network of a file's content in eval mode; its weights are taken out of the content.
+
+    Raises:
+        EANError: if weights and network do not belong together.
+    """
     network = ModelSpec(**content["model"]).build()
     try:
         network.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
         first = str(error).splitlines()[-1].strip()
         raise EANError(f"the weights in {path} do not fit the network it names ({first}): train it again") from None
-    return network.eval(), content
+    return network.eval()

@@ -29,9 +29,10 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
-            if not isinstance(error, EANError | OSError) and not out_of_memory(error):
+            short = out_of_memory(error)
+            if not (short or isinstance(error, EANError | OSError)):
                 raise
-            said = f"{memory_sentence(error)}: give a smaller batch size" if out_of_memory(error) else error
+            said = f"{memory_sentence(error)}: give a smaller batch size" if short else error
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {said}", file=sys.stderr)
             sys.exit(2)

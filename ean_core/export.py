@@ -100,14 +100,12 @@ def export(opened: Opened, target: str, directory: str | Path, *, tolerance: flo
 
 def deployable(opened: Opened) -> nn.Module:
     """A pruned copy with batch norm folded, on the CPU and in eval mode."""
-    folded = fold_batch_norm(copy.deepcopy(opened.trunk).cpu().eval())
-    if opened.network is opened.trunk:
-        return folded
-    network = copy.deepcopy(opened.network).cpu().eval()
-    place = next(name for name, module in opened.network.named_modules() if module is opened.trunk)
-    owner, _, name = place.rpartition(".")
-    setattr(network.get_submodule(owner), name, folded)
-    return network
+    return fold_batch_norm(on_cpu(opened))
+
+
+def on_cpu(opened: Opened) -> nn.Module:
+    """A copy of the network on the CPU and in eval mode."""
+    return copy.deepcopy(opened.network).cpu().eval()
 
 
 def facts(opened: Opened) -> dict[str, str]:
@@ -130,7 +128,7 @@ def facts(opened: Opened) -> dict[str, str]:
 
 def trace(opened: Opened, *, any_size: bool) -> torch.export.ExportedProgram:
     """The deployable network as a graph for any batch, and for any image size or for the one it was trained on."""
-    side = opened.prepare.size or NO_SIZE
+    side = side_of(opened)
     example = torch.zeros(2, opened.prepare.channels, side, side)  # a batch of one would be taken for a constant
     free = torch.export.Dim.DYNAMIC
     network = Renamed(deployable(opened))
@@ -251,7 +249,7 @@ def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any
     Raises:
         EANError: if neither works.
     """
-    side = opened.prepare.size or NO_SIZE
+    side = side_of(opened)
     try:
         return convert(trace(opened, any_size=True)), True, "any batch, any image size"
     except Exception:  # the tracer and the converter raise many kinds; a second failure is reported
@@ -272,16 +270,20 @@ def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any
 
 def shapes_of(opened: Opened, *, any_size: bool) -> tuple[Shape, ...]:
     """(batch, height, width) to check with: several batches, and odd and unequal sides where sizes are free."""
-    side = opened.prepare.size or NO_SIZE
-    if not any_size:
-        return (1, side, side), (3, side, side)
-    return (1, side, side), (3, side, side), (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3)
+    side = side_of(opened)
+    own = (1, side, side), (3, side, side)
+    return (*own, (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3)) if any_size else own
+
+
+def side_of(opened: Opened) -> int:
+    """Pixels a side of the images that a network is traced and checked with first."""
+    return opened.prepare.size or NO_SIZE
 
 
 @torch.inference_mode()
 def compare(opened: Opened, run: Run, shapes: tuple[Shape, ...]) -> tuple[float, float]:
     """Largest difference of `run` from the network on random images, and relative to the network's largest output."""
-    network = copy.deepcopy(opened.network).cpu().eval()
+    network = on_cpu(opened)
     generator = torch.Generator().manual_seed(0)
     differences, relative = [], []
     for batch, height, width in shapes:

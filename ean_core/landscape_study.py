@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ean_core.files import atomic_path
 from ean_core.landscape_variants import ANSWERS, CHECKPOINTS, SIZES, VARIANTS
-from ean_core.plots import COLOURS
-from ean_core.search import Reward, build_method
+from ean_core.plots import COLOURS, save
+from ean_core.search import Reward, build_method, comparison
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -105,10 +104,10 @@ def summarise(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
     return rows
 
 
-def interval(values: np.ndarray, *, resamples: int = 5000) -> list[float]:
+def interval(values: np.ndarray) -> list[float]:
     """Mean, and the ends of its 95 % percentile bootstrap interval over the seeds."""
-    means = np.random.default_rng(0).choice(values, (resamples, len(values))).mean(axis=1)
-    return [round(float(one), 4) for one in (values.mean(), *np.percentile(means, (2.5, 97.5)))]
+    found = comparison.interval(values)
+    return [found[name] for name in ("mean", "low", "high")]
 
 
 def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
@@ -157,5 +156,4 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
     figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
     figure.supxlabel("evaluations (different schemes scored)", fontsize=9)
     figure.supylabel(f"regret, points (mean of {arguments.seeds}, 95 %)", fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+    save(figure, path)

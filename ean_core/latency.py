@@ -215,9 +215,8 @@ def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, see
         resamples, seed: of the bootstrap, which draws rounds.
     """
     relative = (seconds / np.median(seconds, axis=0)).T  # (rounds, N)
-    solve = np.linalg.pinv(
-        np.hstack([np.ones((len(design), 1)), design])
-    )  # (1 + m, N): Org's time, then the connections
+    org_and_connections = np.hstack([np.ones((len(design), 1)), design])  # (N, 1 + m)
+    solve = np.linalg.pinv(org_and_connections)
 
     def percent(rounds: np.ndarray) -> np.ndarray:
         fitted = solve @ np.median(rounds, axis=0)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ean_core.checkpoint import FORMAT, load_network
+from ean_core.checkpoint import FORMAT, build_network
 from ean_core.devices import choose_device
 from ean_core.errors import EANError
 from ean_core.explain.targets import Target, class_target
@@ -24,11 +24,11 @@ from ean_core.networks import StagedNetwork
 from ean_core.photos import Preparation
 from ean_core.tensors import load_tensors
 
-OPENERS = {  # format of the file -> module:function from a path to `Opened`; a new task adds its line
+OPENERS = {  # format of the file -> module:function from path and content to `Opened`; a new task adds its line
     FORMAT: "ean_core.opened:open_classifier",
     "ean-counter-1": "crowd_counting.opened:open_counter",
 }
-WITH_CONFIG = "segmentation.opened:open_segmentor"  # a state of mmsegmentation, which names no network
+WITH_CONFIG = "segmentation.opened:open_segmentor"  # path and config: a state of mmsegmentation names no network
 
 
 class MakeTarget(Protocol):
@@ -103,7 +103,11 @@ def open_file(path: str | Path, *, device: str | None = None, config: str | Path
         EANError: if the file is missing, damaged, of another kind, or asks for code; or the device cannot be used.
     """
     path = Path(path)
-    opened = call(WITH_CONFIG, path, config) if config is not None else call(opener_of(path), path)
+    if config is not None:
+        opened = call(WITH_CONFIG, path, config)
+    else:
+        content = read_content(path)
+        opened = call(OPENERS[content["format"]], path, content)
     opened.network.to(choose_device(device))
     return opened
 
@@ -114,8 +118,8 @@ def call(reference: str, *arguments: Any) -> Opened:
     return getattr(import_module(module), function)(*arguments)
 
 
-def opener_of(path: Path) -> str:
-    """Which of `OPENERS` a file is for."""
+def read_content(path: Path) -> dict[str, Any]:
+    """The content of a file that one of `OPENERS` is for."""
     if path.name == "last.pth" and path.exists():  # beside the networks, and soon given by mistake
         raise EANError(
             f"{path} is the state that a run goes on from: give the classifier.pth or best.pth beside it, or for a "
@@ -129,12 +133,12 @@ def opener_of(path: Path) -> str:
             f"{path} is {is_a}, not a network of this project: give a classifier.pth, or a best.pth of "
             "crowd_counting/train.py, or a .safetensors made of one"
         )
-    return OPENERS[found]
+    return content
 
 
-def open_classifier(path: Path) -> Opened:
+def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
     """A classifier.pth or supernet.pth."""
-    network, content = load_network(path)
+    network = build_network(path, content)
     for name in ("mean", "std", "image_shape"):
         if name not in content:
             raise EANError(f"{path} does not say the {name} of its images, so that no photo fits: train it again")
@@ -166,7 +170,7 @@ def resize_of(content: Mapping[str, Any], size: int) -> int:
 def label_files(paths: Sequence[str | Path]) -> list[str]:
     """A short name for each file that no other has: its stem, its folder where stems are alike, or its whole path."""
     paths = [Path(path) for path in paths]
-    for name in (lambda path: path.stem, lambda path: path.absolute().parent.name, str):
+    for name in (lambda path: path.stem, lambda path: path.absolute().parent.name):
         names = [name(path) for path in paths]
         if len(set(names)) == len(names) and not (
             len(names) == 1 and names[0] in ("classifier", "best", "final", "last")

@@ -29,8 +29,7 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            files = (file for file in source.rglob("*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
-            inside = sorted(file for file in files if file.is_file())
+            inside = sorted(file for file in source.rglob("*") if is_image(file) and file.is_file())
             if not inside:
                 raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
             found += inside
@@ -39,6 +38,11 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
         else:
             raise EANError(f"{source} does not exist: give image files, or folders of them")
     return list(dict.fromkeys(found))
+
+
+def is_image(file: Path) -> bool:
+    """Whether a file is taken for an image where none is named: by its suffix, and hidden ones are not."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def open_photos(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:

@@ -63,23 +63,10 @@ def bar_chart(
     figure = Figure(figsize=(8.0, 1.4 + 0.2 * len(labels) * max(len(series), 1.6)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for index, (name, values) in enumerate(series.items()):
-        known = [(labels.index(label), interval) for label, interval in values.items()]
-        places = [place - 0.4 + thickness * (index + 0.5) for place, _ in known]
-        middle = [interval.value for _, interval in known]
-        errors = [
-            [max(interval.value - interval.low, 0.0) for _, interval in known],
-            [max(interval.high - interval.value, 0.0) for _, interval in known],
-        ]
-        axes.barh(
-            places,
-            middle,
-            height=thickness * 0.92,
-            xerr=errors,
-            color=COLOURS[index % len(COLOURS)],
-            error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": "#444444"},
-            label=name,
-        )
-        for place, (_, interval) in zip(places, known, strict=True):
+        offset = thickness * (index + 0.5) - 0.4
+        bars = {labels.index(label) + offset: interval for label, interval in values.items()}
+        _draw_bars(axes, bars, height=thickness * 0.92, color=COLOURS[index % len(COLOURS)], label=name)
+        for place, interval in bars.items():
             _write_value(axes, place, interval, number)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)  # downwards: the first label is on top
@@ -91,12 +78,26 @@ def bar_chart(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(axis, fontsize=9)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _save(figure, path)
+    return save(figure, path, note=note)
 
 
-def _write_value(axes, place: float, interval: WithInterval, number: str) -> None:
+def _draw_bars(axes: Any, bars: Mapping[float, WithInterval], **style: Any) -> None:
+    """A series: a bar with its error bar at each place."""
+    intervals = list(bars.values())
+    axes.barh(
+        list(bars),
+        [one.value for one in intervals],
+        xerr=[
+            [max(one.value - one.low, 0.0) for one in intervals],
+            [max(one.high - one.value, 0.0) for one in intervals],
+        ],
+        error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": "#444444"},
+        **style,
+    )
+
+
+def _write_value(axes: Any, place: float, interval: WithInterval, number: str) -> None:
     """The number past the end of its error bar, on the side the bar points to."""
     right = interval.value >= 0
     end = max(interval.high, 0.0) if right else min(interval.low, 0.0)
@@ -111,7 +112,10 @@ def _write_value(axes, place: float, interval: WithInterval, number: str) -> Non
     )
 
 
-def _save(figure: Figure, path: str | Path) -> Path:
+def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
+    """Write a picture, atomically, with a note in small print below it."""
+    if note:
+        figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
     path = Path(path)
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
@@ -145,17 +149,18 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
             axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45)
             axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLOURS[5], linewidth=1.6)
         axes.set_title(name, fontsize=10, loc="left")
-        axes.grid(color="#DDDDDD", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         if number >= 2:
             axes.set_xlabel("step", fontsize=9)
     _connection_map(figure.add_subplot(grid[2, :]), scheme)
-    figure.supxlabel(
-        "dots: scored schemes; line: moving mean over a twentieth of the search", fontsize=7, x=0.01, ha="left",
-        color="#555555",
-    )  # fmt: skip
-    return _save(figure, path)
+    return save(figure, path, note="dots: scored schemes; line: moving mean over a twentieth of the search")
+
+
+def tidy(axes: Any) -> None:
+    """A light grid behind the data, and no frame above and on the right."""
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ean_core.files import atomic_path
-from ean_core.plots import COLOURS
+from ean_core.plots import COLOURS, save, tidy
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,12 @@ def scatter_panels(
         )
         axes.set_title(panel.title, fontsize=8.5, loc="left")
         axes.set_xlabel(panel.axis, fontsize=9)
-        _tidy(axes)
+        tidy(axes)
+        axes.tick_params(labelsize=8)
     every[0].set_ylabel(y_axis, fontsize=9)
     scale = figure.colorbar(points, ax=list(every), label="connections", fraction=0.03)
     scale.locator = MaxNLocator(integer=True)
-    figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
-    return _save(figure, path)
+    return save(figure, path, note=note)
 
 
 def draw_front(
@@ -99,20 +97,6 @@ def draw_front(
     axes.set_ylabel("validation accuracy on the supernet, %", fontsize=9)
     axes.margins(y=0.08)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
-    _tidy(axes)
-    figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
-    return _save(figure, path)
-
-
-def _tidy(axes: Any) -> None:
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.tick_params(labelsize=8)
-
-
-def _save(figure: Figure, path: str | Path) -> Path:
-    path = Path(path)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
-    return path
+    return save(figure, path, note=note)

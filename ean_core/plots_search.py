@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
 from ean_core.errors import EANError
-from ean_core.plots import COLOURS, _save
+from ean_core.plots import COLOURS, save, tidy
 from ean_core.scheme import Scheme
 
 Record = Mapping[str, Any]
@@ -44,11 +44,9 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
     axes.set_xlabel("evaluations (different schemes asked for; gradients count by their passes)", fontsize=9)
     best = f"regret: points of reward below the best of all {metrics['schemes']} schemes" if known else None
     axes.set_ylabel(best or "reward of the best scheme so far, points", fontsize=9)
-    _finish(
-        figure, axes, title=f"Search methods on one supernet, {settings['recipe']['name']}",
-        note=f"mean of {settings['seeds']} search seeds, band from the lowest to the highest; all on the same scores",
-    )  # fmt: skip
-    return _save(figure, path)
+    _finish(figure, axes, title=f"Search methods on one supernet, {settings['recipe']['name']}")
+    note = f"mean of {settings['seeds']} search seeds, band from the lowest to the highest; all on the same scores"
+    return save(figure, path, note=note)
 
 
 def _over_seeds(runs: list[Record]) -> tuple[list[int], np.ndarray]:
@@ -91,9 +89,7 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     grid[-1].set_xlabel("validation accuracy on the supernet, %", fontsize=9)
     figure.supylabel("share of the schemes", fontsize=9)
     figure.suptitle("Random schemes and those that the searches settled on (as Fig. 4)", fontsize=11, x=0.01, ha="left")
-    note = f"{found['random']['n']} random schemes; vertical lines: means"
-    figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
-    return _save(figure, path)
+    return save(figure, path, note=f"{found['random']['n']} random schemes; vertical lines: means")
 
 
 def _p(value: float | None) -> str:
@@ -124,11 +120,8 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
     axes.set_ylim(0.45, 1.01)
     axes.set_xlabel("proposals", fontsize=9)
     axes.set_ylabel("mean probability of the proposed scheme's bits", fontsize=9)
-    _finish(
-        figure, axes, title=f"How fast the probabilities settle (as Fig. 5), {settings['recipe']['name']}",
-        note=f"{settings['seeds']} search seeds; 1: the method proposes one scheme only",
-    )  # fmt: skip
-    return _save(figure, path)
+    _finish(figure, axes, title=f"How fast the probabilities settle (as Fig. 5), {settings['recipe']['name']}")
+    return save(figure, path, note=f"{settings['seeds']} search seeds; 1: the method proposes one scheme only")
 
 
 def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str = "") -> Path:
@@ -163,7 +156,7 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def draw_retrained(path: str | Path, record: Record) -> Path:
@@ -187,11 +180,9 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
     axes.set_ylabel("test top-1, %", fontsize=9)
     seeds = max(row["top1"]["n"] for row in record["metrics"])
     name = record["settings"]["recipe"]["name"]
-    _finish(
-        figure, axes, title=f"The methods' schemes trained from scratch (as Table 4), {name}",
-        note=f"{seeds} training seed(s), mean and standard deviation; time: median and 95 % interval",
-    )  # fmt: skip
-    return _save(figure, path)
+    _finish(figure, axes, title=f"The methods' schemes trained from scratch (as Table 4), {name}")
+    note = f"{seeds} training seed(s), mean and standard deviation; time: median and 95 % interval"
+    return save(figure, path, note=note)
 
 
 # -- what the charts share --------------------------------------------------------------------------------------------
@@ -207,11 +198,8 @@ def _style(place: int) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], ("-", "--", ":")[place // len(COLOURS) % 3]
 
 
-def _finish(figure: Figure, axes: Any, *, title: str, note: str) -> None:
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _finish(figure: Figure, axes: Any, *, title: str) -> None:
+    tidy(axes)
     axes.tick_params(labelsize=8)
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")

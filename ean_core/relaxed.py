@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from ean_core.attention.base import State
 from ean_core.errors import EANError
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.supernet import kept_batch_norm
 
 
 @contextmanager
-def relaxed(network: ResNet, a: Tensor) -> Iterator[None]:
+def relaxed(network: StagedNetwork, a: Tensor) -> Iterator[None]:
     """In the block, the network's forward uses the connections `a` (m,) in place of its scheme.
 
     Where all of `a` are 0 or 1, the outputs are those of the scheme with these bits.
@@ -51,8 +51,8 @@ def relaxed_stage(stage: Stage, a: Tensor, x: Tensor) -> Tensor:
     """
     state: State = None
     shared = not isinstance(stage.attention, nn.ModuleList)
-    for index in range(stage.depth):
-        residual, shortcut = stage.get_submodule(str(index))(x)
+    for index, block in enumerate(stage.blocks):
+        residual, shortcut = block(x)
         recalibrated, moved = stage.attention_of(index)(residual, state if shared else None)
         state = _between(state, moved, a[index])
         x = (shortcut + a[index] * recalibrated + (1 - a[index]) * residual).relu()
@@ -64,6 +64,16 @@ def _between(old: State, new: State, share: Tensor) -> State:
     if new is None:
         return None
     return tuple(share * after + (1 - share) * before for before, after in zip(old or (0.0, 0.0), new, strict=True))
+
+
+@contextmanager
+def _kept_mode(network: nn.Module) -> Iterator[None]:
+    """Put training or evaluation mode back at the end of the block."""
+    was_training = network.training
+    try:
+        yield
+    finally:
+        network.train(was_training)
 
 
 class ValidationGradient:
@@ -79,7 +89,7 @@ class ValidationGradient:
 
     def __init__(
         self,
-        network: ResNet,
+        network: StagedNetwork,
         batches: Callable[[int], Iterable[Mapping[str, Tensor]]],
         *,
         normalise: Callable[[Tensor], Tensor],
@@ -94,8 +104,7 @@ class ValidationGradient:
         like = next(self.network.parameters())
         connections = torch.tensor(a, dtype=like.dtype, device=like.device, requires_grad=True)
         total, images = like.new_zeros(len(a) + 1), 0  # the loss, then its gradient
-        was_training = self.network.training
-        with kept_batch_norm(self.network), relaxed(self.network, connections):
+        with kept_batch_norm(self.network), _kept_mode(self.network), relaxed(self.network, connections):
             self.network.train(self.batch_statistics)
             for batch in self.batches(step):
                 logits = self.network(self.normalise(batch["inputs"]))
@@ -103,7 +112,6 @@ class ValidationGradient:
                 (slope,) = torch.autograd.grad(loss, [connections])
                 total += torch.cat([loss.detach()[None], slope])
                 images += len(batch["labels"])
-        self.network.train(was_training)
         total /= images
         self.share(total)
         values = total.double().cpu().numpy()

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ean_core.attention import ATTENTIONS, zoo
-from ean_core.benchmark import Results, in_percent, time_rows
+from ean_core.benchmark import Results, show_increment, time_rows
 from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.progress import console
@@ -46,17 +46,16 @@ def build(
     shape = input_shape(networks[ORG], size=image_size)
     batch = torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     for name in dict.fromkeys(names):
-        if name.startswith(zoo.PREFIX) or name in ATTENTIONS:
-            try:
-                one = network(name)
-                with torch.inference_mode():
-                    one(batch[:1])
-            except EANError as reason:
-                skipped[name] = str(reason)
-                continue
-            networks[name] = one
+        try:
+            one = network(name)
+            with torch.inference_mode():
+                one(batch[:1])
+        except EANError as reason:
+            if not (name.startswith(zoo.PREFIX) or name in ATTENTIONS):  # the name is unknown
+                raise
+            skipped[name] = str(reason)
         else:
-            network(name)  # raises: the name is unknown
+            networks[name] = one
     if len(networks) == 1:
         raise EANError(f"none of the attentions can be used in {arch}: {'; '.join(skipped.values())}")
     return batch, networks, skipped
@@ -77,7 +76,6 @@ def measure(
     third of the rounds: attention over positions is up to a hundred times slower, and would take nearly all the time.
     """
     probe = {name: one.median for name, one in timed(networks, batch, rounds=1, warmup=1, inner=1).items()}
-    dear = {name for name, seconds in probe.items() if seconds > DEAR * probe[ORG]}
     factor = {name: seconds / probe[ORG] for name, seconds in probe.items()}
     skipped = {
         name: f"one forward took {factor[name]:.0f} times Org's: name it with --attention to have it timed"
@@ -85,7 +83,7 @@ def measure(
         if limit is not None and factor[name] > limit
     }
     networks = {name: network for name, network in networks.items() if name not in skipped}
-    dear -= set(skipped)
+    dear = {name for name in networks if factor[name] > DEAR}
     results: Results = {}
     for members, count in ((set(networks) - dear, rounds), (dear, max(2, rounds // 3))):
         group = {name: network for name, network in networks.items() if name in members | {ORG}}
@@ -124,14 +122,13 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
         return found["value"] if found else -1.0
 
     for row in sorted(rows, key=cost):
-        extras = [row["timings"][one]["increment"] for one in settings]
         table.add_row(
             row["attention"],
             f"{row['connections']}/{row['blocks']}",
             f"{row['parameters']:,}",
             f"{row['added_parameters']:,}",
             f"{row['multiply_adds'] / 1e9:.3f}",
-            *("{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(one)) if one else "" for one in extras),
+            *(show_increment(row["timings"][one]["increment"]) for one in settings),
         )
     console().print(table)
     print("time increment over Org in the same form, median and 95 % bootstrap interval; GFLOPs are 1e9 multiply-adds")

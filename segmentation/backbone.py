@@ -98,7 +98,7 @@ class EANResNet(BaseModule):
             in_channels=in_channels,
             **{name: value for name, value in layout.items() if value is not None},
         )
-        keep_stages(network, max(self.out_indices) + 1)
+        network.keep_stages(max(self.out_indices) + 1)
         self.network = set_norm(network.prune() if attention else network, norm_cfg)
         self.arch, self.attention, self.pool = arch, attention, pool
         self.attention_options = dict(attention_options or {})
@@ -185,14 +185,6 @@ def check_layout(
             raise EANError(f"{arch} has {stages} stages, got {len(values)} {name}: {tuple(values)}")
     if not -1 <= frozen_stages <= stages:
         raise EANError(f"frozen_stages of {arch} is -1 (none) to {stages}, got {frozen_stages}")
-
-
-def keep_stages(network: StagedNetwork, count: int) -> None:
-    """Drop, in place, the stages after the first `count`: parameters that no loss reaches stop distributed training."""
-    for number in range(count, len(network.stages_blocks)):
-        delattr(network, f"layer{number + 1}")
-    network.stages_blocks = network.stages_blocks[:count]
-    network.stage_channels = network.stage_channels[:count]
 
 
 def set_norm(network: StagedNetwork, norm_cfg: Mapping[str, Any] | None) -> StagedNetwork:

@@ -15,7 +15,7 @@ from mmseg.utils import register_all_modules
 from ean_core.data.folder import SUFFIXES
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, first_line
-from ean_core.photos import open_photo
+from ean_core.photos import is_image, open_photo
 from ean_core.training.state import read_state
 from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
@@ -87,16 +87,11 @@ def images_of(sources: Sequence[str | Path]) -> list[Path]:
     for source in map(Path, sources):
         if not source.exists():
             raise EANError(f"{source} does not exist: give images, or folders of images")
-        inside = sorted(one for one in source.iterdir() if is_image(one)) if source.is_dir() else [source]
+        inside = sorted(filter(is_image, source.iterdir())) if source.is_dir() else [source]
         if not inside or not all(map(is_image, inside)):
             raise EANError(f"{source} is or holds no image: expected files ending in {', '.join(SUFFIXES)}")
         found += inside
     return found
-
-
-def is_image(path: Path) -> bool:
-    """By its suffix."""
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[tuple[Path, dict[str, float]]]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor
 
-from ean_core.checkpoint import FORMAT, ModelSpec
+from ean_core.checkpoint import ModelSpec, weights_in
 from ean_core.errors import EANError, first_line
 from ean_core.networks.weights import load_torchvision_weights
 from ean_core.tensors import load_tensors
@@ -36,13 +35,9 @@ def load_weights(backbone: EANResNet, source: str) -> str:
         EANError: if the file is missing, damaged or of another network; nothing is changed then.
     """
     content = download(source) if "://" in source else load_tensors(source)
-    if isinstance(content, dict) and content.get("format") == FORMAT:
-        return f"{source}: {load_classifier(backbone, content, source)}"
-    if isinstance(content, dict) and isinstance(content.get("format"), str):
-        raise EANError(f"{source} is a {content['format']} file: {TAKES}")
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise EANError(f"{source} holds no weights of a network: {TAKES}")
+    state, classifier = weights_in(content, source, takes=TAKES)
+    if classifier is not None:
+        return f"{source}: {load_classifier(backbone, classifier, source)}"
     stages = len(backbone.network.stages_blocks)
     state = {name: value for name, value in state.items() if not beyond(name, stages)}
     report = load_torchvision_weights(backbone.network, state)

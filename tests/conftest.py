@@ -1,8 +1,9 @@
-"""What all tests share: the repository's root, quiet threads, and a runner of the real commands."""
+"""What all tests share: the repository's root, quiet threads, and runners of the real commands."""
 
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 Run = Callable[..., subprocess.CompletedProcess]
+Script = Callable[..., int]
 
 
 def pytest_configure() -> None:
@@ -31,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run a command of the project as a user does, in a directory of its own.
+    """Run a command of the project as a user does, in a directory and a process of its own.
 
     `run("tools/search.py", "--seed", 1, code=0)` returns the finished process; a wrong exit status fails the test
     with what was printed.
@@ -53,3 +55,24 @@ def run(tmp_path: Path) -> Run:
         return done
 
     return start
+
+
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Run a command of the project in this process, which has loaded torch already.
+
+    `script("tools/search.py", "--seed", 1)` is as `python tools/search.py --seed 1` in the test's directory, and gives
+    the exit status.
+    """
+
+    def call(name: str, *arguments: object) -> int:
+        monkeypatch.chdir(tmp_path)
+        path = ROOT / name
+        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return call

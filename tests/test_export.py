@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> N
     assert open_file(weights.path).kind == "counter"
 
 
-def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> None:
     class Places(Attention):
         """A weight for every position of a map of 16x16."""
 
@@ -123,14 +124,12 @@ def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path, mon
         def mask(self, residual, state):
             return self.weight.sigmoid(), state
 
-    monkeypatch.setitem(ATTENTIONS, "places", None)
-    monkeypatch.delitem(ATTENTIONS, "places")
-    register("places")(Places)
-    opened = open_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
-    report = export.export(opened, "torch", tmp_path)
+    with patch.dict(ATTENTIONS):
+        register("places")(Places)
+        opened = open_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
+        report = export.export(opened, "torch", tmp_path)
     assert report.sizes == "any batch, images of 16x16 only"
     assert report.shapes == ((1, 16, 16), (3, 16, 16))
-    ATTENTIONS.pop("places")
 
 
 @pytest.mark.parametrize("error", [1e-2, float("nan")])

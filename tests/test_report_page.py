@@ -6,10 +6,8 @@ import base64
 import io
 import json
 import re
-import runpy
 import shutil
 import subprocess
-import sys
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,7 +19,7 @@ from ean_core import EANError
 from ean_core.report import html_report
 from ean_core.results import write_record
 from tests import report_records as made
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, Run, Script
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PROBE = """<script>
@@ -167,7 +165,7 @@ def test_networks_trained_one_by_one_are_shown_where_there_is_no_summary(tmp_pat
 
 
 def test_bad_input_is_one_sentence_and_overwrites_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    tmp_path: Path, script: Script, capsys: pytest.CaptureFixture
 ) -> None:
     results = made.new_directory(tmp_path / "results")
     (tmp_path / "page.html").write_text("old")
@@ -179,15 +177,12 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     for folder, said in ((damaged, "cannot be read as a search's history"), (tmp_path / "empty", "nothing to show")):
         with pytest.raises(EANError, match=said):
             html_report(results, [folder])
-    monkeypatch.chdir(tmp_path)
     for arguments, said in (
         (("--html", "page.txt"), "takes a name that ends with .html"),
         (("empty",), "give --html FILE"),
         (("--html", "page.html", "none"), "run folder none does not exist"),
     ):
-        monkeypatch.setattr(sys, "argv", ["report.py", *arguments])
-        with pytest.raises(SystemExit, match="2"):
-            runpy.run_path(str(ROOT / "tools" / "report.py"), run_name="__main__")
+        assert script("tools/report.py", *arguments) == 2
         assert said in capsys.readouterr().err
     assert (tmp_path / "page.html").read_text() == "old"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,18 +27,16 @@ def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
     """
     if per_class < 1 or seed < 0:
         raise EANError(f"per_class is {per_class} and seed {seed}: give at least 1 image a class, and a seed from 0 on")
-    array = labels.cpu().numpy()
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(array):
-        members = np.flatnonzero(array == label)
-        if len(members) < per_class:
+
+    def count(label: int, images: int) -> int:
+        if images < per_class:
             raise EANError(
-                f"class {label} has {len(members)} images and per_class={per_class} were asked for: "
+                f"class {label} has {images} images and per_class={per_class} were asked for: "
                 "lower per_class or add images"
             )
-        chosen.append(members[rng.permutation(len(members))[:per_class]])
-    return torch.from_numpy(np.sort(np.concatenate(chosen))) if chosen else torch.empty(0, dtype=torch.int64)
+        return per_class
+
+    return _draw(labels, count, seed=seed)
 
 
 def class_share(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
@@ -52,11 +52,16 @@ def class_share(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
     """
     if not 0 < fraction < 1 or seed < 0:
         raise EANError(f"fraction is {fraction} and seed {seed}: give a fraction between 0 and 1, and a seed from 0 on")
+    return _draw(labels, lambda label, images: max(1, round(fraction * images)), seed=seed)
+
+
+def _draw(labels: Tensor, count: Callable[[int, int], int], *, seed: int) -> Tensor:
+    """Of each class that occurs, `count(class, images)` of its images: sorted positions in `labels`."""
     array, rng = labels.cpu().numpy(), np.random.default_rng(seed)
     chosen = []
     for label in np.unique(array):
         members = np.flatnonzero(array == label)
-        chosen.append(members[rng.permutation(len(members))[: max(1, round(fraction * len(members)))]])
+        chosen.append(members[rng.permutation(len(members))[: count(label, len(members))]])
     return torch.from_numpy(np.sort(np.concatenate(chosen))) if chosen else torch.empty(0, dtype=torch.int64)
 
 
@@ -80,9 +85,9 @@ def search_split(
         EANError: if a class has too few images, or would have none left to train on.
     """
     if fraction is None:
-        val, asked = class_balanced(labels, per_class, seed=seed), f"per_class={per_class}"
+        val, option, value = class_balanced(labels, per_class, seed=seed), "per_class", per_class
     else:
-        val, asked = class_share(labels, fraction, seed=seed), f"fraction={fraction}"
+        val, option, value = class_share(labels, fraction, seed=seed), "fraction", fraction
     labels = labels.cpu()
     is_train = torch.ones(len(labels), dtype=torch.bool)
     is_train[val] = False
@@ -90,7 +95,7 @@ def search_split(
     if emptied := sorted(set(labels.tolist()) - set(labels[train].tolist())):
         count = int((labels == emptied[0]).sum())
         raise EANError(
-            f"class {emptied[0]} has {count} images and {asked} leaves none of them to train on: "
-            f"lower {asked.partition('=')[0]} or add images"
+            f"class {emptied[0]} has {count} images and {option}={value} leaves none of them to train on: "
+            f"lower {option} or add images"
         )
     return train, val

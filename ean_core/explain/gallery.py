@@ -100,7 +100,7 @@ def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) ->
         values = [float(mask.values.mean()) for mask in masks]
         lines.append(f"{name}: {len(masks)} masks, mean {min(values):.3f} to {max(values):.3f}")
     what = "factors that come nearest to what the attention does, as it has no masks;" if fitted else "attention masks"
-    title = f"{what}{'' if fitted else ' of'} {label_files([network.path])[0]} ({network.describe()})"
+    title = f"{what}{'' if fitted else ' of'} {labels([network])[0]} ({network.describe()})"
     return Picture(draw_masks(path, rows, title=title), tuple(lines))
 
 

@@ -109,7 +109,8 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
     low, high = min(mask.min() for mask in known), max(mask.max() for mask in known)
     stages = len(rows[0].stages)
     depth = max(len(stage) for stage in rows[0].stages)
-    height = 1.7 if known[0].ndim == 2 else max(1.7, 0.12 * depth)
+    flat = known[0].ndim == 2
+    height = 1.7 if flat else max(1.7, 0.12 * depth)
     figure = Figure(figsize=(2.0 + 3.0 * stages, (height + 0.35) * len(rows) + 0.9), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), stages + 1, squeeze=False, width_ratios=[0.6] + [1] * stages)
     colours = colormaps["viridis"].with_extremes(bad="#D8D8D8")
@@ -119,7 +120,6 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
         line[0].set_xlabel(row.title, fontsize=8)
         bare(line[0])
         for number, (axes, blocks) in enumerate(zip(line[1:], row.stages, strict=True), start=1):
-            flat = known[0].ndim == 2
             picture = mosaic(blocks) if flat else strips(blocks)
             aspect = "equal" if flat else "auto"
             shown = axes.imshow(picture, cmap=colours, vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
@@ -155,13 +155,12 @@ def mosaic(blocks: Sequence[np.ndarray | None]) -> np.ndarray:
 
 def label_blocks(axes: Any, count: int, *, flat: bool) -> None:
     """Block numbers beside strips, and what runs along each axis."""
-    axes.tick_params(length=0, labelsize=6)
-    axes.spines[:].set_visible(False)
     if flat:
-        axes.set_xticks([])
-        axes.set_yticks([])
+        bare(axes)
         axes.set_xlabel("blocks in reading order", fontsize=7)
         return
+    axes.tick_params(length=0, labelsize=6)
+    axes.spines[:].set_visible(False)
     step = -(-count // 10)
     axes.set_yticks(range(0, count, step), range(1, count + 1, step))
     axes.set_ylabel("block", fontsize=7)

@@ -69,6 +69,16 @@ class StagedNetwork(nn.Module):
             stage.prune()
         return pruned
 
+    def keep_stages(self, count: int) -> None:
+        """Drop, in place, the stages after the first `count`, for tasks that look at features and not at logits.
+
+        Parameters that no loss reaches would stop distributed training.
+        """
+        for number in range(count, len(self.stages_blocks)):
+            delattr(self, f"layer{number + 1}")
+        self.stages_blocks = self.stages_blocks[:count]
+        self.stage_channels = self.stage_channels[:count]
+
     # -- forward ------------------------------------------------------------------------------------------------
 
     def forward_stem(self, x: Tensor) -> Tensor:

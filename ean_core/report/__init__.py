@@ -70,11 +70,8 @@ SECTIONS: tuple[Callable[[Book], Section], ...] = (
     pictures.cam_section,
     pictures.loose_section,
 )
-PIPELINE = {
-    "pipeline": lambda book, entry: [table1.run_table(entry, book.paper), *figure1.blocks_of(book, entry)],
-}
 KINDS: dict[str, Callable[[Book, Entry], list[Block]]] = {
-    **PIPELINE,
+    "pipeline": lambda book, entry: [table1.run_table(entry, book.paper), *figure1.blocks_of(book, entry)],
     **{
         kind: module.blocks_of
         for module in (eq9, costs, table3, table4, table5, correlation, landscapes, batch_norm, zoo, speed)

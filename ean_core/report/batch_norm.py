@@ -14,8 +14,11 @@ COMMAND = "python benchmarks/batch_norm.py"
 
 def section(book: Book) -> Section:
     """A table for every record."""
-    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
-    return Section("batch-norm", "What a path's score is made of", blocks or [Gap("scores of paths", COMMAND)])
+    return Section(
+        "batch-norm",
+        "What a path's score is made of",
+        book.blocks(KINDS, blocks_of) or [Gap("scores of paths", COMMAND)],
+    )
 
 
 def summary(book: Book) -> list[Block]:

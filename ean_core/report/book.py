@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ean_core.errors import EANError
+from ean_core.report.blocks import Block
 from ean_core.results import FORMAT, read_record
 from ean_core.scheme import Scheme, read_scheme_file
 
@@ -123,6 +124,10 @@ class Book:
         """The records of these kinds, by name."""
         return [entry for entry in self.entries if entry.kind in kinds]
 
+    def blocks(self, kinds: Iterable[str], blocks_of: Callable[[Book, Entry], Sequence[Block]]) -> list[Block]:
+        """The blocks of all records of these kinds, record by record."""
+        return [block for entry in self.of(*kinds) for block in blocks_of(self, entry)]
+
 
 def read_entry(path: Path, name: str, pictures: Iterable[Path]) -> Entry:
     """A record, or a file of another format as if it were one, its kind then named by `OTHERS`.
@@ -130,27 +135,27 @@ def read_entry(path: Path, name: str, pictures: Iterable[Path]) -> Entry:
     Raises:
         EANError: if it cannot be read or is neither.
     """
-    kind = OTHERS.get(format_of(path))
+    content = read_object(path)
+    kind = OTHERS.get(str(content.get("format")))
     if kind is None:
         return Entry(name, read_record(path), path, tuple(pictures))
-    content = json.loads(path.read_text(encoding="utf-8"))
     settings = {key: value for key, value in content.items() if key not in ("points", "increments", "check")}
     environment = {"environment": content["environment"]} if "environment" in content else {}
     return Entry(name, {"kind": kind, "settings": settings, "metrics": content, **environment}, path, tuple(pictures))
 
 
-def format_of(path: Path) -> str:
-    """What a JSON file calls its format, "" if it cannot be read or says nothing."""
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file's content, empty if it cannot be read or is no object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError):
-        return ""
-    return str(content.get("format", "")) if isinstance(content, dict) else ""
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def shown(path: Path) -> bool:
     """Whether the report takes a JSON file; run.json and scheme.json are of other formats."""
-    return format_of(path) in (FORMAT, *OTHERS)
+    return str(read_object(path).get("format")) in (FORMAT, *OTHERS)
 
 
 def read_paper(path: Path) -> dict[str, Any]:

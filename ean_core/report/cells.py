@@ -1,4 +1,4 @@
-"""How figures are written in a table's cells."""
+"""How figures are written in a table's cells, and sentences in its notes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ def spread(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
 
 def interval(value: Mapping[str, float] | None, digits: int = 1) -> str:
     """A value with its interval, or a gap."""
-    if value is None:
-        return GAP
-    return f"{value['value']:.{digits}f} ({value['low']:.{digits}f} to {value['high']:.{digits}f})"
+    return GAP if value is None else ranged(value["value"], value["low"], value["high"], digits=digits)
+
+
+def ranged(value: float, low: float, high: float, *, digits: int = 2) -> str:
+    """`0.20 (0.10 to 0.30)`."""
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def percent(value: Mapping[str, float] | None) -> str:
@@ -41,3 +44,8 @@ def counted(value: int | None) -> str:
 def seeds(number_of: int) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number_of} seed{'' if number_of == 1 else 's'}"
+
+
+def sentence(text: str) -> str:
+    """A text with a capital at its beginning and a full stop at its end; "" stays so."""
+    return f"{text[:1].upper()}{text[1:]}".rstrip(".") + "." if text else ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import seeds
+from ean_core.report.cells import interval, seeds, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import NAMES
 
@@ -17,12 +17,12 @@ COEFFICIENTS = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall
 
 def section(book: Book) -> Section:
     """A table and a scatter plot for every study."""
-    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
     paper = book.paper["supernet_correlation"]
     return Section(
         "correlation",
         "Section 4.3: is the supernet's score any good?",
-        blocks or [Gap("correlation of scores on the supernet with accuracies from scratch", COMMAND)],
+        book.blocks(KINDS, blocks_of)
+        or [Gap("correlation of scores on the supernet with accuracies from scratch", COMMAND)],
         f"The paper gives a Pearson's r of {paper['pearson']} over {paper['samples']} schemes ({paper['setting']}), "
         "without an interval.",
     )
@@ -42,11 +42,10 @@ def table(entry: Entry, book: Book) -> Table:
     """The coefficients with their intervals, a row for each way of scoring."""
     settings, metrics = entry.settings, entry.metrics
     found = metrics.get("correlations", {})
-    rows = [[label(way), *(coefficient(values.get(key)) for key in COEFFICIENTS)] for way, values in found.items()]
+    rows = [[label(way), *(interval(values.get(key), 2) for key in COEFFICIENTS)] for way, values in found.items()]
     if metrics.get("difference"):
-        rows.append(
-            ["re-estimated minus running", *(coefficient(metrics["difference"].get(key)) for key in COEFFICIENTS)]
-        )
+        difference = [interval(metrics["difference"].get(key), 2) for key in COEFFICIENTS]
+        rows.append(["re-estimated minus running", *difference])
     paper = book.paper["supernet_correlation"]
     rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     recipe, images = settings["recipe"], settings["images"]
@@ -72,11 +71,6 @@ def label(way: str) -> str:
     return "number of connections" if way == "connections" else f"supernet, batch norm {way}"
 
 
-def coefficient(one: Mapping[str, float] | None) -> str:
-    """`0.62 (0.10 to 0.88)`."""
-    return GAP if one is None else f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
-
-
 def spreads(found: Mapping[str, Mapping[str, float]]) -> str:
     """How far the scores lie apart, and the error of one."""
     names = {"trained": "accuracies from scratch"}
@@ -85,4 +79,4 @@ def spreads(found: Mapping[str, Mapping[str, float]]) -> str:
         f"(standard error of one {one['standard_error']:.2f})"
         for way, one in found.items()
     ]
-    return f"{'; '.join(parts)}."[:1].upper() + f"{'; '.join(parts)}."[1:] if parts else ""
+    return sentence("; ".join(parts))

@@ -23,8 +23,7 @@ def section(book: Book) -> Section:
     """The fronts, then the tables of times."""
     blocks: list[Block] = []
     for kind, (what, command) in COMMANDS.items():
-        found = [block for entry in book.of(kind) for block in blocks_of(book, entry)]
-        blocks += found or [Gap(what, command)]
+        blocks += book.blocks((kind,), blocks_of) or [Gap(what, command)]
     return Section(
         "pareto",
         "Pareto front: accuracy against cost",

@@ -13,7 +13,5 @@ SHOWS = "reward without curiosity, validation accuracy, sparsity and mean probab
 
 def section(book: Book) -> Section:
     """The pictures that the runs of the pipeline left beside their records."""
-    blocks: list[Block] = []
-    for entry in book.of(*KINDS):
-        blocks += pictures_of(entry, SHOWS)
+    blocks: list[Block] = [picture for entry in book.of(*KINDS) for picture in pictures_of(entry, SHOWS)]
     return Section("search-curves", "The search's curves", blocks or [Gap("curves of a search", COMMAND)])

@@ -16,13 +16,10 @@ COMMAND = (
 
 def section(book: Book) -> Section:
     """A table and a chart for every record of times."""
-    blocks: list[Block] = []
-    for entry in book.of(*KINDS):
-        blocks += blocks_of(book, entry)
     return Section(
         "eq-9",
         "Time increment (Eq. 9)",
-        blocks or [Gap("time increments", COMMAND)],
+        book.blocks(KINDS, blocks_of) or [Gap("time increments", COMMAND)],
         "How much longer a forward pass takes than that of the same network without attention, in the same setting "
         "and the same run.",
     )

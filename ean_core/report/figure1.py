@@ -10,7 +10,7 @@ from typing import Any
 
 from ean_core.report.blocks import Block, Picture, Section
 from ean_core.report.book import Book, Entry
-from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, paper_rows, title
+from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, paper_millions, paper_rows, title
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
 ATTENTIONS = ("se", "sge", "dia")
@@ -41,8 +41,7 @@ def section(book: Book) -> Section:
     for column, data in (("cifar100_resnet164", "CIFAR-100"), ("imagenet_resnet50", "ImageNet")):
         points = paper_points(column, book.paper)
         blocks.append(picture(points, f"Paper: {data}", f"{SETUPS[column]}; single figures without a spread."))
-    for entry in book.of(*KINDS):
-        blocks += blocks_of(book, entry)
+    blocks += book.blocks(KINDS, blocks_of)
     return Section(
         "figure-1",
         "Figure 1: accuracy against time increment",
@@ -53,33 +52,31 @@ def section(book: Book) -> Section:
 
 
 def blocks_of(book: Book, entry: Entry) -> list[Block]:
-    """The panel of a run; none if no time was measured."""
+    """The panel of a run; none without two networks whose time was measured."""
     del book
     recipe, attention = entry.settings["recipe"], entry.settings["recipe"]["model"]["attention"]
     points = [run_point(row, attention) for row in entry.metrics if row["time_increment"] is not None]
-    n = max((row["top1"]["n"] for row in entry.metrics), default=0)
+    if len(points) < 2:
+        return []
+    n = max(row["top1"]["n"] for row in entry.metrics)
     data = entry.settings["data"]["name"]
     note = (
         f"{recipe['model']['arch']}, {entry.settings['images']['train']:,} training images, "
         f"{recipe['train']['epochs']} epochs; bars: standard deviation over {n} seeds; {entry.machine}."
     )
-    if len(points) < 2:
-        return []
     return [picture(points, f"Ours: {NAMES.get(data, data)}, {recipe['model']['arch']}", note, (entry.name,))]
 
 
 def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:
-    """Table 1's points; DIA's parameters are the same in all its networks."""
+    """Table 1's points."""
     accuracy, times = paper["table1_accuracy_percent"][column], paper["table1_time_increment_percent"][column]
-    millions = paper["table1_parameters_million"][column]
     points = []
     for network, attention in paper_rows(column, paper):
-        key = KEYS[network]
+        key, millions = KEYS[network], paper_millions(network, attention, column, paper)
         if network == "Org":
-            points.append(Point(network, "", 0.0, accuracy["org"], millions["org"]))
-            continue
-        count = millions.get(f"{attention}_{'share_full' if key == 'ean' else key}")
-        points.append(Point(network, attention, times[attention][key], accuracy[attention][key], count))
+            points.append(Point(network, "", 0.0, accuracy["org"], millions))
+        else:
+            points.append(Point(network, attention, times[attention][key], accuracy[attention][key], millions))
     return points
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
+from ean_core.report.cells import ranged
 from ean_core.report.pictures import pictures_of
 
 KINDS = ("search-benchmark",)
@@ -17,13 +18,10 @@ ANSWERS = {"best": "highest reward seen", "most_probable": "most probable"}
 
 def section(book: Book) -> Section:
     """The summary, then a table and a plot for every record."""
-    blocks: list[Block] = []
-    for entry in book.of(*KINDS):
-        blocks += blocks_of(book, entry)
     return Section(
         "made-up-rewards",
         "Searches on made-up rewards with a known best scheme",
-        [*summary(book), *blocks] or [Gap("searches on made-up rewards", COMMAND)],
+        [*summary(book), *book.blocks(KINDS, blocks_of)] or [Gap("searches on made-up rewards", COMMAND)],
         "No training is needed here, the best scheme is known, and all methods score equally many schemes.",
     )
 
@@ -46,9 +44,7 @@ def full_table(entry: Entry) -> Table:
         columns[column] = None
         for answer, words in ANSWERS.items():
             if row.get(answer):
-                mean, low, high = row[answer][-1]
-                text = f"{mean:.2f} ({low:.2f} to {high:.2f})"
-                cells.setdefault(f"{row['method']}, {words}", {})[column] = text
+                cells.setdefault(f"{row['method']}, {words}", {})[column] = ranged(*row[answer][-1])
     rows = [[label, *(row.get(one, GAP) for one in columns)] for label, row in cells.items()]
     return Table(
         f"Regret at the end, {entry.title}",
@@ -81,8 +77,8 @@ def summary(book: Book) -> list[Block]:
             for answer in ANSWERS:
                 ends = [row[answer][-1] for row in rows if row["method"] == method and row.get(answer)]
                 if ends:
-                    mean, low, high = (fmean(end[n] for end in ends) for n in range(3))
-                    labels.setdefault((method, answer), {})[bits] = f"{mean:.2f} ({low:.2f} to {high:.2f})"
+                    means = (fmean(end[n] for end in ends) for n in range(3))
+                    labels.setdefault((method, answer), {})[bits] = ranged(*means)
     texts = [
         [method, ANSWERS[answer], *(cells.get(bits, GAP) for bits in sizes)]
         for (method, answer), cells in labels.items()

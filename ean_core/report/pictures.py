@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ean_core.report.blocks import Block, Gap, Picture, Section
 from ean_core.report.book import Book, Entry, shape_of
+from ean_core.report.cells import sentence
 
 CAM = "python tools/gradcam.py IMAGES... --checkpoints org.pth share_full.pth ean.pth"
 
@@ -18,7 +19,7 @@ def pictures_of(entry: Entry, shows: str = "") -> list[Picture]:
             title_of(path),
             f"{title_of(path)}: {shows}" if shows else f"picture of the record {entry.title}: {title_of(path)}",
             path,
-            note=f"{shows[:1].upper()}{shows[1:]}. {entry.machine}." if shows else "",
+            note=f"{sentence(shows)} {entry.machine}." if shows else "",
             records=(entry.name,),
         )
         for path in entry.pictures
@@ -35,7 +36,7 @@ def drawn(entry: Entry, function: str, *, title: str, shows: str) -> Picture:
             path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", entry.content)
             return path.read_bytes()
 
-    note = f"{shows[:1].upper()}{shows[1:]}. {entry.machine}."
+    note = f"{sentence(shows)} {entry.machine}."
     return Picture(title, f"{title}: {shows}", draw, note=note, records=(entry.name,))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ean_core.errors import EANError
 from ean_core.report import others
-from ean_core.report.blocks import Block, Map, Maps, Picture, Section, Table
+from ean_core.report.blocks import GAP, Block, Map, Maps, Picture, Section, Table
 from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown
 from ean_core.report.cells import counted, number
 from ean_core.report.schemes import connected
@@ -129,7 +129,7 @@ def trained_table(entries: list[Entry]) -> Table:
     for entry in entries:
         metrics = entry.metrics
         figures = [number(metrics.get("top1")), number(metrics.get("top5")), counted(metrics.get("parameters"))]
-        rows.append([entry.path.parent.name, *figures, str(metrics.get("connections", "–"))])
+        rows.append([entry.path.parent.name, *figures, str(metrics.get("connections", GAP))])
     heads = ("network and seed", "test top-1, %", "test top-5, %", "parameters", "connections")
     machines = dict.fromkeys(entry.machine for entry in entries)
     return Table(

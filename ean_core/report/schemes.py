@@ -62,7 +62,7 @@ def cells(stages: list[str]) -> list[str]:
 def scheme_map(one: NamedScheme) -> Map:
     """A scheme file with what it says of its origin."""
     content = one.content
-    parts = [str(content[key]) for key in ("arch",) if content.get(key)]
+    parts = [str(content["arch"])] if content.get("arch") else []
     parts += [str(content["attention"]).upper()] if content.get("attention") else []
     parts += [NAMES.get(content["data"], str(content["data"]))] if content.get("data") else []
     parts += [f"method {content['method']}"] if content.get("method") else []

@@ -14,11 +14,10 @@ COMMAND = "python benchmarks/scoring.py"
 
 def section(book: Book) -> Section:
     """All figures of every comparison."""
-    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
     return Section(
         "speed",
         "Speed against the plain way",
-        blocks or [Gap("speed against the plain way", COMMAND)],
+        book.blocks(KINDS, blocks_of) or [Gap("speed against the plain way", COMMAND)],
         "Both sides take turns in one run and give the same results within rounding.",
     )
 

@@ -51,16 +51,11 @@ def full_table(book: Book, data: str, arch: str, column: str) -> Table:
     """All rows of the paper's half of Table 1, with gaps where nothing was measured in its set-up."""
     trained, timed = in_setup(book, data, arch), times_of(book, arch)
     runs, clocks = rows_of(trained), clock_rows(timed)
-    rows = [
-        [
-            title(network, attention),
-            spread_or_gap(runs.get((network, attention))),
-            counted(known(runs.get((network, attention)), clocks.get((network, attention)), "parameters")),
-            increment(runs.get((network, attention)), clocks.get((network, attention))),
-            *paper_cells(network, attention, column, book.paper),
-        ]
-        for network, attention in paper_rows(column, book.paper)
-    ]
+    rows = []
+    for network, attention in paper_rows(column, book.paper):
+        run, clock = runs.get((network, attention)), clocks.get((network, attention))
+        ours = [spread_or_gap(run), counted(known(run, clock, "parameters")), increment(run, clock)]
+        rows.append([title(network, attention), *ours, *paper_cells(network, attention, column, book.paper)])
     notes = tuple(
         f"Ours, {what}: {entry.machine} (`{entry.title}`)."
         for what, entries in (("trained", trained), ("timed (eager)", timed))
@@ -206,16 +201,22 @@ def paper_cells(network: str, attention: str, column: str, paper: Mapping[str, A
     """Accuracy, parameters and increment that Table 1 gives for a network; gaps where it gives none."""
     key = KEYS.get(network, "")
     accuracy = paper["table1_accuracy_percent"][column]
-    millions = paper["table1_parameters_million"][column]
+    millions = paper_millions(network, attention, column, paper)
     increments = paper["table1_time_increment_percent"][column]
     if key == "org":
-        return [f"{accuracy['org']:.2f}", f"{millions['org']} M", "0"]
-    count = millions.get(f"{attention}_{'share_full' if key == 'ean' else key}")  # a scheme does not change the count
+        return [f"{accuracy['org']:.2f}", f"{millions} M", "0"]
     return [
         number(accuracy.get(attention, {}).get(key)),
-        GAP if count is None else f"{count} M",
+        GAP if millions is None else f"{millions} M",
         number(increments.get(attention, {}).get(key)),
     ]
+
+
+def paper_millions(network: str, attention: str, column: str, paper: Mapping[str, Any]) -> float | None:
+    """Millions of parameters that Table 1 gives for a network, if it does; a scheme does not change Share-full's."""
+    key = KEYS.get(network, "")
+    name = key if key == "org" else f"{attention}_{'share_full' if key == 'ean' else key}"
+    return paper["table1_parameters_million"][column].get(name)
 
 
 def run_setup(entry: Entry) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, number, seeds, spread
+from ean_core.report.cells import counted, number, seeds, sentence, spread
 from ean_core.report.pictures import pictures_of
 
 KINDS = ("counting",)
@@ -176,7 +176,7 @@ def setup(group: Sequence[Entry]) -> tuple[str, ...]:
         f"{'; '.join([*schemes, *dict.fromkeys(entry.machine for entry in group)])}."
     ]
     if note := group[0].content.get("data_note"):
-        lines.append(f"{note[:1].upper()}{note[1:]}".rstrip(".") + ".")
+        lines.append(sentence(note))
     if settings["data"]["name"] in PARTS:
         lines.append("Paper: backbones pretrained on ImageNet: another set-up, so compare rows, not columns.")
     return tuple(lines)

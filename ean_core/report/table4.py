@@ -8,7 +8,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, number, seeds, spread
+from ean_core.report.cells import interval, number, ranged, seeds, spread
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.table1 import NAMES, OF_DATA
 
@@ -31,8 +31,9 @@ FIGURES = {
 
 def section(book: Book) -> Section:
     """The paper's tables, then the comparisons of ours."""
-    found: list[Block] = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
-    found = found or [Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)]
+    found = book.blocks(KINDS, blocks_of) or [
+        Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)
+    ]
     return Section(
         "table-4",
         "Table 4, Figures 4 and 5: search methods",
@@ -139,8 +140,8 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
 
 
 def with_interval(one: Mapping[str, Any]) -> str:
-    """`0.20 (0.10 to 0.30)`."""
-    return f"{one['mean']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
+    """A mean with its interval."""
+    return ranged(one["mean"], one["low"], one["high"])
 
 
 def described(entry: Entry) -> str:
@@ -186,7 +187,7 @@ def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         ours = label.endswith("EAN")
         difference = number(published["ean"]["mean"] - published["random"]["mean"]) if ours else GAP
         p = chance(published["t_test_p"]) if ours else GAP
-        rows.append([label, str(one["n"]), GAP, f"{one['mean']:.2f} ± {one['std']:.2f}", difference, p, GAP])
+        rows.append([label, str(one["n"]), GAP, spread(one), difference, p, GAP])
     heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
     note = (
         "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "

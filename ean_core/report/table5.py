@@ -27,9 +27,7 @@ LABELS = {
 
 def section(book: Book) -> Section:
     """The paper's table, a table for each set-up of ours, classes and pictures."""
-    found: list[Block] = [summary_table(entry, book.paper) for entry in book.of("segmentation")]
-    found += [run_table(group, book.paper) for group in grouped(book.of("segmentation-run"))]
-    found += [class_table(entry) for entry in book.of("segmentation")]
+    found = [*summary(book), *(class_table(entry) for entry in book.of("segmentation"))]
     for entry in book.of(*KINDS):
         found += pictures_of(entry, "image, truth and prediction side by side")
     gap = Gap("segmentation of Pascal VOC 2012", COMMAND)
@@ -91,9 +89,8 @@ def summary_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     """Networks over their seeds, with and without a pretrained backbone, beside the paper's row."""
     rows = []
     for row in entry.metrics:
-        start = "pretrained" if row["pretrained"] else "random"
         figures = [spread(row[key]) for key in METRICS]
-        name = f"{row['network']}, {start}"
+        name = with_start(row["network"], row["pretrained"])
         published = theirs(row["network"], paper) if of_voc(entry) else ()
         rows.append([name, str(len(row["seeds"])), *figures, counted(row["parameters"]), *published])
     notes = setup(entry, seeds_of=max(len(row["seeds"]) for row in entry.metrics))
@@ -103,19 +100,23 @@ def summary_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
 
 def run_table(group: Sequence[Entry], paper: Mapping[str, Any]) -> Table:
     """Single runs brought together by network and start, beside the paper's row."""
-    named: dict[tuple[str, str], list[Entry]] = {}
+    named: dict[tuple[str, bool], list[Entry]] = {}
     for entry in group:
-        start = "pretrained" if entry.settings["weights"] else "random"
-        named.setdefault((entry.metrics["network"], start), []).append(entry)
+        named.setdefault((entry.metrics["network"], bool(entry.settings["weights"])), []).append(entry)
     rows = []
-    for (label, start), entries in named.items():
+    for (label, pretrained), entries in named.items():
         figures = [spread(over([one.metrics["last"][key] for one in entries])) for key in METRICS]
         count = counted(entries[0].metrics["parameters"])
         published = theirs(label, paper) if of_voc(group[0]) else ()
-        rows.append([f"{label}, {start}", str(len(entries)), *figures, count, *published])
+        rows.append([with_start(label, pretrained), str(len(entries)), *figures, count, *published])
     notes = setup(group[0], seeds_of=max(map(len, named.values())))
     title = f"Segmentation, {group[0].settings['title']}"
     return Table(title, *columns(group[0], rows), notes, tuple(entry.name for entry in group))
+
+
+def with_start(network: str, pretrained: bool) -> str:
+    """`EAN-SE, pretrained`."""
+    return f"{network}, {'pretrained' if pretrained else 'random'}"
 
 
 def of_voc(entry: Entry) -> bool:
@@ -150,10 +151,7 @@ def setup(entry: Entry, *, seeds_of: int) -> tuple[str, ...]:
 def class_table(entry: Entry) -> Table:
     """IoU of each class, a column for each network."""
     if entry.kind == "segmentation":
-        columns = {
-            f"{row['network']}, {'pretrained' if row['pretrained'] else 'random'}": row["classes"]
-            for row in entry.metrics
-        }
+        columns = {with_start(row["network"], row["pretrained"]): row["classes"] for row in entry.metrics}
     else:
         columns = {entry.metrics["network"]: entry.metrics["last"]["classes"]}
     names = dict.fromkeys(row["class"] for rows in columns.values() for row in rows)

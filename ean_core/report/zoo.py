@@ -16,11 +16,10 @@ COMMAND = "python benchmarks/attention_zoo.py"
 
 def section(book: Book) -> Section:
     """A table for every network."""
-    blocks = [block for entry in book.of(*KINDS) for block in blocks_of(book, entry)]
     return Section(
         "attentions",
         "Any attention: sizes and time increments",
-        blocks or [Gap("all attentions in one network", COMMAND)],
+        book.blocks(KINDS, blocks_of) or [Gap("all attentions in one network", COMMAND)],
         "Share-full networks, the attention of timm by its name there; cheapest first.",
     )
 

@@ -6,15 +6,16 @@ gradient costs its method as much budget as the forward passes it takes.
 
 from __future__ import annotations
 
-import ast
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ean_core.arguments import literal
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
@@ -65,10 +66,7 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
             if not word:
                 raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
             name, value = (name, value) if sign else ("preset", name)
-            try:
-                options[name] = ast.literal_eval(value)
-            except (ValueError, SyntaxError):
-                options[name] = value
+            options[name] = literal(value)
         entries.append(Entry(label, method, options))
     slugs = [entry.slug for entry in entries]
     if not entries or len(set(slugs)) < len(slugs):
@@ -99,7 +97,7 @@ class Budget:
     @property
     def checkpoints(self) -> list[int]:
         """Evaluations at which a search is looked at, about evenly spread on a logarithmic scale."""
-        return sorted({*np.unique(np.geomspace(1, self.evaluations, 30).round().astype(int)).tolist()})
+        return np.unique(np.geomspace(1, self.evaluations, 30).round().astype(int)).tolist()
 
 
 class Watch:
@@ -125,8 +123,19 @@ class Watch:
 
     def within(self, evaluations: float) -> int | None:
         """Place of the last proposal that `evaluations` paid for; None if not even the first one was."""
-        places = [place for place, spent in enumerate(self.spent) if spent <= evaluations]
-        return places[-1] if places else None
+        paid = bisect_right(self.spent, evaluations)  # what is spent never shrinks
+        return paid - 1 if paid else None
+
+    def curve(self) -> dict[str, list[float]]:
+        """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
+        curve: dict[str, list[float]] = {"evaluations": [], "reward": [], "accuracy": []}
+        for count in self.budget.checkpoints:
+            if (place := self.within(count)) is not None:
+                line = self.best[place]
+                curve["evaluations"].append(count)
+                curve["reward"].append(round(line["reward"], 4))
+                curve["accuracy"].append(round(line["accuracy"], 4))
+        return curve
 
 
 def run_entry(
@@ -157,31 +166,17 @@ def run_entry(
     watch = Watch(method, budget, gradient_cost=gradient_cost)
     found = run_search(method, evaluate, steps=steps, reward=reward, history=History(None), on_step=watch)
     end = watch.within(budget.evaluations)
-    curve: dict[str, list[float]] = {"evaluations": [], "reward": [], "accuracy": []}
-    for count in budget.checkpoints:
-        place = watch.within(count)
-        if place is not None:
-            line = watch.best[place]
-            for name, value in (("evaluations", count), ("reward", line["reward"]), ("accuracy", line["accuracy"])):
-                curve[name].append(round(value, 4))
-
-    def described(scheme: Scheme | None) -> dict[str, Any] | None:
-        if scheme is None:
-            return None
-        accuracy = evaluate([scheme])[0]
-        return describe(Trial(scheme, accuracy, reward.terms(scheme, accuracy)))
-
     best = watch.best[0 if end is None else end]["bits"]
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
     return {
-        "best": described(Scheme.parse(best, blocks=method.blocks)),
-        "most_probable": described(watch.probable),
+        "best": score_answer(Scheme.parse(best, blocks=method.blocks), evaluate, reward),
+        "most_probable": None if watch.probable is None else score_answer(watch.probable, evaluate, reward),
         "final": None if found.most_probable is None else describe(found.most_probable),
         "evaluations": found.evaluations,
         "spent": round(watch.spent[-1], 2),
         "proposals": found.proposals,
-        "curve": curve,
+        "curve": watch.curve(),
         "probability": None if gradient_cost else _windows(watch.p_mean),
         "sampled": {
             "bits": [scheme.text for scheme in draws],
@@ -189,6 +184,12 @@ def run_entry(
         },
         "seconds": round(time.perf_counter() - start, 2),
     }
+
+
+def score_answer(scheme: Scheme, evaluate: Evaluate, reward: Reward) -> dict[str, Any]:
+    """A scheme as `describe` has it, scored now."""
+    accuracy = evaluate([scheme])[0]
+    return describe(Trial(scheme, accuracy, reward.terms(scheme, accuracy)))
 
 
 def describe(trial: Trial) -> dict[str, Any]:

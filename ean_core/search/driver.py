@@ -82,17 +82,16 @@ def run_search(
             Trial(one, memory[one.text], reward.terms(one, memory[one.text]), reward.increment(one)) for one in schemes
         ]
 
+    def line_for(step: int, trial: Trial, p: np.ndarray | None, bonus: dict[str, float]) -> Line:
+        new = trial.scheme.text not in evaluated
+        evaluated.setdefault(trial.scheme.text, trial)
+        return line_of(step, trial, p, method.p_hat(trial.scheme), bonus, new=new, evaluations=len(evaluated))
+
     for step in range(1, steps + 1):
         start = time.perf_counter()
         p = method.probabilities()
-        schemes = method.propose()
-        trials = score(schemes)
-        lines = []
-        for trial in trials:
-            new = trial.scheme.text not in evaluated
-            evaluated.setdefault(trial.scheme.text, trial)
-            bonus, p_hat = method.bonus(trial.scheme), method.p_hat(trial.scheme)
-            lines.append(line_of(step, trial, p, p_hat, bonus, new=new, evaluations=len(evaluated)))
+        trials = score(method.propose())
+        lines = [line_for(step, trial, p, method.bonus(trial.scheme)) for trial in trials]
         method.update(trials)
         for line in lines:
             line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
@@ -111,10 +110,7 @@ def run_search(
     most_probable = method.most_probable()
     final = None if most_probable is None else score([most_probable])[0]
     if final is not None:
-        new = final.scheme.text not in evaluated
-        evaluated.setdefault(final.scheme.text, final)
-        p, p_hat = method.probabilities(), method.p_hat(final.scheme)
-        last = line_of(step + 1, final, p, p_hat, {}, new=new, evaluations=len(evaluated))
+        last = line_for(step + 1, final, method.probabilities(), {})
         keep(history, [{**last, "final": True}], recorded)
     best = max(evaluated.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
     return SearchResult(best=best, most_probable=final, proposals=proposals, evaluations=len(evaluated))

@@ -117,9 +117,7 @@ class EAN(SearchMethod):
 
     def propose(self) -> list[Scheme]:
         """Algorithm 1, lines 8 and 9."""
-        p = self.probabilities()
-        draws = self.rng.random((self.settings.schemes_per_step, len(p))) < p
-        return [Scheme(tuple(draw.astype(int).tolist()), self.blocks) for draw in draws]
+        return self.sample(self.settings.schemes_per_step, self.rng)
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:
         """lambda_3 * g_rnd of Eq. 7."""

@@ -87,11 +87,11 @@ class NaturalEAN(SearchMethod):
         """Algorithm 1, lines 8 and 9; schemes known already are drawn again a few times."""
         schemes: dict[str, Scheme] = {}
         for _ in range(self.settings.schemes_per_step):
-            scheme = self._draw()
+            (scheme,) = self.sample(1, self.rng)
             for _ in range(self.settings.redraws):
                 if scheme.text not in self.scored and scheme.text not in schemes:
                     break
-                scheme = self._draw()
+                (scheme,) = self.sample(1, self.rng)
             schemes.setdefault(scheme.text, scheme)
         return list(schemes.values())
 
@@ -129,10 +129,6 @@ class NaturalEAN(SearchMethod):
         with torch.no_grad():
             novelty = self.curiosity.errors([trial.scheme for trial in trials]).numpy()
         return rewards + self.settings.curiosity_weight * novelty
-
-    def _draw(self) -> Scheme:
-        draw = self.rng.random(self.bits) < self.probabilities()
-        return Scheme(tuple(draw.astype(int).tolist()), self.blocks)
 
 
 def standardise(gains: np.ndarray) -> np.ndarray:

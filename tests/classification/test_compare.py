@@ -58,7 +58,7 @@ def comparison(methods: str = METHODS, *, seeds: int = 2, exhaustive: bool | Non
 
 
 def compare(job: Job, what: Comparison) -> dict:
-    return read_record(compare_methods(job, job.directory / "supernet.pth", what))
+    return read_record(compare_methods(what.check(job), job.directory / "supernet.pth", what))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_time_is_limited_for_all_methods(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     table = SimpleNamespace(percent=(4.0,) * 2 + (8.0,) * 7)  # blocks 3 and 8 pay, but only one of them is allowed
     table.predicted = lambda scheme: sum(b * p for b, p in zip(scheme.bits, table.percent, strict=True))
-    monkeypatch.setattr("classification.compare.latency_table", lambda job: table)
+    monkeypatch.setattr("classification.latency.latency_table", lambda job: table)
     job = start(**{"search.latency": "table.json", "search.max_increment": 12.0, "search.reward.latency": 0.01})
     metrics = compare(job, comparison("random,ean,darts,tail-k", exhaustive=True))["metrics"]
     assert metrics["highest"]["bits"] == "001 | 000 | 000"

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import runpy
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from crowd_counting.annotated import CrowdData
 from crowd_counting.demo import save_mat
 from crowd_counting.shanghaitech import load_shanghaitech
+from tests.conftest import Script
 
-ROOT = Path(__file__).parents[2]
 TINY = ("--arch", "resnet20", "--epochs", "2", "--batch-size", "2", "--lr", "1e-3", "--cfg-options", "data.crop=48")
 TINY += ("data.workers=0", "model.head_channels=8", "train.validate_every=1")
 
@@ -61,26 +57,6 @@ def crowd(crowd_root: Path) -> CrowdData:
 
 
 @pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a script of crowd_counting in this process, as `python crowd_counting/NAME.py` would; gives the status."""
-
-    def call(name: str, *arguments: object) -> int:
-        monkeypatch.chdir(tmp_path)
-        path = ROOT / "crowd_counting" / f"{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return call
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    """Tiny networks are faster on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def script(script: Script) -> Script:
+    """`script("train", "--part", "A")` runs crowd_counting/train.py."""
+    return lambda name, *arguments: script(f"crowd_counting/{name}.py", *arguments)

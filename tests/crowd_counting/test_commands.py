@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from ean_core.results import read_record
-from tests.crowd_counting.conftest import ROOT, TINY
+from tests.conftest import ROOT
+from tests.crowd_counting.conftest import TINY
 
 
 @pytest.mark.parametrize("name", ["prepare", "train", "test", "predict"])

@@ -94,6 +94,22 @@ def test_the_gradient_leaves_the_network_as_it_was(batch_statistics: bool) -> No
     assert not any("forward" in stage.__dict__ for stage in network.stages)
 
 
+def test_an_error_leaves_the_network_as_it_was() -> None:
+    network = network_of("se").train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    def damaged(step: int):
+        yield {"inputs": torch.randn(4, 3, 12, 12), "labels": torch.randint(5, (4,))}
+        raise EANError("the second batch cannot be decoded")
+
+    gradient = ValidationGradient(network, damaged, normalise=lambda images: images)
+    with pytest.raises(EANError, match="second batch"):
+        gradient(np.full(9, 0.5), step=1)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not any("forward" in stage.__dict__ for stage in network.stages)
+
+
 def test_networks_that_cannot_be_relaxed_are_refused() -> None:
     with pytest.raises(EANError, match="no attention there"), relaxed(create_model("resnet20"), torch.ones(9)):
         pass

@@ -1,10 +1,8 @@
-"""A tiny data set in VOC's layout, a tiny recipe over the small one, and the commands as a user calls them."""
+"""A tiny data set in VOC's layout, and a tiny recipe over the small one."""
 
 from __future__ import annotations
 
-import runpy
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from mmseg.utils import register_all_modules  # noqa: E402
 
 from segmentation.masks import save_mask  # noqa: E402
 from segmentation.voc import PALETTE  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "segmentation" / "configs"
 SMALL = CONFIGS / "ean_se_voc_small.py"
 TINY: dict[str, Any] = {
@@ -83,20 +81,3 @@ def quick() -> Iterator[None]:
 def voc(tmp_path: Path) -> Path:
     """The root of a tiny VOC 2012 below tmp_path/data."""
     return draw_voc(tmp_path / "data")
-
-
-@pytest.fixture
-def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run a script in this process, as `python NAME` in tmp_path would; gives the exit status."""
-
-    def call(name: str, *arguments: object) -> int:
-        monkeypatch.chdir(tmp_path)
-        path = ROOT / name
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
-
-    return call

@@ -1,29 +1,38 @@
-"""Running a tool's file as a script in this process, which has loaded torch already."""
+"""The tools as a user calls them, in this process."""
 
 from __future__ import annotations
 
-import runpy
-import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
-TOOLS = Path(__file__).parents[2] / "tools"
+from tests.conftest import Script
 
 
 @pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """`tool("predict", "a.pth", "b.png")` runs it in the test's directory and gives the exit status."""
+def tool(script: Script) -> Script:
+    """`tool("predict", "a.pth", "b.png")` runs tools/predict.py."""
+    return lambda name, *arguments: script(f"tools/{name}.py", *arguments)
 
-    def call(name: str, *arguments: object) -> int:
-        monkeypatch.chdir(tmp_path)
-        path = TOOLS / f"{name}.py"
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        return 0
+
+@pytest.fixture
+def in_process(tool: Script) -> Iterator[Script]:
+    """`in_process("--arch", "resnet20")` runs tools/benchmark.py, and what it sets for the whole process is undone."""
+    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    yield lambda *arguments: tool("benchmark", *arguments)
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = cudnn
+
+
+@pytest.fixture
+def refused(tool: Script, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`refused("predict", "none.pth")` expects exit status 2, and gives the sentence that is printed last."""
+
+    def call(name: str, *arguments: object) -> str:
+        assert tool(name, *arguments) == 2
+        last = capsys.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("error: ")
+        return last
 
     return call

@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from ean_core import Scheme, count_parameters, create_model
 from ean_core.fold import SETTINGS
 from ean_core.latency import LatencyTable
 from ean_core.results import read_record
+from tests.conftest import ROOT, Script
 
-TOOL = Path(__file__).parents[2] / "tools" / "benchmark.py"
+TOOL = ROOT / "tools" / "benchmark.py"
 TINY = ("--batch-size", "2", "--rounds", "3", "--image-size", "8", "--device", "cpu", "--threads", "1")
 
 
 def benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(TOOL), *arguments], cwd=cwd, capture_output=True, text=True)
-
-
-@pytest.fixture
-def in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """Run the tool's file as a script in this process, which has loaded torch already; gives the exit status."""
-    threads, cudnn = torch.get_num_threads(), torch.backends.cudnn.benchmark
-
-    def call(*arguments: str) -> int:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *arguments])
-        try:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        except SystemExit as stop:
-            return stop.code
-        return 0
-
-    yield call
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = cudnn
 
 
 def test_table_record_and_chart(tmp_path: Path) -> None:
@@ -87,7 +66,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert "batch of 2, 8x8 pixels, cpu, 1 threads, 3 rounds, networks interleaved" in done.stdout
 
 
-def test_a_scheme_file_names_architecture_and_attention(in_process: Callable[..., int], tmp_path: Path) -> None:
+def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_path: Path) -> None:
     Scheme.parse("010000011", blocks=(3, 3, 3)).save(tmp_path / "s.json", arch="resnet20", attention="sge")
     assert in_process("--scheme", "s.json", *TINY, "--settings", "eager") == 0
     record = json.loads((tmp_path / "work_dirs/benchmark/resnet20_sge.json").read_text())
@@ -96,7 +75,7 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Callable[...
 
 
 def test_a_latency_table_of_every_block_and_its_check(
-    in_process: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ("--arch", "resnet20", "--attention", "se", "--per-block", "--attention-options", "reduction=8")
     assert in_process(*options, *TINY, "--check", "3", "--output", "t.json") == 0
@@ -142,7 +121,7 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
 def test_mistakes_are_a_sentence(
     arguments: list[str],
     sentence: str,
-    in_process: Callable[..., int],
+    in_process: Script,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

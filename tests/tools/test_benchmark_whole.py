@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ from ean_core.errors import EANError
 from ean_core.fold import SETTINGS, fold_batch_norm
 from ean_core.results import read_record
 from segmentation.benchmarking import build_segmentors
-from tests.tools.test_benchmark import in_process  # noqa: F401 (a fixture)
+from tests.conftest import ROOT, Script
 
-CONFIG = Path(__file__).parents[2] / "segmentation/configs/ean_se_voc_small.py"
+CONFIG = ROOT / "segmentation/configs/ean_se_voc_small.py"
 BITS = "010100101"
 
 
@@ -63,7 +62,7 @@ def test_all_forms_give_the_same(models: dict[str, nn.Module]) -> None:
         assert isinstance(dict(model.named_modules())[next(folded.conv_norm_pairs())[1]], _BatchNorm)
 
 
-def test_commands(in_process: Callable[..., int], tmp_path: Path) -> None:  # noqa: F811
+def test_commands(in_process: Script, tmp_path: Path) -> None:
     tiny = ("--image-size", "32", "--rounds", "2", "--threads", "1", "--device", "cpu", "--settings", "eager")
     assert in_process("--counter", "--arch", "resnet20", "--attention", "se", "--scheme", BITS, *tiny) == 0
     record = read_record(tmp_path / "work_dirs/benchmark/counter_resnet20_se.json")
@@ -84,7 +83,7 @@ def test_commands(in_process: Callable[..., int], tmp_path: Path) -> None:  # no
     ],
 )
 def test_mistakes(
-    in_process: Callable[..., int],  # noqa: F811
+    in_process: Script,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
     sentence: str,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import Script
 from tests.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
-Tool = Callable[..., int]
 
 
 def photo(path: Path, *, seed: int = 0) -> Path:
@@ -21,7 +21,7 @@ def photo(path: Path, *, seed: int = 0) -> Path:
     return path
 
 
-def test_grid_and_masks(tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_grid_and_masks(tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_classifier(tmp_path / "org-seed0" / "classifier.pth", None)
     tiny_classifier(tmp_path / "ean-seed0" / "classifier.pth", "se", seed=1)
     photo(tmp_path / "photos" / "cat" / "a.png")
@@ -41,7 +41,7 @@ def test_grid_and_masks(tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pyte
     assert "written: gradcam.png" in done.out
 
 
-def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_counter(tmp_path / "seed0" / "best.pth")
     photo(tmp_path / "crowd.jpg")
     assert tool("gradcam", "crowd.jpg", "--checkpoints", "seed0/best.pth", "--masks") == 0
@@ -49,7 +49,7 @@ def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.Ca
     assert (tmp_path / "gradcam_masks_seed0.png").exists()
 
 
-def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path: Path, tool: Tool) -> None:
+def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path: Path, tool: Script) -> None:
     files = [f"{run}/seed0/classifier.pth" for run in ("one", "two")]
     for number, file in enumerate(files):
         tiny_classifier(tmp_path / file, "se", seed=number)
@@ -75,22 +75,19 @@ def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path:
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
 def test_mistakes_get_a_sentence(
-    tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str], arguments: list, sentence: str
+    tiny_arch: str, tmp_path: Path, refused: Callable[..., str], arguments: list, sentence: str
 ) -> None:
     tiny_classifier(tmp_path / "c.pth")
     tiny_counter(tmp_path / "best.pth")
     photo(tmp_path / "a.png")
     (tmp_path / "torn.png").write_bytes(b"torn")
     before = sorted(tmp_path.iterdir())
-    assert tool("gradcam", *arguments) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert sentence in last
+    assert sentence in refused("gradcam", *arguments)
     assert sorted(tmp_path.iterdir()) == before, "something was written"
 
 
 def test_without_the_library_there_is_a_command(
-    tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ean_core.extras.find_spec", lambda name: None)
     assert tool("gradcam", "a.png", "--checkpoints", "c.pth") == 2
@@ -98,7 +95,7 @@ def test_without_the_library_there_is_a_command(
 
 
 def test_many_images_are_limited(
-    tiny_arch: str, tmp_path: Path, tool: Tool, capsys: pytest.CaptureFixture[str]
+    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny_classifier(tmp_path / "c.pth")
     for number in range(3):
