@@ -66,7 +66,18 @@ def average_statistics(model: nn.Module) -> None:
 
 @HOOKS.register_module()
 class KeepValidations(Hook):
-    """Remembers what each validation found, in the state and so over a resumption."""
+    """Remembers what each validation found, in the state and so over a resumption.
+
+    The state is saved after a step and before its validation. A run killed in between is resumed after that step, so
+    that its validation is made up for before training goes on: the list is then that of an uninterrupted run.
+    """
+
+    def before_train(self, runner: Any) -> None:
+        """Make up for the validation that the state was saved before; one after the last step is always repeated."""
+        due = runner.iter >= runner.val_begin and runner.iter % runner.val_interval == 0
+        lacking = all(row["iteration"] != runner.iter for row in validations(runner))
+        if runner.iter == runner.max_iters or (runner.iter and due and lacking):
+            runner.val_loop.run()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Add the figures under the step they belong to."""

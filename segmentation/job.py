@@ -86,26 +86,22 @@ class Job:
         """
         register_all_modules(init_default_scope=True)
         config = read_config(path, options, data_root=data_root, weights=weights, amp=amp)
-        name = Path(path).stem
-        directory = Path(directory or Path("work_dirs") / name)
+        directory = Path(directory or Path("work_dirs") / Path(path).stem)
+        config.work_dir, config.launcher = str(directory), launcher
+        config.randomness = {**config.get("randomness", {}), "seed": seed}
         train, val = datasets_of(config)
         data = {"train": check_pairs(train), "val": check_pairs(val)}
         check_disjoint(train, val)
         model = build_model(config)
+        classes = len(train.metainfo["classes"])
         check_parts(config)
         check_batch(config)
-        check_classes(model, len(train.metainfo["classes"]))
-        line = prepare_backbone(model.backbone)
-        config.work_dir, config.launcher = str(directory), launcher
-        config.randomness = {"seed": seed, **{k: v for k, v in config.get("randomness", {}).items() if k != "seed"}}
+        check_classes(model, classes)
+        loaded = prepare_backbone(model.backbone)
         checksum = weights_sum(config)
         claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
+        lines = (describe(config, model, data, classes=classes), loaded, *normalisation_note(config))
         label, parameters = label_of(model.backbone), count_parameters(model)
-        described = (
-            f"{name}: {label}, {parameters:,} parameters, {data['train'].pairs:,} training and "
-            f"{data['val'].pairs:,} validation images, {len(train.metainfo['classes'])} classes, seed {seed}"
-        )
-        lines = (described, line, *normalisation_note(config))
         return cls(config, directory, label, data, checksum, parameters, resume, lines)
 
     @property
@@ -126,8 +122,6 @@ class Job:
         with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
             runner.register_hook(ShowSteps(progress))
             runner.train()
-        if not any(row["iteration"] == runner.iter for row in validations(runner)):
-            runner.val()  # a run that was killed between its last step and its last validation
         barrier()
         if not is_first():
             return {}
@@ -168,6 +162,15 @@ class Job:
             },
             "processes": rank_and_world()[1],
         }
+
+
+def describe(config: Config, model: Any, data: Mapping[str, Contents], *, classes: int) -> str:
+    """A line that says what is about to be trained."""
+    return (
+        f"{Path(config.filename).stem}: {label_of(model.backbone)}, {count_parameters(model):,} parameters, "
+        f"{data['train'].pairs:,} training and {data['val'].pairs:,} validation images, {classes} classes, "
+        f"seed {config.randomness['seed']}"
+    )
 
 
 def identity_of(config: Config, data: Mapping[str, Contents], weights_sha256: str | None) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from mmengine.hooks import Hook
 
 from ean_core.errors import EANError
 from ean_core.results import read_record
+from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
-from segmentation.hooks import SaveIterations
+from segmentation.hooks import SaveIterations, validations
 from segmentation.job import Job
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
 from tests.segmentation.test_backbone import write_classifier
@@ -39,29 +40,43 @@ class Killed(Exception):
 
 
 class KillAt(Hook):
+    """Ends the process after a step, before the next one or, if told so, before a validation."""
+
     priority = "VERY_HIGH"
 
+    def __init__(self, step: int, *, validating: bool = False) -> None:
+        self.step, self.validating = step, validating
+
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if runner.iter == 5:
+        if runner.iter == self.step and not self.validating:
             raise Killed
+
+    def before_val_epoch(self, runner: Any) -> None:
+        if runner.iter == self.step and self.validating:
+            raise Killed
+
+
+def run_killed(job: Job, hook: KillAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a job until the hook ends it."""
+    from segmentation import job as module
+
+    build = module.QuietRunner.from_cfg
+
+    def from_cfg(config: Any) -> Any:
+        runner = build(config)
+        runner.register_hook(hook)
+        return runner
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.QuietRunner, "from_cfg", from_cfg)
+        with pytest.raises(Killed):
+            job.run()
 
 
 def test_a_killed_run_ends_as_an_uninterrupted_one(voc, tmp_path, monkeypatch):
     length = {"train_cfg__max_iters": 7, "train_cfg__val_interval": 3}
     whole = prepare(tmp_path, "whole", **length).run()
-    from segmentation import job as module
-
-    with monkeypatch.context() as patch:
-        build = module.QuietRunner.from_cfg
-
-        def from_cfg(config: Any) -> Any:
-            runner = build(config)
-            runner.register_hook(KillAt())
-            return runner
-
-        patch.setattr(module.QuietRunner, "from_cfg", from_cfg)
-        with pytest.raises(Killed):
-            prepare(tmp_path, "killed", **length).run()
+    run_killed(prepare(tmp_path, "killed", **length), KillAt(5), monkeypatch)
     assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == 4
     with pytest.raises(EANError, match="holds an earlier run: give --resume"):
         prepare(tmp_path, "killed", **length)
@@ -76,13 +91,32 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(voc, tmp_path, monkeypatch):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_run_that_lacks_only_its_last_validation_is_completed(voc, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_run_killed_between_a_steps_state_and_its_validation_makes_up_for_it(voc, tmp_path, monkeypatch, step):
+    length = {"train_cfg__max_iters": 4, "train_cfg__val_interval": 2}
+    whole = prepare(tmp_path, "whole", **length).run()
+    run_killed(prepare(tmp_path, "killed", **length), KillAt(step, validating=True), monkeypatch)
+    assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == step
+    resumed = prepare(tmp_path, "killed", resume=True, **length).run()
+    assert [row["iteration"] for row in whole["validations"]] == [2, 4]
+    for name in ("validations", "last", "best_of_validations"):
+        assert resumed[name] == whole[name], name
+    assert read_record(tmp_path / "killed/result.json")["metrics"]["last"] == whole["last"]
+
+
+def test_a_run_that_is_done_is_shown_again(voc, tmp_path):
     whole = prepare(tmp_path, "whole").run()
-    directory = tmp_path / "whole"
-    (directory / "result.json").unlink()  # the state is saved before the last validation
-    done = prepare(tmp_path, "whole", resume=True).run()
-    assert done["last"] == whole["last"]
-    assert read_record(directory / "result.json")["metrics"]["last"] == whole["last"]
+    again = prepare(tmp_path, "whole", resume=True).run()
+    assert (again["last"], again["validations"]) == (whole["last"], whole["validations"])
+
+
+def test_runs_that_start_within_one_second_remember_apart(voc, tmp_path, monkeypatch):
+    """MMEngine names what a run remembers by the second; a run must not take another's validation for its own."""
+    monkeypatch.setattr("mmengine.runner.runner.time.time", lambda: 1e9)
+    runners = [QuietRunner.from_cfg(prepare(tmp_path, "run", resume=again).config) for again in (False, True)]
+    assert runners[0].timestamp == runners[1].timestamp
+    runners[0].message_hub.update_info("validations", [{"iteration": 4}])
+    assert validations(runners[1]) == []
 
 
 def test_the_record_says_what_was_run(voc, tmp_path):
