@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ean_core.errors import EANError, unknown_name
-from ean_core.networks import ARCHITECTURES, ResNet, create_model, stages_blocks
+from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, stages_blocks
 from ean_core.networks.around import AroundTrunk
 from ean_core.scheme import SchemeLike, as_scheme
 
@@ -177,7 +177,7 @@ class Counter(AroundTrunk):
     """
 
     def __init__(
-        self, trunk: ResNet, join: nn.Module, head: nn.Module, *, pool: int, stride: int, output_scale: float
+        self, trunk: StagedNetwork, join: nn.Module, head: nn.Module, *, pool: int, stride: int, output_scale: float
     ) -> None:
         super().__init__()
         self.trunk, self.join, self.head = trunk, join, head

@@ -18,7 +18,7 @@ from crowd_counting.tiles import density_of
 from ean_core.data.folder import SUFFIXES
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, write_atomic
-from ean_core.photos import is_image, open_photo
+from ean_core.photos import find_photos, open_photo
 from ean_core.progress import bar
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -55,26 +55,16 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
             raise EANError(f"{source} does not exist: give an image, a folder of images or a video")
         if source.suffix.lower() in VIDEOS and len(sources) > 1:
             raise EANError(f"{source} is a video: give it alone")
+        if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
+            raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
     if settings.every < 1:
         raise EANError(f"--every must be at least 1, got {settings.every}")
     if sources[0].suffix.lower() in VIDEOS:
         entries = list(count_video(model, sources[0], out, settings))
     else:
-        entries = count_images(model, [file for source in sources for file in images_in(source)], out, settings)
+        entries = count_images(model, find_photos(sources, below=False), out, settings)
     write_atomic(out / "counts.json", json.dumps(entries, indent=1) + "\n")
     return entries
-
-
-def images_in(source: Path) -> list[Path]:
-    """The image, or the images of the folder, by name."""
-    if not source.is_dir():
-        if source.suffix.lower() not in SUFFIXES:
-            raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
-        return [source]
-    files = sorted(filter(is_image, source.iterdir()))
-    if not files:
-        raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
-    return files
 
 
 def count_images(model: CountingModel, files: list[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.io
 
 from crowd_counting.annotated import CrowdData, CrowdImage, make_image
-from ean_core.data.folder import SUFFIXES
+from ean_core.data.folder import is_image
 from ean_core.errors import EANError
 
 # Images of the whole part: training, test. The demo set, drawn by prepare.py, may have any number.
@@ -70,7 +70,7 @@ def read_split(folder: Path) -> tuple[CrowdImage, ...]:
     points_folder = next((folder / name for name in POINT_FOLDERS if (folder / name).is_dir()), None)
     if points_folder is None:
         raise EANError(f"no folder {' or '.join(POINT_FOLDERS)} in {folder}: the .mat files of the images belong there")
-    files = [file for file in image_folder.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+    files = [file for file in image_folder.iterdir() if is_image(file.name)]
     if not files:
         raise EANError(f"no images in {image_folder}: expected IMG_1.jpg, IMG_2.jpg, ..")
     check_pairs(files, points_folder)

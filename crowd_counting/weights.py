@@ -20,7 +20,7 @@ from ean_core.checkpoint import ModelSpec, weights_in
 from ean_core.data.folder import MEAN, STD
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, sha256_of
-from ean_core.networks import ARCHITECTURES, ResNet, stages_blocks
+from ean_core.networks import ARCHITECTURES, StagedNetwork, stages_blocks
 from ean_core.networks.weights import load_torchvision_weights
 from ean_core.scheme import as_scheme, read_scheme_file
 from ean_core.tensors import load_tensors
@@ -129,7 +129,7 @@ def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
     )
 
 
-def load_start(trunk: ResNet, start: Start) -> str:
+def load_start(trunk: StagedNetwork, start: Start) -> str:
     """Copy the start's weights into a trunk; gives a line that says what was done.
 
     Raises:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
-from ean_core.networks import ResNet, create_model
+from ean_core.networks import StagedNetwork, create_model
 from ean_core.tensors import load_tensors
 
 FORMAT = "ean-network-1"
@@ -40,7 +40,7 @@ class ModelSpec:
     in_channels: int = 3
     pruned: bool = False
 
-    def build(self) -> ResNet:
+    def build(self) -> StagedNetwork:
         """The network, with fresh weights."""
         network = create_model(
             self.arch,
@@ -54,7 +54,7 @@ class ModelSpec:
         return network.prune() if self.pruned else network
 
 
-def save_network(path: str | Path, network: ResNet, spec: ModelSpec, **info: Any) -> None:
+def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **info: Any) -> None:
     """Write a network file, atomically.
 
     Args:
@@ -110,7 +110,7 @@ def read_network_file(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_network(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
+def load_network(path: str | Path) -> tuple[StagedNetwork, dict[str, Any]]:
     """Build the network of a file and load its weights.
 
     Returns:
@@ -123,7 +123,7 @@ def load_network(path: str | Path) -> tuple[ResNet, dict[str, Any]]:
     return build_network(path, content), content
 
 
-def build_network(path: str | Path, content: dict[str, Any]) -> ResNet:
+def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
     """The network of a file's content in eval mode; its weights are taken out of the content.
 
     Raises:

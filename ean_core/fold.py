@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ean_core.attention import Attention, State
 from ean_core.errors import EANError, unknown_name
-from ean_core.networks import ResNet, StagedNetwork
+from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.timing import Comparison, compare
 
@@ -33,7 +33,7 @@ class SettingUnavailable(EANError):
 # -- folding ----------------------------------------------------------------------------------------------------------
 
 
-def fold_batch_norm(network: ResNet, *, prune: bool = True) -> ResNet:
+def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetwork:
     """A copy whose convolutions have taken over the batch norms that follow them; its stages work in place.
 
     In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
@@ -77,22 +77,22 @@ def replace_submodule(network: nn.Module, name: str, new: nn.Module) -> None:
 # -- settings: each takes a network and an example batch (B, C, H, W), and leaves both as they were -------------------
 
 
-def eager(network: ResNet, batch: Tensor) -> Form:
+def eager(network: StagedNetwork, batch: Tensor) -> Form:
     """The pruned network as it was trained: float32, contiguous, the way published code is run."""
     return network.prune().eval()
 
 
-def channels_last(network: ResNet, batch: Tensor) -> Form:
+def channels_last(network: StagedNetwork, batch: Tensor) -> Form:
     """Weights and images in the layout that convolution kernels work in; laying out the images is part of the time."""
     return in_channels_last(network.prune().eval())
 
 
-def folded(network: ResNet, batch: Tensor) -> Form:
+def folded(network: StagedNetwork, batch: Tensor) -> Form:
     """channels_last, and batch norm folded into the convolutions."""
     return in_channels_last(fold_batch_norm(network.prune().eval()))
 
 
-def bf16(network: ResNet, batch: Tensor) -> Form:
+def bf16(network: StagedNetwork, batch: Tensor) -> Form:
     """folded, with weights and activations in bfloat16; images come in and logits go out in float32."""
     check_bf16(batch)
     low = in_channels_last(fold_batch_norm(network.prune().eval()).bfloat16())
@@ -184,7 +184,7 @@ class Setting:
         tolerance: largest difference from eager's logits, relative to their largest magnitude.
     """
 
-    build: Callable[[ResNet, Tensor], Form]
+    build: Callable[[StagedNetwork, Tensor], Form]
     tolerance: float
 
 
@@ -203,7 +203,7 @@ SETTINGS: dict[str, Setting] = {
 
 
 def compare_settings(
-    networks: Mapping[str, ResNet],
+    networks: Mapping[str, StagedNetwork],
     batch: Tensor,
     settings: Sequence[str],
     *,

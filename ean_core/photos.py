@@ -13,15 +13,17 @@ from torch import Tensor
 from torchvision.transforms import functional as F
 
 from ean_core.data.decode import evaluation_view
-from ean_core.data.folder import SUFFIXES
+from ean_core.data.folder import SUFFIXES, is_image
 from ean_core.errors import EANError
 from ean_core.normalise import Normalise
 
 
-def find_photos(sources: Sequence[str | Path]) -> list[Path]:
-    """The image files among `sources`, and all in the folders among them, below too, each folder's by name.
+def find_photos(sources: Sequence[str | Path], *, below: bool = True) -> list[Path]:
+    """The image files among `sources`, and all in the folders among them, each folder's by name, and each file once.
 
-    A file that is named is taken whatever it ends in.
+    Args:
+        sources: files, which are taken whatever they end in, and folders.
+        below: look into the folders of folders too; not for a command whose own pictures may be put there.
 
     Raises:
         EANError: if a source does not exist, or a folder has no image files.
@@ -29,7 +31,8 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
-            inside = sorted(file for file in source.rglob("*") if is_image(file) and file.is_file())
+            files = source.rglob("*") if below else source.iterdir()
+            inside = sorted(file for file in files if is_image(file.name) and file.is_file())
             if not inside:
                 raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
             found += inside
@@ -38,11 +41,6 @@ def find_photos(sources: Sequence[str | Path]) -> list[Path]:
         else:
             raise EANError(f"{source} does not exist: give image files, or folders of them")
     return list(dict.fromkeys(found))
-
-
-def is_image(file: Path) -> bool:
-    """Whether a file is taken for an image where none is named: by its suffix, and hidden ones are not."""
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def open_photos(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:

@@ -1,7 +1,7 @@
 """The supernet: draw a path, re-estimate batch norm for it, and score schemes, remembering what was scored.
 
 Efficient Attention Network, section 4.2 and Algorithm 1 (https://arxiv.org/abs/2011.14058). The supernet is a
-share-full `ResNet`; `set_scheme` changes its path.
+share-full `StagedNetwork`; `set_scheme` changes its path.
 """
 
 from __future__ import annotations

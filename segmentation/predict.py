@@ -37,10 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from ean_core.arguments import parse_options
+    from ean_core.photos import find_photos
     from segmentation.config import read_config
-    from segmentation.predicting import Segmentor, images_of, predict
+    from segmentation.predicting import Segmentor, predict
 
-    files = images_of(arguments.images)
+    files = find_photos(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
     for file, shares in predict(segmentor, files, Path(arguments.out_dir)):

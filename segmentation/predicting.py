@@ -12,10 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmseg.utils import register_all_modules
 
-from ean_core.data.folder import SUFFIXES
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, first_line
-from ean_core.photos import is_image, open_photo
+from ean_core.photos import open_photo
 from ean_core.training.state import read_state
 from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
@@ -50,7 +49,10 @@ class Segmentor:
             EANError: if the image does not decode.
         """
         open_photo(path)  # for its sentence: what mmcv says of a damaged file is an assertion
-        packed = self.pipeline({"img_path": str(path)})
+        try:
+            packed = self.pipeline({"img_path": str(path)})
+        except AssertionError:
+            raise EANError(f"OpenCV cannot decode the image {path}: save it as a JPEG or PNG") from None
         with torch.no_grad():
             batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
             return self.model.test_step(batch)[0]
@@ -75,23 +77,6 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
         ) from None
     meta = content["meta"].get("dataset_meta") or {"classes": CLASSES, "palette": PALETTE}
     return model.eval(), meta
-
-
-def images_of(sources: Sequence[str | Path]) -> list[Path]:
-    """The image files among files and folders, in order.
-
-    Raises:
-        EANError: for a path that is not there, a file that is no image, or a folder without images.
-    """
-    found: list[Path] = []
-    for source in map(Path, sources):
-        if not source.exists():
-            raise EANError(f"{source} does not exist: give images, or folders of images")
-        inside = sorted(filter(is_image, source.iterdir())) if source.is_dir() else [source]
-        if not inside or not all(map(is_image, inside)):
-            raise EANError(f"{source} is or holds no image: expected files ending in {', '.join(SUFFIXES)}")
-        found += inside
-    return found
 
 
 def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[tuple[Path, dict[str, float]]]:

@@ -19,7 +19,7 @@ from ean_core.explain.gallery import explain, explain_masks, true_class
 from ean_core.explain.grid import MaskRow, Row, draw_grid, draw_masks, enlarge, mosaic, overlay, strips
 from ean_core.explain.masks import attention_masks, fit_mask
 from ean_core.explain.targets import class_index, class_target, count_target
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.opened import label_files, open_file
 from tests.tiny_files import CLASSES, shake, tiny_arch, tiny_classifier, tiny_counter
 
@@ -31,7 +31,7 @@ def photo(height: int = 16, width: int = 16) -> Image.Image:
     return Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def network(attention: str | None = "se", **options: object) -> ResNet:
+def network(attention: str | None = "se", **options: object) -> StagedNetwork:
     torch.manual_seed(0)
     scheme = "010 100 011" if attention else None
     return shake(create_model("resnet20", num_classes=4, attention=attention, scheme=scheme, **options))

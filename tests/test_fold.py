@@ -20,7 +20,7 @@ from ean_core.fold import (
     fold_batch_norm,
     in_channels_last,
 )
-from ean_core.networks import ARCHITECTURES, ResNet, input_shape
+from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
 CUDA = torch.cuda.is_available()
 FAST = ("eager", "channels_last", "folded", "bf16")
@@ -39,7 +39,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def trained(arch: str, attention: str | None = None, *, sharing: str = "stage", scheme: str | None = None) -> ResNet:
+def trained(
+    arch: str, attention: str | None = None, *, sharing: str = "stage", scheme: str | None = None
+) -> StagedNetwork:
     """A network in eval mode whose batch norms and biases are not at their initial values; ImageNet's are thinner."""
     thin = {} if "cifar" in ARCHITECTURES[arch]["stem"] else {"widths": (64, 64, 64, 64)}
     generator = torch.Generator().manual_seed(0)
@@ -57,7 +59,7 @@ def trained(arch: str, attention: str | None = None, *, sharing: str = "stage", 
     return network.eval()
 
 
-def images(network: ResNet, *, size: int, device: str = "cpu") -> torch.Tensor:
+def images(network: StagedNetwork, *, size: int, device: str = "cpu") -> torch.Tensor:
     shape = input_shape(network, size=size)
     return torch.randn(2, *shape, generator=torch.Generator().manual_seed(1)).to(device)
 

@@ -88,6 +88,7 @@ def test_photos_are_found_in_folders(tmp_path: Path) -> None:
     assert names == ["a/c/3.tif", "b/1.png", "b/2.JPG", "top.png"]
     again = find_photos([tmp_path / "b", tmp_path / "b/1.png", tmp_path / "a/note.txt"])
     assert [file.name for file in again] == ["1.png", "2.JPG", "note.txt"], "once each; what is named is taken"
+    assert [file.name for file in find_photos([tmp_path, tmp_path / "b"], below=False)] == ["top.png", "1.png", "2.JPG"]
     (tmp_path / "none").mkdir()
     with pytest.raises(EANError, match="no images in the folder"):
         find_photos([tmp_path / "none"])

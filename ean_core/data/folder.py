@@ -81,12 +81,17 @@ def _folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
 
 
+def is_image(name: str) -> bool:
+    """Whether a file found in a folder is taken for an image: by how its name ends, and hidden ones are not."""
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+
+
 def _images(folder: Path, label: int) -> Files:
     """The image files in a folder, sorted by name; others, and hidden ones, are passed over."""
     return sorted(
         (entry.path, entry.stat().st_size, label)
         for entry in os.scandir(folder)
-        if entry.name.lower().endswith(SUFFIXES) and not entry.name.startswith(".") and entry.is_file()
+        if is_image(entry.name) and entry.is_file()
     )
 
 

@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ean_core.errors import EANError
-from ean_core.networks import ResNet
+from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -39,7 +39,7 @@ class ImageClassifier(BaseModel):
     """
 
     def __init__(
-        self, network: ResNet, normalise: nn.Module, *, label_smoothing: float = 0.0, precision: str = "float32"
+        self, network: StagedNetwork, normalise: nn.Module, *, label_smoothing: float = 0.0, precision: str = "float32"
     ) -> None:
         super().__init__()
         self.network = network

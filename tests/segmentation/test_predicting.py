@@ -41,8 +41,8 @@ def images(root: Path) -> list[Path]:
 
 
 def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys):
-    arguments = (SMALL, trained / "run/last.pth", images(trained)[0], trained / "data/VOCdevkit/VOC2012/JPEGImages")
-    assert script("segmentation/predict.py", *arguments[:3], "--out-dir", "out", *flags()) == 0
+    arguments = (SMALL, trained / "run/last.pth", images(trained)[0])
+    assert script("segmentation/predict.py", *arguments, "--out-dir", "out", *flags()) == 0
     out = capsys.readouterr().out
     name = images(trained)[0].stem
     assert f"{name}.jpg: " in out
@@ -52,8 +52,18 @@ def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys
     assert labels.shape == (36, 45)
     with Image.open(tmp_path / f"out/{name}.png") as picture:
         assert picture.width == 2 * 45 + 6  # image and prediction; there is no truth to show
-    assert script("segmentation/predict.py", *arguments, "--out-dir", "both", *flags()) == 2
+    shutil.copy(images(trained)[0], tmp_path / f"{name}.png")
+    assert script("segmentation/predict.py", *arguments, f"{name}.png", "--out-dir", "both", *flags()) == 2
     assert f"two of the images are called {name}" in capsys.readouterr().err
+
+
+def test_results_may_go_into_the_folder_of_the_photos(trained, script, tmp_path):
+    (tmp_path / "in").mkdir()
+    shutil.copy(images(trained)[0], tmp_path / "in/photo.jpg")
+    for _ in range(2):
+        arguments = (SMALL, trained / "run/last.pth", "in", "--out-dir", "in/out", *flags())
+        assert script("segmentation/predict.py", *arguments) == 0
+    assert sorted(path.name for path in (tmp_path / "in/out").iterdir()) == ["photo.png", "photo_mask.png"]
 
 
 def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(trained, script, tmp_path, capsys):
@@ -83,16 +93,18 @@ def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(traine
         ("checkpoint", "is not a run's state"),
         ("damaged", "cannot decode the image"),
         ("missing", "does not exist"),
-        ("text", "is or holds no image"),
+        ("text", "cannot decode the image"),
+        ("icon", "OpenCV cannot decode the image"),
     ],
 )
 def test_mistakes_get_a_sentence(trained, script, tmp_path, capsys, what, says):
-    files = {name: tmp_path / f"x.{name}" for name in ("jpg", "pth", "txt")}
+    files = {name: tmp_path / f"x.{name}" for name in ("jpg", "pth", "txt", "ico")}
     files["jpg"].write_bytes(images(trained)[0].read_bytes()[: 200 if what == "damaged" else None])
     files["txt"].write_text("x")
+    Image.new("RGB", (32, 32)).save(files["ico"])  # which Pillow reads
     torch.save({"a": 1}, files["pth"])
     checkpoint = files["pth"] if what == "checkpoint" else trained / "run/last.pth"
-    image = {"missing": tmp_path / "no.jpg", "text": files["txt"]}.get(what, files["jpg"])
+    image = {"missing": tmp_path / "no.jpg", "text": files["txt"], "icon": files["ico"]}.get(what, files["jpg"])
     options = flags(model__decode_head__channels=16) if what == "config" else flags()
     assert script("segmentation/predict.py", SMALL, checkpoint, image, "--out-dir", "out", *options) == 2
     error = capsys.readouterr().err.strip().splitlines()
