@@ -93,7 +93,8 @@ class SearchRecipe:
         options: of the method, such as `{"preset": "released"}`.
         max_evaluations: stop once so many different schemes were scored; None for no limit.
         reward: weights of Eq. 7.
-        bn_images: training images over which batch norm is re-estimated before a scheme is scored; 0 for not (paper).
+        bn_images: training images, augmented, over which batch norm is re-estimated before a scheme is scored; 0 for
+            not (paper).
         bn_batch_size: images per forward pass of the re-estimation; small, since it runs in training mode, whose
             memory traffic makes large batches slow on a CPU.
         batch_size: images per forward pass when scoring.

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.device import get_device
 
 from classification.fit import as_model, fit
 from classification.parts import Job
 from classification.recipe import SearchRecipe, SupernetRecipe
 from ean_core.checkpoint import read_network_file
+from ean_core.data import OneEpoch, make_loader
 from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork
 from ean_core.supernet import Scorer
@@ -94,25 +96,38 @@ def path_validation(job: Job, network: StagedNetwork, images: torch.Tensor) -> d
 
 
 def make_scorer(job: Job, network: StagedNetwork) -> Scorer:
-    """A `Scorer` over the search split's validation images, as the recipe's search section says.
-
-    The images for re-estimating batch norm are the first of the sub-training images, without augmentation.
-    """
+    """A `Scorer` over the search split's validation images, as the recipe's search section says."""
     settings, search = both_sections(job)
-    train, val = job.split()
-    training = None
-    if search.bn_images:
-        mixed = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(job.recipe.seed))]
-        training = job.eval_loader(
-            job.data.train, mixed[: search.bn_images], batch_size=search.bn_batch_size, shared=False
-        )
     return Scorer(
         network,
-        job.eval_loader(job.data.train, val, batch_size=search.batch_size, shared=True),
+        job.eval_loader(job.data.train, job.split()[1], batch_size=search.batch_size, shared=True),
         normalise=job.normalise(channels_last=settings.channels_last),
-        training=training,
+        training=reestimation_batches(job) if search.bn_images else None,
         dtype=PRECISIONS[settings.precision] or torch.float32,
         compile=settings.compile,
+    )
+
+
+def reestimation_batches(job: Job) -> OneEpoch:
+    """The first of the mixed sub-training images, augmented as in the supernet's training, the same every time.
+
+    Without the augmentation the statistics are not those that the weights were trained with: crops of a padded image
+    have black borders, which cost the paths of a ResNet-20 on CIFAR-100 two points of accuracy.
+    """
+    search, seed = both_sections(job)[1], job.recipe.seed
+    train, _ = job.split()
+    mixed = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
+    return OneEpoch(
+        make_loader(
+            job.data.train,
+            mixed[: search.bn_images],
+            batch_size=search.bn_batch_size,
+            train=True,
+            augment=job.recipe.data.augment,
+            seed=seed,
+            device=get_device(),
+            workers=job.recipe.data.workers,
+        )
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -125,8 +125,8 @@ class Scorer:
         network: the supernet; its scheme and batch norms are put back after every call.
         validation: this process's batches to score on, in the same order whenever they are iterated over.
         normalise: uint8 images to the network's input.
-        training: batches for re-estimating batch norm before a path is scored, the same in all processes; None (the
-            paper) for not doing so.
+        training: batches for re-estimating batch norm before a path is scored, the same in all processes and whenever
+            they are iterated over; None (the paper) for not doing so.
         dtype: of the features; bfloat16 for mixed precision.
         compile: torch.compile of the blocks, once for all schemes; not with `training`.
         room: bytes of images and features that may be held; None: as many as `spare_memory` finds.
@@ -138,18 +138,18 @@ class Scorer:
         validation: Batches,
         *,
         normalise: Callable[[Tensor], Tensor],
-        training: Iterable[Mapping[str, Tensor]] | None = None,
+        training: Batches | None = None,
         dtype: torch.dtype = torch.float32,
         compile: bool = False,
         room: int | None = None,
     ) -> None:
         self.network = network
         self.normalise = normalise
-        self.training = training
         self.dtype, self.compile = dtype, compile
         self.device = next(network.parameters()).device
         room = spare_memory(self.device) if room is None else room
         self.validation = HeldBatches(validation, room)
+        self.training = None if training is None else HeldBatches(training, room // 2)
         self.features = PrefixFeatures(room)
         self.memory: dict[str, Score] = {}
         self._folded: StagedNetwork | None = None

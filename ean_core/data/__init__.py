@@ -15,7 +15,7 @@ from ean_core.data.cifar import load_cifar10, load_cifar100
 from ean_core.data.digits import load_digits
 from ean_core.data.folder import load_folder, load_imagenet
 from ean_core.data.image_data import ImageData
-from ean_core.data.loader import Loader, Plan
+from ean_core.data.loader import Loader, OneEpoch, Plan
 from ean_core.data.sources import ArraySource, FolderSource
 from ean_core.data.split import class_balanced, search_split
 from ean_core.errors import EANError, unknown_name
@@ -27,6 +27,7 @@ __all__ = [
     "FolderSource",
     "ImageData",
     "Loader",
+    "OneEpoch",
     "class_balanced",
     "load_data",
     "make_loader",

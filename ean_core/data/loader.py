@@ -129,6 +129,24 @@ class Loader(ABC):
         return generator_for(self._plan.seed, epoch)
 
 
+class OneEpoch:
+    """A loader's first epoch, the same whenever it is iterated over: for random changes that must not change.
+
+    Args:
+        loader: not used otherwise.
+    """
+
+    def __init__(self, loader: Loader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        self.loader.set_epoch(0)
+        return iter(self.loader)
+
+
 def checked_indices(indices: Tensor | None, count: int) -> Tensor:
     """`indices` on the CPU, or all of 0 to `count` - 1; raises `EANError` unless they are int64 (N,) in that range."""
     if indices is None:

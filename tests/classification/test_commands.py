@@ -15,7 +15,7 @@ import pytest
 
 from classification.pipeline import run_pipeline
 from ean_core.search.history import read_lines
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, Run, Script
 
 
 def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) -> None:
@@ -54,10 +54,14 @@ def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) ->
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
-def test_mistakes_get_a_sentence(run: Run, tiny: Path, arguments: list[str], sentence: str) -> None:
+def test_mistakes_get_a_sentence(
+    script: Script, tiny: Path, capsys: pytest.CaptureFixture, arguments: list[str], sentence: str
+) -> None:
     assert tiny.exists()
-    done = run(arguments[0], *arguments[1:], code=2)
-    assert sentence in done.stderr
+    assert script(*arguments) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert sentence in last
 
 
 @pytest.mark.parametrize("script", ["search.py", "train_cls.py", "test.py"])

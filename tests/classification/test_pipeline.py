@@ -18,7 +18,7 @@ from classification.pipeline import run_pipeline
 from classification.recipe import Recipe
 from classification.retrain import make_target, train_all, train_network
 from classification.search import search_scheme
-from classification.supernet import make_scorer, train_supernet
+from classification.supernet import make_scorer, reestimation_batches, train_supernet
 from ean_core import EANError, Scheme
 from ean_core.checkpoint import load_network, read_network_file
 from ean_core.results import read_record
@@ -29,6 +29,12 @@ from tests.classification.conftest import TINY
 from tests.conftest import ROOT
 
 MakeJob = Callable[..., Job]
+
+
+def start_tiny(directory: Path) -> Job:
+    """The tiny recipe in a directory that tests share."""
+    (directory / "tiny.py").write_text(TINY)
+    return Job.start(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
 
 
 def ean_directory(directory: Path) -> Path:
@@ -75,16 +81,25 @@ def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: 
     assert "Org" in printed
 
 
-def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(job: MakeJob, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
+    job: MakeJob, tmp_path: Path, uninterrupted: tuple
+) -> None:
     run_pipeline(job("one"))
-    run_pipeline(job("two"))
-    assert outcome(tmp_path / "one") == outcome(tmp_path / "two")
+    assert outcome(tmp_path / "one") == uninterrupted
     run_pipeline(job("three", seed=1), retrain=False)
     assert read_lines(tmp_path / "one" / "history.jsonl") != read_lines(tmp_path / "three" / "history.jsonl")
 
 
 class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """The outcome of the tiny recipe's run in one go."""
+    one = start_tiny(tmp_path_factory.mktemp("whole"))
+    run_pipeline(one)
+    return outcome(one.directory)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +112,8 @@ class Killed(BaseException):
     ],
 )
 def test_interrupted_and_resumed_equals_uninterrupted(
-    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple, call: int
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple, where: tuple, call: int
 ) -> None:
-    run_pipeline(job("whole"))
     owner, name = where
     original, calls = getattr(owner, name), []
 
@@ -114,7 +128,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         with pytest.raises(Killed):
             run_pipeline(job("cut"))
     run_pipeline(job("cut", resume=True))
-    assert outcome(tmp_path / "cut") == outcome(tmp_path / "whole")
+    assert outcome(tmp_path / "cut") == uninterrupted
 
 
 def test_a_finished_run_resumed_does_nothing_again(
@@ -237,9 +251,7 @@ def test_every_training_option_changes_the_weights_if_it_should(
 @pytest.fixture(scope="module")
 def plain_weights(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """Of the tiny recipe as it is."""
-    directory = tmp_path_factory.mktemp("plain")
-    (directory / "tiny.py").write_text(TINY)
-    one = Job.start(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+    one = start_tiny(tmp_path_factory.mktemp("plain"))
     return load_network(train_network(one, make_target(one, "111000101"), seed=0) / "classifier.pth")[0].state_dict()
 
 
@@ -257,11 +269,13 @@ def test_memory_format_and_compilation_reach_the_network(job: MakeJob, monkeypat
 
     monkeypatch.setattr(ImageClassifier, "losses", watching)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(type(self).__name__))
+    monkeypatch.setattr("ean_core.supernet.compile_steps", lambda network: compiled.append("scoring"))
     options = {f"{part}.{name}": True for part in ("train", "supernet") for name in ("channels_last", "compile")}
     run_pipeline(job("run", retrain=["org"], **options))
     assert formats
     assert all(formats)
-    assert compiled == ["BasicBlock"] * 9 + ["ResNet"]
+    assert [*dict.fromkeys(compiled)] == ["BasicBlock", "scoring", "ResNet"]
+    assert compiled.count("BasicBlock") == 9
 
 
 def test_an_averaged_supernet_is_what_is_saved(job: MakeJob) -> None:
@@ -282,6 +296,19 @@ def test_search_options_reach_the_search(job: MakeJob, tmp_path: Path) -> None:
     record = json.loads((tmp_path / "most" / "scheme.json").read_text())
     assert record["returned"] == "most_probable"
     assert " | ".join(record["stages"]) == record["most_probable"]["bits"]
+
+
+def test_statistics_are_reestimated_over_images_as_they_were_trained_with(job: MakeJob) -> None:
+    batches = reestimation_batches(job("run", **{"search.bn_images": 40, "search.bn_batch_size": 20}))
+    first, again = ([batch["inputs"] for batch in batches] for _ in range(2))
+    assert [len(batch) for batch in first] == [20, 20]
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    options = {"search.bn_images": 40, "search.bn_batch_size": 20, "data.augment": None}
+    plain = torch.cat([batch["inputs"] for batch in reestimation_batches(job("plain", **options))])
+    one = job("run")
+    images = one.data.train.images[one.split()[0]]
+    assert all((images == image).flatten(1).all(1).any() for image in plain)  # sub-training images, unchanged
+    assert not torch.equal(torch.cat(first), plain)
 
 
 def test_a_mistake_in_the_search_costs_nothing(job: MakeJob, tmp_path: Path) -> None:
