@@ -1,10 +1,10 @@
-# A recipe for small machines: people against everything else, ResNet-29 of the CIFAR recipes, PSPNet with a thin head,
+# A recipe for small machines: people against everything else, ResNet-20 of a CIFAR recipe, PSPNet with a thin head,
 # images at about a third of their size and averaged over 2x2 pixels, so that people are as large as what the backbone
 # was trained on. About five minutes on one processor core with --amp. Its figures are those of a small network on few
 # images.
 _base_ = "voc.py"
 title = "VOC person subset"
-note = "ResNet-29, images of at most 192 pixels; one class, person, against everything else."
+note = "ResNet-20, images of at most 192 pixels; one class, person, against everything else."
 crop = (128, 128)
 _train = [
     dict(type="LoadImageFromFile"),
@@ -38,10 +38,10 @@ model = dict(
         seg_pad_val=255,
         size=crop,
     ),
-    backbone=dict(type="EANResNet", arch="resnet29", attention="se", pool=2, norm_cfg=norm_cfg),
+    backbone=dict(type="EANResNet", arch="resnet20", attention="se", pool=2, norm_cfg=norm_cfg),
     decode_head=dict(
         type="PSPHead",
-        in_channels=256,
+        in_channels=64,
         in_index=2,
         channels=64,
         pool_scales=(1, 2, 3, 6),
