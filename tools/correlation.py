@@ -13,7 +13,7 @@ from ean_core.errors import EANError, command
 HELP = """\
 example:
   python tools/correlation.py                                             the quickstart's digits, half an hour
-  python tools/correlation.py classification/configs/ean_se_r20_cifar100_correlation.py --schemes 12
+  python tools/correlation.py classification/configs/ean_se_r20_cifar100_subset30k.py --schemes 12
   python tools/correlation.py CONFIG --schemes 24 --seeds 0 1 --workers 2 --resume      more schemes, seeds, processes
 
 Draws schemes with evenly spread numbers of connections, scores each on the supernet with and without re-estimating

@@ -181,7 +181,7 @@ def test_mistakes_are_a_sentence(run: Run, tiny: Path, job: MakeJob, tmp_path: P
 def test_the_studys_recipe_and_a_scheme_trained_by_a_search_fit_together(job: MakeJob) -> None:
     from classification.recipe import Recipe
 
-    recipe = Recipe.from_file(ROOT / "classification/configs/ean_se_r20_cifar100_correlation.py")
+    recipe = Recipe.from_file(ROOT / "classification/configs/ean_se_r20_cifar100_subset30k.py")
     assert recipe.supernet.epochs > recipe.train.epochs >= 4
     study = Study(job("study"), count=4)
     scheme = study.schemes[2]

@@ -1,6 +1,7 @@
-# The correlation study (tools/correlation.py) for one CPU core: ResNet-20, 9 blocks, on real CIFAR-100 images; the
-# supernet and 12 networks take about an hour. A training sees each of 30,000 images four times: for the same time,
-# more images with fewer passes leave less chance in the accuracy than few images with many passes.
+# All studies of the searches that a CPU can make in an evening: ResNet-20, 9 blocks, on real CIFAR-100 images. The
+# supernet takes about six minutes on two cores, a network about five on one (tools/correlation.py trains many, and
+# tools/search.py --methods compares the searches on the same supernet). A training sees each of 30,000 images four
+# times: for the same time, more images with fewer passes leave less chance in the accuracy than few with many.
 _base_ = "_base_/cifar100.py"
 _short = dict(
     _delete_=True,
