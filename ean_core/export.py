@@ -2,9 +2,6 @@
 
 What runs elsewhere is the pruned network with batch norm folded (`ean_core/fold.py`). What is checked is the file: it
 is read again and must give what the network gives, on random images of several batch and image sizes.
-
-torch.export cannot yet serialise the square root of a number of positions that is not known, which SGE divides by: its
-.pt2 takes any batch of one image size, while its ONNX takes any size.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.shape) == ("images", ["batch", 3, "height", "width"])
     assert (logits.name, logits.shape) == ("logits", ["batch", 4])
-    for shape in ((1, 3, 16, 16), (4, 3, 9, 31)):  # not only the shapes that the export itself has checked
+    for shape in ((1, 3, 16, 16), (4, 3, 9, 31), (2, 3, 4, 4)):  # others than the export has checked; maps of 1x1 too
         (got,) = session.run(None, {"images": batch(*shape).numpy()})
         with torch.no_grad():
             wanted = opened.network(batch(*shape)).numpy()
@@ -55,12 +55,13 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
     assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
 
 
-@pytest.mark.parametrize("attention", ["se", "dia"])
+@pytest.mark.parametrize("attention", list(ATTENTIONS))
 def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
     opened = open_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
     report = export.export(opened, "torch", tmp_path)
     facts = {"facts.json": ""}
     program = torch.export.load(report.path, extra_files=facts)
+    assert report.sizes == "any batch, any image size"
     for shape in ((1, 3, 16, 16), (5, 3, 12, 23)):
         with torch.no_grad():
             torch.testing.assert_close(

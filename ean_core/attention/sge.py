@@ -64,7 +64,12 @@ class SpatialGroupEnhance(Attention):
             centred = agreement - agreement.mean(dim=2, keepdim=True)
             # The unbiased standard deviation, as in the released code, from the norm: `std` takes a hundred times as
             # long on a CPU, and has no gradient on a 1x1 map, which has no spread: its mask is sigmoid(bias).
-            spread = torch.linalg.vector_norm(centred, dim=2, keepdim=True) / max(height * width - 1, 1) ** 0.5
+            spread = torch.linalg.vector_norm(centred, dim=2, keepdim=True) / root(max(height * width - 1, 1))
             score = torch.addcmul(self.bias[:, None].float(), centred, self.weight[:, None] / (spread + self.eps))
             mask = score.sigmoid().to(residual.dtype).view(batch, self.groups, height, width)
         return (mask if flat else mask.contiguous(memory_format=torch.channels_last))[:, :, None]
+
+
+def root(number: int | torch.SymInt) -> float | Tensor:
+    """The square root; of a number that an export leaves open a tensor, as a .pt2 file holds no such float."""
+    return torch.scalar_tensor(number).sqrt() if isinstance(number, torch.SymInt) else number**0.5
