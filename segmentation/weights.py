@@ -11,7 +11,9 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from ean_core.checkpoint import ModelSpec, weights_in
 from ean_core.errors import EANError, first_line
+from ean_core.networks import stages_blocks
 from ean_core.networks.weights import load_torchvision_weights
+from ean_core.scheme import as_scheme
 from ean_core.tensors import load_tensors
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def load_classifier(backbone: EANResNet, content: Mapping[str, Any], source: str
     """Copy a network file's weights; every tensor of the backbone must be in it.
 
     Only where the classifier has no attention at all may the backbone have some, which then starts from its own
-    initial weights, as it does with public weights.
+    initial weights, as it does with public weights. Shared attention fits whatever blocks it is connected to; where
+    the classifier's connections are others, the line says so.
     """
     spec, state = ModelSpec(**content["model"]), content["state_dict"]
     if spec.arch != backbone.arch:
@@ -75,9 +78,12 @@ def load_classifier(backbone: EANResNet, content: Mapping[str, Any], source: str
             f"{backbone.network.scheme}): give it the attention and the scheme that the file was trained with"
         )
     backbone.network.load_state_dict({**own, **{name: state[name] for name in wanted}})
+    trained, path = as_scheme(spec.scheme, stages_blocks(spec.arch)), backbone.network.scheme
+    other = spec.attention is not None and trained.bits[: len(path)] != path.bits
     unused = sorted({name.rsplit(".", 1)[0] if name.startswith("fc.") else name for name in state if name not in own})
     return "; ".join(
         [f"{len(wanted)} of the backbone's {len(own)} tensors loaded"]
+        + ([f"it was trained with the connections {trained}, and the backbone has {path}"] if other else [])
         + ([f"left at their initial value: {', '.join(fresh)}"] if fresh else [])
         + ([f"in the file but not used: {', '.join(unused)}"] if unused else [])
     )

@@ -93,6 +93,15 @@ def test_a_plain_classifier_starts_a_backbone_with_attention(tmp_path):
     assert "left at their initial value: layer1.attention" in line
 
 
+def test_other_connections_than_the_classifiers_are_said(tmp_path):
+    write_classifier(tmp_path / "c.pth", arch="resnet20", attention="se", scheme=MIXED, pruned=True)
+    backbone = EANResNet("resnet20", "se", scheme="100100100")
+    line = backbone.load(str(tmp_path / "c.pth"))
+    assert "it was trained with the connections 001 | 010 | 100, and the backbone has 100 | 100 | 100" in line
+    for arguments in ({"scheme": MIXED}, {"scheme": MIXED, "out_indices": (1,)}):
+        assert "it was trained" not in EANResNet("resnet20", "se", **arguments).load(str(tmp_path / "c.pth"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
