@@ -12,8 +12,10 @@ example:
   python segmentation/summary.py work_dirs/seg/* --output results/voc_person_subset.json
 
 Takes the result.json of every directory; runs that differ in more than network, start and seed are refused. Prints the
-table and writes it as a record."""
+table and writes it as a record, and beside it, as .predictions.jpg, pictures of the first directory's last validation.
+"""
 
+MOST = 3  # pictures
 SAME = ("title", "head", "iterations", "batch_size", "optim_wrapper", "crop", "processes")
 
 
@@ -39,6 +41,8 @@ def run(arguments: argparse.Namespace) -> None:
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
     print(f"record: {arguments.output}")
+    if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], Path(arguments.output)):
+        print(f"pictures: {sheet}")
 
 
 def read_run(directory: Path) -> dict[str, Any]:
@@ -78,7 +82,8 @@ def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
                     f"{first['directory']} and {other['directory']} differ in {name} ({one} and {two}): only runs of "
                     "one recipe are compared"
                 )
-    shared = {name: first["settings"][name] for name in (*SAME, "note", "data")}
+    shared = {name: first["settings"][name] for name in (*SAME, "note")}
+    shared["data"] = {part: {**one, "root": end_of(one["root"])} for part, one in first["settings"]["data"].items()}
     return {**shared, "arch": first["settings"]["backbone"].get("arch"), "runs": [describe(one) for one in records]}
 
 
@@ -88,13 +93,18 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "directory": record["directory"],
         "network": record["metrics"]["network"],
-        "weights": settings["weights"] and "/".join(Path(settings["weights"]).parts[-3:]),
+        "weights": settings["weights"] and end_of(settings["weights"]),
         "weights_sha256": settings["weights_sha256"],
         "scheme": settings["backbone"].get("scheme"),
         "seed": settings["seed"],
         "seconds": record["metrics"]["seconds"],
         "commit": record["environment"]["commit"],
     }
+
+
+def end_of(path: str) -> str:
+    """The part of a path that is the same on every machine."""
+    return "/".join(Path(path).parts[-3:])
 
 
 def fingerprint(record: dict[str, Any], part: str) -> str:
@@ -150,6 +160,27 @@ def class_spreads(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
         known = all(row["IoU"] is not None for row in rows)
         found.append({"class": rows[0]["class"], "IoU": spread([row["IoU"] for row in rows]) if known else None})
     return found
+
+
+def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | None:
+    """The pictures of a run's last validation under each other, as a JPEG beside the record; None if it drew none."""
+    from PIL import Image
+
+    from ean_core.files import atomic_path
+    from ean_core.photos import open_photo
+
+    drawn = [open_photo(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
+    if not drawn:
+        return None
+    sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")
+    top = 0
+    for one in drawn:
+        sheet.paste(one, (0, top))
+        top += one.height
+    path = output.with_suffix(".predictions.jpg")
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="JPEG", quality=85)
+    return path
 
 
 def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:

@@ -18,6 +18,7 @@ from segmentation.masks import read_mask
 from segmentation.voc import PALETTE, VOCSegmentation
 
 LISTS = "ImageSets/Segmentation"
+LISTED = ("train", "val")
 
 
 def write_mat(path: Path, labels: np.ndarray) -> None:
@@ -119,7 +120,7 @@ def write_run(directory: Path, network: str, *, seed: int, weights: str | None, 
     """A result.json as a run writes it."""
     table = {"mIoU": miou, "mAcc": miou + 1, "aAcc": 90.0, "images": 3}
     table["classes"] = [{"class": "background", "IoU": 90.0, "Acc": 95.0}, {"class": "person", "IoU": miou, "Acc": 1.0}]
-    data = {part: {"images": 3, "fingerprint": part} for part in ("train", "val")}
+    data = {part: {"images": 3, "fingerprint": part, "root": "/home/me/data/VOCdevkit/VOC2012"} for part in LISTED}
     settings = {"title": "t", "note": None, "head": "PSPHead", "iterations": 4, "batch_size": 2, "optim_wrapper": {}}
     settings |= {"crop": [32, 32], "processes": 1, "data": data, "seed": seed, "weights": weights}
     settings |= {"weights_sha256": None, "backbone": {"arch": "resnet20", "scheme": None}, **more}
@@ -140,9 +141,14 @@ def test_seeds_become_means_and_deviations(tmp_path, script, capsys):
         )
         for weights in [weights and weights.replace("/", "_")]
     ]
+    for number, (name, size) in enumerate({"a_000004": (9, 5), "b_000004": (7, 6), "a_000002": (50, 50)}.items()):
+        (runs[0] / "pictures").mkdir(exist_ok=True)
+        Image.new("RGB", size, (100 * number, 0, 0)).save(runs[0] / f"pictures/{name}.png")
     assert script("segmentation/summary.py", *runs, "--output", "out.json") == 0
     out = capsys.readouterr().out
     assert "62.00 ± 2.83" in out
+    with Image.open(tmp_path / "out.predictions.jpg") as sheet:
+        assert sheet.size == (9, 11)  # of the last validation, under each other
     record = json.loads((tmp_path / "out.json").read_text())
     assert record["kind"] == "segmentation"
     rows = [(row["network"], row["pretrained"], row["seeds"], row["mIoU"]["values"]) for row in record["metrics"]]
@@ -153,6 +159,7 @@ def test_seeds_become_means_and_deviations(tmp_path, script, capsys):
     assert ean["classes"][1]["IoU"]["values"] == [60.0, 64.0]
     assert ean["best_of_validations"]["mean"] == 64.0
     assert len(record["settings"]["runs"]) == 4
+    assert record["settings"]["data"]["val"]["root"] == "data/VOCdevkit/VOC2012"
 
 
 @pytest.mark.parametrize(
