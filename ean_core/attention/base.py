@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+Source = tuple[Tensor, nn.Conv2d] | None
+"""What a residual was made of, where that was one 1x1 convolution: its input (B, C', H, W), and the convolution.
+
+Means over the positions, and whatever else is linear, can then be taken of the input, which has fewer channels.
+"""
 
 State = tuple[Tensor, Tensor] | None
 """What a recurrent attention hands from one connected block to the next one of its stage; None at the start."""
@@ -24,17 +31,48 @@ class Attention(nn.Module):
         mask, state = self.mask(residual, state)
         return residual * mask, state
 
-    def merge(self, residual: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
+    def merge(
+        self, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+    ) -> tuple[Tensor, State]:
         """ReLU(shortcut + M(residual) * residual), which overwrites `residual`: for networks that are not trained.
 
         Product and sum are one pass over the features and need no memory, so that recalibrating costs no more than
-        the sum alone.
+        the sum alone. `source` tells a subclass how `residual` was made.
         """
         if type(self).forward is not Attention.forward:  # it does more than multiply by its mask
             out, state = self(residual, state)
             return (out + shortcut).relu_(), state
         mask, state = self.mask(residual, state)
         return torch.addcmul(shortcut, residual, mask, out=residual).relu_(), state
+
+
+class ChannelAttention(Attention):
+    """Base of those whose mask is made of the channels' means alone; a subclass writes `mask_of`."""
+
+    def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
+        """The channels' means (B, C) -> mask (B, C), and the state for the next connected block."""
+        raise NotImplementedError
+
+    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C, 1, 1) mask."""
+        mask, state = self.mask_of(channel_means(residual), state)
+        return mask[:, :, None, None], state
+
+    def merge(
+        self, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+    ) -> tuple[Tensor, State]:
+        """As the base; the means are those of the source, where there is one, put through its convolution."""
+        own = type(self).mask is ChannelAttention.mask and type(self).forward is Attention.forward
+        if source is None or not own:
+            return super().merge(residual, shortcut, state)
+        mask, state = self.mask_of(means_through(source), state)
+        return torch.addcmul(shortcut, residual, mask[:, :, None, None], out=residual).relu_(), state
+
+
+def means_through(source: tuple[Tensor, nn.Conv2d]) -> Tensor:
+    """(B, C), the channels' means of what a 1x1 convolution gives: it and the mean over the positions commute."""
+    features, convolution = source
+    return F.linear(channel_means(features), convolution.weight.flatten(1), convolution.bias)
 
 
 def channel_means(features: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, State, channel_means
+from ean_core.attention.base import ChannelAttention, State
 
 
-class DenseImplicitAttention(Attention):
+class DenseImplicitAttention(ChannelAttention):
     """Channel mask from an LSTM-like cell that runs over the depth of a stage.
 
     Departs from a standard LSTM as the paper does: each of the two inputs goes through its own bottleneck
@@ -26,13 +26,11 @@ class DenseImplicitAttention(Attention):
         self.from_input = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels))
         self.from_hidden = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, 4 * channels))
 
-    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, C, 1, 1) mask; the state is (hidden, cell), each (B, C), zero at the start of a stage."""
-        mask, state = self.mask_of(channel_means(residual), state)
-        return mask[:, :, None, None], state
-
     def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
-        """The channels' means (B, C) -> mask (B, C), which is also the hidden vector."""
+        """The channels' means (B, C) -> mask (B, C), which is also the hidden vector.
+
+        The state is (hidden, cell), each (B, C), zero at the start of a stage.
+        """
         hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
         gates = self.from_input(pooled) + self.from_hidden(hidden)  # (B, 4C)
         take, forget, candidate, give = gates.chunk(4, dim=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, State, channel_means
+from ean_core.attention.base import ChannelAttention, State
 
 
-class SqueezeExcitation(Attention):
+class SqueezeExcitation(ChannelAttention):
     """Channel mask from the channels' means: pool -> FC -> ReLU -> FC -> sigmoid, both FCs biased.
 
     Args:
@@ -20,11 +20,6 @@ class SqueezeExcitation(Attention):
         hidden = max(1, channels // reduction)
         self.squeeze = nn.Linear(channels, hidden)
         self.excite = nn.Linear(hidden, channels)
-
-    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
-        """(B, C, 1, 1) mask; no state."""
-        mask, state = self.mask_of(channel_means(residual), state)
-        return mask[:, :, None, None], state
 
     def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
         """The channels' means (B, C) -> mask (B, C)."""

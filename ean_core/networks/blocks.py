@@ -74,11 +74,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, inputs, H, W) -> residual and shortcut, both (B, 4 * planes, H/stride, W/stride)."""
-        residual = self.relu(self.bn1(self.conv1(x)))
-        residual = self.relu(self.bn2(self.conv2(residual)))
-        residual = self.bn3(self.conv3(residual))
-        shortcut = x if self.downsample is None else self.downsample(x)
-        return residual, shortcut
+        narrow, shortcut = self.narrow(x)
+        return self.bn3(self.conv3(narrow)), shortcut
+
+    def narrow(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, inputs, H, W) -> what the last convolution takes, (B, planes, H/stride, W/stride), and the shortcut."""
+        narrow = self.relu(self.bn1(self.conv1(x)))
+        narrow = self.relu(self.bn2(self.conv2(narrow)))
+        return narrow, x if self.downsample is None else self.downsample(x)
 
 
 def projection(inputs: int, outputs: int, *, stride: int, bias: bool) -> nn.Sequential | None:

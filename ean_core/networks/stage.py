@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
 from ean_core.errors import EANError
+from ean_core.networks.blocks import Bottleneck
 
 
 class Stage(nn.Module):
@@ -83,12 +84,16 @@ class Stage(nn.Module):
 
     def step(self, block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One block, connected to `attention` or not: its output, and the attention's state after it."""
-        residual, shortcut = block(x)
+        if self.in_place and attention is not None and type(block) is Bottleneck:  # whose batch norm is folded
+            narrow, shortcut = block.narrow(x)
+            residual, source = block.conv3(narrow), (narrow, block.conv3)
+        else:
+            (residual, shortcut), source = block(x), None
         # A compiler joins these passes by itself, and better without being told where to write.
         if self.in_place and not (residual.requires_grad or torch.compiler.is_compiling()):
             if attention is None:
                 return self.add(residual, shortcut), state
-            return attention.merge(residual, shortcut, state)
+            return attention.merge(residual, shortcut, state, source)
         if attention is not None:
             residual, state = attention(residual, state)
         return (residual + shortcut).relu_(), state
