@@ -100,15 +100,15 @@ def bf16(network: StagedNetwork, batch: Tensor) -> Form:
 
 
 def compiled(network: StagedNetwork, batch: Tensor) -> Form:
-    """folded, its blocks through torch.compile; blocks of one shape share their code, so that depth costs no time."""
-    return compile_blocks(fold_batch_norm(network.prune().eval()), batch)
+    """folded, its blocks through torch.compile, on CUDA in a graph; blocks of one shape share their code."""
+    return in_graph(compile_blocks(fold_batch_norm(network.prune().eval()), batch), batch)
 
 
 def compiled_bf16(network: StagedNetwork, batch: Tensor) -> Form:
     """bf16, its blocks through torch.compile, which keeps float32 between the operations that it joins."""
     check_bf16(batch)
     low = compile_blocks(fold_batch_norm(network.prune().eval()).bfloat16(), batch.bfloat16())
-    return lambda images: low(images.bfloat16()).float()
+    return in_graph(lambda images: low(images.bfloat16()).float(), batch)
 
 
 def max_autotune(network: StagedNetwork, batch: Tensor) -> Form:
@@ -150,10 +150,16 @@ def with_kernels(network: StagedNetwork, batch: Tensor) -> Form:
     return in_channels_last(network)
 
 
+def in_graph(form: Form, batch: Tensor) -> Form:
+    """A form in a CUDA graph where there is CUDA: else the processor is busy with launching a block after another."""
+    return captured(form, batch) if batch.device.type == "cuda" else form
+
+
 def captured(form: Form, batch: Tensor) -> Form:
     """A form in a CUDA graph.
 
-    The result takes images of the batch's shape only, and its output is overwritten by the next call.
+    The result takes images of the batch's shape only (`EANError` for others), and its output is overwritten by the
+    next call.
     """
     with torch.inference_mode(), torch.cuda.device(batch.device):
         images = batch.clone()
@@ -167,7 +173,10 @@ def captured(form: Form, batch: Tensor) -> Form:
         with torch.cuda.graph(graph):
             logits = form(images)
 
+    @torch.inference_mode()  # outside of it, what was made inside cannot be written to
     def replay(new_images: Tensor) -> Tensor:
+        if new_images.shape != images.shape:  # a single image would be copied to all places
+            raise EANError(f"the graph was captured for {tuple(images.shape)}, got {tuple(new_images.shape)}")
         images.copy_(new_images)
         graph.replay()
         return logits
@@ -200,6 +209,17 @@ SETTINGS: dict[str, Setting] = {
     "fused": Setting(fused, 1e-4),
     "fused_bf16": Setting(fused_bf16, 0.1),
 }
+
+
+def allowed_difference(setting: str, device: torch.device) -> float:
+    """A setting's tolerance on a device.
+
+    Convolutions of float32 on a GPU multiply in TF32 unless that is switched off, with three bits more than bfloat16,
+    and each form of a network rounds its own way: an eighth of what bfloat16 is allowed.
+    """
+    tolerance = SETTINGS[setting].tolerance
+    rounds = device.type == "cuda" and torch.backends.cudnn.allow_tf32 and setting != "eager"
+    return max(tolerance, SETTINGS["bf16"].tolerance / 8) if rounds else tolerance
 
 
 def compare_settings(

@@ -14,6 +14,8 @@ from ean_core.attention import ATTENTIONS, Attention
 from ean_core.fold import (
     SETTINGS,
     SettingUnavailable,
+    allowed_difference,
+    captured,
     compare_settings,
     compile_now,
     compile_steps,
@@ -274,6 +276,29 @@ def test_cuda_graph_equals_eager(setting: str, attention: str | None, monkeypatc
     with torch.inference_mode():
         for factor in (1.0, -2.0):  # a second input: the graph must read what it is given
             assert difference(network(factor * x), form(factor * x)) <= SETTINGS[setting].tolerance
+
+
+def test_the_graph_takes_its_own_shape_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU, with everything of CUDA replaced by nothing: what surrounds the graph."""
+    from unittest.mock import MagicMock
+
+    monkeypatch.setattr(torch, "cuda", MagicMock())
+    x = torch.ones(2, 3)
+    form = captured(lambda images: images * 2, x)
+    form(torch.full((2, 3), 5.0))
+    torch.cuda.CUDAGraph().replay.assert_called_once()
+    with pytest.raises(EANError, match=r"captured for \(2, 3\), got \(1, 3\)"):
+        form(torch.ones(1, 3))
+
+
+def test_what_float32_may_differ_by_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert allowed_difference("folded", gpu) == pytest.approx(0.1 / 8)
+    assert allowed_difference("bf16", gpu) == SETTINGS["bf16"].tolerance
+    assert allowed_difference("folded", cpu) == SETTINGS["folded"].tolerance
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    assert allowed_difference("folded", gpu) == SETTINGS["folded"].tolerance
 
 
 @pytest.mark.gpu

@@ -59,7 +59,35 @@ def check_all(device: str) -> None:
             got = getattr(triton_kernels, name)(residual.clone(memory_format=torch.channels_last), *arguments)
             near = 1e-4 if dtype == torch.float32 else 2e-2
             torch.testing.assert_close(got, wanted, rtol=near, atol=near, msg=lambda text, name=name: f"{name}: {text}")
+        check_small(batch, channels, dtype, device, generator)
     check_refusal(residual, triton_kernels)
+    check_nan(residual, triton_kernels)
+
+
+def check_small(batch: int, channels: int, dtype: torch.dtype, device: str, generator: torch.Generator) -> None:
+    """What is done with (B, C): SE's two layers, also of a single hidden unit, and DIA's cell."""
+    from ean_core.kernels import plain, triton_kernels
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(dtype).to(device)
+
+    for hidden in (1, 5):
+        layers = (draw(hidden, channels), draw(hidden), draw(channels, hidden), draw(channels))
+        pooled = draw(batch, channels).float()
+        got, wanted = triton_kernels.excite(pooled, *layers), plain.excite(pooled, *layers)
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+    assert triton_kernels.excites(torch.empty(16, 256))
+    assert not triton_kernels.excites(torch.empty(128, 2048))
+    given = (draw(batch, 4 * channels), draw(batch, 4 * channels), draw(batch, channels))
+    near = 1e-4 if dtype == torch.float32 else 2e-2
+    for got, wanted in zip(triton_kernels.cell(*given), plain.cell(*given), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=near, atol=near)
+
+
+def check_nan(features: torch.Tensor, kernels: object) -> None:
+    """As PyTorch's ReLU, the kernels' keeps what is not a number."""
+    features[0, 0] = float("nan")
+    assert kernels.add_relu(features, torch.ones_like(features))[0, 0].isnan().all()
 
 
 def check_refusal(features: torch.Tensor, kernels: object) -> None:
@@ -68,6 +96,41 @@ def check_refusal(features: torch.Tensor, kernels: object) -> None:
 
     with pytest.raises(EANError, match="channels_last"):
         kernels.add_relu(features.contiguous(), features)
+
+
+POINTERS = {
+    "add_relu_kernel": ("residual", "shortcut"),
+    "scale_add_relu_kernel": ("residual", "mask", "shortcut"),
+    "channel_means_kernel": ("features", "out"),
+    "excite_kernel": ("pooled", "squeeze", "squeeze_bias", "excite", "excite_bias", "out"),
+    "cell_kernel": ("gates", "more", "cell", "out", "out_cell"),
+    "group_enhance_kernel": ("residual", "shortcut", "weight", "bias"),
+}
+SIZES = {"BLOCK": 1024, "PLACES": 256, "CHANNELS": 32, "HIDDEN": 16, "WIDTH": 8}
+
+
+@pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="interpreted kernels are not compiled")
+@pytest.mark.parametrize("kernel", POINTERS)
+def test_kernels_compile_to_machine_code_without_a_gpu(kernel: str) -> None:
+    """What the interpreter lets pass and the compiler does not; of compute capability 9.0 (H100, H200)."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from ean_core.kernels import triton_kernels
+
+    function = getattr(triton_kernels, kernel)
+    types = dict.fromkeys(POINTERS[kernel], "*bf16") | {"eps": "fp32", "pooled": "*fp32"}
+    signature = {name: "constexpr" if name.isupper() else types.get(name, "i32") for name in function.arg_names}
+    constants = {name: SIZES[name] for name in function.arg_names if name.isupper()}
+    source = ASTSource(fn=function, signature=signature, constexprs=constants)
+    assert triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["cubin"]
+
+
+def test_every_kernel_is_compiled_in_a_test() -> None:
+    from ean_core.kernels import triton_kernels
+
+    assert {name for name in vars(triton_kernels) if name.endswith("_kernel")} == set(POINTERS)
 
 
 def test_a_network_with_kernels_equals_itself() -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
+from ean_core.attention.base import Source
 
 if TYPE_CHECKING:
     from ean_core.networks import StagedNetwork
@@ -33,30 +34,50 @@ def use_kernels(network: StagedNetwork) -> None:
         stage.add = triton_kernels.add_relu
         for module in stage.modules():
             # A user's own subclass may compute something else, and keeps its `merge`.
-            if type(module) in (SqueezeExcitation, DenseImplicitAttention):
-                module.merge = partial(merge_channels, module)
-            elif type(module) is SpatialGroupEnhance:
-                module.merge = partial(merge_groups, module)
+            if type(module) in MERGES:
+                module.merge = partial(MERGES[type(module)], module)
 
 
-def merge_channels(
-    module: SqueezeExcitation | DenseImplicitAttention, residual: Tensor, shortcut: Tensor, state: State = None
+def merge_squeeze(
+    module: SqueezeExcitation, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
 ) -> tuple[Tensor, State]:
-    """`Attention.merge` of an attention whose mask is made of the channels' means alone: two passes in all."""
+    """`SqueezeExcitation.merge` in three kernels, of which the second is as small as its layers."""
     from ean_core.kernels import triton_kernels
 
-    pooled = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
-    mask, state = module.mask_of(pooled, state)
+    pooled, squeeze, excite = triton_kernels.channel_means(residual), module.squeeze, module.excite
+    if triton_kernels.excites(squeeze.weight):
+        mask = triton_kernels.excite(pooled, squeeze.weight, squeeze.bias, excite.weight, excite.bias)
+    else:
+        mask, _ = module.mask_of(pooled.to(residual.dtype), None)
     return triton_kernels.scale_add_relu(residual, mask, shortcut), state
 
 
+def merge_recurrent(
+    module: DenseImplicitAttention, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+) -> tuple[Tensor, State]:
+    """`DenseImplicitAttention.merge`, with the gates' arithmetic in one kernel."""
+    from ean_core.kernels import triton_kernels
+
+    pooled = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
+    hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
+    hidden, cell = triton_kernels.cell(module.from_input(pooled), module.from_hidden(hidden), cell)
+    return triton_kernels.scale_add_relu(residual, hidden, shortcut), (hidden, cell)
+
+
 def merge_groups(
-    module: SpatialGroupEnhance, residual: Tensor, shortcut: Tensor, state: State = None
+    module: SpatialGroupEnhance, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
 ) -> tuple[Tensor, State]:
     """`SpatialGroupEnhance.merge` in one kernel."""
     from ean_core.kernels import triton_kernels
 
     return triton_kernels.group_enhance(residual, shortcut, module.weight, module.bias, module.eps), state
+
+
+MERGES = {
+    SqueezeExcitation: merge_squeeze,
+    DenseImplicitAttention: merge_recurrent,
+    SpatialGroupEnhance: merge_groups,
+}
 
 
 def available(device: torch.device) -> bool:
@@ -70,4 +91,4 @@ def available(device: torch.device) -> bool:
     return True
 
 
-__all__ = ["available", "merge_channels", "merge_groups", "use_kernels"]
+__all__ = ["available", "use_kernels"]

@@ -1,8 +1,9 @@
-"""What the kernels compute, in PyTorch. All features are (B, C, H, W), all results float32 inside."""
+"""What the kernels compute, in PyTorch. All features are (B, C, H, W); everything is float32 inside."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -19,6 +20,19 @@ def add_relu(residual: Tensor, shortcut: Tensor) -> Tensor:
 def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor) -> Tensor:
     """ReLU(mask * residual + shortcut) for a channel mask (B, C)."""
     return (residual.float() * mask.float()[:, :, None, None] + shortcut.float()).relu().to(residual.dtype)
+
+
+def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor, excite_bias: Tensor) -> Tensor:
+    """SE's mask (B, C), of the means (B, C), for layers of weights (hidden, C) and (C, hidden)."""
+    hidden = F.linear(pooled, squeeze.float(), squeeze_bias.float()).relu()
+    return F.linear(hidden, excite.float(), excite_bias.float()).sigmoid()
+
+
+def cell(gates: Tensor, more: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """DIA's hidden vector and cell, each (B, C), of the two parts of its gates (B, 4 C) and of its last cell (B, C)."""
+    take, forget, candidate, give = (gates.float() + more.float()).chunk(4, dim=1)
+    new = forget.sigmoid() * cell.float() + take.sigmoid() * candidate.tanh()
+    return (give.sigmoid() * new.sigmoid()).to(cell.dtype), new.to(cell.dtype)
 
 
 def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

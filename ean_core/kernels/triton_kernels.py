@@ -6,6 +6,8 @@ environment they run, slowly, on a CPU.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -14,7 +16,9 @@ from torch import Tensor
 from ean_core.errors import EANError
 
 BLOCK = 1024  # elements that an elementwise program works on
-CHANNELS, PLACES = 64, 64  # a tile of features, in programs that add up over the positions
+CHANNELS = 32  # of a program that adds up over the positions: 128 bytes side by side in float32
+TILE = 8192  # elements of a tile of features, 32 for each thread of 8 warps
+WEIGHTS = 16384  # elements of a layer that one program takes whole
 
 
 @triton.jit
@@ -26,24 +30,30 @@ def tile(first, start, places, channels, column, known, PLACES: tl.constexpr):
 
 
 @triton.jit
+def relu(value):
+    """As PyTorch's: what is not a number stays so, and is not hidden as a zero."""
+    return tl.maximum(value, 0.0, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
 def add_relu_kernel(residual, shortcut, count, BLOCK: tl.constexpr):
     """`plain.add_relu`, a block of elements a program."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     value = tl.load(residual + at, inside).to(tl.float32) + tl.load(shortcut + at, inside).to(tl.float32)
-    tl.store(residual + at, tl.maximum(value, 0.0).to(residual.dtype.element_ty), inside)
+    tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
 @triton.jit
 def scale_add_relu_kernel(residual, mask, shortcut, per_image, channels, BLOCK: tl.constexpr):
     """`plain.scale_add_relu`, a block of an image's elements a program."""
-    image = tl.program_id(0).to(tl.int64)
-    within = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    image = tl.program_id(1).to(tl.int64)  # a grid's second side is short: blocks of a large image go on the first
+    within = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = within < per_image
     at = image * per_image + within
     scale = tl.load(mask + image * channels + within % channels, inside).to(tl.float32)
     value = tl.load(residual + at, inside).to(tl.float32) * scale + tl.load(shortcut + at, inside).to(tl.float32)
-    tl.store(residual + at, tl.maximum(value, 0.0).to(residual.dtype.element_ty), inside)
+    tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -57,6 +67,52 @@ def channel_means_kernel(features, out, places, channels, PLACES: tl.constexpr, 
         _, at, inside = tile(first, image * places * channels, places, channels, column, known, PLACES)
         total += tl.sum(tl.load(features + at, inside, other=0.0).to(tl.float32), axis=0)
     tl.store(out + image * channels + column, total / places, known)
+
+
+@triton.jit
+def excite_kernel(
+    pooled,
+    squeeze,
+    squeeze_bias,
+    excite,
+    excite_bias,
+    out,
+    channels,
+    hidden,
+    CHANNELS: tl.constexpr,
+    HIDDEN: tl.constexpr,
+):
+    """`plain.excite`, an image a program."""
+    image = tl.program_id(0).to(tl.int64)
+    column, row = tl.arange(0, CHANNELS), tl.arange(0, HIDDEN)
+    known, there = column < channels, row < hidden
+    both = there[:, None] & known[None, :]
+    mean = tl.load(pooled + image * channels + column, known, other=0.0)
+    weight = tl.load(squeeze + row[:, None] * channels + column[None, :], both, other=0.0).to(tl.float32)
+    inner = tl.sum(weight * mean[None, :], axis=1) + tl.load(squeeze_bias + row, there, other=0.0).to(tl.float32)
+    weight = tl.load(excite + column[None, :] * hidden + row[:, None], both, other=0.0).to(tl.float32)
+    score = tl.sum(weight * relu(inner)[:, None], axis=0)
+    score += tl.load(excite_bias + column, known, other=0.0).to(tl.float32)
+    tl.store(out + image * channels + column, tl.sigmoid(score), known)
+
+
+@triton.jit
+def cell_kernel(gates, more, cell, out, out_cell, count, channels, BLOCK: tl.constexpr):
+    """`plain.cell`, a block of the (B, C) elements a program."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    first = at // channels * 4 * channels + at % channels  # of four gates that lie `channels` apart
+    take = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
+    first += channels
+    forget = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
+    first += channels
+    candidate = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
+    first += channels
+    give = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
+    tanh = 2.0 * tl.sigmoid(2.0 * candidate) - 1.0
+    new = tl.sigmoid(forget) * tl.load(cell + at, inside).to(tl.float32) + tl.sigmoid(take) * tanh
+    tl.store(out_cell + at, new.to(out_cell.dtype.element_ty), inside)
+    tl.store(out + at, (tl.sigmoid(give) * tl.sigmoid(new)).to(out.dtype.element_ty), inside)
 
 
 @triton.jit
@@ -101,17 +157,17 @@ def group_enhance_kernel(
         value = tl.load(residual + at, inside, other=0.0).to(tl.float32)
         mask = tl.sigmoid((tl.sum(value * mean[None, :], axis=1) - middle) * scale + shift)
         value = value * mask[:, None] + tl.load(shortcut + at, inside, other=0.0).to(tl.float32)
-        tl.store(residual + at, tl.maximum(value, 0.0).to(residual.dtype.element_ty), inside)
+        tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
-# -- what is called: arguments and results as in plain.py, the result in the residual's place --------------------------
+# -- what is called: arguments and results as in plain.py; of features, the result is in the residual's place ----------
 
 
 def add_relu(residual: Tensor, shortcut: Tensor) -> Tensor:
     """ReLU(residual + shortcut)."""
     check_layout(residual, shortcut)
     count = residual.numel()
-    add_relu_kernel[(triton.cdiv(count, BLOCK),)](residual, shortcut, count, BLOCK=BLOCK)
+    launch(add_relu_kernel, (triton.cdiv(count, BLOCK),), residual, shortcut, count, BLOCK=BLOCK)
     return residual
 
 
@@ -120,19 +176,45 @@ def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor) -> Tensor:
     check_layout(residual, shortcut)
     batch, channels, height, width = residual.shape
     per_image = channels * height * width
-    grid = (batch, triton.cdiv(per_image, BLOCK))
-    scale_add_relu_kernel[grid](residual, mask.contiguous(), shortcut, per_image, channels, BLOCK=BLOCK)
+    grid = (triton.cdiv(per_image, BLOCK), batch)
+    launch(scale_add_relu_kernel, grid, residual, mask.contiguous(), shortcut, per_image, channels, BLOCK=BLOCK)
     return residual
 
 
 def channel_means(features: Tensor) -> Tensor:
     """(B, C) float32, the mean over the positions."""
-    check_layout(features, features)
+    check_layout(features)
     batch, channels, height, width = features.shape
     out = features.new_empty(batch, channels, dtype=torch.float32)
+    places = height * width
+    tile = {"PLACES": max(16, min(triton.next_power_of_2(places), TILE // CHANNELS)), "CHANNELS": CHANNELS}
     grid = (batch, triton.cdiv(channels, CHANNELS))
-    channel_means_kernel[grid](features, out, height * width, channels, PLACES=PLACES, CHANNELS=CHANNELS)
+    launch(channel_means_kernel, grid, features, out, places, channels, **tile, num_warps=warps(tile))
     return out
+
+
+def excites(squeeze: Tensor) -> bool:
+    """Whether `excite` takes layers of this size, (hidden, C): a program reads both of them whole."""
+    hidden, channels = squeeze.shape
+    return triton.next_power_of_2(hidden) * triton.next_power_of_2(channels) <= WEIGHTS
+
+
+def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor, excite_bias: Tensor) -> Tensor:
+    """SE's mask, (B, C) float32, of the means (B, C) float32; the layers are those of `excites`."""
+    (batch, channels), hidden = pooled.shape, len(squeeze)
+    out = torch.empty_like(pooled)
+    layers = [one.contiguous() for one in (squeeze, squeeze_bias, excite, excite_bias)]
+    tile = {"CHANNELS": triton.next_power_of_2(channels), "HIDDEN": triton.next_power_of_2(hidden)}
+    launch(excite_kernel, (batch,), pooled, *layers, out, channels, hidden, **tile, num_warps=warps(tile))
+    return out
+
+
+def cell(gates: Tensor, more: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """DIA's hidden vector and cell, each (B, C), of the two parts of its gates (B, 4 C) and of its last cell (B, C)."""
+    hidden, new = torch.empty_like(cell), torch.empty_like(cell)
+    grid = (triton.cdiv(cell.numel(), BLOCK),)
+    launch(cell_kernel, grid, gates, more, cell, hidden, new, cell.numel(), cell.shape[1], BLOCK=BLOCK)
+    return hidden, new
 
 
 def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -141,20 +223,24 @@ def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tens
     batch, channels, height, side = residual.shape
     places, groups = height * side, len(weight)
     width = channels // groups
-    group_enhance_kernel[(batch, groups)](
-        residual,
-        shortcut,
-        weight,
-        bias,
-        places,
-        channels,
-        width,
-        max(places - 1, 1),
-        eps,
-        PLACES=max(16, min(triton.next_power_of_2(places), 4096 // triton.next_power_of_2(width))),
-        WIDTH=triton.next_power_of_2(width),
-    )
+    columns = triton.next_power_of_2(width)
+    tile = {"PLACES": max(16, min(triton.next_power_of_2(places), TILE // columns)), "WIDTH": columns}
+    sizes = (places, channels, width, max(places - 1, 1), eps)
+    how = {**tile, "num_warps": warps(tile)}
+    launch(group_enhance_kernel, (batch, groups), residual, shortcut, weight, bias, *sizes, **how)
     return residual
+
+
+def launch(kernel: Any, grid: tuple[int, ...], first: Tensor, *arguments: Any, **options: Any) -> None:
+    """Launch on the tensors' device, which need not be the current one."""
+    with torch.cuda.device_of(first):
+        kernel[grid](first, *arguments, **options)
+
+
+def warps(tile: dict[str, int]) -> int:
+    """1 to 8 warps for a tile, so that a thread has 32 elements or fewer."""
+    sides = list(tile.values())
+    return max(1, min(8, sides[0] * sides[1] // 1024))
 
 
 def check_layout(*features: Tensor) -> None:
