@@ -114,6 +114,17 @@ def test_scoring_leaves_the_network_as_it_was_and_remembers(
     assert all(norm.momentum == 0.1 for norm in batch_norms(net))
 
 
+def test_a_call_waits_for_the_device_once(net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    for name in ("tolist", "item", "cpu", "__bool__", "__int__", "__float__"):
+        original = getattr(Tensor, name)
+        monkeypatch.setattr(Tensor, name, lambda one, name=name, do=original: waits.append(name) or do(one))
+    schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(4)]
+    scores = Scorer(net, batches, normalise=normalise)(schemes)
+    assert waits == ["tolist"]
+    assert len({score.seconds for score in scores}) == 1
+
+
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:
     images = [normalise(batch["inputs"]) for batch in batches[:2]]
     inputs: list[Tensor] = []

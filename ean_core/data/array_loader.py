@@ -35,12 +35,14 @@ class ArrayLoader(Loader):
         generator = self._generator(epoch)
         count, (height, width) = len(self._indices), images.shape[2:]
         order = self._plan.order(count, generator)
+        if not order:  # a process without images
+            return
         # One draw for each image of the epoch, dealt out with it: neither the batch size nor the number of ranks
         # changes what happens to an image, and a GPU is not made to wait for five more transfers a batch.
         draws = self._augment.draw(count, height, width, generator).to(self._device) if self._augment else None
         indices = self._indices.to(self._device)
-        for cpu_positions in order:
-            positions = cpu_positions.to(self._device, non_blocking=True)
+        # Nor for the order: a transfer from ordinary memory in every step would wait for the steps before it.
+        for positions in torch.cat(order).to(self._device).split([len(part) for part in order]):
             chosen = indices[positions]
             inputs = images[chosen]
             if self._augment and draws:

@@ -197,3 +197,18 @@ def test_wrong_sources():
         EANError, match=r"labels are torch.int64 of shape .3,.: give one torch.int64 number for each of"
     ):
         ArraySource(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64))
+
+
+def test_nothing_is_moved_to_the_device_from_step_to_step(numbered, monkeypatch):
+    """A transfer from ordinary memory waits for the steps before it: the epoch's order goes there once."""
+    moves = []
+    original = torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda one, *given, **how: moves.append(1) or original(one, *given, **how))
+    counts = []
+    for size in (50, 5):
+        loader = training(numbered, batch_size=size)
+        list(loader)  # the first time, the images themselves go there
+        moves.clear()
+        list(loader)
+        counts.append(len(moves))
+    assert counts[0] == counts[1]
