@@ -33,6 +33,7 @@ def as_model(kind: type[_Classifier], network: StagedNetwork, settings: TrainSet
         job.normalise(channels_last=settings.channels_last),
         label_smoothing=settings.label_smoothing,
         precision=settings.precision,
+        cuda_graph=settings.cuda_graph,
     )
 
 

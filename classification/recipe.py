@@ -81,6 +81,10 @@ class SupernetRecipe(TrainSettings):
         super().__post_init__()
         if self.random_paths < 1:
             raise EANError(f"supernet.random_paths must be at least 1, got {self.random_paths}")
+        if self.sandwich and self.cuda_graph:
+            raise EANError(
+                "supernet.sandwich trains several paths a step and supernet.cuda_graph one: give one of them"
+            )
 
 
 @dataclass(frozen=True)

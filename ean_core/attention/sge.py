@@ -65,10 +65,9 @@ class SpatialGroupEnhance(Attention):
         """(B, C, H, W) -> (B, groups, 1, H, W), in the residual's layout."""
         return self.mask_of(self.agreement(residual), like=residual)
 
-    # In float32: under autocast the agreement would lose the small differences that are normalised.
-
     def agreement(self, residual: Tensor) -> Tensor:
         """(B, groups, H*W), the product of every position's features with their mean over the positions."""
+        # In float32: under autocast the agreement would lose the small differences that are normalised below.
         with torch.autocast(residual.device.type, enabled=False):
             features = residual.float()
             grouped = features.unflatten(1, (self.groups, -1)).flatten(3)  # (B, groups, C / groups, H*W), a view

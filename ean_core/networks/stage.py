@@ -29,6 +29,7 @@ class Stage(nn.Module):
             self.add_module(str(index), block)
         self.attention = attention
         self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
+        self.selects: Tensor | None = None  # bool (depth,) in place of the bits, see `selected`
         self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
 
     @property
@@ -73,6 +74,8 @@ class Stage(nn.Module):
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). The attention's state starts empty and moves only at
         connected blocks; with one module per block there is nothing for it to pass on, and each starts empty.
         """
+        if self.selects is not None:
+            return self.selected(x, self.selects)
         state: State = None
         shared = not isinstance(self.attention, nn.ModuleList)
         for index in range(self.depth):
@@ -80,6 +83,25 @@ class Stage(nn.Module):
             if self.bits[index]:
                 attention = self.attention if shared else self.attention[index]
             x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
+        return x
+
+    def selected(self, x: Tensor, bits: Tensor) -> Tensor:
+        """As `forward`, for bits that are in a tensor: the same operations whatever they are, as a CUDA graph needs.
+
+        Every block's attention runs, and its bit chooses whether that counts; a state that starts empty is zero.
+        """
+        state: State = None
+        shared = not isinstance(self.attention, nn.ModuleList)
+        for index in range(self.depth):
+            residual, shortcut = getattr(self, str(index))(x)
+            attention = self.attention_of(index)
+            if attention is not None:
+                attended, new = attention(residual, state if shared else None)
+                residual = torch.where(bits[index], attended, residual)
+                if new is not None:
+                    old = state or tuple(torch.zeros_like(one) for one in new)
+                    state = tuple(torch.where(bits[index], *pair) for pair in zip(new, old, strict=True))
+            x = (residual + shortcut).relu_()
         return x
 
     def step(self, block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -45,6 +45,8 @@ class TrainSettings:
         precision: "float32" or "bfloat16" (autocast).
         channels_last: memory format of weights and images.
         compile: torch.compile; a supernet is compiled block by block, since its path changes every step.
+        cuda_graph: run forward and backward passes as one CUDA graph, for deep thin networks on one GPU; without a GPU,
+            or with several processes, it changes nothing.
         val_interval: epochs between validations during training; 0 for none. They select nothing.
         save_interval: epochs between two saves of the state.
         deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
@@ -65,6 +67,7 @@ class TrainSettings:
     precision: str = "float32"
     channels_last: bool = False
     compile: bool = False
+    cuda_graph: bool = False
     val_interval: int = 0
     save_interval: int = 1
     deterministic: bool = False
