@@ -36,6 +36,7 @@ def main() -> None:
     """Parse, score both ways, show."""
     arguments = parse_arguments()
     import numpy as np
+    from mmengine.device import get_device
 
     from classification.parts import Job
     from classification.recipe import Recipe
@@ -46,7 +47,7 @@ def main() -> None:
     from ean_core.scheme import Scheme
 
     recipe = Recipe.from_file(arguments.config)
-    network, _ = load_network(arguments.supernet)
+    network = load_network(arguments.supernet)[0].to(get_device())
     job = Job.start(recipe, data_root=arguments.data_root, directory=Path(arguments.supernet).parent)
     blocks, rng = network.stages_blocks, np.random.default_rng(0)
     schemes = [Scheme.all_on(blocks), Scheme.all_off(blocks)]

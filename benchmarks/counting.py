@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from options import parser
+
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -24,9 +26,8 @@ SIDES = ("whole", "tiles")
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
-    add = parser.add_argument
+    made = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
+    add = made.add_argument
     add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
     add("--images", type=int, default=4, metavar="N", help="of a batch of density maps (default 4)")
     add("--heads", type=int, default=150, metavar="N", help="of an image (default 150)")
@@ -36,11 +37,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--arch", default="resnet50_nobias", help="of the counter (default resnet50_nobias)")
     add("--attention", help="of the counter (default none: then tiles give what the whole image gives)")
     add("--megapixels", type=float, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
-    add("--threads", type=int, default=0, metavar="N", help="default: torch's choice")
-    add("--output", type=Path, default=Path("work_dirs/speed_counting.json"), metavar="JSON", help="the record")
-    add("--quick", action="store_true", help="small images, for a test of the script")
     add("--side", choices=SIDES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = made.parse_args()
     if arguments.quick:
         arguments.images, arguments.heads, arguments.size, arguments.rounds = 2, 10, [96, 128], 2
         arguments.arch, arguments.megapixels = "resnet20", [0.1]
@@ -114,18 +112,14 @@ def run_side(arguments: argparse.Namespace) -> None:
     """Count one image after another, whole or in tiles, in a process of its own for the peak of its memory."""
     import numpy as np
     import torch
-    from sides import serve
+    from sides import serve, set_up
 
     from crowd_counting.counting_model import CountingModel
     from crowd_counting.model import CounterSpec
     from crowd_counting.tiles import density_of
-    from ean_core.allocator import keep_freed_memory
     from ean_core.normalise import Normalise
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = set_up(arguments)
     torch.manual_seed(0)
     counter = CounterSpec(arguments.arch, arguments.attention).build()
     model = CountingModel(counter, Normalise((0.5,) * 3, (0.25,) * 3)).eval().to(device)
@@ -136,7 +130,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     def turn() -> dict[str, Any]:
         """Count the image once."""
         density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
-        memory = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+        memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
         return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": memory}
 
     serve(turn, side=side)
@@ -150,7 +144,7 @@ def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict
     given += ["--attention", arguments.attention] if arguments.attention else []
     with started(__file__, SIDES, given) as sides:
         pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["whole"]
-        interleave(sides, 1)
+        check_counts(interleave(sides, 1))
         found = interleave(sides, arguments.rounds)
     counts = {name: turns[0]["count"] for name, turns in found.items()}
     rows = {}
@@ -167,6 +161,17 @@ def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict
     return rows
 
 
+def check_counts(turns: dict[str, list[dict[str, Any]]]) -> None:
+    """Tiles count what the whole image does, but for what the tiles' borders change.
+
+    Raises:
+        EANError: if not.
+    """
+    whole, tiles = (turns[name][0]["count"] for name in SIDES)
+    if not abs(whole - tiles) <= 0.05 * abs(whole):
+        raise EANError(f"whole counts {whole:.2f} and tiles count {tiles:.2f}: nothing is compared")
+
+
 @command
 def main() -> None:
     """Compare, show and write."""
@@ -175,8 +180,7 @@ def main() -> None:
         run_side(arguments)
         return
     import torch
-
-    from ean_core.results import write_record
+    from sides import write
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -185,7 +189,7 @@ def main() -> None:
         metrics["density"] = {kernel: compare_density(arguments, kernel) for kernel in ("fixed:4", "adaptive")}
     if "prediction" in arguments.part:
         metrics["prediction"] = {str(size): compare_prediction(arguments, size) for size in arguments.megapixels}
-    print(f"record: {write_record(arguments.output, kind='speed', settings=vars(arguments), metrics=metrics)}")
+    write(arguments, metrics)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from options import parser
 
 from ean_core.errors import EANError, command
 
@@ -25,9 +26,8 @@ example:
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
-    add = parser.add_argument
+    made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"))
+    add = made.add_argument
     add("--arch", default="resnet29", help="default resnet29")
     add("--attention", default="se", help="default se")
     add("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="default 1 2")
@@ -35,11 +35,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=int, default=128, metavar="N", help="of a training step, over all processes")
     add("--steps", type=int, default=2, metavar="N", help="training steps in a turn (default 2)")
     add("--rounds", type=int, default=6, metavar="N", help="default 6")
-    add("--output", type=Path, default=Path("work_dirs/speed_processes.json"), metavar="JSON", help="the record")
-    add("--quick", action="store_true", help="a small network, for a test of the script")
     add("--work", choices=("scoring", "training"), help=argparse.SUPPRESS)
     add("--rendezvous", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = made.parse_args()
     if arguments.quick:
         arguments.arch, arguments.images, arguments.batch_size, arguments.steps = "resnet20", 20, 8, 1
         arguments.rounds = 1
@@ -57,13 +55,11 @@ def run_process(arguments: argparse.Namespace) -> None:
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
     import torch
     import torch.distributed as dist
-    from sides import serve
-
-    from ean_core.allocator import keep_freed_memory
+    from sides import serve, set_up
 
     warnings.simplefilter("ignore", FutureWarning)  # of DistributedDataParallel's own options
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    arguments.threads = arguments.threads or 1
+    set_up(arguments)
     gpus = torch.cuda.device_count()
     device = torch.device("cuda", rank) if gpus >= world else torch.device("cpu")
     if device.type == "cuda":
@@ -102,6 +98,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
 def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) -> Any:
     """Steps of the supernet on this process's share of the batch."""
     import torch
+    from sides import finish
     from torch.nn.parallel import DistributedDataParallel
 
     from ean_core.supernet import draw_path
@@ -124,8 +121,7 @@ def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) 
             loss.backward()
             optim.step()
             step += 1
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        finish(device)
         return {"result": sum(float(one.detach().sum()) for one in model.parameters())}
 
     return turn
@@ -186,13 +182,14 @@ class Group:
 
 def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, Any]:
     """All numbers of processes in turns."""
-    from sides import in_words, interleave, middle, seconds, times_as_fast
+    from sides import in_words, interleave, middle, row, times_as_fast
 
     groups = {str(count): Group(work, count, place) for count in arguments.processes}
     for group in groups.values():
         for member in group.members:
             _ = member.ready
     first = interleave(groups, 1)
+    check_equal(work, list(first.values()))
     found = interleave(groups, arguments.rounds)
     for group in groups.values():
         group.close()
@@ -202,7 +199,7 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
     for name, turns in found.items():
         ratio = times_as_fast(found[one], turns)
         efficiency = ratio.value * int(one) / int(name)
-        rows[name] = {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "efficiency": efficiency}
+        rows[name] = {**row(found[one], turns), "efficiency": efficiency}
         print(
             f"{work:<9} {name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
             f", efficiency {100 * efficiency:.0f} %"
@@ -229,11 +226,11 @@ def main() -> None:
     if arguments.work:
         run_process(arguments)
         return
-    from ean_core.results import write_record
+    from sides import write
 
     with tempfile.TemporaryDirectory() as place:
         metrics = {work: compare(arguments, work, place) for work in ("scoring", "training")}
-    print(f"record: {write_record(arguments.output, kind='speed', settings=vars(arguments), metrics=metrics)}")
+    write(arguments, metrics)
 
 
 if __name__ == "__main__":

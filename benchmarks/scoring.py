@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from options import add_sides, parser
 
 from ean_core.errors import EANError, command
 
@@ -30,24 +31,20 @@ SIDES = ("plain", "ours-float32", "ours-bfloat16", "ours-bfloat16-compiled")
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
-    add = parser.add_argument
+    made = parser(HELP, quick="a few images and proposals", output=Path("work_dirs/speed_scoring.json"))
+    add_sides(made, SIDES, default=SIDES[:3])
+    add = made.add_argument
     add("--config", type=Path, default=Path("classification/configs/quickstart_digits.py"), help="the recipe")
     add("--supernet", type=Path, help="a supernet.pth of it (default: untrained weights)")
     add("--history", type=Path, help="history.jsonl of a search (default: a made-up stretch)")
     add("--proposals", type=int, default=30, metavar="N", help="the first so many are replayed (default 30)")
     add("--chunk", type=int, default=5, metavar="N", help="proposals in a turn (default 5)")
     add("--images", type=int, default=2000, metavar="N", help="validation images (default 2000)")
+    add("--batch", type=int, default=500, metavar="N", help="our sides' batch (default 500; a GPU wants 2000)")
     add("--plain-batch", type=int, default=128, metavar="N", help="the plain side's batch (default 128)")
     add("--workers", type=int, default=2, metavar="N", help="the plain side's workers (default 2)")
-    add("--threads", type=int, default=0, metavar="N", help="of every side (default: torch's choice)")
-    add("--sides", nargs="+", default=list(SIDES[:3]), choices=SIDES, help="default: all but the compiled one")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    add("--output", type=Path, default=Path("work_dirs/speed_scoring.json"), metavar="JSON", help="the record")
-    add("--quick", action="store_true", help="a few images and proposals, for a test of the script")
-    add("--side", choices=SIDES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = made.parse_args()
     if arguments.quick:
         arguments.images, arguments.proposals, arguments.chunk, arguments.workers = 40, 6, 2, 0
     return arguments
@@ -59,22 +56,18 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """In the side's own process: score the checks, then a chunk of proposals a turn."""
     import torch
-    from sides import serve
+    from sides import serve, set_up
 
     from classification.parts import Job
     from classification.recipe import Recipe
-    from ean_core.allocator import keep_freed_memory
     from ean_core.checkpoint import load_network
     from ean_core.scheme import Scheme
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+    device = set_up(arguments, keep_memory=arguments.side != "plain")
     job = Job.start(Recipe.from_file(str(arguments.config)), data_root=arguments.data_root, directory=Path())
     torch.manual_seed(0)
     network = load_network(arguments.supernet)[0] if arguments.supernet else job.spec().build()
-    network = network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    if arguments.side != "plain":
-        keep_freed_memory()
+    network = network.eval().to(device)
     make = plain_scorer if arguments.side == "plain" else our_scorer
     blocks = network.stages_blocks
     checks = [Scheme.all_off(blocks), Scheme.all_on(blocks)]
@@ -117,7 +110,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     network = network.to(memory_format=torch.channels_last)
     scorer = Scorer(
         network,
-        job.eval_loader(job.data.train, val_images(job, arguments), batch_size=500, shared=False),
+        job.eval_loader(job.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
         normalise=job.normalise(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
@@ -187,9 +180,9 @@ def main() -> None:
     if arguments.side:
         run_side(arguments)
         return
-    from sides import in_words, interleave, seconds, started, times_as_fast
+    from sides import in_words, interleave, row, seconds, started, write
 
-    from ean_core.results import write_record
+    from ean_core.timing import Interval
 
     with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
         ready = {name: side.ready for name, side in sides.items()}
@@ -201,24 +194,23 @@ def main() -> None:
     scored = {name: [one for turn in turns for one in turn["accuracies"]] for name, turns in found.items()}
     rows = {}
     for name, turns in found.items():
-        ratio = times_as_fast(found["plain"], turns)
-        total = sum(seconds(found["plain"])) / sum(seconds(turns))
+        measured = row(found["plain"], turns)
         rows[name] = {
-            "seconds": seconds(turns),
+            "seconds": measured["seconds"],
             "schemes_per_second": len(bits) / sum(seconds(turns)),
-            "times_as_fast_median_turn": asdict(ratio),
-            "times_as_fast_whole_stretch": total,
+            "times_as_fast_median_turn": measured["times_as_fast"],
+            "times_as_fast_whole_stretch": sum(seconds(found["plain"])) / sum(seconds(turns)),
             "largest_difference_points": check_equal(name, scored[name], scored["plain"], images),
-            "peak_mib": turns[-1]["peak_mib"],
+            "peak_mib": measured["peak_mib"],
         }
         print(
-            f"{name:<24}{rows[name]['schemes_per_second']:8.3f} schemes a second  whole stretch {total:5.2f}x  median "
-            f"turn {in_words(ratio)}  accuracy within {rows[name]['largest_difference_points']:.3f} points of plain  "
-            f"peak {turns[-1]['peak_mib']:.0f} MiB"
+            f"{name:<24}{rows[name]['schemes_per_second']:8.3f} schemes a second  whole stretch "
+            f"{rows[name]['times_as_fast_whole_stretch']:5.2f}x  median turn "
+            f"{in_words(Interval(**measured['times_as_fast']))}  accuracy within "
+            f"{rows[name]['largest_difference_points']:.3f} points of plain  peak {measured['peak_mib']:.0f} MiB"
         )
     print(f"{len(bits)} proposals, {len(set(bits))} different, {images} validation images, {arguments.config.stem}")
-    settings = {**vars(arguments), "different": len(set(bits)), "images": images}
-    print(f"record: {write_record(arguments.output, kind='speed', settings=settings, metrics=rows)}")
+    write(arguments, rows, different=len(set(bits)), images=images)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A process each, since what makes one side fast (the allocator, the number of thr
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,12 +14,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from ean_core.allocator import keep_freed_memory
 from ean_core.errors import EANError
+from ean_core.results import write_record
 from ean_core.timing import Interval, bootstrap_median, round_order
 
 Turn = Callable[[], dict[str, Any]]
@@ -105,6 +110,21 @@ class Server:
         return bool(sys.stdin.readline())
 
 
+def set_up(arguments: argparse.Namespace, *, keep_memory: bool = True) -> torch.device:
+    """In a side's process: its threads, our allocator (`ean_core.allocator`) unless it is to do without, its device."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    if keep_memory:
+        keep_freed_memory()
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def finish(device: torch.device) -> None:
+    """Wait until the device has finished."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 def serve(work: Turn, **ready: Any) -> None:
     """Say `ready`, then take turns until the other end closes."""
     server = Server()
@@ -142,6 +162,18 @@ def middle(turns: Sequence[Mapping[str, Any]]) -> float:
 def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:
     """Median over the rounds of the ratio of their times, and its 95 % interval."""
     return bootstrap_median(np.array(seconds(slow)) / np.array(seconds(fast)))
+
+
+def row(plain: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a record holds of a side: the seconds of its turns, how much faster than plain they are, its memory."""
+    ratio = times_as_fast(plain, turns)
+    return {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "peak_mib": turns[-1].get("peak_mib")}
+
+
+def write(arguments: argparse.Namespace, metrics: Any, **settings: Any) -> None:
+    """Write the record, with the options and further settings, and say where."""
+    given = {**vars(arguments), "output": str(arguments.output), **settings}
+    print(f"record: {write_record(arguments.output, kind='speed', settings=given, metrics=metrics)}")
 
 
 def in_words(interval: Interval, unit: str = "x") -> str:

@@ -95,6 +95,44 @@ def test_a_side_that_differs_is_not_compared() -> None:
         check_equal("ours-bfloat16", [50.9], [50.0], 1000)
 
 
+def test_sides_of_training_that_differ_are_not_compared() -> None:
+    from training import check_losses, check_weights
+
+    from ean_core import EANError
+
+    check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.0001}, "fast": {"loss": 4.05}})
+    with pytest.raises(EANError, match=r"bare has loss 4\.05 where plain has 4\.0"):
+        check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.05}})
+    with pytest.raises(EANError, match="nan"):
+        check_losses({"plain": {"loss": 4.0}, "fast": {"loss": float("nan")}})
+    turns = {"bare": [{"weights": 100.0}], "engine": [{"weights": 100.001}]}
+    check_weights(turns, device="cuda")  # whose sums of gradients have no fixed order
+    with pytest.raises(EANError, match="bare ends with weights"):
+        check_weights(turns, device="cpu")
+
+
+def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
+    import counting
+    import network
+    import processes
+    import torch
+
+    from ean_core import EANError
+
+    one = torch.ones(2, 3)
+    assert network.check_equal("EAN", one, one, 0.0) == 0.0
+    with pytest.raises(EANError, match=r"EAN differs by 0\.1 and may by 0\.01"):
+        network.check_equal("EAN", one, 1.1 * one, 0.01)
+    turn = {"same": True, "result": 50.0}
+    processes.check_equal("scoring", [[turn], [turn]])
+    with pytest.raises(EANError, match="depend on the number of processes"):
+        processes.check_equal("scoring", [[turn], [{**turn, "result": 51.0}]])
+    with pytest.raises(EANError, match="hold different results"):
+        processes.check_equal("training", [[{**turn, "same": False}]])
+    with pytest.raises(EANError, match=r"whole counts 10\.00 and tiles count 11\.00"):
+        counting.check_counts({"whole": [{"count": 10.0}], "tiles": [{"count": 11.0}]})
+
+
 def test_ratio_of_interleaved_turns() -> None:
     from sides import interleave, times_as_fast
 

@@ -1,0 +1,30 @@
+"""The command line that the comparisons share; nothing here takes time to import."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser(text: str, *, quick: str, output: Path | None, output_help: str = "the record") -> argparse.ArgumentParser:
+    """A parser with the options that every comparison has.
+
+    Args:
+        text: shown above the options, beginning with an example.
+        quick: what `--quick` makes small.
+        output: the default of `--output`.
+        output_help: of `--output`.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    made = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
+    made.add_argument("--threads", type=int, default=0, metavar="N", help="of every side (default: torch's choice)")
+    made.add_argument("--output", type=Path, default=output, metavar="JSON", help=output_help)
+    made.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
+    return made
+
+
+def add_sides(to: argparse.ArgumentParser, sides: Sequence[str], *, default: Sequence[str]) -> None:
+    """`--sides`, which of them to compare, and the option by which the script starts one of them."""
+    to.add_argument("--sides", nargs="+", default=list(default), choices=sides, help=f"default {' '.join(default)}")
+    to.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
