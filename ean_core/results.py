@@ -34,11 +34,26 @@ def write_record(path: str | Path, *, kind: str, settings: Mapping[str, Any], me
         metrics: what came out, JSON values with n and spread where there are repetitions.
         extra: further top-level fields.
     """
-    record = {"format": FORMAT, "kind": kind, "settings": settings, "metrics": metrics, **extra}
+    record = {"format": FORMAT, "kind": kind, "settings": portable(settings), "metrics": metrics, **extra}
     record["environment"] = environment()
     path = Path(path)
     write_atomic(path, json.dumps(record, indent=2, default=str) + "\n")
     return path
+
+
+def portable(value: Any) -> Any:
+    """Settings with every absolute path made short: from the current directory on, or else its last three parts.
+
+    A record is to be shared, and where its machine kept its files says nothing to others.
+    """
+    if isinstance(value, Mapping):
+        return {name: portable(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(one) for one in value]
+    if isinstance(value, (str, Path)) and Path(value).is_absolute():
+        path, here = Path(value), Path.cwd()
+        return (path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[1:][-3:])).as_posix()
+    return value
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

@@ -82,8 +82,7 @@ def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
                     f"{first['directory']} and {other['directory']} differ in {name} ({one} and {two}): only runs of "
                     "one recipe are compared"
                 )
-    shared = {name: first["settings"][name] for name in (*SAME, "note")}
-    shared["data"] = {part: {**one, "root": end_of(one["root"])} for part, one in first["settings"]["data"].items()}
+    shared = {name: first["settings"][name] for name in (*SAME, "note", "data")}
     return {**shared, "arch": first["settings"]["backbone"].get("arch"), "runs": [describe(one) for one in records]}
 
 
@@ -93,18 +92,13 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "directory": record["directory"],
         "network": record["metrics"]["network"],
-        "weights": settings["weights"] and end_of(settings["weights"]),
+        "weights": settings["weights"],
         "weights_sha256": settings["weights_sha256"],
         "scheme": settings["backbone"].get("scheme"),
         "seed": settings["seed"],
         "seconds": record["metrics"]["seconds"],
         "commit": record["environment"]["commit"],
     }
-
-
-def end_of(path: str) -> str:
-    """The part of a path that is the same on every machine."""
-    return "/".join(Path(path).parts[-3:])
 
 
 def fingerprint(record: dict[str, Any], part: str) -> str:

@@ -69,3 +69,17 @@ def test_what_is_no_record_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(EANError, match=r"r\.json"):
         read_record(tmp_path / "r.json")
     assert json.dumps(content)
+
+
+def test_a_records_settings_name_no_place_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {
+        "config": tmp_path / "configs" / "a.py",
+        "data": [{"root": "/somebody/files/data/VOCdevkit/VOC2012", "train": "train.txt"}],
+        "scheme": "010 | 1",
+        "rounds": 3,
+    }
+    saved = read_record(write_record("r.json", kind="test", settings=settings, metrics={}))["settings"]
+    assert saved["config"] == "configs/a.py"
+    assert saved["data"] == [{"root": "data/VOCdevkit/VOC2012", "train": "train.txt"}]
+    assert (saved["scheme"], saved["rounds"]) == ("010 | 1", 3)

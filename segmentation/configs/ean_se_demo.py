@@ -17,8 +17,8 @@ val_dataloader = dict(dataset=dict(ann_file="ImageSets/Segmentation/val.txt", pi
 test_dataloader = val_dataloader
 model = dict(
     data_preprocessor=dict(size=crop),
-    backbone=dict(arch="resnet20", scheme="001001001"),
-    decode_head=dict(in_channels=64, channels=32, num_classes=4),
+    backbone=dict(scheme="001001001"),
+    decode_head=dict(channels=32, num_classes=4),
 )
 optim_wrapper = dict(optimizer=dict(lr=0.1))
 tta_pipeline = [

@@ -1,2 +1,2 @@
 _base_ = "_base_/small.py"
-model = dict(backbone=dict(scheme="ean_se_resnet29_cifar100_subset20k"))
+model = dict(backbone=dict(scheme="ean_se_resnet20_cifar100_subset30k"))

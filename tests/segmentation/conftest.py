@@ -24,9 +24,7 @@ from tests.conftest import ROOT  # noqa: E402
 CONFIGS = ROOT / "segmentation" / "configs"
 SMALL = CONFIGS / "ean_se_voc_small.py"
 TINY: dict[str, Any] = {
-    "model.backbone.arch": "resnet20",
     "model.backbone.scheme": "001001001",
-    "model.decode_head.in_channels": 64,
     "model.decode_head.channels": 8,
     "model.data_preprocessor.size": (32, 32),
     "train_dataloader.batch_size": 2,

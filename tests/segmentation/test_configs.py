@@ -115,7 +115,7 @@ def test_segmentors_of_one_recipe_differ_in_attention_only():
     assert all(output.shape == (2, 2, 48, 64) for output in outputs.values())
     assert not any(network.training for network in networks.values())
     counts = {name: count_parameters(network) for name, network in networks.items()}
-    assert counts["Org"] < counts["EAN-SE"] == counts["Share-full-SE"]
+    assert counts["Org"] < counts["EAN-SE"] <= counts["Share-full-SE"]
     heads = {count_parameters(network.head) for network in networks.values()}
     assert len(heads) == 1
 
