@@ -105,7 +105,7 @@ def compare_methods(rules: Rules, supernet: Path, comparison: Comparison) -> Pat
             runs.append(search_once(rules, network, scores, comparison.budget, entry, seed=seed, directory=directory))
             if is_first():
                 print(line_of(runs[-1]), flush=True)
-    drawn = draw_random(rules.blocks, comparison.budget.samples * comparison.seeds)
+    drawn = draw_random(rules, comparison.budget.samples * comparison.seeds)
     metrics = {
         **landscape(rules, scores, everything),
         "runs": runs,
@@ -172,10 +172,11 @@ def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:
         scores(unseen, on_chunk=lambda done: progress.update(done) if progress else None)
 
 
-def draw_random(blocks: Sequence[int], count: int) -> list[Scheme]:
-    """Fair bits, as the supernet's training draws them."""
+def draw_random(rules: Rules, count: int) -> list[Scheme]:
+    """Fair bits, as the supernet's training draws them; repaired as a search's draws are where there is a limit."""
     rng = np.random.default_rng(0)
-    return [Scheme.random(blocks, rng) for _ in range(count)]
+    drawn = [Scheme.random(rules.blocks, rng) for _ in range(count)]
+    return drawn if rules.limit is None else [rules.limit.repair(scheme, None) for scheme in drawn]
 
 
 # -- searches ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from classification.compare import Comparison, compare_methods
+from classification.compare import Comparison, compare_methods, draw_random
 from classification.compare_retrain import print_retrained, retrain_found
 from classification.compare_show import draw_all, found_schemes, print_comparison, published_schemes
 from classification.parts import Job
@@ -109,14 +109,14 @@ def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: p
     assert not scored
 
 
+def rule(scheme: Scheme) -> float:
+    """A made-up accuracy: 512 real scores would take seconds."""
+    return 50.0 + 3 * scheme.bits[2] + 2 * scheme.bits[7] - 0.5 * scheme.connections
+
+
 @pytest.fixture
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up accuracies: 512 real scores would take seconds."""
-
-    def rule(self, schemes):
-        return [Score(50.0 + 3 * one.bits[2] + 2 * one.bits[7] - 0.5 * one.connections, 0.0) for one in schemes]
-
-    monkeypatch.setattr(Scorer, "__call__", rule)
+    monkeypatch.setattr(Scorer, "__call__", lambda self, schemes: [Score(rule(one), 0.0) for one in schemes])
 
 
 @pytest.mark.usefixtures("_made_up")
@@ -125,7 +125,12 @@ def test_time_is_limited_for_all_methods(start: Start, monkeypatch: pytest.Monke
     table.predicted = lambda scheme: sum(b * p for b, p in zip(scheme.bits, table.percent, strict=True))
     monkeypatch.setattr("classification.latency.latency_table", lambda job: table)
     job = start(**{"search.latency": "table.json", "search.max_increment": 12.0, "search.reward.latency": 0.01})
+    rules = comparison("random").check(job)
+    drawn = draw_random(rules, 50)  # what Fig. 4 holds the searched schemes against
+    assert max(map(table.predicted, drawn)) <= 12
+    assert len({scheme.text for scheme in drawn}) > 5
     metrics = compare(job, comparison("random,ean,darts,tail-k", exhaustive=True))["metrics"]
+    assert metrics["figure4"]["random"]["accuracy"] == [rule(scheme) for scheme in draw_random(rules, 12)]
     assert metrics["highest"]["bits"] == "001 | 000 | 000"
     assert metrics["schemes"] < 512
     for run in metrics["runs"]:
