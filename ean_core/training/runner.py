@@ -81,55 +81,75 @@ def build_runner(
         unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
     """
     state = work_dir / "last.pth"
-    steps = len(loader)
-    optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=steps)
+    optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=len(loader))
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    runner = QuietRunner(
+        model,
+        str(work_dir),
+        train_dataloader=loader,
+        train_cfg=_epochs(settings),
+        optim_wrapper=optim_wrapper,
+        param_scheduler=schedule,
+        custom_hooks=_custom_hooks(settings, hooks, state),
+        launcher=launcher,
+        env_cfg={"dist_cfg": {"backend": backend}},
+        randomness={"seed": seed, "deterministic": settings.deterministic},
+        default_scope="mmengine",
+        cfg=Config({"model_wrapper_cfg": _wrapper(unused_parameters)}),
+        **_logging(backends),
+        **(validation or {}),
+    )
+    if resume and state.exists():
+        runner.resume_from(state)
+    return runner
+
+
+def _epochs(settings: TrainSettings) -> dict[str, Any]:
+    """How long is trained, and when validated."""
     interval = settings.val_interval
     train_cfg = {"by_epoch": True, "max_epochs": settings.epochs, "val_interval": interval or settings.epochs}
     if not interval:
         train_cfg["val_begin"] = settings.epochs + 1
-    wrapper = {
-        "type": "MMDistributedDataParallel",
-        "find_unused_parameters": unused_parameters,
-        "broadcast_buffers": False,
-    }
-    if not torch.cuda.is_available():
-        wrapper["device_ids"] = None
+    return train_cfg
+
+
+def _custom_hooks(settings: TrainSettings, hooks: Sequence[Hook], state: Path) -> list[Any]:
+    """The caller's hooks, with those that every training has."""
     custom: list[Any] = [*hooks, SaveState(state, interval=settings.save_interval)]
     if rank_and_world()[1] > 1:
         custom.insert(0, {"type": "SyncBuffersHook"})  # batch norm statistics: the mean over the processes
     if settings.ema is not None:
         custom.append({"type": "EMAHook", "momentum": 1.0 - settings.ema, "update_buffers": True})
-    runner = QuietRunner(
-        model,
-        str(work_dir),
-        train_dataloader=loader,
-        train_cfg=train_cfg,
-        optim_wrapper=optim_wrapper,
-        param_scheduler=schedule,
-        default_hooks={
+    return custom
+
+
+def _wrapper(unused_parameters: bool) -> dict[str, Any]:
+    """What several processes wrap the model in."""
+    wrapper = {
+        "type": "MMDistributedDataParallel",
+        "find_unused_parameters": unused_parameters,
+        "broadcast_buffers": False,
+    }
+    return wrapper if torch.cuda.is_available() else {**wrapper, "device_ids": None}
+
+
+def _logging(backends: Sequence[str]) -> dict[str, Any]:
+    """What the runner writes down, how it averages it, and where it goes."""
+    return {
+        "default_hooks": {
             "checkpoint": None,
             "logger": {"type": "LoggerHook", "interval": LOG_EVERY},
             "runtime_info": QuietRuntimeInfo(),
         },
-        log_processor={
+        "log_processor": {
             "type": "LogProcessor",
             "window_size": 1,  # losses are means already
             "custom_cfg": [
                 {"data_src": name, "method_name": "mean", "window_size": LOG_EVERY} for name in ("time", "data_time")
             ],
         },
-        custom_hooks=custom,
-        launcher=launcher,
-        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
-        visualizer={
+        "visualizer": {
             "type": "Visualizer",
             "vis_backends": [{"type": "LocalVisBackend"}, *({"type": name} for name in backends)],
         },
-        randomness={"seed": seed, "deterministic": settings.deterministic},
-        default_scope="mmengine",
-        cfg=Config({"model_wrapper_cfg": wrapper}),
-        **(validation or {}),
-    )
-    if resume and state.exists():
-        runner.resume_from(state)
-    return runner
+    }
