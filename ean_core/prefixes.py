@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from ean_core.networks import StagedNetwork
 
 Batch = Mapping[str, Tensor]
 """`{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, on the network's device."""
@@ -98,6 +100,41 @@ class PrefixFeatures:
         while self.nbytes + nbytes > room:
             self.held.popitem(last=False)
         return True
+
+    def run(
+        self,
+        network: StagedNetwork,
+        batches: Iterable[Batch],
+        stem: Callable[[Batch], Tensor],
+        *,
+        count: int,
+        beside: Callable[[], int],
+    ) -> Iterator[tuple[Tensor, Batch]]:
+        """The last stage's features of every batch, for the scheme that is set, from what is held for its first bits.
+
+        What the stages before the last one give is held in turn, if it fits.
+
+        Args:
+            network: its stages are run.
+            batches: the same ones every time.
+            stem: what the first stage takes of a batch.
+            count: of the batches.
+            beside: bytes that are held elsewhere, asked for after the first batch.
+        """
+        bits = network.scheme.stages
+        begun = self.longest(bits)
+        known, new, keep = self.held.get(begun, []), {}, True
+        for number, batch in enumerate(batches):
+            x = known[number] if known else stem(batch)
+            for stages, stage in enumerate(network.stages[len(begun) :], start=len(begun) + 1):
+                x = stage(x)
+                if keep and stages < len(bits):
+                    new.setdefault(bits[:stages], []).append(x)
+            if number == 0:
+                keep = self.reserve(sum(features[0].nbytes for features in new.values()) * count, beside=beside())
+                new = new if keep else {}
+            yield x, batch
+        self.held.update(new)
 
 
 def spare_memory(device: torch.device) -> int:

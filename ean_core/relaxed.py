@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.attention.base import State
+from ean_core.batch_norm import kept_batch_norm
 from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
-from ean_core.supernet import kept_batch_norm
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from rich.table import Table
 from torch import Tensor
 
 from ean_core.attention import ATTENTIONS, zoo
+from ean_core.batch_norm import batch_norms
 from ean_core.benchmark import Results, show_increment, time_rows
 from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.progress import console
-from ean_core.supernet import batch_norms
 from ean_core.timing import measure as timed
 from ean_core.timing import multiply_adds
 

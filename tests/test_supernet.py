@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ean_core import Scheme, create_model
+from ean_core.batch_norm import Reestimation, batch_norms
 from ean_core.normalise import Normalise
 from ean_core.prefixes import HeldBatches, PrefixFeatures
-from ean_core.supernet import Scorer, batch_norms, draw_path, reestimate_batch_norm, sandwich_paths
+from ean_core.supernet import Scorer, draw_path, sandwich_paths
 
 BLOCKS = (3, 3, 3)
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,10 +128,9 @@ def test_a_call_waits_for_the_device_once(net: torch.nn.Module, batches: list, m
 
 
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:
-    images = [normalise(batch["inputs"]) for batch in batches[:2]]
     inputs: list[Tensor] = []
     net.bn1.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
-    reestimate_batch_norm(net, images)
+    Reestimation(net, batches[:2], normalise=normalise, room=0)(net.scheme)
     mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     var = torch.stack([one.var(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     torch.testing.assert_close(net.bn1.running_mean, mean)
@@ -142,6 +143,42 @@ def test_reestimation_changes_the_scores(net: torch.nn.Module, batches: list) ->
     plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
     again = [score.accuracy for score in Scorer(net, batches, normalise=normalise, training=batches)(schemes)]
     assert plain != again
+
+
+@pytest.mark.parametrize("attention", ["se", "dia", "timm:cbam"])  # the last one has a batch norm of its own
+def test_reestimated_scores_equal_a_slow_pass_and_share_first_stages(attention: str, batches: list) -> None:
+    torch.manual_seed(0)
+    net = create_model("resnet20", attention=attention, num_classes=4)
+    texts = ("101011100", "101011111", "101000001", "001011100")
+    schemes = [Scheme.parse(text, blocks=BLOCKS) for text in texts]
+
+    def slowly(scheme: Scheme) -> float:
+        again = copy.deepcopy(net)
+        again.set_scheme(scheme)
+        for norm in batch_norms(again):
+            norm.reset_running_stats()
+            norm.momentum = None
+        again.train()
+        with torch.no_grad():
+            for batch in batches[:2]:
+                again(normalise(batch["inputs"]))
+        return slow_accuracy(again, scheme, batches)
+
+    wanted = [slowly(scheme) for scheme in schemes]
+    assert len(set(wanted)) > 1
+    run: list[int] = []
+    for number, stage in enumerate(net.stages):
+        stage.register_forward_pre_hook(lambda one, _, number=number: run.append(number) if one.training else None)
+    scorer = Scorer(net, batches, normalise=normalise, training=batches[:2], room=1 << 30)
+    assert [score.accuracy for score in scorer(schemes)] == wanted
+    # In the order of the bits: all stages of 001.., of 101000.., two of 101011100, the last one of 101011111.
+    assert run == [number for stages in ((0, 1, 2), (0, 1, 2), (1, 2), (2,)) for _ in range(2) for number in stages]
+    assert set(scorer.reestimate.statistics) == set(scorer.reestimate.features.held)
+    whole = scorer.reestimate.features.nbytes
+    for room in (0, whole, 3 * whole, 8 * whole):  # whatever is held, and whatever was let go
+        few = Scorer(net, batches, normalise=normalise, training=batches[:2], room=room)
+        assert [score.accuracy for score in few(schemes[::-1])] == wanted[::-1]
+        assert few.reestimate.features.nbytes + few.features.nbytes <= room
 
 
 @pytest.mark.parametrize("attention", ["se", "sge", "dia"])

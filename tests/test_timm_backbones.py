@@ -13,10 +13,10 @@ from classification.parts import Job
 from classification.pipeline import run_pipeline
 from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
+from ean_core.batch_norm import batch_norms
 from ean_core.checkpoint import ModelSpec, load_network, save_network
 from ean_core.fold import fold_batch_norm
 from ean_core.networks import input_shape, stages_blocks, timm_backbones
-from ean_core.supernet import batch_norms
 
 timm = pytest.importorskip("timm")
 

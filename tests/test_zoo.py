@@ -16,10 +16,10 @@ import torch
 
 from ean_core import EANError, Scheme, create_model
 from ean_core.attention import build_attention, zoo
+from ean_core.batch_norm import Reestimation, batch_norms
 from ean_core.checkpoint import ModelSpec, load_network, save_network
 from ean_core.fold import fold_batch_norm
 from ean_core.results import read_record
-from ean_core.supernet import batch_norms, reestimate_batch_norm
 from ean_core.timing import multiply_adds
 from ean_core.zoo_table import all_names
 from tests.conftest import ROOT
@@ -73,7 +73,7 @@ def test_all_modes_prune_fold_and_come_back_from_a_file(name: str, tmp_path: Pat
         spec = ModelSpec("resnet20", 4, name, sharing, scheme.text, pruned=True)
         net = create_model("resnet20", num_classes=4, attention=name, sharing=sharing)
         wake(net)
-        reestimate_batch_norm(net, [images])
+        Reestimation(net, [{"inputs": images}], normalise=torch.nn.Identity(), room=0)(net.scheme)
         net.set_scheme(scheme)
         pruned = net.prune()
         with torch.inference_mode():
