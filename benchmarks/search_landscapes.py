@@ -15,8 +15,9 @@ example:
   python benchmarks/search_landscapes.py                             every method and landscape: about an hour
 
 Regret is the true reward of the best scheme minus that of the method's answer, in points, without the noise that the
-search saw. Two answers are looked at: the scheme with the highest reward seen, and, for methods that hold
-probabilities, the most probable scheme. Every seed is a landscape of its own."""
+search saw. Three answers are looked at: the scheme with the highest reward seen, the same once chance is taken out
+(ean_core/search/smoothing.py), and, for methods that hold probabilities, the most probable scheme. Every seed is a
+landscape of its own."""
 
 
 def parse_arguments() -> argparse.Namespace:

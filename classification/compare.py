@@ -22,7 +22,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.progress import bar
 from ean_core.results import write_record
 from ean_core.scheme import Scheme
-from ean_core.search import GradientMethod, History, SearchMethod
+from ean_core.search import ANSWERS, GradientMethod, History, SearchMethod
 from ean_core.search.comparison import (
     GRADIENT_PASSES,
     Budget,
@@ -198,6 +198,7 @@ def search_once(
         "budget": dataclasses.asdict(budget),
         "reward": dataclasses.asdict(rules.reward),
         "limit": both_sections(rules.job)[1].max_increment,
+        "answers": ANSWERS,
     }
     path = directory / "runs" / f"{entry.slug}-seed{seed}.json"
     barrier()

@@ -44,17 +44,19 @@ def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]
 
 
 def found_schemes(record: Record) -> dict[str, Scheme]:
-    """Each method's answer: the scheme with the highest reward over its seeds."""
+    """Each method's answer, the best one over its seeds."""
     blocks = record["settings"]["blocks"]
     return {label: Scheme.parse(best["bits"], blocks=blocks) for label, best in found_answers(record).items()}
 
 
 def found_answers(record: Record) -> dict[str, Record]:
-    """The same with reward, validation accuracy and connections; among equals the one with fewer connections."""
+    """The same with reward, validation accuracy and connections: of the answers that the method returns by default,
+    the one with the highest reward; among equals the one with fewer connections."""
     answers = {}
     for label in record["settings"]["methods"]:
-        best = [run["best"] for run in record["metrics"]["runs"] if run["method"] == label]
-        answers[label] = max(best, key=lambda one: (one["reward"], -one["connections"]))
+        runs = [run for run in record["metrics"]["runs"] if run["method"] == label]
+        found = [run[run.get("returned", "best")] for run in runs]  # older records hold no other answer
+        answers[label] = max(found, key=lambda one: (one["reward"], -one["connections"]))
     return answers
 
 
@@ -79,16 +81,18 @@ def print_comparison(record: Record) -> None:
     known = settings["exhaustive"]
     table.add_column("method", no_wrap=True)
     heads = ["best reward", *(["regret (95 %)"] if known else []), "accuracy %", "connections"]
-    for head in [*heads, "most probable: " + ("regret" if known else "reward"), "scored in all"]:
+    measure = "regret" if known else "reward"
+    for head in [*heads, f"most probable: {measure}", f"smoothed: {measure}", "scored in all"]:
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("best scheme of all seeds", no_wrap=True)
+    table.add_column("its answer, of all seeds", no_wrap=True)
     answers = found_answers(record)
     for row in metrics["methods"]:
-        best, probable = row["best"], row.get("most_probable")
+        best = row["best"]
         cells = [f"{best['reward']['mean']:.2f}" if known else mean(best["reward"])]
         cells += [mean(best["regret"])] if known else []
         cells += [f"{best['validation_accuracy']['mean']:.2f}", f"{best['connections']['mean']:.1f}"]
-        cells.append("-" if probable is None else mean(probable["regret" if known else "reward"]))
+        others = [row.get(answer) for answer in ("most_probable", "smoothed")]
+        cells += ["-" if one is None else mean(one[measure]) for one in others]
         table.add_row(row["method"], *cells, f"{row['evaluations']:.0f}", answers[row["method"]]["bits"])
     console().print(table)
     for name, one in (

@@ -15,7 +15,7 @@ from ean_core.attention import load
 from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.recipe import build
-from ean_core.search import Reward
+from ean_core.search import ANSWERS, Reward
 from ean_core.training.schedule import TrainSettings
 
 CONFIGS = Path("classification/configs")
@@ -102,8 +102,9 @@ class SearchRecipe:
         bn_batch_size: images per forward pass of the re-estimation; small, since it runs in training mode, whose
             memory traffic makes large batches slow on a CPU.
         batch_size: images per forward pass when scoring.
-        returned: which scheme the search gives: "best" (highest reward of all scored) or "most_probable" (of the
-            controller at the end).
+        returned: which scheme the search gives: "best" (highest reward of all scored), "most_probable" (of the
+            controller at the end) or "smoothed" (highest reward of all scored once chance is taken out); None for the
+            method's own, "smoothed" for the preset natural of EAN and "best" for all others.
         latency: a table of `tools/benchmark.py --per-block`, for `reward.latency` and `max_increment`; None: time does
             not count.
         latency_batch: images per forward pass that the time is meant for; the table must have the same.
@@ -119,7 +120,7 @@ class SearchRecipe:
     bn_images: int = 0
     bn_batch_size: int = 100
     batch_size: int = 500
-    returned: str = "best"
+    returned: str | None = None
     latency: str | None = None
     latency_batch: int = 50
     latency_device: str | None = None
@@ -131,8 +132,10 @@ class SearchRecipe:
             value, low = getattr(self, name), int(name not in zero)
             if value is not None and value < low:
                 raise EANError(f"search.{name} must be at least {low}, got {value}")
-        if self.returned not in ("best", "most_probable"):
-            raise EANError(f"search.returned is 'best' or 'most_probable', got {self.returned!r}")
+        if self.returned not in (None, *ANSWERS):
+            raise EANError(
+                f"search.returned is one of {', '.join(ANSWERS)}, or None for the method's own, got {self.returned!r}"
+            )
         if self.latency is None and (self.max_increment is not None or self.reward.latency):
             name = "search.reward.latency" if self.reward.latency else "search.max_increment"
             raise EANError(

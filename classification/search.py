@@ -21,7 +21,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.pareto import write_front
 from ean_core.progress import Bar, bar
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import History, SearchResult, Trial, run_search
+from ean_core.search import ANSWERS, History, SearchResult, Trial, run_search
 from ean_core.search.history import Line
 from ean_core.search.limit import Limited
 from ean_core.training.claim import claim
@@ -60,7 +60,8 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             on_step=None if progress is None else StepText(progress, rules.blocks),
         )
     final = job.directory / "scheme.json"
-    first_does(lambda: write_scheme(final, job, result, identity["supernet_sha256"]))
+    returned = recipe.returned or method.answer
+    first_does(lambda: write_scheme(final, job, result, returned, identity["supernet_sha256"]))
     first_does(lambda: draw(job.directory, history.lines, final))
     first_does(lambda: write_front(job.directory, history.lines))
     if isinstance(method, Limited) and is_first():
@@ -139,11 +140,12 @@ class StepText:
         self.progress.update(step, text + ("  from the record" if replayed else ""))
 
 
-def write_scheme(path: Path, job: Job, result: SearchResult, supernet_sha256: str) -> None:
-    """scheme.json: the returned scheme, where it is from, and the other candidate beside it."""
+def write_scheme(path: Path, job: Job, result: SearchResult, returned: str, supernet_sha256: str) -> None:
+    """scheme.json: the returned scheme, where it is from, and all answers beside it."""
     _, recipe = both_sections(job)
-    chosen = result.best if recipe.returned == "best" or result.most_probable is None else result.most_probable
-    chosen.scheme.save(
+    answers = {name: getattr(result, name) for name in ANSWERS}
+    returned = "best" if answers[returned] is None else returned  # a method without probabilities
+    answers[returned].scheme.save(
         path,
         arch=job.recipe.model.arch,
         attention=job.recipe.model.attention,
@@ -152,9 +154,8 @@ def write_scheme(path: Path, job: Job, result: SearchResult, supernet_sha256: st
         method=recipe.method,
         options=dict(recipe.options),
         seed=job.recipe.seed,
-        returned="best" if chosen is result.best else "most_probable",
-        best=describe(result.best),
-        most_probable=None if result.most_probable is None else describe(result.most_probable),
+        returned=returned,
+        **{name: None if trial is None else describe(trial) for name, trial in answers.items()},
         reward_weights=dataclasses.asdict(recipe.reward),
         max_increment=recipe.max_increment,
         proposals=result.proposals,

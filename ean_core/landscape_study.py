@@ -20,6 +20,9 @@ from ean_core.plots import COLOURS, save
 from ean_core.search import Reward, build_method, comparison
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
 
+STYLES = (("-", "--", ":"), ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))))
+"""Lines of `ANSWERS`; the second ones where there are more methods than colours."""
+
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
@@ -55,7 +58,7 @@ def run_all(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def key_of(kind: str, bits: int, variant: str, seed: int) -> str:
     """What a search depends on, apart from the code."""
-    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits]])
+    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits], ANSWERS])
 
 
 def read_cache(path: Path) -> dict[str, dict[str, Any]]:
@@ -111,7 +114,7 @@ def interval(values: np.ndarray) -> list[float]:
 
 
 def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
-    """The regret at the end of the budget, as Markdown: the best scheme seen / the most probable scheme."""
+    """The regret at the end of the budget, as Markdown: best seen / most probable, where there is one / smoothed."""
     lines = []
     for bits in arguments.bits:
         head = ["method", *arguments.landscapes]
@@ -130,7 +133,7 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Path) -> None:
-    """Regret against evaluations, a panel per size and landscape; dashed or dotted: the most probable scheme."""
+    """Regret against evaluations, a panel per size and landscape; each answer has its kind of line."""
     shape = (len(arguments.bits), len(arguments.landscapes))
     lines = sum(answer in row for row in rows for answer in ANSWERS) // (shape[0] * shape[1])  # of the legend
     height = max(2.6 * shape[0], 0.15 * lines) + 0.6
@@ -139,12 +142,12 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
     for row in rows:
         axes = grid[arguments.bits.index(row["bits"])][arguments.landscapes.index(row["landscape"])]
         place = arguments.methods.index(row["method"])
-        colour, styles = COLOURS[place % len(COLOURS)], ("-", "--") if place < len(COLOURS) else ("-.", ":")
+        colour, styles = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
         for answer, line in zip(ANSWERS, styles, strict=True):
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
-                label = f"{row['method']}, {answer.replace('_', ' ')}" if "most_probable" in row else row["method"]
-                axes.plot(row["evaluations"], mean, line, color=colour, linewidth=1.3, label=label)
+                label = f"{row['method']}, {answer.replace('_', ' ')}"
+                axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3, label=label)
                 axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)

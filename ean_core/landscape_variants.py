@@ -38,7 +38,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> method and its options."""
 
-ANSWERS = ("best", "most_probable")
+ANSWERS = ("best", "most_probable", "smoothed")
+"""Those of `ean_core.search.ANSWERS`."""
 MAIN = [name for name in VARIANTS if not name.startswith(("paper-", "natural-"))]
 
 LANDSCAPES = ("additive", "pairs", "noise", "sparse", "rugged")

@@ -16,6 +16,7 @@ from ean_core.errors import EANError, first_line
 from ean_core.files import write_atomic
 from ean_core.latency import LatencyTable
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.search.base import ANSWERS
 from ean_core.search.history import Line, read_lines
 
 FORMAT = "ean-pareto-1"
@@ -129,7 +130,7 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
 
 
 _OF_ITS_SCHEME = frozenset(
-    {"format", "blocks", "stages", "connections", "sparsity", "returned", "best", "most_probable"}
+    {"format", "blocks", "stages", "connections", "sparsity", "returned", *ANSWERS}
     | {"validation_accuracy", "predicted_increment"}  # of a point that was taken as the directory's scheme.json
 )
 

@@ -151,8 +151,8 @@ def searches(path: Path) -> Path:
     return write_record(path, kind="search-benchmark", settings=settings, metrics=rows)
 
 
-def comparison(path: Path) -> Path:
-    """Two methods on one supernet, all schemes scored."""
+def comparison(path: Path, *, smoothed: bool = False) -> Path:
+    """Two methods on one supernet, all schemes scored; older records have no smoothed answer."""
 
     def interval(mean: float) -> dict:
         return {"n": 3, "mean": mean, "std": 0.1, "low": mean - 0.1, "high": mean + 0.1}
@@ -164,6 +164,7 @@ def comparison(path: Path) -> Path:
             "method": method,
             "n": 3,
             "best": best,
+            **({"smoothed": {"regret": interval(regret + 1)}} if smoothed else {}),
             "evaluations": 40.0,
             "spent": 40.0,
             "proposals": 60,

@@ -104,6 +104,11 @@ def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     assert "| paper: EAN | 40 | – | 75.10 ± 0.45 | 0.81 | 4e-07 | – |" in text
     assert "| method | after 1 proposals | after 2 proposals | after 5 proposals |" in text
     assert "| ean | 0.50 | 0.50 | 0.50 | 0.50 | 0.75 |" in text
+    made.comparison(results / "compared.json", smoothed=True)
+    assert "| regret of the most probable | regret of the smoothed best |" in report(results)
+    assert "| ean | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report(
+        results
+    )
 
 
 def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) -> None:

@@ -13,7 +13,7 @@ from ean_core.report.pictures import pictures_of
 
 KINDS = ("search-benchmark",)
 COMMAND = "python benchmarks/search_landscapes.py"
-ANSWERS = {"best": "highest reward seen", "most_probable": "most probable"}
+ANSWERS = {"best": "highest reward seen", "most_probable": "most probable", "smoothed": "highest smoothed reward"}
 
 
 def section(book: Book) -> Section:

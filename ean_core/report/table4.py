@@ -85,20 +85,20 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
 
 def found_table(entry: Entry) -> Table:
     """The best and the most probable scheme of each method at the end of its budget, over the seeds."""
-    known = entry.settings["exhaustive"]
+    known, methods = entry.settings["exhaustive"], entry.metrics["methods"]
+    answers = {"best": "best seen", "most_probable": "most probable"}
+    if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
+        answers["smoothed"] = "smoothed best"
+    word = "regret" if known else "reward"
     rows = []
-    for row in entry.metrics["methods"]:
-        cells = [row["method"], str(row["n"])]
-        for answer in ("best", "most_probable"):
-            one = row.get(answer)
-            measure = "regret" if known else "reward"
-            cells.append(GAP if one is None else with_interval(one[measure]))
+    for row in methods:
+        found = [row.get(answer) for answer in answers]
+        cells = [row["method"], str(row["n"]), *(GAP if one is None else with_interval(one[word]) for one in found)]
         best = row.get("best") or {}
         cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
         rows.append([*cells, number(min(row["spent"], entry.settings["budget"]["evaluations"]), 0)])
-    word = "regret" if known else "reward"
     heads = (
-        *("method", "seeds", f"{word} of the best seen", f"{word} of the most probable"),
+        *("method", "seeds", *(f"{word} of the {name}" for name in answers.values())),
         *("accuracy of the best, %", "its connections", "budget used"),
     )
     return Table(f"Searches on {described(entry)}", heads, rows, notes=setup(entry), records=(entry.name,))

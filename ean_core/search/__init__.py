@@ -9,7 +9,7 @@ from typing import Any
 
 from ean_core.errors import unknown_name
 from ean_core.recipe import check_kind
-from ean_core.search.base import GradientMethod, SearchMethod, Trial
+from ean_core.search.base import ANSWERS, GradientMethod, SearchMethod, Trial
 from ean_core.search.darts import DARTS, DARTSSettings
 from ean_core.search.driver import SearchResult, run_search
 from ean_core.search.ean import EAN, PRESETS
@@ -110,6 +110,7 @@ def _check(options: Mapping[str, Any], known: Mapping[str, str], method: str) ->
 
 
 __all__ = [
+    "ANSWERS",
     "METHODS",
     "GradientMethod",
     "History",

@@ -12,6 +12,10 @@ import numpy as np
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 
+ANSWERS = ("best", "most_probable", "smoothed")
+"""What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among
+those scored once chance is taken out (`smoothing.py`)."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -44,7 +48,12 @@ class SearchMethod(ABC):
     Args:
         blocks: blocks per stage.
         seed: of everything random in the method.
+
+    Attributes:
+        answer: which of a search's answers (`ANSWERS`) it gives where the user does not say.
     """
+
+    answer: str = "best"
 
     def __init__(self, blocks: Sequence[int], *, seed: int) -> None:
         self.blocks = tuple(blocks)

@@ -18,10 +18,11 @@ import numpy as np
 from ean_core.arguments import literal
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
-from ean_core.search.base import SearchMethod, Trial
+from ean_core.search.base import ANSWERS, SearchMethod, Trial
 from ean_core.search.driver import Evaluate, run_search
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
+from ean_core.search.smoothing import best_smoothed
 
 GRADIENT_PASSES = 3
 """Forward passes that a gradient is counted as: one, and a backward pass, which takes about two."""
@@ -106,6 +107,7 @@ class Watch:
     def __init__(self, method: SearchMethod, budget: Budget, *, gradient_cost: float) -> None:
         self.method, self.budget, self.gradient_cost = method, budget, gradient_cost
         self.spent: list[float] = []  # at every proposal
+        self.lines: list[Line] = []  # of every proposal
         self.best: list[Line] = []  # at every proposal, the best line so far
         self.p_mean: list[float | None] = []
         self.probable: Scheme | None = None  # of the last step that ended within the budget
@@ -113,6 +115,7 @@ class Watch:
     def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
         """The driver's `on_step`."""
         del replayed
+        self.lines += lines
         for line in lines:
             best = self.best[-1] if self.best else line
             self.best.append(max(best, line, key=lambda one: (one["reward"], -one["connections"])))
@@ -125,6 +128,11 @@ class Watch:
         """Place of the last proposal that `evaluations` paid for; None if not even the first one was."""
         paid = bisect_right(self.spent, evaluations)  # what is spent never shrinks
         return paid - 1 if paid else None
+
+    def smoothed(self, end: int) -> Line:
+        """The scheme with the highest smoothed reward among those of the first proposals, up to the place `end`."""
+        lines = [line for line in self.lines[: end + 1] if line["new"]]
+        return lines[best_smoothed([line["bits"] for line in lines], [line["reward"] for line in lines])]
 
     def curve(self) -> dict[str, list[float]]:
         """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
@@ -165,12 +173,14 @@ def run_entry(
         steps = min(steps, max(1, int(budget.evaluations / gradient_cost)))
     watch = Watch(method, budget, gradient_cost=gradient_cost)
     found = run_search(method, evaluate, steps=steps, reward=reward, history=History(None), on_step=watch)
-    end = watch.within(budget.evaluations)
-    best = watch.best[0 if end is None else end]["bits"]
+    end = watch.within(budget.evaluations) or 0
+    best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[end], watch.smoothed(end)))
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
     return {
-        "best": score_answer(Scheme.parse(best, blocks=method.blocks), evaluate, reward),
+        "returned": method.answer,
+        "best": score_answer(best, evaluate, reward),
+        "smoothed": score_answer(smoothed, evaluate, reward),
         "most_probable": None if watch.probable is None else score_answer(watch.probable, evaluate, reward),
         "final": None if found.most_probable is None else describe(found.most_probable),
         "evaluations": found.evaluations,
@@ -241,7 +251,7 @@ def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> li
     for label in dict.fromkeys(run["method"] for run in runs):
         mine = [run for run in runs if run["method"] == label]
         row: dict[str, Any] = {"method": label, "n": len(mine)}
-        for answer in ("best", "most_probable"):
+        for answer in ANSWERS:
             if mine[0][answer] is None:
                 continue
             row[answer] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
+from ean_core.search.smoothing import best_smoothed
 
 Evaluate = Callable[[Sequence[Scheme]], list[float]]
 """Validation accuracies in percent of some schemes, none of which was asked for before."""
@@ -34,13 +36,24 @@ class SearchResult:
         most_probable: the trial of the method's most probable scheme at the end; None for methods without
             probabilities.
         proposals: schemes proposed.
-        evaluations: different schemes scored.
+        trials: of the different schemes scored, in the order in which they were first proposed.
     """
 
     best: Trial
     most_probable: Trial | None
     proposals: int
-    evaluations: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def evaluations(self) -> int:
+        """Different schemes scored."""
+        return len(self.trials)
+
+    @cached_property
+    def smoothed(self) -> Trial:
+        """The trial with the highest reward once chance is taken out (`smoothing.py`)."""
+        rewards = [trial.reward for trial in self.trials]
+        return self.trials[best_smoothed([trial.scheme.text for trial in self.trials], rewards)]
 
 
 def run_search(
@@ -70,50 +83,75 @@ def run_search(
     """
     if steps < 1:
         raise EANError(f"a search needs at least one step, got {steps}")
-    memory = {line["bits"]: float(line["accuracy"]) for line in history.lines}
-    recorded = history.start_again(steps=steps)
-    evaluated: dict[str, Trial] = {}  # also the order in which they were first proposed
-    proposals = 0
-
-    def score(schemes: Sequence[Scheme]) -> list[Trial]:
-        unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in memory}.values())
-        memory.update(zip((scheme.text for scheme in unseen), evaluate(unseen) if unseen else [], strict=True))
-        return [
-            Trial(one, memory[one.text], reward.terms(one, memory[one.text]), reward.increment(one)) for one in schemes
-        ]
-
-    def line_for(step: int, trial: Trial, p: np.ndarray | None, bonus: dict[str, float]) -> Line:
-        new = trial.scheme.text not in evaluated
-        evaluated.setdefault(trial.scheme.text, trial)
-        return line_of(step, trial, p, method.p_hat(trial.scheme), bonus, new=new, evaluations=len(evaluated))
-
+    trials = _Trials(evaluate, reward, known={line["bits"]: float(line["accuracy"]) for line in history.lines})
+    recorded, proposals = history.start_again(steps=steps), 0
     for step in range(1, steps + 1):
-        start = time.perf_counter()
-        p = method.probabilities()
-        trials = score(method.propose())
-        lines = [line_for(step, trial, p, method.bonus(trial.scheme)) for trial in trials]
-        method.update(trials)
-        for line in lines:
-            line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
+        lines = _step(method, trials, step)
         replayed = keep(history, lines, recorded)
         proposals += len(lines)
         if on_step is not None:
             on_step(step, lines, replayed=replayed)
-        if max_evaluations is not None and len(evaluated) >= max_evaluations:
+        if max_evaluations is not None and len(trials.proposed) >= max_evaluations:
             if len(recorded) > len(history.lines):
                 raise EANError(
-                    f"the recorded search went on after {len(evaluated)} schemes: give a max_evaluations above "
+                    f"the recorded search went on after {len(trials.proposed)} schemes: give a max_evaluations above "
                     f"{max_evaluations}, or another --work-dir"
                 )
             break
 
     most_probable = method.most_probable()
-    final = None if most_probable is None else score([most_probable])[0]
+    final = None if most_probable is None else trials.score([most_probable])[0]
     if final is not None:
-        last = line_for(step + 1, final, method.probabilities(), {})
+        last = trials.line(step + 1, final, method, method.probabilities(), {})
         keep(history, [{**last, "final": True}], recorded)
-    best = max(evaluated.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
-    return SearchResult(best=best, most_probable=final, proposals=proposals, evaluations=len(evaluated))
+    return SearchResult(trials.best, final, proposals=proposals, trials=tuple(trials.proposed.values()))
+
+
+class _Trials:
+    """What a search has scored and proposed, every scheme once.
+
+    Args:
+        evaluate, reward: as `run_search` takes them.
+        known: bits -> accuracy, of schemes that need not be scored again.
+    """
+
+    def __init__(self, evaluate: Evaluate, reward: Reward, known: dict[str, float]) -> None:
+        self.evaluate, self.reward, self.memory = evaluate, reward, known
+        self.proposed: dict[str, Trial] = {}  # in the order in which they were first proposed
+
+    def score(self, schemes: Sequence[Scheme]) -> list[Trial]:
+        """The schemes' trials, in their order; what is known costs nothing."""
+        memory, reward = self.memory, self.reward
+        unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in memory}.values())
+        memory.update(zip((scheme.text for scheme in unseen), self.evaluate(unseen) if unseen else [], strict=True))
+        return [
+            Trial(one, memory[one.text], reward.terms(one, memory[one.text]), reward.increment(one)) for one in schemes
+        ]
+
+    def line(
+        self, step: int, trial: Trial, method: SearchMethod, p: np.ndarray | None, bonus: dict[str, float]
+    ) -> Line:
+        """The history line of a proposal, which counts as proposed from now on."""
+        new = trial.scheme.text not in self.proposed
+        self.proposed.setdefault(trial.scheme.text, trial)
+        return line_of(step, trial, p, method.p_hat(trial.scheme), bonus, new=new, evaluations=len(self.proposed))
+
+    @property
+    def best(self) -> Trial:
+        """The highest reward; among equals the one with fewest connections."""
+        return max(self.proposed.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
+
+
+def _step(method: SearchMethod, trials: _Trials, step: int) -> list[Line]:
+    """Propose, score, and let the method learn; the step's lines."""
+    start = time.perf_counter()
+    p = method.probabilities()
+    scored = trials.score(method.propose())
+    lines = [trials.line(step, trial, method, p, method.bonus(trial.scheme)) for trial in scored]
+    method.update(scored)
+    for line in lines:
+        line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
+    return lines
 
 
 def line_of(

@@ -20,6 +20,7 @@ from ean_core.search.base import SearchMethod
 from ean_core.search.driver import run_search
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
+from ean_core.search.smoothing import best_smoothed
 
 KINDS: dict[str, str] = {
     "additive": "independent effects of the blocks, standard deviation 0.35 points, no noise",
@@ -125,12 +126,14 @@ class RegretRun:
     Attributes:
         best: regret, at each checkpoint, of the scheme with the highest reward seen, its error included.
         most_probable: of the scheme that was most probable after the last step by then; None without probabilities.
+        smoothed: of the scheme with the highest reward once chance is taken out, as far as `smoothing.py` can.
         evaluations: different schemes scored.
         proposals: schemes proposed.
     """
 
     best: list[float]
     most_probable: list[float] | None
+    smoothed: list[float]
     evaluations: int
     proposals: int
 
@@ -171,9 +174,12 @@ def measure_regret(
         on_step=on_step,
     )
     tops = [max(scored[:count], key=lambda pair: pair[1])[0] for count in checkpoints]
+    texts, rewards = [scheme.text for scheme, _ in scored], [seen for _, seen in scored]
+    smoothed = [scored[best_smoothed(texts[:count], rewards[:count])][0] for count in checkpoints]
     return RegretRun(
         best=[highest - landscape.reward(top, reward) for top in tops],
         most_probable=[_last_by(probable, count) for count in checkpoints] if probable else None,
+        smoothed=[highest - landscape.reward(scheme, reward) for scheme in smoothed],
         evaluations=found.evaluations,
         proposals=found.proposals,
     )

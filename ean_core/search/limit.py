@@ -123,7 +123,7 @@ class Limited(SearchMethod):
 
     def __init__(self, method: SearchMethod, limit: Limit) -> None:
         super().__init__(method.blocks, seed=0)
-        self.method, self.limit, self.repaired = method, limit, 0
+        self.method, self.limit, self.repaired, self.answer = method, limit, 0, method.answer
         method.restrict(limit.allows)
 
     def propose(self) -> list[Scheme]:

@@ -11,6 +11,8 @@ Same policy (independent bits), same reward (Eq. 7) and the same idea as Algorit
   approximation": Kakade, A Natural Policy Gradient, 2001; Peters and Schaal, Natural Actor-Critic, 2008). The fit takes
   out what the other blocks did to a reward, and it may use earlier schemes without any ratio: that is this preset's
   replay. Every scheme counts once, however often it was drawn: a lucky validation score stays one lucky score.
+- Its answer is the scheme with the highest smoothed reward (`smoothing.py`). Settled probabilities score many near
+  relatives of the best scheme, of which the luckiest has the highest reward.
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ class NaturalEAN(SearchMethod):
         seed: of the draws and the curiosity networks.
         settings: see `NaturalSettings`.
     """
+
+    answer = "smoothed"
 
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: NaturalSettings | None = None) -> None:
         super().__init__(blocks, seed=seed)

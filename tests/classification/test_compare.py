@@ -94,6 +94,11 @@ def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: p
     assert sum(run["evaluations"] for run in runs) > len(scored)
     by_method = {run["method"]: run for run in runs}
     assert by_method["hsp"]["most_probable"] is None
+    assert {method for method, run in by_method.items() if run["returned"] == "smoothed"} == {"ean:natural"}
+    for run in runs:
+        assert run["smoothed"]["reward"] <= run["best"]["reward"]
+    natural = [run["smoothed"] for run in runs if run["method"] == "ean:natural"]
+    assert str(found_schemes(record)["ean:natural"]) == max(natural, key=lambda one: one["reward"])["bits"]
     assert by_method["darts"]["final"] is not None
     assert set(record["metrics"]["figure4"]["methods"]) == {"ean", "ean:natural", "enas"}
     assert record["metrics"]["figure4"]["methods"]["ean"]["n"] == 12
@@ -134,7 +139,7 @@ def test_time_is_limited_for_all_methods(start: Start, monkeypatch: pytest.Monke
     assert metrics["highest"]["bits"] == "001 | 000 | 000"
     assert metrics["schemes"] < 512
     for run in metrics["runs"]:
-        for answer in filter(None, (run["best"], run["most_probable"], run["final"])):
+        for answer in filter(None, (run["best"], run["most_probable"], run["smoothed"], run["final"])):
             assert table.predicted(Scheme.parse(answer["bits"], blocks=(3, 3, 3))) <= 12
     reward = metrics["all_on"]["reward"]
     assert reward == pytest.approx(metrics["all_on"]["validation_accuracy"] - 0.01 * 64, abs=1e-3)

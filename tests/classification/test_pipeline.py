@@ -17,7 +17,7 @@ from classification.parts import Job
 from classification.pipeline import run_pipeline
 from classification.recipe import Recipe
 from classification.retrain import make_target, train_all, train_network
-from classification.search import search_scheme
+from classification.search import search_scheme, with_method
 from classification.supernet import make_scorer, reestimation_batches, train_supernet
 from ean_core import EANError, Scheme
 from ean_core.checkpoint import load_network, read_network_file
@@ -288,14 +288,28 @@ def test_search_options_reach_the_search(job: MakeJob, tmp_path: Path) -> None:
     supernet = train_supernet(job("plain"))
     search_scheme(job("plain"), supernet)
     plain = read_lines(tmp_path / "plain" / "history.jsonl")
-    for name, option in (("bn", {"search.bn_images": 40}), ("most", {"search.returned": "most_probable"})):
-        search_scheme(job(name, **option), supernet)
+    search_scheme(job("bn", **{"search.bn_images": 40}), supernet)
     again = read_lines(tmp_path / "bn" / "history.jsonl")
     accuracy = {line["bits"]: line["accuracy"] for line in plain}
     assert any(accuracy.get(line["bits"], line["accuracy"]) != line["accuracy"] for line in again)
-    record = json.loads((tmp_path / "most" / "scheme.json").read_text())
-    assert record["returned"] == "most_probable"
-    assert " | ".join(record["stages"]) == record["most_probable"]["bits"]
+
+
+def test_the_answer_is_the_one_asked_for_or_the_methods_own(job: MakeJob, tmp_path: Path) -> None:
+    supernet = train_supernet(job("plain"))
+    natural = job("smoothed")
+    search = dataclasses.replace(natural.recipe.search, options={"preset": "natural"})
+    wanted = {
+        "most_probable": job("most_probable", **{"search.returned": "most_probable"}),
+        "smoothed": dataclasses.replace(natural, recipe=natural.recipe.replace(search=search)),
+        "best": job("best"),
+    }
+    for answer, one in wanted.items():
+        record = json.loads(search_scheme(one, supernet).read_text())
+        assert record["returned"] == answer
+        assert " | ".join(record["stages"]) == record[answer]["bits"]
+        assert record["smoothed"]["reward"] <= record["best"]["reward"]
+    hsp = with_method(job("hsp", **{"search.returned": "most_probable"}), "hsp", {})
+    assert json.loads(search_scheme(hsp, supernet).read_text())["returned"] == "best"  # it has no probabilities
 
 
 def test_statistics_are_reestimated_over_images_as_they_were_trained_with(job: MakeJob) -> None:

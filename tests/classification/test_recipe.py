@@ -55,7 +55,7 @@ def test_the_papers_imagenet_recipe() -> None:
         ({"train.schedule": "linear"}, "schedule is one of step, cosine"),
         ({"train.milestones": [1]}, "milestones go with schedule 'step'"),
         ({"train.precision": "int8"}, "precision is one of float32, bfloat16"),
-        ({"search.returned": "worst"}, "'best' or 'most_probable'"),
+        ({"search.returned": "worst"}, "one of best, most_probable, smoothed"),
         ({"model": "resnet20"}, "model must be a dictionary"),
         ({"train": None}, "has no section 'train'"),
         ({"retrain": ["eann"]}, "unknown entry of retrain 'eann'.*did you mean 'ean'"),

@@ -97,6 +97,7 @@ def test_regret_is_looked_at_where_it_was_asked_for():
     family = regret("tail-k", k=1)
     assert family.evaluations == 1
     assert len(set(family.best)) == 1
+    assert everything.smoothed[-1] == pytest.approx(0)
     natural = regret("ean", preset="natural")
     assert len(natural.most_probable) == 3
     assert min(natural.most_probable) >= -1e-9
@@ -123,6 +124,8 @@ def test_the_benchmark_writes_a_record_and_goes_on_from_its_cache(run, tmp_path)
     assert "most_probable" not in rows["random"]
     mean, low, high = rows["random"]["best_minus_natural_best"]
     assert low <= mean <= high
+    assert len(rows["random"]["smoothed"]) == len(rows["random"]["best"])
+    assert "best_minus_natural_smoothed" in rows["random"]
     assert rows["natural"]["best"] == read_record(tmp_path / "one.json")["metrics"][0]["best"]
     assert (tmp_path / "two.png").stat().st_size > 10_000
     assert len([line for line in cache.read_text().splitlines() if line.endswith("}]")]) == 4
