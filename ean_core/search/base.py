@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
+
+if TYPE_CHECKING:
+    from ean_core.search.limit import Limit
 
 ANSWERS = ("best", "most_probable", "smoothed")
 """What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among
@@ -63,7 +66,7 @@ class SearchMethod(ABC):
     def propose(self) -> list[Scheme]:
         """The schemes of the next step, at least one."""
 
-    def restrict(self, allowed: Callable[[Scheme], bool]) -> None:  # noqa: B027
+    def restrict(self, limit: Limit) -> None:  # noqa: B027
         """Called once before the first step where there is a limit: for methods with fixed schemes, to leave some out.
 
         The proposals of all others are repaired where they are above the limit (`limit.py`).

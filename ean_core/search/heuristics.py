@@ -1,16 +1,17 @@
 """Families of schemes that need no search: every member is scored once, the best is the answer.
 
-`ConnectEvery` (hsp.py) is one; here are attention in the first and in the last k blocks. Published results on other
+`HSP` (hsp.py) is one; here are attention in the first and in the last k blocks. Published results on other
 networks differ on which of the two is better, so that both are worth a row beside a search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
+from ean_core.search.limit import Limit, at_least
 
 
 class Family(SearchMethod):
@@ -27,18 +28,19 @@ class Family(SearchMethod):
         self.schemes = list({scheme.text: scheme for scheme in schemes}.values())
         self.best: Trial | None = None
 
-    def restrict(self, allowed: Callable[[Scheme], bool]) -> None:
+    def restrict(self, limit: Limit) -> None:
         """Leave out the members that are not allowed.
 
         Raises:
-            EANError: if none is left.
+            EANError: if none is left; with the nearest limit that leaves one.
         """
-        left = [scheme for scheme in self.schemes if allowed(scheme)]
+        left = [scheme for scheme in self.schemes if limit.allows(scheme)]
         if not left:
-            fewest = min(self.schemes, key=lambda scheme: scheme.connections)
+            fastest = min(self.schemes, key=limit.increment)
+            cost = limit.increment(fastest)
             raise EANError(
-                f"none of the {len(self.schemes)} schemes of {type(self).__name__} keeps to search.max_increment, not "
-                f"even {fewest}: give a higher limit, or another method"
+                f"none of the {len(self.schemes)} schemes of {type(self).__name__} is at most {limit.percent:g} % "
+                f"slower than Org, not even {fastest}, which adds {cost:.2f} %: {at_least(cost)}, or another method"
             )
         self.schemes = left
 

@@ -52,6 +52,11 @@ class TimedReward(Reward):
         return {**terms, "latency": -self.latency * self.increment(scheme)} if self.latency else terms
 
 
+def at_least(percent: float) -> str:
+    """What to do where the limit is too low: the nearest one that is not, rounded up."""
+    return f"give a search.max_increment of at least {math.ceil(100 * percent - ROUNDING) / 100:g}"
+
+
 class Limit:
     """At most so many percent slower than Org.
 
@@ -73,8 +78,7 @@ class Limit:
         if cost > percent + ROUNDING:
             raise EANError(
                 f"only the scheme without connections is at most {percent:g} % slower than Org: the cheapest "
-                f"connection, block {cheapest + 1}, adds {cost:.2f} %; give a search.max_increment of at least "
-                f"{math.ceil(100 * cost) / 100:g}"
+                f"connection, block {cheapest + 1}, adds {cost:.2f} %; {at_least(cost)}"
             )
 
     def increment(self, scheme: Scheme) -> float:
@@ -124,7 +128,7 @@ class Limited(SearchMethod):
     def __init__(self, method: SearchMethod, limit: Limit) -> None:
         super().__init__(method.blocks, seed=0)
         self.method, self.limit, self.repaired, self.answer = method, limit, 0, method.answer
-        method.restrict(limit.allows)
+        method.restrict(limit)
 
     def propose(self) -> list[Scheme]:
         """The method's, repaired."""

@@ -204,6 +204,22 @@ def test_searches_with_batch_norm_re_estimated(start: Start) -> None:
     assert record["metrics"]["runs"][0]["method"] == "darts"
 
 
+def test_a_copied_supernet_is_compared_both_ways(trained: Path, tmp_path: Path) -> None:
+    """Running and re-estimated statistics, each in a directory that begins with a copy of supernet.pth alone."""
+    records = []
+    for images in (0, 20):
+        (directory := tmp_path / f"bn{images}").mkdir()
+        shutil.copy(trained / "w" / "supernet.pth", directory)
+        recipe = Recipe.from_file(trained / "tiny.py", {"search.bn_images": images})
+        job = Job.start(recipe, data_root=tmp_path, directory=directory, resume=True)
+        what = comparison("random,hsp", seeds=1)
+        records.append(read_record(compare_methods(what.check(job), train_supernet(job), what)))
+        assert not (directory / "supernet").exists()  # nothing was trained
+    running, again = (record["metrics"]["all_on"]["validation_accuracy"] for record in records)
+    assert running != again
+    assert records[0]["settings"]["supernet_sha256"] == records[1]["settings"]["supernet_sha256"]
+
+
 def test_darts_searches_alone_and_resumes(start: Start) -> None:
     def lines(job: Job) -> list[tuple]:
         search_scheme(job, job.directory / "supernet.pth")
