@@ -252,7 +252,7 @@ def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> li
         mine = [run for run in runs if run["method"] == label]
         row: dict[str, Any] = {"method": label, "n": len(mine)}
         for answer in ANSWERS:
-            if mine[0][answer] is None:
+            if mine[0].get(answer) is None:
                 continue
             row[answer] = {
                 name: interval([run[answer][name] for run in mine])
