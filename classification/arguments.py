@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ean_core.arguments import backends_of, parse_options
+from ean_core.arguments import add_log, backends_of, parse_options
 
 if TYPE_CHECKING:
     from classification.parts import Job
@@ -23,7 +23,7 @@ def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
-    add("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
+    add_log(parser)
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as search.steps=50")
 
 

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import backends_of, load_attention, parse_options
+from ean_core.arguments import add_log, backends_of, load_attention, parse_options
 
 HELP = """\
 example:
@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {OUT}/DATA-ATTENTION-LOSS)")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
-    add("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
+    add_log(parser)
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as data.crop=256")
     return parser.parse_args()
 
@@ -70,6 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
         raise EANError(f"--seeds must be different numbers from 0 on, got {arguments.seeds}")
+    backends = backends_of(arguments.log)
     options, arguments.attention = parse_options(arguments.cfg_options), load_attention(arguments.attention)
     given = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
     options.update({field: value for field, value in given.items() if value is not None})
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         directory=Path(arguments.work_dir or Path(OUT) / name),
         launcher=launcher,
         resume=arguments.resume,
-        backends=backends_of(arguments.log),
+        backends=backends,
     )
     if is_first():
         print(job.describe())

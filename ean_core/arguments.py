@@ -43,9 +43,14 @@ def load_attention(reference: str | None) -> str | None:
     return load(reference)
 
 
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """The flag of commands that train."""
+    parser.add_argument("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
+
+
 def backends_of(names: list[str]) -> tuple[str, ...]:
     """MMEngine's names of the logging backends, checked for their packages."""
-    known = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbVisBackend"}
+    known = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
     for name in names:
         if name not in known:
             raise unknown_name("log", name, list(known))

@@ -20,7 +20,7 @@ def quiet_imports() -> None:
 def train_segmentor(arguments: argparse.Namespace) -> None:
     """Check everything, train a segmentor, and show how it does."""
     quiet_imports()
-    from ean_core.arguments import parse_options
+    from ean_core.arguments import backends_of, parse_options
     from ean_core.training.distributed import is_first, start_processes, stop_processes
     from segmentation.job import Job
     from segmentation.report import print_metrics
@@ -36,6 +36,7 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
         directory=arguments.work_dir,
         launcher=launcher,
         resume=arguments.resume,
+        backends=backends_of(arguments.log),
     )
     if is_first():
         print("\n".join(job.lines), flush=True)

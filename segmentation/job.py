@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Job:
         directory: str | Path | None = None,
         launcher: str = "none",
         resume: bool = False,
+        backends: Sequence[str] = (),
     ) -> Job:
         """Read a config, look at its data and its weights, and claim the directory.
 
@@ -80,6 +81,7 @@ class Job:
             directory: default work_dirs/NAME.
             launcher: as `start_processes` returned it.
             resume: go on with what is in the directory.
+            backends: further visualisation backends by their registered names.
 
         Raises:
             EANError: for anything that would stop the run later; nothing is written then.
@@ -100,6 +102,8 @@ class Job:
         loaded = prepare_backbone(model.backbone)
         checksum = weights_sum(config)
         claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
+        config.visualizer.pop("name", None)  # by its name it would be the one of this process's earlier run
+        config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
         lines = (describe(config, model, data, classes=classes), loaded, *normalisation_note(config))
         label, parameters = label_of(model.backbone), count_parameters(model)
         return cls(config, directory, label, data, checksum, parameters, resume, lines)

@@ -8,6 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from ean_core.arguments import add_log
+
 HELP = """\
 example:
   python tools/train.py segmentation/configs/ean_se_demo.py                       (two minutes on a laptop)
@@ -33,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     add("--work-dir", metavar="DIR", help="where everything is written (default work_dirs/NAME_OF_THE_CONFIG)")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
+    add_log(parser)
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields, as train_cfg.max_iters=4000")
     return parser

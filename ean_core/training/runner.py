@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
+import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.training.distributed import rank_and_world
 from ean_core.training.hooks import SaveState
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
@@ -77,7 +79,7 @@ def build_runner(
         validation: "val_dataloader", "val_cfg" and "val_evaluator" of the runner.
         hooks: more hooks.
         resume: go on from `work_dir/last.pth` if it is there.
-        backends: further MMEngine visualisation backends, such as "TensorboardVisBackend".
+        backends: further visualisation backends by their registered names, as `ean_core.arguments.backends_of` gives.
         unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
     """
     state = work_dir / "last.pth"
@@ -95,7 +97,7 @@ def build_runner(
         env_cfg={"dist_cfg": {"backend": backend}},
         randomness={"seed": seed, "deterministic": settings.deterministic},
         default_scope="mmengine",
-        cfg=Config({"model_wrapper_cfg": _wrapper(unused_parameters)}),
+        cfg=Config({"model_wrapper_cfg": _wrapper(unused_parameters), "settings": dataclasses.asdict(settings)}),
         **_logging(backends),
         **(validation or {}),
     )

@@ -23,11 +23,19 @@ from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
 from tests.segmentation.test_backbone import write_classifier
 
 
-def prepare(root: Path, name: str, *, resume: bool = False, launcher: str = "none", **options: Any) -> Job:
+def prepare(
+    root: Path, name: str, *, resume: bool = False, launcher: str = "none", backends: Any = (), **options: Any
+) -> Job:
     """A tiny job in root/name on the data in root/data."""
     merged = {**TINY, **{key.replace("__", "."): value for key, value in options.items()}}
     return Job.prepare(
-        SMALL, options=merged, data_root=str(root / "data"), directory=root / name, resume=resume, launcher=launcher
+        SMALL,
+        options=merged,
+        data_root=str(root / "data"),
+        directory=root / name,
+        resume=resume,
+        launcher=launcher,
+        backends=backends,
     )
 
 
@@ -283,3 +291,21 @@ def test_the_state_is_saved_under_a_temporary_name_first(tmp_path, monkeypatch):
     hook.after_train_iter(Runner(), 0)
     assert seen == [(False, False)]
     assert [path.name for path in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_the_engines_other_logs_are_no_part_of_a_runs_identity(voc, tmp_path, monkeypatch):
+    """What is logged where changes no result: a run may go on with another --log."""
+    from mmengine.registry import VISBACKENDS
+    from mmengine.visualization import LocalVisBackend
+
+    said: dict[str, Any] = {}
+
+    class Telling(LocalVisBackend):
+        def add_scalars(self, scalar_dict, step=0, file_path=None, **kwargs):
+            said.update(scalar_dict)
+
+    monkeypatch.setitem(VISBACKENDS.module_dict, "Telling", Telling)
+    length = {"train_cfg__max_iters": 4, "train_cfg__val_interval": 2}
+    run_killed(prepare(tmp_path, "run", **length), KillAt(2), monkeypatch)
+    prepare(tmp_path, "run", resume=True, backends=["Telling"], **length).run()
+    assert said["mIoU"] > 0
