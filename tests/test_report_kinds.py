@@ -218,3 +218,27 @@ def test_pictures_belong_to_the_record_with_the_longest_fitting_name() -> None:
         "run_2": ["run_2.png", "run_2_b.png"],
         "": ["running.png"],
     }
+
+
+def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
+    def row(increment: float | None, over: float) -> dict:
+        inexact = {"value": over, "low": over - 0.1, "high": over + 0.1}
+        more = None if increment is None else {"value": increment, "low": increment, "high": increment}
+        return {"timing": {"seconds": [1.0]}, "increment": more, "time_over_plain_org": inexact}
+
+    forms = {
+        "plain": {"Org": row(None, 0.0), "EAN se": row(0.2, 0.2)},
+        "folded": {"Org": row(None, -0.5), "EAN se": row(0.05, -0.4)},
+    }
+    settings = {"arch": "resnet164", "batch_size": 50, "rounds": 9, "threads": 2}
+    write_record(results / "network.json", kind="speed", settings=settings, metrics=forms)
+    text = report_all(results)
+    assert "| EAN se | 20.0 (20.0 to 20.0) | 5.0 (5.0 to 5.0) |" in text
+    assert "| Org | 1.00 (0.91 to 1.11) | 2.00 (1.67 to 2.50) |" in text
+    assert "EAN se plain 20.0 (20.0 to 20.0), folded 5.0 (5.0 to 5.0)." in report(results)
+
+
+def test_figures_of_two_levels_are_rows_too(results: Path) -> None:
+    rows = {"scoring": {"1": {"efficiency": 1.0}, "2": {"efficiency": 0.9}}}
+    write_record(results / "processes.json", kind="speed", settings={}, metrics=rows)
+    assert "| scoring, 2 | 0.9 |" in report_all(results)

@@ -47,6 +47,10 @@ def rows_of(metrics: Any) -> list[dict[str, Any]]:
         nested = {key: value for key, value in metrics.items() if isinstance(value, Mapping) and not fits(value)}
         if nested and not flat and all(any(map(fits, value.values())) for value in nested.values()):
             return [{"name": key, **only_fitting(value)} for key, value in nested.items()]
+        if nested and not flat:  # a level deeper, such as work -> number of processes -> figures
+            deeper = [(key, name, row) for key, rows in nested.items() for name, row in rows.items()]
+            if all(isinstance(row, Mapping) for *_, row in deeper):
+                return [{"name": f"{key}, {name}", **only_fitting(row)} for key, name, row in deeper]
         return [{"figure": key.replace("_", " "), "value": value} for key, value in flat.items()]
     if not isinstance(metrics, Sequence) or isinstance(metrics, str):
         return []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ean_core.report import others
-from ean_core.report.blocks import Block, Gap, Section, Text
+from ean_core.report.blocks import GAP, Block, Gap, Section, Table, Text
 from ean_core.report.book import Book, Entry
+from ean_core.report.cells import percent, ranged
+from ean_core.report.pictures import pictures_of
 
 KINDS = ("speed",)
 COMMAND = "python benchmarks/scoring.py"
@@ -29,11 +32,57 @@ def summary(book: Book) -> list[Block]:
 
 def blocks_of(book: Book, entry: Entry) -> list[Block]:
     """A record's table and pictures."""
-    return others.blocks_of(book, entry)
+    return [*network_tables(entry), *pictures_of(entry)] if is_of_networks(entry) else others.blocks_of(book, entry)
+
+
+def is_of_networks(entry: Entry) -> bool:
+    """Whether it is one of benchmarks/network.py: form -> network -> times, with the authors' form among them."""
+    plain = entry.metrics.get("plain") if isinstance(entry.metrics, Mapping) else None
+    return isinstance(plain, Mapping) and all(isinstance(row, Mapping) and "increment" in row for row in plain.values())
+
+
+def network_tables(entry: Entry) -> list[Block]:
+    """Increments over Org in the same form, and how the forms compare with the authors' Org."""
+    settings, forms = entry.settings, entry.metrics
+    where = f"{settings['arch']}, batch {settings['batch_size']}"
+    note = (
+        f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain is the authors' way, "
+        f"eager float32; {settings['threads']} thread(s), {entry.machine}."
+    )
+
+    def table(title: str, cell: Any) -> Table:
+        rows = [
+            [name, *(cell(rows[name]) if name in rows else GAP for rows in forms.values())] for name in forms["plain"]
+        ]
+        return Table(title, ("network", *forms), rows, notes=(note,), records=(entry.name,))
+
+    return [
+        table(f"Increment over Org in the same form, %, {where}", lambda row: percent(row["increment"])),
+        table(f"Times as fast as plain Org, {where}", lambda row: times_as_fast(row["time_over_plain_org"])),
+    ]
+
+
+def times_as_fast(over: Mapping[str, float]) -> str:
+    """An increment, as a fraction, turned round."""
+    return ranged(*(1 / (1 + over[key]) for key in ("value", "high", "low")))
+
+
+def network_line(entry: Entry) -> Text:
+    """The increments of the sparse networks in every form."""
+    found = {name for rows in entry.metrics.values() for name in rows if name.startswith("EAN")}
+    parts = [
+        f"{name} " + ", ".join(f"{form} {percent(rows[name]['increment'])}" for form, rows in entry.metrics.items())
+        for name in sorted(found)
+    ]
+    settings = entry.settings
+    title = f"Increments over Org in the same form, %, {settings['arch']}, batch {settings['batch_size']}"
+    return Text(f"{'; '.join(parts)}. {entry.machine}.", title, (entry.name,))
 
 
 def line(entry: Entry) -> Text | None:
-    """The ratio of each way, with its interval: the first value of its row that has one."""
+    """The ratio of each way, with its interval: the first value of its row that has one; of networks, increments."""
+    if is_of_networks(entry):
+        return network_line(entry)
     parts = []
     measure = ""
     for row in others.rows_of(entry.metrics):
