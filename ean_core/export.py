@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ean_core.any_size import free_of_sizes
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.extras import require
 from ean_core.files import atomic_path
@@ -30,6 +31,11 @@ from ean_core.safetensors_file import write_safetensors
 
 TOLERANCE = 1e-4  # of the largest value of the output
 NO_SIZE = 128  # pixels a side, of the images to check a network with that takes photos as they are
+OUTPUTS = {
+    "classifier": "(batch, classes): softmax gives probabilities",
+    "counter": "(batch, 1, rows, columns), people per cell: the sum is the count",
+    "segmentor": "(batch, classes, height, width), of the images' size: the largest is a pixel's class",
+}
 Run = Callable[[Tensor], Tensor]
 Shape = tuple[int, int, int]  # (batch, height, width)
 
@@ -81,7 +87,7 @@ def export(opened: Opened, target: str, directory: str | Path, *, tolerance: flo
         raise EANError(f"{path} would be written over itself: give another --output-dir")
     with atomic_path(path) as temporary:
         any_size, sizes = write(opened, temporary)
-        run = READERS[target](temporary)
+        run = READERS[target](temporary, opened)
         shapes = shapes_of(opened, any_size=any_size)
         difference, relative = compare(opened, run, shapes)
         if not relative <= tolerance:  # NaN too
@@ -115,10 +121,12 @@ def facts(opened: Opened) -> dict[str, str]:
         "channels": prepare.channels,
         "image_size": prepare.size,
         "resize": prepare.resize,
+        "fit": prepare.fit,
         "model": model,
     }
     words = {"kind": opened.kind, "arch": model["arch"], "attention": model.get("attention") or "none"}
     words["scheme"] = str(opened.trunk.scheme)
+    words["output"] = f"{opened.output} {OUTPUTS[opened.kind]}"
     words["input"] = "RGB or grey values / 255, minus mean, by std, float32 (batch, channels, height, width)"
     return {**words, **{name: json.dumps(value) for name, value in plain.items()}}
 
@@ -128,7 +136,7 @@ def trace(opened: Opened, *, any_size: bool) -> torch.export.ExportedProgram:
     side = side_of(opened)
     example = torch.zeros(2, opened.prepare.channels, side, side)  # a batch of one would be taken for a constant
     free = torch.export.Dim.DYNAMIC
-    network = Renamed(deployable(opened))
+    network = Renamed(free_of_sizes(deployable(opened)) if any_size else deployable(opened))
     with quiet():
         return torch.export.export(
             network, (example,), dynamic_shapes={"images": {0: free, 2: free, 3: free} if any_size else {0: free}}
@@ -180,7 +188,7 @@ def name_axes(model: Any) -> None:
                 axis.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), axis.dim_param)
 
 
-def read_onnx(path: Path) -> Run:
+def read_onnx(path: Path, opened: Opened) -> Run:
     """The file in ONNX Runtime."""
     import onnxruntime
 
@@ -202,7 +210,7 @@ def write_torch(opened: Opened, path: Path) -> tuple[bool, str]:
     return any_size, sizes
 
 
-def read_torch(path: Path) -> Run:
+def read_torch(path: Path, opened: Opened) -> Run:
     """The archive, loaded."""
     return torch.export.load(path).module()
 
@@ -224,9 +232,9 @@ def as_content(opened: Opened) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, content
 
 
-def read_weights(path: Path) -> Run:
-    """The network that the file builds."""
-    return open_file(path, device="cpu").network
+def read_weights(path: Path, opened: Opened) -> Run:
+    """The network that the file builds, for a segmentor with its config."""
+    return open_file(path, device="cpu", config=opened.config).network
 
 
 TARGETS: dict[str, tuple[str, Callable[[Opened, Path], tuple[bool, str]]]] = {
@@ -234,7 +242,11 @@ TARGETS: dict[str, tuple[str, Callable[[Opened, Path], tuple[bool, str]]]] = {
     "torch": (".pt2", write_torch),
     "safetensors": (".safetensors", write_weights),
 }
-READERS: Mapping[str, Callable[[Path], Run]] = {"onnx": read_onnx, "torch": read_torch, "safetensors": read_weights}
+READERS: Mapping[str, Callable[[Path, Opened], Run]] = {
+    "onnx": read_onnx,
+    "torch": read_torch,
+    "safetensors": read_weights,
+}
 
 
 def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool, str]:

@@ -24,9 +24,11 @@ from ean_core.networks import StagedNetwork
 from ean_core.photos import Preparation
 from ean_core.tensors import load_tensors
 
+SEGMENTOR = "ean-segmentor-1"
 OPENERS = {  # format of the file -> module:function from path and content to `Opened`; a new task adds its line
     FORMAT: "ean_core.opened:open_classifier",
     "ean-counter-1": "crowd_counting.opened:open_counter",
+    SEGMENTOR: "segmentation.opened:ask_for_config",
 }
 WITH_CONFIG = "segmentation.opened:open_segmentor"  # path and config: a state of mmsegmentation names no network
 
@@ -51,6 +53,7 @@ class Opened:
         make_target: what Grad-CAM is to explain.
         output: name of what comes out, for an exported network.
         content: the file, without the weights.
+        config: that a segmentor was opened with.
     """
 
     path: Path
@@ -62,6 +65,7 @@ class Opened:
     make_target: MakeTarget
     output: str
     content: Mapping[str, Any]
+    config: Path | None = None
 
     @property
     def device(self) -> torch.device:
@@ -94,8 +98,8 @@ def open_file(path: str | Path, *, device: str | None = None, config: str | Path
     """Open a network file of any task.
 
     Args:
-        path: a classifier.pth, supernet.pth or counter, or the .safetensors made of one; or, with a config, a
-            segmentor's last.pth.
+        path: a classifier.pth, supernet.pth or counter or, with a config, a segmentor's last.pth; or the .safetensors
+            made of one.
         device: default CUDA where there is one.
         config: of the segmentor. It is a program and runs, unlike the checkpoint: give one that you trust.
 
@@ -123,7 +127,7 @@ def read_content(path: Path) -> dict[str, Any]:
     if path.name == "last.pth" and path.exists():  # beside the networks, and soon given by mistake
         raise EANError(
             f"{path} is the state that a run goes on from: give the classifier.pth or best.pth beside it, or for a "
-            "segmentor, where Grad-CAM takes one, its --config too"
+            "segmentor, where the command takes one, its --config too"
         )
     content = load_tensors(path)
     found = content.get("format") if isinstance(content, dict) else None

@@ -14,7 +14,10 @@ from mmseg.utils import register_all_modules
 
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, first_line
+from ean_core.opened import SEGMENTOR
 from ean_core.photos import open_photo
+from ean_core.safetensors_file import SUFFIX
+from ean_core.tensors import load_tensors
 from ean_core.training.state import read_state
 from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
@@ -27,7 +30,7 @@ class Segmentor:
 
     Args:
         config: a segmentation config, or the path of one.
-        checkpoint: last.pth of a run with it.
+        checkpoint: last.pth of a run with it, or the .safetensors made of one.
         device: cpu, cuda, ..; None for a GPU where there is one.
 
     Raises:
@@ -62,13 +65,16 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
     """A config's segmentor with a run's weights, in eval mode, and the classes and colours of its data.
 
     Raises:
-        EANError: if the file is no run's state, or one of another config.
+        EANError: if the file is no segmentor's, or one of another config.
     """
-    content = read_state(Path(checkpoint))
+    content = read_weights(Path(checkpoint))
     config.model.backbone.init_cfg = None  # its weights are in the checkpoint
     model = build_model(config)
+    weights = content["state_dict"]
+    if content.get("format") == SEGMENTOR:  # exported, without the auxiliary head that only training needs
+        weights = {**{name: value for name, value in model.state_dict().items() if "auxiliary_head" in name}, **weights}
     try:
-        model.load_state_dict(content["state_dict"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = first_line(RuntimeError("\n".join(str(error).splitlines()[1:]).strip()))
         raise EANError(
@@ -77,6 +83,20 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
         ) from None
     meta = content["meta"].get("dataset_meta") or {"classes": CLASSES, "palette": PALETTE}
     return model.eval(), meta
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A run's state, or the .safetensors that tools/export.py made of one.
+
+    Raises:
+        EANError: if it is neither.
+    """
+    if path.suffix != SUFFIX:
+        return read_state(path)
+    content = load_tensors(path)
+    if content["format"] != SEGMENTOR:
+        raise EANError(f"{path} is a file of format {content['format']!r}, not a segmentor's: give a last.pth")
+    return content
 
 
 def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[tuple[Path, dict[str, float]]]:

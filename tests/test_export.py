@@ -139,7 +139,7 @@ def test_a_file_that_differs_is_not_left(
 ) -> None:
     opened = open_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     right = export.READERS["safetensors"]
-    wrong = {"safetensors": lambda path: lambda images: right(path)(images) * (1 + error)}
+    wrong = {"safetensors": lambda *given: lambda images: right(*given)(images) * (1 + error)}
     monkeypatch.setattr(export, "READERS", wrong)
     with pytest.raises(EANError, match="above the tolerance of 0.0001: no file was written"):
         export.export(opened, "safetensors", tmp_path / "out")

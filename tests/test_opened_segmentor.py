@@ -1,7 +1,8 @@
-"""A segmentor in the grid: the same input, the same logits, and Grad-CAM of a class."""
+"""A segmentor opened: the same input, the same logits, Grad-CAM of a class, and export."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
-from ean_core import EANError
+from ean_core import EANError, export
+from ean_core.any_size import GridPool
 from ean_core.explain.cam import grad_cam
 from ean_core.explain.gallery import explain
 from ean_core.explain.masks import attention_masks
@@ -104,3 +106,65 @@ def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> N
     config.write_text(config.read_text().replace("keep_ratio=True", "keep_ratio=False"))
     with pytest.raises(EANError, match="resizes its test images in a way that photos here are not"):
         open_file(state, config=config)
+
+
+def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    opened = open_file(state, config=config, device="cpu")
+    report = export.export(opened, "onnx", tmp_path / "out")
+    assert report.sizes == "any batch, any image size"
+    session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
+    assert session.get_outputs()[0].shape[:2] == ["batch", 4]
+    images = torch.randn(2, 3, 37, 90, generator=torch.Generator().manual_seed(0))  # the head's grids do not divide it
+    (got,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(got, opened.network(images).numpy(), rtol=1e-3, atol=1e-4)
+    said = session.get_modelmeta().custom_metadata_map
+    assert (said["kind"], said["scheme"], said["fit"]) == ("segmentor", "001 | 001 | 001", "[80, 48]")
+    assert json.loads(said["classes"]) == ["background", "circle", "square", "triangle"]
+    assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
+
+
+def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors")
+    opened = open_file(state, config=config, device="cpu")
+    report = export.export(opened, "safetensors", tmp_path)
+    assert report.difference == 0
+    before, after = (Segmentor(config, path, device="cpu")(photo) for path in (state, report.path))
+    assert torch.equal(before.seg_logits.data, after.seg_logits.data)
+    with safetensors.safe_open(report.path, framework="np") as file:
+        header = file.metadata()
+        assert set(file.keys()) <= set(torch.load(state, weights_only=True)["state_dict"]), "the segmentor's own names"
+    assert header["scheme"] == "001001001"
+    assert json.loads(header["content"])["recipe"]["train_cfg"]["max_iters"] == 300
+    with pytest.raises(EANError, match="the weights of a segmentor: give its config too"):
+        open_file(report.path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ("decode_head=dict(out_channels=1, num_classes=2)", "out_channels=1 for 2 classes"),
+        (
+            'decode_head=dict(in_channels=512), backbone=dict(_delete_=True, type="ResNet", depth=18)',
+            "is a ResNet: this command takes an EANResNet",
+        ),
+    ],
+    ids=["one output", "another backbone"],
+)
+def test_what_is_beyond_is_named(config: Path, tmp_path: Path, changes: str, sentence: str) -> None:
+    register_all_modules(init_default_scope=True)
+    config.write_text(f"{config.read_text()}\nmodel = dict({changes})\n")
+    model = MODELS.build(read_config(config).model)
+    torch.save({"state_dict": model.state_dict(), "optimizer": {}, "meta": {}}, tmp_path / "last.pth")
+    with pytest.raises(EANError, match=sentence):
+        open_file(tmp_path / "last.pth", config=config)
+
+
+@pytest.mark.parametrize(("grid", "size"), [((2, 2), (5, 7)), ((3, 3), (8, 8)), ((6, 6), (16, 23)), ((6, 2), (4, 5))])
+def test_a_grid_pool_is_the_adaptive_one(grid: tuple[int, int], size: tuple[int, int]) -> None:
+    features = torch.randn(2, 3, *size)
+    wanted = torch.nn.functional.adaptive_avg_pool2d(features, grid)
+    torch.testing.assert_close(GridPool(grid)(features), wanted, rtol=1e-5, atol=1e-6)

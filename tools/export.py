@@ -11,11 +11,14 @@ HELP = """\
 example:
   python tools/export.py work_dirs/quickstart_digits/org-seed0/classifier.pth --to onnx torch safetensors
   python tools/export.py best.pth --to onnx --output-dir exported          a crowd counter: images to densities
+  python tools/export.py last.pth --config segmentation/configs/ean_se_demo.py    a segmentor: images to logits
 
 Writes NAME.onnx and NAME.pt2 (pruned, batch norm folded into the convolutions, for any batch and, where the network
 allows it, any image size, with class names, mean, deviation and image size as metadata) and NAME.safetensors (the
-pruned network's weights with scheme and recipe, which all commands here take in place of the .pth). Each file is read
-again and compared with the network on random images; one that differs by more than the tolerance is not kept."""
+pruned network's weights with scheme and recipe, which all commands here take in place of the .pth). A segmentor gives
+the logits of every class at the images' size: their argmax is the class map, their softmax the probabilities. Each file
+is read again and compared with the network on random images; one that differs by more than the tolerance is not
+kept."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,7 +26,8 @@ def parse_arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, a counter's best.pth, or their .safetensors")
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
+    add("--config", metavar="FILE", help="of a segmentor, as WORK_DIR/NAME_OF_THE_CONFIG.py")
     add("--to", nargs="+", default=["onnx"], metavar="FORM", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
     add("--tolerance", type=float, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
@@ -45,7 +49,7 @@ def main() -> None:
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in TARGETS:
             raise unknown_name("form", name, list(TARGETS))
-    opened = open_file(arguments.checkpoint, device="cpu")
+    opened = open_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else opened.path.parent
     print(f"{opened.path}: {opened.kind}, {opened.describe()}")
     for name in dict.fromkeys(arguments.to):

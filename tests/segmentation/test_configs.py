@@ -116,7 +116,7 @@ def test_segmentors_of_one_recipe_differ_in_attention_only():
     assert not any(network.training for network in networks.values())
     counts = {name: count_parameters(network) for name, network in networks.items()}
     assert counts["Org"] < counts["EAN-SE"] <= counts["Share-full-SE"]
-    heads = {count_parameters(network.head) for network in networks.values()}
+    heads = {count_parameters(network.decode_head) for network in networks.values()}
     assert len(heads) == 1
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.conftest import Script
+from tests.conftest import ROOT, Script
 from tests.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
@@ -29,6 +30,23 @@ def test_all_forms_beside_the_checkpoint(
     assert "run/ean.pth: classifier, tiny, se 3/4" in out
     assert out.count("largest difference from the network") == 3
     assert sorted(path.suffix for path in (tmp_path / "run").iterdir()) == [".onnx", ".pt2", ".pth", ".safetensors"]
+
+
+def test_a_segmentor_needs_its_config(
+    tmp_path: Path, tool: Script, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmseg.registry import MODELS
+    from mmseg.utils import register_all_modules
+
+    from segmentation.config import read_config
+
+    register_all_modules(init_default_scope=True)
+    config = ROOT / "segmentation/configs/ean_se_demo.py"
+    model = MODELS.build(read_config(config).model)
+    torch.save({"state_dict": model.state_dict(), "optimizer": {}, "meta": {}}, tmp_path / "last.pth")
+    assert "for a segmentor, where the command takes one, its --config too" in refused("export", "last.pth")
+    assert tool("export", "last.pth", "--config", config, "--to", "safetensors") == 0
+    assert "last.pth: segmentor, resnet20, se 3/9" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
