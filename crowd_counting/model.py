@@ -15,8 +15,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_core.errors import EANError, unknown_name
-from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, stages_blocks
+from ean_core.errors import EANError
+from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
 from ean_core.networks.around import AroundTrunk
 from ean_core.scheme import SchemeLike, as_scheme
 
@@ -52,8 +52,7 @@ class CounterSpec:
 
     def build(self) -> Counter:
         """The counter, with fresh weights and without the attention that the scheme does not connect."""
-        if self.arch not in ARCHITECTURES:
-            raise unknown_name("architecture", self.arch, list(ARCHITECTURES))
+        stages_blocks(self.arch)  # refuses an unknown name
         for name, value, known in (
             ("features", self.features, FEATURES),
             ("stride", self.stride, STRIDES),
@@ -71,7 +70,7 @@ class CounterSpec:
             sharing=self.sharing,
             scheme=self.scheme,
             attention_options=self.attention_options,
-            strides=strides,
+            **({} if strides is None else {"strides": strides}),
         )
         if self.features == "stage3":
             trunk.keep_stages(3)
@@ -105,13 +104,24 @@ def build_counter(
     return CounterSpec(arch=arch, attention=attention, scheme=text, **options).build().eval()
 
 
-def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...]]:
+def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...] | None]:
     """How a network gets to a stride: pooling before its stem, and the strides of its stages.
 
     An ImageNet stem has stride 4; stages 2 and 3 take what is left, and with features "all" every stage keeps its
     stride, since the decoder brings them together. CIFAR's stem has stride 1 and its stages end at 4, so that the
-    image is first averaged over stride / 4 squared pixels: at full size these networks would be far too slow.
+    image is first averaged over stride / 4 squared pixels: at full size these networks would be far too slow. timm's
+    keep their strides.
+
+    Raises:
+        EANError: for a stride that the stages of timm's network do not have.
     """
+    if is_timm(arch):
+        if features != "all" and stride != 16:
+            raise EANError(
+                f"stage 3 of {arch} has stride 16, and stride {stride} was asked for: give --cfg-options "
+                "model.stride=16 or model.features=all"
+            )
+        return 1, None
     if ARCHITECTURES[arch]["stem"] == "cifar":
         return stride // 4, (1, 2, 2)
     if features == "all":

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from crowd_counting.model import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
-from ean_core.checkpoint import ModelSpec, weights_in
+from ean_core.checkpoint import ModelSpec, read_weights
 from ean_core.data.folder import MEAN, STD
 from ean_core.errors import EANError
 from ean_core.files import atomic_path, sha256_of
-from ean_core.networks import ARCHITECTURES, StagedNetwork, stages_blocks
+from ean_core.networks import ARCHITECTURES, StagedNetwork, is_timm, stages_blocks, timm_backbones
 from ean_core.networks.weights import load_torchvision_weights
 from ean_core.scheme import as_scheme, read_scheme_file
 from ean_core.tensors import load_tensors
@@ -61,9 +61,8 @@ def read_start(source: str | None, *, arch: str | None) -> Start:
     if source is None:
         return Start()
     if source == "imagenet":
-        return Start(source, download_imagenet((arch or "resnet50").removesuffix("_nobias")))
-    takes = "--weights takes a classifier.pth or torchvision's weights"
-    state, content = weights_in(load_tensors(source), source, takes=takes)
+        return Start(source, download_imagenet(arch or "resnet50"))
+    state, content = read_weights(source, takes="--weights takes a classifier.pth, or torchvision's or timm's weights")
     if content is not None:
         spec = ModelSpec(**content["model"])
         if spec.in_channels != 3:
@@ -73,9 +72,12 @@ def read_start(source: str | None, *, arch: str | None) -> Start:
 
 
 def download_imagenet(arch: str) -> dict[str, Tensor]:
-    """torchvision's first ImageNet weights of a network; the second ones are from another, longer recipe."""
+    """torchvision's first ImageNet weights of a network, as the second are from a longer recipe; or timm's."""
     from torchvision.models import get_model_weights
 
+    if is_timm(arch):
+        return timm_backbones.download(arch.removeprefix(timm_backbones.PREFIX))
+    arch = arch.removesuffix("_nobias")
     if ARCHITECTURES.get(arch, {}).get("stem") != "imagenet":
         raise EANError(
             f"there are no public ImageNet weights of {arch!r}: give --arch resnet50 or another of its family"

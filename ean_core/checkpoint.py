@@ -17,6 +17,8 @@ from torch import Tensor
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
 from ean_core.networks import StagedNetwork, create_model
+from ean_core.networks.weights import read_public_safetensors
+from ean_core.safetensors_file import is_public
 from ean_core.tensors import load_tensors
 
 FORMAT = "ean-network-1"
@@ -71,6 +73,17 @@ def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **in
     torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
+
+
+def read_weights(source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
+    """`weights_in` of a file, which may be a public .safetensors, such as timm's.
+
+    Raises:
+        EANError: if it is missing or damaged, or as `weights_in`.
+    """
+    if is_public(source):
+        return read_public_safetensors(source), None
+    return weights_in(load_tensors(source), source, takes=takes)
 
 
 def weights_in(content: Any, source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:

@@ -35,6 +35,23 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], content: Mappin
     path.write_bytes(save(dict(weights), {"format": content["format"], **header, "content": json.dumps(dict(content))}))
 
 
+def is_public(path: str | Path) -> bool:
+    """Whether a file is a .safetensors that was not written here: tensors, and nothing on the network they are of.
+
+    A damaged file is not: reading it says so.
+    """
+    if Path(path).suffix != SUFFIX or not Path(path).is_file():
+        return False
+    require("safetensors", extra="export", what=f"reading {path}")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "content" not in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def read_safetensors(path: Path) -> dict[str, Any]:
     """What `torch.load` would give for the .pth of the same network.
 

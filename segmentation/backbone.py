@@ -45,14 +45,14 @@ class EANResNet(BaseModule):
         out_indices: stages whose features are given, from 0; None for all. Stages after the last one are not built.
         strides: of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
         dilations: of each stage; None for the architecture's.
-        contract_dilation: halve the dilation of a dilated stage's first block.
+        contract_dilation: halve the dilation of a dilated stage's first block; timm's networks always do.
         conv_bias: whether the convolutions have a bias; None for the architecture's choice.
         pool: side of the squares over which images are averaged first, for CIFAR's networks, whose stem has stride 1.
         frozen_stages: 0 freezes the stem, n the stem and the first n stages; -1 nothing.
         norm_eval: keep batch norm's running statistics in training.
         norm_cfg: dict(type="BN" or "SyncBN", requires_grad=True), as for mmsegmentation's backbones.
         init_cfg: dict(type="Pretrained", checkpoint=...) with a classifier.pth or supernet.pth, a file of torchvision's
-            weights, or torchvision://resnet50; None for random weights.
+            or timm's weights, torchvision://resnet50, or "download" for timm's networks; None for random weights.
 
     Raises:
         EANError: for an unknown name, a scheme of another length, or stages that the architecture does not have.
@@ -195,6 +195,13 @@ def set_norm(network: StagedNetwork, norm_cfg: Mapping[str, Any] | None) -> Stag
         raise unknown_name("norm_cfg type", kind, list(NORMS))
     if given:
         raise EANError(f"norm_cfg of EANResNet takes type and requires_grad, got {', '.join(given)} too")
+    if kind == "SyncBN" and any(
+        isinstance(module, _BatchNorm) and hasattr(module, "act") for module in network.modules()
+    ):
+        raise EANError(
+            "the batch norms of this network activate too, which SyncBN would lose: give the backbone "
+            "norm_cfg=dict(type='BN')"
+        )
     if not requires_grad:
         for module in network.modules():
             if isinstance(module, _BatchNorm):

@@ -18,6 +18,7 @@ from ean_core.files import sha256_of
 from ean_core.networks import count_parameters
 from ean_core.progress import bar
 from ean_core.results import write_record
+from ean_core.safetensors_file import is_public
 from ean_core.scheme import Scheme
 from ean_core.tensors import load_tensors
 from ean_core.training.claim import claim
@@ -200,7 +201,7 @@ def prepare_backbone(backbone: Any) -> str:
 def normalisation_note(config: Config) -> list[str]:
     """A line for a classifier whose images were normalised in another way than the config's; none if they agree."""
     source = (config.model.backbone.get("init_cfg") or {}).get("checkpoint")
-    content = load_tensors(source) if source and Path(source).is_file() else {}
+    content = load_tensors(source) if source and Path(source).is_file() and not is_public(source) else {}
     notes = []
     for name in ("mean", "std"):
         theirs = [255 * value for value in content.get(name, ())] if content.get("format") == FORMAT else []

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ean_core.checkpoint import ModelSpec, weights_in
+from ean_core.checkpoint import ModelSpec, read_weights, weights_in
 from ean_core.errors import EANError, first_line
 from ean_core.networks import stages_blocks
-from ean_core.networks.weights import load_torchvision_weights
+from ean_core.networks.weights import DOWNLOAD, load_torchvision_weights
 from ean_core.scheme import as_scheme
-from ean_core.tensors import load_tensors
 
 if TYPE_CHECKING:
     from segmentation.backbone import EANResNet
 
-TAKES = "a backbone takes a classifier.pth, a file of torchvision's weights, or torchvision://resnet50"
+TAKES = "a backbone takes a classifier.pth, a file of torchvision's or timm's weights, or torchvision://resnet50"
 
 
 def load_weights(backbone: EANResNet, source: str) -> str:
@@ -27,8 +26,8 @@ def load_weights(backbone: EANResNet, source: str) -> str:
 
     Args:
         backbone: its network is changed in place.
-        source: a classifier.pth or supernet.pth, a file of torchvision's weights, or an address such as
-            torchvision://resnet50, which is downloaded.
+        source: a classifier.pth or supernet.pth, a file of torchvision's or timm's weights, an address such as
+            torchvision://resnet50, or "download", which fetches those of timm's networks.
 
     Returns:
         a line that says what was loaded and what was left out.
@@ -36,8 +35,12 @@ def load_weights(backbone: EANResNet, source: str) -> str:
     Raises:
         EANError: if the file is missing, damaged or of another network; nothing is changed then.
     """
-    content = download(source) if "://" in source else load_tensors(source)
-    state, classifier = weights_in(content, source, takes=TAKES)
+    if source == DOWNLOAD:
+        return f"{source}: {load_torchvision_weights(backbone.network, source)}"
+    if "://" in source:
+        state, classifier = weights_in(download(source), source, takes=TAKES)
+    else:
+        state, classifier = read_weights(source, takes=TAKES)
     if classifier is not None:
         return f"{source}: {load_classifier(backbone, classifier, source)}"
     stages = len(backbone.network.stages_blocks)

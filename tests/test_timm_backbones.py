@@ -202,3 +202,33 @@ def test_the_pipeline_on_timms_network_with_its_weights(tmp_path: Path, capsys: 
     network, content = load_network(tmp_path / "w/supernet.pth")
     assert network.stages_blocks == (1, 1, 1, 1)
     assert len(content["recipe"]["pretrained"]) == 64
+
+
+@pytest.mark.parametrize("name", ["resnet26d", "regnetx_002"])
+@pytest.mark.parametrize(("stride", "dilations"), [(8, (1, 1, 2, 4)), (16, (1, 1, 1, 2))])
+def test_dilated_stages_are_timms(name: str, stride: int, dilations: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model(name, output_stride=stride, features_only=True).eval()
+    strides = (1, *(1 if dilation > 1 else 2 for dilation in dilations[1:]))
+    layout = {"strides": strides, "dilations": dilations, "contract_dilation": True}
+    ours = create_model(f"timm:{name}", num_classes=0, attention="se", scheme="org", **layout).eval()
+    load_torchvision_weights(ours, theirs.state_dict())
+    images = torch.randn(1, 3, 64, 96)
+    with torch.inference_mode():
+        wanted, found = theirs(images)[-1], ours.forward_features(images)[-1]
+    assert found.shape[-2:] == (64 // stride, 96 // stride)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"dilations": (1, 1, 1, 4)},
+        {"strides": (1, 1, 2, 2)},
+        {"dilations": (1, 1, 2, 4), "strides": (1, 2, 2, 1)},
+        {"dilations": (1, 1, 2, 4), "contract_dilation": False},
+    ],
+)
+def test_a_layout_that_timm_does_not_build_gets_a_sentence(layout: dict) -> None:
+    with pytest.raises(EANError, match=r"'timm:resnet18' has no layout of .*: give dilations \(1, 1, 2, 4\)"):
+        create_model("timm:resnet18", **layout)

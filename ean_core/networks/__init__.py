@@ -74,7 +74,8 @@ def create_model(
         scheme: None (all ones), a `Scheme`, bits such as "0011..." or a path to a scheme.json.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
-        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`; timm's networks have none.
+        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`; timm's networks have the layouts
+            of `timm_backbones.output_stride_of`.
 
     Raises:
         EANError: for an unknown name, or a scheme of another length.
@@ -91,11 +92,13 @@ def create_model(
         "in_channels": in_channels,
         "num_classes": num_classes or None,
     }
-    known = () if is_timm(arch) else ("strides", "dilations", "contract_dilation", "conv_bias")
+    known = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
     if stray := sorted(set(layout) - set(known)):
         raise EANError(f"create_model does not know {stray} for {arch}: see its docstring")
     if is_timm(arch):
-        network: StagedNetwork = timm_backbones.TimmNetwork(arch.removeprefix(timm_backbones.PREFIX), **common)
+        name = arch.removeprefix(timm_backbones.PREFIX)
+        stride = timm_backbones.output_stride_of(name, **layout)
+        network: StagedNetwork = timm_backbones.TimmNetwork(name, output_stride=stride, **common)
     else:
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:

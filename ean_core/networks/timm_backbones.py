@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -88,6 +88,8 @@ class TimmNetwork(StagedNetwork):
         sharing: "stage" or "block".
         in_channels: of the images.
         num_classes: outputs of the head; None for a backbone without one.
+        output_stride: pixels of the image per position of the last stage: 32, or 16 or 8 for segmentation, where the
+            last stages are dilated in place of being strided.
 
     Raises:
         EANError: if timm is not installed, has no such network, or it cannot be adapted.
@@ -101,12 +103,14 @@ class TimmNetwork(StagedNetwork):
         sharing: str = "stage",
         in_channels: int = 3,
         num_classes: int | None = 1000,
+        output_stride: int = 32,
     ) -> None:
         super().__init__()
         check_sharing(sharing)
         timm_blocks(name)  # refuses what does not fit, before a large network is built
         self.name, self.sharing, self.in_channels, self.stem_kind = name, sharing, in_channels, "imagenet"
-        layout = take_apart(make_timm(name, num_classes=num_classes or 0, in_chans=in_channels), name)
+        options = {} if output_stride == 32 else {"output_stride": output_stride}
+        layout = take_apart(make_timm(name, num_classes=num_classes or 0, in_chans=in_channels, **options), name)
         self.stem_order = tuple(layout.stem)
         for layer, module in layout.stem.items():
             self.add_module(layer, module)
@@ -157,6 +161,32 @@ class Layout:
     channels: tuple[int, ...]
     order: Mapping[type, tuple[str, ...]]
     head: nn.Module
+
+
+def output_stride_of(
+    name: str,
+    *,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    contract_dilation: bool = True,
+) -> int:
+    """What timm calls the strides and dilations of our own networks' arguments; it always contracts dilations.
+
+    The first stage's stride is the architecture's.
+
+    Raises:
+        EANError: for a layout that timm does not build.
+    """
+    known = {(1, 1, 1, 1): (32, (2, 2, 2)), (1, 1, 1, 2): (16, (2, 2, 1)), (1, 1, 2, 4): (8, (2, 1, 1))}
+    stride, later = known.get(tuple(dilations or (1, 1, 1, 1)), (0, ()))
+    fits = strides is None or tuple(strides)[1:] == later
+    if not (stride and fits and (contract_dilation or stride == 32)):
+        raise EANError(
+            f"architecture '{PREFIX}{name}' has no layout of strides {strides}, dilations {dilations} and "
+            f"contract_dilation {contract_dilation}: give dilations (1, 1, 2, 4) with strides (1, 2, 1, 1), or "
+            "(1, 1, 1, 2) with (1, 2, 2, 1), contract_dilation=True, or none of them"
+        )
+    return stride
 
 
 def take_apart(network: nn.Module, name: str) -> Layout:

@@ -207,6 +207,23 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
         read_start("imagenet", arch="resnet20")
 
 
+def test_timms_network_from_its_public_weights(tmp_path: Path) -> None:
+    timm, safetensors = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch")
+    theirs = timm.create_model("resnet18").state_dict()
+    safetensors.save_file(theirs, tmp_path / "model.safetensors")
+    start = read_start(str(tmp_path / "model.safetensors"), arch="timm:resnet18")
+    for choice in ({"features": "all"}, {"stride": 16}):
+        spec = make_spec(ModelRecipe(arch="timm:resnet18", attention="timm:eca", head_channels=8, **choice), start)
+        counter = spec.build().eval()
+        load_start(counter.trunk, start)
+        assert torch.equal(counter.trunk.state_dict()["layer3.1.conv2.weight"], theirs["layer3.1.conv2.weight"])
+        with torch.no_grad():
+            density = counter(torch.randn(1, 3, 45, 67))
+        assert density.shape == (1, 1, -(-45 // spec.stride), -(-67 // spec.stride))
+    with pytest.raises(EANError, match="stage 3 of timm:resnet18 has stride 16, and stride 8 was asked for"):
+        build_counter("timm:resnet18")
+
+
 def test_scheme_file_gives_network_and_attention(tmp_path: Path) -> None:
     Scheme.parse(BITS, blocks=(3, 3, 3)).save(path := tmp_path / "scheme.json", arch="resnet20", attention="sge")
     spec = make_spec(ModelRecipe(scheme=str(path)), read_start(None, arch=None))

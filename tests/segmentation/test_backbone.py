@@ -244,3 +244,26 @@ def test_the_five_lines_of_the_docstring_build_with_mmsegmentation():
         backbone = MODELS.build(config)
     assert backbone.channels == (256, 512, 1024, 2048)
     assert scope["custom_imports"]["imports"] == ["segmentation.backbone"]
+
+
+def test_timms_network_with_its_public_weights_and_attention(tmp_path):
+    timm, safetensors = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch")
+    theirs = timm.create_model("resnet18")
+    scramble(theirs)
+    safetensors.save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    backbone = EANResNet(
+        "timm:resnet18", "timm:eca", scheme="10 00 11 01", contract_dilation=True, **LAYOUTS[8], out_indices=(2, 3)
+    ).eval()
+    said = backbone.load(str(tmp_path / "model.safetensors"))
+    assert "left at their initial value: layer1.attention, layer3.attention, layer4.attention" in said
+    assert torch.equal(backbone.network.get_submodule("layer4.1.conv2").weight, theirs.layer4[1].conv2.weight)
+    with torch.no_grad():
+        features = backbone(torch.randn(1, 3, 64, 48))
+    assert [tuple(one.shape[1:]) for one in features] == [(256, 8, 6), (512, 8, 6)]
+
+
+def test_norms_that_activate_are_not_synchronised():
+    pytest.importorskip("timm")
+    with pytest.raises(EANError, match="activate too, which SyncBN would lose: give the backbone norm_cfg"):
+        EANResNet("timm:regnetx_002", "se", norm_cfg={"type": "SyncBN"})
+    EANResNet("timm:regnetx_002", "se", norm_cfg={"type": "BN"})
