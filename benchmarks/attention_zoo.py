@@ -46,7 +46,7 @@ def main() -> None:
     from ean_core import zoo_table
     from ean_core.attention import load
     from ean_core.devices import choose_device
-    from ean_core.fold import SETTINGS
+    from ean_core.forms import SETTINGS
     from ean_core.results import write_record
 
     for name in ("batch_size", "image_size", "rounds", "threads"):

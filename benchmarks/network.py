@@ -101,7 +101,7 @@ def measure_setting(
     import torch
     from plain_network import plain_form
 
-    from ean_core.fold import SETTINGS, allowed_difference
+    from ean_core.forms import SETTINGS, allowed_difference
     from ean_core.timing import compare, increment
 
     plain = {name: plain_form(network) for name, network in networks.items()}
@@ -144,7 +144,8 @@ def main() -> None:
     import torch
     from sides import write
 
-    from ean_core.fold import SETTINGS, SettingUnavailable
+    from ean_core.compiled import SettingUnavailable
+    from ean_core.forms import SETTINGS
     from ean_core.networks import input_shape
 
     for setting in arguments.settings:

@@ -16,7 +16,7 @@ from rich.table import Table
 from ean_core.attention import load
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, batch_of, unknown_name
-from ean_core.fold import SETTINGS, compare_settings
+from ean_core.forms import SETTINGS, compare_settings
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.plots import bar_chart
 from ean_core.progress import console

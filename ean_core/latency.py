@@ -24,7 +24,8 @@ from scipy.linalg import hadamard
 
 from ean_core.errors import EANError, first_line
 from ean_core.files import write_atomic
-from ean_core.fold import SETTINGS, Form
+from ean_core.fold import Form
+from ean_core.forms import SETTINGS
 from ean_core.networks.staged import StagedNetwork
 from ean_core.results import cpu_name, environment
 from ean_core.scheme import Scheme
@@ -44,7 +45,7 @@ class LatencyTable:
         blocks: per stage.
         batch_size, image_size: images per forward pass, and their side in pixels.
         device: its name, such as "NVIDIA H100" or the processor's model.
-        setting: a name of `ean_core.fold.SETTINGS`.
+        setting: a name of `ean_core.forms.SETTINGS`.
         threads: of the processor.
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.

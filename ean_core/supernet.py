@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ean_core.batch_norm import Reestimation, kept_batch_norm
-from ean_core.fold import compile_steps, fold_batch_norm
+from ean_core.compiled import compile_steps
+from ean_core.fold import fold_batch_norm
 from ean_core.networks import StagedNetwork
 from ean_core.prefixes import Batch, Batches, HeldBatches, PrefixFeatures, spare_memory
 from ean_core.scheme import Scheme

@@ -11,17 +11,9 @@ from torch import nn
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention
-from ean_core.fold import (
-    SETTINGS,
-    SettingUnavailable,
-    allowed_difference,
-    captured,
-    compare_settings,
-    compile_now,
-    compile_steps,
-    fold_batch_norm,
-    in_channels_last,
-)
+from ean_core.compiled import SettingUnavailable, captured, compile_network, compile_now, compile_steps
+from ean_core.fold import fold_batch_norm, in_channels_last
+from ean_core.forms import SETTINGS, allowed_difference, compare_settings
 from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
 CUDA = torch.cuda.is_available()
@@ -173,12 +165,29 @@ def test_settings_are_what_they_say() -> None:
 def test_compiled_equals_eager(setting: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the compiler is given, without the minutes that it takes to make machine code of it."""
     real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, *, dynamic: real(f, backend="eager", dynamic=dynamic))
+    monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend="eager", fullgraph=True, dynamic=False))
     network = trained("resnet29", attention, scheme=attention and "110 | 000 | 011")
     x = images(network, size=8)
     form = SETTINGS[setting].build(network, x)
     with torch.inference_mode():
         assert difference(network(x), form(x)) <= SETTINGS[setting].tolerance
+
+
+def test_the_compiler_is_given_means_over_the_narrow_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a 1x1 convolution takes has a quarter of the channels of what it gives; means pass through it."""
+    channels = []
+
+    def backend(graph, inputs):
+        channels.extend(n.args[0].meta["example_value"].shape[1] for n in graph.graph.nodes if n.target == "mean")
+        return graph.forward
+
+    network = fold_batch_norm(trained("resnet29", "se", scheme="110 | 000 | 011"))
+    x = images(network, size=8)
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend=backend, dynamic=False))
+    with torch.inference_mode():
+        compile_network(network, x)
+    assert channels == [16, 16, 64, 64, 256]  # the last: before the classifier
 
 
 @pytest.mark.slow
@@ -254,7 +263,7 @@ def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.Mon
         return graph.forward
 
     real = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda f, *, mode, **options: real(f, backend=backend, **options))
+    monkeypatch.setattr(torch, "compile", lambda f, *, mode, **rest: real(f, backend=backend, **rest))
     x = torch.randn(1, 3, 2, 2)
     modules = [nn.Conv2d(3, outputs, 1).eval() for outputs in range(1, 12)]
     with torch.inference_mode():

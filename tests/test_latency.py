@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ean_core import EANError, Scheme, create_model
-from ean_core.fold import SETTINGS, Setting
+from ean_core.forms import SETTINGS, Setting
 from ean_core.latency import (
     LatencyTable,
     check_schemes,

@@ -43,7 +43,7 @@ class Attention(nn.Module):
             out, state = self(residual, state)
             return (out + shortcut).relu_(), state
         mask, state = self.mask(residual, state)
-        return torch.addcmul(shortcut, residual, mask, out=residual).relu_(), state
+        return add_scaled(shortcut, residual, mask).relu_(), state
 
 
 class ChannelAttention(Attention):
@@ -66,7 +66,14 @@ class ChannelAttention(Attention):
         if source is None or not own:
             return super().merge(residual, shortcut, state)
         mask, state = self.mask_of(means_through(source), state)
-        return torch.addcmul(shortcut, residual, mask[:, :, None, None], out=residual).relu_(), state
+        return add_scaled(shortcut, residual, mask[:, :, None, None]).relu_(), state
+
+
+def add_scaled(shortcut: Tensor, residual: Tensor, mask: Tensor) -> Tensor:
+    """shortcut + mask * residual in one pass that overwrites `residual`; all (B, C, H, W) or broadcastable to it."""
+    if torch.compiler.is_compiling():  # it joins passes by itself, and better without being told where to write
+        return shortcut + residual * mask
+    return torch.addcmul(shortcut, residual, mask, out=residual)
 
 
 def means_through(source: tuple[Tensor, nn.Conv2d]) -> Tensor:

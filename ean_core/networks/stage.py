@@ -111,8 +111,7 @@ class Stage(nn.Module):
             residual, source = block.conv3(narrow), (narrow, block.conv3)
         else:
             (residual, shortcut), source = block(x), None
-        # A compiler joins these passes by itself, and better without being told where to write.
-        if self.in_place and not (residual.requires_grad or torch.compiler.is_compiling()):
+        if self.in_place and not residual.requires_grad:
             if attention is None:
                 return self.add(residual, shortcut), state
             return attention.merge(residual, shortcut, state, source)

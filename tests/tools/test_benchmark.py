@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ean_core import Scheme, count_parameters, create_model
-from ean_core.fold import SETTINGS
+from ean_core.forms import SETTINGS
 from ean_core.latency import LatencyTable
 from ean_core.results import read_record
 from tests.conftest import ROOT, Script

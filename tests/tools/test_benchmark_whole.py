@@ -12,7 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crowd_counting.benchmarking import build_counters
 from ean_core.errors import EANError
-from ean_core.fold import SETTINGS, fold_batch_norm
+from ean_core.fold import fold_batch_norm
+from ean_core.forms import SETTINGS
 from ean_core.results import read_record
 from ean_core.scheme import Scheme
 from segmentation.benchmarking import build_segmentors

@@ -1,0 +1,143 @@
+"""Networks through torch.compile and in CUDA graphs: what has to be known for it to work, and to stay worth it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention import Attention, State
+from ean_core.errors import EANError
+from ean_core.fold import Form, in_channels_last
+from ean_core.networks import StagedNetwork
+from ean_core.networks.stage import Stage
+
+
+class SettingUnavailable(EANError):
+    """This machine cannot run a setting; the message says why."""
+
+
+def compile_steps(network: StagedNetwork) -> None:
+    """Let the stages run their blocks through torch.compile, in place.
+
+    A block is compiled once connected and once not, so that every scheme runs on what is there already; blocks of one
+    shape share their code. The compiler works when a block is first run.
+    """
+    for stage in network.stages:
+        stage.step = compiled_step(stage)
+
+
+def compiled_step(stage: Stage) -> Callable[..., tuple[Tensor, State]]:
+    """The stage's `step` in two compiled versions, connected and not: neither meets more cases than are kept."""
+    connected, alone = (
+        torch.compile(types.MethodType(own_copy(type(stage).step), stage), dynamic=False) for _ in range(2)
+    )
+
+    def step(block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:
+        if attention is None:
+            return alone(block, None, x, None)[0], state
+        return connected(block, attention, x, state)
+
+    return step
+
+
+def compile_now(form: Form, batch: Tensor, **options: object) -> Form:
+    """`torch.compile` for this batch shape, done before returning, so that a failure shows here and not in a timing.
+
+    Raises:
+        SettingUnavailable: if the compiler does not work on this machine.
+    """
+    result = torch.compile(own_copy(form), fullgraph=True, dynamic=False, **options)
+    run_once(result, batch)
+    return result
+
+
+def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
+    """A folded network, in place, in channels-last layout, in the compiled form that is the fastest on this device.
+
+    On a CPU it is one program, in which no Python runs between the layers, with its weights packed for the convolutions
+    ("frozen": changing them later has no effect). On a GPU a graph does that, and blocks that share their code compile
+    sooner.
+
+    Raises:
+        SettingUnavailable: if the compiler does not work on this machine.
+    """
+    if batch.device.type == "cpu":
+        return compile_now(in_channels_last(network), batch, options={"freezing": True, "cpp_wrapper": True})
+    return in_graph(compile_blocks(network, batch), batch)
+
+
+def compile_blocks(network: StagedNetwork, batch: Tensor) -> Form:
+    """A folded network, in place, with compiled blocks in channels-last layout; compiled before returning.
+
+    Raises:
+        SettingUnavailable: if the compiler does not work on this machine.
+    """
+    form = in_channels_last(network)
+    compile_steps(network)
+    run_once(form, batch)
+    return form
+
+
+def run_once(form: Form, batch: Tensor) -> None:
+    """Let the compiler do its work now.
+
+    Raises:
+        SettingUnavailable: if it fails.
+    """
+    try:
+        with torch.inference_mode():
+            form(batch)
+    except (RuntimeError, OSError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise SettingUnavailable(f"torch.compile does not work here ({first})") from error
+
+
+def own_copy(function: types.FunctionType) -> types.FunctionType:
+    """The function with a code object of its own.
+
+    The compiler keeps its results per code object and gives up, silently eager or with an error, after eight of them.
+    """
+    return types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+def in_graph(form: Form, batch: Tensor) -> Form:
+    """A form in a CUDA graph where there is CUDA: else the processor is busy with launching a block after another."""
+    return captured(form, batch) if batch.device.type == "cuda" else form
+
+
+def captured(form: Form, batch: Tensor) -> Form:
+    """A form in a CUDA graph.
+
+    The result takes images of the batch's shape only (`EANError` for others), and its output is overwritten by the
+    next call.
+    """
+    with torch.inference_mode(), torch.cuda.device(batch.device):
+        images = batch.clone()
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # capture needs the libraries' workspaces, and kernels, to be there already
+            for _ in range(3):
+                form(images)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = form(images)
+
+    @torch.inference_mode()  # outside of it, what was made inside cannot be written to
+    def replay(new_images: Tensor) -> Tensor:
+        if new_images.shape != images.shape:  # a single image would be copied to all places
+            raise EANError(f"the graph was captured for {tuple(images.shape)}, got {tuple(new_images.shape)}")
+        images.copy_(new_images)
+        graph.replay()
+        return logits
+
+    return replay
