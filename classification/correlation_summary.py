@@ -15,6 +15,7 @@ from ean_core.progress import console
 from ean_core.results import spread, write_record
 from ean_core.statistics import (
     FEWEST,
+    ceiling,
     correlation_differences,
     correlations,
     plain,
@@ -38,8 +39,9 @@ def summarise(
 
     Returns:
         "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
-        "spread" (way -> figures of all the scores; "trained" -> of the test accuracies). Without `FEWEST` trained
-        schemes there is no "correlations" and no "difference".
+        "spread" (way -> figures of all the scores; "trained" -> of the test accuracies), and "ceiling" (see
+        `ean_core.statistics.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the first
+        two and "spread".
     """
     rows = [
         {
@@ -70,6 +72,8 @@ def summarise(
         **spread_against_error(accuracies, images=len(study.job.data.test)),
         "seed_deviation": repeat_error([row["top1"]["values"] for row in done]),
     }
+    highest = ceiling([row["top1"]["values"] for row in done])
+    found["ceiling"] = plain({"pearson": highest})["pearson"] if highest else None
     return found
 
 
@@ -87,6 +91,8 @@ def print_summary(found: Mapping[str, Any]) -> None:
     for way, row in found["correlations"].items():
         table.add_row(named.get(way, "number of connections"), *(show(one) for one in row.values()))
     table.add_row("re-estimated minus running", *(show(one) for one in found["difference"].values()))
+    if found["ceiling"]:
+        table.add_row("of a score without error, at most", show(found["ceiling"]))
     console().print(table)
     for way, one in found["spread"].items():
         name = named.get(way, "test accuracy")

@@ -126,6 +126,37 @@ def repeat_error(repeats: Sequence[Sequence[float]]) -> float | None:
     return float(np.sqrt(sum(((group - group.mean()) ** 2).sum() for group in groups) / degrees))
 
 
+def ceiling(repeats: Sequence[Sequence[float]], *, resamples: int = 2000, seed: int = 0) -> Estimate | None:
+    """The Pearson's r that a score without error would have with the groups' means, which are themselves uncertain.
+
+    Its square is the means' reliability: the part of their variance that repeating does not explain, by the intraclass
+    correlation of an analysis of variance with random groups. A correlation measured with few or noisy repeats is
+    that much lower than the one of true values (Spearman 1904, attenuation).
+
+    Args:
+        repeats: values of each group, at least `FEWEST` groups; groups of one take the others' deviation.
+        resamples: draws of groups with replacement, for the interval.
+        seed: of the draws.
+
+    Returns:
+        0 to 1; None if nothing was repeated.
+    """
+    if repeat_error(repeats) is None or len(repeats) < FEWEST:
+        return None
+    counts = np.array([len(group) for group in repeats])
+    means = np.array([np.mean(group) for group in repeats])
+    squares = np.array([np.sum((np.asarray(group) - np.mean(group)) ** 2) for group in repeats])
+
+    def root(index: np.ndarray) -> np.ndarray:
+        degrees, variance = (counts[index] - 1).sum(axis=-1), means[index].var(axis=-1, ddof=1)
+        error = squares[index].sum(axis=-1) / np.where(degrees, degrees, np.nan) * (1 / counts[index]).mean(axis=-1)
+        # Rows in which no group was repeated, or all are one group, say nothing.
+        share = np.divide(error, variance, out=np.full(np.shape(variance), np.nan), where=variance > 0)
+        return np.sqrt(np.clip(1 - share, 0, 1))
+
+    return _estimate(root(np.arange(len(repeats))), root(_draws(len(repeats), resamples, seed)))
+
+
 def plain(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
     """For a record, which has None where there is no number: JSON knows no NaN."""
     return {

@@ -220,7 +220,10 @@ def correlation(path: Path) -> Path:
         metrics={
             **{"schemes": [{}] * 12, "trained": 10, "difference": found},
             "correlations": {"running": found, "re-estimated": found, "connections": found},
-            "spread": {"trained": {"mean": 40, "deviation": 0.7, "range": 2, "standard_error": 0.5}},
+            "spread": {
+                "trained": {"mean": 40, "deviation": 0.7, "range": 2, "standard_error": 0.5, "seed_deviation": 0.6}
+            },
+            "ceiling": {"value": 0.625, "low": 0.5, "high": 0.75},
         },
     )
 

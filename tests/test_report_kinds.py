@@ -185,6 +185,8 @@ def test_correlation_and_batch_norm(results: Path) -> None:
     made.batch_norm(results / "norm.json")
     text = report(results)
     assert "| supernet, batch norm running | 0.50 (-0.25 to 0.75) |" in text
+    assert "| a score without error, at most | 0.62 (0.50 to 0.75) | – | – |" in text
+    assert "accuracies of one scheme deviate by 0.60 points between seeds" in text
     assert "| paper (42 schemes) | 0.71 | – | – |" in text
     assert "10 of 12 schemes trained" in text
     assert "| running statistics | 16.00 | 23.00 | 30.00 | 34.00 | 32.00 | 2.83 |" in report_all(results)

@@ -15,6 +15,7 @@ from ean_core.statistics import (
     COEFFICIENTS,
     FEWEST,
     binomial_error,
+    ceiling,
     correlation_differences,
     correlations,
     kendall,
@@ -113,3 +114,23 @@ def test_spread_against_chance() -> None:
 def test_deviation_between_repeats_is_pooled() -> None:
     assert repeat_error([[1.0], [2.0]]) is None
     assert repeat_error([[1.0, 3.0], [10.0, 10.0], [5.0]]) == pytest.approx(1.0)  # (2 + 0) over 2 degrees of freedom
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 8])
+def test_the_ceiling_is_the_correlation_of_a_score_without_error(seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000)
+    repeats = true[:, None] + 1.5 * rng.normal(size=(20_000, seeds))
+    found = ceiling(repeats.tolist(), resamples=50)
+    if seeds == 1:
+        assert found is None
+        return
+    assert found.value == pytest.approx(float(pearson(true, repeats.mean(axis=1))), abs=0.03)
+    assert found.value == pytest.approx((1 / (1 + 1.5**2 / seeds)) ** 0.5, abs=0.03)
+    assert found.low < found.value < found.high
+
+
+def test_the_ceiling_of_pure_noise_is_none_at_all() -> None:
+    assert ceiling([[0.0, 2.0], [2.0, 0.1], [1.0, 1.0], [3.0, -1.0]]).value == 0
+    mixed = ceiling([[0.0, 0.0], [1.0], [2.0, 2.0], [3.0]])  # repeats that agree, some groups without repeats
+    assert mixed.value == 1

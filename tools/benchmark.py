@@ -28,7 +28,7 @@ settings, each compared with an Org in the same setting, and skipped with a sent
   channels_last  the layout that convolution kernels work in
   folded         channels_last, batch norm folded into the convolutions
   bf16           folded, in bfloat16
-  compiled       folded, its blocks through torch.compile (about a minute per network)
+  compiled       folded, through torch.compile: on a CPU one program, else its blocks (up to a minute per network)
   compiled_bf16  compiled, in bfloat16
   max_autotune   compiled, with kernels tuned on the device and CUDA graphs (CUDA; minutes per network)
   cuda_graph     folded, captured in a CUDA graph (CUDA)

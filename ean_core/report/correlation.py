@@ -46,6 +46,8 @@ def table(entry: Entry, book: Book) -> Table:
     if metrics.get("difference"):
         difference = [interval(metrics["difference"].get(key), 2) for key in COEFFICIENTS]
         rows.append(["re-estimated minus running", *difference])
+    if metrics.get("ceiling"):
+        rows.append(["a score without error, at most", interval(metrics["ceiling"], 2), GAP, GAP])
     paper = book.paper["supernet_correlation"]
     rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     recipe, images = settings["recipe"], settings["images"]
@@ -79,4 +81,7 @@ def spreads(found: Mapping[str, Mapping[str, float]]) -> str:
         f"(standard error of one {one['standard_error']:.2f})"
         for way, one in found.items()
     ]
+    deviation = found.get("trained", {}).get("seed_deviation")
+    if deviation is not None:
+        parts.append(f"accuracies of one scheme deviate by {deviation:.2f} points between seeds")
     return sentence("; ".join(parts))

@@ -94,6 +94,7 @@ def test_scores_trainings_and_report_of_a_study(
     assert found["connections"]["spearman"]["value"] == pytest.approx(expected)
     assert (tmp_path / "study/correlation.png").read_bytes()[:4] == b"\x89PNG"
     assert record["metrics"]["spread"]["trained"]["seed_deviation"] is None
+    assert record["metrics"]["ceiling"] is None
 
     again = dataclasses.replace(study, job=dataclasses.replace(study.job, resume=True), count=6)
     assert prepare(again)["running"][:5] == scores["running"]
@@ -136,6 +137,7 @@ def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob) ->
     expected = np.sqrt((2 + 2 + 8) / 3)
     assert found["spread"]["trained"]["seed_deviation"] == pytest.approx(expected)
     assert found["correlations"]["running"]["spearman"]["value"] == pytest.approx(1.0)
+    assert 0.9 < found["ceiling"]["value"] < 1
 
 
 def test_one_study_runs_in_two_processes_and_is_reported_on(
