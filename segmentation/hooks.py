@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,29 @@ def validations(runner: Any) -> list[dict[str, float]]:
     """What `KeepValidations` remembers."""
     hub = runner.message_hub
     return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
+
+
+class CountSeconds(Hook):
+    """How long a run took, over its resumptions; what a killed process did after its last state counts for nothing."""
+
+    priority = "VERY_HIGH"  # the state that is saved after a step holds the step's time
+
+    def __init__(self) -> None:
+        self.start, self.before = time.monotonic(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        return self.before + time.monotonic() - self.start
+
+    def before_train(self, runner: Any) -> None:
+        """Take over what the resumed state says."""
+        hub = runner.message_hub
+        self.before = float(hub.get_info("seconds")) if "seconds" in hub.runtime_info else 0.0
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """For the state."""
+        runner.message_hub.update_info("seconds", self.seconds)
 
 
 class ShowSteps(ShowProgress):

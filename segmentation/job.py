@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from ean_core.training.runner import QuietRunner
 from segmentation.backbone import EANResNet
 from segmentation.checks import Contents, check_disjoint, check_pairs
 from segmentation.config import build_model, datasets_of, read_config
-from segmentation.hooks import STATE, ShowSteps, validations
+from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,11 @@ class Job:
         Returns:
             the record's metrics; an empty dictionary in processes other than the first.
         """
-        state, start = self.directory / STATE, time.monotonic()
+        state, clock = self.directory / STATE, CountSeconds()
         runner = QuietRunner.from_cfg(self.config)
         if self.resume and state.exists():
             runner.resume_from(state)
+        runner.register_hook(clock)
         with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
             runner.register_hook(ShowSteps(progress))
             runner.train()
@@ -138,7 +138,7 @@ class Job:
             "validations": rows,
             "parameters": self.parameters,
             "backbone_parameters": count_parameters(bare(runner.model).backbone),
-            "seconds": round(time.monotonic() - start, 1),
+            "seconds": round(clock.seconds, 1),
             "resumed": self.resume,
         }
         write_record(self.record, kind="segmentation-run", settings=self.settings(), metrics=metrics)

@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from ean_core.arguments import parse_options
+    from ean_core.errors import EANError
     from ean_core.photos import find_photos
     from segmentation.config import read_config
     from segmentation.predicting import Segmentor, predict
@@ -44,9 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
     files = find_photos(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
-    for file, shares in predict(segmentor, files, Path(arguments.out_dir)):
-        print(f"{file.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
-    print(f"written: {arguments.out_dir}/ ({len(files)} pictures and masks)")
+    done = 0
+    for file, found in predict(segmentor, files, Path(arguments.out_dir)):
+        if isinstance(found, EANError):
+            print(f"{file.name}: skipped: {found}")
+            continue
+        print(f"{file.name}: {', '.join(f'{name} {share:.0%}' for name, share in found.items())}")
+        done += 1
+    print(f"written: {arguments.out_dir}/ ({done} pictures and masks)")
 
 
 if __name__ == "__main__":

@@ -99,14 +99,17 @@ def read_weights(path: Path) -> dict[str, Any]:
     return content
 
 
-def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[tuple[Path, dict[str, float]]]:
+def predict(
+    segmentor: Segmentor, files: Sequence[Path], out: Path
+) -> Iterator[tuple[Path, dict[str, float] | EANError]]:
     """Write NAME_mask.png (labels with the palette, as VOC's masks) and NAME.png (side by side) for every image.
 
     Yields:
-        the file, and the share of its pixels per class, for classes that were found, the largest first.
+        the file, and the share of its pixels per class, for classes that were found, the largest first; for one that
+        cannot be decoded the error, which does not stop the others.
 
     Raises:
-        EANError: if two images would be written to one name, or an image would be written over.
+        EANError: if two images would be written to one name, an image would be written over, or none can be decoded.
     """
     names = [file.stem for file in files]
     for name in names:
@@ -116,8 +119,16 @@ def predict(segmentor: Segmentor, files: Sequence[Path], out: Path) -> Iterator[
     for file in files:
         if file.resolve() in written:
             raise EANError(f"a result would be written over the image {file}: give another --out-dir")
+    errors = []
     for file in files:
-        sample = segmentor(file)
+        try:
+            sample = segmentor(file)
+        except EANError as error:
+            errors.append(error)
+            if len(errors) == len(files):
+                raise errors[0] from None
+            yield file, error
+            continue
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
         save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
         save_picture(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))

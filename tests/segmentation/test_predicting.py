@@ -57,6 +57,18 @@ def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys
     assert f"two of the images are called {name}" in capsys.readouterr().err
 
 
+def test_an_image_that_cannot_be_decoded_does_not_stop_the_others(trained, script, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
+    start = ("segmentation/predict.py", SMALL, trained / "run/last.pth")
+    assert script(*start, "broken.jpg", images(trained)[0], "--out-dir", "out", *flags()) == 0
+    out = capsys.readouterr().out
+    assert "broken.jpg: skipped: cannot decode the image broken.jpg" in out
+    assert "(1 pictures and masks)" in out
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert script(*start, "broken.jpg", "--out-dir", "none", *flags()) == 2
+    assert "cannot decode the image broken.jpg" in capsys.readouterr().err
+
+
 def test_results_may_go_into_the_folder_of_the_photos(trained, script, tmp_path):
     (tmp_path / "in").mkdir()
     shutil.copy(images(trained)[0], tmp_path / "in/photo.jpg")

@@ -85,12 +85,16 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(voc, tmp_path, monkeypatch):
     length = {"train_cfg__max_iters": 7, "train_cfg__val_interval": 3}
     whole = prepare(tmp_path, "whole", **length).run()
     run_killed(prepare(tmp_path, "killed", **length), KillAt(5), monkeypatch)
-    assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == 4
+    state = read_state(tmp_path / "killed/last.pth")
+    assert state["meta"]["iter"] == 4
+    state["message_hub"]["runtime_info"]["seconds"] += 1000  # as if the killed process had taken so long
+    torch.save(state, tmp_path / "killed/last.pth")
     with pytest.raises(EANError, match="holds an earlier run: give --resume"):
         prepare(tmp_path, "killed", **length)
     with pytest.raises(EANError, match=r"cannot be resumed.*max_iters = 7, and this run has 9"):
         prepare(tmp_path, "killed", resume=True, **{**length, "train_cfg__max_iters": 9})
     resumed = prepare(tmp_path, "killed", resume=True, **length).run()
+    assert resumed["seconds"] > 1000 > whole["seconds"] > 0
     assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == 7
     assert resumed["last"] == whole["last"]
     assert resumed["validations"] == whole["validations"]
