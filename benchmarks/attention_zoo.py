@@ -46,6 +46,7 @@ def main() -> None:
     from ean_core import zoo_table
     from ean_core.attention import load
     from ean_core.devices import choose_device
+    from ean_core.allocator import keep_freed_memory
     from ean_core.forms import SETTINGS
     from ean_core.results import write_record
 
@@ -56,6 +57,7 @@ def main() -> None:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, list(SETTINGS))
     device = choose_device(arguments.device)
+    keep_freed_memory()  # as tools/benchmark.py
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True

@@ -144,6 +144,7 @@ def main() -> None:
     import torch
     from sides import write
 
+    from ean_core.allocator import keep_freed_memory
     from ean_core.compiled import SettingUnavailable
     from ean_core.forms import SETTINGS
     from ean_core.networks import input_shape
@@ -151,6 +152,7 @@ def main() -> None:
     for setting in arguments.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, list(SETTINGS))
+    keep_freed_memory()  # of all sides: mapping memory would take a third of their time, and varies with every change
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"

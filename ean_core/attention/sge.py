@@ -52,7 +52,7 @@ class SpatialGroupEnhance(Attention):
             rows, added = (one.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1)) for one in (residual, shortcut))
             merged = add_scaled(added, rows, mask.permute(0, 3, 4, 1, 2)).relu_()
             return merged.flatten(3).permute(0, 3, 1, 2), state
-        if residual.dtype != torch.float32:  # whose kernels are not made for broadcasting along so few channels
+        if residual.dtype != torch.float32 or width < 8:  # no kernel is made for broadcasting along so few channels
             return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_(), state
         grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
         return add_scaled(added, grouped, mask).relu_().flatten(1, 2), state
@@ -78,8 +78,9 @@ class SpatialGroupEnhance(Attention):
             means = channel_means(features).unflatten(1, (self.groups, -1))  # (B, groups, C / groups)
             if residual.is_contiguous():
                 return (grouped * means[..., None]).sum(dim=2)
-            # channels_last: the same with the positions in front, as they are in memory
-            return (grouped.permute(0, 3, 1, 2) * means[:, None]).sum(dim=3).transpose(1, 2).contiguous()
+            # channels_last: so few neighbours are summed faster by a product with rows that are zero elsewhere.
+            own = torch.eye(self.groups, dtype=means.dtype, device=means.device)[:, :, None]
+            return torch.bmm((means[:, None] * own).flatten(2), features.flatten(2))  # (B, groups, C), (B, C, H*W)
 
     def agreement_through(self, source: tuple[Tensor, nn.Conv2d]) -> Tensor:
         """The agreement of what a 1x1 convolution w gives, but for a constant, from the features x that it takes.
