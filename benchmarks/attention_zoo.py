@@ -44,9 +44,9 @@ def main() -> None:
     import torch
 
     from ean_core import zoo_table
+    from ean_core.allocator import keep_freed_memory
     from ean_core.attention import load
     from ean_core.devices import choose_device
-    from ean_core.allocator import keep_freed_memory
     from ean_core.forms import SETTINGS
     from ean_core.results import write_record
 

@@ -152,7 +152,8 @@ def main() -> None:
     for setting in arguments.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, list(SETTINGS))
-    keep_freed_memory()  # of all sides: mapping memory would take a third of their time, and varies with every change
+    # For all sides: mapping memory would take a third of their time, and varies with every change.
+    kept = keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -169,7 +170,7 @@ def main() -> None:
             print(f"skipped {setting}: {reason}")
             continue
         show(setting, found[setting], found["plain"])
-    write(arguments, found, image_size=shape[1], threads=torch.get_num_threads(), skipped=skipped)
+    write(arguments, found, image_size=shape[1], threads=torch.get_num_threads(), kept_memory=kept, skipped=skipped)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,8 @@ def main() -> None:
     from ean_core.results import write_record
 
     benchmark.check_arguments(arguments)
-    keep_freed_memory()  # else mapping memory takes a third of a batch's time on a CPU, and varies with every change
+    # Else mapping memory takes a third of a batch's time on a CPU, and varies with every change.
+    kept = keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # one input shape: let cuDNN try its kernels and keep the fastest
@@ -97,7 +98,7 @@ def main() -> None:
         f"batch of {arguments.batch_size}, {shape[1]}x{shape[2]} pixels, {arguments.device}, {threads} threads, "
         f"{arguments.rounds} rounds, networks interleaved"
     )
-    settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "skipped": skipped}
+    settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
     output = arguments.output or Path("work_dirs/benchmark") / f"{benchmark.name_of(arguments)}.json"
     write_record(output, kind="benchmark", settings=settings, metrics=rows)
     benchmark.print_tables(rows, list(results))
