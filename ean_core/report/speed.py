@@ -26,8 +26,9 @@ def section(book: Book) -> Section:
 
 
 def summary(book: Book) -> list[Block]:
-    """A line for every comparison that has ratios."""
-    return [found for entry in book.of(*KINDS) if (found := line(entry)) is not None]
+    """A table for every comparison of networks; a line for every other that has ratios."""
+    found = [network_tables(entry)[0] if is_of_networks(entry) else line(entry) for entry in book.of(*KINDS)]
+    return [block for block in found if block is not None]
 
 
 def blocks_of(book: Book, entry: Entry) -> list[Block]:
@@ -50,15 +51,22 @@ def network_tables(entry: Entry) -> list[Block]:
         f"eager float32; {settings['threads']} thread(s), {entry.machine}."
     )
 
-    def table(title: str, cell: Any) -> Table:
-        rows = [
-            [name, *(cell(rows[name]) if name in rows else GAP for rows in forms.values())] for name in forms["plain"]
-        ]
+    def cells(name: str, cell: Any) -> list[str]:
+        return [cell(rows[name]) if name in rows else GAP for rows in forms.values()]
+
+    def speed(row: Mapping[str, Any]) -> str:
+        return times_as_fast(row["time_over_plain_org"])
+
+    def table(title: str, rows: list[list[str]]) -> Table:
         return Table(title, ("network", *forms), rows, notes=(note,), records=(entry.name,))
 
+    others_than_org = [name for name in forms["plain"] if name != "Org"]
+    increments = [[name, *cells(name, lambda row: percent(row["increment"]))] for name in others_than_org]
+    increments.append(["Org: times as fast as plain", *cells("Org", speed)])
+    speeds = [[name, *cells(name, speed)] for name in forms["plain"]]
     return [
-        table(f"Increment over Org in the same form, %, {where}", lambda row: percent(row["increment"])),
-        table(f"Times as fast as plain Org, {where}", lambda row: times_as_fast(row["time_over_plain_org"])),
+        table(f"Increment over Org in the same form, %, {where}", increments),
+        table(f"Times as fast as plain Org, {where}", speeds),
     ]
 
 
@@ -67,22 +75,8 @@ def times_as_fast(over: Mapping[str, float]) -> str:
     return ranged(*(1 / (1 + over[key]) for key in ("value", "high", "low")))
 
 
-def network_line(entry: Entry) -> Text:
-    """The increments of the sparse networks in every form."""
-    found = {name for rows in entry.metrics.values() for name in rows if name.startswith("EAN")}
-    parts = [
-        f"{name} " + ", ".join(f"{form} {percent(rows[name]['increment'])}" for form, rows in entry.metrics.items())
-        for name in sorted(found)
-    ]
-    settings = entry.settings
-    title = f"Increments over Org in the same form, %, {settings['arch']}, batch {settings['batch_size']}"
-    return Text(f"{'; '.join(parts)}. {entry.machine}.", title, (entry.name,))
-
-
 def line(entry: Entry) -> Text | None:
-    """The ratio of each way, with its interval: the first value of its row that has one; of networks, increments."""
-    if is_of_networks(entry):
-        return network_line(entry)
+    """The ratio of each way, with its interval: the first value of its row that has one."""
     parts = []
     measure = ""
     for row in others.rows_of(entry.metrics):
