@@ -119,6 +119,20 @@ def set_up(arguments: argparse.Namespace, *, keep_memory: bool = True) -> torch.
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@contextlib.contextmanager
+def printing_aside() -> Iterator[None]:
+    """What is printed goes to stderr, also what goes around Python's sys.stdout."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
 def finish(device: torch.device) -> None:
     """Wait until the device has finished."""
     if device.type == "cuda":

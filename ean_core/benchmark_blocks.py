@@ -66,7 +66,7 @@ def describe(table: LatencyTable) -> str:
     """Under what conditions it was measured."""
     return (
         f"batch of {table.batch_size}, {table.image_size}x{table.image_size} pixels, {table.device}, "
-        f"{table.threads} threads, setting {table.setting}, {table.rounds} rounds, networks interleaved"
+        f"{table.threads} thread(s), setting {table.setting}, {table.rounds} rounds, networks interleaved"
     )
 
 

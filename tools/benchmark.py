@@ -95,7 +95,7 @@ def main() -> None:
     rows = benchmark.describe_rows(networks, results, shape)
     threads = torch.get_num_threads()
     how = (
-        f"batch of {arguments.batch_size}, {shape[1]}x{shape[2]} pixels, {arguments.device}, {threads} threads, "
+        f"batch of {arguments.batch_size}, {shape[1]}x{shape[2]} pixels, {arguments.device}, {threads} thread(s), "
         f"{arguments.rounds} rounds, networks interleaved"
     )
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}

@@ -74,6 +74,15 @@ def test_prediction(run: Run, tmp_path: Path) -> None:
     assert rows["whole"]["peak_mib"] > 0
 
 
+def test_segmentors(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    run("benchmarks/segmentors.py", "--quick", "--sides", "folded", "--output", out)
+    rows = record(out)["metrics"]["0.02 megapixels"]
+    assert list(rows) == ["plain", "folded"]
+    assert rows["plain"]["difference"] == 0 <= rows["folded"]["difference"] < 1e-4
+    assert all(row["peak_mib"] > 0 and row["megapixels_per_second"] > 0 for row in rows.values())
+
+
 def test_processes(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     run("benchmarks/processes.py", "--quick", "--output", out)

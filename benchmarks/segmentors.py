@@ -1,0 +1,126 @@
+"""Segmenting large images: megapixels a second and peak memory, as mmsegmentation does it and in our forms.
+
+Plain is the segmentor's own forward to logits of the image's size, eager and in float32; the other sides are forms of
+`ean_core.forms`, each in a process of its own for the peak of its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from options import add_sides, parser
+
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python benchmarks/segmentors.py --quick                                                  (seconds)
+  python benchmarks/segmentors.py --config segmentation/configs/ean_se_voc.py --megapixels 0.5 2
+  python benchmarks/segmentors.py --sides plain folded bf16 fused_bf16                     (CUDA)
+
+Every side must give plain's logits, but for the rounding that its form is allowed."""
+FORMS = ("channels_last", "folded", "bf16", "compiled", "cuda_graph", "fused", "fused_bf16")
+SAMPLES = 1000
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    made = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
+    add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
+    add = made.add_argument
+    add("--config", default="segmentation/configs/ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
+    add("--megapixels", type=float, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
+    add("--rounds", type=int, default=3, metavar="N", help="default 3")
+    arguments = made.parse_args()
+    if arguments.quick:
+        arguments.config, arguments.megapixels = "segmentation/configs/ean_se_voc_small.py", [0.02]
+    return arguments
+
+
+def run_side(arguments: argparse.Namespace) -> None:
+    """Segment one image again and again."""
+    import torch
+    from sides import finish, printing_aside, serve, set_up
+
+    from ean_core.forms import SETTINGS
+
+    plain = arguments.side == "plain"
+    device = set_up(arguments, keep_memory=not plain)
+    with printing_aside():  # mmsegmentation prints, and the other end reads what is printed
+        from segmentation.benchmarking import build_segmentors
+
+        network = list(build_segmentors(arguments.config, device=str(device)).values())[-1]
+    side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 32 * 32
+    images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    form = network if plain else SETTINGS[arguments.side].build(network, images)
+
+    @torch.inference_mode()
+    def turn() -> dict[str, Any]:
+        """Logits of the image, and some of them for the comparison."""
+        logits = form(images)
+        finish(device)
+        memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
+        chosen = logits.flatten()[:: max(1, logits.numel() // SAMPLES)]
+        return {"logits": chosen.float().tolist(), "gpu_mib": memory}
+
+    serve(turn, side=side)
+
+
+def check_equal(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+    """The largest difference of each side's logits from plain's, relative to the largest logit.
+
+    Raises:
+        EANError: if one is over what its form is allowed.
+    """
+    import torch
+
+    from ean_core.forms import allowed_difference
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    expected, found = torch.tensor(turns["plain"][0]["logits"]), {}
+    for name, (turn, *_) in turns.items():
+        found[name] = ((torch.tensor(turn["logits"]) - expected).abs().max() / expected.abs().max()).item()
+        allowed = 0.0 if name == "plain" else allowed_difference(name, device)
+        if not found[name] <= allowed:
+            raise EANError(f"{name} differs by {found[name]:.2g} and may by {allowed:g}: nothing is compared")
+    return found
+
+
+def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
+    """All sides on images of one size."""
+    from sides import in_words, interleave, middle, row, started, times_as_fast
+
+    given = ["--config", arguments.config, "--threads", arguments.threads, "--megapixels", megapixels]
+    with started(__file__, ["plain", *arguments.sides], given) as sides:
+        pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["plain"]
+        differences = check_equal(interleave(sides, 1))
+        found = interleave(sides, arguments.rounds)
+    rows = {}
+    for name, turns in found.items():
+        memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
+        rows[name] = {**row(found["plain"], turns), "peak_mib": memory, "difference": differences[name]}
+        rows[name]["megapixels_per_second"] = pixels / 1e6 / middle(turns)
+        print(
+            f"{pixels / 1e6:.2f} megapixels, {name:<14}{rows[name]['megapixels_per_second']:6.3f} megapixels a second, "
+            f"{in_words(times_as_fast(found['plain'], turns))} as fast as plain, peak {memory:.0f} MiB",
+            flush=True,
+        )
+    return rows
+
+
+@command
+def main() -> None:
+    """Compare, show and write."""
+    arguments = parse_arguments()
+    if arguments.side:
+        run_side(arguments)
+        return
+    from sides import write
+
+    write(arguments, {f"{size:g} megapixels": compare(arguments, size) for size in arguments.megapixels})
+
+
+if __name__ == "__main__":
+    main()
