@@ -22,6 +22,7 @@ example:
 
 Every side must give plain's logits, but for the rounding that its form is allowed."""
 FORMS = ("channels_last", "folded", "bf16", "compiled", "cuda_graph", "fused", "fused_bf16")
+CONFIGS = Path(__file__).resolve().parents[1] / "segmentation/configs"
 SAMPLES = 1000
 
 
@@ -30,12 +31,12 @@ def parse_arguments() -> argparse.Namespace:
     made = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
     add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
     add = made.add_argument
-    add("--config", default="segmentation/configs/ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
+    add("--config", default=CONFIGS / "ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
     add("--megapixels", type=float, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
     add("--rounds", type=int, default=3, metavar="N", help="default 3")
     arguments = made.parse_args()
     if arguments.quick:
-        arguments.config, arguments.megapixels = "segmentation/configs/ean_se_voc_small.py", [0.02]
+        arguments.config, arguments.megapixels = CONFIGS / "ean_se_voc_small.py", [0.02]
     return arguments
 
 
