@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Callable
 
@@ -65,6 +66,8 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
         SettingUnavailable: if the compiler does not work on this machine.
     """
     if batch.device.type == "cpu":
+        # It looks for CUDA where none is wanted, and warns that there is none.
+        logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         return compile_now(in_channels_last(network), batch, options={"freezing": True, "cpp_wrapper": True})
     return in_graph(compile_blocks(network, batch), batch)
 
