@@ -13,7 +13,7 @@ from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention
 from ean_core.compiled import SettingUnavailable, captured, compile_network, compile_now, compile_steps
 from ean_core.fold import fold_batch_norm, in_channels_last
-from ean_core.forms import SETTINGS, allowed_difference, compare_settings
+from ean_core.forms import SETTINGS, allowed_difference, compare_settings, fast_form
 from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
 CUDA = torch.cuda.is_available()
@@ -343,6 +343,20 @@ def test_a_setting_that_cannot_run_is_skipped_with_a_sentence(monkeypatch: pytes
     monkeypatch.setattr(torch, "compile", lambda form, **options: broken)
     with pytest.raises(SettingUnavailable, match=r"does not work here \(no compiler\)$"):
         SETTINGS["compiled"].build(networks["Org"], x)
+
+
+def test_a_fast_form_predicts_without_gradients_and_leaves_the_network() -> None:
+    network = trained("resnet20", "se")
+    x = images(network, size=8)
+    form = fast_form(network, x, "folded")
+    logits = form(x)
+    assert not logits.requires_grad
+    assert difference(network(x).detach(), logits) < 1e-4
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    network.fc.weight.data.zero_()
+    assert torch.equal(form(x), logits)
+    with pytest.raises(EANError, match="did you mean 'folded'"):
+        fast_form(network, x, "foldet")
 
 
 def test_unknown_setting() -> None:
