@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch._inductor import config as inductor
 
 from ean_core.attention import Attention, State
 from ean_core.errors import EANError
@@ -68,7 +69,9 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
     if batch.device.type == "cpu":
         # It looks for CUDA where none is wanted, and warns that there is none.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-        return compile_now(in_channels_last(network), batch, options={"freezing": True, "cpp_wrapper": True})
+        # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.
+        with inductor.patch(freezing=True, cpp_wrapper=True):
+            return compile_now(in_channels_last(network), batch)
     return in_graph(compile_blocks(network, batch), batch)
 
 
