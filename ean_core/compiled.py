@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch._inductor import config as inductor
 
 from ean_core.attention import Attention, State
 from ean_core.errors import EANError
@@ -67,6 +66,8 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
         SettingUnavailable: if the compiler does not work on this machine.
     """
     if batch.device.type == "cpu":
+        from torch._inductor import config as inductor  # takes a second to import
+
         # It looks for CUDA where none is wanted, and warns that there is none.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.
