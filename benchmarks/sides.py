@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -57,8 +58,11 @@ class Side:
 
     def begin(self) -> None:
         """Let the side begin its turn."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._stopped() from None
 
     def finish(self) -> dict[str, Any]:
         """Wait for the turn's end: what it says."""
@@ -71,8 +75,13 @@ class Side:
     def _read(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
         if not line:
-            raise EANError(f"the side {self.name!r} has stopped with status {self.process.wait()}: see its error above")
+            raise self._stopped()
         return json.loads(line)
+
+    def _stopped(self) -> EANError:
+        status = self.process.wait()
+        why = "the system ended it, which it does for want of memory" if status == -signal.SIGKILL else "see above"
+        return EANError(f"the side {self.name!r} has stopped with status {status}: {why}")
 
     def close(self) -> None:
         """End the process."""

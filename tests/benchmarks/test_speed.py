@@ -164,3 +164,18 @@ def test_a_side_that_stops_says_so(tmp_path: Path) -> None:
     script.write_text("import sys; sys.exit(3)")
     with pytest.raises(EANError, match="has stopped with status 3"):
         _ = Side(script, []).ready
+
+
+def test_a_side_that_the_system_ended_says_why(tmp_path: Path) -> None:
+    from sides import Side
+
+    from ean_core import EANError
+
+    script = tmp_path / "killed.py"
+    script.write_text("print('{}', flush=True)\ninput()")
+    side = Side(script, [])
+    assert side.ready == {}
+    side.process.kill()
+    side.process.wait()
+    with pytest.raises(EANError, match="has stopped with status -9: the system ended it, which it does for want of"):
+        side()
