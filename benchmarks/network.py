@@ -152,7 +152,7 @@ def main() -> None:
     for setting in arguments.settings:
         if setting not in SETTINGS:
             raise unknown_name("setting", setting, list(SETTINGS))
-    # For all sides: mapping memory would take a third of their time, and varies with every change.
+    # For all sides: else a part of their time is the mapping of memory, which changes with every change of a network.
     kept = keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -76,7 +76,7 @@ def main() -> None:
     from ean_core.results import write_record
 
     benchmark.check_arguments(arguments)
-    # Else mapping memory takes a third of a batch's time on a CPU, and varies with every change.
+    # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
     kept = keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
