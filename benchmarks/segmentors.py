@@ -50,6 +50,9 @@ def run_side(arguments: argparse.Namespace) -> None:
     plain = arguments.side == "plain"
     device = set_up(arguments, keep_memory=not plain)
     with printing_aside():  # mmsegmentation prints, and the other end reads what is printed
+        from segmentation.commands import quiet_imports
+
+        quiet_imports()
         from segmentation.benchmarking import build_segmentors
 
         network = list(build_segmentors(arguments.config, device=str(device)).values())[-1]
