@@ -180,7 +180,7 @@ def test_the_means_are_taken_of_the_source(monkeypatch: pytest.MonkeyPatch) -> N
         assert seen == [16] * 3 + [32] * 3 + [64] * 3
 
 
-def test_a_subclass_with_a_mask_of_its_own_uses_it_in_place() -> None:
+def test_a_subclass_with_a_mask_or_forward_of_its_own_uses_it_in_place() -> None:
     from ean_core.attention import SpatialGroupEnhance, SqueezeExcitation
 
     class Half(SqueezeExcitation):
@@ -191,9 +191,13 @@ def test_a_subclass_with_a_mask_of_its_own_uses_it_in_place() -> None:
         def group_mask(self, residual):
             return torch.ones(residual.shape[0], self.groups, 1, *residual.shape[2:])
 
+    class Thrice(SpatialGroupEnhance):
+        def forward(self, residual, state=None):
+            return residual * 3, state
+
     convolution, source = torch.nn.Conv2d(4, 16, 1), torch.randn(2, 4, 3, 3)
     with torch.inference_mode():
         residual = convolution(source)
-        for module, factor in ((Half(16), 0.5), (Ones(16, groups=4), 1.0)):
+        for module, factor in ((Half(16), 0.5), (Ones(16, groups=4), 1.0), (Thrice(16, groups=4), 3.0)):
             got = module.merge(residual.clone(), residual, None, (source, convolution))[0]
             torch.testing.assert_close(got, ((1 + factor) * residual).relu())

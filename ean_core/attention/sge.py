@@ -42,7 +42,9 @@ class SpatialGroupEnhance(Attention):
         self, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
     ) -> tuple[Tensor, State]:
         """As the base, group by group; the agreement is that of the source, where there is one."""
-        if source is None or type(self) is not SpatialGroupEnhance:  # a subclass may compute something else
+        if type(self) is not SpatialGroupEnhance:  # a subclass may compute something else
+            return super().merge(residual, shortcut, state, source)
+        if source is None:
             mask = self.group_mask(residual)
         else:
             mask = self.mask_of(self.agreement_through(source), like=residual)
