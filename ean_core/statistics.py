@@ -150,8 +150,8 @@ def ceiling(repeats: Sequence[Sequence[float]], *, resamples: int = 2000, seed: 
     def root(index: np.ndarray) -> np.ndarray:
         degrees, variance = (counts[index] - 1).sum(axis=-1), means[index].var(axis=-1, ddof=1)
         error = squares[index].sum(axis=-1) / np.where(degrees, degrees, np.nan) * (1 / counts[index]).mean(axis=-1)
-        # Rows in which no group was repeated, or all are one group, say nothing.
-        share = np.divide(error, variance, out=np.full(np.shape(variance), np.nan), where=variance > 0)
+        # Rows in which no group was repeated, or all means are one but for rounding, say nothing.
+        share = np.divide(error, variance, out=np.full(np.shape(variance), np.nan), where=variance > 1e-12)
         return np.sqrt(np.clip(1 - share, 0, 1))
 
     return _estimate(root(np.arange(len(repeats))), root(_draws(len(repeats), resamples, seed)))

@@ -222,6 +222,16 @@ def test_pictures_belong_to_the_record_with_the_longest_fitting_name() -> None:
     }
 
 
+def test_a_correlation_of_what_does_not_vary_is_a_gap(results: Path) -> None:
+    nothing = {"value": None, "low": None, "high": None}
+    record = json.loads(made.correlation(results / "correlation.json").read_text())
+    record["metrics"]["ceiling"] = record["metrics"]["correlations"]["running"]["pearson"] = nothing
+    (results / "correlation.json").write_text(json.dumps(record))
+    text = report(results)
+    assert "| a score without error, at most | – | – | – |" in text
+    assert "| supernet, batch norm running | – |" in text
+
+
 def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
     def row(increment: float | None, over: float) -> dict:
         inexact = {"value": over, "low": over - 0.1, "high": over + 0.1}

@@ -134,3 +134,8 @@ def test_the_ceiling_of_pure_noise_is_none_at_all() -> None:
     assert ceiling([[0.0, 2.0], [2.0, 0.1], [1.0, 1.0], [3.0, -1.0]]).value == 0
     mixed = ceiling([[0.0, 0.0], [1.0], [2.0, 2.0], [3.0]])  # repeats that agree, some groups without repeats
     assert mixed.value == 1
+
+
+def test_there_is_no_ceiling_where_nothing_varies() -> None:
+    found = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
+    assert plain({"pearson": found}) == {"pearson": {"value": None, "low": None, "high": None}}

@@ -21,9 +21,10 @@ def spread(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
     return f"{value['mean']:.{digits}f}{deviation}"
 
 
-def interval(value: Mapping[str, float] | None, digits: int = 1) -> str:
-    """A value with its interval, or a gap."""
-    return GAP if value is None else ranged(value["value"], value["low"], value["high"], digits=digits)
+def interval(value: Mapping[str, float | None] | None, digits: int = 1) -> str:
+    """A value with its interval, or a gap, also for a record's None where nothing varied."""
+    ends = [value[key] for key in ("value", "low", "high")] if value else [None]
+    return GAP if None in ends else ranged(*ends, digits=digits)
 
 
 def ranged(value: float, low: float, high: float, *, digits: int = 2) -> str:
