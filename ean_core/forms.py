@@ -145,7 +145,8 @@ def fast_form(network: StagedNetwork, batch: Tensor, setting: str = "compiled") 
 
     Args:
         network: stays as it is, and later changes to its weights do not reach the form.
-        batch: images (B, C, H, W), on the network's device, of the shape that the form is to be fast for.
+        batch: images (B, C, H, W), on the network's device, of the shape that the form is to be fast for. Another one
+            is compiled anew when it first comes, and refused by a CUDA graph, which "compiled" on a GPU is.
         setting: a key of `SETTINGS`; "folded" needs no compiler and takes any shape.
 
     Returns:
@@ -156,7 +157,7 @@ def fast_form(network: StagedNetwork, batch: Tensor, setting: str = "compiled") 
     """
     check_known(setting)
     form = SETTINGS[setting].build(network, batch)
-    return torch.inference_mode()(lambda images: form(images))
+    return torch.inference_mode()(lambda images: form(images).clone())  # a graph's next call writes over its output
 
 
 def allowed_difference(setting: str, device: torch.device) -> float:

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from ean_core import EANError, create_model
-from ean_core.attention import ATTENTIONS, Attention
+from ean_core.attention import ATTENTIONS, Attention, SpatialGroupEnhance
 from ean_core.compiled import SettingUnavailable, captured, compile_network, compile_now, compile_steps
 from ean_core.fold import fold_batch_norm, in_channels_last
-from ean_core.forms import SETTINGS, allowed_difference, compare_settings, fast_form
+from ean_core.forms import SETTINGS, Setting, allowed_difference, compare_settings, fast_form
 from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
 CUDA = torch.cuda.is_available()
@@ -50,6 +50,8 @@ def trained(
             module.running_var.uniform_(0.5, 2.0, generator=generator)
         elif isinstance(module, nn.Conv2d) and module.bias is not None:
             module.bias.data.normal_(0, 0.3, generator=generator)
+        elif isinstance(module, SpatialGroupEnhance):  # its weights start at zero: a mask that is the same everywhere
+            module.weight.data.normal_(0, 1, generator=generator)
     return network.eval()
 
 
@@ -360,6 +362,16 @@ def test_a_fast_form_predicts_without_gradients_and_leaves_the_network() -> None
     assert torch.equal(form(x), logits)
     with pytest.raises(EANError, match="did you mean 'folded'"):
         fast_form(network, x, "foldet")
+
+
+def test_what_a_fast_form_gives_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a CUDA graph does with its output."""
+    output = torch.zeros(2, 3)
+    monkeypatch.setitem(SETTINGS, "folded", Setting(lambda *_: lambda images: output.copy_(images), 0.0))
+    form = fast_form(trained("resnet20"), output, "folded")
+    first = form(torch.ones(2, 3))
+    form(torch.zeros(2, 3))
+    assert torch.equal(first, torch.ones(2, 3))
 
 
 def test_unknown_setting() -> None:
