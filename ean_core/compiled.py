@@ -44,13 +44,19 @@ def compiled_step(stage: Stage) -> Callable[..., tuple[Tensor, State]]:
     return step
 
 
-def compile_now(form: Form, batch: Tensor, **options: object) -> Form:
+def compile_now(form: Form, batch: Tensor, *, fullgraph: bool = True, **options: object) -> Form:
     """`torch.compile` for this batch shape, done before returning, so that a failure shows here and not in a timing.
+
+    Args:
+        form: images -> logits.
+        batch: images (B, C, H, W).
+        fullgraph: refuse what cannot be one program; False leaves Python between its parts.
+        options: of `torch.compile`.
 
     Raises:
         SettingUnavailable: if the compiler does not work on this machine.
     """
-    result = torch.compile(own_copy(form), fullgraph=True, dynamic=False, **options)
+    result = torch.compile(own_copy(form), fullgraph=fullgraph, dynamic=False, **options)
     run_once(result, batch)
     return result
 
@@ -72,7 +78,7 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.
         with inductor.patch(freezing=True, cpp_wrapper=True):
-            return compile_now(in_channels_last(network), batch)
+            return compile_now(in_channels_last(network), batch, fullgraph=False)  # a user's attention may need Python
     return in_graph(compile_blocks(network, batch), batch)
 
 

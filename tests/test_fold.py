@@ -192,6 +192,22 @@ def test_the_compiler_is_given_means_over_the_narrow_features(monkeypatch: pytes
     assert channels == [16, 16, 64, 64, 256]  # the last: before the classifier
 
 
+def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asks(Attention):
+        def mask(self, residual: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:
+            return residual.new_full((1, 1, 1, 1), 0.5 if residual.mean().item() > 0 else 0.25), state
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **options: real(f, backend="eager", **options))
+    network = trained("resnet20", "se")
+    for stage in network.stages:
+        stage.attention = Asks().eval()
+    x = images(network, size=8)
+    form = compile_network(fold_batch_norm(network), x)
+    with torch.inference_mode():
+        assert difference(network(x), form(x)) < 1e-4
+
+
 @pytest.mark.slow
 def test_machine_code_equals_eager() -> None:
     network = trained("resnet20", "sge", scheme="010 | 000 | 000")
