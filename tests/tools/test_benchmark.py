@@ -37,6 +37,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert record["settings"]["batch_size"] == 2
     assert record["settings"]["image_size"] == 8
     assert record["settings"]["threads"] == 1
+    assert isinstance(record["settings"]["kept_memory"], bool)
     assert "CUDA" in record["settings"]["skipped"]["cuda_graph"]
     rows = {row["network"]: row for row in record["metrics"]}
     assert list(rows) == ["Org", "Org-full se", "Share-full se", "EAN se", "Share-full dia", "EAN dia"]
