@@ -138,7 +138,7 @@ def run_side(arguments: argparse.Namespace) -> None:
 
 def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """Whole against tiles."""
-    from sides import in_words, interleave, middle, seconds, started, times_as_fast
+    from sides import in_words, interleave, middle, row, started, times_as_fast
 
     given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
     given += ["--attention", arguments.attention] if arguments.attention else []
@@ -151,12 +151,17 @@ def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict
     for name, turns in found.items():
         each = middle(turns)
         memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
-        rows[name] = {"seconds": seconds(turns), "tiles": turns[0]["tiles"], "peak_mib": memory, "count": counts[name]}
+        rows[name] = {
+            **row(found["whole"], turns),
+            "megapixels_per_second": pixels / 1e6 / each,
+            "peak_mib": memory,
+            "tiles": turns[0]["tiles"],
+            "count": counts[name],
+        }
         print(
             f"prediction, {pixels / 1e6:.1f} megapixels, {name} ({turns[0]['tiles']} tiles): "
             f"{pixels / 1e6 / each:.2f} megapixels a second, peak {memory:.0f} MiB, count {counts[name]:.2f}"
         )
-    rows["times_as_fast"] = asdict(times_as_fast(found["whole"], found["tiles"]))
     print(f"tiles: {in_words(times_as_fast(found['whole'], found['tiles']))} as fast as whole")
     return rows
 
@@ -188,7 +193,8 @@ def main() -> None:
     if "density" in arguments.part:
         metrics["density"] = {kernel: compare_density(arguments, kernel) for kernel in ("fixed:4", "adaptive")}
     if "prediction" in arguments.part:
-        metrics["prediction"] = {str(size): compare_prediction(arguments, size) for size in arguments.megapixels}
+        sizes = {f"{size:g} megapixels": compare_prediction(arguments, size) for size in arguments.megapixels}
+        metrics["prediction"] = sizes
     write(arguments, metrics)
 
 

@@ -250,6 +250,22 @@ def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
     assert "| EAN se | 0.83 (0.77 to 0.91) | 1.67 (1.43 to 2.00) |" in report_all(results)
 
 
+@pytest.mark.parametrize("below", [("prediction",), ()])
+def test_large_images_have_their_memory_beside_their_speed(results: Path, below: tuple[str, ...]) -> None:
+    def row(ratio: float, memory: float) -> dict:
+        interval = {"value": ratio, "low": ratio, "high": ratio}
+        return {"times_as_fast": interval, "megapixels_per_second": 1.584, "peak_mib": memory, "seconds": [1.0]}
+
+    metrics: dict = {"2 megapixels": {"whole": row(1.0, 1696.4), "tiles": row(0.5, 860.0)}}
+    for name in below:
+        metrics = {name: metrics}
+    settings = {"arch": "resnet29", "rounds": 3}
+    write_record(results / "large.json", kind="speed", settings=settings, metrics=metrics)
+    for text in (report(results), report_all(results)):
+        assert "| 2 megapixels, whole | 1.58 | 1.00 (1.00 to 1.00) | 1,696 |" in text
+        assert "counter over resnet29; times as fast as the first of its size; 3 rounds interleaved" in text
+
+
 def test_figures_of_two_levels_are_rows_too(results: Path) -> None:
     rows = {"scoring": {"1": {"efficiency": 1.0}, "2": {"efficiency": 0.9}}}
     write_record(results / "processes.json", kind="speed", settings={}, metrics=rows)

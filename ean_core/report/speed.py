@@ -26,14 +26,19 @@ def section(book: Book) -> Section:
 
 
 def summary(book: Book) -> list[Block]:
-    """A table for every comparison of networks; a line for every other that has ratios."""
-    found = [network_tables(entry)[0] if is_of_networks(entry) else line(entry) for entry in book.of(*KINDS)]
+    """A table for every comparison of networks or of large images; a line for every other that has ratios."""
+    found: list[Block | None] = []
+    for entry in book.of(*KINDS):
+        found.append(network_tables(entry)[0] if is_of_networks(entry) else images_table(entry) or line(entry))
     return [block for block in found if block is not None]
 
 
 def blocks_of(book: Book, entry: Entry) -> list[Block]:
     """A record's table and pictures."""
-    return [*network_tables(entry), *pictures_of(entry)] if is_of_networks(entry) else others.blocks_of(book, entry)
+    if is_of_networks(entry):
+        return [*network_tables(entry), *pictures_of(entry)]
+    images = images_table(entry)
+    return [images, *pictures_of(entry)] if images else others.blocks_of(book, entry)
 
 
 def is_of_networks(entry: Entry) -> bool:
@@ -68,6 +73,30 @@ def network_tables(entry: Entry) -> list[Block]:
         table(f"Increment over Org in the same form, %, {where}", increments),
         table(f"Times as fast as plain Org, {where}", speeds),
     ]
+
+
+def images_table(entry: Entry) -> Table | None:
+    """Throughput and memory on large images, of benchmarks/counting.py or segmentors.py; None for other records."""
+    sizes = entry.metrics.get("prediction", entry.metrics) if isinstance(entry.metrics, Mapping) else {}
+    rows = [
+        [
+            f"{size}, {side}",
+            f"{row['megapixels_per_second']:.3g}",
+            others.text_of(row["times_as_fast"]),
+            f"{row['peak_mib']:,.0f}",
+        ]
+        for size, sides in sizes.items()
+        if isinstance(sides, Mapping)
+        for side, row in sides.items()
+        if isinstance(row, Mapping) and "megapixels_per_second" in row
+    ]
+    if not rows:
+        return None
+    settings = entry.settings
+    what = settings.get("config") or f"counter over {settings.get('arch')}"
+    note = f"{what}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {entry.machine}."
+    heads = ("image", "megapixels a second", "times as fast", "peak memory, MiB")
+    return Table(f"Large images, {entry.title}", heads, rows, notes=(note,), records=(entry.name,))
 
 
 def times_as_fast(over: Mapping[str, float]) -> str:

@@ -68,10 +68,10 @@ def test_density(run: Run, tmp_path: Path) -> None:
 def test_prediction(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     run("benchmarks/counting.py", "--quick", "--part", "prediction", "--output", out)
-    rows = record(out)["metrics"]["prediction"]["0.1"]
+    rows = record(out)["metrics"]["prediction"]["0.1 megapixels"]
     assert rows["whole"]["tiles"] == 1 < rows["tiles"]["tiles"]
     assert rows["whole"]["count"] == pytest.approx(rows["tiles"]["count"], rel=0.05)
-    assert rows["whole"]["peak_mib"] > 0
+    assert rows["whole"]["peak_mib"] > 0 < rows["whole"]["megapixels_per_second"]
 
 
 def test_segmentors(run: Run, tmp_path: Path) -> None:
