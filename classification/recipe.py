@@ -178,6 +178,11 @@ class Recipe:
                 raise unknown_name("entry of retrain", label, list(RETRAIN))
         if not self.seeds:
             raise EANError(f"recipe {self.name!r} has no seeds: give at least one, as seeds=[0]")
+        if min(self.seed, *self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise EANError(
+                f"recipe {self.name!r} has seed {self.seed} and seeds {list(self.seeds)}: give numbers from 0 on, each "
+                "once"
+            )
 
     @classmethod
     def from_file(cls, path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -42,9 +42,9 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    for name in ("images", "workers"):
-        if (value := getattr(arguments, name)) < 1:
-            raise EANError(f"--{name} must be at least 1, got {value}")
+    for name, low in (("images", 1), ("workers", 1), ("draw_seed", 0)):
+        if (value := getattr(arguments, name)) < low:
+            raise EANError(f"--{name.replace('_', '-')} must be at least {low}, got {value}")
     from classification.correlation import Study, count_scored, prepare, start_workers, train_open
     from classification.correlation_summary import report
 
