@@ -15,7 +15,7 @@ from ean_core.report.table1 import NAMES, OF_DATA
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = "python tools/search.py CONFIG --methods ean,random,genetic,enas,darts,hsp --seeds 3"
 LABELS = {"ean": "EAN", "darts": "DARTS", "ga": "GA", "enas": "ENAS"}
-PAPERS = {"ean": "ean", "darts": "darts", "genetic": "ga", "enas": "enas"}
+PAPERS = {"ean": "ean", "darts": "darts", "genetic": "ga", "ga": "ga", "enas": "enas"}
 """Our methods' names, as the paper's table has them."""
 FIGURES = {
     "comparison": (

@@ -75,6 +75,9 @@ METHODS: dict[str, Build] = {
     "darts": _darts,
 }
 
+SHORT = {"ga": "genetic"}
+"""Further names: what the paper's Table 4 calls a method."""
+
 
 def build_method(
     name: str, blocks: Sequence[int], *, seed: int, reward: Reward, options: Mapping[str, Any] | None = None
@@ -82,7 +85,7 @@ def build_method(
     """A fresh search method.
 
     Args:
-        name: a key of `METHODS`.
+        name: a key of `METHODS`, or of `SHORT`.
         blocks: blocks per stage.
         seed: of everything random in it.
         reward: whose curiosity weight EAN takes, unless its options give another.
@@ -91,6 +94,7 @@ def build_method(
     Raises:
         EANError: for an unknown method or option.
     """
+    name = SHORT.get(name, name)
     if name not in METHODS:
         raise unknown_name("search method", name, list(METHODS))
     return METHODS[name](blocks, seed, reward, options or {})
