@@ -79,12 +79,12 @@ def print_comparison(record: Record) -> None:
         title_justify="left",
     )
     known = settings["exhaustive"]
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold")
     heads = ["best reward", *(["regret (95 %)"] if known else []), "accuracy %", "connections"]
     measure = "regret" if known else "reward"
     for head in [*heads, f"most probable: {measure}", f"smoothed: {measure}", "scored in all"]:
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("its answer, of all seeds", no_wrap=True)
+        table.add_column(head, justify="right")  # wrapped where the terminal is narrow: a figure must not be cut
+    table.add_column("its answer, of all seeds", overflow="fold")
     answers = found_answers(record)
     for row in metrics["methods"]:
         best = row["best"]

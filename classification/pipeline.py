@@ -13,6 +13,7 @@ from classification.retrain import make_target, train_all
 from classification.search import search_scheme
 from classification.summary import print_table, summarise
 from classification.supernet import both_sections, train_supernet
+from ean_core.pareto import write_front
 from ean_core.results import read_record
 from ean_core.scheme import Scheme
 from ean_core.training.distributed import is_first
@@ -76,8 +77,10 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
         record = read_record(path)
         published = published_schemes(SCHEMES, arch=job.recipe.model.arch)
         pictures = draw_all(record, path.parent, published=published)
+        front = write_front(path.parent, table=rules.table)
         print_comparison(record)
-        print("files: " + "  ".join(map(str, [path, *pictures])), flush=True)
+        files = [path, *pictures, front, front.with_suffix(".png")]
+        print("files: " + "  ".join(map(str, files)), flush=True)
     if retrain:
         table = retrain_found(job, read_record(path), path.with_name("retrained.json"))
         if is_first():

@@ -15,6 +15,7 @@ from typing import Any
 from ean_core.errors import EANError, first_line
 from ean_core.files import write_atomic
 from ean_core.latency import LatencyTable
+from ean_core.results import read_record
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.base import ANSWERS
 from ean_core.search.history import Line, read_lines
@@ -81,10 +82,10 @@ def points_of(
 
 
 def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: LatencyTable | None = None) -> Path:
-    """pareto.json and pareto.png of a finished search.
+    """pareto.json and pareto.png of a finished search, or of a comparison of searches.
 
     Args:
-        directory: holds scheme.json, and history.jsonl if `lines` are not given.
+        directory: holds scheme.json, and history.jsonl if `lines` are not given; or comparison.json and scores.jsonl.
         lines: of the history.
         table: as for `points_of`.
 
@@ -92,9 +93,10 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
         pareto.json.
 
     Raises:
-        EANError: if the directory holds no finished search, or the table is of another network.
+        EANError: if the directory holds no finished search, no scheme is scored, or the table is of another network.
     """
-    origin = read_scheme_file(directory / "scheme.json")
+    compared = (directory / "comparison.json").exists()
+    origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
     if table is not None:
         table.require(
             "the latency table",
@@ -104,7 +106,10 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
             options=origin.get("attention_options", {}),
             sharing="stage",
         )
-    lines = read_lines(directory / "history.jsonl") if lines is None else lines
+    source = directory / ("scores.jsonl" if compared else "history.jsonl")
+    lines = read_lines(source) if lines is None else lines
+    if not lines:
+        raise EANError(f"{source} holds no scored scheme: run the search first")
     cost, points = points_of(lines, origin["blocks"], table)
     front = front_of(points)
     path = directory / "pareto.json"
@@ -112,6 +117,7 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
         "format": FORMAT,
         "cost": cost,
         "unit": COSTS[cost],
+        "blocks": list(origin["blocks"]),
         "scored": len(points),
         "points": [{"number": number, **asdict(point)} for number, point in enumerate(front, start=1)],
         "origin": {key: value for key, value in origin.items() if key not in _OF_ITS_SCHEME},
@@ -127,6 +133,25 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
         note=f"{len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
     )
     return path
+
+
+def compared_origin(directory: Path) -> dict[str, Any]:
+    """What a scheme.json says of where its scheme is from, for the common scores of a comparison.
+
+    Raises:
+        EANError: if comparison.json is no record.
+    """
+    settings = read_record(directory / "comparison.json")["settings"]
+    recipe = settings["recipe"]
+    return {
+        "blocks": settings["blocks"],
+        **{name: recipe["model"][name] for name in ("arch", "attention", "attention_options")},
+        "data": settings["data"]["name"],
+        "method": ", ".join(settings["methods"]),
+        "seed": recipe["seed"],
+        "supernet_sha256": settings["supernet_sha256"],
+        "recipe": recipe["name"],
+    }
 
 
 _OF_ITS_SCHEME = frozenset(

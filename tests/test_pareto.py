@@ -94,6 +94,13 @@ def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_
     assert "predicted_increment" not in json.loads((tmp_path / "s.json").read_text())
 
 
+def test_an_empty_history_has_no_front(work_dir: Path) -> None:
+    (work_dir / "history.jsonl").write_text("")
+    with pytest.raises(EANError, match=r"history.jsonl holds no scored scheme"):
+        write_front(work_dir)
+    assert not (work_dir / "pareto.json").exists()
+
+
 def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:
     with pytest.raises(EANError, match="attention 'sge', and this run is for 'se'"):
         write_front(work_dir, table=made_up(attention="sge"))

@@ -12,9 +12,11 @@ example:
   python tools/pareto.py work_dirs/quickstart_digits                                       list the front
   python tools/pareto.py work_dirs/quickstart_digits --take 3 --output scheme.json         take a point of it
   python tools/pareto.py work_dirs/ean_se_r164_cifar100 --latency work_dirs/benchmark/latency_resnet164_se.json
+  python tools/pareto.py work_dirs/NAME/comparison                                         of all that --methods scored
 
-Reads history.jsonl and scheme.json of a finished search, and writes pareto.json and pareto.png beside them. The cost is
-the predicted time increment where the search had a latency table or one is given, else the number of connections."""
+Reads history.jsonl and scheme.json of a finished search, or scores.jsonl and comparison.json of a comparison, and
+writes pareto.json and pareto.png beside them. The cost is the predicted time increment where the search had a latency
+table or one is given, else the number of connections."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,11 +41,12 @@ def main() -> None:
     from ean_core.latency import LatencyTable
     from ean_core.pareto import COSTS, read_front, take_point, write_front
     from ean_core.progress import console
-    from ean_core.scheme import Scheme, read_scheme_file
+    from ean_core.scheme import Scheme
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)
-    front, blocks = read_front(path), read_scheme_file(arguments.work_dir / "scheme.json")["blocks"]
+    front = read_front(path)
+    blocks = front["blocks"]
     shown = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
     for head in ("point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"):

@@ -18,6 +18,7 @@ from classification.recipe import Recipe
 from classification.search import search_scheme, with_method
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
+from ean_core.pareto import read_front, take_point, write_front
 from ean_core.plots_search import draw_retrained, draw_schemes
 from ean_core.results import read_record
 from ean_core.search.comparison import Budget, parse_entries
@@ -108,6 +109,7 @@ def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: p
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures)
     print_comparison(record)
     printed = capsys.readouterr().out
+    assert "…" not in printed  # no figure is cut
     assert all(method in printed for method in METHODS.split(","))
     scored.clear()
     assert stripped(compare(job, comparison())) == stripped(record)
@@ -291,6 +293,14 @@ def test_the_command_compares_and_refuses(run: Run, trained: Path, tmp_path: Pat
     record = read_record(tmp_path / "w" / "comparison" / "comparison.json")
     assert record["settings"]["budget"] == {"evaluations": 5, "proposals": 8, "samples": 3}
     assert not (tmp_path / "w" / "comparison" / "figure5.png").exists()  # none of these has probabilities
+    front = read_front(tmp_path / "w" / "comparison" / "pareto.json")
+    assert front["scored"] == len(read_lines(tmp_path / "w" / "comparison" / "scores.jsonl"))
+    write_front(tmp_path / "w" / "comparison")  # as tools/pareto.py does
+    number = len(front["points"])
+    taken = take_point(front, number, front["blocks"], tmp_path / "s.json")
+    assert taken.text == front["points"][-1]["bits"]
+    content = json.loads((tmp_path / "s.json").read_text())
+    assert (content["arch"], content["attention"], content["method"]) == ("resnet20", "se", "random, darts, hsp")
 
 
 @pytest.mark.parametrize(
