@@ -43,8 +43,9 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """Segment one image again and again."""
     import torch
-    from sides import finish, printing_aside, serve, set_up
+    from sides import Server, finish, printing_aside, serve, set_up
 
+    from ean_core.compiled import SettingUnavailable
     from ean_core.forms import SETTINGS
 
     plain = arguments.side == "plain"
@@ -58,7 +59,11 @@ def run_side(arguments: argparse.Namespace) -> None:
         network = list(build_segmentors(arguments.config, device=str(device)).values())[-1]
     side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 32 * 32
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-    form = network if plain else SETTINGS[arguments.side].build(network, images)
+    try:
+        form = network if plain else SETTINGS[arguments.side].build(network, images)
+    except SettingUnavailable as reason:
+        Server().send({"skipped": str(reason)})
+        return
 
     @torch.inference_mode()
     def turn() -> dict[str, Any]:
@@ -98,7 +103,11 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
 
     given = ["--config", arguments.config, "--threads", arguments.threads, "--megapixels", megapixels]
     with started(__file__, ["plain", *arguments.sides], given) as sides:
-        pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["plain"]
+        pixels = sides["plain"].ready["side"] ** 2
+        for name in [name for name, side in sides.items() if "skipped" in side.ready]:
+            skipped = sides.pop(name)
+            print(f"skipped {name}: {skipped.ready['skipped']}")
+            skipped.close()
         differences = check_equal(interleave(sides, 1))
         found = interleave(sides, arguments.rounds)
     rows = {}

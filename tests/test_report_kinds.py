@@ -118,6 +118,8 @@ def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) ->
         "| org | 40.50 ± 0.50 | 0 | 4/9 | `010 \\| 100 \\| 101` | – | – |",
         "| random, genetic | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` | 76.09 | 26.10 |",
     ]
+    drawn = [line for line in report_all(results).splitlines() if line.startswith("| ours, resnet20 ")]
+    assert drawn == ["| ours, resnet20 | random, genetic | `010` | `100` | `101` | 4/9 | 42.50 ± 0.50 |"]
 
 
 def test_times_of_connections_and_the_pareto_front(results: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ean_core.report.blocks import GAP, Block, Map, Maps, Section, Table
 from ean_core.report.book import Book, NamedScheme
 from ean_core.report.cells import number, spread
@@ -31,14 +34,13 @@ def scheme_table(book: Book) -> Table:
     for name, found in book.paper["table2_schemes_cifar100_se_resnet164"].items():
         method, _, letter = name.partition("_")
         rows.append(["paper", f"{LABELS[method]} ({letter})", *cells(found["stages"]), number(found["accuracy"])])
-    entries = [entry for entry in book.of("pipeline") if entry.settings["data"]["name"] == "cifar100"]
+    entries = [one for one in book.of("pipeline", "search-retrained") if one.settings["data"]["name"] == "cifar100"]
     for entry in entries:
-        recipe = entry.settings["recipe"]
+        who = f"ours, {entry.settings['recipe']['model']['arch']}"
         for row in entry.metrics:
-            if row["network"].startswith("EAN"):
-                stages = row["scheme"].split(" | ")
-                who = f"ours, {recipe['model']['arch']}"
-                rows.append([who, row["network"], *cells(stages), spread(row["top1"])])
+            finders = finders_of(row)
+            if finders:
+                rows.append([who, finders, *cells(row["scheme"].split(" | ")), spread(row["top1"])])
     notes = ["Paper: ResNet-164, SE, CIFAR-100, test accuracy of one network each."]
     for entry in entries:
         images = entry.settings["images"]["train"]
@@ -51,6 +53,13 @@ def scheme_table(book: Book) -> Table:
         records=tuple(entry.name for entry in entries),
         left=(1, 2, 3, 4),
     )
+
+
+def finders_of(row: Mapping[str, Any]) -> str:
+    """What found a network's scheme; empty for the networks that others are compared with."""
+    if "methods" in row:
+        return ", ".join(LABELS.get(one, one) for one in row["methods"] if one not in ("org", "share-full"))
+    return row["network"] if row["network"].startswith("EAN") else ""
 
 
 def cells(stages: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import ROOT, Run
 
@@ -76,9 +77,11 @@ def test_prediction(run: Run, tmp_path: Path) -> None:
 
 def test_segmentors(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    run("benchmarks/segmentors.py", "--quick", "--sides", "folded", "--output", out)
+    done = run("benchmarks/segmentors.py", "--quick", "--sides", "folded", "cuda_graph", "--output", out)
+    if not torch.cuda.is_available():
+        assert "skipped cuda_graph: cuda_graph needs a CUDA device, and this runs on cpu" in done.stdout
     rows = record(out)["metrics"]["0.02 megapixels"]
-    assert list(rows) == ["plain", "folded"]
+    assert list(rows)[:2] == ["plain", "folded"]
     assert rows["plain"]["difference"] == 0 <= rows["folded"]["difference"] < 1e-4
     assert all(row["peak_mib"] > 0 and row["megapixels_per_second"] > 0 for row in rows.values())
 
@@ -124,7 +127,6 @@ def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
     import counting
     import network
     import processes
-    import torch
 
     from ean_core import EANError
 
