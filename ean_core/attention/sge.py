@@ -49,12 +49,13 @@ class SpatialGroupEnhance(Attention):
         else:
             mask = self.mask_of(self.agreement_through(source), like=residual)
         width = residual.shape[1] // self.groups
-        if torch.compiler.is_compiling() and not residual.is_contiguous():
+        full = residual.dtype == torch.float32
+        if torch.compiler.is_compiling() and full and not residual.is_contiguous():
             # The positions in front, as they are in memory: the loop that is made of it is an eighth as long.
             rows, added = (one.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1)) for one in (residual, shortcut))
             merged = add_scaled(added, rows, mask.permute(0, 3, 4, 1, 2)).relu_()
             return merged.flatten(3).permute(0, 3, 1, 2), state
-        if residual.dtype != torch.float32 or width < 8:  # no kernel is made for broadcasting along so few channels
+        if not full or width < 8:  # no kernel is made for broadcasting along so few channels
             return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_(), state
         grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
         return add_scaled(added, grouped, mask).relu_().flatten(1, 2), state
@@ -62,7 +63,8 @@ class SpatialGroupEnhance(Attention):
     def repeated(self, mask: Tensor, width: int) -> Tensor:
         """(B, groups, 1, H, W) -> (B, groups * width, H, W) in channels_last: the mask of each channel's group."""
         positions = mask[:, :, 0].permute(0, 2, 3, 1)  # (B, H, W, groups)
-        if width < 16:  # a product with ones and zeros; five times as fast as repeating so few at a time
+        if width < 16 or torch.compiler.is_compiling():
+            # A product with ones and zeros: five times as fast as repeating so few at a time.
             ones = torch.eye(self.groups, dtype=mask.dtype, device=mask.device).repeat_interleave(width, dim=1)
             return (positions @ ones).permute(0, 3, 1, 2)
         return positions.repeat_interleave(width, dim=3).permute(0, 3, 1, 2)
