@@ -144,8 +144,9 @@ def main() -> None:
     parser.add_argument("--scoring", type=float, metavar="N", help="images a second that one device scores")
     parser.add_argument("--bandwidth", type=float, metavar="GB", help="GB a second of an all-reduce between devices")
     arguments = parser.parse_args()
-    if arguments.training and not (arguments.scoring and arguments.bandwidth):
-        raise EANError("--training gives hours together with --scoring and --bandwidth: give all three, or none")
+    given = (arguments.training, arguments.scoring, arguments.bandwidth)
+    if any(given) and not all(given):
+        raise EANError("--training, --scoring and --bandwidth give hours together: give all three, or none")
     from ean_core import create_model
     from ean_core.networks import count_parameters
 

@@ -60,3 +60,8 @@ def test_hours_follow_from_what_was_measured(tmp_path: Path) -> None:
     assert eight == "  8 GPUs: supernet 3.3 h, search at most 0.6 h, a retrained network 10.7 h"
     with pytest.raises(EANError, match="no record of benchmarks/training.py"):
         scaling.measured([record(4, image_size=32)])
+
+
+@pytest.mark.parametrize("option", ["--scoring", "--bandwidth"])
+def test_a_part_of_what_hours_are_made_of_is_refused(run: Run, option: str) -> None:
+    assert "give all three, or none" in run("benchmarks/scaling.py", option, "100", code=2).stderr
