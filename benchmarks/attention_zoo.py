@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.errors import EANError, command, unknown_name
+from ean_core.errors import EANError, command
 
 HELP = """\
 example:
@@ -47,15 +47,14 @@ def main() -> None:
     from ean_core.allocator import keep_freed_memory
     from ean_core.attention import load
     from ean_core.devices import choose_device
-    from ean_core.forms import SETTINGS
+    from ean_core.forms import check_known
     from ean_core.results import write_record
 
     for name in ("batch_size", "image_size", "rounds", "threads"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     for setting in arguments.settings:
-        if setting not in SETTINGS:
-            raise unknown_name("setting", setting, list(SETTINGS))
+        check_known(setting)
     device = choose_device(arguments.device)
     keep_freed_memory()  # as tools/benchmark.py
     if arguments.threads:

@@ -112,7 +112,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     """Count one image after another, whole or in tiles, in a process of its own for the peak of its memory."""
     import numpy as np
     import torch
-    from sides import serve, set_up
+    from sides import gpu_mib, serve, set_up
 
     from crowd_counting.counting_model import CountingModel
     from crowd_counting.model import CounterSpec
@@ -130,15 +130,14 @@ def run_side(arguments: argparse.Namespace) -> None:
     def turn() -> dict[str, Any]:
         """Count the image once."""
         density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
-        memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
-        return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": memory}
+        return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": gpu_mib(device)}
 
     serve(turn, side=side)
 
 
 def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """Whole against tiles."""
-    from sides import in_words, interleave, middle, row, started, times_as_fast
+    from sides import image_row, in_words, interleave, started, times_as_fast
 
     given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
     given += ["--attention", arguments.attention] if arguments.attention else []
@@ -149,18 +148,12 @@ def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict
     counts = {name: turns[0]["count"] for name, turns in found.items()}
     rows = {}
     for name, turns in found.items():
-        each = middle(turns)
-        memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
-        rows[name] = {
-            **row(found["whole"], turns),
-            "megapixels_per_second": pixels / 1e6 / each,
-            "peak_mib": memory,
-            "tiles": turns[0]["tiles"],
-            "count": counts[name],
-        }
+        measured = image_row(found["whole"], turns, pixels)
+        rows[name] = {**measured, "tiles": turns[0]["tiles"], "count": counts[name]}
         print(
             f"prediction, {pixels / 1e6:.1f} megapixels, {name} ({turns[0]['tiles']} tiles): "
-            f"{pixels / 1e6 / each:.2f} megapixels a second, peak {memory:.0f} MiB, count {counts[name]:.2f}"
+            f"{measured['megapixels_per_second']:.2f} megapixels a second, peak {measured['peak_mib']:.0f} MiB, "
+            f"count {counts[name]:.2f}"
         )
     print(f"tiles: {in_words(times_as_fast(found['whole'], found['tiles']))} as fast as whole")
     return rows

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from options import parser
 
-from ean_core.errors import EANError, command, unknown_name
+from ean_core.errors import command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,24 +82,13 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
     return networks
 
 
-def check_equal(name: str, expected: Tensor, got: Tensor, tolerance: float) -> float:
-    """The largest difference, relative to the largest logit.
-
-    Raises:
-        EANError: if it is over the tolerance.
-    """
-    difference = ((expected - got).abs().max() / expected.abs().max()).item()
-    if not difference <= tolerance:
-        raise EANError(f"{name} differs by {difference:.2g} and may by {tolerance:g}: nothing is compared")
-    return difference
-
-
 def measure_setting(
     setting: str, networks: dict[str, StagedNetwork], batch: Tensor, rounds: int
 ) -> dict[str, dict[str, Any]]:
     """Times and increments of all networks in one form; "plain" is the authors' style. Plain Org always takes part."""
     import torch
     from plain_network import plain_form
+    from sides import check_equal
 
     from ean_core.forms import SETTINGS, allowed_difference
     from ean_core.timing import compare, increment
@@ -146,12 +135,11 @@ def main() -> None:
 
     from ean_core.allocator import keep_freed_memory
     from ean_core.compiled import SettingUnavailable
-    from ean_core.forms import SETTINGS
+    from ean_core.forms import check_known
     from ean_core.networks import input_shape
 
     for setting in arguments.settings:
-        if setting not in SETTINGS:
-            raise unknown_name("setting", setting, list(SETTINGS))
+        check_known(setting)
     # For all sides: else a part of their time is the mapping of memory, which changes with every change of a network.
     kept = keep_freed_memory()
     if arguments.threads:

@@ -12,7 +12,7 @@ from typing import Any
 
 from options import add_sides, parser
 
-from ean_core.errors import EANError, command
+from ean_core.errors import command
 
 HELP = """\
 example:
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """Segment one image again and again."""
     import torch
-    from sides import Server, finish, printing_aside, serve, set_up
+    from sides import Server, finish, gpu_mib, printing_aside, serve, set_up
 
     from ean_core.compiled import SettingUnavailable
     from ean_core.forms import SETTINGS
@@ -70,36 +70,34 @@ def run_side(arguments: argparse.Namespace) -> None:
         """Logits of the image, and some of them for the comparison."""
         logits = form(images)
         finish(device)
-        memory = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
         chosen = logits.flatten()[:: max(1, logits.numel() // SAMPLES)]
-        return {"logits": chosen.float().tolist(), "gpu_mib": memory}
+        return {"logits": chosen.float().tolist(), "gpu_mib": gpu_mib(device)}
 
     serve(turn, side=side)
 
 
-def check_equal(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
+def check_logits(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     """The largest difference of each side's logits from plain's, relative to the largest logit.
 
     Raises:
         EANError: if one is over what its form is allowed.
     """
     import torch
+    from sides import check_equal
 
     from ean_core.forms import allowed_difference
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     expected, found = torch.tensor(turns["plain"][0]["logits"]), {}
     for name, (turn, *_) in turns.items():
-        found[name] = ((torch.tensor(turn["logits"]) - expected).abs().max() / expected.abs().max()).item()
         allowed = 0.0 if name == "plain" else allowed_difference(name, device)
-        if not found[name] <= allowed:
-            raise EANError(f"{name} differs by {found[name]:.2g} and may by {allowed:g}: nothing is compared")
+        found[name] = check_equal(name, expected, torch.tensor(turn["logits"]), allowed)
     return found
 
 
 def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """All sides on images of one size."""
-    from sides import in_words, interleave, middle, row, started, times_as_fast
+    from sides import image_row, in_words, interleave, started, times_as_fast
 
     given = ["--config", arguments.config, "--threads", arguments.threads, "--megapixels", megapixels]
     with started(__file__, ["plain", *arguments.sides], given) as sides:
@@ -108,16 +106,14 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
             skipped = sides.pop(name)
             print(f"skipped {name}: {skipped.ready['skipped']}")
             skipped.close()
-        differences = check_equal(interleave(sides, 1))
+        differences = check_logits(interleave(sides, 1))
         found = interleave(sides, arguments.rounds)
     rows = {}
     for name, turns in found.items():
-        memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
-        rows[name] = {**row(found["plain"], turns), "peak_mib": memory, "difference": differences[name]}
-        rows[name]["megapixels_per_second"] = pixels / 1e6 / middle(turns)
+        rows[name] = {**image_row(found["plain"], turns, pixels), "difference": differences[name]}
         print(
             f"{pixels / 1e6:.2f} megapixels, {name:<14}{rows[name]['megapixels_per_second']:6.3f} megapixels a second, "
-            f"{in_words(times_as_fast(found['plain'], turns))} as fast as plain, peak {memory:.0f} MiB",
+            f"{in_words(times_as_fast(found['plain'], turns))} as fast as plain, peak {rows[name]['peak_mib']:.0f} MiB",
             flush=True,
         )
     return rows

@@ -193,6 +193,29 @@ def row(plain: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) 
     return {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "peak_mib": turns[-1].get("peak_mib")}
 
 
+def image_row(first: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]], pixels: int) -> dict[str, Any]:
+    """`row` against the first side, of one whose turn is a large image and tells `gpu_mib`."""
+    memory = turns[-1]["gpu_mib"] or turns[-1]["peak_mib"]
+    return {**row(first, turns), "megapixels_per_second": pixels / 1e6 / middle(turns), "peak_mib": memory}
+
+
+def gpu_mib(device: torch.device) -> float | None:
+    """The most memory that tensors held on the GPU so far; None on a CPU."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None
+
+
+def check_equal(name: str, expected: torch.Tensor, got: torch.Tensor, tolerance: float) -> float:
+    """The largest difference, relative to the largest logit.
+
+    Raises:
+        EANError: if it is over the tolerance.
+    """
+    difference = ((expected - got).abs().max() / expected.abs().max()).item()
+    if not difference <= tolerance:
+        raise EANError(f"{name} differs by {difference:.2g} and may by {tolerance:g}: nothing is compared")
+    return difference
+
+
 def write(arguments: argparse.Namespace, metrics: Any, **settings: Any) -> None:
     """Write the record, with the options and further settings, and say where."""
     given = {**vars(arguments), "output": str(arguments.output), **settings}

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from ean_core.attention import load
 from ean_core.devices import choose_device
-from ean_core.errors import EANError, batch_of, unknown_name
-from ean_core.forms import SETTINGS, compare_settings
+from ean_core.errors import EANError, batch_of
+from ean_core.forms import check_known, compare_settings
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.plots import bar_chart
 from ean_core.progress import console
@@ -50,8 +50,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     arguments.device = choose_device(arguments.device)
     if arguments.arch is None and arguments.config is None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
-    for setting in set(arguments.settings) - set(SETTINGS):
-        raise unknown_name("setting", setting, list(SETTINGS))
+    for setting in arguments.settings:
+        check_known(setting)
     for name in ("batch_size", "image_size", "num_classes", "rounds", "threads", "check"):
         if (value := getattr(arguments, name)) is not None and value < 1:
             raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")

@@ -65,8 +65,8 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
     """A folded network, in place, in channels-last layout, in the compiled form that is the fastest on this device.
 
     On a CPU it is one program, in which no Python runs between the layers, with its weights packed for the convolutions
-    ("frozen": changing them later has no effect). On a GPU a graph does that, and blocks that share their code compile
-    sooner.
+    ("frozen": changing them later has no effect). On a GPU a graph keeps the processor from launching a block after
+    another, and blocks that share their code compile sooner.
 
     Raises:
         SettingUnavailable: if the compiler does not work on this machine.
@@ -79,7 +79,8 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
         # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.
         with inductor.patch(freezing=True, cpp_wrapper=True):
             return compile_now(in_channels_last(network), batch, fullgraph=False)  # a user's attention may need Python
-    return in_graph(compile_blocks(network, batch), batch)
+    form = compile_blocks(network, batch)
+    return captured(form, batch) if batch.device.type == "cuda" else form
 
 
 def compile_blocks(network: StagedNetwork, batch: Tensor) -> Form:
@@ -120,11 +121,6 @@ def own_copy(function: types.FunctionType) -> types.FunctionType:
         function.__defaults__,
         function.__closure__,
     )
-
-
-def in_graph(form: Form, batch: Tensor) -> Form:
-    """A form in a CUDA graph where there is CUDA: else the processor is busy with launching a block after another."""
-    return captured(form, batch) if batch.device.type == "cuda" else form
 
 
 def captured(form: Form, batch: Tensor) -> Form:

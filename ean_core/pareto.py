@@ -95,8 +95,7 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
     Raises:
         EANError: if the directory holds no finished search, no scheme is scored, or the table is of another network.
     """
-    compared = (directory / "comparison.json").exists()
-    origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
+    origin, lines = read_scored(directory, lines)
     if table is not None:
         table.require(
             "the latency table",
@@ -106,10 +105,6 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
             options=origin.get("attention_options", {}),
             sharing="stage",
         )
-    source = directory / ("scores.jsonl" if compared else "history.jsonl")
-    lines = read_lines(source) if lines is None else lines
-    if not lines:
-        raise EANError(f"{source} holds no scored scheme: run the search first")
     cost, points = points_of(lines, origin["blocks"], table)
     front = front_of(points)
     path = directory / "pareto.json"
@@ -133,6 +128,21 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
         note=f"{len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
     )
     return path
+
+
+def read_scored(directory: Path, lines: Sequence[Line] | None) -> tuple[dict[str, Any], Sequence[Line]]:
+    """Where the schemes of a search or a comparison are from, and their scores, read unless they are given.
+
+    Raises:
+        EANError: as `write_front`.
+    """
+    compared = (directory / "comparison.json").exists()
+    origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
+    source = directory / ("scores.jsonl" if compared else "history.jsonl")
+    lines = read_lines(source) if lines is None else lines
+    if not lines:
+        raise EANError(f"{source} holds no scored scheme: run the search first")
+    return origin, lines
 
 
 def compared_origin(directory: Path) -> dict[str, Any]:

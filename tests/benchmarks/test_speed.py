@@ -125,15 +125,15 @@ def test_sides_of_training_that_differ_are_not_compared() -> None:
 
 def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
     import counting
-    import network
     import processes
+    import sides
 
     from ean_core import EANError
 
     one = torch.ones(2, 3)
-    assert network.check_equal("EAN", one, one, 0.0) == 0.0
+    assert sides.check_equal("EAN", one, one, 0.0) == 0.0
     with pytest.raises(EANError, match=r"EAN differs by 0\.1 and may by 0\.01"):
-        network.check_equal("EAN", one, 1.1 * one, 0.01)
+        sides.check_equal("EAN", one, 1.1 * one, 0.01)
     turn = {"same": True, "result": 50.0}
     processes.check_equal("scoring", [[turn], [turn]])
     with pytest.raises(EANError, match="depend on the number of processes"):
