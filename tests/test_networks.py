@@ -147,7 +147,7 @@ def test_any_batch_and_image_size_in_channels_last_and_autocast(attention: str, 
 def test_compiled_equals_eager_and_follows_the_scheme() -> None:
     torch.manual_seed(0)
     net = create_model("resnet20", attention="dia", num_classes=3).eval()
-    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)  # the C++ backend: tests/test_fold.py
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)  # the C++ backend: tests/test_compiled.py
     images = torch.randn(2, 3, 8, 8)
     with torch.inference_mode():
         for bits in ("111 111 111", "010 000 101"):
