@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,9 +79,29 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.
         with inductor.patch(freezing=True, cpp_wrapper=True):
-            return compile_now(in_channels_last(network), batch, fullgraph=False)  # a user's attention may need Python
+            return compile_frozen(in_channels_last(network), batch)
     form = compile_blocks(network, batch)
     return captured(form, batch) if batch.device.type == "cuda" else form
+
+
+def compile_frozen(form: Form, batch: Tensor) -> Form:
+    """As `compile_now`, for a form whose weights will not change.
+
+    Before every call the compiler makes sure, module by module, that nothing has changed of what it saw, which for a
+    single image takes a part of the time that can be measured. Here it looks at the images and at PyTorch's own state
+    (such as autocast) only; at everything if an attention needs Python in the middle, on which the rest may depend.
+    """
+    filters = hasattr(torch.compiler, "keep_tensor_guards_unsafe")  # older releases have no such option
+    try:
+        return compile_now(form, batch, options={"guard_filter_fn": about_the_call} if filters else None)
+    except SettingUnavailable:
+        return compile_now(form, batch, fullgraph=False)
+
+
+def about_the_call(guards: Sequence[Any]) -> list[bool]:
+    """Which of the compiler's checks are of the images, or of PyTorch's own state, which has no name."""
+    images = [one.guard_type == "TENSOR_MATCH" and not isinstance(one.value, nn.Parameter) for one in guards]
+    return [image or not one.name for image, one in zip(images, guards, strict=True)]
 
 
 def compile_blocks(network: StagedNetwork, batch: Tensor) -> Form:

@@ -20,6 +20,8 @@ Form = Callable[[Tensor], Tensor]
 def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetwork:
     """A copy whose convolutions have taken over the batch norms that follow them; its stages work in place.
 
+    Attention is joined to the last convolution of bottlenecks (`ean_core.attention.joined`).
+
     In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
     running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalisation
     inside an attention module stays too.
@@ -34,10 +36,11 @@ def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetw
     if any(module.training for module in network.modules()):
         raise EANError("batch norm can be folded only in eval mode: call network.eval() first")
     folded = network.prune() if prune else copy.deepcopy(network)
-    for stage in folded.stages:
-        stage.in_place = True
     for conv, norm in list(folded.conv_norm_pairs()):
         fold_pair(folded, conv, norm)
+    for stage in folded.stages:
+        stage.in_place = True
+        stage.join()
     return folded
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention, build_attention, register
-from ean_core.fold import fold_batch_norm
 
 
 def residual(batch: int = 2, channels: int = 64, height: int = 5, width: int = 3) -> Tensor:
@@ -142,62 +141,3 @@ def test_an_own_attention_is_registered_with_a_decorator() -> None:
             register("half")(ATTENTIONS["se"])
     finally:
         del ATTENTIONS["half"]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("name", ["se", "sge", "dia"])
-def test_what_a_residual_was_made_of_gives_the_same_sum(name: str, layout: torch.memory_format, bias: bool) -> None:
-    torch.manual_seed(0)
-    module, convolution = build_attention(name, 16), torch.nn.Conv2d(4, 16, 1, bias=bias)
-    if name == "sge":
-        torch.nn.init.normal_(module.weight)
-    source = torch.randn(3, 4, 5, 7).relu().contiguous(memory_format=layout)
-    with torch.inference_mode():
-        residual = convolution(source)
-        shortcut = torch.randn_like(residual)
-        wanted = (module(residual)[0] + shortcut).relu()
-        got, state = module.merge(
-            residual.clone(memory_format=torch.preserve_format), shortcut, None, (source, convolution)
-        )
-    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
-    assert (state is None) == (name != "dia")
-
-
-def test_the_means_are_taken_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a quarter of the features, which is what makes it faster."""
-    from ean_core.attention import base, sge
-
-    seen = []
-    original = base.channel_means
-    for module in (base, sge):
-        monkeypatch.setattr(module, "channel_means", lambda x: seen.append(x.shape[1]) or original(x))
-    for name in ("sge", "se"):
-        network = fold_batch_norm(create_model("resnet29", attention=name, num_classes=3).eval())
-        seen.clear()
-        with torch.inference_mode():
-            network(torch.randn(1, 3, 8, 8))
-        assert seen == [16] * 3 + [32] * 3 + [64] * 3
-
-
-def test_a_subclass_with_a_mask_or_forward_of_its_own_uses_it_in_place() -> None:
-    from ean_core.attention import SpatialGroupEnhance, SqueezeExcitation
-
-    class Half(SqueezeExcitation):
-        def mask(self, residual, state):
-            return torch.full_like(residual, 0.5), state
-
-    class Ones(SpatialGroupEnhance):
-        def group_mask(self, residual):
-            return torch.ones(residual.shape[0], self.groups, 1, *residual.shape[2:])
-
-    class Thrice(SpatialGroupEnhance):
-        def forward(self, residual, state=None):
-            return residual * 3, state
-
-    convolution, source = torch.nn.Conv2d(4, 16, 1), torch.randn(2, 4, 3, 3)
-    with torch.inference_mode():
-        residual = convolution(source)
-        for module, factor in ((Half(16), 0.5), (Ones(16, groups=4), 1.0), (Thrice(16, groups=4), 3.0)):
-            got = module.merge(residual.clone(), residual, None, (source, convolution))[0]
-            torch.testing.assert_close(got, ((1 + factor) * residual).relu())

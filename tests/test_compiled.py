@@ -8,7 +8,7 @@ from torch import nn
 
 from ean_core import EANError
 from ean_core.attention import Attention
-from ean_core.compiled import captured, compile_network, compile_now, compile_steps
+from ean_core.compiled import captured, compile_frozen, compile_network, compile_now, compile_steps
 from ean_core.fold import fold_batch_norm, in_channels_last
 from ean_core.forms import SETTINGS
 from tests.made_networks import difference, images, trained
@@ -44,7 +44,27 @@ def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.M
     x = images(network, size=8)
     form = compile_network(fold_batch_norm(network), x)
     with torch.inference_mode():
-        assert difference(network(x), form(x)) < 1e-4
+        for images_now in (x, -x, 3 - x):  # masks of one half and of a quarter
+            assert difference(network(images_now), form(images_now)) < 1e-4
+
+
+def test_before_a_call_of_a_frozen_form_only_the_images_and_the_mode_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **options: real(f, **{"backend": "eager", **options}))
+    module = nn.Linear(3, 2).eval()
+    module.shift = 1.0
+    x = torch.randn(4, 3)
+    form = compile_frozen(lambda images: module(images) + module.shift, x)
+    with torch.inference_mode():
+        wanted = module(x) + 1
+        assert torch.equal(form(x), wanted)
+        module.shift = 2.0  # what the form is made of is not looked at again
+        assert torch.equal(form(x), wanted)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert form(x).dtype == torch.bfloat16
+        assert torch.equal(form(x[:2]), module(x[:2]) + 2)  # made anew for another shape
 
 
 @pytest.mark.slow

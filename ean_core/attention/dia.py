@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
+from ean_core.attention.joined import Joined, after, layer
+from ean_core.attention.passes import channel_means
 
 
 class DenseImplicitAttention(ChannelAttention):
@@ -32,8 +36,49 @@ class DenseImplicitAttention(ChannelAttention):
         The state is (hidden, cell), each (B, C), zero at the start of a stage.
         """
         hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
-        gates = self.from_input(pooled) + self.from_hidden(hidden)  # (B, 4C)
-        take, forget, candidate, give = gates.chunk(4, dim=1)
-        cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
-        hidden = give.sigmoid() * cell.sigmoid()
+        hidden, cell = advance(self.from_input(pooled) + self.from_hidden(hidden), cell)
         return hidden, (hidden, cell)
+
+    def joined(self, convolutions: Sequence[nn.Conv2d]) -> Sequence[Joined] | None:
+        """With the convolutions' weights in the first layer, and both bottlenecks as one; see `Joined`."""
+        if type(self) is not DenseImplicitAttention:
+            return super().joined(convolutions)
+        to_gates, more = self.from_input[2], self.from_hidden[2]
+        gates = layer(torch.cat([to_gates.weight, more.weight], dim=1), to_gates.bias + more.bias)
+        return [JoinedRecurrent(self, one, gates) for one in convolutions]
+
+
+class JoinedRecurrent(Joined):
+    """The cell joined to the convolution before it.
+
+    Its two bottlenecks are one, of means and hidden vector side by side: [relu(A m + a), relu(B h + b)] is the relu of
+    one layer whose weights are zero where means meet the second half; and P u + Q v is [P Q] [u, v].
+
+    Args:
+        attention: where the weights are from.
+        convolution: as for `Joined`.
+        gates: [P Q], the same for all blocks.
+    """
+
+    def __init__(self, attention: DenseImplicitAttention, convolution: nn.Conv2d, gates: nn.Linear) -> None:
+        super().__init__(convolution)
+        of_means, of_hidden = after(convolution, attention.from_input[0]), attention.from_hidden[0]
+        weights = torch.block_diag(of_means.weight, of_hidden.weight)  # (2 hidden, C' + C)
+        self.bottleneck = layer(weights, torch.cat([of_means.bias, of_hidden.bias]))
+        self.gates = gates
+
+    def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C), which is also the hidden vector."""
+        means = channel_means(narrow)
+        if state is None:
+            zero = means.new_zeros(len(means), self.convolution.out_channels)
+            state = zero, zero
+        hidden, cell = advance(self.gates(self.bottleneck(torch.cat([means, state[0]], dim=1)).relu()), state[1])
+        return hidden, (hidden, cell)
+
+
+def advance(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    """The next hidden vector and cell, each (B, C), of the gates (B, 4C) and the last cell."""
+    take, forget, candidate, give = gates.chunk(4, dim=1)
+    cell = forget.sigmoid() * cell + take.sigmoid() * candidate.tanh()
+    return give.sigmoid() * cell.sigmoid(), cell

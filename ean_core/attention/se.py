@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
+from ean_core.attention.joined import Joined, after
+from ean_core.attention.passes import channel_means
 
 
 class SqueezeExcitation(ChannelAttention):
@@ -24,3 +28,22 @@ class SqueezeExcitation(ChannelAttention):
     def mask_of(self, pooled: Tensor, state: State) -> tuple[Tensor, State]:
         """The channels' means (B, C) -> mask (B, C)."""
         return self.excite(self.squeeze(pooled).relu()).sigmoid(), state
+
+    def joined(self, convolutions: Sequence[nn.Conv2d]) -> Sequence[Joined] | None:
+        """With the convolutions' weights in the first layer; see `Joined`."""
+        if type(self) is not SqueezeExcitation:
+            return super().joined(convolutions)
+        return [JoinedSqueeze(self, one) for one in convolutions]
+
+
+class JoinedSqueeze(Joined):
+    """Squeeze-and-Excitation joined to the convolution before it."""
+
+    def __init__(self, attention: SqueezeExcitation, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        self.squeeze = after(convolution, attention.squeeze)
+        self.excite = attention.excite
+
+    def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
+        """(B, C), no state."""
+        return self.excite(self.squeeze(channel_means(narrow)).relu()).sigmoid(), state

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ean_core.attention.base import Attention, Source, State, add_scaled, channel_means
+from ean_core.attention.base import Attention, State
+from ean_core.attention.joined import Joined
+from ean_core.attention.passes import add_scaled, channel_means
 from ean_core.errors import EANError
+
+VECTOR = 64
+"""Bytes that a processor works on at once; a loop over fewer channels, a group's, is a slow one."""
 
 
 class SpatialGroupEnhance(Attention):
@@ -38,36 +45,33 @@ class SpatialGroupEnhance(Attention):
         grouped = residual.unflatten(1, (self.groups, -1))  # (B, groups, C / groups, H, W), a view
         return (grouped * self.group_mask(residual)).flatten(1, 2), state
 
-    def merge(
-        self, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
-    ) -> tuple[Tensor, State]:
-        """As the base, group by group; the agreement is that of the source, where there is one."""
+    def merge(self, residual: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """As the base, group by group."""
         if type(self) is not SpatialGroupEnhance:  # a subclass may compute something else
-            return super().merge(residual, shortcut, state, source)
-        if source is None:
-            mask = self.group_mask(residual)
-        else:
-            mask = self.mask_of(self.agreement_through(source), like=residual)
+            return super().merge(residual, shortcut, state)
+        return self.merged(residual, shortcut, self.group_mask(residual)), state
+
+    def joined(self, convolutions: Sequence[nn.Conv2d]) -> Sequence[Joined] | None:
+        """With the agreement taken of the convolutions' inputs; see `Joined`."""
+        if type(self) is not SpatialGroupEnhance:
+            return None
+        return [JoinedGroups(self, one) for one in convolutions]
+
+    def merged(self, residual: Tensor, shortcut: Tensor, mask: Tensor) -> Tensor:
+        """ReLU(shortcut + mask * residual) for a mask (B, groups, 1, H, W); overwrites the residual."""
         width = residual.shape[1] // self.groups
-        full = residual.dtype == torch.float32
-        if torch.compiler.is_compiling() and full and not residual.is_contiguous():
-            # The positions in front, as they are in memory: the loop that is made of it is an eighth as long.
-            rows, added = (one.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1)) for one in (residual, shortcut))
-            merged = add_scaled(added, rows, mask.permute(0, 3, 4, 1, 2)).relu_()
-            return merged.flatten(3).permute(0, 3, 1, 2), state
-        if not full or width < 8:  # no kernel is made for broadcasting along so few channels
-            return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_(), state
+        short = width * residual.element_size() < VECTOR
+        if short and (torch.compiler.is_compiling() or residual.dtype != torch.float32):
+            return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_()
         grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
-        return add_scaled(added, grouped, mask).relu_().flatten(1, 2), state
+        return add_scaled(added, grouped, mask).relu_().flatten(1, 2)
 
     def repeated(self, mask: Tensor, width: int) -> Tensor:
         """(B, groups, 1, H, W) -> (B, groups * width, H, W) in channels_last: the mask of each channel's group."""
         positions = mask[:, :, 0].permute(0, 2, 3, 1)  # (B, H, W, groups)
-        if width < 16 or torch.compiler.is_compiling():
-            # A product with ones and zeros: five times as fast as repeating so few at a time.
-            ones = torch.eye(self.groups, dtype=mask.dtype, device=mask.device).repeat_interleave(width, dim=1)
-            return (positions @ ones).permute(0, 3, 1, 2)
-        return positions.repeat_interleave(width, dim=3).permute(0, 3, 1, 2)
+        # A product with ones and zeros: faster than repeating so few at a time.
+        ones = torch.eye(self.groups, dtype=mask.dtype, device=mask.device).repeat_interleave(width, dim=1)
+        return (positions @ ones).permute(0, 3, 1, 2)
 
     def group_mask(self, residual: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, groups, 1, H, W), in the residual's layout."""
@@ -86,20 +90,6 @@ class SpatialGroupEnhance(Attention):
             own = torch.eye(self.groups, dtype=means.dtype, device=means.device)[:, :, None]
             return torch.bmm((means[:, None] * own).flatten(2), features.flatten(2))  # (B, groups, C), (B, C, H*W)
 
-    def agreement_through(self, source: tuple[Tensor, nn.Conv2d]) -> Tensor:
-        """The agreement of what a 1x1 convolution w gives, but for a constant, from the features x that it takes.
-
-        Per group, mean . (w x + b) = (mean . w) x + mean . b: one product of matrices over a quarter of the features.
-        """
-        features, convolution = source
-        with torch.autocast(features.device.type, enabled=False):
-            weight = convolution.weight.float().flatten(1).unflatten(0, (self.groups, -1))  # (groups, C / groups, C')
-            bias = None if convolution.bias is None else convolution.bias.float()
-            means = F.linear(channel_means(features).float(), weight.flatten(0, 1), bias)  # (B, C)
-            means = means.unflatten(1, (self.groups, -1)).transpose(0, 1)  # (groups, B, C / groups)
-            rows = torch.bmm(means, weight).transpose(0, 1)  # (B, groups, C')
-            return torch.bmm(rows, features.float().flatten(2))
-
     def mask_of(self, agreement: Tensor, *, like: Tensor) -> Tensor:
         """(B, groups, H*W) -> (B, groups, 1, H, W), in the layout and type of `like` (B, C, H, W)."""
         batch, _, height, width = like.shape
@@ -113,6 +103,35 @@ class SpatialGroupEnhance(Attention):
         if not (like.is_contiguous() or torch.compiler.is_compiling()):
             mask = mask.contiguous(memory_format=torch.channels_last)
         return mask[:, :, None]
+
+
+class JoinedGroups(Joined):
+    """Spatial Group-wise Enhance joined to the convolution w before it.
+
+    A group's agreement, mean . (w x + b), is (mean . w) x and a constant that the normalisation takes out: one product
+    of matrices over the features x that the convolution takes.
+    """
+
+    def __init__(self, attention: SpatialGroupEnhance, convolution: nn.Conv2d) -> None:
+        super().__init__(convolution)
+        self.attention = attention
+
+    def forward(self, narrow: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """As the base, group by group."""
+        residual = self.convolution(narrow)
+        mask = self.attention.mask_of(self.agreement(narrow), like=residual)
+        return self.attention.merged(residual, shortcut, mask), state
+
+    def agreement(self, narrow: Tensor) -> Tensor:
+        """(B, C', H, W) -> (B, groups, H*W), but for a constant."""
+        groups, convolution = self.attention.groups, self.convolution
+        with torch.autocast(narrow.device.type, enabled=False):
+            weight = convolution.weight.float().flatten(1).unflatten(0, (groups, -1))  # (groups, C / groups, C')
+            bias = None if convolution.bias is None else convolution.bias.float()
+            means = F.linear(channel_means(narrow).float(), weight.flatten(0, 1), bias)  # (B, C)
+            means = means.unflatten(1, (groups, -1)).transpose(0, 1)  # (groups, B, C / groups)
+            rows = torch.bmm(means, weight).transpose(0, 1)  # (B, groups, C')
+            return torch.bmm(rows, narrow.float().flatten(2))
 
 
 def root(number: int | torch.SymInt) -> float | Tensor:

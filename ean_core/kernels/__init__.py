@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
-from ean_core.attention.base import Source
 
 if TYPE_CHECKING:
     from ean_core.networks import StagedNetwork
@@ -32,6 +31,8 @@ def use_kernels(network: StagedNetwork) -> None:
 
     for stage in network.stages:
         stage.add = triton_kernels.add_relu
+        if any(type(module) in MERGES for module in stage.modules()):
+            stage.joined = None  # the kernels take residuals
         for module in stage.modules():
             # A user's own subclass may compute something else, and keeps its `merge`.
             if type(module) in MERGES:
@@ -39,7 +40,7 @@ def use_kernels(network: StagedNetwork) -> None:
 
 
 def merge_squeeze(
-    module: SqueezeExcitation, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+    module: SqueezeExcitation, residual: Tensor, shortcut: Tensor, state: State = None
 ) -> tuple[Tensor, State]:
     """`SqueezeExcitation.merge` in three kernels, of which the second is as small as its layers."""
     from ean_core.kernels import triton_kernels
@@ -53,7 +54,7 @@ def merge_squeeze(
 
 
 def merge_recurrent(
-    module: DenseImplicitAttention, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+    module: DenseImplicitAttention, residual: Tensor, shortcut: Tensor, state: State = None
 ) -> tuple[Tensor, State]:
     """`DenseImplicitAttention.merge`, with the gates' arithmetic in one kernel."""
     from ean_core.kernels import triton_kernels
@@ -65,7 +66,7 @@ def merge_recurrent(
 
 
 def merge_groups(
-    module: SpatialGroupEnhance, residual: Tensor, shortcut: Tensor, state: State = None, source: Source = None
+    module: SpatialGroupEnhance, residual: Tensor, shortcut: Tensor, state: State = None
 ) -> tuple[Tensor, State]:
     """`SpatialGroupEnhance.merge` in one kernel."""
     from ean_core.kernels import triton_kernels

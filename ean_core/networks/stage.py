@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
+from ean_core.attention.joined import Joined
 from ean_core.errors import EANError
 from ean_core.networks.blocks import Bottleneck
 
@@ -31,6 +32,7 @@ class Stage(nn.Module):
         self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
         self.selects: Tensor | None = None  # bool (depth,) in place of the bits, see `selected`
         self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
+        self.joined: nn.ModuleList | None = None  # per block, see `join`
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -68,6 +70,27 @@ class Stage(nn.Module):
         if not any(self.bits):
             self.attention = None
 
+    def join(self) -> None:
+        """Join the attention, in place, to the last convolution of bottlenecks, where it has a form for that.
+
+        For networks that are done training, with batch norm folded: what this makes is computed of the weights as they
+        are now.
+        """
+        forms: list[nn.Module] = [nn.Identity().eval() for _ in range(self.depth)]
+        narrow = [index for index, block in enumerate(self.blocks) if type(block) is Bottleneck]
+        for indices in [[index] for index in narrow] if isinstance(self.attention, nn.ModuleList) else [narrow]:
+            attention = self.attention_of(indices[0]) if indices else None
+            made = attention.joined([self.blocks[index].conv3 for index in indices]) if attention is not None else None
+            for index, form in zip(indices, made or (), strict=False):
+                forms[index] = form
+        self.joined = nn.ModuleList(forms)
+
+    def connected(self, index: int) -> nn.Module | None:
+        """What block `index` runs through if its bit is set: the attention, or its joined form."""
+        if self.joined is not None and isinstance(self.joined[index], Joined):
+            return self.joined[index]
+        return self.attention_of(index)
+
     def forward(self, x: Tensor) -> Tensor:
         """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block (Eq. 4).
 
@@ -79,9 +102,7 @@ class Stage(nn.Module):
         state: State = None
         shared = not isinstance(self.attention, nn.ModuleList)
         for index in range(self.depth):
-            attention = None
-            if self.bits[index]:
-                attention = self.attention if shared else self.attention[index]
+            attention = self.connected(index) if self.bits[index] else None
             x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
         return x
 
@@ -104,17 +125,16 @@ class Stage(nn.Module):
             x = (residual + shortcut).relu_()
         return x
 
-    def step(self, block: nn.Module, attention: Attention | None, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One block, connected to `attention` or not: its output, and the attention's state after it."""
-        if self.in_place and attention is not None and type(block) is Bottleneck:  # whose batch norm is folded
+    def step(self, block: nn.Module, attention: nn.Module | None, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One block, connected to an attention (or its joined form) or not: its output, and the state after it."""
+        if isinstance(attention, Joined):
             narrow, shortcut = block.narrow(x)
-            residual, source = block.conv3(narrow), (narrow, block.conv3)
-        else:
-            (residual, shortcut), source = block(x), None
+            return attention(narrow, shortcut, state)
+        residual, shortcut = block(x)
         if self.in_place and not residual.requires_grad:
             if attention is None:
                 return self.add(residual, shortcut), state
-            return attention.merge(residual, shortcut, state, source)
+            return attention.merge(residual, shortcut, state)
         if attention is not None:
             residual, state = attention(residual, state)
         return (residual + shortcut).relu_(), state

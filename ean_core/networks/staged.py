@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from ean_core.attention.base import channel_means
+from ean_core.attention.passes import channel_means
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme, SchemeLike, as_scheme
 
