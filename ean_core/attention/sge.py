@@ -60,8 +60,8 @@ class SpatialGroupEnhance(Attention):
     def merged(self, residual: Tensor, shortcut: Tensor, mask: Tensor) -> Tensor:
         """ReLU(shortcut + mask * residual) for a mask (B, groups, 1, H, W); overwrites the residual."""
         width = residual.shape[1] // self.groups
-        short = width * residual.element_size() < VECTOR
-        if short and (torch.compiler.is_compiling() or residual.dtype != torch.float32):
+        low = residual.dtype != torch.float32 and not torch.compiler.is_compiling()
+        if low and width * residual.element_size() < VECTOR:
             return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_()
         grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
         return add_scaled(added, grouped, mask).relu_().flatten(1, 2)
