@@ -13,9 +13,6 @@ from ean_core.attention.joined import Joined
 from ean_core.attention.passes import add_scaled, channel_means
 from ean_core.errors import EANError
 
-VECTOR = 64
-"""Bytes that a processor works on at once; a loop over fewer channels, a group's, is a slow one."""
-
 
 class SpatialGroupEnhance(Attention):
     """Spatial mask per channel group: how much each position agrees with the group's mean.
@@ -60,8 +57,13 @@ class SpatialGroupEnhance(Attention):
     def merged(self, residual: Tensor, shortcut: Tensor, mask: Tensor) -> Tensor:
         """ReLU(shortcut + mask * residual) for a mask (B, groups, 1, H, W); overwrites the residual."""
         width = residual.shape[1] // self.groups
-        low = residual.dtype != torch.float32 and not torch.compiler.is_compiling()
-        if low and width * residual.element_size() < VECTOR:
+        if torch.compiler.is_compiling() and not residual.is_contiguous():
+            # The positions in front, as they are in memory: the loops that are made of it are shorter, and what comes
+            # out lies as the next convolution takes it.
+            rows, added = (one.permute(0, 2, 3, 1).unflatten(3, (self.groups, -1)) for one in (residual, shortcut))
+            merged = add_scaled(added, rows, mask.permute(0, 3, 4, 1, 2)).relu_()
+            return merged.flatten(3).permute(0, 3, 1, 2)
+        if residual.dtype != torch.float32 and width < 32:  # no kernel is made for broadcasting along so few channels
             return add_scaled(shortcut, residual, self.repeated(mask, width)).relu_()
         grouped, added = (one.unflatten(1, (self.groups, -1)) for one in (residual, shortcut))
         return add_scaled(added, grouped, mask).relu_().flatten(1, 2)
