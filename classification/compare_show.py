@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from ean_core.errors import EANError
+from ean_core.method_names import label_of
 from ean_core.progress import console
 from ean_core.scheme import Scheme, read_scheme_file
 
@@ -27,7 +28,8 @@ def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]
 
     def draw_schemes(path: Path, record: Record) -> Path:
         title = f"Schemes found on {record['settings']['recipe']['name']} (as Table 2)"
-        return plots_search.draw_schemes(path, {**found_schemes(record), **published}, title=title)
+        found = {label_of(name): scheme for name, scheme in found_schemes(record).items()}
+        return plots_search.draw_schemes(path, {**found, **published}, title=title)
 
     drawn = []
     for name, draw in (

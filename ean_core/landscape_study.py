@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ean_core.landscape_variants import ANSWERS, CHECKPOINTS, SIZES, VARIANTS
+from ean_core.method_names import full_name, label_of
 from ean_core.plots import COLOURS, save
 from ean_core.search import Reward, build_method, comparison
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
@@ -146,7 +147,8 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         for answer, line in zip(ANSWERS, styles, strict=True):
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
-                label = f"{row['method']}, {answer.replace('_', ' ')}"
+                method, options = VARIANTS[row["method"]]
+                label = f"{label_of(full_name(method, options))}, {answer.replace('_', ' ')}"
                 axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3, label=label)
                 axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
         axes.set_xscale("log")

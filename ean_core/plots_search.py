@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
 from ean_core.errors import EANError
+from ean_core.method_names import label_of
 from ean_core.plots import COLOURS, save, tidy
 from ean_core.scheme import Scheme
 
@@ -33,7 +34,7 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
         counts, rewards = _over_seeds([run for run in metrics["runs"] if run["method"] == label])
         values = metrics["highest"]["reward"] - rewards if known else rewards  # (seeds, counts)
         colour, style = _style(place)
-        axes.plot(counts, values.mean(axis=0), style, color=colour, linewidth=1.5, label=label)
+        axes.plot(counts, values.mean(axis=0), style, color=colour, linewidth=1.5, label=label_of(label))
         axes.fill_between(counts, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.1, linewidth=0)
     if known:
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
@@ -73,7 +74,10 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     figure = Figure(figsize=(7.6, 0.9 + 1.35 * len(methods)), dpi=150, layout="constrained")
     grid = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
     for place, (axes, (label, one)) in enumerate(zip(grid, methods.items(), strict=True)):
-        for accuracies, colour, name in ((drawn, GREY, "random"), (one["accuracy"], COLOURS[place % 6], label)):
+        for accuracies, colour, name in (
+            (drawn, GREY, "random"),
+            (one["accuracy"], COLOURS[place % 6], label_of(label)),
+        ):
             weights = np.full(len(accuracies), 1 / len(accuracies))
             axes.hist(accuracies, edges, weights=weights, color=colour, alpha=0.55, label=name)
             axes.axvline(float(np.mean(accuracies)), color=colour, linewidth=1.2)
@@ -116,7 +120,7 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
             axes.plot(curve["proposals"], curve["p_mean"], color=colour, linewidth=0.6, alpha=0.4)
         longest = min(len(curve["proposals"]) for curve in curves)
         mean = np.mean([curve["p_mean"][:longest] for curve in curves], axis=0)
-        axes.plot(curves[0]["proposals"][:longest], mean, style, color=colour, linewidth=1.8, label=label)
+        axes.plot(curves[0]["proposals"][:longest], mean, style, color=colour, linewidth=1.8, label=label_of(label))
     axes.set_ylim(0.45, 1.01)
     axes.set_xlabel("proposals", fontsize=9)
     axes.set_ylabel("mean probability of the proposed scheme's bits", fontsize=9)
@@ -174,7 +178,7 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
         axes.errorbar(
             [time["value"]], [accuracy], xerr=sides, yerr=None if spread is None else [spread],
             fmt="osD^v<>P"[place // len(COLOURS) % 8], color=COLOURS[place % len(COLOURS)], capsize=2, elinewidth=0.8,
-            label=", ".join(row["methods"]),
+            label=", ".join(map(label_of, row["methods"])),
         )  # fmt: skip
     axes.set_xlabel("inference time increment over Org (Eq. 9), %", fontsize=9)
     axes.set_ylabel("test top-1, %", fontsize=9)

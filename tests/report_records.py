@@ -144,10 +144,11 @@ def segmentation(path: Path, *, images: int = 443) -> Path:
 def searches(path: Path) -> Path:
     """Two methods on landscapes of 9 blocks."""
     rows = [
-        {"method": "ean", "landscape": "additive", "bits": 9, "best": [[9, 9, 9], [0.5, 0.25, 0.75]]},
-        {"method": "ean", "landscape": "noise", "bits": 9, "best": [[1, 0, 2]], "most_probable": [[0.125, 0, 1]]},
+        {"method": "natural", "landscape": "additive", "bits": 9, "best": [[9, 9, 9], [0.5, 0.25, 0.75]]},
+        {"method": "natural", "landscape": "noise", "bits": 9, "best": [[1, 0, 2]], "most_probable": [[0.125, 0, 1]]},
     ]  # fmt: skip
-    settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20}
+    methods = {"natural": {"method": "ean", "options": {"preset": "natural"}}}
+    settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20, "methods": methods}
     return write_record(path, kind="search-benchmark", settings=settings, metrics=rows)
 
 

@@ -80,17 +80,18 @@ def test_single_segmentation_runs_are_brought_together_by_network(results: Path)
 def test_searches_are_summed_up_over_landscapes_in_the_short_tables(results: Path) -> None:
     made.searches(results / "land.json")
     text = report(results)
-    assert "| ean | highest reward seen | 0.75 (0.12 to 1.38) |" in text
-    assert "| ean | most probable | 0.12 (0.00 to 1.00) |" in text
+    assert "| EAN (natural) | highest reward seen | 0.75 (0.12 to 1.38) |" in text
+    assert "| EAN (natural) | most probable | 0.12 (0.00 to 1.00) |" in text
     full = report_all(results)
-    assert "| ean, highest reward seen | 0.50 (0.25 to 0.75) | 1.00 (0.00 to 2.00) |" in full
-    assert "| ean, most probable | – | 0.12 (0.00 to 1.00) |" in full
+    assert "| EAN (natural), highest reward seen | 0.50 (0.25 to 0.75) | 1.00 (0.00 to 2.00) |" in full
+    assert "| EAN (natural), most probable | – | 0.12 (0.00 to 1.00) |" in full
 
 
 def test_of_two_records_of_a_size_the_one_with_more_landscapes_is_summed_up(results: Path) -> None:
     made.searches(results / "land.json")
     rows = [{"method": "ablated", "landscape": "noise", "bits": 9, "best": [[1, 1, 1]]}]
-    settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20}
+    methods = {"ablated": {"method": "ablated", "options": {}}}
+    settings = {"sizes": {"9": {"evaluations": 100}}, "seeds": 20, "methods": methods}
     write_record(results / "a_why.json", kind="search-benchmark", settings=settings, metrics=rows)
     assert "ablated" not in report(results)
     assert "ablated" in report_all(results)
@@ -98,15 +99,15 @@ def test_of_two_records_of_a_size_the_one_with_more_landscapes_is_summed_up(resu
 
 def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     made.comparison(results / "compared.json")
-    assert "| ean | 3 | 0.25 (0.15 to 0.35) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report(results)
+    assert "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report(results)
     text = report_all(results)
-    assert "| ean | 30 | 28 | 30.00 ± 1.00 | 0.81 | 4e-07 | 0.020 |" in text
+    assert "| EAN | 30 | 28 | 30.00 ± 1.00 | 0.81 | 4e-07 | 0.020 |" in text
     assert "| paper: EAN | 40 | – | 75.10 ± 0.45 | 0.81 | 4e-07 | – |" in text
     assert "| method | after 1 proposals | after 2 proposals | after 5 proposals |" in text
-    assert "| ean | 0.50 | 0.50 | 0.50 | 0.50 | 0.75 |" in text
+    assert "| EAN | 0.50 | 0.50 | 0.50 | 0.50 | 0.75 |" in text
     made.comparison(results / "compared.json", smoothed=True)
     assert "| regret of the most probable | regret of the smoothed best |" in report(results)
-    assert "| ean | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report(
+    assert "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report(
         results
     )
 
@@ -115,11 +116,11 @@ def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) ->
     made.retrained(results / "again.json")
     rows = [line for line in report(results).splitlines() if line.startswith("| ") and "±" in line]
     assert rows == [
-        "| org | 40.50 ± 0.50 | 0 | 4/9 | `010 \\| 100 \\| 101` | – | – |",
-        "| random, genetic | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` | 76.09 | 26.10 |",
+        "| Org | 40.50 ± 0.50 | 0 | 4/9 | `010 \\| 100 \\| 101` | – | – |",
+        "| random, GA | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` | 76.09 | 26.10 |",
     ]
     drawn = [line for line in report_all(results).splitlines() if line.startswith("| ours, resnet20 ")]
-    assert drawn == ["| ours, resnet20 | random, genetic | `010` | `100` | `101` | 4/9 | 42.50 ± 0.50 |"]
+    assert drawn == ["| ours, resnet20 | random, GA | `010` | `100` | `101` | 4/9 | 42.50 ± 0.50 |"]
 
 
 def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
@@ -130,7 +131,7 @@ def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
     assert "| all connected | 3 | 7.00 | – | – |" in text
     assert "Percent of Org's time (250.0 ms)" in text
     assert "| `101` | 2 | 3.00 | 3.50 (3.25 to 3.75) | -0.50 |" in text
-    assert "of 27 scored schemes; resnet29, se, cifar100, ean" in text
+    assert "of 27 scored schemes; resnet29, se, cifar100, EAN" in text
     assert "](../results/pareto.png)" in text
 
 

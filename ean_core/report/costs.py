@@ -7,6 +7,7 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
+from ean_core.method_names import labels_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, number
@@ -50,6 +51,7 @@ def front_table(entry: Entry) -> Table:
         cost = [number(one["cost"])] if timed else []
         rows.append([str(one["number"]), number(one["accuracy"]), *cost, str(one["connections"]), f"`{one['bits']}`"])
     origin = front["origin"]
+    origin = {**origin, "method": labels_of(origin.get("method") or "")}
     words = [str(origin[key]) for key in ("arch", "attention", "data", "method", "recipe") if origin.get(key)]
     note = (
         f"{len(rows)} of {front['scored']} scored schemes; {', '.join(words)}. "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from ean_core.method_names import full_name, label_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import ranged
@@ -44,7 +45,7 @@ def full_table(entry: Entry) -> Table:
         columns[column] = None
         for answer, words in ANSWERS.items():
             if row.get(answer):
-                cells.setdefault(f"{row['method']}, {words}", {})[column] = ranged(*row[answer][-1])
+                cells.setdefault(f"{label(entry, row)}, {words}", {})[column] = ranged(*row[answer][-1])
     rows = [[label, *(row.get(one, GAP) for one in columns)] for label, row in cells.items()]
     return Table(
         f"Regret at the end, {entry.title}",
@@ -53,6 +54,11 @@ def full_table(entry: Entry) -> Table:
         notes=(setup(entry),),
         records=(entry.name,),
     )
+
+
+def label(entry: Entry, row: Mapping[str, Any]) -> str:
+    """The method of a row with its options, which the record names in short."""
+    return label_of(full_name(**entry.settings["methods"][row["method"]]))
 
 
 def setup(entry: Entry) -> str:
@@ -72,10 +78,10 @@ def summary(book: Book) -> list[Block]:
         return []
     sizes = sorted(chosen)
     labels: dict[tuple[str, str], dict[int, str]] = {}
-    for bits, (_, rows) in chosen.items():
-        for method in dict.fromkeys(row["method"] for row in rows):
+    for bits, (entry, rows) in chosen.items():
+        for method in dict.fromkeys(label(entry, row) for row in rows):
             for answer in ANSWERS:
-                ends = [row[answer][-1] for row in rows if row["method"] == method and row.get(answer)]
+                ends = [row[answer][-1] for row in rows if label(entry, row) == method and row.get(answer)]
                 if ends:
                     means = (fmean(end[n] for end in ends) for n in range(3))
                     labels.setdefault((method, answer), {})[bits] = ranged(*means)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ean_core.errors import EANError
+from ean_core.method_names import labels_of
 from ean_core.report import others
 from ean_core.report.blocks import GAP, Block, Map, Maps, Picture, Section, Table
 from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown
@@ -85,6 +86,7 @@ def search_blocks(folder: Path) -> list[Block]:
     if not file.is_file():
         return []
     scheme, content = Scheme.load(file), read_scheme_file(file)
+    content = {**content, "method": labels_of(content.get("method") or "")}
     parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
     blocks: list[Block] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connected(scheme)])),))]
     if history.is_file():

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ean_core.method_names import label_of, labels_of
 from ean_core.report.blocks import GAP, Block, Map, Maps, Section, Table
 from ean_core.report.book import Book, NamedScheme
 from ean_core.report.cells import number, spread
 from ean_core.report.table1 import NAMES
 from ean_core.scheme import Scheme
-
-LABELS = {"enas": "ENAS", "ean": "EAN"}
 
 
 def section(book: Book) -> Section:
@@ -32,8 +31,7 @@ def scheme_table(book: Book) -> Table:
     """Schemes found on CIFAR-100, the paper's and ours, with their accuracy."""
     rows = []
     for name, found in book.paper["table2_schemes_cifar100_se_resnet164"].items():
-        method, _, letter = name.partition("_")
-        rows.append(["paper", f"{LABELS[method]} ({letter})", *cells(found["stages"]), number(found["accuracy"])])
+        rows.append(["paper", label_of(name.replace("_", ":")), *cells(found["stages"]), number(found["accuracy"])])
     entries = [one for one in book.of("pipeline", "search-retrained") if one.settings["data"]["name"] == "cifar100"]
     for entry in entries:
         who = f"ours, {entry.settings['recipe']['model']['arch']}"
@@ -58,7 +56,7 @@ def scheme_table(book: Book) -> Table:
 def finders_of(row: Mapping[str, Any]) -> str:
     """What found a network's scheme; empty for the networks that others are compared with."""
     if "methods" in row:
-        return ", ".join(LABELS.get(one, one) for one in row["methods"] if one not in ("org", "share-full"))
+        return ", ".join(label_of(one) for one in row["methods"] if one not in ("org", "share-full"))
     return row["network"] if row["network"].startswith("EAN") else ""
 
 
@@ -74,7 +72,7 @@ def scheme_map(one: NamedScheme) -> Map:
     parts = [str(content["arch"])] if content.get("arch") else []
     parts += [str(content["attention"]).upper()] if content.get("attention") else []
     parts += [NAMES.get(content["data"], str(content["data"]))] if content.get("data") else []
-    parts += [f"method {content['method']}"] if content.get("method") else []
+    parts += [f"method {labels_of(content['method'])}"] if content.get("method") else []
     parts += [str(content["source"])] if content.get("source") else []
     return Map(one.name, one.scheme, note=", ".join([*parts, connected(one.scheme)]))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
+from ean_core.method_names import label_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, number, ranged, seeds, spread
@@ -14,9 +15,6 @@ from ean_core.report.table1 import NAMES, OF_DATA
 
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = "python tools/search.py CONFIG --methods ean,random,genetic,enas,darts,hsp --seeds 3"
-LABELS = {"ean": "EAN", "darts": "DARTS", "ga": "GA", "enas": "ENAS"}
-PAPERS = {"ean": "ean", "darts": "darts", "genetic": "ga", "ga": "ga", "enas": "enas"}
-"""Our methods' names, as the paper's table has them."""
 FIGURES = {
     "comparison": (
         "draw_comparison",
@@ -77,8 +75,7 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
     """Table 4 as published."""
     rows = []
     for name, found in paper["table4_search_methods_cifar100_se_resnet164"].items():
-        label = LABELS.get(name, f"HSP {name.removeprefix('hsp_')}")
-        rows.append([label, number(found["accuracy"]), number(found["time_increment"])])
+        rows.append([label_of(name.replace("_", ":")), number(found["accuracy"]), number(found["time_increment"])])
     note = "CIFAR-100, SE, ResNet-164, one network each, V100."
     return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
 
@@ -93,7 +90,11 @@ def found_table(entry: Entry) -> Table:
     rows = []
     for row in methods:
         found = [row.get(answer) for answer in answers]
-        cells = [row["method"], str(row["n"]), *(GAP if one is None else with_interval(one[word]) for one in found)]
+        cells = [
+            label_of(row["method"]),
+            str(row["n"]),
+            *(GAP if one is None else with_interval(one[word]) for one in found),
+        ]
         best = row.get("best") or {}
         cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
         rows.append([*cells, number(min(row["spent"], entry.settings["budget"]["evaluations"]), 0)])
@@ -109,10 +110,10 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     settings, published = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
     compared, rows = settings["data"]["name"] == "cifar100", []
     for row in entry.metrics:
-        theirs = [published[PAPERS[name]] for name in row["methods"] if name in PAPERS]
+        theirs = [published[name] for name in row["methods"] if name in published]
         rows.append(
             [
-                ", ".join(row["methods"]),
+                ", ".join(map(label_of, row["methods"])),
                 spread(row["top1"]),
                 "0" if row["methods"] == ["org"] else interval(row["time_increment"]),
                 f"{row['connections']}/{row['blocks']}",
@@ -182,7 +183,7 @@ def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     for label, one in found["methods"].items():
         tests = one["against_random"]
         figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
-        rows.append([label, str(one["n"]), str(one["different"]), spread(one), *figures])
+        rows.append([label_of(label), str(one["n"]), str(one["different"]), spread(one), *figures])
     for label, one in (("paper: random", published["random"]), ("paper: EAN", published["ean"])):
         ours = label.endswith("EAN")
         difference = number(published["ean"]["mean"] - published["random"]["mean"]) if ours else GAP
@@ -212,7 +213,7 @@ def figure5_table(entry: Entry) -> Table:
     rows = []
     for label in dict.fromkeys(run["method"] for run in runs):
         mine = [run["probability"] for run in runs if run["method"] == label]
-        rows.append([label, *(number(reached(mine, mark)) for mark in marks)])
+        rows.append([label_of(label), *(number(reached(mine, mark)) for mark in marks)])
     note = (
         f"Mean over {entry.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
         f"undecided, 1 is a single scheme. {entry.machine}."

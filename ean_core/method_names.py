@@ -1,0 +1,31 @@
+"""What reports and pictures call a search method, which records name as `tools/search.py --methods` takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+LABELS = {"ean": "EAN", "genetic": "GA", "enas": "ENAS", "darts": "DARTS", "hsp": "HSP"}
+"""The papers' names of methods that are written otherwise on the command line."""
+LABELS |= {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}  # the networks that stand beside them
+
+
+def label_of(name: str) -> str:
+    """`EAN (natural)` for `ean:natural`, `ENAS (hidden=32, memory=0)` for `enas:hidden=32:memory=0`.
+
+    Args:
+        name: of a method, perhaps with options; one that has no other label keeps its name.
+    """
+    method, *options = name.split(":")
+    label = LABELS.get(method, method)
+    return f"{label} ({', '.join(options)})" if options else label
+
+
+def labels_of(names: str) -> str:
+    """The labels of several names with commas between them, as records have the finders of a scheme."""
+    return ", ".join(map(label_of, names.split(", ")))
+
+
+def full_name(method: str, options: Mapping[str, Any]) -> str:
+    """`ean:natural:memory=0` for the method "ean" and the options preset and memory."""
+    return ":".join([method, *(str(value) if key == "preset" else f"{key}={value}" for key, value in options.items())])
