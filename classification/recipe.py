@@ -15,7 +15,7 @@ from ean_core.attention import load
 from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.recipe import build
-from ean_core.search import ANSWERS, Reward
+from ean_core.search import ANSWERS, Reward, long_name
 from ean_core.training.schedule import TrainSettings
 
 CONFIGS = Path("classification/configs")
@@ -217,8 +217,10 @@ class Recipe:
         """Make one of dictionaries, checked; `where` is what to call it in an error."""
         recipe = build(cls, values, where=where, sections=SECTIONS)
         # The recipe is the user's word, so that a class of the user's own that it names is imported here.
-        model = dataclasses.replace(recipe.model, attention=load(recipe.model.attention))
-        return recipe.replace(model=model)
+        model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
+        if search is not None:
+            search = dataclasses.replace(search, method=long_name(search.method))
+        return recipe.replace(model=model, search=search)
 
     def replace(self, **sections: Any) -> Recipe:
         """A copy with other top-level fields."""

@@ -21,7 +21,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.pareto import write_front
 from ean_core.progress import Bar, bar
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import ANSWERS, History, SearchResult, Trial, run_search
+from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
 from ean_core.search.history import Line
 from ean_core.search.limit import Limited
 from ean_core.training.claim import claim
@@ -92,10 +92,10 @@ def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
 
     Args:
         job: whose recipe's options belong to the recipe's own method.
-        name: of the method.
+        name: of the method, as a user may write it.
         given: recipe fields that were given beside it; those of `search.options` are the other method's options.
     """
-    _, search = both_sections(job)
+    (_, search), name = both_sections(job), long_name(name)
     prefix = "search.options."
     options = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
     options = search.options if name == search.method else options

@@ -76,7 +76,12 @@ METHODS: dict[str, Build] = {
 }
 
 SHORT = {"ga": "genetic"}
-"""Further names: what the paper's Table 4 calls a method."""
+"""What the paper's Table 4 calls a method, for users; `long_name` is applied where they are read."""
+
+
+def long_name(name: str) -> str:
+    """The key of `METHODS` for what a user called a method; an unknown name stays as it is."""
+    return SHORT.get(name, name)
 
 
 def build_method(
@@ -85,7 +90,7 @@ def build_method(
     """A fresh search method.
 
     Args:
-        name: a key of `METHODS`, or of `SHORT`.
+        name: a key of `METHODS`.
         blocks: blocks per stage.
         seed: of everything random in it.
         reward: whose curiosity weight EAN takes, unless its options give another.
@@ -94,7 +99,6 @@ def build_method(
     Raises:
         EANError: for an unknown method or option.
     """
-    name = SHORT.get(name, name)
     if name not in METHODS:
         raise unknown_name("search method", name, list(METHODS))
     return METHODS[name](blocks, seed, reward, options or {})
@@ -123,5 +127,6 @@ __all__ = [
     "SearchResult",
     "Trial",
     "build_method",
+    "long_name",
     "run_search",
 ]

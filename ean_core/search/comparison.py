@@ -18,6 +18,7 @@ import numpy as np
 from ean_core.arguments import literal
 from ean_core.errors import EANError
 from ean_core.scheme import Scheme
+from ean_core.search import long_name
 from ean_core.search.base import ANSWERS, SearchMethod, Trial
 from ean_core.search.driver import Evaluate, run_search
 from ean_core.search.history import History, Line
@@ -36,7 +37,7 @@ class Entry:
     """A method of the comparison.
 
     Attributes:
-        label: how the user wrote it; names its rows.
+        label: how the user wrote it, with the long name of the method; names its rows.
         method: a name of `METHODS`.
         options: of the method.
     """
@@ -61,6 +62,7 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
     entries = []
     for label in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
         method, *words = label.split(":")
+        method = long_name(method)
         options: dict[str, Any] = {}
         for word in words:
             name, sign, value = word.partition("=")
@@ -68,7 +70,7 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
                 raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
             name, value = (name, value) if sign else ("preset", name)
             options[name] = literal(value)
-        entries.append(Entry(label, method, options))
+        entries.append(Entry(":".join([method, *words]), method, options))
     slugs = [entry.slug for entry in entries]
     if not entries or len(set(slugs)) < len(slugs):
         given = ", ".join(entry.label for entry in entries) or "nothing"

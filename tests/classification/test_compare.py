@@ -245,6 +245,14 @@ def test_another_method_does_not_get_the_recipes_options(start: Start) -> None:
     assert (other.method, dict(other.options)) == ("genetic", {"population": 4})
 
 
+def test_the_papers_name_of_the_genetic_search_is_read_as_ours(start: Start) -> None:
+    options = {"search.method": "ga", "search.options": {"_delete_": True, "population": 4}}
+    job = start(**options)
+    assert job.recipe.search.method == "genetic"
+    again = with_method(job, "ga", {}).recipe.search  # the same method keeps the recipe's options
+    assert (again.method, dict(again.options)) == ("genetic", {"population": 4})
+
+
 def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.CaptureFixture) -> None:
     job = start(**{"train.epochs": 1, "retrain": ["org", "ean"]})
     record = compare(job, comparison("random,hsp,tail-k", seeds=1))

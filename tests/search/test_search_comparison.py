@@ -34,7 +34,8 @@ def test_methods_are_written_with_their_options() -> None:
         Entry("ean:natural", "ean", {"preset": "natural"}),
         Entry("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
     ]
-    for wrong in (["ean,ean"], ["ean", "random,ean"], [","], ["ean:"]):
+    assert parse_entries(["ga:population=4"]) == [Entry("genetic:population=4", "genetic", {"population": 4})]
+    for wrong in (["ean,ean"], ["ean", "random,ean"], [","], ["ean:"], ["ga,genetic"]):
         with pytest.raises(EANError):
             parse_entries(wrong)
 

@@ -12,7 +12,6 @@ from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
 from ean_core.search.enas import ENAS, ENASSettings
-from ean_core.search.genetic import Genetic
 
 STEPS = 5
 
@@ -68,10 +67,6 @@ def test_an_unknown_option_is_named(case):
     known = str(error.value).split("choose one of ")[1].split("; did you")[0].split(", ")
     assert known
     assert "seed" not in known
-
-
-def test_the_papers_name_of_the_genetic_search_is_known():
-    assert isinstance(build_method("ga", (3, 3), seed=0, reward=Reward()), Genetic)
 
 
 def test_unknown_names_are_refused():
