@@ -14,15 +14,17 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ean_core.landscape_variants import ANSWERS, CHECKPOINTS, SIZES, VARIANTS
+from ean_core.method_colours import colours_of
 from ean_core.method_names import full_name, label_of
-from ean_core.plots import COLOURS, save
+from ean_core.plots import save
 from ean_core.search import Reward, build_method, comparison
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
 
-STYLES = (("-", "--", ":"), ("-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3))))
-"""Lines of `ANSWERS`; the second ones where there are more methods than colours."""
+STYLES = dict(zip(ANSWERS, ("-", "--", ":"), strict=True))
+"""Kinds of line."""
 
 # -- running ----------------------------------------------------------------------------------------------------------
 
@@ -134,22 +136,27 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Path) -> None:
-    """Regret against evaluations, a panel per size and landscape; each answer has its kind of line."""
+    """Regret against evaluations, a panel per size and landscape; a method has a colour, an answer a kind of line."""
     shape = (len(arguments.bits), len(arguments.landscapes))
-    lines = sum(answer in row for row in rows for answer in ANSWERS) // (shape[0] * shape[1])  # of the legend
-    height = max(2.6 * shape[0], 0.15 * lines) + 0.6
-    figure = Figure(figsize=(3.0 * shape[1] + 2.4, height), dpi=130, layout="constrained")
+    names = {name: full_name(*VARIANTS[name]) for name in arguments.methods}
+    colours = colours_of(list(names.values()))
+    legend = [Line2D([], [], color=colour, label=label_of(name)) for name, colour in colours.items()]
+    legend += [
+        Line2D([], [], color="#777777", linestyle=line, label=answer.replace("_", " "))
+        for answer, line in STYLES.items()
+        if any(answer in row for row in rows)
+    ]
+    width = 3.0 * shape[1] + 0.7 + 0.06 * max(len(one.get_label()) for one in legend)
+    height = max(2.6 * shape[0], 0.15 * len(legend)) + 0.6
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     grid = figure.subplots(*shape, squeeze=False)
     for row in rows:
         axes = grid[arguments.bits.index(row["bits"])][arguments.landscapes.index(row["landscape"])]
-        place = arguments.methods.index(row["method"])
-        colour, styles = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
-        for answer, line in zip(ANSWERS, styles, strict=True):
+        colour = colours[names[row["method"]]]
+        for answer, line in STYLES.items():
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
-                method, options = VARIANTS[row["method"]]
-                label = f"{label_of(full_name(method, options))}, {answer.replace('_', ' ')}"
-                axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3, label=label)
+                axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3)
                 axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
@@ -158,7 +165,7 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         axes.tick_params(labelsize=7)
     for axes in grid.flat:
         axes.set_ylim(bottom=0)
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside right center", fontsize=7, frameon=False)
+    figure.legend(handles=legend, loc="outside right center", fontsize=7, frameon=False)
     figure.supxlabel("evaluations (different schemes scored)", fontsize=9)
     figure.supylabel(f"regret, points (mean of {arguments.seeds}, 95 %)", fontsize=8)
     save(figure, path)

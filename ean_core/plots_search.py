@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import ScalarFormatter
 
 from ean_core.errors import EANError
+from ean_core.method_colours import FURTHER, colours_of
 from ean_core.method_names import label_of
 from ean_core.plots import COLOURS, save, tidy
 from ean_core.scheme import Scheme
@@ -30,10 +31,9 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
     settings, metrics = record["settings"], record["metrics"]
     figure, axes = _figure(width=8.6, height=4.6)
     known = settings["exhaustive"]
-    for place, label in enumerate(settings["methods"]):
+    for label, (colour, style) in _looks(record).items():
         counts, rewards = _over_seeds([run for run in metrics["runs"] if run["method"] == label])
         values = metrics["highest"]["reward"] - rewards if known else rewards  # (seeds, counts)
-        colour, style = _style(place)
         axes.plot(counts, values.mean(axis=0), style, color=colour, linewidth=1.5, label=label_of(label))
         axes.fill_between(counts, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.1, linewidth=0)
     if known:
@@ -73,10 +73,11 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     edges = np.linspace(low, high if high > low else low + 1, 25)
     figure = Figure(figsize=(7.6, 0.9 + 1.35 * len(methods)), dpi=150, layout="constrained")
     grid = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
-    for place, (axes, (label, one)) in enumerate(zip(grid, methods.items(), strict=True)):
+    colours = colours_of(list(record["settings"]["methods"]))
+    for axes, (label, one) in zip(grid, methods.items(), strict=True):
         for accuracies, colour, name in (
             (drawn, GREY, "random"),
-            (one["accuracy"], COLOURS[place % 6], label_of(label)),
+            (one["accuracy"], colours[label], label_of(label)),
         ):
             weights = np.full(len(accuracies), 1 / len(accuracies))
             axes.hist(accuracies, edges, weights=weights, color=colour, alpha=0.55, label=name)
@@ -113,8 +114,9 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
     labels = [label for label in settings["methods"] if any(r["method"] == label and r["probability"] for r in runs)]
     if not labels:
         raise EANError(f"nothing to draw in {path}: none of the methods has probabilities")
+    looks = _looks(record)
     for label in labels:
-        colour, style = _style(list(settings["methods"]).index(label))
+        colour, style = looks[label]
         curves = [run["probability"] for run in runs if run["method"] == label]
         for curve in curves:
             axes.plot(curve["proposals"], curve["p_mean"], color=colour, linewidth=0.6, alpha=0.4)
@@ -171,13 +173,14 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
         record: of kind "search-retrained".
     """
     figure, axes = _figure(width=7.6, height=4.4)
+    colours = colours_of([row["methods"][0] for row in record["metrics"]])
     for place, row in enumerate(record["metrics"]):
         time = row["time_increment"] or {"value": 0.0, "low": 0.0, "high": 0.0}
         accuracy, spread = row["top1"]["mean"], row["top1"]["std"]
         sides = [[max(0.0, time["value"] - time["low"])], [max(0.0, time["high"] - time["value"])]]
         axes.errorbar(
             [time["value"]], [accuracy], xerr=sides, yerr=None if spread is None else [spread],
-            fmt="osD^v<>P"[place // len(COLOURS) % 8], color=COLOURS[place % len(COLOURS)], capsize=2, elinewidth=0.8,
+            fmt="osD^v<>P"[place % 8], color=colours[row["methods"][0]], capsize=2, elinewidth=0.8,
             label=", ".join(map(label_of, row["methods"])),
         )  # fmt: skip
     axes.set_xlabel("inference time increment over Org (Eq. 9), %", fontsize=9)
@@ -197,9 +200,10 @@ def _figure(*, width: float, height: float) -> tuple[Figure, Any]:
     return figure, figure.add_subplot()
 
 
-def _style(place: int) -> tuple[str, str]:
-    """Colour, and after all colours were used another kind of line."""
-    return COLOURS[place % len(COLOURS)], ("-", "--", ":")[place // len(COLOURS) % 3]
+def _looks(record: Record) -> dict[str, tuple[str, str]]:
+    """Each method's colour, and its kind of line: dashed where the colour is not the method's own."""
+    colours = colours_of(list(record["settings"]["methods"]))
+    return {label: (colour, "--" if colour in FURTHER else "-") for label, colour in colours.items()}
 
 
 def _finish(figure: Figure, axes: Any, *, title: str) -> None:
