@@ -65,10 +65,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     first_does(lambda: draw(job.directory, history.lines, final))
     first_does(lambda: write_front(job.directory, history.lines))
     if isinstance(method, Limited) and is_first():
-        print(
-            f"{method.repaired} of {result.proposals} proposals were predicted to be more than "
-            f"{recipe.max_increment:g} % slower than Org, and were scored with fewer connections"
-        )
+        print(method.account(scored=result.evaluations, proposals=result.proposals))
     return final
 
 

@@ -24,6 +24,8 @@ from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.reward import Reward
 
 ROUNDING = 1e-9
+COUNTED = 10_000
+"""Schemes within a limit are counted up to here, or up to what was scored."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Limit:
     def allows(self, scheme: Scheme) -> bool:
         """Whether it is fast enough."""
         return self.increment(scheme) <= self.percent + ROUNDING
+
+    def count(self, most: int) -> int:
+        """How many different schemes are fast enough, or `most` if there are at least as many."""
+        costs = np.sort(np.abs(self.increments))  # of a connection that saves time, leaving it out costs as much
+        room = self.percent + ROUNDING - np.minimum(self.increments, 0).sum()
+        found, waiting = 0, [(0, room)]  # each is a scheme: the first cost it could still add, and the time it has left
+        while waiting and found < most:
+            first, left = waiting.pop()
+            found += 1
+            fitting = int(np.searchsorted(costs, left, side="right"))
+            waiting += [(place + 1, left - costs[place]) for place in range(first, fitting)]
+        return found
 
     def repair(self, scheme: Scheme, p: np.ndarray | None) -> Scheme:
         """The scheme, less connections that are drawn from the unlikelier ones, until it is fast enough.
@@ -163,3 +177,19 @@ class Limited(SearchMethod):
         """The method's, repaired."""
         p = self.method.probabilities()
         return [self.limit.repair(scheme, p) for scheme in self.method.sample(count, rng)]
+
+    def account(self, *, scored: int, proposals: int) -> str:
+        """A sentence on what the limit left to search.
+
+        Args:
+            scored: different schemes.
+            proposals: in which they came up, some of them more than once.
+        """
+        most = max(COUNTED, scored) + 1
+        there = self.limit.count(most)
+        number = f"more than {most - 1:,}" if there == most else f"{there:,}"
+        return (
+            f"{'all' if scored == there else f'{scored:,} of the'} {number} schemes that are predicted to be at most "
+            f"{self.limit.percent:g} % slower than Org were scored; {self.repaired:,} of the {proposals:,} proposals "
+            "were slower and lost connections first"
+        )

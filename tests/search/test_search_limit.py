@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import product
 
 import numpy as np
 import pytest
@@ -134,6 +136,40 @@ def test_the_nearest_limit_is_rounded_up_so_that_it_works():
     with pytest.raises(EANError, match="at least 0.34$"):
         Limit((0.3333, 1.0), 0.1)
     Limit((0.3333, 1.0), 0.34)
+
+
+@pytest.mark.parametrize("costs", [COSTS, (0.5, -0.25, 1.0, 0.75, -1.0)])
+@pytest.mark.parametrize("percent", [0.25, 1.0, 3.3, 100.0])
+def test_schemes_within_a_limit_are_counted(costs, percent):
+    limit, blocks = Limit(costs, percent), (len(costs),)
+    allowed = sum(limit.allows(Scheme(bits, blocks)) for bits in product((0, 1), repeat=len(costs)))
+    assert limit.count(10_000) == allowed
+    assert limit.count(3) == min(3, allowed)
+    assert Limit([0.3] * 54, 10.0).count(500) == 500  # of 2**54, at once
+
+
+@pytest.mark.parametrize(
+    ("limit", "steps", "sentence"),
+    [
+        (
+            0.25,
+            200,
+            r"all 3 schemes .* at most 0.25 % slower than Org were scored; \d+ of the 200 proposals were slower",
+        ),
+        (3.3, 10, r"9 of the 131 schemes .* scored; 6 of the 10 proposals were slower and lost connections first"),
+        (100.0, 4, r"4 of the 512 schemes .* scored; 0 of the 4 proposals"),
+    ],
+)
+def test_a_search_says_what_the_limit_left(evaluate, limit, steps, sentence):
+    method = Limited(build_method("random", BLOCKS, seed=0, reward=Reward()), Limit(COSTS, limit))
+    found = run_search(method, evaluate, steps=steps, reward=TimedReward.of(Reward(), COSTS), history=History(None))
+    assert re.match(sentence, method.account(scored=found.evaluations, proposals=found.proposals))
+
+
+def test_very_many_schemes_are_not_counted_to_the_end():
+    method = Limited(build_method("random", (54,), seed=0, reward=Reward()), Limit([0.3] * 54, 10.0))
+    assert method.account(scored=7, proposals=9).startswith("7 of the more than 10,000 schemes")
+    assert method.account(scored=20_000, proposals=30_000).startswith("20,000 of the more than 20,000 schemes")
 
 
 def test_families_leave_members_out_and_are_refused_if_none_is_left(evaluate):
