@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from mmengine.device import get_device
 
 from classification.parts import Job
@@ -15,6 +16,7 @@ from ean_core.networks import stages_blocks
 from ean_core.scheme import Scheme
 from ean_core.search import Reward, SearchMethod, build_method
 from ean_core.search.limit import Limit, Limited, TimedReward
+from ean_core.training.distributed import is_first
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,15 @@ class Rules:
     def keep(self, method: SearchMethod) -> SearchMethod:
         """The method, kept to the limit if there is one; to be called when the method is complete."""
         return method if self.limit is None else Limited(method, self.limit)
+
+    def warn(self) -> None:
+        """Print what makes the table doubtful, once for all processes: before hours of training."""
+        if self.table is None or not is_first():
+            return
+        device = get_device()
+        threads = torch.get_num_threads() if device == "cpu" else None
+        for doubt in filter(None, (self.table.doubt, self.table.elsewhere(device_name(device), threads))):
+            print(f"warning: {both_sections(self.job)[1].latency}: {doubt}", flush=True)
 
     def allows(self, scheme: Scheme) -> bool:
         """Whether the scheme is within the limit."""

@@ -36,8 +36,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     _, search = both_sections(job)
     rules = Rules.of(job)  # a mistake in the search's settings must show before hours of training
     rules.keep(rules.build(search.method, search.options, seed=recipe.seed))
-    if rules.table is not None and rules.table.doubt is not None and is_first():
-        print(f"warning: {search.latency}: {rules.table.doubt}", flush=True)
+    rules.warn()
     supernet = train_supernet(job)
     scheme = search_scheme(job, supernet)
     if is_first():

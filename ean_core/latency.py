@@ -89,6 +89,21 @@ class LatencyTable:
             "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
         )
 
+    def elsewhere(self, device: str, threads: int | None) -> str | None:
+        """A sentence where the table was measured on another device, or with another number of threads; else None.
+
+        Args:
+            device: the one at hand, as `device_name` gives it.
+            threads: of the processor at hand; None on an accelerator, where they hardly matter.
+        """
+        if self.device == device and threads in (None, self.threads):
+            return None
+        here = device if threads is None else f"{device} with {threads} thread(s)"
+        return (
+            f"measured on {self.device} with {self.threads} thread(s), and this is {here}: the percentages hold there, "
+            "and can be others here"
+        )
+
     def predicted(self, scheme: Scheme) -> float:
         """Time increment of Eq. 9 that is expected of a scheme, in percent of Org's time."""
         return float(np.dot(scheme.bits, self.percent))

@@ -155,6 +155,16 @@ def test_a_table_that_is_mostly_noise_says_so() -> None:
     assert "uncertain by about 3.00 points and are 1.08 on average" in wide.doubt
 
 
+def test_a_table_from_elsewhere_says_what_was_measured_where() -> None:
+    table = made_up(device="a CPU", threads=4)
+    assert table.elsewhere("a CPU", 4) is None
+    assert table.elsewhere("a CPU", None) is None
+    assert table.elsewhere("a CPU", 1).startswith(
+        "measured on a CPU with 4 thread(s), and this is a CPU with 1 thread(s)"
+    )
+    assert "4 thread(s), and this is a GPU: " in table.elsewhere("a GPU", None)
+
+
 @pytest.mark.gpu
 def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
     network = create_model("resnet164", attention="se").eval().cuda()

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from classification.compare import Comparison
 from classification.latency import latency_table
 from classification.parts import Job
-from classification.pipeline import run_pipeline
+from classification.pipeline import run_comparison, run_pipeline
 from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
 from ean_core.latency import device_name
 from ean_core.pareto import read_front
 from ean_core.search import METHODS
+from ean_core.search.comparison import Budget, parse_entries
 from ean_core.search.history import read_lines
+from ean_core.timing import Interval
 from tests.test_latency import COSTS, made_up
 
 MakeJob = Callable[..., Job]
@@ -118,6 +121,50 @@ def test_a_table_for_another_device_and_batch_is_taken_if_it_is_asked_for(job: M
     with pytest.raises(EANError, match="device 'a phone'"):
         latency_table(job("w", **one))
     assert latency_table(job("w", **one, **{"search.latency_device": "a phone"})).device == "a phone"
+
+
+class Stopped(Exception):
+    """Before the training."""
+
+
+def stop(job: Job) -> Path:
+    raise Stopped
+
+
+NOISY = {"increments": tuple(Interval(c, c - 4, c + 4) for c in COSTS.tolist())}
+
+
+@pytest.mark.parametrize("compared", [False])
+@pytest.mark.parametrize(
+    ("change", "device", "sentence"),
+    [
+        ({}, None, None),
+        (NOISY, None, "table.json: the increments are uncertain by about 4.00 points"),
+        ({"threads": 3}, None, f"table.json: measured on {device_name('cpu')} with 3 thread(s), and this is "),
+        ({"device": "a phone"}, "a phone", "table.json: measured on a phone with 1 thread(s), and this is "),
+    ],
+)
+def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
+    job: MakeJob,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    compared: bool,
+    change: dict,
+    device: str | None,
+    sentence: str | None,
+) -> None:
+    made_up(**{"image_size": 8, **change}).save(tmp_path / "table.json")
+    one = job("w", **{"search.latency": str(tmp_path / "table.json"), "search.latency_device": device})
+    monkeypatch.setattr("classification.pipeline.train_supernet", stop)
+    with pytest.raises(Stopped):
+        if compared:
+            run_comparison(one, Comparison(parse_entries(["random"]), 1, Budget(evaluations=2, proposals=2)))
+        else:
+            run_pipeline(one)
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == int(sentence is not None)
+    assert (sentence or "") in "".join(warnings)
 
 
 @pytest.mark.parametrize(
