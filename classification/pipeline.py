@@ -71,6 +71,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
         comparison.json.
     """
     rules = comparison.check(job)  # a mistake must show before hours of training
+    rules.warn()
     path = compare_methods(rules, train_supernet(job), comparison)
     if is_first():
         record = read_record(path)

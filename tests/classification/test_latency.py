@@ -134,7 +134,7 @@ def stop(job: Job) -> Path:
 NOISY = {"increments": tuple(Interval(c, c - 4, c + 4) for c in COSTS.tolist())}
 
 
-@pytest.mark.parametrize("compared", [False])
+@pytest.mark.parametrize("compared", [False, True])
 @pytest.mark.parametrize(
     ("change", "device", "sentence"),
     [
