@@ -73,7 +73,7 @@ def summarise(
         "seed_deviation": repeat_error([row["top1"]["values"] for row in done]),
     }
     highest = ceiling([row["top1"]["values"] for row in done])
-    found["ceiling"] = plain({"pearson": highest})["pearson"] if highest else None
+    found["ceiling"] = {**plain({"pearson": highest})["pearson"], "interval": "jackknife"} if highest else None
     return found
 
 

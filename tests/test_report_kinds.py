@@ -193,6 +193,11 @@ def test_correlation_and_batch_norm(results: Path) -> None:
     assert "| paper (42 schemes) | 0.71 | – | – |" in text
     assert "10 of 12 schemes trained" in text
     assert "| running statistics | 16.00 | 23.00 | 30.00 | 34.00 | 32.00 | 2.83 |" in report_all(results)
+    assert "95 % bootstrap intervals over schemes; " in text
+    record = json.loads((results / "study.json").read_text())
+    record["metrics"]["ceiling"]["interval"] = "jackknife"
+    (results / "study.json").write_text(json.dumps(record))
+    assert "bootstrap intervals over schemes, of a score without error by a jackknife; " in report(results)
     assert "running statistics: full 16.00 %, empty 23.00 %, 2 random schemes 30.00 to 34.00 % (mean 32.00" in text
 
 

@@ -48,6 +48,8 @@ def table(entry: Entry, book: Book) -> Table:
         rows.append(["re-estimated minus running", *difference])
     if metrics.get("ceiling"):
         rows.append(["a score without error, at most", interval(metrics["ceiling"], 2), GAP, GAP])
+    jackknifed = (metrics.get("ceiling") or {}).get("interval") == "jackknife"  # older records: a bootstrap there too
+    jackknife = ", of a score without error by a jackknife" if jackknifed else ""
     paper = book.paper["supernet_correlation"]
     rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     recipe, images = settings["recipe"], settings["images"]
@@ -57,7 +59,7 @@ def table(entry: Entry, book: Book) -> Table:
         f"{recipe['model']['arch']}, {str(recipe['model']['attention']).upper()}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
         f"{recipe['train']['epochs']} epochs, {seeds(len(settings['seeds']))} each; 95 % bootstrap intervals "
-        f"over schemes; {entry.machine}. {spreads(metrics.get('spread', {}))}"
+        f"over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"
     )
     return Table(
         f"Correlation of the score with the accuracy from scratch, {recipe['name']}",

@@ -24,7 +24,7 @@ from classification.correlation import (
     trained_accuracies,
     visible_gpus,
 )
-from classification.correlation_summary import report, summarise
+from classification.correlation_summary import print_summary, report, summarise
 from classification.parts import Job
 from classification.retrain import make_target, train_network
 from classification.supernet import make_scorer
@@ -129,7 +129,7 @@ def test_what_another_process_trains_or_has_trained_is_left_to_it(
     assert all(len(values) == 1 for values in trained_accuracies(study))
 
 
-def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob) -> None:
+def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
     study = Study(job("study", **FAST, seeds=[0, 1]), count=4, images=40)
     scores = {way: [1.0, 2.0, 3.0, 4.0] for way in correlation.WAYS}
     found = summarise(study, scores, [[10.0, 12.0], [11.0, 13.0], [20.0, 24.0], [30.0]])
@@ -138,6 +138,9 @@ def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob) ->
     assert found["spread"]["trained"]["seed_deviation"] == pytest.approx(expected)
     assert found["correlations"]["running"]["spearman"]["value"] == pytest.approx(1.0)
     assert 0.9 < found["ceiling"]["value"] < 1
+    assert found["ceiling"]["interval"] == "jackknife"
+    print_summary(found)
+    assert f"{found['ceiling']['value']:+.2f} (" in capsys.readouterr().out
 
 
 def test_one_study_runs_in_two_processes_and_is_reported_on(
