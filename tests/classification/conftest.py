@@ -37,3 +37,15 @@ def job(tiny: Path, tmp_path: Path) -> Callable[..., Job]:
         return Job.start(recipe, data_root=tmp_path, directory=tmp_path / name, resume=resume)
 
     return start
+
+
+def start_tiny(directory: Path) -> Job:
+    """The tiny recipe in a directory that tests share."""
+    (directory / "tiny.py").write_text(TINY)
+    return Job.start(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+
+
+def ean_directory(directory: Path) -> Path:
+    """Of the network of the scheme that was found."""
+    (found,) = directory.glob("ean-*-seed0")
+    return found

@@ -236,23 +236,6 @@ def test_darts_searches_alone_and_resumes(start: Start) -> None:
     assert len({p for line in whole for p in line[2]}) > 20  # the connections move
 
 
-def test_another_method_does_not_get_the_recipes_options(start: Start) -> None:
-    job = start()
-    assert job.recipe.search.options == {"schemes_per_step": 2, "replay_from": 3}
-    assert with_method(job, "ean", {}).recipe.search.options == job.recipe.search.options
-    given = {"search.steps": 3, "search.options.population": 4}
-    other = with_method(job, "genetic", given).recipe.search
-    assert (other.method, dict(other.options)) == ("genetic", {"population": 4})
-
-
-def test_the_papers_name_of_the_genetic_search_is_read_as_ours(start: Start) -> None:
-    options = {"search.method": "ga", "search.options": {"_delete_": True, "population": 4}}
-    job = start(**options)
-    assert job.recipe.search.method == "genetic"
-    again = with_method(job, "ga", {}).recipe.search  # the same method keeps the recipe's options
-    assert (again.method, dict(again.options)) == ("genetic", {"population": 4})
-
-
 def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.CaptureFixture) -> None:
     job = start(**{"train.epochs": 1, "retrain": ["org", "ean"]})
     record = compare(job, comparison("random,hsp,tail-k", seeds=1))
