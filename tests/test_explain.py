@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS
-from ean_core.explain import gallery
+from ean_core.explain import gallery, grid
 from ean_core.explain.cam import grad_cam
 from ean_core.explain.gallery import explain, explain_masks, true_class
-from ean_core.explain.grid import MaskRow, Row, draw_grid, draw_masks, enlarge, mosaic, overlay, strips
+from ean_core.explain.grid import MaskRow, Row, draw_grid, draw_masks, enlarge, mosaic, overlay, strips, wrapped
 from ean_core.explain.masks import attention_masks, fit_mask
 from ean_core.explain.targets import class_index, class_target, count_target
 from ean_core.networks import StagedNetwork
@@ -286,6 +286,23 @@ def test_drawing_takes_unlike_rows(tmp_path: Path) -> None:
     assert draw_grid(tmp_path / "g.png", rows, ["net"]).exists()
     depths = [[np.linspace(0, 1, 8)] * 18, [None] * 18]
     assert draw_masks(tmp_path / "m.png", [MaskRow("a", wide, depths)], title="t").exists()
+
+
+def test_long_names_in_the_grid_are_broken_so_that_neighbours_stay_apart() -> None:
+    text = wrapped("ean-seed0\nresnet29, contrast.py:Contrast 9/9\n" + "x" * 40)
+    assert text.split("\n") == ["ean-seed0", "resnet29,", "contrast.py:Contrast 9/9", "x" * 28, "x" * 12]
+    assert wrapped("") == ""
+
+
+def test_only_stages_with_masks_have_channels_to_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(grid, "save", lambda figure, path: figures.append(figure) or path)
+    image = np.zeros((10, 10, 3), np.uint8)
+    draw_masks(tmp_path / "m.png", [MaskRow("a", image, [[np.linspace(0, 1, 8), None], [None]])], title="t")
+    _, first, second, bar = figures[0].axes
+    assert (first.get_xlabel(), second.get_xlabel()) == ("channel", "")
+    assert list(second.get_xticks()) == []
+    assert bar.get_ylabel() == "factor on the residual"
 
 
 def test_names_of_files_and_classes(tmp_path: Path) -> None:

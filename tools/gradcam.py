@@ -73,12 +73,14 @@ def main() -> None:
         print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
         files = files[: arguments.limit]
     photos, failed = [], 0
+    unique = len({file.name for file in files}) == len(files)  # bee/1.jpg and ant/1.jpg need their folders' names
     for file, photo in open_photos(files):
         if isinstance(photo, EANError):
             print(f"skipped: {photo}", file=sys.stderr)
             failed += 1
         else:
-            photos.append((file.name, photo, true_class(file, networks[0].classes)))
+            name = file.name if unique else f"{file.absolute().parent.name}/{file.name}"
+            photos.append((name, photo, true_class(file, networks[0].classes)))
     if not photos:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     stage = -1 if arguments.stage is None else arguments.stage - 1

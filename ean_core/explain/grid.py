@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ean_core.files import atomic_path
 SIDE = 288  # pixels that the longer side of a picture in the grid is enlarged or reduced to
 HEAT = "turbo"
 MOST_MAPS = 6  # spatial masks beside each other
+CHARACTERS = 28  # of a line above or below a picture of the grid, so that neighbours do not run into each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +65,32 @@ def draw_grid(path: str | Path, rows: Sequence[Row], columns: Sequence[str], *, 
         note: small print below.
     """
     count = len(columns) + 1
-    lines = max(text.count("\n") + 1 for row in rows for text in row.text)
+    below = [[wrapped(text) for text in (row.title, *row.text)] for row in rows]
+    above = [wrapped(heading) for heading in ("image", *columns)]
+    lines, headings = max(map(height_of, below)), height_of(above)
     heights = [2.0 * min(1.6, row.photo.shape[0] / row.photo.shape[1]) + 0.18 * lines for row in rows]
-    figure = Figure(figsize=(2.15 * count, sum(heights) + 0.7), dpi=150, layout="constrained")
+    figure = Figure(figsize=(2.15 * count, sum(heights) + 0.4 + 0.15 * headings), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
-    for row, line in zip(rows, panels, strict=True):
+    for row, texts, line in zip(rows, below, panels, strict=True):
         pictures = [enlarge(row.photo), *map(overlay, row.seen, row.heat)]
-        for axes, picture, text in zip(line, pictures, [row.title, *row.text], strict=True):
+        for axes, picture, text in zip(line, pictures, texts, strict=True):
             axes.imshow(picture)
             axes.set_xlabel(text, fontsize=8)
             bare(axes)
-    for axes, heading in zip(panels[0], ["image", *columns], strict=True):
+    for axes, heading in zip(panels[0], above, strict=True):
         axes.set_title(heading, fontsize=9)
     figure.supxlabel(note, fontsize=6.5, x=0.01, ha="left", color="#555555")
     return save(figure, path)
+
+
+def height_of(texts: Sequence[str]) -> int:
+    """Lines of the highest of some texts."""
+    return max(text.count("\n") + 1 for text in texts)
+
+
+def wrapped(text: str) -> str:
+    """A text in lines of at most `CHARACTERS`, broken at blanks where there are any."""
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, CHARACTERS) or [""])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +139,10 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
             shown = axes.imshow(picture, cmap=colours, vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
             connected = sum(block is not None for block in blocks)
             axes.set_title(f"stage {number}: {connected} of {len(blocks)} connected", fontsize=8)
-            label_blocks(axes, len(blocks), flat=flat)
-    figure.colorbar(shown, ax=panels[:, -1], shrink=0.8).ax.tick_params(labelsize=7)
+            label_blocks(axes, len(blocks), flat=flat, channels=connected > 0)
+    bar = figure.colorbar(shown, ax=panels[:, -1], shrink=0.8)
+    bar.ax.tick_params(labelsize=7)
+    bar.set_label("factor on the residual", fontsize=7)
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     return save(figure, path)
 
@@ -153,8 +169,8 @@ def mosaic(blocks: Sequence[np.ndarray | None]) -> np.ndarray:
     return picture
 
 
-def label_blocks(axes: Any, count: int, *, flat: bool) -> None:
-    """Block numbers beside strips, and what runs along each axis."""
+def label_blocks(axes: Any, count: int, *, flat: bool, channels: bool) -> None:
+    """Block numbers beside strips, and what runs along each axis; without `channels` there are none to number."""
     if flat:
         bare(axes)
         axes.set_xlabel("blocks in reading order", fontsize=7)
@@ -164,7 +180,10 @@ def label_blocks(axes: Any, count: int, *, flat: bool) -> None:
     step = -(-count // 10)
     axes.set_yticks(range(0, count, step), range(1, count + 1, step))
     axes.set_ylabel("block", fontsize=7)
-    axes.set_xlabel("channel", fontsize=7)
+    if channels:
+        axes.set_xlabel("channel", fontsize=7)
+    else:
+        axes.set_xticks([])
 
 
 def bare(axes: Any) -> None:

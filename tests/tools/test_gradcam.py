@@ -41,6 +41,18 @@ def test_grid_and_masks(tiny_arch: str, tmp_path: Path, tool: Script, capsys: py
     assert "written: gradcam.png" in done.out
 
 
+def test_images_of_one_name_are_told_apart_by_their_folders(
+    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_classifier(tmp_path / "c.pth", "se")
+    for number, folder in enumerate(("cat", "dog")):
+        photo(tmp_path / folder / "1.png", seed=number)
+    assert tool("gradcam", "cat", "dog", "--checkpoints", "c.pth") == 0
+    out = capsys.readouterr().out
+    assert "cat/1.png: cat 0." in out
+    assert "dog/1.png: dog 0." in out
+
+
 def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_counter(tmp_path / "seed0" / "best.pth")
     photo(tmp_path / "crowd.jpg")
