@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ean_core import EANError
-from ean_core.report import BEGIN, BEGIN_ALL, END, END_ALL, refresh, replace_report, report, report_all
-from ean_core.report.book import OTHERS
+from ean_core.report import BEGIN, BEGIN_ALL, END, END_ALL, figure1, refresh, replace_report, report, report_all
+from ean_core.report.book import OTHERS, Book
+from ean_core.report.cells import attention_label
 from ean_core.results import write_record
 from tests import report_records as made
 from tests.conftest import ROOT, Run
@@ -35,6 +36,20 @@ def test_data_without_a_row_in_the_paper_stay_out_of_the_short_tables(results: P
     assert "40.50" not in report(results)
     full = report_all(results)
     assert "| Org | 40.50 ± 0.50 | 1,234,567 | 4/9 | 0 |\n" in full
+
+
+def test_own_images_with_ones_own_attention_and_one_seed(results: Path) -> None:
+    made.pipeline(results / "mine.json", data="folder", attention="contrast.py:Contrast", seeds=1)
+    text = report_all(results)
+    assert "Ours: resnet29, Contrast, own images, 20,000 training and 10,000 test images, 3 epochs, 1 seed;" in text
+    (panel,) = figure1.blocks_of(None, Book.read(results).of("pipeline")[0])
+    assert "Share-full Contrast" in panel.alt
+    assert "1 seed, so no deviation is known" in panel.note
+
+
+def test_names_of_attention() -> None:
+    names = {"se": "SE", "timm:eca": "timm:eca", "contrast.py:Contrast": "Contrast", "pack.mod:A": "A", None: ""}
+    assert {name: attention_label(name) for name in names} == names
 
 
 def test_only_the_papers_own_set_up_fills_its_table(results: Path) -> None:

@@ -155,6 +155,17 @@ def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tm
     assert "mine/summary.json" in section
 
 
+def test_pictures_in_a_records_own_folder_are_shown_once(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    made.comparison(folder / "comparison" / "comparison.json")
+    for name in ("comparison", "figure4", "figure5", "schemes"):
+        made.picture(folder / "comparison" / f"{name}.png")
+    for shown in (folder, folder / "comparison"):
+        text = html_report(made.new_directory(tmp_path / f"results_{shown.name}"), [shown])
+        pictures = text.partition('<section id="run-1"')[2].count("<img ")
+        assert pictures == 4
+
+
 def test_networks_trained_one_by_one_are_shown_where_there_is_no_summary(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     for seed in (0, 1):

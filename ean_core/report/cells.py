@@ -42,6 +42,14 @@ def counted(value: int | None) -> str:
     return GAP if value is None else f"{value:,}"
 
 
+def attention_label(name: str | None) -> str:
+    """`SE`, `timm:eca`, and of somebody's own `FILE.py:CLASS` the class alone; "" for none."""
+    name = name or ""
+    if ":" not in name:
+        return name.upper()
+    return name if name.startswith("timm:") else name.rpartition(":")[2]
+
+
 def seeds(number_of: int) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{number_of} seed{'' if number_of == 1 else 's'}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, seeds, sentence
+from ean_core.report.cells import attention_label, interval, seeds, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import NAMES
 
@@ -56,7 +56,7 @@ def table(entry: Entry, book: Book) -> Table:
     data = settings["data"]["name"]
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
-        f"{recipe['model']['arch']}, {str(recipe['model']['attention']).upper()}, {NAMES.get(data, data)}, "
+        f"{recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
         f"{recipe['train']['epochs']} epochs, {seeds(len(settings['seeds']))} each; 95 % bootstrap intervals "
         f"over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"

@@ -10,7 +10,7 @@ from typing import Any
 from ean_core.method_names import labels_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, number
+from ean_core.report.cells import attention_label, interval, number
 from ean_core.report.pictures import pictures_of
 
 KINDS = ("latency", "pareto")
@@ -77,7 +77,7 @@ def times_table(entry: Entry) -> Table:
         f"{entry.machine}."
     )
     return Table(
-        f"Time of each connection alone, {table['arch']} {str(table['attention']).upper()}",
+        f"Time of each connection alone, {table['arch']} {attention_label(table['attention'])}",
         ("stage", "blocks", "mean, %", "least, %", "most, %"),
         rows,
         (),

@@ -59,10 +59,11 @@ def blocks_of(book: Book, entry: Entry) -> list[Block]:
     if len(points) < 2:
         return []
     n = max(row["top1"]["n"] for row in entry.metrics)
-    data = entry.settings["data"]["name"]
+    data, images = entry.settings["data"]["name"], entry.settings["images"]
+    bars = f"bars: standard deviation over {n} seeds" if n > 1 else "1 seed, so no deviation is known"
     note = (
-        f"{recipe['model']['arch']}, {entry.settings['images']['train']:,} training images, "
-        f"{recipe['train']['epochs']} epochs; bars: standard deviation over {n} seeds; {entry.machine}."
+        f"{recipe['model']['arch']}, {images['train']:,} training and {images['test']:,} test images, "
+        f"{recipe['train']['epochs']} epochs; {bars}; {entry.machine}."
     )
     return [picture(points, f"Ours: {NAMES.get(data, data)}, {recipe['model']['arch']}", note, (entry.name,))]
 
@@ -129,7 +130,9 @@ def draw(points: Sequence[Point]) -> bytes:
         Line2D([], [], linestyle="", marker=MARKS[network], color=colour_of(attention), label=title(network, attention))
         for network, attention in dict.fromkeys((one.network, one.attention) for one in points)
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=7.5, frameon=False, markerscale=0.9)
+    longest = max(len(key.get_label()) for key in keys)
+    ncols = 3 if longest <= 16 else 2 if longest <= 28 else 1  # what fits into the figure's width
+    figure.legend(handles=keys, loc="outside lower center", ncols=ncols, fontsize=7.5, frameon=False, markerscale=0.9)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()

@@ -19,7 +19,7 @@ def pictures_of(entry: Entry, shows: str = "") -> list[Picture]:
             title_of(path),
             f"{title_of(path)}: {shows}" if shows else f"picture of the record {entry.title}: {title_of(path)}",
             path,
-            note=f"{sentence(shows)} {entry.machine}." if shows else "",
+            note=f"{sentence(shows)} {sentence(entry.machine)}" if shows else "",
             records=(entry.name,),
         )
         for path in entry.pictures

@@ -72,6 +72,9 @@ def find_entries(folder: Path) -> list[Entry]:
     files = [*own, *below][:MOST]
     stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
     owned, name = assign(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
+    for path, stem in stems.items():  # comparison/figure4.png is of comparison/comparison.json
+        if path.stem == path.resolve().parent.name:
+            owned[stem] += [picture for picture in owned[""] if picture.parent == path.parent]
     return [read_entry(path, f"{name}/{path.relative_to(folder).as_posix()}", owned[stems[path]]) for path in files]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, interval, number, percent, seeds, spread
+from ean_core.report.cells import attention_label, counted, interval, number, percent, seeds, spread
 
 KINDS = ("pipeline",)
 COLUMNS = {("cifar100", "resnet164"): "cifar100_resnet164", ("imagenet", "resnet50"): "imagenet_resnet50"}
@@ -19,7 +19,7 @@ SETUPS = {
     "imagenet_resnet50": "ResNet-50, 1.28 million training images, 120 epochs, V100",
 }
 EPOCHS = {"cifar100_resnet164": 164, "imagenet_resnet50": 120}
-NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits"}
+NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits", "folder": "own images"}
 KEYS = {"Org": "org", "Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}
 
 
@@ -145,7 +145,7 @@ def written(arch: str) -> str:
 
 def title(network: str, attention: str) -> str:
     """`EAN SE`."""
-    return f"{network} {attention.upper()}".strip()
+    return f"{network} {attention_label(attention)}".strip()
 
 
 def known(run: Mapping[str, Any] | None, clock: Mapping[str, Any] | None, field: str) -> Any:
@@ -226,7 +226,7 @@ def run_setup(entry: Entry) -> tuple[str, ...]:
     n = max(row["top1"]["n"] for row in entry.metrics)
     schemes = [f"{row['network']} `{row['scheme']}`" for row in entry.metrics if row["network"].startswith("EAN")]
     ours = (
-        f"Ours: {recipe['model']['arch']}, {str(recipe['model']['attention']).upper()}, {NAMES.get(data, data)}, "
+        f"Ours: {recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training and {images['test']:,} test images, {recipe['train']['epochs']} epochs, "
         f"{seeds(n)}{', mean ± standard deviation' if n > 1 else ''}; {'; '.join(schemes) or 'no scheme'}; "
         f"time increment: batch {settings['timing']['batch_size']}, {settings['timing']['setting']}, "

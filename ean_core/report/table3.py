@@ -8,7 +8,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, number, seeds, sentence, spread
+from ean_core.report.cells import attention_label, counted, number, seeds, sentence, spread
 from ean_core.report.pictures import pictures_of
 
 KINDS = ("counting",)
@@ -117,7 +117,7 @@ def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints
         label, attention = network_of(entry.settings["model"])
         for checkpoint in checkpoints:
             metrics = entry.metrics[checkpoint]
-            name = f"{label} {attention.upper()}".strip()
+            name = f"{label} {attention_label(attention)}".strip()
             rows.append(
                 [
                     name if checkpoint == checkpoints[0] else f"{name}, {CHECKPOINTS[checkpoint]}",
