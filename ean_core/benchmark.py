@@ -191,7 +191,7 @@ def draw_increments(path: Path, results: Results, *, title: str, note: str) -> P
     }
     if not any(series.values()):
         return None
-    return bar_chart(path, series, axis="increment, %", title=title, note=note)
+    return bar_chart(path, series, axis="increment, %, with 95 % intervals", title=title, note=note)
 
 
 def in_percent(interval: Mapping[str, float]) -> dict[str, float]:

@@ -109,7 +109,7 @@ def draw_table(path: Path, table: LatencyTable) -> Path:
     return bar_chart(
         path,
         {"connection": dict(zip(block_names(table), table.increments, strict=True))},
-        axis="percent of Org's time",
+        axis="percent of Org's time, with 95 % intervals",
         title=f"{table.arch} with {table.attention}: what connecting one block adds",
         note=describe(table),
         number="{:.2f}",

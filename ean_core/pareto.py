@@ -120,12 +120,13 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
     write_atomic(path, json.dumps(content, indent=2) + "\n")
     from ean_core.plots_analysis import draw_front  # matplotlib takes a second to import
 
+    name = origin.get("recipe", directory.resolve().name)
     draw_front(
         path.with_suffix(".png"),
         [(point.cost, point.accuracy) for point in points],
         [(point.cost, point.accuracy) for point in front],
         axis=COSTS[cost],
-        note=f"{len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
+        note=f"{name}: {len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
     )
     return path
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
@@ -78,7 +79,8 @@ def bar_chart(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(axis, fontsize=9)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return save(figure, path, note=note)
 
 
@@ -146,9 +148,10 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
         if any(value is None for value in values):
             axes.text(0.5, 0.5, "this method has no probabilities", ha="center", va="center", transform=axes.transAxes)
         else:
-            axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45)
+            axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
             axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLOURS[5], linewidth=1.6)
         axes.set_title(name, fontsize=10, loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
         if number >= 2:
             axes.set_xlabel("step", fontsize=9)

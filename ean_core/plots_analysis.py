@@ -91,8 +91,11 @@ def draw_front(
     axes.scatter(*zip(*points, strict=True), color="#999999", s=12, alpha=0.6, linewidths=0, label="scored")
     axes.step(*zip(*front, strict=True), where="post", color=COLOURS[5], linewidth=1.2, zorder=2)
     axes.scatter(*zip(*front, strict=True), color=COLOURS[5], s=22, zorder=3, label="Pareto front")
+    numbers: dict[tuple[float, float], list[str]] = {}  # equal points share a place, and then a label
     for number, place in enumerate(front, start=1):
-        axes.annotate(str(number), place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
+        numbers.setdefault(place, []).append(str(number))
+    for place, together in numbers.items():
+        axes.annotate(", ".join(together), place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
     axes.set_xlabel(axis, fontsize=9)
     axes.set_ylabel("validation accuracy on the supernet, %", fontsize=9)
     axes.margins(y=0.08)

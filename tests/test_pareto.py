@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ean_core import EANError, Scheme
+from ean_core import EANError, Scheme, plots_analysis
 from ean_core.pareto import Point, front_of, points_of, read_front, take_point, write_front
 from tests.conftest import Run
 from tests.test_latency import BLOCKS, COSTS, made_up
@@ -84,6 +84,14 @@ def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(EANError, match="the points 1 to 3, and 4 was asked for"):
         take_point(front, 4, BLOCKS, tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
+
+
+def test_equal_points_of_the_front_share_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = []
+    monkeypatch.setattr(plots_analysis, "save", lambda figure, path, note: figures.append(figure) or path)
+    front = [(2.0, 60.0), (2.0, 60.0), (4.0, 65.0)]
+    plots_analysis.draw_front(tmp_path / "f.png", front, front, axis="connections", note="")
+    assert [text.get_text() for text in figures[0].axes[0].texts] == ["1, 2", "3"]
 
 
 def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_dir: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def main() -> None:
         print(f"skipped {setting}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {how}.")
     print(f"record: {output}")
-    title = f"{benchmark.name_of(arguments)}: inference time over Org's in the same setting"
+    title = f"{benchmark.name_of(arguments).replace('_', ' ')}: inference time over Org's in the same setting"
     chart = benchmark.draw_increments(output.with_suffix(".png"), results, title=title, note=how)
     if chart is not None:
         print(f"chart:  {chart}")
