@@ -11,7 +11,7 @@ from rich.table import Table
 from classification.compare_show import found_schemes, mean
 from classification.parts import Job
 from classification.retrain import Target, make_target, train_all
-from classification.summary import increments, row_of, settings_of, show_spread
+from classification.summary import increments, print_files, row_of, settings_of, show_spread
 from ean_core.progress import console
 from ean_core.results import write_record
 from ean_core.training.distributed import first_does
@@ -32,17 +32,18 @@ def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:
         found.setdefault(scheme.text, []).append(label)
     references = [label for label in ("org", *job.recipe.retrain) if label != "ean"]
     targets = [make_target(job, label) for label in dict.fromkeys(references)]
-    targets += [make_target(job, text, label=f"ean-{labels[0]}") for text, labels in found.items()]
+    targets += [make_target(job, text, label=", ".join(labels)) for text, labels in found.items()]
     trained = train_all(job, targets, job.recipe.seeds)
     settings = {**settings_of(job), "supernet_sha256": record["settings"]["supernet_sha256"]}
 
     def methods_of(target: Target) -> list[str]:
-        return found[target.scheme.text] if target.label.startswith("ean-") else [target.label]
+        return [target.label] if target.label in references else found[target.scheme.text]
 
     def measure_and_write() -> None:  # by the first process alone: several clocks at once disturb each other
         times = increments(trained, job)
         rows = [{"methods": methods_of(one.target), **row_of(one, times)} for one in trained]
         write_record(path, kind="search-retrained", settings=settings, metrics=rows)
+        print_files(trained)
 
     first_does(measure_and_write)
     return path

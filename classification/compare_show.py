@@ -62,11 +62,12 @@ def found_answers(record: Record) -> dict[str, Record]:
     return answers
 
 
-def published_schemes(directory: Path, *, arch: str | None = None) -> dict[str, Scheme]:
-    """The scheme files of a directory by name, those of an architecture or all."""
+def published_schemes(directory: Path, **origin: str | None) -> dict[str, Scheme]:
+    """The scheme files of a directory by name, those of this `arch`, `attention` and `data` where they are given."""
     found = {}
     for path in sorted(directory.glob("*.json")):
-        if arch is None or read_scheme_file(path).get("arch") == arch:
+        content = read_scheme_file(path)
+        if all(content.get(key) == value for key, value in origin.items()):
             found[path.stem] = Scheme.load(path)
     return found
 

@@ -11,7 +11,7 @@ from classification.latency import Rules
 from classification.parts import Job
 from classification.retrain import make_target, train_all
 from classification.search import search_scheme
-from classification.summary import print_table, summarise
+from classification.summary import print_files, print_table, summarise
 from classification.supernet import both_sections, train_supernet
 from ean_core.pareto import write_front
 from ean_core.results import read_record
@@ -19,7 +19,7 @@ from ean_core.scheme import Scheme
 from ean_core.training.distributed import is_first
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
-"""The published and found schemes, drawn beside those of a comparison on the same architecture."""
+"""The published and found schemes, drawn beside those of a comparison of the same network on the same data."""
 
 
 def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
@@ -52,6 +52,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
             print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
             if recipe.note:
                 print(recipe.note)
+            print_files(trained)
     if is_first():
         files = ["scheme.json", "search.png", "pareto.json", "pareto.png", "history.jsonl", "supernet.pth"]
         files.append("summary.json")
@@ -75,7 +76,8 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     path = compare_methods(rules, train_supernet(job), comparison)
     if is_first():
         record = read_record(path)
-        published = published_schemes(SCHEMES, arch=job.recipe.model.arch)
+        model = job.recipe.model
+        published = published_schemes(SCHEMES, arch=model.arch, attention=model.attention, data=job.data.name)
         pictures = draw_all(record, path.parent, published=published)
         front = write_front(path.parent, table=rules.table)
         print_comparison(record)

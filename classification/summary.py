@@ -72,6 +72,12 @@ def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str
     return rows
 
 
+def print_files(trained: Sequence[Trained]) -> None:
+    """Where every network is that was trained."""
+    for one in trained:
+        print(f"{one.target.label}: {', '.join(str(path / 'classifier.pth') for path in one.directories)}")
+
+
 def print_table(rows: Sequence[dict[str, Any]], *, title: str) -> None:
     """The rows on the screen."""
     table = Table(title=title, title_justify="left")

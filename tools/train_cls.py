@@ -40,7 +40,7 @@ def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
     from classification.retrain import make_target, train_all
-    from classification.summary import print_table, summarise
+    from classification.summary import print_files, print_table, summarise
     from ean_core.training.distributed import is_first, stop_processes
 
     job = start_job(arguments, {"seeds": arguments.seeds})
@@ -50,8 +50,7 @@ def main() -> None:
     if is_first():
         rows = summarise(job, trained, job.directory / f"train_{'_'.join(target.label for target in targets)}.json")
         print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
-        for one in trained:
-            print(f"{one.target.label}: {', '.join(str(path / 'classifier.pth') for path in one.directories)}")
+        print_files(trained)
     stop_processes()
 
 

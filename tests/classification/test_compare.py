@@ -252,6 +252,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     again = read_record(retrain_found(job, record, path))["metrics"]
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
     assert stamps == {one: one.stat().st_mtime_ns for one in job.directory.glob("*-seed0/classifier.pth")}
+    assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
     print_retrained(retrained)
     assert "random, hsp" in capsys.readouterr().out
     assert draw_retrained(path.with_suffix(".png"), retrained).read_bytes()[:4] == b"\x89PNG"
@@ -264,6 +265,9 @@ def test_schemes_of_different_networks_are_drawn_together(tmp_path: Path) -> Non
     assert set(published_schemes(ROOT / "schemes", arch="resnet50")) == {
         path.stem for path in (ROOT / "schemes").glob("*_resnet50.json")
     }
+    of_se = published_schemes(ROOT / "schemes", arch="resnet50", attention="se", data="imagenet")
+    assert set(of_se) == {"paper_ean_se_resnet50"}
+    assert not published_schemes(ROOT / "schemes", arch="resnet50", attention="se", data="folder")
     with pytest.raises(EANError, match="nothing to draw"):
         draw_schemes(tmp_path / "none.png", {})
 
