@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ean_core.arguments import file_of
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -33,7 +34,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--settings", nargs="+", default=["eager", "folded"], metavar="NAME", help="forms (default eager folded)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
-    add("--output", type=Path, metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)")
+    add(
+        "--output", type=file_of(".json"), metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)"
+    )
     return parser.parse_args()
 
 

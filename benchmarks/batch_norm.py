@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from ean_core.arguments import file_of
 from ean_core.errors import command
 
 HELP = """\
@@ -27,7 +28,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--schemes", type=int, default=18, metavar="N", help="random schemes (default 18)")
     parser.add_argument("--images", type=int, default=2000, metavar="N", help="for re-estimation (default 2000)")
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    parser.add_argument("--output", default="work_dirs/batch_norm.json", metavar="JSON", help="the record")
+    parser.add_argument(
+        "--output", type=file_of(".json"), default="work_dirs/batch_norm.json", metavar="JSON", help="the record"
+    )
     return parser.parse_args()
 
 

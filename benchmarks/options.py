@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ean_core.arguments import file_of
+
 
 def parser(text: str, *, quick: str, output: Path | None, output_help: str = "the record") -> argparse.ArgumentParser:
     """A parser with the options that every comparison has.
@@ -19,7 +21,7 @@ def parser(text: str, *, quick: str, output: Path | None, output_help: str = "th
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
     made.add_argument("--threads", type=int, default=0, metavar="N", help="of every side (default: torch's choice)")
-    made.add_argument("--output", type=Path, default=output, metavar="JSON", help=output_help)
+    made.add_argument("--output", type=file_of(".json"), default=output, metavar="JSON", help=output_help)
     made.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ean_core.arguments import file_of
 from ean_core.errors import EANError, command, unknown_name
 from ean_core.landscape_variants import LANDSCAPES, MAIN, SIZES, VARIANTS
 
@@ -43,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--seeds", type=int, default=20, metavar="N", help="landscapes of each kind (default 20)")
     add(
         "--output",
-        type=Path,
+        type=file_of(".json"),
         default=Path("results/search_landscapes.json"),
         metavar="JSON",
         help="the record; .png beside it",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ean_core.errors import EANError, unknown_name
@@ -27,6 +29,18 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def file_of(suffix: str) -> Callable[[str], Path]:
+    """For `type=` of an argument that names a file to write: another ending is refused, as a photo's or a network's
+    file would be lost by a slip."""
+
+    def checked(text: str) -> Path:
+        if Path(text).suffix.lower() != suffix:
+            raise argparse.ArgumentTypeError(f"the file to write ends with {suffix}, got {text!r}")
+        return Path(text)
+
+    return checked
 
 
 def add_own_attention(parser: argparse.ArgumentParser) -> None:

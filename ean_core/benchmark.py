@@ -59,8 +59,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
     if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
         raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
-    if arguments.output is not None and arguments.output.suffix != ".json":
-        raise EANError(f"--output is the record and ends with .json, got {str(arguments.output)!r}")
 
 
 def name_of(arguments: argparse.Namespace) -> str:

@@ -83,5 +83,5 @@ def unknown_name(kind: str, name: object, known: list[str] | tuple[str, ...]) ->
 
 
 def first_line(error: BaseException) -> str:
-    """What another library's exception says, short enough for a sentence; its kind if it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    """The first sentence of another library's exception, at most 160 characters; its kind if it says nothing."""
+    return (str(error).split(". ")[0].splitlines() or [type(error).__name__])[0][:160]

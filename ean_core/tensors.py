@@ -20,7 +20,8 @@ def load_tensors(path: str | Path) -> Any:
         EANError: if the file is missing, truncated or asks for code.
     """
     if not Path(path).is_file():
-        raise EANError(f"{path} does not exist: give a file that a training command wrote")
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise EANError(f"{path} {what}: give a file that a training command wrote")
     if Path(path).suffix == SUFFIX:
         return read_safetensors(Path(path))
     try:
@@ -32,5 +33,9 @@ def load_tensors(path: str | Path) -> Any:
         raise EANError(
             f"{path} holds more than weights and was not loaded, as it can run code (it asks for {asked[1]})"
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): remove it and make it again") from None
+    except PermissionError:
+        raise
+    except Exception as error:  # on bad bytes torch raises IndexError, struct.error, AssertionError and more
+        raise EANError(
+            f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: make it or get it again"
+        ) from None

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ean_core.arguments import file_of
+
 HELP = """\
 example:
   python segmentation/summary.py work_dirs/seg/* --output results/voc_person_subset.json
@@ -24,24 +26,21 @@ def parse_arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s DIR.. --output JSON")
     parser.add_argument("directories", nargs="+", metavar="DIR", help="work directories of tools/train.py")
-    parser.add_argument("--output", required=True, metavar="JSON", help="where the record goes")
+    parser.add_argument("--output", required=True, type=file_of(".json"), metavar="JSON", help="where the record goes")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, compare, write."""
-    from ean_core.errors import EANError
     from ean_core.results import write_record
 
-    if not arguments.output.endswith(".json"):
-        raise EANError(f"--output is the record and ends with .json, got {arguments.output!r}")
     records = [read_run(Path(one)) for one in arguments.directories]
     rows = summarise(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
     print(f"record: {arguments.output}")
-    if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], Path(arguments.output)):
+    if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
         print(f"pictures: {sheet}")
 
 

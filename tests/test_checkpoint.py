@@ -59,8 +59,14 @@ def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
         (tmp_path / "cut.pth").write_bytes(content[:count])
         with pytest.raises(EANError, match=r"cut\.pth"):
             load_network(tmp_path / "cut.pth")
+    for text in (b"(", b"hello", b".", bytes(range(60))):  # on these torch raises errors of other kinds
+        (tmp_path / "text.pth").write_bytes(text)
+        with pytest.raises(EANError, match="or no file of weights"):
+            load_network(tmp_path / "text.pth")
     with pytest.raises(EANError, match="does not exist"):
         load_network(tmp_path / "none.pth")
+    with pytest.raises(EANError, match="is a folder"):
+        load_network(tmp_path)
     torch.save(create_model("resnet20").state_dict(), tmp_path / "plain.pth")
     with pytest.raises(EANError, match="not a network file of this project"):
         load_network(tmp_path / "plain.pth")

@@ -189,7 +189,7 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
         with pytest.raises(EANError, match=said):
             html_report(results, [folder])
     for arguments, said in (
-        (("--html", "page.txt"), "takes a name that ends with .html"),
+        (("--html", "page.txt"), "the file to write ends with .html, got 'page.txt'"),
         (("empty",), "give --html FILE"),
         (("--html", "page.html", "none"), "run folder none does not exist"),
     ):

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ean_core.arguments import file_of
 from ean_core.errors import command
 
 HELP = """\
@@ -61,7 +62,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
     add("--seed", type=int, default=0, metavar="N", help="of the weights, the images and the bootstrap (default 0)")
-    add("--output", type=Path, metavar="JSON", help="record; a chart goes beside it (default work_dirs/benchmark/)")
+    add(
+        "--output",
+        type=file_of(".json"),
+        metavar="JSON",
+        help="record; a chart goes beside it (default work_dirs/benchmark/)",
+    )
     return parser.parse_args()
 
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from ean_core.arguments import add_own_attention, load_attention
+from ean_core.arguments import add_own_attention, file_of, load_attention
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -37,7 +37,9 @@ def parse_arguments() -> argparse.Namespace:
         help="classifiers, counters or segmentors; a column each",
     )
     add("--config", metavar="FILE", help="of segmentors, whose checkpoints are a last.pth of tools/train.py")
-    add("--output", default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)")
+    add(
+        "--output", type=file_of(".png"), default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)"
+    )
     add("--target", metavar="NAME|INDEX", help="the class to explain in all images")
     add("--stage", type=int, metavar="N", help="explain by the output of this stage, from 1 (default the last)")
     add("--masks", action="store_true", help="also draw the attention masks, to OUTPUT_masks_CHECKPOINT.png")
@@ -52,11 +54,7 @@ def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
-    from pathlib import Path
-
-    output = Path(arguments.output)
-    if output.suffix != ".png":
-        raise EANError(f"--output is a picture and ends with .png, got {arguments.output!r}")
+    output = arguments.output
     if arguments.limit < 1 or (arguments.stage is not None and arguments.stage < 1):
         raise EANError("--limit and --stage must be at least 1")
     from ean_core.explain.gallery import explain, explain_masks, labels, true_class

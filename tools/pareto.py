@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ean_core.arguments import file_of
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -26,7 +27,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
     parser.add_argument("--take", type=int, metavar="N", help="write this point as a scheme")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)")
+    parser.add_argument(
+        "--output", type=file_of(".json"), metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)"
+    )
     return parser.parse_args()
 
 

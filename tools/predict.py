@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ean_core.arguments import add_own_attention, load_attention
+from ean_core.arguments import add_own_attention, file_of, load_attention
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
     add("--topk", type=int, default=5, metavar="N", help="classes per photo (default 5)")
-    add("--json", metavar="FILE", help="also write all figures there")
+    add("--json", type=file_of(".json"), metavar="FILE", help="also write all figures there")
     add("--batch-size", type=int, default=64, metavar="N", help="photos per forward (default 64)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
@@ -40,8 +40,6 @@ def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
-    from pathlib import Path
-
     import ean_core
     from ean_core.files import write_atomic
     from ean_core.photos import find_photos, open_photos
@@ -67,7 +65,7 @@ def main() -> None:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:
         report = {"checkpoint": arguments.checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
-        write_atomic(Path(arguments.json), json.dumps(report, indent=1) + "\n")
+        write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
         print(f"written: {arguments.json}")
     if failed:
         print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)

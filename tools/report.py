@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ean_core.arguments import file_of
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -26,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
-    add("--html", metavar="FILE", help="write the page")
+    add("--html", type=file_of(".html"), metavar="FILE", help="write the page")
     add("--results", default="results", metavar="DIR", help="where the records are (default results)")
     add("--write", nargs="+", metavar="FILE", help="replace the tables in these files")
     add("--check", nargs="+", metavar="FILE", help="only compare with these files")
@@ -47,12 +48,9 @@ def main() -> None:
     if arguments.runs and arguments.html is None:
         raise EANError(f"run folders go on the page: give --html FILE with {' '.join(arguments.runs)}")
     if arguments.html is not None:
-        out = Path(arguments.html)
-        if out.suffix.lower() not in (".html", ".htm"):
-            raise EANError(f"--html writes a page and takes a name that ends with .html, got {arguments.html!r}")
         text = html_report(directory, [Path(run) for run in arguments.runs])
-        write_atomic(out, text)
-        print(f"{out} written, {len(text) / 1e6:.1f} MB; open it in any browser")
+        write_atomic(arguments.html, text)
+        print(f"{arguments.html} written, {len(text) / 1e6:.1f} MB; open it in any browser")
     for name in arguments.write or ():
         old, new = refresh(Path(name), directory)
         write_atomic(name, new)

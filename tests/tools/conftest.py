@@ -32,7 +32,7 @@ def refused(tool: Script, capsys: pytest.CaptureFixture[str]) -> Callable[..., s
     def call(name: str, *arguments: object) -> str:
         assert tool(name, *arguments) == 2
         last = capsys.readouterr().err.strip().splitlines()[-1]
-        assert last.startswith("error: ")
+        assert "error: " in last
         return last
 
     return call

@@ -74,7 +74,10 @@ def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["a.png", "--checkpoints", "c.pth", "--output", "grid.jpg"], "--output is a picture and ends with .png"),
+        (
+            ["a.png", "--checkpoints", "c.pth", "--output", "grid.jpg"],
+            "argument --output: the file to write ends with .png, got 'grid.jpg'",
+        ),
         (["a.png", "--checkpoints", "none.pth"], "none.pth does not exist"),
         (["a.png", "--checkpoints", "c.pth", "--output", "a.png"], "would be written over the image a.png"),
         (["none.png", "--checkpoints", "c.pth"], "none.png does not exist"),

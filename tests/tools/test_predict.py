@@ -73,6 +73,14 @@ def test_mistakes_get_a_sentence(
     assert not (tmp_path / "p.json").exists()
 
 
+def test_a_slip_does_not_write_over_a_photo(photos: Path, refused: Callable[..., str]) -> None:
+    file = photos / "0.png"
+    content = file.read_bytes()
+    said = refused("predict", "classifier.pth", "photos/1.png", "--json", file)
+    assert "--json: the file to write ends with .json, got " in said
+    assert file.read_bytes() == content
+
+
 @pytest.mark.parametrize("name", ["predict", "export", "gradcam"])
 def test_help_starts_with_an_example_and_loads_nothing_heavy(name: str) -> None:
     code = f"""
