@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,7 +25,7 @@ from ean_core.data import load_data
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.errors import EANError, first_line
-from ean_core.files import write_atomic
+from ean_core.files import sha256_of, write_atomic
 
 FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
@@ -168,7 +169,33 @@ def write_split(job: Job, root: Path) -> str:
     share = job.recipe.data.val_fraction
     scoring = str(job.recipe.data.val_per_class) if share is None else f"{share:.0%}"
     held = "given" if not job.data.note else f"{HELD_OUT:.0%} of each class"
-    return (
+    said = (
         f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring} of each class's rest), "
         f"{len(job.data.test)} to test on ({held}), all the same every time; written to {path}"
     )
+    return "\n".join([said, *warn_of_copies(paths, root)])
+
+
+def warn_of_copies(parts: Mapping[str, Sequence[str]], root: Path) -> list[str]:
+    """A warning for images to test on, or to score on, whose very bytes are trained on too; files of other contents,
+    as the next frame of a film or a photo saved anew, are not compared.
+
+    Args:
+        parts: the files of "train", "val" and "test".
+        root: that the warning names files below.
+    """
+    of_size: dict[int, list[str]] = {}
+    for path in chain(*parts.values()):
+        of_size.setdefault(os.path.getsize(path), []).append(path)
+    content = {path: sha256_of(path) for paths in of_size.values() if len(paths) > 1 for path in paths}
+    warnings = []
+    for part, purpose, others in (("test", "to test on", ("train", "val")), ("val", "to score on", ("train",))):
+        known = {content[path]: path for other in others for path in parts[other] if path in content}
+        copies = [(path, known[content[path]]) for path in parts[part] if content.get(path) in known]
+        if copies:
+            first, same = (Path(one).relative_to(root).as_posix() for one in copies[0])
+            warnings.append(
+                f"warning: {len(copies)} of the {len(parts[part])} images {purpose} are copies of images to train on "
+                f"(the first: {first} is {same}), and an accuracy on them is too high: remove the copies"
+            )
+    return warnings

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from ean_core.data.decode import evaluation_view
+from ean_core.data.decode import evaluation_view, open_image
 from ean_core.data.folder import SUFFIXES, is_image
 from ean_core.errors import EANError
 from ean_core.normalise import Normalise
@@ -55,46 +55,12 @@ def open_photos(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EAN
 def open_photo(path: str | Path) -> Image.Image:
     """Decode an image file into upright 8-bit RGB.
 
-    Unlike the loaders of training images this turns a photo the way its camera says (EXIF), keeps the grey levels of
-    16-bit and float images, which Pillow's own conversion cuts off at 255, and puts what is transparent on white.
-
     Raises:
-        EANError: if it cannot be decoded, naming it.
+        EANError: if it is missing or cannot be decoded, naming it.
     """
-    try:
-        with Image.open(path) as image:
-            return as_rgb(ImageOps.exif_transpose(image))
-    except FileNotFoundError:
-        raise EANError(f"{path} does not exist: give image files, or folders of them") from None
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more on bad bytes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise EANError(f"cannot decode the image {path} ({reason}): replace or remove the file") from None
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Any mode of Pillow's as RGB with 8 bits per channel."""
-    if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(to_bytes(np.asarray(image))).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB")
-    return image.convert("RGB")
-
-
-def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Grey levels (H, W) of 0 to 1, 0 to 255 or 0 to 65535, whichever is the smallest that holds them, as uint8.
-
-    Integers are never taken for 0 to 1, and 16-bit files never for 0 to 255: a dark one must stay dark.
-    """
-    values = np.nan_to_num(np.asarray(values))
-    if values.dtype == np.uint16:
-        top = 65535
-    elif values.dtype.kind == "f" and values.max(initial=0) <= 1:
-        top = 1
-    else:
-        top = 255 if values.max(initial=0) <= 255 else 65535
-    return np.rint(np.clip(values.astype(np.float64) / top, 0, 1) * 255).astype(np.uint8)
+    if not Path(path).exists():
+        raise EANError(f"{path} does not exist: give image files, or folders of them")
+    return open_image(path, upright=True)
 
 
 @dataclass(frozen=True)

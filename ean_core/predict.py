@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ean_core.data.decode import as_rgb
 from ean_core.errors import EANError
 from ean_core.opened import Opened, open_file
-from ean_core.photos import as_rgb, open_photo
+from ean_core.photos import open_photo
 
 PhotoLike = str | Path | Image.Image | np.ndarray
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -15,18 +17,50 @@ SCALE = (0.08, 1.0)  # share of the image's area that a training crop has
 RATIO = (3 / 4, 4 / 3)  # its width by its height
 
 
-def open_image(path: str, *, upright: bool = False) -> Image.Image:
-    """Decode a file into RGB; `upright` turns it the way its camera says (EXIF).
+def open_image(path: str | Path, *, upright: bool = False) -> Image.Image:
+    """Decode a file into 8-bit RGB; `upright` turns it the way its camera says (EXIF).
+
+    One way for training, evaluation and prediction: a network must not be shown other grey levels than it learned from.
 
     Raises:
         EANError: if it cannot be decoded, naming it.
     """
     try:
         with Image.open(path) as image:
-            return (ImageOps.exif_transpose(image) if upright else image).convert("RGB")
+            return as_rgb(ImageOps.exif_transpose(image) if upright else image)
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more on bad bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EANError(f"cannot decode the image {path} ({reason}): replace or remove the file") from error
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """Any mode of Pillow's as RGB with 8 bits per channel.
+
+    Unlike Pillow's own conversion this keeps the grey levels of 16-bit and float images, which it cuts off at 255, and
+    puts what is transparent on white.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(to_bytes(np.asarray(image))).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        coloured = image.convert("RGBA")
+        white = Image.new("RGBA", coloured.size, "white")
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Grey levels (H, W) of 0 to 1, 0 to 255 or 0 to 65535, whichever is the smallest that holds them, as uint8.
+
+    Integers are never taken for 0 to 1, and 16-bit files never for 0 to 255: a dark one must stay dark.
+    """
+    values = np.nan_to_num(np.asarray(values))
+    if values.dtype == np.uint16:
+        top = 65535
+    elif values.dtype.kind == "f" and values.max(initial=0) <= 1:
+        top = 1
+    else:
+        top = 255 if values.max(initial=0) <= 255 else 65535
+    return np.rint(np.clip(values.astype(np.float64) / top, 0, 1) * 255).astype(np.uint8)
 
 
 def training_view(image: Image.Image, size: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ from torchvision.transforms import CenterCrop, Compose, PILToTensor, RandomResiz
 from ean_core.data import Augment, FolderSource, Loader, load_data, make_loader
 from ean_core.data.decode import evaluation_view, random_box, training_view
 from ean_core.errors import EANError
+from ean_core.photos import open_photo
 
 
 @pytest.fixture
@@ -45,6 +46,21 @@ def test_photos_of_the_users_own_are_shown_upright(image_root: Path, name: str, 
     data = load_data(name, image_root, image_size=24)
     first = next(iter(make_loader(data.test, None, batch_size=1, train=False, workers=0)))["inputs"][0].float()
     assert (first[:, :10].mean() < first[:, 14:].mean()) == turned
+
+
+def test_images_of_any_mode_are_trained_on_as_they_are_predicted(image_root: Path) -> None:
+    ramp = np.linspace(0, 65535, 1600).astype(np.uint16).reshape(40, 40)
+    clear = np.dstack([np.zeros((40, 40, 3), np.uint8), np.linspace(0, 255, 1600).astype(np.uint8).reshape(40, 40)])
+    Image.fromarray(ramp).save(image_root / "val" / "ant" / "0.png")
+    Image.fromarray(clear).save(image_root / "val" / "ant" / "00.png")
+    data = load_data("folder", image_root, image_size=24)
+    files = {Path(path).name: index for index, path in enumerate(data.test.paths)}
+    for name in ("0.png", "00.png"):
+        one = torch.tensor([files[name]])
+        seen = next(iter(make_loader(data.test, one, batch_size=1, train=False, workers=0)))["inputs"][0]
+        photo = open_photo(image_root / "val" / "ant" / name)
+        assert torch.equal(seen, evaluation_view(photo, 24, data.test.resize))
+        assert 100 < seen.float().mean() < 155  # all of a ramp, not what is left of it above 255
 
 
 def test_evaluation_is_the_usual_resize_and_centre_crop(source):
