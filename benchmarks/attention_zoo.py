@@ -79,13 +79,12 @@ def main() -> None:
     }
     slug = arguments.arch.replace(":", "-").replace("/", "-")
     output = arguments.output or Path("work_dirs/attention_zoo") / f"{slug}.json"
-    write_record(output, kind="attention-zoo", settings=settings, metrics=rows)
     zoo_table.show(
         rows, title=f"{arguments.arch}, Share-full, batch of {len(batch)}, {batch.shape[2]} pixels, {device}"
     )
     for name, reason in settings["skipped"].items():
         print(f"without {name}: {reason}")
-    print(f"record: {output}")
+    print(f"record: {write_record(output, kind='attention-zoo', settings=settings, metrics=rows)}")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
         table = measure_table(network, batch, setting=setting, **how, after_round=first, **names)
         table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
     output = arguments.output or default_output(table)
+    print_table(table)  # first: what was measured must not be lost if it cannot be written
     table.save(output)
-    print_table(table)
     print(f"table: {output}")
     print(f"chart: {draw_table(output.with_suffix('.png'), table)}")
     return table

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+
+ADVICE = {
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": make room there, or give a folder on another disk",
+    (errno.EACCES, errno.EPERM, errno.EROFS): ": change who may read and write there, or give another folder",
+}
+"""What to do about an `OSError`, by its number."""
 
 
 class EANError(ValueError):
@@ -32,12 +39,21 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             short = out_of_memory(error)
             if not (short or isinstance(error, EANError | OSError)):
                 raise
-            said = f"{memory_sentence(error)}: give a smaller batch size" if short else error
+            said = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
             if os.environ.get("RANK", "0") == "0":
                 print(f"error: {said}", file=sys.stderr)
             sys.exit(2)
 
     return wrapped
+
+
+def sentence(error: Exception) -> str:
+    """An `EANError`'s text; of an `OSError` the file, what is the matter with it, and what to do."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    file = "a file" if error.filename is None else str(error.filename)
+    advice = next((what for numbers, what in ADVICE.items() if error.errno in numbers), "")
+    return f"{file} cannot be read or written ({error.strerror}){advice}"
 
 
 def out_of_memory(error: BaseException) -> bool:

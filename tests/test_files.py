@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from ean_core.errors import EANError, command, unknown_name
+from ean_core.errors import EANError, command, sentence, unknown_name
 from ean_core.files import atomic_path, sha256_of, write_atomic
 from ean_core.results import read_record, write_record
 
@@ -47,6 +49,29 @@ def test_command_says_how_to_go_on_after_an_interrupt(capsys: pytest.CaptureFixt
         main()
     assert stop.value.code == 130
     assert "--resume" in capsys.readouterr().err
+
+
+def test_errors_of_the_disk_name_the_file_and_say_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path) -> None:
+        with atomic_path(file):
+            raise OSError(errno.ENOSPC, "No space left on device")  # as a write to a full disk
+
+    def closed(file: Path) -> None:
+        def refuse(*, dir: Path, prefix: str, suffix: str) -> None:
+            raise OSError(errno.EROFS, "Read-only file system", f"{dir}/{prefix}abc{suffix}")
+
+        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        write_atomic(file, "")
+
+    room, rights = "make room there, or give a folder on another disk", "change who may read and write there"
+    for act, words in ((full, f"(No space left on device): {room}"), (closed, f"(Read-only file system): {rights}")):
+        with pytest.raises(SystemExit) as stop:
+            command(lambda act=act: act(tmp_path / "x.json"))()
+        assert stop.value.code == 2
+        assert f"error: {tmp_path / 'x.json'} cannot be read or written {words}" in capsys.readouterr().err
+    assert sentence(OSError("plain")) == "plain"
 
 
 def test_unknown_name_gives_the_nearest() -> None:

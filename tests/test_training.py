@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 from ean_core import EANError
 from ean_core.training.classifier import autocast_for
 from ean_core.training.distributed import rank_and_world, start_processes
+from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 
@@ -97,6 +99,20 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
         start_processes("mpi")
     with pytest.raises(EANError, match="SLURM_PROCID is not set: start the command with srun"):
         start_processes("slurm")
+
+
+def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Path) -> None:
+    class Runner:
+        def save_checkpoint(self, folder: str, name: str, *, by_epoch: bool) -> None:
+            Path(folder, name).write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    state = tmp_path / "last.pth"
+    state.write_text("whole")
+    with pytest.raises(OSError, match=r"No space left on device: '.*/last.pth'"):
+        SaveState(state).save(Runner(), by_epoch=True)
+    assert list(tmp_path.iterdir()) == [state]
+    assert state.read_text() == "whole"
 
 
 @pytest.mark.parametrize("steps", [3, 9])

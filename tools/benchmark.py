@@ -106,12 +106,11 @@ def main() -> None:
     )
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
     output = arguments.output or Path("work_dirs/benchmark") / f"{benchmark.name_of(arguments)}.json"
-    write_record(output, kind="benchmark", settings=settings, metrics=rows)
     benchmark.print_tables(rows, list(results))
     for setting, reason in skipped.items():
         print(f"skipped {setting}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {how}.")
-    print(f"record: {output}")
+    print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     title = f"{benchmark.name_of(arguments).replace('_', ' ')}: inference time over Org's in the same setting"
     chart = benchmark.draw_increments(output.with_suffix(".png"), results, title=title, note=how)
     if chart is not None:

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from ean_core.allocator import keep_freed_memory
-from ean_core.errors import EANError, first_line
+from ean_core.errors import EANError, first_line, sentence
 
 LAUNCHERS = ("none", "pytorch", "slurm")
 
@@ -84,7 +84,7 @@ def first_does(work: Callable[[], object]) -> None:
         try:
             work()
         except (EANError, OSError) as raised:
-            error = [str(raised)]
+            error = [sentence(raised)]
     if dist.is_initialized():
         dist.broadcast_object_list(error, src=0)
     if error[0] is not None:

@@ -66,9 +66,15 @@ class SaveState(Hook):
     def save(self, runner: Any, *, by_epoch: bool) -> None:
         """Write the state after the current epoch, or after the current step."""
         if is_first():
-            temporary = f".{self.path.name}.tmp"
-            runner.save_checkpoint(str(self.path.parent), temporary, by_epoch=by_epoch)
-            os.replace(self.path.parent / temporary, self.path)
+            temporary = self.path.with_name(f".{self.path.name}.tmp")
+            try:
+                runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=by_epoch)
+                os.replace(temporary, self.path)
+            except OSError as error:
+                error.filename = error.filename or str(self.path)  # a full disk names no file
+                raise
+            finally:
+                temporary.unlink(missing_ok=True)  # a part of a file would take up what room is left
         barrier()
 
 
