@@ -22,7 +22,7 @@ from ean_core.errors import EANError
 from ean_core.explain.targets import Target, class_target
 from ean_core.networks import StagedNetwork
 from ean_core.photos import Preparation
-from ean_core.tensors import load_tensors
+from ean_core.tensors import A_STATE, load_tensors
 
 SEGMENTOR = "ean-segmentor-1"
 OPENERS = {  # format of the file -> module:function from path and content to `Opened`; a new task adds its line
@@ -125,10 +125,7 @@ def call(reference: str, *arguments: Any) -> Opened:
 def read_content(path: Path) -> dict[str, Any]:
     """The content of a file that one of `OPENERS` is for."""
     if path.name == "last.pth" and path.exists():  # beside the networks, and soon given by mistake
-        raise EANError(
-            f"{path} is the state that a run goes on from: give the classifier.pth or best.pth beside it, or for a "
-            "segmentor, where the command takes one, its --config too"
-        )
+        raise EANError(f"{path} {A_STATE}")
     content = load_tensors(path)
     found = content.get("format") if isinstance(content, dict) else None
     if not isinstance(found, str) or found not in OPENERS:

@@ -68,7 +68,9 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         content = json.loads(header["content"])
         return {**content, "state_dict": weights}
     except (SafetensorError, OSError) as error:
-        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): remove it and make it again") from None
+        raise EANError(
+            f"{path} is damaged or truncated ({first_line(error)}): move it away and make it again"
+        ) from None
     except (KeyError, TypeError, json.JSONDecodeError):
         raise EANError(
             f"{path} does not say what network its weights are of: give a {SUFFIX} file that tools/export.py wrote"

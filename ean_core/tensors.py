@@ -12,6 +12,12 @@ import torch
 from ean_core.errors import EANError, first_line
 from ean_core.safetensors_file import SUFFIX, read_safetensors
 
+A_STATE = (
+    "is the state that a run goes on from: give the classifier.pth or best.pth beside it, or for a segmentor, where "
+    "the command takes one, its --config too"
+)
+"""What a last.pth is, where a network is asked for."""
+
 
 def load_tensors(path: str | Path) -> Any:
     """`torch.load` that admits tensors and plain values only; a .safetensors gives what its .pth would.
@@ -29,7 +35,9 @@ def load_tensors(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         if asked is None:
-            raise EANError(f"{path} is damaged, or no file of weights: remove it and make it again") from None
+            raise EANError(f"{path} is damaged, or no file of weights: move it away and make it again") from None
+        if asked[1].startswith("mmengine.logging"):  # the log buffers in a last.pth
+            raise EANError(f"{path} {A_STATE}") from None
         raise EANError(
             f"{path} holds more than weights and was not loaded, as it can run code (it asks for {asked[1]})"
         ) from None
@@ -37,5 +45,5 @@ def load_tensors(path: str | Path) -> Any:
         raise
     except Exception as error:  # on bad bytes torch raises IndexError, struct.error, AssertionError and more
         raise EANError(
-            f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: make it or get it again"
+            f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: move it away, make it again"
         ) from None

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.checkpoint import ModelSpec, load_network, read_network_file, save_network
+from ean_core.training.state import read_state
 
 
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
@@ -49,6 +51,15 @@ def test_a_file_with_code_is_not_loaded(tmp_path: Path) -> None:
         with pytest.raises(EANError, match=name):
             read_network_file(tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_runs_state_is_told_from_a_network(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "message_hub": HistoryBuffer([1.0], [1])}, tmp_path / "last.pth")
+    with pytest.raises(EANError, match="last.pth is the state that a run goes on from: give the classifier.pth"):
+        read_network_file(tmp_path / "last.pth")
+    torch.save({"format": "other"}, tmp_path / "net.pth")
+    with pytest.raises(EANError, match="net.pth is not a run's state, a last.pth: give one, or move it away"):
+        read_state(tmp_path / "net.pth")
 
 
 def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def read_state(path: Path) -> dict[str, Any]:
     with torch.serialization.safe_globals(get_torch_safe_globals()):
         content = load_tensors(path)
     if not isinstance(content, dict) or not {"state_dict", "optimizer", "meta"} <= set(content):
-        raise EANError(f"{path} is not a run's state: remove it to start this part again")
+        raise EANError(f"{path} is not a run's state, a last.pth: give one, or move it away to start a run again")
     return content
 
 
