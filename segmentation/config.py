@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
 from ean_core.errors import EANError, first_line
 from ean_core.training.distributed import rank_and_world
+
+MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
+"""What MMEngine, its registries and torch raise for a field that is unknown or of a wrong type."""
 
 
 def read_config(
@@ -131,8 +138,38 @@ def build_model(config: Config) -> Any:
     """
     try:
         return MODELS.build(config.model)
-    except (EANError, TypeError, KeyError, AssertionError) as error:
-        message = re.sub(r"^(class `\w+` in [\w/.]+: )+", "", str(error))
-        if isinstance(error, EANError):
-            raise EANError(message) from None
-        raise EANError(f"the config's model cannot be built ({message.splitlines()[0]}): check its fields") from None
+    except (EANError, *MISTAKES) as error:
+        raise unbuilt("model", error) from None
+
+
+def check_fields(config: Config, model: Any) -> None:
+    """Build what MMEngine would build only when the training starts: optimiser, schedules and hooks; check the loop's
+    arguments.
+
+    Raises:
+        EANError: if one of them cannot be built.
+    """
+    part = "optim_wrapper"
+    try:
+        wrapper = build_optim_wrapper(model, deepcopy(config.optim_wrapper))
+        part = "param_scheduler"
+        for schedule in config.get("param_scheduler") or ():
+            PARAM_SCHEDULERS.build(dict(schedule), default_args={"optimizer": wrapper})
+        part = "hooks"
+        for hook in (*config.get("default_hooks", {}).values(), *config.get("custom_hooks", ())):
+            if hook is not None:
+                HOOKS.build(dict(hook))
+        part = "train_cfg"
+        loop = {name: value for name, value in config.train_cfg.items() if name != "type"}
+        signature(LOOPS.get(config.train_cfg.type)).bind(runner=None, dataloader=None, **loop)
+    except (EANError, *MISTAKES) as error:
+        raise unbuilt(part, error) from None
+
+
+def unbuilt(what: str, error: Exception) -> EANError:
+    """The sentence for a part that cannot be built, without the words that the registry puts before each."""
+    message = re.sub(r"^(class `\w+` in [\w/.]+: )+", "", str(error))
+    if isinstance(error, EANError):
+        return EANError(message)
+    reason = first_line(Exception(message))
+    return EANError(f"the config's {what} cannot be built ({reason}): check its fields, and --cfg-options")

@@ -26,7 +26,7 @@ from ean_core.training.hooks import bare
 from ean_core.training.runner import QuietRunner
 from segmentation.backbone import EANResNet
 from segmentation.checks import Contents, check_disjoint, check_pairs
-from segmentation.config import build_model, datasets_of, read_config
+from segmentation.config import build_model, check_fields, datasets_of, read_config
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
 
 
@@ -97,8 +97,10 @@ class Job:
         model = build_model(config)
         classes = len(train.metainfo["classes"])
         check_parts(config)
+        check_numbers(config)
         check_batch(config)
         check_classes(model, classes)
+        check_fields(config, model)
         loaded = prepare_backbone(model.backbone)
         checksum = weights_sum(config)
         claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
@@ -228,6 +230,20 @@ def check_parts(config: Config) -> None:
             f"{config.filename} has no {missing[0]}: base it on segmentation/configs/_base_/voc.py, or train it with "
             "mmsegmentation's own tools/train.py, which any config with an EANResNet works with"
         )
+
+
+def check_numbers(config: Config) -> None:
+    """Make sure that lengths and seed are numbers of which a training can be made.
+
+    Raises:
+        EANError: if not.
+    """
+    for name, least in (("train_cfg.max_iters", 1), ("train_cfg.val_interval", 1), ("train_dataloader.batch_size", 1)):
+        part, key = name.split(".")
+        if not isinstance(value := config[part].get(key, least), int) or value < least:
+            raise EANError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if (seed := config.randomness["seed"]) < 0:
+        raise EANError(f"--seed must be at least 0, got {seed}")
 
 
 def check_batch(config: Config) -> None:

@@ -196,6 +196,21 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ([SMALL, *flags(model__decode_head__type="PSPHaed")], "PSPHaed"),
         ([SMALL, *flags(val_evaluator__type="IoUMetric")], "has no ClassIoU: base it on"),
         ([SMALL, *flags(train_dataloader__batch_size=1)], "at least 2 images per process"),
+        ([SMALL, *flags(train_dataloader__batch_size="many")], "batch_size must be a whole number of at least 1"),
+        ([SMALL, *flags(train_cfg__max_iters=-3)], "max_iters must be a whole number of at least 1, got -3"),
+        (
+            [SMALL, *flags(train_cfg__max_iter=3)],
+            "train_cfg cannot be built (got an unexpected",
+        ),
+        ([SMALL, *flags(optim_wrapper__optimizer__lrr=3)], "unexpected keyword argument 'lrr'"),
+        ([SMALL, *flags(optim_wrapper__optimizer__lr="fast")], "optim_wrapper cannot be built ("),
+        (
+            [SMALL, *flags(model__decode_head__channels=-4)],
+            "model cannot be built (Trying to create tensor with negative",
+        ),
+        ([SMALL, *flags(param_scheduler__0__powr=2)], "param_scheduler cannot be built ("),
+        ([SMALL, *flags(custom_hooks__1__intervl=2)], "hooks cannot be built ("),
+        ([SMALL, "--seed", -1], "--seed must be at least 0, got -1"),
         ([CONFIGS / "_base_/pspnet.py"], "has no train_dataloader"),
     ],
 )
