@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import file_of
-from ean_core.errors import EANError, command
+from ean_core.arguments import at_least, file_of
+from ean_core.errors import command
 
 HELP = """\
 example:
@@ -28,12 +28,14 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--arch", default="resnet164", help="resnet164 (default), resnet50, timm:resnet50, ..")
     add("--attention", nargs="+", metavar="NAME", help="only these; your own as FILE.py:CLASS")
-    add("--batch-size", type=int, default=50, metavar="N", help="images per forward (default 50)")
-    add("--image-size", type=int, metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)")
-    add("--rounds", type=int, default=10, metavar="N", help="times per network and form (default 10)")
+    add("--batch-size", type=at_least(1), default=50, metavar="N", help="images per forward (default 50)")
+    add(
+        "--image-size", type=at_least(1), metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)"
+    )
+    add("--rounds", type=at_least(1), default=10, metavar="N", help="times per network and form (default 10)")
     add("--settings", nargs="+", default=["eager", "folded"], metavar="NAME", help="forms (default eager folded)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
-    add("--threads", type=int, metavar="N", help="processor threads (default: torch's choice)")
+    add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add(
         "--output", type=file_of(".json"), metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)"
     )
@@ -53,9 +55,6 @@ def main() -> None:
     from ean_core.forms import check_known
     from ean_core.results import write_record
 
-    for name in ("batch_size", "image_size", "rounds", "threads"):
-        if (value := getattr(arguments, name)) is not None and value < 1:
-            raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     for setting in arguments.settings:
         check_known(setting)
     device = choose_device(arguments.device)

@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from ean_core.arguments import file_of
+from ean_core.arguments import at_least, file_of
 from ean_core.errors import command
 
 HELP = """\
@@ -25,8 +25,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG SUPERNET [options]")
     parser.add_argument("config", metavar="CONFIG", help="the recipe the supernet was trained with")
     parser.add_argument("supernet", metavar="SUPERNET", help="a supernet.pth")
-    parser.add_argument("--schemes", type=int, default=18, metavar="N", help="random schemes (default 18)")
-    parser.add_argument("--images", type=int, default=2000, metavar="N", help="for re-estimation (default 2000)")
+    parser.add_argument("--schemes", type=at_least(1), default=18, metavar="N", help="random schemes (default 18)")
+    parser.add_argument(
+        "--images", type=at_least(1), default=2000, metavar="N", help="for re-estimation (default 2000)"
+    )
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument(
         "--output", type=file_of(".json"), default="work_dirs/batch_norm.json", metavar="JSON", help="the record"

@@ -13,6 +13,7 @@ from typing import Any
 
 from options import parser
 
+from ean_core.arguments import at_least, positive
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -29,14 +30,21 @@ def parse_arguments() -> argparse.Namespace:
     made = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
     add = made.add_argument
     add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
-    add("--images", type=int, default=4, metavar="N", help="of a batch of density maps (default 4)")
-    add("--heads", type=int, default=150, metavar="N", help="of an image (default 150)")
-    add("--size", type=int, nargs=2, default=[768, 1024], metavar=("H", "W"), help="of an image (default 768 1024)")
-    add("--stride", type=int, default=8, metavar="N", help="pixels per side of a cell (default 8)")
-    add("--rounds", type=int, default=5, metavar="N", help="default 5")
+    add("--images", type=at_least(1), default=4, metavar="N", help="of a batch of density maps (default 4)")
+    add("--heads", type=at_least(1), default=150, metavar="N", help="of an image (default 150)")
+    add(
+        "--size",
+        type=at_least(1),
+        nargs=2,
+        default=[768, 1024],
+        metavar=("H", "W"),
+        help="of an image (default 768 1024)",
+    )
+    add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per side of a cell (default 8)")
+    add("--rounds", type=at_least(1), default=5, metavar="N", help="default 5")
     add("--arch", default="resnet50_nobias", help="of the counter (default resnet50_nobias)")
     add("--attention", help="of the counter (default none: then tiles give what the whole image gives)")
-    add("--megapixels", type=float, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
+    add("--megapixels", type=positive, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
     add("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = made.parse_args()
     if arguments.quick:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from options import parser
 
+from ean_core.arguments import at_least
 from ean_core.errors import command
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--attention", nargs="+", default=["se", "sge", "dia"], choices=("se", "sge", "dia"), help="default all three")
     add("--scheme", help="bits of EAN (default every second block)")
     add("--settings", nargs="+", default=["folded", "bf16"], help="as in tools/benchmark.py (default folded bf16)")
-    add("--batch-size", type=int, default=50, metavar="N", help="default 50, as in the paper")
-    add("--image-size", type=int, metavar="N", help="default 32 for CIFAR's networks, else 224")
-    add("--rounds", type=int, default=15, metavar="N", help="default 15")
+    add("--batch-size", type=at_least(1), default=50, metavar="N", help="default 50, as in the paper")
+    add("--image-size", type=at_least(1), metavar="N", help="default 32 for CIFAR's networks, else 224")
+    add("--rounds", type=at_least(1), default=15, metavar="N", help="default 15")
     arguments = made.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.rounds, arguments.image_size = "resnet29", 1, 1, 8

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ean_core.arguments import file_of
+from ean_core.arguments import at_least, file_of
 
 
 def parser(text: str, *, quick: str, output: Path | None, output_help: str = "the record") -> argparse.ArgumentParser:
@@ -20,7 +20,9 @@ def parser(text: str, *, quick: str, output: Path | None, output_help: str = "th
     """
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
-    made.add_argument("--threads", type=int, default=0, metavar="N", help="of every side (default: torch's choice)")
+    made.add_argument(
+        "--threads", type=at_least(0), default=0, metavar="N", help="of every side (default: torch's choice)"
+    )
     made.add_argument("--output", type=file_of(".json"), default=output, metavar="JSON", help=output_help)
     made.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
     return made

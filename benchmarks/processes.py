@@ -16,6 +16,7 @@ from typing import Any
 
 from options import parser
 
+from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -30,11 +31,11 @@ def parse_arguments() -> argparse.Namespace:
     add = made.add_argument
     add("--arch", default="resnet29", help="default resnet29")
     add("--attention", default="se", help="default se")
-    add("--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="default 1 2")
-    add("--images", type=int, default=1000, metavar="N", help="validation images of a scheme (default 1000)")
-    add("--batch-size", type=int, default=128, metavar="N", help="of a training step, over all processes")
-    add("--steps", type=int, default=2, metavar="N", help="training steps in a turn (default 2)")
-    add("--rounds", type=int, default=6, metavar="N", help="default 6")
+    add("--processes", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="default 1 2")
+    add("--images", type=at_least(1), default=1000, metavar="N", help="validation images of a scheme (default 1000)")
+    add("--batch-size", type=at_least(1), default=128, metavar="N", help="of a training step, over all processes")
+    add("--steps", type=at_least(1), default=2, metavar="N", help="training steps in a turn (default 2)")
+    add("--rounds", type=at_least(1), default=6, metavar="N", help="default 6")
     add("--work", choices=("scoring", "training"), help=argparse.SUPPRESS)
     add("--rendezvous", help=argparse.SUPPRESS)
     arguments = made.parse_args()

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from ean_core.arguments import positive
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -141,8 +142,8 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     parser.add_argument("--training", type=Path, nargs="+", default=[], metavar="JSON", help="records, one per batch")
-    parser.add_argument("--scoring", type=float, metavar="N", help="images a second that one device scores")
-    parser.add_argument("--bandwidth", type=float, metavar="GB", help="GB a second of an all-reduce between devices")
+    parser.add_argument("--scoring", type=positive, metavar="N", help="images a second that one device scores")
+    parser.add_argument("--bandwidth", type=positive, metavar="GB", help="GB a second of an all-reduce between devices")
     arguments = parser.parse_args()
     given = (arguments.training, arguments.scoring, arguments.bandwidth)
     if any(given) and not all(given):

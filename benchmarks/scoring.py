@@ -14,6 +14,7 @@ from typing import Any
 
 from options import add_sides, parser
 
+from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -37,12 +38,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", type=Path, default=Path("classification/configs/quickstart_digits.py"), help="the recipe")
     add("--supernet", type=Path, help="a supernet.pth of it (default: untrained weights)")
     add("--history", type=Path, help="history.jsonl of a search (default: a made-up stretch)")
-    add("--proposals", type=int, default=30, metavar="N", help="the first so many are replayed (default 30)")
-    add("--chunk", type=int, default=5, metavar="N", help="proposals in a turn (default 5)")
-    add("--images", type=int, default=2000, metavar="N", help="validation images (default 2000)")
-    add("--batch", type=int, default=500, metavar="N", help="our sides' batch (default 500; a GPU wants 2000)")
-    add("--plain-batch", type=int, default=128, metavar="N", help="the plain side's batch (default 128)")
-    add("--workers", type=int, default=2, metavar="N", help="the plain side's workers (default 2)")
+    add("--proposals", type=at_least(1), default=30, metavar="N", help="the first so many are replayed (default 30)")
+    add("--chunk", type=at_least(1), default=5, metavar="N", help="proposals in a turn (default 5)")
+    add("--images", type=at_least(1), default=2000, metavar="N", help="validation images (default 2000)")
+    add("--batch", type=at_least(1), default=500, metavar="N", help="our sides' batch (default 500; a GPU wants 2000)")
+    add("--plain-batch", type=at_least(1), default=128, metavar="N", help="the plain side's batch (default 128)")
+    add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     arguments = made.parse_args()
     if arguments.quick:

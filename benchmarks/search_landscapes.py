@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import file_of
-from ean_core.errors import EANError, command, unknown_name
+from ean_core.arguments import at_least, file_of
+from ean_core.errors import command, unknown_name
 from ean_core.landscape_variants import LANDSCAPES, MAIN, SIZES, VARIANTS
 
 HELP = """\
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
         help=f"of {', '.join(LANDSCAPES)} (default: all)",
     )
     add("--bits", nargs="+", type=int, default=list(SIZES), choices=list(SIZES), help="sizes (default: all)")
-    add("--seeds", type=int, default=20, metavar="N", help="landscapes of each kind (default 20)")
+    add("--seeds", type=at_least(1), default=20, metavar="N", help="landscapes of each kind (default 20)")
     add(
         "--output",
         type=file_of(".json"),
@@ -73,8 +73,6 @@ def main() -> None:
         for name in names:
             if name not in known:
                 raise unknown_name(kind, name, list(known))
-    if arguments.seeds < 1:
-        raise EANError(f"--seeds must be at least 1, got {arguments.seeds}")
     rows = summarise(run_all(arguments), arguments)
     settings = {
         "seeds": arguments.seeds,

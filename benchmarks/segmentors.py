@@ -12,6 +12,7 @@ from typing import Any
 
 from options import add_sides, parser
 
+from ean_core.arguments import at_least, positive
 from ean_core.errors import command
 
 HELP = """\
@@ -32,8 +33,8 @@ def parse_arguments() -> argparse.Namespace:
     add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
     add = made.add_argument
     add("--config", default=CONFIGS / "ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
-    add("--megapixels", type=float, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
-    add("--rounds", type=int, default=3, metavar="N", help="default 3")
+    add("--megapixels", type=positive, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
+    add("--rounds", type=at_least(1), default=3, metavar="N", help="default 3")
     arguments = made.parse_args()
     if arguments.quick:
         arguments.config, arguments.megapixels = CONFIGS / "ean_se_voc_small.py", [0.02]

@@ -19,6 +19,7 @@ from typing import Any
 
 from options import add_sides, parser
 
+from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -42,11 +43,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--arch", default="resnet29", help="resnet29, resnet164, .. (default resnet29)")
     add("--attention", default="se", help="default se")
     add("--network", choices=("supernet", "final"), default="supernet", help="a path a step, or Share-full")
-    add("--batch-size", type=int, default=128, metavar="N", help="default 128, as in the paper")
-    add("--image-size", type=int, default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
-    add("--steps", type=int, default=3, metavar="N", help="in a turn (default 3)")
-    add("--rounds", type=int, default=6, metavar="N", help="turns of every side (default 6)")
-    add("--workers", type=int, default=2, metavar="N", help="the plain side's workers (default 2)")
+    add("--batch-size", type=at_least(1), default=128, metavar="N", help="default 128, as in the paper")
+    add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
+    add("--steps", type=at_least(1), default=3, metavar="N", help="in a turn (default 3)")
+    add("--rounds", type=at_least(1), default=6, metavar="N", help="turns of every side (default 6)")
+    add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
     arguments = made.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.steps, arguments.rounds = "resnet20", 8, 2, 2

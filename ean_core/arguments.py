@@ -43,6 +43,30 @@ def file_of(suffix: str) -> Callable[[str], Path]:
     return checked
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """For `type=` of an argument that is a whole number from `least` on."""
+
+    def checked(text: str) -> int:
+        try:
+            if (value := int(text)) >= least:
+                return value
+        except ValueError:
+            pass
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+
+    return checked
+
+
+def positive(text: str) -> float:
+    """`type=` of an argument that is a number above 0."""
+    try:
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+
+
 def add_own_attention(parser: argparse.ArgumentParser) -> None:
     """The flag of commands that open a checkpoint: a name in a file never runs code, so that the user must say it."""
     parser.add_argument("--attention", metavar="FILE.py:CLASS", help="your own class, for a checkpoint that needs it")

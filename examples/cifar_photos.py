@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ean_core.arguments import at_least
 from ean_core.data import load_data
 from ean_core.errors import command, unknown_name
 
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("classes", nargs="+", metavar="CLASS")
     parser.add_argument("--data", default="cifar100", help="cifar100 or cifar10 (default cifar100)")
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the archive is (default data)")
-    parser.add_argument("--count", type=int, default=1, metavar="N", help="images per class (default 1)")
+    parser.add_argument("--count", type=at_least(1), default=1, metavar="N", help="images per class (default 1)")
     arguments = parser.parse_args()
     data = load_data(arguments.data, arguments.data_root)
     for name in arguments.classes:

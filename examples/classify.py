@@ -15,6 +15,7 @@ import ean_core
 from classification.parts import Job
 from classification.recipe import Recipe
 from classification.retrain import make_target, train_network
+from ean_core.arguments import at_least
 from ean_core.errors import command
 from ean_core.export import export
 
@@ -25,7 +26,7 @@ RECIPE = Path(__file__).parents[1] / "classification" / "configs" / "quickstart_
 def main() -> None:
     """Train, predict, draw, export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default 5")
+    parser.add_argument("--epochs", type=at_least(1), default=5, metavar="N", help="default 5")
     parser.add_argument("--scheme", default="100 100 010", help="org, share-full or bits (default 100 100 010)")
     parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_classify"), metavar="DIR")
     arguments = parser.parse_args()

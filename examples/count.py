@@ -17,6 +17,7 @@ from crowd_counting.recipe import Recipe
 from crowd_counting.score import load_model
 from crowd_counting.tiles import density_of
 from crowd_counting.train_counter import train_counter
+from ean_core.arguments import at_least
 from ean_core.errors import command
 from ean_core.explain.gallery import explain
 from ean_core.opened import open_file
@@ -29,8 +30,8 @@ RECIPE = Path(__file__).parents[1] / "crowd_counting" / "configs" / "demo.py"
 def main() -> None:
     """Draw a crowd, train, count, explain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=6, metavar="N", help="default 6")
-    parser.add_argument("--images", type=int, default=24, metavar="N", help="to train on (default 24)")
+    parser.add_argument("--epochs", type=at_least(1), default=6, metavar="N", help="default 6")
+    parser.add_argument("--images", type=at_least(1), default=24, metavar="N", help="to train on (default 24)")
     parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_count"), metavar="DIR")
     arguments = parser.parse_args()
     out = arguments.out_dir

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ean_core.arguments import at_least
 from ean_core.errors import command
 from ean_core.explain.gallery import explain
 from ean_core.opened import open_file
@@ -23,7 +24,7 @@ CONFIG = Path(__file__).parents[1] / "segmentation" / "configs" / "ean_se_demo.p
 def main() -> None:
     """Draw shapes, train, segment, explain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--iterations", type=int, default=300, metavar="N", help="default 300")
+    parser.add_argument("--iterations", type=at_least(1), default=300, metavar="N", help="default 300")
     parser.add_argument("--target", help="background, circle, square or triangle (default what covers most)")
     parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_segment"), metavar="DIR")
     arguments = parser.parse_args()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +15,13 @@ import torch
 from classification.fit import fit
 from classification.recipe import Recipe
 from ean_core import arguments
-from ean_core.arguments import backends_of
+from ean_core.arguments import at_least, backends_of, positive
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, batch_of, command, out_of_memory
 from ean_core.landscape_variants import LANDSCAPES
 from ean_core.progress import bar, console
 from ean_core.search.landscapes import KINDS
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Script
 
 FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classification")
 COMMANDS = [
@@ -64,6 +65,29 @@ def test_help_starts_with_an_example_and_imports_nothing_heavy(script: str) -> N
     imported = {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not imported & HEAVY
     assert "\x1b" not in done.stdout
+
+
+NUMBERS = re.compile(r"add\(\s*\"(--[\w-]+)\",\s*type=(?:at_least\(\d\)|positive)(?:,\s*nargs=(2))?")
+
+
+@pytest.mark.parametrize("name", [one for one in COMMANDS if one.startswith("benchmarks/")])
+def test_a_negative_number_is_refused_at_once(
+    name: str, script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where a script finds its neighbours
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert not re.search(r"type=(int|float),(?! default=list)", text), "numbers without a least one"
+    for flag, values in NUMBERS.findall(text):
+        assert script(name, flag, *["-2"] * int(values or 1)) == 2
+        assert re.search(rf"error: argument {flag}: expected a .*, got '-2'", capsys.readouterr().err), flag
+
+
+def test_numbers_of_arguments() -> None:
+    assert at_least(0)("0") == 0
+    assert positive("0.5") == 0.5
+    for kind, text in ((at_least(1), "0"), (at_least(0), "1.5"), (at_least(0), ""), (positive, "0"), (positive, "nan")):
+        with pytest.raises(ArgumentTypeError, match="expected"):
+            kind(text)
 
 
 def test_the_landscapes_of_the_help_are_those_there_are() -> None:
