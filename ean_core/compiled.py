@@ -170,4 +170,5 @@ def captured(form: Form, batch: Tensor) -> Form:
         graph.replay()
         return logits
 
+    replay.form = form  # the graph reads the weights where they are, and does not keep them
     return replay

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from unittest.mock import MagicMock
+
 import pytest
 import torch
 from torch import nn
@@ -124,8 +128,6 @@ def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.Mon
 
 def test_the_graph_takes_its_own_shape_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a GPU, with everything of CUDA replaced by nothing: what surrounds the graph."""
-    from unittest.mock import MagicMock
-
     monkeypatch.setattr(torch, "cuda", MagicMock())
     x = torch.ones(2, 3)
     form = captured(lambda images: images * 2, x)
@@ -133,3 +135,18 @@ def test_the_graph_takes_its_own_shape_only(monkeypatch: pytest.MonkeyPatch) -> 
     torch.cuda.CUDAGraph().replay.assert_called_once()
     with pytest.raises(EANError, match=r"captured for \(2, 3\), got \(1, 3\)"):
         form(torch.ones(1, 3))
+
+
+def test_the_graph_keeps_the_weights_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is given back is used for something else, and a graph goes on reading it."""
+    monkeypatch.setattr(torch, "cuda", MagicMock())
+    network = trained("resnet20", "se")
+    x = images(network, size=8)
+    weights = weakref.ref(network.fc.weight)
+    form = captured(in_channels_last(network), x)
+    del network
+    gc.collect()
+    assert weights() is not None
+    del form
+    gc.collect()
+    assert weights() is None
