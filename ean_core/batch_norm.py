@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -69,12 +69,11 @@ class Reestimation:
         network.set_scheme(scheme)
         for norm in batch_norms(network):
             norm.reset_running_stats()
-            norm.momentum = None  # a cumulative average: every batch weighs the same
         network.train()
         begun, (rank, world) = self.features.longest(scheme.stages), rank_and_world()
         known = self.statistics.get(begun, [])
         mine = len(range(rank, len(self.training), world))
-        batches = itertools.islice(self.training, rank, None, world)
+        batches = self._averaged(itertools.islice(self.training, rank, None, world))
         run = self.features.run(network, batches, self._stem, count=mine, beside=lambda: self.training.nbytes)
         for _ in run:
             pass  # the batch norms take note
@@ -84,6 +83,17 @@ class Reestimation:
         self._remember(scheme.stages)
         if world > 1:
             average_over_processes(self._statistics(len(scheme.stages)), weight=mine)
+
+    def _averaged(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches, with the norms told before each one what makes of all of them a mean.
+
+        A norm without momentum counts by itself, and a GPU has to finish every time that it looks at its count.
+        """
+        norms = batch_norms(self.network)
+        for number, batch in enumerate(batches, start=1):
+            for norm in norms:
+                norm.momentum = 1.0 / number
+            yield batch
 
     def _stem(self, batch: Batch) -> Tensor:
         """What the first stage takes of a batch."""

@@ -107,8 +107,9 @@ def cut_out(images: Tensor, draws: Draws, *, side: int, fill: int | tuple[int, .
     inside_columns = _near(draws.cut_column, width, side)[:, None, None, :]  # (B, 1, 1, W)
     inside = inside_rows & inside_columns  # (B, 1, H, W)
     if isinstance(fill, int):
-        return images.masked_fill(inside, fill)  # a number: nothing for a GPU to wait for
-    value = torch.tensor(fill, dtype=torch.uint8, device=images.device).reshape(-1, 1, 1)  # (C, 1, 1)
+        return images.masked_fill(inside, fill)
+    # A tensor made of numbers is copied to a GPU, which waits; tensors of one number each are made there.
+    value = torch.stack([images.new_full((1, 1), one) for one in fill])  # (C, 1, 1)
     return torch.where(inside, value, images)
 
 
