@@ -120,7 +120,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     """Count one image after another, whole or in tiles, in a process of its own for the peak of its memory."""
     import numpy as np
     import torch
-    from sides import gpu_mib, serve, set_up
+    from sides import serve, set_up
 
     from crowd_counting.counting_model import CountingModel
     from crowd_counting.model import CounterSpec
@@ -138,7 +138,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     def turn() -> dict[str, Any]:
         """Count the image once."""
         density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
-        return {"count": float(density.sum()), "tiles": tiles, "gpu_mib": gpu_mib(device)}
+        return {"count": float(density.sum()), "tiles": tiles}
 
     serve(turn, side=side)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from options import parser
 
 from ean_core.arguments import at_least
-from ean_core.errors import command
+from ean_core.errors import EANError, command
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,16 +150,21 @@ def main() -> None:
     networks = networks_of(arguments, device)
     shape = input_shape(networks["Org"], size=arguments.image_size)
     batch = torch.randn(arguments.batch_size, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    found, skipped = {}, {}
+    found, skipped, wrong = {}, {}, []
     for setting in ["plain", *dict.fromkeys(arguments.settings)]:
         try:
             found[setting] = measure_setting(setting, networks, batch, arguments.rounds)
-        except SettingUnavailable as reason:
+        except EANError as reason:
+            if setting == "plain":  # with which all are compared
+                raise
             skipped[setting] = str(reason)
-            print(f"skipped {setting}: {reason}")
+            wrong += [] if isinstance(reason, SettingUnavailable) else [str(reason)]
+            print(f"skipped {setting}: {reason}", flush=True)
             continue
         show(setting, found[setting], found["plain"])
     write(arguments, found, image_size=shape[1], threads=torch.get_num_threads(), kept_memory=kept, skipped=skipped)
+    if wrong:  # the other settings' times are kept
+        raise EANError("; ".join(wrong))
 
 
 if __name__ == "__main__":

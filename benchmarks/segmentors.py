@@ -44,7 +44,7 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """Segment one image again and again."""
     import torch
-    from sides import Server, finish, gpu_mib, printing_aside, serve, set_up
+    from sides import Server, finish, printing_aside, serve, set_up
 
     from ean_core.compiled import SettingUnavailable
     from ean_core.forms import SETTINGS
@@ -72,7 +72,7 @@ def run_side(arguments: argparse.Namespace) -> None:
         logits = form(images)
         finish(device)
         chosen = logits.flatten()[:: max(1, logits.numel() // SAMPLES)]
-        return {"logits": chosen.float().tolist(), "gpu_mib": gpu_mib(device)}
+        return {"logits": chosen.float().tolist()}
 
     serve(turn, side=side)
 

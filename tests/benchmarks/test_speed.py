@@ -58,6 +58,41 @@ def test_network(run: Run, tmp_path: Path) -> None:
     assert "did you mean 'folded'" in error
 
 
+def test_a_form_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    import network
+
+    from ean_core import EANError
+
+    def measured(setting: str, *_: Any) -> dict[str, Any]:
+        if setting == "bf16":
+            raise EANError("EAN in bf16 differs")
+        return {"Org": setting}
+
+    out = tmp_path / "record.json"
+    monkeypatch.setattr(network, "measure_setting", measured)
+    monkeypatch.setattr(network, "show", lambda *_: None)
+    monkeypatch.setattr("ean_core.allocator.keep_freed_memory", lambda: False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # and put back
+    given = ["network.py", "--quick", "--settings", "bf16", "folded", "--output", str(out)]
+    monkeypatch.setattr(sys, "argv", given)
+    with pytest.raises(SystemExit) as stopped:
+        network.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: EAN in bf16 differs\n"
+    found = record(out)
+    assert list(found["metrics"]) == ["plain", "folded"]
+    assert found["settings"]["skipped"] == {"bf16": "EAN in bf16 differs"}
+
+
+def test_memory_is_the_gpus_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sides
+
+    assert sides.peak_mib() > 1
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 << 20)
+    assert sides.peak_mib() == 3
+
+
 def test_density(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     run("benchmarks/counting.py", "--quick", "--part", "density", "--output", out)
@@ -99,12 +134,14 @@ def test_a_side_that_differs_is_not_compared() -> None:
 
     from ean_core import EANError
 
-    assert check_equal("ours-float32", [50.0, 60.1], [50.0, 60.0], 1000) == pytest.approx(0.1)
+    assert check_equal("ours-float32", [50.0, 60.1], [50.0, 60.0], 1000, device="cpu") == pytest.approx(0.1)
     with pytest.raises(EANError, match=r"differs from plain by 0\.200 points and may by 0\.100"):
-        check_equal("ours-float32", [50.0, 60.2], [50.0, 60.0], 1000)
-    check_equal("ours-bfloat16", [50.7], [50.0], 1000)  # half a standard error is 0.79 points
-    with pytest.raises(EANError, match="ours-bfloat16"):
-        check_equal("ours-bfloat16", [50.9], [50.0], 1000)
+        check_equal("ours-float32", [50.0, 60.2], [50.0, 60.0], 1000, device="cpu")
+    for side, device in (("ours-bfloat16", "cpu"), ("ours-float32", "cuda")):
+        check_equal(side, [50.7], [50.0], 1000, device=device)  # half a standard error is 0.79 points
+        check_equal(side, [1.3], [1.0], 1000, device=device)  # 3 images
+        with pytest.raises(EANError, match=side):
+            check_equal(side, [50.9], [50.0], 1000, device=device)
 
 
 def test_sides_of_training_that_differ_are_not_compared() -> None:
@@ -112,15 +149,21 @@ def test_sides_of_training_that_differ_are_not_compared() -> None:
 
     from ean_core import EANError
 
-    check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.0001}, "fast": {"loss": 4.05}})
+    check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.0001}, "fast": {"loss": 4.05}}, device="cpu")
     with pytest.raises(EANError, match=r"bare has loss 4\.05 where plain has 4\.0"):
-        check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.05}})
+        check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.05}}, device="cpu")
+    check_losses({"plain": {"loss": 4.0}, "bare": {"loss": 4.05}}, device="cuda")  # in TF32
     with pytest.raises(EANError, match="nan"):
-        check_losses({"plain": {"loss": 4.0}, "fast": {"loss": float("nan")}})
-    turns = {"bare": [{"weights": 100.0}], "engine": [{"weights": 100.001}]}
+        check_losses({"plain": {"loss": 4.0}, "fast": {"loss": float("nan")}}, device="cuda")
+    turns = {
+        "bare": [{"weights": 100.0, "begun": 90.0}, {"weights": 120.0, "begun": None}],
+        "engine": [{"weights": 100.001, "begun": 91.0}, {"weights": 125.0, "begun": None}],
+    }
     check_weights(turns, device="cuda")  # whose sums of gradients have no fixed order
     with pytest.raises(EANError, match="bare ends with weights"):
         check_weights(turns, device="cpu")
+    with pytest.raises(EANError, match=r"bare ends with weights 90\.0 and engine with 100\.0"):
+        check_weights({**turns, "engine": [{"begun": 100.0}]}, device="cuda")
 
 
 def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
