@@ -44,7 +44,12 @@ class Job:
 
     @classmethod
     def start(cls, recipe: Recipe, *, data_root: str | Path, directory: str | Path, **how: Any) -> Job:
-        """Read the data; the first process does it before the others, so that only one downloads."""
+        """Read the data; the first process does it before the others, so that only one downloads.
+
+        All images of a job are of one size, so cuDNN may try its kernels and keep the fastest; a recipe's
+        `deterministic` switches that off.
+        """
+        torch.backends.cudnn.benchmark = True
         read = cache(partial(load_data, recipe.data.name, data_root, image_size=recipe.data.image_size))
         first_does(read)
         return cls(recipe, read(), Path(directory), **how)

@@ -36,14 +36,17 @@ def run(tmp_path: Path) -> Run:
     """Run a command of the project as a user does, in a directory and a process of its own.
 
     `run("tools/search.py", "--seed", 1, code=0)` returns the finished process; a wrong exit status fails the test
-    with what was printed.
+    with what was printed. With `gpu=True` it sees what GPUs there are, else none.
     """
 
-    def start(script: str, *arguments: object, code: int = 0, **environment: str) -> subprocess.CompletedProcess:
+    def start(
+        script: str, *arguments: object, code: int = 0, gpu: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess:
+        hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(
             [sys.executable, str(ROOT / script), *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **hidden, **environment},
             capture_output=True,
             text=True,
             timeout=240,

@@ -40,7 +40,7 @@ def imitated(model: ImageClassifier):
     def capture(work, before):
         for _ in range(2):
             before()
-            work()
+            assert not any(one.requires_grad for one in work().values())  # nothing of the step is kept
         places = [(one, one.grad) for one in model.parameters()]
 
         def again():

@@ -199,12 +199,12 @@ def test_wrong_arguments_are_refused(arguments: dict, sentence: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
-def test_cuda_equals_cpu(attention: str) -> None:
+def test_cuda_equals_cpu(attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
     net = create_model("resnet29", attention=attention).eval()
     images = torch.randn(4, 3, 32, 32)
     with torch.inference_mode():
         wanted = net(images)
-        torch.backends.cudnn.allow_tf32 = False
         got = net.cuda()(images.cuda()).cpu()
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-3)

@@ -127,7 +127,10 @@ def test_a_file_with_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_as_on_the_processor(net: ean_core.predict.Predictor, tmp_path: Path) -> None:
+def test_on_a_gpu_as_on_the_processor(
+    net: ean_core.predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     on_gpu = ean_core.load(tmp_path / "classifier.pth", device="cuda")
     assert on_gpu.opened.device.type == "cuda"
     pixels = photo()

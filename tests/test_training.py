@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Pat
         SaveState(state).save(Runner(), by_epoch=True)
     assert list(tmp_path.iterdir()) == [state]
     assert state.read_text() == "whole"
+
+
+def test_deterministic_training_tells_cublas_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmengine.model import BaseModel
+
+    from ean_core.training.runner import build_runner
+
+    class Model(BaseModel):
+        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+            raise NotImplementedError
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda _: None)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)  # and put back
+    for deterministic in (False, True):
+        settings = TrainSettings(epochs=1, deterministic=deterministic)
+        loader = DataLoader([{"inputs": torch.zeros(1)}])
+        build_runner(Model(), loader, settings, work_dir=tmp_path, seed=0)
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
 
 
 @pytest.mark.parametrize("steps", [3, 9])

@@ -55,7 +55,8 @@ class GraphedStep:
             for stage in self.stages:
                 stage.selects = None
         losses["loss"].backward()
-        return losses
+        # Else what they were made from would stay, and with it the stream that gradients are added up on.
+        return {name: value.detach() for name, value in losses.items()}
 
     def clear(self) -> None:
         """No gradients, so that a backward pass makes new ones."""
@@ -80,7 +81,7 @@ class GraphedStep:
         losses = self.replay()
         for parameter, gradient in self.gradients:
             parameter.grad = None if id(parameter) in unused else gradient
-        return {name: value.detach().clone() for name, value in losses.items()}  # the next replay writes over them
+        return {name: value.clone() for name, value in losses.items()}  # the next replay writes over them
 
 
 def unconnected(stage: Stage) -> list[nn.Parameter]:

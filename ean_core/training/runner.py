@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ def build_runner(
         backends: further visualisation backends by their registered names, as `ean_core.arguments.backends_of` gives.
         unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
     """
+    if settings.deterministic:  # before cuBLAS starts, for older PyTorch, which refuses to go on without it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     state = work_dir / "last.pth"
     optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=len(loader))
     backend = "nccl" if torch.cuda.is_available() else "gloo"

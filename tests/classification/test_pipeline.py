@@ -25,6 +25,12 @@ from tests.conftest import ROOT
 MakeJob = Callable[..., Job]
 
 
+def test_cudnn_may_try_its_kernels(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    job("run")
+    assert torch.backends.cudnn.benchmark
+
+
 def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run_pipeline(job("run"))
     directory = tmp_path / "run"
