@@ -38,10 +38,15 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.annotated import check_decodes
     from crowd_counting.job import load_crowd
     from crowd_counting.score import print_scores, score_files
+    from ean_core.errors import EANError
 
+    given = Path(arguments.checkpoint)
+    if given.is_dir() and not (given / "best.pth").exists() and (seeds := sorted(given.glob("seed*/best.pth"))):
+        raise EANError(
+            f"{given} holds the runs of {len(seeds)} seed(s): give the directory of one, as {seeds[0].parent}"
+        )
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     check_decodes(data.test)
-    given = Path(arguments.checkpoint)
     folder = given if given.is_dir() else given.parent
     files = [given / name for name in ("best.pth", "final.pth")] if given.is_dir() else [given]
     out = Path(arguments.out_dir or folder)

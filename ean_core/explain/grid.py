@@ -69,7 +69,7 @@ def draw_grid(path: str | Path, rows: Sequence[Row], columns: Sequence[str], *, 
     above = [wrapped(heading) for heading in ("image", *columns)]
     lines, headings = max(map(height_of, below)), height_of(above)
     heights = [2.0 * min(1.6, row.photo.shape[0] / row.photo.shape[1]) + 0.18 * lines for row in rows]
-    figure = Figure(figsize=(2.15 * count, sum(heights) + 0.4 + 0.15 * headings), dpi=150, layout="constrained")
+    figure = Figure(figsize=(2.15 * count, sum(heights) + 0.45 + 0.18 * headings), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
     for row, texts, line in zip(rows, below, panels, strict=True):
         pictures = [enlarge(row.photo), *map(overlay, row.seen, row.heat)]
