@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,10 +21,11 @@ from classification.parts import Job
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
+from ean_core.data.copies import warn_of_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.errors import EANError, first_line
-from ean_core.files import sha256_of, write_atomic
+from ean_core.files import write_atomic
 
 FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
@@ -174,28 +174,3 @@ def write_split(job: Job, root: Path) -> str:
         f"{len(job.data.test)} to test on ({held}), all the same every time; written to {path}"
     )
     return "\n".join([said, *warn_of_copies(paths, root)])
-
-
-def warn_of_copies(parts: Mapping[str, Sequence[str]], root: Path) -> list[str]:
-    """A warning for images to test on, or to score on, whose very bytes are trained on too; files of other contents,
-    as the next frame of a film or a photo saved anew, are not compared.
-
-    Args:
-        parts: the files of "train", "val" and "test".
-        root: that the warning names files below.
-    """
-    of_size: dict[int, list[str]] = {}
-    for path in chain(*parts.values()):
-        of_size.setdefault(os.path.getsize(path), []).append(path)
-    content = {path: sha256_of(path) for paths in of_size.values() if len(paths) > 1 for path in paths}
-    warnings = []
-    for part, purpose, others in (("test", "to test on", ("train", "val")), ("val", "to score on", ("train",))):
-        known = {content[path]: path for other in others for path in parts[other] if path in content}
-        copies = [(path, known[content[path]]) for path in parts[part] if content.get(path) in known]
-        if copies:
-            first, same = (Path(one).relative_to(root).as_posix() for one in copies[0])
-            warnings.append(
-                f"warning: {len(copies)} of the {len(parts[part])} images {purpose} are copies of images to train on "
-                f"(the first: {first} is {same}), and an accuracy on them is too high: remove the copies"
-            )
-    return warnings

@@ -6,6 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
+from ean_core.arguments import at_least
 
 HELP = """\
 example:
@@ -26,8 +27,8 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--demo", action="store_true", help="draw the made-up set first, and prepare it")
     add("--kernel", default="fixed:4", help="of the maps: fixed:SIGMA, adaptive or dots (default fixed:4)")
-    add("--stride", type=int, default=8, metavar="N", help="pixels per cell of the maps (default 8)")
-    add("--split-seed", type=int, default=0, metavar="N", help="of the validation images (default 0)")
+    add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per cell of the maps (default 8)")
+    add("--split-seed", type=at_least(0), default=0, metavar="N", help="of the validation images (default 0)")
     add("--no-cache", action="store_true", help="leave out density.h5")
     add("--out-dir", metavar="DIR", help=f"where both files go (default {OUT}/NAME)")
     return parser.parse_args()
@@ -44,11 +45,10 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.holdout import hold_out, save_split
     from crowd_counting.job import load_crowd
     from crowd_counting.report import print_data
+    from ean_core.data.copies import warn_of_copies
     from ean_core.errors import EANError
 
     Kernel.parse(arguments.kernel)
-    if arguments.stride < 1:
-        raise EANError(f"--stride must be at least 1, got {arguments.stride}")
     if arguments.demo:
         if arguments.part not in (None, "demo") or arguments.annotations:
             raise EANError("--demo draws part demo: leave out --part and --annotations")
@@ -58,6 +58,9 @@ def run(arguments: argparse.Namespace) -> None:
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
+    files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
+    for warning in warn_of_copies(files, Path(arguments.data_root)):
+        print(warning)
     out = Path(arguments.out_dir or Path(OUT) / name_of(arguments))
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
     print(f"split: {out / 'split.json'}")

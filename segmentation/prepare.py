@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.errors import EANError
     from segmentation.augmented import merge_masks
     from segmentation.demo import VOCShapes
-    from segmentation.preparing import check_lists, download_voc, print_data
+    from segmentation.preparing import check_lists, download_voc, print_data, warn_of_trained
     from segmentation.voc import VOCSegmentation
 
     if arguments.demo and (arguments.download or arguments.sbd):
@@ -49,7 +49,10 @@ def run(arguments: argparse.Namespace) -> None:
         count = merge_masks(root, Path(arguments.sbd))
         print(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
     cls = VOCShapes if arguments.demo else VOCSegmentation
-    print_data(root, check_lists(root, cls), classes=cls.METAINFO["classes"])
+    contents = check_lists(root, cls)
+    print_data(root, contents, classes=cls.METAINFO["classes"])
+    for warning in warn_of_trained(root, contents):
+        print(warning)
 
 
 if __name__ == "__main__":

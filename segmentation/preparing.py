@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from ean_core.data.copies import warn_of_copies
 from ean_core.errors import EANError, first_line
 from ean_core.progress import console
 from segmentation.checks import Contents, check_disjoint, check_pairs
+from segmentation.voc import read_list
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
 PUBLISHED = {"train": 1464, "val": 1449, "trainaug": 10582}
@@ -48,6 +52,13 @@ def check_lists(root: Path, cls: Any) -> dict[str, Contents]:
         if part != "val":
             check_disjoint(sets[part], sets["val"])
     return {part: check_pairs(one) for part, one in sets.items()}
+
+
+def warn_of_trained(root: Path, parts: Iterable[str]) -> list[str]:
+    """A sentence for images of the validation list that a training list holds under another name."""
+    lists = {part: read_list(root / f"ImageSets/Segmentation/{part}.txt") for part in parts}
+    files = {part: [root / f"JPEGImages/{name}.jpg" for name in names] for part, names in lists.items()}
+    return warn_of_copies({"val": files.pop("val"), "train": [*chain(*files.values())]}, root)
 
 
 def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.own_images import name_of, warn_of_copies, write_recipe
+from classification.own_images import name_of, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
 from ean_core.checkpoint import load_network
@@ -92,18 +93,13 @@ def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp
         class_share(labels, 1.5, seed=0)
 
 
-def test_copies_in_two_parts_are_warned_of(images: MakeImages) -> None:
-    root = images({"a": 4, "b": 4})
-    for copy, original in (("b/x.png", "a/1.png"), ("a/y.JPG", "b/0.JPG")):
-        shutil.copy(root / original, root / copy)
-    parts = {"train": ["a/1.png", "b/1.png"], "val": ["b/0.JPG", "a/3.png"], "test": ["b/x.png", "a/y.JPG", "b/3.png"]}
-    (said,) = warn_of_copies({part: [str(root / one) for one in names] for part, names in parts.items()}, root)
-    assert "2 of the 3 images to test on are copies of images to train on (the first: b/x.png is a/1.png)" in said
-    parts = {"train": ["a/1.png"], "val": ["b/x.png"], "test": ["b/3.png"]}
-    (said,) = warn_of_copies({part: [str(root / one) for one in names] for part, names in parts.items()}, root)
-    assert "1 of the 1 images to score on are copies of images to train on (the first: b/x.png is a/1.png)" in said
-    parts["val"] = ["a/3.png"]
-    assert not warn_of_copies({part: [str(root / one) for one in names] for part, names in parts.items()}, root)
+def test_copies_between_the_parts_are_warned_of(images: MakeImages, run: Run, tmp_path: Path) -> None:
+    root = images({"a": 6, "b": 6}, root=tmp_path / "mine")
+    for path in list(root.glob("*/*")):
+        shutil.copy(path, path.with_stem(f"{path.stem}_copy"))
+    options = ("supernet.epochs=1", "search.steps=1")
+    done = run("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
+    assert re.search(r"warning: \d of the 4 images to test on are copies of images to train on", done.stdout)
 
 
 def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_path: Path) -> None:

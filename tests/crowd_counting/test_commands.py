@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -75,6 +76,18 @@ def test_prepare_train_test_predict(
         assert counts[f"{row['image']}.jpg"] == pytest.approx(float(row["estimated"]), abs=0.002)
 
 
+def test_prepare_warns_of_a_test_image_that_is_trained_on(
+    crowd_root: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = crowd_root / "part_A"
+    for file in ("images/IMG_2.jpg", "ground-truth/GT_IMG_2.mat"):
+        shutil.copy(part / "train_data" / file, part / "test_data" / file)
+    assert script("prepare", "--part", "A", "--data-root", crowd_root, "--no-cache") == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 of the 3 images to test on are copies of images to train on (the first: " in said
+    assert "part_A/test_data/images/IMG_2.jpg is " in said
+
+
 def test_demo_learns(tmp_path: Path, script: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
     """A short run on the made-up crowd is better than always giving the mean count."""
     monkeypatch.chdir(tmp_path)
@@ -121,7 +134,7 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
         ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
         ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
         ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel is 'fixed:SIGMA'"),
-        ("prepare", ["--part", "A", "--stride", "0"], "error: --stride must be at least 1"),
+        ("prepare", ["--part", "A", "--stride", "0"], "argument --stride: expected a whole number of at least 1"),
         ("prepare", ["--demo", "--part", "A"], "error: --demo draws part demo"),
         ("prepare", ["--part", "demo"], "draw it with crowd_counting/prepare.py --demo"),
     ],

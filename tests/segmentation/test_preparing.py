@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def test_the_check_prints_what_is_there(voc, script, capsys):
     row = next(line for line in out.splitlines() if "person" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["person", "5", "3"]
     assert "every image and mask decodes" in out
+    assert "warning" not in out
+    trained, scored = ((voc / f"ImageSets/Segmentation/{part}.txt").read_text().split()[0] for part in ("train", "val"))
+    for folder, ending in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        shutil.copy(voc / folder / f"{trained}.{ending}", voc / folder / f"{scored}.{ending}")
+    assert script("segmentation/prepare.py") == 0
+    said = f"1 of the 3 images to score on are copies of images to train on (the first: JPEGImages/{scored}.jpg is"
+    assert said in capsys.readouterr().out
 
 
 def test_the_augmented_list_prefers_vocs_masks_and_leaves_val_out(voc, sbd, script, capsys):
