@@ -219,10 +219,12 @@ def check_equal(name: str, expected: torch.Tensor, got: torch.Tensor, tolerance:
     return difference
 
 
-def write(arguments: argparse.Namespace, metrics: Any, **settings: Any) -> None:
-    """Write the record, with the options and further settings, and say where."""
+def write(arguments: argparse.Namespace, metrics: Any, *, last: bool = True, **settings: Any) -> None:
+    """Write the record, with the options and further settings; say where, unless it is to be written again."""
     given = {**vars(arguments), "output": str(arguments.output), **settings}
-    print(f"record: {write_record(arguments.output, kind='speed', settings=given, metrics=metrics)}")
+    path = write_record(arguments.output, kind="speed", settings=given, metrics=metrics)
+    if last:
+        print(f"record: {path}")
 
 
 def in_words(interval: Interval, unit: str = "x") -> str:

@@ -62,25 +62,27 @@ def test_a_form_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: p
 
     from ean_core import EANError
 
+    out, settings, written = tmp_path / "record.json", ("bf16", "folded", "channels_last"), []
+
     def measured(setting: str, *_: Any) -> dict[str, Any]:
+        written.append(list(record(out)["metrics"]) if out.exists() else [])
         if setting == "bf16":
             raise EANError("EAN in bf16 differs")
         return {"Org": setting}
 
-    out = tmp_path / "record.json"
     monkeypatch.setattr(network, "measure_setting", measured)
     monkeypatch.setattr(network, "show", lambda *_: None)
     monkeypatch.setattr("ean_core.allocator.keep_freed_memory", lambda: False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # and put back
-    given = ["network.py", "--quick", "--settings", "bf16", "folded", "--output", str(out)]
-    monkeypatch.setattr(sys, "argv", given)
+    monkeypatch.setattr(sys, "argv", ["network.py", "--quick", "--settings", *settings, "--output", str(out)])
     with pytest.raises(SystemExit) as stopped:
         network.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: EAN in bf16 differs\n"
     found = record(out)
-    assert list(found["metrics"]) == ["plain", "folded"]
+    assert list(found["metrics"]) == ["plain", "folded", "channels_last"]
     assert found["settings"]["skipped"] == {"bf16": "EAN in bf16 differs"}
+    assert written == [[], ["plain"], ["plain"], ["plain", "folded"]]  # as far as it had come
 
 
 def test_memory_is_the_gpus_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
