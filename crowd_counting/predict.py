@@ -28,7 +28,13 @@ def parse_arguments() -> argparse.Namespace:
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
     add("--out-dir", required=True, metavar="DIR", help="where the results go")
     add("--tile", type=int, default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
-    add("--overlap", type=at_least(0), default=192, metavar="N", help="pixels around the kept middle of a tile (default 192)")
+    add(
+        "--overlap",
+        type=at_least(0),
+        default=192,
+        metavar="N",
+        help="pixels around the kept part of a tile (default 192)",
+    )
     add("--every", type=int, default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
     add_own_attention(parser)
     return parser.parse_args()

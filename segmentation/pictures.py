@@ -33,8 +33,11 @@ def side_by_side(
     panels += [titled(colours(mask, palette), title) for title, mask in masks.items()]
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
-    present = sorted({int(label) for mask in masks.values() for label in np.unique(mask) if label < len(classes)})
-    return np.concatenate([row, legend(row.shape[1], [(classes[i], palette[i]) for i in present])], axis=0)
+    present = sorted({int(label) for mask in masks.values() for label in np.unique(mask)})
+    keys = [(classes[i], palette[i]) for i in present if i < len(classes)]
+    if present and present[-1] >= len(classes):  # label 255: the borders of objects
+        keys.append(("not counted", list(BORDER)))
+    return np.concatenate([row, legend(row.shape[1], keys)], axis=0)
 
 
 def colours(mask: np.ndarray, palette: list[list[int]]) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmseg.registry import METRICS, MODELS
@@ -109,6 +110,7 @@ def wrap_tta(config: Config, model: Any) -> Any:
 def score(config: Config, model: Any) -> dict[str, Any]:
     """Run over the test list."""
     init_default_scope("mmseg")
+    MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints the table too, in its form
     loader = Runner.build_dataloader(config.test_dataloader, seed=0)
     metric = METRICS.build(config.test_evaluator)
     metric.dataset_meta = loader.dataset.metainfo

@@ -14,10 +14,12 @@ from mmengine.config import Config
 from PIL import Image
 
 from ean_core.errors import EANError
+from segmentation import pictures
 from segmentation.backbone import EANResNet
 from segmentation.config import read_config
 from segmentation.job import Job
 from segmentation.masks import read_mask
+from segmentation.pictures import side_by_side
 from segmentation.predicting import Segmentor
 from segmentation.testing import TestSettings, run_test
 from tests.segmentation.conftest import SMALL, TINY, draw_voc, flags
@@ -143,7 +145,9 @@ def test_the_test_command_repeats_the_runs_last_validation(trained, script, tmp_
     wanted = json.loads((trained / "run/result.json").read_text())["metrics"]["last"]
     arguments = ("--data-root", trained / "data", "--out-dir", tmp_path, *flags())
     assert script("tools/test.py", SMALL, trained / "run/last.pth", *arguments) == 0
-    assert "person" in capsys.readouterr().out
+    done = capsys.readouterr()
+    assert "person" in done.out
+    assert "mmengine" not in done.out + done.err, "its table says the same in another form"
     record = json.loads((tmp_path / "test.json").read_text())
     assert record["metrics"] == wanted
     assert record["settings"]["data"]["images"] == 3
@@ -223,3 +227,14 @@ def test_settings_that_cannot_be_tested_get_a_sentence(trained, script, capsys, 
     data = ("--data-root", trained / "data")
     assert script("tools/test.py", SMALL, trained / "run/last.pth", *flag, *data, *flags()) == 2
     assert says in capsys.readouterr().err
+
+
+def test_the_legend_names_the_pixels_that_are_not_counted(monkeypatch):
+    names = []
+    monkeypatch.setattr(pictures, "legend", lambda width, entries: names.append(entries) or np.zeros((1, width, 3)))
+    image = np.zeros((4, 4, 3), np.uint8)
+    mask = np.zeros((4, 4), np.uint8)
+    for label in (1, 255):
+        mask[0, 0] = label
+        side_by_side(image, {"truth": mask}, classes=("background", "person"), palette=[[0, 0, 0], [9, 9, 9]])
+    assert [entries[-1][0] for entries in names] == ["person", "not counted"]
