@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.job import load_crowd
     from crowd_counting.score import print_scores, score_files
     from ean_core.errors import EANError
+    from ean_core.files import writable
 
     given = Path(arguments.checkpoint)
     if given.is_dir() and not (given / "best.pth").exists() and (seeds := sorted(given.glob("seed*/best.pth"))):
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_decodes(data.test)
     folder = given if given.is_dir() else given.parent
     files = [given / name for name in ("best.pth", "final.pth")] if given.is_dir() else [given]
-    out = Path(arguments.out_dir or folder)
+    out = writable(arguments.out_dir or folder)
     print_scores(score_files(files, data, out), title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
     if data.note:
         print(data.note)

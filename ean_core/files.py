@@ -31,6 +31,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def writable(folder: str | Path) -> Path:
+    """A folder, made if it is not there, into which a file can be put: found out before hours are spent on the file.
+
+    Raises:
+        OSError: if not, naming the folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+    return folder
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Let an error name the file that was to be written: a full disk names none, others the temporary one."""

@@ -17,7 +17,7 @@ from mmseg.utils import register_all_modules
 
 from ean_core.devices import choose_device
 from ean_core.errors import EANError
-from ean_core.files import sha256_of
+from ean_core.files import sha256_of, writable
 from ean_core.progress import bar
 from ean_core.results import write_record
 from segmentation.checks import check_pairs
@@ -76,12 +76,13 @@ def run_test(
         step = max(1, settings.slide * 2 // 3)
         config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}
     model, _ = load_segmentor(config, checkpoint)
+    out = writable(out or Path(checkpoint).parent)
     if settings.tta:
         model = wrap_tta(config, model)
     table = score(config, model.to(choose_device(settings.device)))
     how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
     how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
-    write_record((out or Path(checkpoint).parent) / "test.json", kind="segmentation-test", settings=how, metrics=table)
+    write_record(out / "test.json", kind="segmentation-test", settings=how, metrics=table)
     return table
 
 

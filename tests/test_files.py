@@ -8,10 +8,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from ean_core.errors import EANError, command, sentence, unknown_name
-from ean_core.files import atomic_path, sha256_of, write_atomic
+from ean_core.files import atomic_path, sha256_of, writable, write_atomic
 from ean_core.results import read_record, write_record
+from tests.conftest import Script
+from tests.tiny_files import tiny_arch, tiny_classifier
+
+__all__ = ["tiny_arch"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
@@ -72,6 +77,30 @@ def test_errors_of_the_disk_name_the_file_and_say_what_to_do(
         assert stop.value.code == 2
         assert f"error: {tmp_path / 'x.json'} cannot be read or written {words}" in capsys.readouterr().err
     assert sentence(OSError("plain")) == "plain"
+
+
+def test_a_folder_into_which_nothing_can_be_put_is_found_out_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert writable(tmp_path / "new" / "folder").is_dir()
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+    def refuse(*, dir: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(dir / "tmpabc"))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(OSError, match=f"Read-only file system: '{tmp_path}'"):
+        writable(tmp_path)
+
+
+def test_a_photos_figures_are_not_reckoned_for_nothing(tiny_arch: str, script: Script, tmp_path: Path, capsys) -> None:
+    tiny_classifier(tmp_path / "c.pth")
+    (tmp_path / "file").write_text("")
+    Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
+    assert script("tools/predict.py", "c.pth", "a.png", "--json", "file/p.json") == 2
+    done = capsys.readouterr()
+    assert "error: file cannot be read or written (File exists)" in done.err
+    assert "a.png" not in done.out
 
 
 def test_unknown_name_gives_the_nearest() -> None:

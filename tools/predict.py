@@ -41,11 +41,13 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     import ean_core
-    from ean_core.files import write_atomic
+    from ean_core.files import writable, write_atomic
     from ean_core.photos import find_photos, open_photos
 
     net = ean_core.load(arguments.checkpoint, device=arguments.device)
     files = find_photos(arguments.images)
+    if arguments.json:
+        writable(arguments.json.parent)
     read, failed = [], []
 
     def readable():

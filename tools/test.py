@@ -67,6 +67,7 @@ def test_classifier(arguments: argparse.Namespace) -> None:
     from classification.parts import Job
     from classification.recipe import Recipe
     from ean_core.checkpoint import load_network
+    from ean_core.files import writable
 
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
@@ -77,8 +78,8 @@ def test_classifier(arguments: argparse.Namespace) -> None:
             f"{arguments.checkpoint} has {len(known)} classes ({', '.join(known[:3])}, ..) and {job.data.name} has "
             f"{len(wanted)} ({', '.join(wanted[:3])}, ..): give the recipe that the checkpoint was trained with"
         )
+    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     metrics, matrix = evaluate(job, network, batch_size=arguments.batch_size)
-    out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
     write_test(out, job, metrics, matrix, checkpoint=arguments.checkpoint)
     images = f"{job.data.name}, {metrics['images']} test images"
     print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
