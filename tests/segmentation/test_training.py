@@ -270,11 +270,15 @@ def job_weights(job: Job) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_train_one_network(voc, tmp_path):
-    """Forked, not started anew: importing mmsegmentation twice would take longer than all else."""
+    """Forked from a process that has imported mmsegmentation and done nothing else.
+
+    Not from this one: where an earlier test has trained, PyTorch refuses to train in a fork.
+    """
     with socket.socket() as one:
         one.bind(("localhost", 0))
         port = one.getsockname()[1]
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     processes = [context.Process(target=work, args=(rank, port, str(tmp_path))) for rank in range(2)]
     for process in processes:
         process.start()
