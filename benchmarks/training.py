@@ -106,27 +106,16 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[str, Any]]:
     """As a user of PyTorch would write it."""
     import torch
+    from plain_images import PlainImages
     from sides import finish
     from torch.nn.functional import cross_entropy
-    from torch.utils.data import DataLoader, Dataset
+    from torch.utils.data import DataLoader
 
     images, labels = made_up_images(arguments)
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (MEAN, STD))
 
-    class Images(Dataset):
-        def __len__(self) -> int:
-            return len(labels)
-
-        def __getitem__(self, index: int) -> tuple[Any, Any]:
-            padded = torch.nn.functional.pad(images[index], (4,) * 4)
-            top, left, flip = torch.randint(9, (1,)).item(), torch.randint(9, (1,)).item(), torch.rand(1).item() < 0.5
-            side = arguments.image_size
-            image = padded[:, top : top + side, left : left + side]
-            image = image.flip(2) if flip else image
-            return (image.float() / 255 - mean) / std, labels[index]
-
     loader = DataLoader(
-        Images(),
+        PlainImages(images, labels, mean, std),
         batch_size=arguments.batch_size,
         shuffle=True,
         num_workers=arguments.workers,

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ean_core.attention.dia import advance
+
 
 def channel_means(features: Tensor) -> Tensor:
     """(B, C) float32, the mean over the positions."""
@@ -30,9 +32,8 @@ def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor
 
 def cell(gates: Tensor, more: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """DIA's hidden vector and cell, each (B, C), of the two parts of its gates (B, 4 C) and of its last cell (B, C)."""
-    take, forget, candidate, give = (gates.float() + more.float()).chunk(4, dim=1)
-    new = forget.sigmoid() * cell.float() + take.sigmoid() * candidate.tanh()
-    return (give.sigmoid() * new.sigmoid()).to(cell.dtype), new.to(cell.dtype)
+    hidden, new = advance(gates.float() + more.float(), cell.float())
+    return hidden.to(cell.dtype), new.to(cell.dtype)
 
 
 def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
