@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.made_networks import difference, images, trained
 
 pytest.importorskip("triton")
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,7 +181,6 @@ def check_networks() -> None:
     """All three attentions, connected here and there."""
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import use_kernels
-    from tests.test_fold import difference, images, trained
 
     for attention in ("se", "sge", "dia"):
         network = trained("resnet20", attention, scheme="010 | 000 | 011")
@@ -187,6 +189,42 @@ def check_networks() -> None:
         use_kernels(folded)
         with torch.inference_mode():
             assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("attention", "kernels"),
+    [
+        ("se", {"channel_means": 5, "excite": 5, "scale_add_relu": 5}),
+        ("dia", {"channel_means": 5, "cell": 5, "scale_add_relu": 5}),
+        ("sge", {"group_enhance": 5}),
+    ],
+)
+@pytest.mark.parametrize("arch", ["resnet20", "resnet29"])
+def test_every_block_runs_through_the_kernels(
+    arch: str, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their plain forms in their place: basic blocks and bottlenecks, whose attention is joined without kernels."""
+    from ean_core.fold import fold_batch_norm, in_channels_last
+    from ean_core.kernels import plain, triton_kernels, use_kernels
+
+    called: dict[str, int] = {}
+
+    def counting(name: str) -> Callable[..., object]:
+        def run(*arguments: object) -> object:
+            called[name] = called.get(name, 0) + 1
+            return getattr(plain, name)(*arguments)
+
+        return run
+
+    for name in ("channel_means", "excite", "cell", "scale_add_relu", "group_enhance", "add_relu"):
+        monkeypatch.setattr(triton_kernels, name, counting(name))
+    network = trained(arch, attention, scheme="110 | 001 | 011")
+    x = images(network, size=8)
+    folded = fold_batch_norm(network)
+    use_kernels(folded)
+    with torch.inference_mode():
+        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+    assert called == {**kernels, "add_relu": 4}
 
 
 def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
@@ -198,7 +236,6 @@ def check_subclass() -> None:
     from ean_core.attention import SqueezeExcitation, register
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import use_kernels
-    from tests.test_fold import difference, images, trained
 
     @register("half-se")
     class Half(SqueezeExcitation):
