@@ -203,7 +203,7 @@ def check_networks() -> None:
 def test_every_block_runs_through_the_kernels(
     arch: str, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With their plain forms in their place: basic blocks and bottlenecks, whose attention is joined without kernels."""
+    """With their plain forms in their place; without kernels, the attention of bottlenecks is joined."""
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import plain, triton_kernels, use_kernels
 
