@@ -1,6 +1,7 @@
 """Scoring and supernet training with one and with two processes, a core each (or a GPU each), at equal work.
 
-Efficiency is the time of one process over twice the time of two: 100 % where the work is shared perfectly.
+Efficiency is the time of one process over twice the time of two: 100 % where the work is shared perfectly. Of the
+gradients' all-reduce, which every training step of several processes ends with, the time is measured on its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,10 @@ from ean_core.errors import EANError, command
 HELP = """\
 example:
   python benchmarks/processes.py --quick                                  (seconds)
-  python benchmarks/processes.py --arch resnet29 --images 1000 --steps 2"""
+  python benchmarks/processes.py --arch resnet29 --images 1000 --steps 2
+  python benchmarks/processes.py --arch resnet50 --image-size 224 --images 64 --batch-size 32   (for scaling.py)"""
+
+WORK = ("scoring", "training", "all_reduce")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,10 +38,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--attention", default="se", help="default se")
     add("--processes", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="default 1 2")
     add("--images", type=at_least(1), default=1000, metavar="N", help="validation images of a scheme (default 1000)")
+    add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
     add("--batch-size", type=at_least(1), default=128, metavar="N", help="of a training step, over all processes")
     add("--steps", type=at_least(1), default=2, metavar="N", help="training steps in a turn (default 2)")
     add("--rounds", type=at_least(1), default=6, metavar="N", help="default 6")
-    add("--work", choices=("scoring", "training"), help=argparse.SUPPRESS)
+    add("--work", choices=WORK, help=argparse.SUPPRESS)
     add("--rendezvous", help=argparse.SUPPRESS)
     arguments = made.parse_args()
     if arguments.quick:
@@ -61,14 +67,15 @@ def run_process(arguments: argparse.Namespace) -> None:
     warnings.simplefilter("ignore", FutureWarning)  # of DistributedDataParallel's own options
     arguments.threads = arguments.threads or 1
     set_up(arguments)
-    gpus = torch.cuda.device_count()
-    device = torch.device("cuda", rank) if gpus >= world else torch.device("cpu")
+    # All groups run on the same kind of device: two processes on CPUs say nothing of one on a GPU.
+    enough = torch.cuda.device_count() >= max(arguments.processes)
+    device = torch.device("cuda", rank) if enough else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, init_method=f"file://{arguments.rendezvous}", rank=rank, world_size=world)
-    make = scoring if arguments.work == "scoring" else training
+    make = {"scoring": scoring, "training": training, "all_reduce": all_reduce}[arguments.work]
     serve(make(arguments, rank, world, device))
 
 
@@ -128,8 +135,33 @@ def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) 
     return turn
 
 
+def all_reduce(arguments: argparse.Namespace, rank: int, world: int, device: Any) -> Any:
+    """As many float32 numbers as the supernet has parameters, added up over the processes."""
+    import torch
+    import torch.distributed as dist
+    from sides import finish
+
+    from ean_core import create_model
+    from ean_core.networks import count_parameters
+
+    count = count_parameters(create_model(arguments.arch, attention=arguments.attention))
+    ones = torch.ones(count, device=device)
+
+    def turn() -> dict[str, Any]:
+        """Add them up once."""
+        gradients = ones.clone()
+        finish(device)
+        dist.barrier()
+        start = time.perf_counter()
+        dist.all_reduce(gradients)
+        finish(device)
+        return {"seconds": time.perf_counter() - start, "result": float(gradients.mean()), "bytes": 4 * count}
+
+    return turn
+
+
 def parts(arguments: argparse.Namespace, count: int, device: Any) -> tuple[Any, Any, Any]:
-    """The supernet, and made-up images of CIFAR's size; the same in all processes."""
+    """The supernet and made-up images, the same in all processes."""
     import torch
 
     from ean_core import create_model
@@ -139,7 +171,8 @@ def parts(arguments: argparse.Namespace, count: int, device: Any) -> tuple[Any, 
     torch.manual_seed(0)
     network = create_model(arguments.arch, attention=arguments.attention).to(memory_format=torch.channels_last)
     normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
-    images = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8)
+    side = arguments.image_size
+    images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
     model = SupernetClassifier(network, normalise, precision="bfloat16").to(device)
     return model, images.to(device), torch.randint(0, 100, (count,)).to(device)
 
@@ -170,8 +203,8 @@ class Group:
             member.begin()
         turns = [member.finish() for member in self.members]
         return {
+            **turns[0],
             "seconds": max(turn["seconds"] for turn in turns),
-            "result": turns[0]["result"],
             "same": len({turn["result"] for turn in turns}) == 1,
         }
 
@@ -182,10 +215,52 @@ class Group:
 
 
 def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, Any]:
-    """All numbers of processes in turns."""
-    from sides import in_words, interleave, middle, row, times_as_fast
+    """All numbers of processes in turns: number -> its row."""
+    from sides import in_words, middle, row, times_as_fast
 
-    groups = {str(count): Group(work, count, place) for count in arguments.processes}
+    found = turns_of(arguments, work, arguments.processes, place)
+    one = str(arguments.processes[0])
+    images = arguments.images if work == "scoring" else arguments.batch_size * arguments.steps
+    rows = {}
+    for name, turns in found.items():
+        ratio = times_as_fast(found[one], turns)
+        efficiency = ratio.value * int(one) / int(name)
+        measured = {"efficiency": efficiency, "images_per_second": images / middle(turns)}
+        rows[name] = {**row(found[one], turns), **measured}
+        print(
+            f"{work:<11}{name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
+            f", efficiency {100 * efficiency:.0f} %, {measured['images_per_second']:.1f} images a second"
+        )
+    return rows
+
+
+def reduced(arguments: argparse.Namespace, place: str) -> dict[str, Any]:
+    """The all-reduce between all numbers of processes that are several.
+
+    Bytes a second as `docs/scaling.md` has them: what each of N processes sends by the usual algorithm, 2 (N - 1) / N
+    of the gradients, by the time.
+    """
+    from sides import middle, seconds
+
+    several = [count for count in arguments.processes if count > 1]
+    rows = {}
+    for name, turns in (turns_of(arguments, "all_reduce", several, place) if several else {}).items():
+        sent = 2 * (int(name) - 1) / int(name) * turns[0]["bytes"]
+        rows[name] = {"seconds": seconds(turns), "bytes_per_second": sent / middle(turns)}
+        print(
+            f"all-reduce {name} processes: {turns[0]['bytes'] / 1e6:.0f} MB in {middle(turns):.3f} s"
+            f", {rows[name]['bytes_per_second'] / 1e9:.2f} GB a second"
+        )
+    return rows
+
+
+def turns_of(
+    arguments: argparse.Namespace, work: str, counts: Sequence[int], place: str
+) -> dict[str, list[dict[str, Any]]]:
+    """The turns of every number of processes, after a first that does not count."""
+    from sides import interleave
+
+    groups = {str(count): Group(work, count, place) for count in counts}
     for group in groups.values():
         for member in group.members:
             _ = member.ready
@@ -195,17 +270,7 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
     for group in groups.values():
         group.close()
     check_equal(work, [first[name] + found[name] for name in found])
-    one = str(arguments.processes[0])
-    rows = {}
-    for name, turns in found.items():
-        ratio = times_as_fast(found[one], turns)
-        efficiency = ratio.value * int(one) / int(name)
-        rows[name] = {**row(found[one], turns), "efficiency": efficiency}
-        print(
-            f"{work:<9} {name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
-            f", efficiency {100 * efficiency:.0f} %"
-        )
-    return rows
+    return found
 
 
 def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
@@ -231,6 +296,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as place:
         metrics = {work: compare(arguments, work, place) for work in ("scoring", "training")}
+        metrics["all_reduce"] = reduced(arguments, place)
     write(arguments, metrics)
 
 

@@ -1,25 +1,28 @@
 """What the paper's ImageNet run costs on 1, 8 and 64 GPUs: the tables of docs/scaling.md, and hours once measured.
 
-The counts follow from the recipe and the network. Hours need what one device measures: the record that
-`benchmarks/training.py` writes there (for a local batch each), and the images a second of scoring.
+The counts follow from the recipe and the network. Hours need what one device measures: the records that
+`benchmarks/training.py` (for a local batch each), `processes.py` and `decoding.py` write there.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ean_core.arguments import positive
 from ean_core.errors import EANError, command
 
 HELP = """\
 example:
   python benchmarks/scaling.py                                       (the counts in docs/scaling.md)
-  python benchmarks/scaling.py --training b256.json b32.json b4.json --scoring 4000 --bandwidth 200
+  python benchmarks/scaling.py --training b256.json b32.json b4.json --processes processes.json
 
---training: records of benchmarks/training.py --arch resnet50 --image-size 224, with --batch-size 256, 32 and 4."""
+--training: records of benchmarks/training.py --arch resnet50 --image-size 224, with --batch-size 256, 32 and 4, or what
+fits of it; --processes: one of benchmarks/processes.py for the same network and size, of several processes if hours on
+several devices are wanted; --decoding: one of benchmarks/decoding.py. docs/scaling.md has the commands."""
 
 IMAGES, VALIDATION, BATCH, SIDE = 1_281_167, 100_000, 256, 224
 SUPERNET_EPOCHS, RETRAIN_EPOCHS, PROPOSALS = 40, 120, 300 * 3
@@ -94,46 +97,99 @@ def controller(seconds: float) -> str:
     return f"| controller, {PROPOSALS} proposals (*measured* c) | {cells} |"
 
 
-def hours(todo: Work, *, training: dict[int, float], scoring: float, bandwidth: float) -> list[str]:
-    """Hours on every number of devices whose local batch was measured.
+@dataclass(frozen=True)
+class Measured:
+    """What records say of one device.
 
-    Args:
-        todo: what is to be done.
-        training: local batch -> images a second of one device.
-        scoring: images a second of one device.
-        bandwidth: bytes a second of an all-reduce between the devices; no overlap with the backward pass is assumed.
+    Attributes:
+        training: local batch -> images a second, forward and backward.
+        scoring: images a second, forward.
+        bandwidth: bytes a second of an all-reduce between devices; None if only one was used.
+        decoding: images a second of a processor core; None if not measured.
+    """
+
+    training: dict[int, float]
+    scoring: float
+    bandwidth: float | None = None
+    decoding: float | None = None
+
+    def rate(self, batch: int) -> tuple[int, float] | None:
+        """The largest measured batch that is not larger than `batch`, and its images a second.
+
+        A device without the memory for its share of the batch takes it in parts.
+        """
+        fitting = [one for one in self.training if one <= batch]
+        return (max(fitting), self.training[max(fitting)]) if fitting else None
+
+
+def hours(todo: Work, measured: Measured) -> list[str]:
+    """Hours on every number of devices that something was measured for: Markdown, a line each.
+
+    No overlap of the all-reduce with the backward pass is assumed. The last column is how many cores decode as fast as
+    a device trains.
     """
     lines = []
     for n in DEVICES:
-        if BATCH // n not in training:
+        found = measured.rate(BATCH // n)
+        if found is None or (n > 1 and measured.bandwidth is None):
             continue
-        step = BATCH / (n * training[BATCH // n]) + 2 * (n - 1) / n * todo.gradient_bytes / bandwidth
-        search = PROPOSALS * math.ceil(VALIDATION / n) / scoring
-        parts = (todo.supernet_steps * step, search, todo.retrain_steps * step)
-        lines.append(
-            f"{n:>3} GPUs: supernet {parts[0] / 3600:.1f} h, search at most {parts[1] / 3600:.1f} h, a retrained "
-            f"network {parts[2] / 3600:.1f} h"
+        batch, rate = found
+        sent = 2 * (n - 1) / n * todo.gradient_bytes
+        compute, exposed = BATCH / (n * rate), sent / measured.bandwidth if sent else 0.0
+        step, search = compute + exposed, PROPOSALS * math.ceil(VALIDATION / n) / measured.scoring
+        cells = (
+            str(n),
+            f"{rate:.3g} (batch {batch})",
+            f"{step:.3g} s",
+            f"{100 * exposed / step:.1f} %",
+            *(f"{seconds / 3600:,.1f}" for seconds in (todo.supernet_steps * step, search, todo.retrain_steps * step)),
+            f"{BATCH / n / step / measured.decoding:.2f}" if measured.decoding else "not measured",
         )
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
-def measured(paths: list[Path]) -> dict[int, float]:
-    """Local batch -> images a second, of the fastest side that each record has.
+HEADS = (
+    "devices", "T", "step", "of it all-reduce", "supernet, h", "search at most, h", "a retrained network, h", "cores"
+)  # fmt: skip
+
+
+def read(training: list[Path], processes: Path, decoding: Path | None) -> Measured:
+    """What the records say; of training the fastest side that each has.
 
     Raises:
         EANError: for a record of something else.
     """
+    rates, same = {}, f" --arch resnet50 --image-size {SIDE}"
+    for path in training:
+        record = speed_record(path, FASTEST, f"training.py{same}")
+        side = next(name for name in FASTEST if name in record["metrics"])
+        rates[record["settings"]["batch_size"]] = record["metrics"][side]["images_per_second"]
+    scoring = speed_record(processes, ("all_reduce",), f"processes.py{same}")["metrics"]
+    reduced = [row["bytes_per_second"] for row in scoring["all_reduce"].values()]
+    decoded = speed_record(decoding, ("evaluation",), "decoding.py") if decoding else None
+    return Measured(
+        training=rates,
+        scoring=scoring["scoring"]["1"]["images_per_second"],
+        bandwidth=min(reduced, default=None),
+        decoding=decoded["metrics"]["training"]["ours"]["images_per_second"] if decoded else None,
+    )
+
+
+def speed_record(path: Path, parts: Sequence[str], script: str) -> dict[str, Any]:
+    """A record that has one of these parts, of ResNet-50 unless it is of no network.
+
+    Raises:
+        EANError: if it is one of something else.
+    """
     from ean_core.results import read_record
 
-    found = {}
-    for path in paths:
-        record = read_record(path)
-        settings = record["settings"]
-        if record["kind"] != "speed" or settings.get("image_size") != SIDE or settings.get("arch") != "resnet50":
-            raise EANError(f"{path} is no record of benchmarks/training.py --arch resnet50 --image-size {SIDE}")
-        side = next(name for name in FASTEST if name in record["metrics"])
-        found[settings["batch_size"]] = record["metrics"][side]["images_per_second"]
-    return found
+    record = read_record(path)
+    settings = {"arch": "resnet50", "image_size": SIDE, **record["settings"]}
+    same = (settings["arch"], settings["image_size"]) == ("resnet50", SIDE)
+    if record["kind"] != "speed" or not same or not any(name in record["metrics"] for name in parts):
+        raise EANError(f"{path} is no record of benchmarks/{script}")
+    return record
 
 
 @command
@@ -142,12 +198,12 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     parser.add_argument("--training", type=Path, nargs="+", default=[], metavar="JSON", help="records, one per batch")
-    parser.add_argument("--scoring", type=positive, metavar="N", help="images a second that one device scores")
-    parser.add_argument("--bandwidth", type=positive, metavar="GB", help="GB a second of an all-reduce between devices")
+    parser.add_argument("--processes", type=Path, metavar="JSON", help="the record of scoring and of the all-reduce")
+    parser.add_argument("--decoding", type=Path, metavar="JSON", help="the record of decoding")
     arguments = parser.parse_args()
-    given = (arguments.training, arguments.scoring, arguments.bandwidth)
-    if any(given) and not all(given):
-        raise EANError("--training, --scoring and --bandwidth give hours together: give all three, or none")
+    if bool(arguments.training) != bool(arguments.processes):
+        raise EANError("--training and --processes give hours together: give both, or none")
+    found = read(arguments.training, arguments.processes, arguments.decoding) if arguments.training else None
     from ean_core import create_model
     from ean_core.networks import count_parameters
 
@@ -158,9 +214,9 @@ def main() -> None:
     seconds = {method: seconds_of_a_proposal(method) for method in ("paper", "natural")}
     print("\n".join([*counts(todo), controller(seconds["paper"])]))
     print(f"c: {seconds['paper']:.4f} s (paper's preset, 16 blocks), {seconds['natural']:.4f} s (natural)")
-    if arguments.training:
-        how = {"scoring": arguments.scoring, "bandwidth": 1e9 * arguments.bandwidth}
-        print("\n".join(hours(todo, training=measured(arguments.training), **how)))
+    if found:
+        print(f"T: images a second of a device in training; S {found.scoring:.3g} images a second in scoring")
+        print("\n".join([f"| {' | '.join(HEADS)} |", f"|{'--:|' * len(HEADS)}", *hours(todo, found)]))
 
 
 if __name__ == "__main__":

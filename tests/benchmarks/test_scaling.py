@@ -35,33 +35,46 @@ def test_the_recipe_is_the_one_that_is_reckoned_with() -> None:
     assert recipe.data.val_per_class * 1000 == scaling.VALIDATION
 
 
+def speed(path: Path, metrics: dict[str, object], **settings: object) -> Path:
+    """A record of ResNet-50 at 224 pixels."""
+    of = {"arch": "resnet50", "image_size": 224, **settings}
+    path.write_text(json.dumps({"format": "ean-record-1", "kind": "speed", "settings": of, "metrics": metrics}))
+    return path
+
+
 def test_hours_follow_from_what_was_measured(tmp_path: Path) -> None:
+    import scaling
+
+    both = {"plain": {"images_per_second": 1.0}, "fast": {"images_per_second": 1000.0}}
+    training = [speed(tmp_path / f"{batch}.json", both, batch_size=batch) for batch in (128, 32)]
+    parts = {"scoring": {"1": {"images_per_second": 5000.0}}, "all_reduce": {"2": {"bytes_per_second": 175e6 / 0.032}}}
+    processes = speed(tmp_path / "processes.json", parts)
+    decoding = speed(tmp_path / "decoding.json", {"evaluation": {}, "training": {"ours": {"images_per_second": 100.0}}})
+    found = scaling.read(training, processes, decoding)
+    assert found.training == {128: 1000.0, 32: 1000.0}
+    # A batch of 256 goes in two halves; four images were measured by nobody.
+    assert (found.rate(256), found.rate(32), found.rate(4)) == ((128, 1000.0), (32, 1000.0), None)
+    one, eight = scaling.hours(scaling.work(25_000_000), found)
+    # One device: 184,520 steps of 0.256 s. Eight: 0.032 s of compute and as much for 175 MB of gradients.
+    assert one == "| 1 | 1e+03 (batch 128) | 0.256 s | 0.0 % | 13.1 | 5.0 | 42.7 | 10.00 |"
+    assert eight == "| 8 | 1e+03 (batch 32) | 0.064 s | 50.0 % | 3.3 | 0.6 | 10.7 | 5.00 |"
+    alone = scaling.read(training, speed(tmp_path / "alone.json", {**parts, "all_reduce": {}}), None)
+    assert scaling.hours(scaling.work(25_000_000), alone) == [one.replace("10.00", "not measured")]
+
+
+def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
     import scaling
 
     from ean_core import EANError
 
-    def record(batch: int, **settings: object) -> Path:
-        path = tmp_path / f"{batch}.json"
-        content = {
-            "format": "ean-record-1",
-            "kind": "speed",
-            "settings": {"arch": "resnet50", "image_size": 224, "batch_size": batch, **settings},
-            "metrics": {"plain": {"images_per_second": 1.0}, "fast": {"images_per_second": 1000.0}},
-        }
-        path.write_text(json.dumps(content))
-        return path
-
-    measured = scaling.measured([record(256), record(32)])
-    assert measured == {256: 1000.0, 32: 1000.0}
-    todo = scaling.work(25_000_000)
-    one, eight = scaling.hours(todo, training=measured, scoring=5000.0, bandwidth=175e6 / 0.032)
-    # One GPU: 184,520 steps of 0.256 s. Eight: 0.032 s of compute and as much for 175 MB of gradients.
-    assert one == "  1 GPUs: supernet 13.1 h, search at most 5.0 h, a retrained network 42.7 h"
-    assert eight == "  8 GPUs: supernet 3.3 h, search at most 0.6 h, a retrained network 10.7 h"
-    with pytest.raises(EANError, match="no record of benchmarks/training.py"):
-        scaling.measured([record(4, image_size=32)])
+    small = speed(tmp_path / "4.json", {"fast": {"images_per_second": 1.0}}, image_size=32, batch_size=4)
+    with pytest.raises(EANError, match=r"no record of benchmarks/training\.py --arch resnet50 --image-size 224"):
+        scaling.read([small], small, None)
+    right = speed(tmp_path / "5.json", {"fast": {"images_per_second": 1.0}}, batch_size=4)
+    with pytest.raises(EANError, match=r"5\.json is no record of benchmarks/processes\.py"):
+        scaling.read([right], right, None)
 
 
-@pytest.mark.parametrize("option", ["--scoring", "--bandwidth"])
+@pytest.mark.parametrize("option", ["--training", "--processes"])
 def test_a_part_of_what_hours_are_made_of_is_refused(run: Run, option: str) -> None:
-    assert "give all three, or none" in run("benchmarks/scaling.py", option, "100", code=2).stderr
+    assert "give both, or none" in run("benchmarks/scaling.py", option, "100.json", code=2).stderr

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from ean_core import create_model
+from ean_core.networks import count_parameters
 from tests.conftest import ROOT, Run
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -125,8 +127,23 @@ def test_processes(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     run("benchmarks/processes.py", "--quick", "--output", out)
     rows = record(out)["metrics"]
+    reduced = rows.pop("all_reduce")
     assert set(rows) == {"scoring", "training"}
     assert all(set(work) == {"1", "2"} and work["1"]["efficiency"] == 1.0 for work in rows.values())
+    assert rows["scoring"]["1"]["images_per_second"] == pytest.approx(20 / rows["scoring"]["1"]["seconds"][0])
+    sent = 4 * count_parameters(create_model("resnet20", attention="se"))  # by each of two, 2 (N - 1) / N of them
+    assert reduced["2"]["bytes_per_second"] == pytest.approx(sent / reduced["2"]["seconds"][0])
+
+
+def test_decoding(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    done = run("benchmarks/decoding.py", "--quick", "--output", out)
+    assert "training" in done.stdout
+    assert "evaluation" in done.stdout
+    rows = record(out)["metrics"]
+    assert all(row["images_per_second"] > 0 for part in rows.values() for row in part.values())
+    empty = run("benchmarks/decoding.py", "--quick", "--images", tmp_path, "--output", out, code=2)
+    assert "no .jpg files" in empty.stderr
 
 
 def test_a_side_that_differs_is_not_compared() -> None:

@@ -1,0 +1,167 @@
+"""Decoding: images a second that one processor core opens, crops and resizes, as training on ImageNet needs them.
+
+plain  PyTorch and torchvision alone: a data set of files, RandomResizedCrop, flip, ToTensor, Normalize
+ours   this project's loader, whose batches stay bytes until the device normalises them
+
+Each with no worker processes, in this one: N workers on as many cores do N times as much. A training that sees more
+images a second than its cores decode waits for them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from options import parser
+
+from ean_core.arguments import at_least
+from ean_core.errors import EANError, command
+
+HELP = """\
+example:
+  python benchmarks/decoding.py --quick                                        (seconds)
+  python benchmarks/decoding.py --images data/voc_demo/JPEGImages
+
+Without --images made-up photos of ImageNet's usual 500 x 375 pixels are decoded. Evaluation must give the same tensors
+within rounding; training crops at random, so that its tensors are as large and no more."""
+
+PARTS = ("training", "evaluation")
+SIZE, RESIZE = 224, 256
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Epoch = Callable[[], Any]
+"""Goes over all images once and returns the last batch."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"))
+    add = made.add_argument
+    add("--images", type=Path, metavar="FOLDER", help="of .jpg files (default: made up)")
+    add("--count", type=at_least(1), default=100, metavar="N", help="of the images, at most (default 100)")
+    add("--batch-size", type=at_least(1), default=20, metavar="N", help="default 20")
+    add("--rounds", type=at_least(1), default=9, metavar="N", help="default 9")
+    arguments = made.parse_args()
+    if arguments.quick:
+        arguments.count, arguments.batch_size, arguments.rounds = 4, 2, 2
+    return arguments
+
+
+def files(arguments: argparse.Namespace, place: Path) -> list[str]:
+    """The images' paths: those of the folder, else made up in `place`.
+
+    Raises:
+        EANError: if the folder has none.
+    """
+    if arguments.images is None:
+        return made_up(arguments.count, place)
+    found = sorted(str(path) for path in arguments.images.glob("*.jp*g"))
+    if not found:
+        raise EANError(f"no .jpg files in {arguments.images.absolute()}: give another --images, or none")
+    return found[: arguments.count]
+
+
+def made_up(count: int, place: Path) -> list[str]:
+    """Blurred noise of 500 x 375 pixels with a grain: JPEG files of about 0.1 MB, as photographs of that size are."""
+    import numpy as np
+    from PIL import Image
+
+    rng, paths = np.random.default_rng(0), []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (15, 20, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
+        pixels = np.asarray(coarse, dtype=np.float32) + rng.normal(0, 12, (375, 500, 1))
+        paths.append(str(place / f"{number}.jpg"))
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=92)
+    return paths
+
+
+def plain_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
+    """As in the examples of PyTorch."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    views = (
+        [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip()]
+        if train
+        else [transforms.Resize(RESIZE), transforms.CenterCrop(SIZE)]
+    )
+    view = transforms.Compose([*views, transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+
+    class Files(Dataset):
+        def __len__(self) -> int:
+            return len(paths)
+
+        def __getitem__(self, index: int) -> Any:
+            with Image.open(paths[index]) as image:
+                return view(image.convert("RGB"))
+
+    loader = DataLoader(Files(), batch_size=batch_size, shuffle=train, drop_last=train)
+    return lambda: last_of(loader)
+
+
+def our_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
+    """As the commands read ImageNet."""
+    import torch
+
+    from ean_core.data import Augment, FolderSource, make_loader
+
+    source = FolderSource(tuple(paths), torch.zeros(len(paths), dtype=torch.int64), image_size=SIZE, resize=RESIZE)
+    augment = Augment() if train else None
+    loader = make_loader(source, None, batch_size=batch_size, train=train, augment=augment, workers=0)
+    return lambda: last_of(loader)["inputs"]
+
+
+def last_of(batches: Any) -> Any:
+    """The last of them."""
+    for batch in batches:
+        kept = batch
+    return kept
+
+
+def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> dict[str, Any]:
+    """Both sides in turns, in this process: neither changes anything for the other."""
+    from sides import check_equal, in_words, interleave, middle, row, timed, times_as_fast
+
+    from ean_core.normalise import Normalise
+
+    batch_size, train = min(arguments.batch_size, len(paths)), part == "training"
+    epochs = {
+        "plain": plain_epoch(paths, batch_size, train=train),
+        "ours": our_epoch(paths, batch_size, train=train),
+    }
+    expected, got = epochs["plain"](), Normalise(MEAN, STD)(epochs["ours"]())
+    if expected.shape != got.shape:
+        raise EANError(f"{part}: plain gives {tuple(expected.shape)} and ours {tuple(got.shape)}: nothing is compared")
+    if not train:
+        check_equal("ours", expected, got, 1e-5)
+    turns = {name: lambda epoch=epoch: timed(lambda: {"kept": len(epoch())}) for name, epoch in epochs.items()}
+    found = interleave(turns, arguments.rounds)
+    seen = len(paths) - len(paths) % batch_size if train else len(paths)
+    rows = {
+        name: {**row(found["plain"], turns), "images_per_second": seen / middle(turns)} for name, turns in found.items()
+    }
+    speeds = ", ".join(f"{name} {measured['images_per_second']:.0f}" for name, measured in rows.items())
+    print(f"{part:<11}{speeds} images a second; ours {in_words(times_as_fast(found['plain'], found['ours']))} as fast")
+    return rows
+
+
+@command
+def main() -> None:
+    """Compare, show and write."""
+    arguments = parse_arguments()
+    import tempfile
+
+    import torch
+    from sides import write
+
+    torch.set_num_threads(arguments.threads or 1)  # a core is to be measured
+    with tempfile.TemporaryDirectory() as place:
+        paths = files(arguments, Path(place))
+        metrics = {part: compare(arguments, paths, part) for part in PARTS}
+    write(arguments, metrics, images=str(arguments.images) if arguments.images else "made up", count=len(paths))
+
+
+if __name__ == "__main__":
+    main()
