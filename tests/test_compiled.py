@@ -35,6 +35,28 @@ def test_the_compiler_is_given_means_over_the_narrow_features(monkeypatch: pytes
     assert channels == [16, 16, 64, 64, 256]  # the last: before the classifier
 
 
+@pytest.mark.parametrize("attention", ["se", "dia"])
+def test_blocks_read_the_weights_that_they_share_and_no_copies(attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler packs the weights of every `linear` it meets; for one image the shared ones are written out."""
+    met: list[object] = []
+
+    def backend(graph, inputs):
+        met.append([n.args[1] for n in graph.graph.nodes if n.target is torch.nn.functional.linear])
+        return graph.forward
+
+    network = trained("resnet29", attention)
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend=backend, dynamic=False))
+    for count in (1, 2):
+        x = images(network, size=8)[:1].expand(count, -1, -1, -1)
+        with torch.inference_mode():
+            form = compile_network(fold_batch_norm(network), x)
+            assert difference(network(x), form(x)) < 1e-4
+    one, several = met
+    assert len(one) == len(set(one)) == 9 + 1  # a block's own layer, and the classifier
+    assert len(several) > len(set(several))
+
+
 def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.MonkeyPatch) -> None:
     class Asks(Attention):
         def mask(self, residual: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:

@@ -74,11 +74,11 @@ def test_nothing_is_as_wide_as_the_residual_but_the_sum(name: str, monkeypatch: 
 
 
 def test_the_small_layers_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SE and DIA have two left each; those of DIA's hidden vector are in the same two."""
+    """SE has two left; DIA three: both bottlenecks feed one layer."""
     inputs: list[int] = []
     real = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: inputs.append(x.shape[1]) or real(self, x))
-    for name, expected in (("se", [4, 1]), ("dia", [20, 8])):
+    for name, expected in (("se", [4, 1]), ("dia", [4, 16, 8])):
         inputs.clear()
         with torch.inference_mode():
             build(name, 16).eval().joined(convolutions())[0](features(4), features(16))
@@ -88,6 +88,7 @@ def test_the_small_layers_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_share_the_weights_that_are_the_same_for_all() -> None:
     first, second = build("dia", 16).eval().joined(convolutions())
     assert first.gates is second.gates
+    assert first.of_hidden is second.of_hidden
     first, second = build("se", 16).eval().joined(convolutions())
     assert first.excite is second.excite
     assert first.squeeze is not second.squeeze

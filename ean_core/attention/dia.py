@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
-from ean_core.attention.joined import Joined, after, layer
+from ean_core.attention.joined import Joined, after, layer, shared
 from ean_core.attention.passes import channel_means
 
 
@@ -40,7 +40,7 @@ class DenseImplicitAttention(ChannelAttention):
         return hidden, (hidden, cell)
 
     def joined(self, convolutions: Sequence[nn.Conv2d]) -> Sequence[Joined] | None:
-        """With the convolutions' weights in the first layer, and both bottlenecks as one; see `Joined`."""
+        """With the convolutions' weights in the first layer, and the gates made by one layer; see `Joined`."""
         if type(self) is not DenseImplicitAttention:
             return super().joined(convolutions)
         to_gates, more = self.from_input[2], self.from_hidden[2]
@@ -51,8 +51,7 @@ class DenseImplicitAttention(ChannelAttention):
 class JoinedRecurrent(Joined):
     """The cell joined to the convolution before it.
 
-    Its two bottlenecks are one, of means and hidden vector side by side: [relu(A m + a), relu(B h + b)] is the relu of
-    one layer whose weights are zero where means meet the second half; and P u + Q v is [P Q] [u, v].
+    P u + Q v, of what the two bottlenecks made of the means and of the hidden vector, is [P Q] [u, v]: one layer.
 
     Args:
         attention: where the weights are from.
@@ -62,9 +61,7 @@ class JoinedRecurrent(Joined):
 
     def __init__(self, attention: DenseImplicitAttention, convolution: nn.Conv2d, gates: nn.Linear) -> None:
         super().__init__(convolution)
-        of_means, of_hidden = after(convolution, attention.from_input[0]), attention.from_hidden[0]
-        weights = torch.block_diag(of_means.weight, of_hidden.weight)  # (2 hidden, C' + C)
-        self.bottleneck = layer(weights, torch.cat([of_means.bias, of_hidden.bias]))
+        self.of_means, self.of_hidden = after(convolution, attention.from_input[0]), attention.from_hidden[0]
         self.gates = gates
 
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
@@ -73,7 +70,8 @@ class JoinedRecurrent(Joined):
         if state is None:
             zero = means.new_zeros(len(means), self.convolution.out_channels)
             state = zero, zero
-        hidden, cell = advance(self.gates(self.bottleneck(torch.cat([means, state[0]], dim=1)).relu()), state[1])
+        bottlenecks = torch.cat([self.of_means(means), shared(self.of_hidden, state[0])], dim=1).relu()
+        hidden, cell = advance(shared(self.gates, bottlenecks), state[1])
         return hidden, (hidden, cell)
 
 

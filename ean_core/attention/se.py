@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
-from ean_core.attention.joined import Joined, after
+from ean_core.attention.joined import Joined, after, shared
 from ean_core.attention.passes import channel_means
 
 
@@ -46,4 +46,4 @@ class JoinedSqueeze(Joined):
 
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C), no state."""
-        return self.excite(self.squeeze(channel_means(narrow)).relu()).sigmoid(), state
+        return shared(self.excite, self.squeeze(channel_means(narrow)).relu()).sigmoid(), state
