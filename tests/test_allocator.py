@@ -31,6 +31,36 @@ usage = resource.getrusage(resource.RUSAGE_SELF)
 print(changed, usage.ru_minflt, usage.ru_maxrss)
 """
 
+# Bytes in fast bins after many small blocks were given back.
+BINS = """
+import ctypes, sys
+from ean_core.allocator import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+library = ctypes.CDLL(None)
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]
+library.mallinfo2.restype = Info
+library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+library.free.argtypes = (ctypes.c_void_p,)
+blocks = [library.malloc(40) for _ in range(1000)]
+for block in blocks:
+    library.free(block)
+print(library.mallinfo2().fsmblks)
+"""
+
+
+def in_fast_bins(how: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", BINS, how],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(done.stdout)
+
 
 def faults(how: str, **environment: str) -> tuple[bool, int, int]:
     """Whether anything was changed, minor page faults, and the peak in KiB."""
@@ -52,6 +82,12 @@ def test_memory_is_mapped_once() -> None:
     assert kept[0]
     assert kept[1] < plain[1] / 3
     assert kept[2] < plain[2] + (80 << 10)  # the peak grows by no more than what is kept at the end of the heap
+
+
+@pytest.mark.skipif(platform.libc_ver() < ("glibc", "2.33"), reason="needs glibc 2.33")
+def test_nothing_waits_to_be_joined_with_its_neighbours() -> None:
+    assert in_fast_bins("leave") > 10_000
+    assert in_fast_bins("keep") == 0
 
 
 def test_the_users_own_settings_stand() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
+from ean_core.attention.interleaved import side_by_side
 from ean_core.attention.joined import Joined
 from ean_core.errors import EANError
 from ean_core.networks.blocks import Bottleneck
@@ -33,6 +34,7 @@ class Stage(nn.Module):
         self.selects: Tensor | None = None  # bool (depth,) in place of the bits, see `selected`
         self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
         self.joined: nn.ModuleList | None = None  # per block, see `join`
+        self.interleaved = 0  # groups, where `networks.interleave` has changed the order of the channels
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -104,7 +106,7 @@ class Stage(nn.Module):
         for index in range(self.depth):
             attention = self.connected(index) if self.bits[index] else None
             x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
-        return x
+        return side_by_side(x, self.interleaved) if self.interleaved else x
 
     def selected(self, x: Tensor, bits: Tensor) -> Tensor:
         """As `forward`, for bits that are in a tensor: the same operations whatever they are, as a CUDA graph needs.

@@ -1,0 +1,59 @@
+"""A stage whose channels are in the order that its attention's groups are fastest in; see `attention.interleaved`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention.interleaved import InterleavedGroups, interleaved_order
+from ean_core.attention.sge import JoinedGroups
+from ean_core.networks.blocks import Bottleneck
+from ean_core.networks.stage import Stage
+
+
+def interleave(stage: Stage) -> None:
+    """Reorder, in place, the channels of a folded stage with SGE whose groups fill no vector of this processor.
+
+    What the stage takes and gives stays in the usual order. Other stages stay as they are.
+    """
+    blocks = stage.blocks
+    forms = [stage.connected(index) for index in range(stage.depth) if stage.bits[index]]
+    same_order = len({form.attention.groups for form in forms if type(form) is JoinedGroups}) == 1
+    if not (same_order and all(type(form) is JoinedGroups for form in forms)) or not can_reorder(blocks):
+        return
+    groups, weight = forms[0].attention.groups, blocks[0].conv3.weight
+    width, lanes = len(weight) // groups, vector_bytes() // weight.element_size()
+    repeats = -(-lanes // groups)
+    if width >= lanes or width % repeats:
+        return
+    reorder(blocks, interleaved_order(len(weight), groups))
+    for index, form in enumerate(stage.joined):
+        if type(form) is JoinedGroups:
+            stage.joined[index] = InterleavedGroups(form.attention, form.convolution, repeats).eval()
+    stage.interleaved = groups
+
+
+def can_reorder(blocks: list[nn.Module]) -> bool:
+    """Whether the first block, and no other, has a projection: the only shortcut that comes from outside."""
+    return all(
+        type(block) is Bottleneck and (block.downsample is not None) == (index == 0)
+        for index, block in enumerate(blocks)
+    )
+
+
+@torch.no_grad()
+def reorder(blocks: list[Bottleneck], order: Tensor) -> None:
+    """Of all that writes the blocks' outputs the rows of the weights, and of all that reads them the columns."""
+    for index, block in enumerate(blocks):
+        writing = [block.conv3, *([] if block.downsample is None else [block.downsample[0]])]
+        for convolution in writing:
+            convolution.weight = nn.Parameter(convolution.weight[order])
+            if convolution.bias is not None:
+                convolution.bias = nn.Parameter(convolution.bias[order])
+        if index:
+            block.conv1.weight = nn.Parameter(block.conv1.weight[:, order])
+
+
+def vector_bytes() -> int:
+    """How many bytes the widest vector instructions of this processor take."""
+    return 64 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 32
