@@ -113,5 +113,10 @@ case $part in
   LINES_OF=24 network 150 resnet50 50 resnet50_b50_compiled cuda_graph compiled compiled_bf16
   step 120 training_resnet50 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 128 --steps 10 \
     --rounds 3 --workers 12 --sides plain fast fast-graph --output $R/speed_training_resnet50_b128_gpu.json $quick
+  # With these, benchmarks/scaling.py gives the hours of ImageNet on one such GPU (docs/scaling.md).
+  step 60 training_resnet50_b32 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 32 --steps 20 \
+    --rounds 3 --workers 12 --sides fast fast-graph --output $R/speed_training_resnet50_b32_gpu.json $quick
+  step 60 scoring_resnet50 $PY benchmarks/processes.py --processes 1 --arch resnet50 --image-size 224 --images 2000 \
+    --batch-size 128 --rounds 5 --output $R/speed_processes_resnet50_gpu.json $quick
   ;;
 esac

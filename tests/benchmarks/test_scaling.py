@@ -24,6 +24,16 @@ def test_the_page_has_the_counts_of_the_command(run: Run) -> None:
         assert number in page
 
 
+def test_the_page_has_the_hours_of_the_records(run: Run) -> None:
+    page, results = (ROOT / "docs/scaling.md").read_text(), ROOT / "results"
+    training = sorted(results.glob("speed_training_resnet50_b*_cpu.json"))
+    others = ("--processes", results / "speed_processes_resnet50_cpu.json")
+    decoding = ("--decoding", results / "speed_decoding_cpu.json")
+    lines = run("benchmarks/scaling.py", "--training", *training, *others, *decoding).stdout.splitlines()
+    assert [line[:5] for line in lines[-3:]] == ["| 1 |", "| 8 |", "| 64 "]
+    assert "\n".join(lines[-5:]) in page
+
+
 def test_the_recipe_is_the_one_that_is_reckoned_with() -> None:
     import scaling
 

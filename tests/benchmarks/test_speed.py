@@ -135,6 +135,22 @@ def test_processes(run: Run, tmp_path: Path) -> None:
     assert reduced["2"]["bytes_per_second"] == pytest.approx(sent / reduced["2"]["seconds"][0])
 
 
+def test_allocators(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "record.json"
+    run("benchmarks/allocators.py", "--quick", "--sides", "kept", "--output", out)
+    rows = record(out)["metrics"]
+    assert list(rows) == ["libc", "kept"]
+    assert rows["libc"]["times_as_fast"]["value"] == 1 < rows["kept"]["milliseconds"] * 1000
+
+
+def test_an_allocator_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    import allocators
+
+    monkeypatch.setattr(allocators.ctypes.util, "find_library", lambda name: {"tcmalloc": "libtcmalloc.so.4"}.get(name))
+    found = {side: allocators.library_of(side) for side in allocators.SIDES}
+    assert found == {"libc": "", "kept": "", "tcmalloc": "libtcmalloc.so.4", "jemalloc": None}
+
+
 def test_decoding(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     done = run("benchmarks/decoding.py", "--quick", "--output", out)
