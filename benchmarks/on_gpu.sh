@@ -48,7 +48,7 @@ network() {  # network LIMIT ARCH BATCH NAME SETTINGS..
     --output "$R/speed_network_${name}_gpu.json" $quick
 }
 
-# Convolutions dominate; these settings need no compiler but Triton's for six kernels.
+# Convolutions dominate; these settings need no compiler but Triton's for seven kernels.
 GRAPHS="folded bf16 cuda_graph fused fused_bf16"
 
 case $part in

@@ -69,7 +69,7 @@ def cuda_graph(network: StagedNetwork, batch: Tensor) -> Form:
 
 
 def fused(network: StagedNetwork, batch: Tensor) -> Form:
-    """cuda_graph, with attention, sum and ReLU in the kernels of `ean_core.kernels`."""
+    """cuda_graph, with attention, sums, biases and ReLU in the kernels of `ean_core.kernels`."""
     return captured(with_kernels(fold_batch_norm(network.prune().eval()), batch), batch)
 
 

@@ -41,7 +41,7 @@ def use_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_place(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return lambda residual, *given: residual.copy_(kernel(residual, *given))
 
-    for name in ("add_relu", "scale_add_relu", "group_enhance"):
+    for name in ("bias_relu", "add_relu", "scale_add_relu", "group_enhance"):
         monkeypatch.setattr(triton_kernels, name, in_place(getattr(plain, name)))
     for name in ("channel_means", "excite", "cell"):
         monkeypatch.setattr(triton_kernels, name, getattr(plain, name))

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,16 @@ def check_all(device: str) -> None:
         residual, shortcut = features(), features()
         mask = torch.rand(batch, channels, generator=generator).to(dtype).to(device)
         weight, bias = (torch.randn(groups, generator=generator).to(device) for _ in range(2))
+        before = torch.randn(channels, generator=generator).to(dtype).to(device)
         for name, arguments in (
             ("channel_means", ()),
+            ("bias_relu", (before,)),
             ("add_relu", (shortcut,)),
+            ("add_relu", (shortcut, before)),
             ("scale_add_relu", (mask, shortcut)),
+            ("scale_add_relu", (mask, shortcut, before)),
             ("group_enhance", (shortcut, weight, bias, 1e-5)),
+            ("group_enhance", (shortcut, weight, bias, 1e-5, before)),
         ):
             wanted = getattr(plain, name)(residual, *arguments)
             got = getattr(triton_kernels, name)(residual.clone(memory_format=torch.channels_last), *arguments)
@@ -77,17 +83,19 @@ def check_small(batch: int, channels: int, dtype: torch.dtype, device: str, gene
     def draw(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator).to(dtype).to(device)
 
-    for hidden in (1, 5):
-        layers = (draw(hidden, channels), draw(hidden), draw(channels, hidden), draw(channels))
-        pooled = draw(batch, channels).float()
+    for hidden, inputs in ((1, channels), (5, channels), (5, channels // 4)):
+        layers = (draw(hidden, inputs), draw(hidden), draw(channels, hidden), draw(channels))
+        pooled = draw(batch, inputs).float()
         got, wanted = triton_kernels.excite(pooled, *layers), plain.excite(pooled, *layers)
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-    assert triton_kernels.excites(torch.empty(16, 256))
-    assert not triton_kernels.excites(torch.empty(128, 2048))
-    given = (draw(batch, 4 * channels), draw(batch, 4 * channels), draw(batch, channels))
+    assert triton_kernels.excites(torch.empty(16, 256), torch.empty(256, 16))
+    assert not triton_kernels.excites(torch.empty(128, 512), torch.empty(2048, 128))
+    assert not triton_kernels.excites(torch.empty(16, 2048), torch.empty(512, 16))
+    gates, cell, more = draw(batch, 4 * channels), draw(batch, channels), draw(batch, 4 * channels)
     near = 1e-4 if dtype == torch.float32 else 2e-2
-    for got, wanted in zip(triton_kernels.cell(*given), plain.cell(*given), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=near, atol=near)
+    for given in ((gates, cell), (gates, cell, more)):
+        for got, wanted in zip(triton_kernels.cell(*given), plain.cell(*given), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=near, atol=near)
 
 
 def check_nan(features: torch.Tensor, kernels: object) -> None:
@@ -105,14 +113,16 @@ def check_refusal(features: torch.Tensor, kernels: object) -> None:
 
 
 POINTERS = {
-    "add_relu_kernel": ("residual", "shortcut"),
-    "scale_add_relu_kernel": ("residual", "mask", "shortcut"),
+    "bias_relu_kernel": ("features", "bias"),
+    "add_relu_kernel": ("residual", "shortcut", "bias"),
+    "scale_add_relu_kernel": ("residual", "mask", "shortcut", "bias"),
     "channel_means_kernel": ("features", "out"),
     "excite_kernel": ("pooled", "squeeze", "squeeze_bias", "excite", "excite_bias", "out"),
     "cell_kernel": ("gates", "more", "cell", "out", "out_cell"),
-    "group_enhance_kernel": ("residual", "shortcut", "weight", "bias"),
+    "group_enhance_kernel": ("residual", "shortcut", "weight", "bias", "before"),
 }
-SIZES = {"BLOCK": 1024, "PLACES": 256, "CHANNELS": 32, "HIDDEN": 16, "WIDTH": 8, "COLUMNS": 8}
+SIZES = {"BLOCK": 1024, "PLACES": 256, "CHANNELS": 32, "INPUTS": 8, "HIDDEN": 16, "WIDTH": 8, "COLUMNS": 8}
+SIZES |= {"BIASED": True, "BOTH": True}
 
 
 compiling = pytest.mark.skipif("TRITON_INTERPRET" in os.environ, reason="interpreted kernels are not compiled")
@@ -138,16 +148,17 @@ def compiled(kernel: str, *, ones: tuple[str, ...] = (), aligned: tuple[str, ...
     constants = {name: {**SIZES, **sizes}[name] for name in names if name.isupper()} | dict.fromkeys(ones, 1)
     types = dict.fromkeys(POINTERS[kernel], "*bf16") | {"eps": "fp32", "pooled": "*fp32"}
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
-    divisible = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned}
+    divisible = {(names.index(name),): [["tt.divisibility", 16]] for name in aligned if name in names}
     source = ASTSource(fn=function, signature=signature, constexprs=constants, attrs=divisible)
     return triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm
 
 
 @compiling
+@pytest.mark.parametrize("parts", [True, False])
 @pytest.mark.parametrize("kernel", POINTERS)
-def test_kernels_compile_to_machine_code_without_a_gpu(kernel: str) -> None:
-    """What the interpreter lets pass and the compiler does not."""
-    assert compiled(kernel)["cubin"]
+def test_kernels_compile_to_machine_code_without_a_gpu(kernel: str, parts: bool) -> None:
+    """What the interpreter lets pass and the compiler does not; with a bias and both parts of the gates, or without."""
+    assert compiled(kernel, BIASED=parts, BOTH=parts)["cubin"]
 
 
 @compiling
@@ -161,10 +172,18 @@ def test_kernels_compile_where_a_size_is_one() -> None:
 @compiling
 @pytest.mark.parametrize("width", [4, 8, 32])
 def test_groups_are_read_several_numbers_at_a_time(width: int) -> None:
-    aligned = ("residual", "shortcut", "channels")
+    aligned = ("residual", "shortcut", "before", "channels")
     code = compiled("group_enhance_kernel", aligned=aligned, WIDTH=width, COLUMNS=width)["ptx"]
     loads = re.findall(r"ld\.global\S*", code)
     assert len([one for one in loads if ".v" not in one]) <= 2, loads  # the group's weight and bias
+
+
+@compiling
+@pytest.mark.parametrize("kernel", ["bias_relu_kernel", "add_relu_kernel", "scale_add_relu_kernel"])
+def test_features_and_biases_are_read_sixteen_bytes_at_a_time(kernel: str) -> None:
+    aligned = (*POINTERS[kernel], "count", "per_image", "channels")
+    moves = re.findall(r"(?:ld|st)\.global\S*", compiled(kernel, aligned=aligned)["ptx"])
+    assert set(moves) == {"ld.global.v4.b32", "st.global.v4.b32"}
 
 
 def test_every_kernel_is_compiled_in_a_test() -> None:
@@ -178,12 +197,22 @@ def test_a_network_with_kernels_equals_itself() -> None:
 
 
 def check_networks() -> None:
-    """All three attentions, connected here and there."""
+    """All three attentions, and one of another's own that makes its mask of means, connected here and there."""
+    from ean_core.attention import register
+    from ean_core.attention.base import ChannelAttention
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import use_kernels
 
-    for attention in ("se", "sge", "dia"):
-        network = trained("resnet20", attention, scheme="010 | 000 | 011")
+    @register("root")
+    class Root(ChannelAttention):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+
+        def mask_of(self, pooled: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:
+            return pooled.abs().sqrt(), state
+
+    for arch, attention in product(("resnet20", "resnet29"), ("se", "sge", "dia", "root")):
+        network = trained(arch, attention, scheme="010 | 000 | 011")
         x = images(network, size=8)
         folded = fold_batch_norm(network)
         use_kernels(folded)
@@ -199,15 +228,24 @@ def check_networks() -> None:
         ("sge", {"group_enhance": 5}),
     ],
 )
-@pytest.mark.parametrize("arch", ["resnet20", "resnet29"])
+@pytest.mark.parametrize(("arch", "activated"), [("resnet20", 1 + 9), ("resnet29", 1 + 2 * 9)])
 def test_every_block_runs_through_the_kernels(
-    arch: str, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    arch: str, activated: int, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With their plain forms in their place; without kernels, the attention of bottlenecks is joined."""
+    """With their plain forms in their place; biases that a convolution added would be another pass on a GPU."""
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import plain, triton_kernels, use_kernels
 
     called: dict[str, int] = {}
+    biased: list[int] = []  # kernel sizes of the convolutions that add a bias themselves
+    real = torch.nn.functional.conv2d
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "conv2d",
+        lambda x, w, bias=None, *rest: (
+            (biased.append(w.shape[2]) if bias is not None else None) or real(x, w, bias, *rest)
+        ),
+    )
 
     def counting(name: str) -> Callable[..., object]:
         def run(*arguments: object) -> object:
@@ -216,7 +254,7 @@ def test_every_block_runs_through_the_kernels(
 
         return run
 
-    for name in ("channel_means", "excite", "cell", "scale_add_relu", "group_enhance", "add_relu"):
+    for name in ("channel_means", "excite", "cell", "scale_add_relu", "group_enhance", "add_relu", "bias_relu"):
         monkeypatch.setattr(triton_kernels, name, counting(name))
     network = trained(arch, attention, scheme="110 | 001 | 011")
     x = images(network, size=8)
@@ -224,7 +262,9 @@ def test_every_block_runs_through_the_kernels(
     use_kernels(folded)
     with torch.inference_mode():
         assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
-    assert called == {**kernels, "add_relu": 4}
+    assert called == {**kernels, "add_relu": 4, "bias_relu": activated}
+    # The projections, and the last convolutions of basic blocks.
+    assert sorted(biased) == ([1] * 3 if arch == "resnet29" else [1] * 2 + [3] * 9)
 
 
 def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:

@@ -70,9 +70,13 @@ class JoinedRecurrent(Joined):
         if state is None:
             zero = means.new_zeros(len(means), self.convolution.out_channels)
             state = zero, zero
-        bottlenecks = torch.cat([self.of_means(means), shared(self.of_hidden, state[0])], dim=1).relu()
-        hidden, cell = advance(shared(self.gates, bottlenecks), state[1])
+        hidden, cell = advance(self.gates_of(means, state[0]), state[1])
         return hidden, (hidden, cell)
+
+    def gates_of(self, means: Tensor, hidden: Tensor) -> Tensor:
+        """(B, 4C), of the means (B, C') of what the convolution takes and the last hidden vector (B, C)."""
+        bottlenecks = torch.cat([self.of_means(means), shared(self.of_hidden, hidden)], dim=1).relu()
+        return shared(self.gates, bottlenecks)
 
 
 def advance(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

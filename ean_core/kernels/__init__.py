@@ -10,16 +10,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
+from ean_core.networks.blocks import BasicBlock, Bottleneck
+from ean_core.networks.resnet import ResNet
 
 if TYPE_CHECKING:
     from ean_core.networks import StagedNetwork
 
 
 def use_kernels(network: StagedNetwork) -> None:
-    """Let SE, SGE and DIA, and the sums of blocks without attention, run through the kernels; in place.
+    """Let SE, SGE and DIA, the blocks' sums, and the biases and ReLUs inside them run through the kernels; in place.
 
     Args:
         network: folded (`ean_core.fold.fold_batch_norm`), channels_last.
@@ -27,12 +29,18 @@ def use_kernels(network: StagedNetwork) -> None:
     Raises:
         ImportError: if Triton is not installed.
     """
-    from ean_core.kernels import triton_kernels  # here: Triton is there only where PyTorch brings it
+    # Here: Triton is there only where PyTorch brings it.
+    from ean_core.kernels import triton_kernels
+    from ean_core.kernels.blocks import move_biases, sums, with_kernels
 
+    for module in network.modules():
+        if type(module) in CONVOLUTIONS:
+            move_biases(module, CONVOLUTIONS[type(module)])
     for stage in network.stages:
         stage.add = triton_kernels.add_relu
-        if any(type(module) in MERGES for module in stage.modules()):
-            stage.joined = None  # the kernels take residuals
+        stage.sums = sums(stage.blocks)
+        if stage.joined is not None:
+            stage.joined = nn.ModuleList(with_kernels(form) for form in stage.joined)
         for module in stage.modules():
             # A user's own subclass may compute something else, and keeps its `merge`.
             if type(module) in MERGES:
@@ -46,7 +54,7 @@ def merge_squeeze(
     from ean_core.kernels import triton_kernels
 
     pooled, squeeze, excite = triton_kernels.channel_means(residual), module.squeeze, module.excite
-    if triton_kernels.excites(squeeze.weight):
+    if triton_kernels.excites(squeeze.weight, excite.weight):
         mask = triton_kernels.excite(pooled, squeeze.weight, squeeze.bias, excite.weight, excite.bias)
     else:
         mask, _ = module.mask_of(pooled.to(residual.dtype), None)
@@ -61,7 +69,7 @@ def merge_recurrent(
 
     pooled = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
     hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
-    hidden, cell = triton_kernels.cell(module.from_input(pooled), module.from_hidden(hidden), cell)
+    hidden, cell = triton_kernels.cell(module.from_input(pooled), cell, module.from_hidden(hidden))
     return triton_kernels.scale_add_relu(residual, hidden, shortcut), (hidden, cell)
 
 
@@ -73,6 +81,8 @@ def merge_groups(
 
     return triton_kernels.group_enhance(residual, shortcut, module.weight, module.bias, module.eps), state
 
+
+CONVOLUTIONS = {ResNet: 1, BasicBlock: 1, Bottleneck: 2}  # those that an activation follows
 
 MERGES = {
     SqueezeExcitation: merge_squeeze,

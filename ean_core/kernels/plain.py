@@ -14,32 +14,44 @@ def channel_means(features: Tensor) -> Tensor:
     return features.float().mean(dim=(2, 3))
 
 
-def add_relu(residual: Tensor, shortcut: Tensor) -> Tensor:
-    """ReLU(residual + shortcut)."""
-    return (residual.float() + shortcut.float()).relu().to(residual.dtype)
+def biased(features: Tensor, bias: Tensor | None) -> Tensor:
+    """float32 features with a bias (C,) added."""
+    return features.float() if bias is None else features.float() + bias.float()[:, None, None]
 
 
-def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor) -> Tensor:
-    """ReLU(mask * residual + shortcut) for a channel mask (B, C)."""
-    return (residual.float() * mask.float()[:, :, None, None] + shortcut.float()).relu().to(residual.dtype)
+def bias_relu(features: Tensor, bias: Tensor) -> Tensor:
+    """ReLU(features + bias) for a bias (C,)."""
+    return biased(features, bias).relu().to(features.dtype)
+
+
+def add_relu(residual: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
+    """ReLU(residual + bias + shortcut) for a bias (C,)."""
+    return (biased(residual, bias) + shortcut.float()).relu().to(residual.dtype)
+
+
+def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
+    """ReLU(mask * (residual + bias) + shortcut) for a channel mask (B, C) and a bias (C,)."""
+    return (biased(residual, bias) * mask.float()[:, :, None, None] + shortcut.float()).relu().to(residual.dtype)
 
 
 def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor, excite_bias: Tensor) -> Tensor:
-    """SE's mask (B, C), of the means (B, C), for layers of weights (hidden, C) and (C, hidden)."""
+    """SE's mask (B, C), of the means (B, inputs), for layers of weights (hidden, inputs) and (C, hidden)."""
     hidden = F.linear(pooled, squeeze.float(), squeeze_bias.float()).relu()
     return F.linear(hidden, excite.float(), excite_bias.float()).sigmoid()
 
 
-def cell(gates: Tensor, more: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """DIA's hidden vector and cell, each (B, C), of the two parts of its gates (B, 4 C) and of its last cell (B, C)."""
-    hidden, new = advance(gates.float() + more.float(), cell.float())
+def cell(gates: Tensor, cell: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """DIA's hidden vector and cell, each (B, C), of its gates (B, 4 C), or two parts of them, and its last cell."""
+    hidden, new = advance(gates.float() + (0 if more is None else more.float()), cell.float())
     return hidden.to(cell.dtype), new.to(cell.dtype)
 
 
-def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """ReLU(SGE(residual) + shortcut) for weight and bias (groups,)."""
+def group_enhance(
+    residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float, before: Tensor | None = None
+) -> Tensor:
+    """ReLU(SGE(residual + before) + shortcut) for weight and bias (groups,), and a bias (C,) of the residual."""
     groups, places = len(weight), residual.shape[2] * residual.shape[3]
-    grouped = residual.float().unflatten(1, (groups, -1)).flatten(3)  # (B, groups, C / groups, H*W)
+    grouped = biased(residual, before).unflatten(1, (groups, -1)).flatten(3)  # (B, groups, C / groups, H*W)
     agreement = (grouped * grouped.mean(dim=3, keepdim=True)).sum(dim=2)  # (B, groups, H*W)
     centred = agreement - agreement.mean(dim=2, keepdim=True)
     spread = (centred.square().sum(dim=2, keepdim=True) / max(places - 1, 1)).sqrt()

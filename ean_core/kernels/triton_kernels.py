@@ -36,23 +36,39 @@ def relu(value):
 
 
 @triton.jit
-def add_relu_kernel(residual, shortcut, count, BLOCK: tl.constexpr):
+def bias_relu_kernel(features, bias, count, channels, BLOCK: tl.constexpr):
+    """`plain.bias_relu`, a block of elements a program."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = at < count
+    value = tl.load(features + at, inside).to(tl.float32) + tl.load(bias + at % channels, inside).to(tl.float32)
+    tl.store(features + at, relu(value).to(features.dtype.element_ty), inside)
+
+
+@triton.jit
+def add_relu_kernel(residual, shortcut, bias, count, channels, BIASED: tl.constexpr, BLOCK: tl.constexpr):
     """`plain.add_relu`, a block of elements a program."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     value = tl.load(residual + at, inside).to(tl.float32) + tl.load(shortcut + at, inside).to(tl.float32)
+    if BIASED:
+        value += tl.load(bias + at % channels, inside).to(tl.float32)
     tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
 @triton.jit
-def scale_add_relu_kernel(residual, mask, shortcut, per_image, channels, BLOCK: tl.constexpr):
+def scale_add_relu_kernel(
+    residual, mask, shortcut, bias, per_image, channels, BIASED: tl.constexpr, BLOCK: tl.constexpr
+):
     """`plain.scale_add_relu`, a block of an image's elements a program."""
     image = tl.program_id(1).to(tl.int64)  # a grid's second side is short: blocks of a large image go on the first
     within = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = within < per_image
-    at = image * per_image + within
-    scale = tl.load(mask + image * channels + within % channels, inside).to(tl.float32)
-    value = tl.load(residual + at, inside).to(tl.float32) * scale + tl.load(shortcut + at, inside).to(tl.float32)
+    at, channel = image * per_image + within, within % channels
+    scale = tl.load(mask + image * channels + channel, inside).to(tl.float32)
+    value = tl.load(residual + at, inside).to(tl.float32)
+    if BIASED:
+        value += tl.load(bias + channel, inside).to(tl.float32)
+    value = value * scale + tl.load(shortcut + at, inside).to(tl.float32)
     tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
@@ -77,19 +93,22 @@ def excite_kernel(
     excite,
     excite_bias,
     out,
+    inputs,
     channels,
     hidden,
+    INPUTS: tl.constexpr,
     CHANNELS: tl.constexpr,
     HIDDEN: tl.constexpr,
 ):
     """`plain.excite`, an image a program."""
     image = tl.program_id(0).to(tl.int64)
-    column, row = tl.arange(0, CHANNELS), tl.arange(0, HIDDEN)
-    known, there = column < channels, row < hidden
-    both = there[:, None] & known[None, :]
-    mean = tl.load(pooled + image * channels + column, known, other=0.0)
-    weight = tl.load(squeeze + row[:, None] * channels + column[None, :], both, other=0.0).to(tl.float32)
+    column, row, place = tl.arange(0, CHANNELS), tl.arange(0, HIDDEN), tl.arange(0, INPUTS)
+    known, there, given = column < channels, row < hidden, place < inputs
+    mean = tl.load(pooled + image * inputs + place, given, other=0.0)
+    both = there[:, None] & given[None, :]
+    weight = tl.load(squeeze + row[:, None] * inputs + place[None, :], both, other=0.0).to(tl.float32)
     inner = tl.sum(weight * mean[None, :], axis=1) + tl.load(squeeze_bias + row, there, other=0.0).to(tl.float32)
+    both = there[:, None] & known[None, :]
     weight = tl.load(excite + column[None, :] * hidden + row[:, None], both, other=0.0).to(tl.float32)
     score = tl.sum(weight * relu(inner)[:, None], axis=0)
     score += tl.load(excite_bias + column, known, other=0.0).to(tl.float32)
@@ -97,18 +116,24 @@ def excite_kernel(
 
 
 @triton.jit
-def cell_kernel(gates, more, cell, out, out_cell, count, channels, BLOCK: tl.constexpr):
+def gate(gates, more, at, inside, BOTH: tl.constexpr):
+    """One of the gates, of which there may be two parts."""
+    value = tl.load(gates + at, inside).to(tl.float32)
+    if BOTH:
+        value += tl.load(more + at, inside).to(tl.float32)
+    return value
+
+
+@triton.jit
+def cell_kernel(gates, more, cell, out, out_cell, count, channels, BOTH: tl.constexpr, BLOCK: tl.constexpr):
     """`plain.cell`, a block of the (B, C) elements a program."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     first = at // channels * 4 * channels + at % channels  # of four gates that lie `channels` apart
-    take = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
-    first += channels
-    forget = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
-    first += channels
-    candidate = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
-    first += channels
-    give = tl.load(gates + first, inside).to(tl.float32) + tl.load(more + first, inside).to(tl.float32)
+    take = gate(gates, more, first, inside, BOTH)
+    forget = gate(gates, more, first + channels, inside, BOTH)
+    candidate = gate(gates, more, first + 2 * channels, inside, BOTH)
+    give = gate(gates, more, first + 3 * channels, inside, BOTH)
     tanh = 2.0 * tl.sigmoid(2.0 * candidate) - 1.0
     new = tl.sigmoid(forget) * tl.load(cell + at, inside).to(tl.float32) + tl.sigmoid(take) * tanh
     tl.store(out_cell + at, new.to(out_cell.dtype.element_ty), inside)
@@ -121,10 +146,12 @@ def group_enhance_kernel(
     shortcut,
     weight,
     bias,
+    before,
     places,
     channels,
     spread_count,
     eps,
+    BIASED: tl.constexpr,
     WIDTH: tl.constexpr,
     PLACES: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -143,8 +170,14 @@ def group_enhance_kernel(
     for first in range(0, places, PLACES):
         _, at, inside = tile(first, start, places, channels, column, known, PLACES)
         mean += tl.sum(tl.load(residual + at, inside, other=0.0).to(tl.float32), axis=0)
-    mean = mean / places
-    middle = tl.sum(mean * mean, axis=0)  # the mean of the agreement, since the agreement is linear in the features
+    # A bias of the features is a part of their mean. To the agreement of all positions it adds the same, which centring
+    # takes out again, so that both sums below do without.
+    plain = mean / places
+    mean, missing = plain, tl.zeros((COLUMNS,), tl.float32)
+    if BIASED:
+        missing = tl.load(before + group * WIDTH + column, known, other=0.0).to(tl.float32)
+        mean += missing
+    middle = tl.sum(plain * mean, axis=0)  # the mean of the agreement, since the agreement is linear in the features
     squares = tl.zeros((PLACES,), tl.float32)
     for first in range(0, places, PLACES):
         row, at, inside = tile(first, start, places, channels, column, known, PLACES)
@@ -157,28 +190,37 @@ def group_enhance_kernel(
         _, at, inside = tile(first, start, places, channels, column, known, PLACES)
         value = tl.load(residual + at, inside, other=0.0).to(tl.float32)
         mask = tl.sigmoid((tl.sum(value * mean[None, :], axis=1) - middle) * scale + shift)
-        value = value * mask[:, None] + tl.load(shortcut + at, inside, other=0.0).to(tl.float32)
+        value = (value + missing[None, :]) * mask[:, None] + tl.load(shortcut + at, inside, other=0.0).to(tl.float32)
         tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
 # -- what is called: arguments and results as in plain.py; of features, the result is in the residual's place ----------
 
 
-def add_relu(residual: Tensor, shortcut: Tensor) -> Tensor:
-    """ReLU(residual + shortcut)."""
+def bias_relu(features: Tensor, bias: Tensor) -> Tensor:
+    """ReLU(features + bias) for a bias (C,)."""
+    check_layout(features)
+    count = features.numel()
+    launch(bias_relu_kernel, (triton.cdiv(count, BLOCK),), features, bias, count, features.shape[1], BLOCK=BLOCK)
+    return features
+
+
+def add_relu(residual: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
+    """ReLU(residual + bias + shortcut) for a bias (C,)."""
     check_layout(residual, shortcut)
-    count = residual.numel()
-    launch(add_relu_kernel, (triton.cdiv(count, BLOCK),), residual, shortcut, count, BLOCK=BLOCK)
+    count, how = residual.numel(), {"BIASED": bias is not None, "BLOCK": BLOCK}
+    given = (residual, shortcut, residual if bias is None else bias)
+    launch(add_relu_kernel, (triton.cdiv(count, BLOCK),), *given, count, residual.shape[1], **how)
     return residual
 
 
-def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor) -> Tensor:
-    """ReLU(mask * residual + shortcut) for a channel mask (B, C)."""
+def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
+    """ReLU(mask * (residual + bias) + shortcut) for a channel mask (B, C) and a bias (C,)."""
     check_layout(residual, shortcut)
     batch, channels, height, width = residual.shape
-    per_image = channels * height * width
-    grid = (triton.cdiv(per_image, BLOCK), batch)
-    launch(scale_add_relu_kernel, grid, residual, mask.contiguous(), shortcut, per_image, channels, BLOCK=BLOCK)
+    per_image, how = channels * height * width, {"BIASED": bias is not None, "BLOCK": BLOCK}
+    given = (residual, mask.contiguous(), shortcut, residual if bias is None else bias)
+    launch(scale_add_relu_kernel, (triton.cdiv(per_image, BLOCK), batch), *given, per_image, channels, **how)
     return residual
 
 
@@ -194,41 +236,44 @@ def channel_means(features: Tensor) -> Tensor:
     return out
 
 
-def excites(squeeze: Tensor) -> bool:
-    """Whether `excite` takes layers of this size, (hidden, C): a program reads both of them whole."""
-    hidden, channels = squeeze.shape
-    return triton.next_power_of_2(hidden) * triton.next_power_of_2(channels) <= WEIGHTS
+def excites(squeeze: Tensor, excite: Tensor) -> bool:
+    """Whether `excite` takes layers of these sizes, (hidden, inputs) and (C, hidden): a program reads both whole."""
+    (hidden, inputs), channels = squeeze.shape, len(excite)
+    return triton.next_power_of_2(hidden) * triton.next_power_of_2(max(inputs, channels)) <= WEIGHTS
 
 
 def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor, excite_bias: Tensor) -> Tensor:
-    """SE's mask, (B, C) float32, of the means (B, C) float32; the layers are those of `excites`."""
-    (batch, channels), hidden = pooled.shape, len(squeeze)
-    out = torch.empty_like(pooled)
+    """SE's mask, (B, C) float32, of the means (B, inputs) float32; the layers are those of `excites`."""
+    (batch, inputs), (channels, hidden) = pooled.shape, excite.shape
+    out = pooled.new_empty(batch, channels)
     layers = [one.contiguous() for one in (squeeze, squeeze_bias, excite, excite_bias)]
-    tile = {"CHANNELS": triton.next_power_of_2(channels), "HIDDEN": triton.next_power_of_2(hidden)}
-    launch(excite_kernel, (batch,), pooled, *layers, out, channels, hidden, **tile, num_warps=warps(tile))
+    sizes = {"CHANNELS": triton.next_power_of_2(channels), "HIDDEN": triton.next_power_of_2(hidden)}
+    how = {"INPUTS": triton.next_power_of_2(inputs), **sizes, "num_warps": warps(sizes)}
+    launch(excite_kernel, (batch,), pooled, *layers, out, inputs, channels, hidden, **how)
     return out
 
 
-def cell(gates: Tensor, more: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """DIA's hidden vector and cell, each (B, C), of the two parts of its gates (B, 4 C) and of its last cell (B, C)."""
+def cell(gates: Tensor, cell: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """DIA's hidden vector and cell, each (B, C), of its gates (B, 4 C), or two parts of them, and its last cell."""
     hidden, new = torch.empty_like(cell), torch.empty_like(cell)
-    grid = (triton.cdiv(cell.numel(), BLOCK),)
-    launch(cell_kernel, grid, gates, more, cell, hidden, new, cell.numel(), cell.shape[1], BLOCK=BLOCK)
+    given = (gates, gates if more is None else more, cell, hidden, new, cell.numel(), cell.shape[1])
+    launch(cell_kernel, (triton.cdiv(cell.numel(), BLOCK),), *given, BOTH=more is not None, BLOCK=BLOCK)
     return hidden, new
 
 
-def group_enhance(residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """ReLU(SGE(residual) + shortcut) for weight and bias (groups,)."""
+def group_enhance(
+    residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float, before: Tensor | None = None
+) -> Tensor:
+    """ReLU(SGE(residual + before) + shortcut) for weight and bias (groups,), and a bias (C,) of the residual."""
     check_layout(residual, shortcut)
     batch, channels, height, side = residual.shape
     places, groups = height * side, len(weight)
     width = channels // groups
     columns = triton.next_power_of_2(width)
     tile = {"PLACES": max(16, min(triton.next_power_of_2(places), TILE // columns)), "COLUMNS": columns}
-    sizes = (places, channels, max(places - 1, 1), eps)
-    how = {"WIDTH": width, **tile, "num_warps": warps(tile)}
-    launch(group_enhance_kernel, (batch, groups), residual, shortcut, weight, bias, *sizes, **how)
+    given = (residual, shortcut, weight, bias, residual if before is None else before)
+    how = {"BIASED": before is not None, "WIDTH": width, **tile, "num_warps": warps(tile)}
+    launch(group_enhance_kernel, (batch, groups), *given, places, channels, max(places - 1, 1), eps, **how)
     return residual
 
 

@@ -34,6 +34,7 @@ class Stage(nn.Module):
         self.selects: Tensor | None = None  # bool (depth,) in place of the bits, see `selected`
         self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
         self.joined: nn.ModuleList | None = None  # per block, see `join`
+        self.sums: nn.ModuleList | None = None  # per block, of `Joined` where there is a form for one without attention
         self.interleaved = 0  # groups, where `networks.interleave` has changed the order of the channels
 
     @property
@@ -93,6 +94,10 @@ class Stage(nn.Module):
             return self.joined[index]
         return self.attention_of(index)
 
+    def alone(self, index: int) -> Joined | None:
+        """What block `index` runs through if its bit is not set: None, or a form of its sum."""
+        return self.sums[index] if self.sums is not None and isinstance(self.sums[index], Joined) else None
+
     def forward(self, x: Tensor) -> Tensor:
         """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block (Eq. 4).
 
@@ -104,7 +109,7 @@ class Stage(nn.Module):
         state: State = None
         shared = not isinstance(self.attention, nn.ModuleList)
         for index in range(self.depth):
-            attention = self.connected(index) if self.bits[index] else None
+            attention = self.connected(index) if self.bits[index] else self.alone(index)
             x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
         return side_by_side(x, self.interleaved) if self.interleaved else x
 
