@@ -141,3 +141,21 @@ def test_an_own_attention_is_registered_with_a_decorator() -> None:
             register("half")(ATTENTIONS["se"])
     finally:
         del ATTENTIONS["half"]
+
+
+@pytest.mark.parametrize("name", list(ATTENTIONS))
+def test_switched_is_the_attention_or_the_residual(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = []
+    where = torch.where
+    monkeypatch.setattr(torch, "where", lambda on, one, other: chosen.append(one.numel()) or where(on, one, other))
+    module, residual = build_attention(name, 16), torch.randn(2, 16, 5, 3)
+    wanted, state = module(residual)
+    on, state_on = module.switched(residual, torch.tensor(True))
+    off, state_off = module.switched(residual, torch.tensor(False))
+    assert torch.equal(on, wanted)
+    assert torch.equal(off, residual)
+    for one, other in zip(state or (), (state_on or ()), strict=True):
+        assert torch.equal(one, other)
+    assert (state_off is None) == (state is None)
+    if name in ("se", "dia"):  # a choice between features would be a pass more over them, and one more backwards
+        assert chosen == [2 * 16] * 2

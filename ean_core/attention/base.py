@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ean_core.attention.joined import Joined, JoinedMeans
@@ -39,6 +40,17 @@ class Attention(nn.Module):
             return (out + shortcut).relu_(), state
         mask, state = self.mask(residual, state)
         return add_scaled(shortcut, residual, mask).relu_(), state
+
+    def switched(self, residual: Tensor, on: Tensor, state: State = None) -> tuple[Tensor, State]:
+        """`forward` where `on`, a bool (), is true, else the residual; and the state as if it were on.
+
+        The choice is between masks, which mostly are small, and not between features.
+        """
+        if type(self).forward is not Attention.forward:  # it does more than multiply by its mask
+            out, state = self(residual, state)
+            return torch.where(on, out, residual), state
+        mask, state = self.mask(residual, state)
+        return residual * torch.where(on, mask, 1), state
 
     def joined(self, convolutions: Sequence[nn.Conv2d]) -> Sequence[Joined] | None:
         """For each 1x1 convolution that makes residuals, it and `merge` in one; None where there is no such form."""

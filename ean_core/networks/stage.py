@@ -124,8 +124,7 @@ class Stage(nn.Module):
             residual, shortcut = getattr(self, str(index))(x)
             attention = self.attention_of(index)
             if attention is not None:
-                attended, new = attention(residual, state if shared else None)
-                residual = torch.where(bits[index], attended, residual)
+                residual, new = attention.switched(residual, bits[index], state if shared else None)
                 if new is not None:
                     old = state or tuple(torch.zeros_like(one) for one in new)
                     state = tuple(torch.where(bits[index], *pair) for pair in zip(new, old, strict=True))
