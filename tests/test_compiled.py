@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ean_core import EANError
-from ean_core.attention import Attention
+from ean_core.attention import Attention, joined
 from ean_core.compiled import captured, compile_frozen, compile_network, compile_now, compile_steps
 from ean_core.fold import fold_batch_norm, in_channels_last
 from ean_core.forms import SETTINGS
@@ -55,6 +55,10 @@ def test_blocks_read_the_weights_that_they_share_and_no_copies(attention: str, m
     one, several = met
     assert len(one) == len(set(one)) == 9 + 1  # a block's own layer, and the classifier
     assert len(several) > len(set(several))
+    monkeypatch.setattr(joined, "CACHE", 100)  # bytes: what does not stay there is left to the compiler's product
+    with torch.inference_mode():
+        compile_network(fold_batch_norm(network), x[:1])
+    assert len(met[2]) > len(set(met[2]))
 
 
 def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.MonkeyPatch) -> None:

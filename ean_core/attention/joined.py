@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ean_core.attention.base import ChannelAttention, State
 
 
+CACHE = 2**19  # bytes that stay in a core's second-level cache from one block to the next
+
+
 class Joined(nn.Module):
     """Base of the joined forms; a subclass writes `mask`.
 
@@ -78,8 +81,9 @@ def shared(linear: nn.Linear, x: Tensor) -> Tensor:
 
     A compiler packs a layer's weights for every place where it stands, and blocks that share one then read a copy each
     from the memory, which for one image takes longer than the product. Written out, all read the same weights, which
-    stay in the cache.
+    stay in the cache if they are small enough.
     """
-    if torch.compiler.is_compiling() and len(x) == 1 and x.device.type == "cpu":
+    kept = linear.weight.numel() * linear.weight.element_size() <= CACHE
+    if kept and torch.compiler.is_compiling() and len(x) == 1 and x.device.type == "cpu":
         return ((linear.weight * x).sum(dim=1) + linear.bias)[None]
     return linear(x)
