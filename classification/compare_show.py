@@ -12,6 +12,7 @@ from ean_core.errors import EANError
 from ean_core.method_names import label_of
 from ean_core.progress import console
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.words import how_many
 
 Record = Mapping[str, Any]
 
@@ -77,8 +78,8 @@ def print_comparison(record: Record) -> None:
     settings, metrics = record["settings"], record["metrics"]
     budget = settings["budget"]
     table = Table(
-        title=f"{settings['recipe']['name']}: {budget['evaluations']} evaluations, {settings['seeds']} search seed(s), "
-        f"{settings['validation_images']:,} validation images",
+        title=f"{settings['recipe']['name']}: {budget['evaluations']} evaluations, "
+        f"{how_many(settings['seeds'], 'search seed')}, {settings['validation_images']:,} validation images",
         title_justify="left",
     )
     known = settings["exhaustive"]

@@ -12,7 +12,7 @@ from classification.correlation import Study, trained_accuracies
 from classification.supernet import both_sections
 from ean_core.files import sha256_of
 from ean_core.progress import console
-from ean_core.results import spread, write_record
+from ean_core.results import read_record, spread, write_record
 from ean_core.statistics import (
     FEWEST,
     ceiling,
@@ -22,6 +22,7 @@ from ean_core.statistics import (
     repeat_error,
     spread_against_error,
 )
+from ean_core.words import how_many
 
 COUNT = "connections"
 """A third way beside the two scores: a proxy that orders schemes no better than counting their connections is none."""
@@ -38,10 +39,7 @@ def summarise(
         trained: test accuracies in percent of each scheme, one per finished seed; maybe none.
 
     Returns:
-        "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
-        "spread" (way -> figures of all the scores; "trained" -> of the test accuracies), and "ceiling" (see
-        `ean_core.statistics.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the first
-        two and "spread".
+        see `figures_of`.
     """
     rows = [
         {
@@ -52,24 +50,42 @@ def summarise(
         }
         for index, scheme in enumerate(study.schemes)
     ]
+    return figures_of(rows, validation=len(study.job.split()[1]), test=len(study.job.data.test))
+
+
+def figures_of(rows: Sequence[Mapping[str, Any]], *, validation: int, test: int) -> dict[str, Any]:
+    """The figures of a study from what was measured of each scheme, as its record keeps it.
+
+    Args:
+        rows: of each scheme "bits", "connections", "scores" (way -> percent) and "top1" (of the test accuracies in
+            percent, or None).
+        validation, test: numbers of images of the scores and of the accuracies.
+
+    Returns:
+        "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
+        "spread" (way -> figures of all the scores; "trained" -> of the test accuracies), and "ceiling" (see
+        `ean_core.statistics.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the first
+        two and "spread".
+    """
     done = [row for row in rows if row["top1"]]
     accuracies = [row["top1"]["mean"] for row in done]
-    images = len(study.job.split()[1])
+    ways = list(rows[0]["scores"])
+    scores = {way: [row["scores"][way] for row in rows] for way in ways}
     found: dict[str, Any] = {
-        "schemes": rows,
+        "schemes": list(rows),
         "trained": len(done),
-        "validation_images": images,
-        "spread": {way: spread_against_error(values, images=images) for way, values in scores.items()},
+        "validation_images": validation,
+        "spread": {way: spread_against_error(values, images=validation) for way, values in scores.items()},
     }
     if len(done) < FEWEST:
         return found
-    proxies = {way: [row["scores"][way] for row in done] for way in scores}
+    proxies = {way: [row["scores"][way] for row in done] for way in ways}
     proxies[COUNT] = [row["connections"] for row in done]
     found["correlations"] = {way: plain(correlations(values, accuracies)) for way, values in proxies.items()}
-    running, again = (proxies[way] for way in scores)
+    running, again = (proxies[way] for way in ways)
     found["difference"] = plain(correlation_differences(again, running, accuracies))
     found["spread"]["trained"] = {
-        **spread_against_error(accuracies, images=len(study.job.data.test)),
+        **spread_against_error(accuracies, images=test),
         "seed_deviation": repeat_error([row["top1"]["values"] for row in done]),
     }
     highest = ceiling([row["top1"]["values"] for row in done])
@@ -142,31 +158,44 @@ def write_summary(study: Study, found: Mapping[str, Any]) -> list[Path]:
     )
     if "correlations" not in found:
         return [record]
+    return [record, draw_correlations(study.directory / "correlation.png", read_record(record))]
+
+
+def draw_correlations(path: Path, record: Mapping[str, Any]) -> Path:
+    """A scatter plot for each way of scoring.
+
+    Args:
+        path: a .png file; replaced atomically.
+        record: of kind "correlation", with correlations.
+    """
     from ean_core.plots_analysis import Panel, scatter_panels  # matplotlib takes a second to import
 
+    found, panels = record["metrics"], []
     done = [row for row in found["schemes"] if row["top1"]]
-    panels = []
     for way, coefficients in found["correlations"].items():
         counted = way == COUNT
         title = "number of connections" if counted else f"batch norm {way}"
         panels.append(
             Panel(
-                title=f"{title}: rho {show(coefficients['spearman'])}",
+                title=f"{title}\nSpearman's rho {show(coefficients['spearman'])}",
                 axis="connections" if counted else "score on the supernet, %",
                 x=[row["connections"] if counted else row["scores"][way] for row in done],
                 x_error=0.0 if counted else found["spread"][way]["standard_error"],
+                whole=counted,
             )
         )
-    picture = scatter_panels(
-        study.directory / "correlation.png",
+    counts = [row["top1"]["n"] for row in done]
+    seeds = ("up to " if min(counts) < max(counts) else "") + how_many(max(counts), "seed")
+    return scatter_panels(
+        path,
         panels,
         y=[row["top1"]["mean"] for row in done],
         y_error=found["spread"]["trained"]["standard_error"],
         colours=[row["connections"] for row in done],
         y_axis="test accuracy trained from scratch, %",
-        note=f"{job.recipe.name}, {len(done)} schemes; bars: standard error from the number of images alone",
+        note=f"{record['settings']['recipe']['name']}, {how_many(len(done), 'scheme')}, {seeds} each; "
+        "bars: standard error from the number of images alone",
     )
-    return [record, picture]
 
 
 def report(study: Study, scores: Mapping[str, Sequence[float]], *, last: bool) -> list[Path]:

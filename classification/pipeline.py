@@ -17,6 +17,7 @@ from ean_core.pareto import write_front
 from ean_core.results import read_record
 from ean_core.scheme import Scheme
 from ean_core.training.distributed import is_first
+from ean_core.words import how_many
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 """The published and found schemes, drawn beside those of a comparison of the same network on the same data."""
@@ -49,7 +50,8 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
         trained = train_all(job, targets, recipe.seeds)
         if is_first():
             rows = summarise(job, trained, job.directory / "summary.json")
-            print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
+            seeds = how_many(len(recipe.seeds), "seed")
+            print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {seeds}")
             if recipe.note:
                 print(recipe.note)
             print_files(trained)

@@ -40,11 +40,12 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.score import print_scores, score_files
     from ean_core.errors import EANError
     from ean_core.files import writable
+    from ean_core.words import how_many
 
     given = Path(arguments.checkpoint)
     if given.is_dir() and not (given / "best.pth").exists() and (seeds := sorted(given.glob("seed*/best.pth"))):
         raise EANError(
-            f"{given} holds the runs of {len(seeds)} seed(s): give the directory of one, as {seeds[0].parent}"
+            f"{given} holds the runs of {how_many(len(seeds), 'seed')}: give the directory of one, as {seeds[0].parent}"
         )
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     check_decodes(data.test)

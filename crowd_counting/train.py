@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.train_counter import summarise_seeds, train_counter
     from ean_core.errors import EANError
     from ean_core.training.distributed import is_first, start_processes, stop_processes
+    from ean_core.words import how_many
 
     if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
         raise EANError(f"--seeds must be different numbers from 0 on, got {arguments.seeds}")
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> None:
     directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
     if is_first():
         found = summarise_seeds(job, directories)
-        title = f"{data.name}: {len(data.test)} test images, {len(arguments.seeds)} seed(s)"
+        title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
         print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")

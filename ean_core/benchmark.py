@@ -22,6 +22,7 @@ from ean_core.plots import bar_chart
 from ean_core.progress import console
 from ean_core.scheme import read_scheme_file
 from ean_core.timing import Comparison, Interval, multiply_adds
+from ean_core.words import how_many, network_label
 
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
@@ -179,17 +180,44 @@ def show_increment(found: Mapping[str, float] | None) -> str:
     return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(found)) if found else ""
 
 
-def draw_increments(path: Path, results: Results, *, title: str, note: str) -> Path | None:
-    """A bar chart of the increments; None if there are none to draw."""
+def how_measured(settings: Mapping[str, Any]) -> str:
+    """The set-up of a record of times in a line."""
+    return (
+        f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
+        f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
+        "networks interleaved"
+    )
+
+
+def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path | None:
+    """A bar chart of the increments.
+
+    Args:
+        path: a .png file; replaced atomically.
+        rows: of `describe_rows`.
+        settings: of the record.
+
+    Returns:
+        the file; None if there are no increments to draw.
+    """
     series = {
         setting: {
-            name: Interval(**in_percent(asdict(one.increment))) for name, one in compared.items() if one.increment
+            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
+            for row in rows
+            if row["timings"][setting]["increment"]
         }
-        for setting, compared in results.items()
+        for setting in rows[0]["timings"]
     }
     if not any(series.values()):
         return None
-    return bar_chart(path, series, axis="increment, %, with 95 % intervals", title=title, note=note)
+    what = name_of(argparse.Namespace(**settings)).replace("_", " ")
+    return bar_chart(
+        path,
+        series,
+        axis="time increment, %, with 95 % intervals",
+        title=f"{what}: inference time over Org's in the same setting",
+        note=how_measured(settings),
+    )
 
 
 def in_percent(interval: Mapping[str, float]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from ean_core.networks import create_model, input_shape
 from ean_core.plots import bar_chart
 from ean_core.progress import console
 from ean_core.scheme import Scheme
+from ean_core.words import attention_label, how_many
 
 
 def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
@@ -66,7 +67,7 @@ def describe(table: LatencyTable) -> str:
     """Under what conditions it was measured."""
     return (
         f"batch of {table.batch_size}, {table.image_size}x{table.image_size} pixels, {table.device}, "
-        f"{table.threads} thread(s), setting {table.setting}, {table.rounds} rounds, networks interleaved"
+        f"{how_many(table.threads, 'thread')}, setting {table.setting}, {table.rounds} rounds, networks interleaved"
     )
 
 
@@ -110,7 +111,7 @@ def draw_table(path: Path, table: LatencyTable) -> Path:
         path,
         {"connection": dict(zip(block_names(table), table.increments, strict=True))},
         axis="percent of Org's time, with 95 % intervals",
-        title=f"{table.arch} with {table.attention}: what connecting one block adds",
+        title=f"{table.arch} with {attention_label(table.attention)}: what connecting one block adds",
         note=describe(table),
         number="{:.2f}",
     )

@@ -19,9 +19,10 @@ from matplotlib.lines import Line2D
 from ean_core.landscape_variants import ANSWERS, CHECKPOINTS, SIZES, VARIANTS
 from ean_core.method_colours import colours_of
 from ean_core.method_names import full_name, label_of
-from ean_core.plots import save
+from ean_core.plots import log_axes, save, tidy
 from ean_core.search import Reward, build_method, comparison
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
+from ean_core.words import how_many
 
 STYLES = dict(zip(ANSWERS, ("-", "--", ":"), strict=True))
 """Kinds of line."""
@@ -61,7 +62,7 @@ def run_all(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def key_of(kind: str, bits: int, variant: str, seed: int) -> str:
     """What a search depends on, apart from the code."""
-    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits], ANSWERS])
+    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits], [*ANSWERS]])
 
 
 def read_cache(path: Path) -> dict[str, dict[str, Any]]:
@@ -137,35 +138,40 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Path) -> None:
     """Regret against evaluations, a panel per size and landscape; a method has a colour, an answer a kind of line."""
-    shape = (len(arguments.bits), len(arguments.landscapes))
+    panels = list(itertools.product(arguments.bits, arguments.landscapes))
+    columns = len(arguments.landscapes) if len(arguments.bits) > 1 else min(3, len(panels))  # five in a row are tiny
+    shape = (-(-len(panels) // columns), columns)
     names = {name: full_name(*VARIANTS[name]) for name in arguments.methods}
     colours = colours_of(list(names.values()))
     legend = [Line2D([], [], color=colour, label=label_of(name)) for name, colour in colours.items()]
     legend += [
-        Line2D([], [], color="#777777", linestyle=line, label=answer.replace("_", " "))
+        Line2D([], [], color="#777777", linestyle=line, label=ANSWERS[answer])
         for answer, line in STYLES.items()
         if any(answer in row for row in rows)
     ]
-    width = 3.0 * shape[1] + 0.7 + 0.06 * max(len(one.get_label()) for one in legend)
-    height = max(2.6 * shape[0], 0.15 * len(legend)) + 0.6
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    grid = figure.subplots(*shape, squeeze=False)
+    wide = 0.07 * max(len(one.get_label()) for one in legend)
+    beside = len(panels) == shape[0] * columns or wide > 2.4  # else the legend goes where a panel is left out
+    height = max(2.6 * shape[0], 0.17 * len(legend)) + 0.6
+    figure = Figure(figsize=(3.0 * columns + 0.7 + beside * wide, height), dpi=130, layout="constrained")
+    grid = figure.subplots(*shape, sharey="row" if len(arguments.bits) > 1 else True, squeeze=False).flat
     for row in rows:
-        axes = grid[arguments.bits.index(row["bits"])][arguments.landscapes.index(row["landscape"])]
+        axes = grid[panels.index((row["bits"], row["landscape"]))]
         colour = colours[names[row["method"]]]
         for answer, line in STYLES.items():
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
                 axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3)
                 axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
-        axes.set_xscale("log")
-        axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
-        axes.set_title(f"{row['bits']} bits, {row['landscape']}", fontsize=9, loc="left")
-        axes.grid(color="#E5E5E5", linewidth=0.6)
-        axes.tick_params(labelsize=7)
-    for axes in grid.flat:
-        axes.set_ylim(bottom=0)
-    figure.legend(handles=legend, loc="outside right center", fontsize=7, frameon=False)
-    figure.supxlabel("evaluations (different schemes scored)", fontsize=9)
-    figure.supylabel(f"regret, points (mean of {arguments.seeds}, 95 %)", fontsize=8)
-    save(figure, path)
+    for axes, (bits, landscape) in zip(grid, panels, strict=False):
+        log_axes(axes, regret=True)
+        axes.set_title(f"{bits} blocks, {landscape}", fontsize=9, loc="left")
+        axes.set_xlabel("different schemes scored", fontsize=8)
+        axes.tick_params(labelsize=8)
+        tidy(axes)
+    for axes in grid[::columns]:
+        axes.set_ylabel("regret, points of reward", fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    place = "outside right center" if beside else "center"
+    (figure if beside else grid[-1]).legend(handles=legend, loc=place, fontsize=8, frameon=False)
+    save(figure, path, note=f"mean of {how_many(arguments.seeds, 'landscape')} of each kind, bands: 95 % intervals")

@@ -30,6 +30,7 @@ from ean_core.networks.staged import StagedNetwork
 from ean_core.results import cpu_name, environment
 from ean_core.scheme import Scheme
 from ean_core.timing import Clock, Interval, compare, measure, median_interval
+from ean_core.words import how_many
 
 FORMAT = "ean-latency-1"
 ORG = "Org"
@@ -98,10 +99,10 @@ class LatencyTable:
         """
         if self.device == device and threads in (None, self.threads):
             return None
-        here = device if threads is None else f"{device} with {threads} thread(s)"
+        here = device if threads is None else f"{device} with {how_many(threads, 'thread')}"
         return (
-            f"measured on {self.device} with {self.threads} thread(s), and this is {here}: the percentages hold there, "
-            "and can be others here"
+            f"measured on {self.device} with {how_many(self.threads, 'thread')}, and this is {here}: "
+            "the percentages hold there, and can be others here"
         )
 
     def predicted(self, scheme: Scheme) -> float:

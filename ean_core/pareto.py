@@ -126,6 +126,7 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
         [(point.cost, point.accuracy) for point in points],
         [(point.cost, point.accuracy) for point in front],
         axis=COSTS[cost],
+        whole=cost == "connections",
         note=f"{name}: {len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
     )
     return path

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
@@ -138,7 +138,7 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
     panels: list[tuple[str, list[float | None]]] = [
         ("reward without curiosity", [line["reward"] for line in shown]),
         ("validation accuracy, %", [line["accuracy"] for line in shown]),
-        ("sparsity (share of blocks without)", [1 - line["connections"] / total for line in shown]),
+        ("sparsity (share of blocks without attention)", [1 - line["connections"] / total for line in shown]),
         ("mean probability of the drawn scheme", [line.get("p_mean") for line in shown]),
     ]
     figure = Figure(figsize=(9.0, 7.2), dpi=150, layout="constrained")
@@ -151,7 +151,7 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
             axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
             axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLOURS[5], linewidth=1.6)
         axes.set_title(name, fontsize=10, loc="left")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(axes.xaxis)
         tidy(axes)
         if number >= 2:
             axes.set_xlabel("step", fontsize=9)
@@ -164,6 +164,29 @@ def tidy(axes: Any) -> None:
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def whole_numbers(axis: Any) -> None:
+    """Ticks of an axis of counts: none between two whole numbers."""
+    axis.set_major_locator(MaxNLocator(integer=True))
+
+
+def log_axes(axes: Any, *, regret: bool) -> None:
+    """A logarithmic x axis of counts, with ticks at 1, 3, 10, 30, .. written as plain numbers.
+
+    Args:
+        axes: that everything has been drawn in.
+        regret: whether y is one, in points: then it is logarithmic too, but linear from 0.1 to 0, which regrets reach.
+    """
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    if regret:
+        axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 3)))
+    for axis in (axes.xaxis, axes.yaxis) if regret else (axes.xaxis,):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ean_core.plots import COLOURS, save, tidy
+from ean_core.plots import COLOURS, save, tidy, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Panel:
         axis: what x is, with the unit.
         x: a value per point.
         x_error: half the width of every point's horizontal bar; 0 for none.
+        whole: whether x are whole numbers.
     """
 
     title: str
     axis: str
     x: Sequence[float]
     x_error: float = 0.0
+    whole: bool = False
 
 
 def scatter_panels(
@@ -61,6 +63,8 @@ def scatter_panels(
         )
         axes.set_title(panel.title, fontsize=8.5, loc="left")
         axes.set_xlabel(panel.axis, fontsize=9)
+        if panel.whole:
+            whole_numbers(axes.xaxis)
         tidy(axes)
         axes.tick_params(labelsize=8)
     every[0].set_ylabel(y_axis, fontsize=9)
@@ -76,6 +80,7 @@ def draw_front(
     *,
     axis: str,
     note: str,
+    whole: bool = False,
 ) -> Path:
     """Scored schemes as dots, and the Pareto front as numbered steps: below it everything is possible.
 
@@ -85,6 +90,7 @@ def draw_front(
         front: of those on the front, from the cheapest.
         axis: what the cost is, with the unit.
         note: small print.
+        whole: whether costs are whole numbers.
     """
     figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -96,6 +102,8 @@ def draw_front(
         numbers.setdefault(place, []).append(str(number))
     for place, together in numbers.items():
         axes.annotate(", ".join(together), place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
+    if whole:
+        whole_numbers(axes.xaxis)
     axes.set_xlabel(axis, fontsize=9)
     axes.set_ylabel("validation accuracy on the supernet, %", fontsize=9)
     axes.margins(y=0.08)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import ScalarFormatter
 
 from ean_core.errors import EANError
 from ean_core.method_colours import FURTHER, colours_of
 from ean_core.method_names import label_of
-from ean_core.plots import COLOURS, save, tidy
+from ean_core.plots import COLOURS, log_axes, save, tidy, whole_numbers
 from ean_core.scheme import Scheme
+from ean_core.words import how_many
 
 Record = Mapping[str, Any]
 GREY = "#888888"
@@ -34,19 +34,19 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
     for label, (colour, style) in _looks(record).items():
         counts, rewards = _over_seeds([run for run in metrics["runs"] if run["method"] == label])
         values = metrics["highest"]["reward"] - rewards if known else rewards  # (seeds, counts)
-        axes.plot(counts, values.mean(axis=0), style, color=colour, linewidth=1.5, label=label_of(label))
-        axes.fill_between(counts, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.1, linewidth=0)
-    if known:
-        axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
+        # The best so far stays until a better one is found; the last value has no step of its own, so it gets a dot.
+        look = {"color": colour, "linewidth": 1.5, "drawstyle": "steps-post"}
+        look |= {"marker": "o", "markersize": 4, "markevery": [-1], "clip_on": False}
+        axes.plot(counts, values.mean(axis=0), style, label=label_of(label), **look)
+        band = {"color": colour, "alpha": 0.1, "linewidth": 0, "step": "post"}
+        axes.fill_between(counts, values.min(axis=0), values.max(axis=0), **band)
+    log_axes(axes, regret=known)
     axes.set_xlabel("evaluations (different schemes asked for; gradients count by their passes)", fontsize=9)
     best = f"regret: points of reward below the best of all {metrics['schemes']} schemes" if known else None
     axes.set_ylabel(best or "reward of the best scheme so far, points", fontsize=9)
     _finish(figure, axes, title=f"Search methods on one supernet, {settings['recipe']['name']}")
-    note = f"mean of {settings['seeds']} search seeds, band from the lowest to the highest; all on the same scores"
+    bands = f"mean of {settings['seeds']} search seeds, band from the lowest to the highest"
+    note = f"{bands if settings['seeds'] > 1 else '1 search seed'}; all on the same scores; {_images_of(record)}"
     return save(figure, path, note=note)
 
 
@@ -93,8 +93,10 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
         axes.tick_params(labelsize=7)
     grid[-1].set_xlabel("validation accuracy on the supernet, %", fontsize=9)
     figure.supylabel("share of the schemes", fontsize=9)
-    figure.suptitle("Random schemes and those that the searches settled on (as Fig. 4)", fontsize=11, x=0.01, ha="left")
-    return save(figure, path, note=f"{found['random']['n']} random schemes; vertical lines: means")
+    title = f"Random schemes and those of the searches (as Fig. 4), {record['settings']['recipe']['name']}"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    note = f"{found['random']['n']} random schemes; vertical lines: means; {_images_of(record)}"
+    return save(figure, path, note=note)
 
 
 def _p(value: float | None) -> str:
@@ -123,11 +125,14 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
         longest = min(len(curve["proposals"]) for curve in curves)
         mean = np.mean([curve["p_mean"][:longest] for curve in curves], axis=0)
         axes.plot(curves[0]["proposals"][:longest], mean, style, color=colour, linewidth=1.8, label=label_of(label))
-    axes.set_ylim(0.45, 1.01)
+    lowest = min(min(run["probability"]["p_mean"]) for run in runs if run["probability"])
+    axes.set_ylim(min(0.45, lowest - 0.01), 1.01)
+    whole_numbers(axes.xaxis)
     axes.set_xlabel("proposals", fontsize=9)
     axes.set_ylabel("mean probability of the proposed scheme's bits", fontsize=9)
     _finish(figure, axes, title=f"How fast the probabilities settle (as Fig. 5), {settings['recipe']['name']}")
-    return save(figure, path, note=f"{settings['seeds']} search seeds; 1: the method proposes one scheme only")
+    lines = f"thick: mean of {settings['seeds']} search seeds, thin: each" if settings["seeds"] > 1 else "1 search seed"
+    return save(figure, path, note=f"{lines}; 0.5: undecided, 1: the method proposes one scheme only")
 
 
 def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str = "") -> Path:
@@ -162,7 +167,7 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    return save(figure, path)
+    return save(figure, path, note="a square per block, filled where it is connected; a colour per stage")
 
 
 def draw_retrained(path: str | Path, record: Record) -> Path:
@@ -185,14 +190,21 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
         )  # fmt: skip
     axes.set_xlabel("inference time increment over Org (Eq. 9), %", fontsize=9)
     axes.set_ylabel("test top-1, %", fontsize=9)
-    seeds = max(row["top1"]["n"] for row in record["metrics"])
-    name = record["settings"]["recipe"]["name"]
-    _finish(figure, axes, title=f"The methods' schemes trained from scratch (as Table 4), {name}")
-    note = f"{seeds} training seed(s), mean and standard deviation; time: median and 95 % interval"
-    return save(figure, path, note=note)
+    settings, seeds = record["settings"], max(row["top1"]["n"] for row in record["metrics"])
+    _finish(figure, axes, title=f"The methods' schemes trained from scratch (as Table 4), {settings['recipe']['name']}")
+    spread = "mean and standard deviation of " if seeds > 1 else ""
+    accuracy = (
+        f"accuracy: {spread}{how_many(seeds, 'training seed')}, {how_many(settings['images']['test'], 'test image')}"
+    )
+    return save(figure, path, note=f"{accuracy}; time: median and 95 % interval")
 
 
 # -- what the charts share --------------------------------------------------------------------------------------------
+
+
+def _images_of(record: Record) -> str:
+    """On how many images the schemes of a comparison were scored."""
+    return how_many(record["settings"]["validation_images"], "validation image")
 
 
 def _figure(*, width: float, height: float) -> tuple[Figure, Any]:

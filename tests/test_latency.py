@@ -159,10 +159,8 @@ def test_a_table_from_elsewhere_says_what_was_measured_where() -> None:
     table = made_up(device="a CPU", threads=4)
     assert table.elsewhere("a CPU", 4) is None
     assert table.elsewhere("a CPU", None) is None
-    assert table.elsewhere("a CPU", 1).startswith(
-        "measured on a CPU with 4 thread(s), and this is a CPU with 1 thread(s)"
-    )
-    assert "4 thread(s), and this is a GPU: " in table.elsewhere("a GPU", None)
+    assert table.elsewhere("a CPU", 1).startswith("measured on a CPU with 4 threads, and this is a CPU with 1 thread")
+    assert "4 threads, and this is a GPU: " in table.elsewhere("a GPU", None)
 
 
 @pytest.mark.gpu

@@ -100,19 +100,14 @@ def main() -> None:
     )
     rows = benchmark.describe_rows(networks, results, shape)
     threads = torch.get_num_threads()
-    how = (
-        f"batch of {arguments.batch_size}, {shape[1]}x{shape[2]} pixels, {arguments.device}, {threads} thread(s), "
-        f"{arguments.rounds} rounds, networks interleaved"
-    )
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
     output = arguments.output or Path("work_dirs/benchmark") / f"{benchmark.name_of(arguments)}.json"
     benchmark.print_tables(rows, list(results))
     for setting, reason in skipped.items():
         print(f"skipped {setting}: {reason}")
-    print(f"Medians and their 95 % bootstrap intervals; {how}.")
+    print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
     print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
-    title = f"{benchmark.name_of(arguments).replace('_', ' ')}: inference time over Org's in the same setting"
-    chart = benchmark.draw_increments(output.with_suffix(".png"), results, title=title, note=how)
+    chart = benchmark.draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         print(f"chart:  {chart}")
 

@@ -42,6 +42,7 @@ def main() -> None:
     from classification.retrain import make_target, train_all
     from classification.summary import print_files, print_table, summarise
     from ean_core.training.distributed import is_first, stop_processes
+    from ean_core.words import how_many
 
     job = start_job(arguments, {"seeds": arguments.seeds})
     recipe = job.recipe
@@ -49,7 +50,7 @@ def main() -> None:
     trained = train_all(job, targets, recipe.seeds)
     if is_first():
         rows = summarise(job, trained, job.directory / f"train_{'_'.join(target.label for target in targets)}.json")
-        print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {len(recipe.seeds)} seed(s)")
+        print_table(rows, title=f"{recipe.name}: {job.data.name} test images, {how_many(len(recipe.seeds), 'seed')}")
         print_files(trained)
     stop_processes()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from ean_core.landscape_variants import ANSWERS
 from ean_core.method_names import full_name, label_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
@@ -14,7 +15,6 @@ from ean_core.report.pictures import pictures_of
 
 KINDS = ("search-benchmark",)
 COMMAND = "python benchmarks/search_landscapes.py"
-ANSWERS = {"best": "highest reward seen", "most_probable": "most probable", "smoothed": "highest smoothed reward"}
 
 
 def section(book: Book) -> Section:

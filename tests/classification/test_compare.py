@@ -281,7 +281,7 @@ def test_the_command_compares_and_refuses(run: Run, trained: Path, tmp_path: Pat
     )  # fmt: skip
     for word in (
         "darts, seed 0: best reward",
-        "5 evaluations, 1 search seed(s), 40 validation images",
+        "5 evaluations, 1 search seed, 40 validation images",
         "comparison.png",
     ):
         assert word in done.stdout

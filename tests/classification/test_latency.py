@@ -140,8 +140,8 @@ NOISY = {"increments": tuple(Interval(c, c - 4, c + 4) for c in COSTS.tolist())}
     [
         ({}, None, None),
         (NOISY, None, "table.json: the increments are uncertain by about 4.00 points"),
-        ({"threads": 3}, None, f"table.json: measured on {device_name('cpu')} with 3 thread(s), and this is "),
-        ({"device": "a phone"}, "a phone", "table.json: measured on a phone with 1 thread(s), and this is "),
+        ({"threads": 3}, None, f"table.json: measured on {device_name('cpu')} with 3 threads, and this is "),
+        ({"device": "a phone"}, "a phone", "table.json: measured on a phone with 1 thread, and this is "),
     ],
 )
 def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(

@@ -57,7 +57,7 @@ def test_prepare_train_test_predict(
     assert summary["metrics"]["best"]["mae"]["n"] == 2
 
     assert script("test", work, *data) == 2
-    assert f"holds the runs of 2 seed(s): give the directory of one, as {work / 'seed0'}" in capsys.readouterr().err
+    assert f"holds the runs of 2 seeds: give the directory of one, as {work / 'seed0'}" in capsys.readouterr().err
     assert script("test", work / "seed0", *data) == 0
     assert "best" in capsys.readouterr().out
     record = read_record(work / "seed0" / "test.json")
