@@ -24,6 +24,7 @@ from ean_core.training.claim import claim
 from ean_core.training.distributed import barrier, is_first, rank_and_world
 from ean_core.training.hooks import bare
 from ean_core.training.runner import QuietRunner
+from ean_core.words import attention_label
 from segmentation.backbone import EANResNet
 from segmentation.checks import Contents, check_disjoint, check_pairs
 from segmentation.config import build_model, check_fields, datasets_of, read_config
@@ -279,7 +280,7 @@ def label_of(backbone: Any) -> str:
     """The name of the paper's tables for a backbone."""
     if getattr(backbone, "attention", None) is None:
         return "Org"
-    network, name = backbone.network, backbone.attention.upper()
+    network, name = backbone.network, attention_label(backbone.attention)
     if network.sharing == "block":
         return f"Org-full-{name}"
     full = network.scheme == Scheme.all_on(network.stages_blocks)

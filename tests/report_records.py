@@ -92,7 +92,7 @@ def times(path: Path, *, arch: str = "resnet164", scheme: str = "010 | 100 | 101
             "timings": {"eager": {"increment": found}, "folded": {"increment": found}},
         }
 
-    settings = {"arch": arch, "batch_size": 50, "rounds": 20, "threads": 1}
+    settings = {"arch": arch, "batch_size": 50, "image_size": 32, "rounds": 20, "threads": 1}
     return write_record(path, kind="benchmark", settings=settings, metrics=[row("Org", None), row("EAN se", 0.25)])
 
 
@@ -303,7 +303,7 @@ def zoo(path: Path) -> Path:
         }
 
     settings = {"arch": "resnet20", "batch_size": 50, "image_size": 32, "rounds": 10, "threads": 1, "timm": "1.0"}
-    rows = [row("Org", None, 0), row("timm:cbam", 0.75, 90), row("timm:eca", 0.25, 3)]
+    rows = [row("Org", None, 0), row("se", 0.75, 90), row("timm:eca", 0.25, 3)]
     return write_record(path, kind="attention-zoo", settings={**settings, "skipped": {"timm:x": "no"}}, metrics=rows)
 
 

@@ -98,3 +98,10 @@ def test_maps_of_schemes_name_all_their_finders(tmp_path: Path) -> None:
     one = NamedScheme("mine", scheme, {"method": "enas, head-k"})
     assert scheme_map(one).note == "method ENAS, head-k, 3 of 3 connected"
     assert scheme_map(NamedScheme("mine", scheme, {})).note == "3 of 3 connected"
+
+
+def test_maps_of_schemes_name_ones_own_attention_as_it_is() -> None:
+    labels = {"se": "SE", "gate": "gate", "timm:eca": "timm:eca", "gate.py:Gate": "Gate"}
+    scheme = Scheme.all_on((1, 2))
+    notes = {name: scheme_map(NamedScheme("mine", scheme, {"attention": name})).note for name in labels}
+    assert notes == {name: f"{label}, 3 of 3 connected" for name, label in labels.items()}

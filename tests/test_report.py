@@ -10,7 +10,6 @@ import pytest
 from ean_core import EANError
 from ean_core.report import BEGIN, BEGIN_ALL, END, END_ALL, figure1, refresh, replace_report, report, report_all
 from ean_core.report.book import OTHERS, Book
-from ean_core.report.cells import attention_label
 from ean_core.results import write_record
 from tests import report_records as made
 from tests.conftest import ROOT, Run
@@ -45,11 +44,6 @@ def test_own_images_with_ones_own_attention_and_one_seed(results: Path) -> None:
     (panel,) = figure1.blocks_of(None, Book.read(results).of("pipeline")[0])
     assert "Share-full Contrast" in panel.alt
     assert "1 seed, so no deviation is known" in panel.note
-
-
-def test_names_of_attention() -> None:
-    names = {"se": "SE", "timm:eca": "timm:eca", "contrast.py:Contrast": "Contrast", "pack.mod:A": "A", None: ""}
-    assert {name: attention_label(name) for name in names} == names
 
 
 def test_only_the_papers_own_set_up_fills_its_table(results: Path) -> None:

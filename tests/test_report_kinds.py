@@ -112,6 +112,17 @@ def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     )
 
 
+def test_a_comparisons_picture_stands_on_the_page_once(results: Path) -> None:
+    made.comparison(results / "a.json")
+    titles = [f"<h3>{title}, CIFAR-100, resnet20</h3>" for title in ("The searches", "Figure 4", "Figure 5")]
+    page = html_report(results)
+    assert all(title in page for title in titles)  # drawn for the page
+    made.picture(results / "a.png")
+    made.picture(results / "a.figure5.png")
+    page = html_report(results)
+    assert [title in page for title in titles] == [False, True, False]
+
+
 def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) -> None:
     made.retrained(results / "again.json")
     rows = [line for line in report(results).splitlines() if line.startswith("| ") and "±" in line]
@@ -123,6 +134,25 @@ def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) ->
     assert drawn == ["| ours, resnet20 | random, GA | `010` | `100` | `101` | 4/9 | 42.50 ± 0.50 |"]
 
 
+def test_nothing_of_the_papers_stands_beside_searches_on_other_images(results: Path) -> None:
+    for path in (made.comparison(results / "a.json"), made.retrained(results / "b.json")):
+        use_own_images(path)
+    use_own_images(made.correlation(results / "c.json"))
+    text = report_all(results)
+    assert "Figure 4: searched against random schemes, own images, resnet20" in text
+    assert "paper: EAN" not in text
+    assert "Paper: accuracy from scratch" not in text
+    assert "| random, GA | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` |\n" in text
+    assert "paper (42 schemes)" not in text
+
+
+def use_own_images(path: Path) -> None:
+    """Make a record one of a user's own images."""
+    record = json.loads(path.read_text())
+    record["settings"]["data"]["name"] = "folder"
+    path.write_text(json.dumps(record))
+
+
 def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
     made.latency(results / "latency.json")
     made.pareto(results / "pareto.json")
@@ -131,7 +161,7 @@ def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
     assert "| all connected | 3 | 7.00 | – | – |" in text
     assert "Percent of Org's time (250.0 ms)" in text
     assert "| `101` | 2 | 3.00 | 3.50 (3.25 to 3.75) | -0.50 |" in text
-    assert "of 27 scored schemes; resnet29, se, cifar100, EAN" in text
+    assert "of 27 scored schemes; resnet29, SE, CIFAR-100, EAN" in text
     assert "](../results/pareto.png)" in text
 
 
@@ -143,7 +173,7 @@ def test_attentions_from_the_cheapest(results: Path) -> None:
     ]
     assert rows == [
         "| timm:eca | 9/9 | 1,003 | 3 | 2.000 | 25.0 (15.0 to 35.0) |",
-        "| timm:cbam | 9/9 | 1,090 | 90 | 2.000 | 75.0 (65.0 to 85.0) |",
+        "| SE | 9/9 | 1,090 | 90 | 2.000 | 75.0 (65.0 to 85.0) |",
     ]
     assert "Left out: timm:x: no." in text
 
@@ -174,13 +204,27 @@ def test_whole_networks_of_a_config_and_several_records_of_one_network(results: 
     (results / "seg.json").write_text(json.dumps(content))
     text = report_all(results)
     assert "**Time increment (Eq. 9), ean_se_voc**" in text
-    assert "| EAN se | 27/54 | 1,738,512 | – | 25.0 (15.0 to 35.0) | 25.0 (15.0 to 35.0) |" in text
+    assert "| EAN SE | 27/54 | 1,738,512 | – | 25.0 (15.0 to 35.0) | 25.0 (15.0 to 35.0) |" in text
     made.times(results / "cpu.json")
     content = json.loads(made.times(results / "a_gpu.json").read_text())
     content["environment"] |= {"device_type": "cuda", "device": "a GPU"}
     (results / "a_gpu.json").write_text(json.dumps(content))
     assert report(results).count("**Time increment (Eq. 9), resnet164**") == 1
     assert "([record](results/a_gpu.json))" in report(results)
+
+
+def test_the_times_of_a_counter_are_not_those_of_its_backbone(results: Path) -> None:
+    content = json.loads(made.times(results / "counter.json").read_text())
+    content["settings"]["counter"] = True
+    (results / "counter.json").write_text(json.dumps(content))
+    text = report_all(results)
+    assert "**Time increment (Eq. 9), counter over resnet164**" in text
+    assert "| EAN SE | 27/54 | 1,738,512 | 0.248 | 25.0 (15.0 to 35.0) | 25.0 (15.0 to 35.0) |\n" in text
+    assert "time increment of ResNet-164: no record yet" in text
+    assert "Batch 50, 32 pixels, 20 rounds interleaved" in text
+    made.times(results / "classifier.json")
+    assert "([record](results/classifier.json))" in report(results)
+    assert "| 25.0 (15.0 to 35.0) | 23.52 |" in report_all(results)
 
 
 def test_correlation_and_batch_norm(results: Path) -> None:
@@ -253,9 +297,9 @@ def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
     settings = {"arch": "resnet164", "batch_size": 50, "rounds": 9, "threads": 2}
     write_record(results / "network.json", kind="speed", settings=settings, metrics=forms)
     for text in (report_all(results), report(results)):
-        assert "| EAN se | 20.0 (20.0 to 20.0) | 5.0 (5.0 to 5.0) |" in text
+        assert "| EAN SE | 20.0 (20.0 to 20.0) | 5.0 (5.0 to 5.0) |" in text
         assert "| Org: times as fast as plain | 1.00 (0.91 to 1.11) | 2.00 (1.67 to 2.50) |" in text
-    assert "| EAN se | 0.83 (0.77 to 0.91) | 1.67 (1.43 to 2.00) |" in report_all(results)
+    assert "| EAN SE | 0.83 (0.77 to 0.91) | 1.67 (1.43 to 2.00) |" in report_all(results)
 
 
 @pytest.mark.parametrize("below", [("prediction",), ()])

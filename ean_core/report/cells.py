@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.blocks import GAP
+from ean_core.words import how_many
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -42,17 +43,9 @@ def counted(value: int | None) -> str:
     return GAP if value is None else f"{value:,}"
 
 
-def attention_label(name: str | None) -> str:
-    """`SE`, `timm:eca`, and of somebody's own `FILE.py:CLASS` the class alone; "" for none."""
-    name = name or ""
-    if ":" not in name:
-        return name.upper()
-    return name if name.startswith("timm:") else name.rpartition(":")[2]
-
-
 def seeds(number_of: int) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number_of} seed{'' if number_of == 1 else 's'}"
+    """`1 seed`, `3 seeds, mean ± standard deviation`: what the figures of a table are over."""
+    return how_many(number_of, "seed") + (", mean ± standard deviation" if number_of > 1 else "")
 
 
 def sentence(text: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import attention_label, interval, seeds, sentence
+from ean_core.report.cells import interval, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import NAMES
+from ean_core.words import attention_label, how_many
 
 KINDS = ("correlation",)
 COMMAND = "python tools/correlation.py CONFIG --schemes 12"
@@ -50,16 +51,16 @@ def table(entry: Entry, book: Book) -> Table:
         rows.append(["a score without error, at most", interval(metrics["ceiling"], 2), GAP, GAP])
     jackknifed = (metrics.get("ceiling") or {}).get("interval") == "jackknife"  # older records: a bootstrap there too
     jackknife = ", of a score without error by a jackknife" if jackknifed else ""
-    paper = book.paper["supernet_correlation"]
-    rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
-    recipe, images = settings["recipe"], settings["images"]
-    data = settings["data"]["name"]
+    recipe, images, data = settings["recipe"], settings["images"], settings["data"]["name"]
+    if data == "cifar100":  # the paper's
+        paper = book.paper["supernet_correlation"]
+        rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
         f"{recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs, {seeds(len(settings['seeds']))} each; 95 % bootstrap intervals "
-        f"over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"
+        f"{recipe['train']['epochs']} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
+        f"intervals over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"
     )
     return Table(
         f"Correlation of the score with the accuracy from scratch, {recipe['name']}",

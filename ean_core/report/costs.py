@@ -10,8 +10,10 @@ from typing import Any
 from ean_core.method_names import labels_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import attention_label, interval, number
+from ean_core.report.cells import interval, number
 from ean_core.report.pictures import pictures_of
+from ean_core.report.table1 import NAMES
+from ean_core.words import attention_label, how_many
 
 KINDS = ("latency", "pareto")
 COMMANDS = {
@@ -51,7 +53,9 @@ def front_table(entry: Entry) -> Table:
         cost = [number(one["cost"])] if timed else []
         rows.append([str(one["number"]), number(one["accuracy"]), *cost, str(one["connections"]), f"`{one['bits']}`"])
     origin = front["origin"]
-    origin = {**origin, "method": labels_of(origin.get("method") or "")}
+    data, method = origin.get("data") or "", labels_of(origin.get("method") or "")
+    origin = {**origin, "method": method, "data": NAMES.get(data, data)}
+    origin["attention"] = attention_label(origin.get("attention"))
     words = [str(origin[key]) for key in ("arch", "attention", "data", "method", "recipe") if origin.get(key)]
     note = (
         f"{len(rows)} of {front['scored']} scored schemes; {', '.join(words)}. "
@@ -73,8 +77,8 @@ def times_table(entry: Entry) -> Table:
     rows.append(["all connected", str(len(values)), number(sum(values)), GAP, GAP])
     note = (
         f"Percent of Org's time ({1e3 * table['org']['value']:.1f} ms); batch {table['batch_size']}, "
-        f"{table['image_size']} pixels, {table['setting']}, {table['threads']} thread(s), {table['rounds']} rounds; "
-        f"{entry.machine}."
+        f"{table['image_size']} pixels, {table['setting']}, {how_many(table['threads'], 'thread')}, "
+        f"{table['rounds']} rounds; {entry.machine}."
     )
     return Table(
         f"Time of each connection alone, {table['arch']} {attention_label(table['attention'])}",

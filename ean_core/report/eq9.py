@@ -7,6 +7,7 @@ from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, percent
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
+from ean_core.words import how_many, network_label
 
 KINDS = ("benchmark",)
 COMMAND = (
@@ -40,7 +41,8 @@ def increment_table(book: Book, entry: Entry) -> Table:
     """A row per network, a column per setting."""
     settings, rows = entry.settings, entry.metrics
     what = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
-    column = OF_ARCH.get(what)
+    column = None if settings.get("counter") else OF_ARCH.get(what)  # the paper's are of classifiers
+    what = f"counter over {what}" if settings.get("counter") else what
     measured = list(rows[0]["timings"])
     heads = ["network", "connections", "parameters", "GFLOPs", *(f"{one}, %" for one in measured)]
     cells = []
@@ -48,7 +50,7 @@ def increment_table(book: Book, entry: Entry) -> Table:
         label, _, attention = row["network"].partition(" ")
         cells.append(
             [
-                row["network"],
+                network_label(row["network"]),
                 f"{row['connections']}/{row['blocks']}" if "blocks" in row else GAP,
                 counted(row.get("parameters")),
                 f"{row['multiply_adds'] / 1e9:.3f}" if row.get("multiply_adds") else GAP,
@@ -57,8 +59,9 @@ def increment_table(book: Book, entry: Entry) -> Table:
             ]
         )
     note = (
-        f"Batch {settings['batch_size']}, {settings['rounds']} rounds interleaved, median and 95 % bootstrap "
-        f"interval, each column against Org in the same setting; {settings['threads']} thread(s), {entry.machine}."
+        f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds interleaved, "
+        "median and 95 % bootstrap interval, each column against Org in the same setting; "
+        f"{how_many(settings['threads'], 'thread')}, {entry.machine}."
     )
     return Table(
         f"Time increment (Eq. 9), {what}",

@@ -11,6 +11,7 @@ from ean_core.report.book import Book, NamedScheme
 from ean_core.report.cells import number, spread
 from ean_core.report.table1 import NAMES
 from ean_core.scheme import Scheme
+from ean_core.words import attention_label
 
 
 def section(book: Book) -> Section:
@@ -70,7 +71,7 @@ def scheme_map(one: NamedScheme) -> Map:
     """A scheme file with what it says of its origin."""
     content = one.content
     parts = [str(content["arch"])] if content.get("arch") else []
-    parts += [str(content["attention"]).upper()] if content.get("attention") else []
+    parts += [attention_label(str(content["attention"]))] if content.get("attention") else []
     parts += [NAMES.get(content["data"], str(content["data"]))] if content.get("data") else []
     parts += [f"method {labels_of(content['method'])}"] if content.get("method") else []
     parts += [str(content["source"])] if content.get("source") else []

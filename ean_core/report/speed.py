@@ -10,6 +10,7 @@ from ean_core.report.blocks import GAP, Block, Gap, Section, Table, Text
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import percent, ranged
 from ean_core.report.pictures import pictures_of
+from ean_core.words import how_many, network_label
 
 KINDS = ("speed",)
 COMMAND = "python benchmarks/scoring.py"
@@ -53,7 +54,7 @@ def network_tables(entry: Entry) -> list[Block]:
     where = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain is the authors' way, "
-        f"eager float32; {settings['threads']} thread(s), {entry.machine}."
+        f"eager float32; {how_many(settings['threads'], 'thread')}, {entry.machine}."
     )
 
     def cells(name: str, cell: Any) -> list[str]:
@@ -66,9 +67,11 @@ def network_tables(entry: Entry) -> list[Block]:
         return Table(title, ("network", *forms), rows, notes=(note,), records=(entry.name,))
 
     others_than_org = [name for name in forms["plain"] if name != "Org"]
-    increments = [[name, *cells(name, lambda row: percent(row["increment"]))] for name in others_than_org]
+    increments = [
+        [network_label(name), *cells(name, lambda row: percent(row["increment"]))] for name in others_than_org
+    ]
     increments.append(["Org: times as fast as plain", *cells("Org", speed)])
-    speeds = [[name, *cells(name, speed)] for name in forms["plain"]]
+    speeds = [[network_label(name), *cells(name, speed)] for name in forms["plain"]]
     return [
         table(f"Increment over Org in the same form, %, {where}", increments),
         table(f"Times as fast as plain Org, {where}", speeds),

@@ -7,7 +7,8 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import attention_label, counted, interval, number, percent, seeds, spread
+from ean_core.report.cells import counted, interval, number, percent, seeds, spread
+from ean_core.words import attention_label
 
 KINDS = ("pipeline",)
 COLUMNS = {("cifar100", "resnet164"): "cifar100_resnet164", ("imagenet", "resnet50"): "imagenet_resnet50"}
@@ -104,6 +105,7 @@ def as_paper(entry: Entry, arch: str) -> bool:
 def times_of(book: Book, arch: str) -> list[Entry]:
     """The record of this network's times, in a list; of several the one on a GPU, then the one with most networks."""
     found = [entry for entry in book.of("benchmark") if entry.settings.get("arch") == arch]
+    found = [entry for entry in found if not entry.settings.get("counter")]  # the same network inside a larger one
     found.sort(key=lambda entry: (entry.content["environment"]["device_type"] == "cuda", len(entry.metrics)))
     return found[-1:]
 
@@ -228,7 +230,7 @@ def run_setup(entry: Entry) -> tuple[str, ...]:
     ours = (
         f"Ours: {recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training and {images['test']:,} test images, {recipe['train']['epochs']} epochs, "
-        f"{seeds(n)}{', mean ± standard deviation' if n > 1 else ''}; {'; '.join(schemes) or 'no scheme'}; "
+        f"{seeds(n)}; {'; '.join(schemes) or 'no scheme'}; "
         f"time increment: batch {settings['timing']['batch_size']}, {settings['timing']['setting']}, "
         f"95 % interval; {entry.machine}."
     )

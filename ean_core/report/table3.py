@@ -8,8 +8,9 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import attention_label, counted, number, seeds, sentence, spread
+from ean_core.report.cells import counted, number, seeds, sentence, spread
 from ean_core.report.pictures import pictures_of
+from ean_core.words import attention_label
 
 KINDS = ("counting",)
 PARTS = {"part_A": "SHHA", "part_B": "SHHB"}
@@ -32,7 +33,7 @@ def section(book: Book) -> Section:
         if part not in done
     ]
     for entry in book.of(*KINDS):
-        blocks += pictures_of(entry, "photograph, annotated heads, predicted density and count")
+        blocks += pictures_of(entry, "photographs with the predicted density over them, and the predicted count")
     return Section("table-3", "Table 3: crowd counting", [paper_table(book.paper), *blocks])
 
 
@@ -102,7 +103,7 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
         for attention, networks in published[part].items():
             for key, pair in networks.items():
                 time = published["time_increment_percent"][part][attention].get(key)
-                label = f"{part[-1]}, {names[key]} {attention.upper()}"
+                label = f"{part[-1]}, {names[key]} {attention_label(attention)}"
                 rows.append([label, *(str(one) for one in pair), number(time)])
     heads = ("ShanghaiTech, network", "MAE", 'RMSE ("MSE")', "time increment, %")
     note = "The paper prints the root of the mean squared count error as MSE. Backbones pretrained on ImageNet, V100."
@@ -172,7 +173,7 @@ def setup(group: Sequence[Entry]) -> tuple[str, ...]:
         f"images, {f'crops of {crop} pixels' if crop else 'whole images'}, {train['epochs']} epochs of batches of "
         f"{train['batch_size']}, loss {train['loss']}, batch norm {train['batch_norm']}, "
         f"{'from weights of a classifier' if settings['weights'] else 'from random weights'}; "
-        f"{seeds(n)}{', mean ± standard deviation' if n > 1 else ''}; checkpoint chosen on the validation images; "
+        f"{seeds(n)}; checkpoint chosen on the validation images; "
         f"{'; '.join([*schemes, *dict.fromkeys(entry.machine for entry in group)])}."
     ]
     if note := group[0].content.get("data_note"):

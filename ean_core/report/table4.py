@@ -65,8 +65,9 @@ def blocks_of(book: Book, entry: Entry) -> list[Block]:
     else:
         del missing["figure5"]
     blocks += pictures_of(entry)
+    named_as_the_record = ["comparison"] if any(path.stem == entry.path.stem for path in entry.pictures) else []
     for ending, (function, title, shows) in missing.items():
-        if not any(path.stem.endswith(ending) for path in entry.pictures):
+        if not any(path.stem.endswith(ending) for path in entry.pictures) and ending not in named_as_the_record:
             blocks.append(drawn(entry, function, title=f"{title}, {described(entry)}", shows=shows))
     return blocks
 
@@ -108,7 +109,7 @@ def found_table(entry: Entry) -> Table:
 def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
     settings, published = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
-    compared, rows = settings["data"]["name"] == "cifar100", []
+    compared, rows = of_the_paper(entry), []
     for row in entry.metrics:
         theirs = [published[name] for name in row["methods"] if name in published]
         rows.append(
@@ -124,7 +125,7 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in entry.metrics)
     note = (
         f"Ours: {described(entry)}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs, {seeds(n)}{', mean ± standard deviation' if n > 1 else ''}; time: batch "
+        f"{recipe['train']['epochs']} epochs, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {entry.machine}. "
         f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
     )
@@ -138,6 +139,11 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         (entry.name,),
         left=(4,),
     )
+
+
+def of_the_paper(entry: Entry) -> bool:
+    """Whether a record is of CIFAR-100, the only data whose search methods the paper compares."""
+    return entry.settings["data"]["name"] == "cifar100"
 
 
 def with_interval(one: Mapping[str, Any]) -> str:
@@ -177,27 +183,35 @@ def both(values: Iterable[float]) -> str:
 
 def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
-    found, published = entry.metrics["figure4"], paper["figure4_scheme_distribution"]
+    found = entry.metrics["figure4"]
     random = found["random"]
     rows = [["random", str(random["n"]), str(random["different"]), spread(random), GAP, GAP, GAP]]
     for label, one in found["methods"].items():
         tests = one["against_random"]
         figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
         rows.append([label_of(label), str(one["n"]), str(one["different"]), spread(one), *figures])
-    for label, one in (("paper: random", published["random"]), ("paper: EAN", published["ean"])):
-        ours = label.endswith("EAN")
-        difference = number(published["ean"]["mean"] - published["random"]["mean"]) if ours else GAP
-        p = chance(published["t_test_p"]) if ours else GAP
-        rows.append([label, str(one["n"]), GAP, spread(one), difference, p, GAP])
+    theirs = ""
+    if of_the_paper(entry):
+        theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
+        rows += figure4_of_the_paper(paper["figure4_scheme_distribution"])
     heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
     note = (
         "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
-        "other, so the p-values are of these searches alone. Paper: accuracy from scratch, CIFAR-100, ResNet-164; its "
-        f"t-test is of an unnamed kind. {entry.machine}."
+        f"other, so the p-values are of these searches alone. {theirs}{entry.machine}."
     )
     return Table(
         f"Figure 4: searched against random schemes, {described(entry)}", heads, rows, (), (note,), (entry.name,)
     )
+
+
+def figure4_of_the_paper(published: Mapping[str, Any]) -> list[list[str]]:
+    """The rows of the paper's random schemes and of EAN's."""
+    random, ean = published["random"], published["ean"]
+    tests = [number(ean["mean"] - random["mean"]), chance(published["t_test_p"]), GAP]
+    return [
+        ["paper: random", str(random["n"]), GAP, spread(random), GAP, GAP, GAP],
+        ["paper: EAN", str(ean["n"]), GAP, spread(ean), *tests],
+    ]
 
 
 def chance(p: float | None) -> str:

@@ -137,7 +137,7 @@ def setup(entry: Entry, *, seeds_of: int) -> tuple[str, ...]:
     note = (
         f"Ours: {arch}, {settings['head']}, {data['train']['images']:,} training and {data['val']['images']:,} "
         f"validation images, {settings['iterations']:,} iterations of {settings['batch_size']} crops, weights after "
-        f"the last one; {seeds(seeds_of)}{', mean ± standard deviation' if seeds_of > 1 else ''}; {entry.machine}."
+        f"the last one; {seeds(seeds_of)}; {entry.machine}."
     )
     said = str(settings["note"]).rstrip(".") + "." if settings.get("note") else ""
     theirs_are = (

@@ -9,6 +9,7 @@ from ean_core.report.blocks import Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, percent
 from ean_core.report.pictures import pictures_of
+from ean_core.words import attention_label, how_many
 
 KINDS = ("attention-zoo",)
 COMMAND = "python benchmarks/attention_zoo.py"
@@ -41,7 +42,7 @@ def zoo_table(entry: Entry) -> Table:
 
     cells = [
         [
-            row["attention"],
+            attention_label(row["attention"]),
             f"{row['connections']}/{row['blocks']}",
             counted(row["parameters"]),
             counted(row["added_parameters"]),
@@ -52,7 +53,7 @@ def zoo_table(entry: Entry) -> Table:
     ]
     note = (
         f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds, median and "
-        f"95 % bootstrap interval against Org in the same setting; {settings['threads']} thread(s), timm "
+        f"95 % bootstrap interval against Org in the same setting; {how_many(settings['threads'], 'thread')}, timm "
         f"{settings.get('timm', 'not installed')}, {entry.machine}."
     )
     left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mmseg.structures import SegDataSample
 
 from ean_core.errors import EANError
 from ean_core.networks import count_parameters, create_model
+from ean_core.scheme import Scheme
 from segmentation.benchmarking import build_segmentors
 from segmentation.config import read_config
 from segmentation.job import label_of
@@ -29,6 +31,14 @@ def test_the_recipes_of_the_paper_are_all_there():
     for network, setup in itertools.product(networks, ("voc", "voc_aug", "voc_deeplabv3plus")):
         assert f"{network}_{setup}" in names
     assert {"org_voc_small", "share_full_se_voc_small", "ean_se_voc_small", "ean_se_demo"} <= names
+
+
+def test_ones_own_attention_keeps_its_name():
+    full = Scheme.all_on((1, 2))
+    network = SimpleNamespace(sharing="stage", scheme=full, stages_blocks=full.blocks)
+    names = {"sge": "SGE", "gate": "gate", "path/gate.py:Gate": "Gate"}
+    found = {name: label_of(SimpleNamespace(attention=name, network=network)) for name in names}
+    assert found == {name: f"Share-full-{label}" for name, label in names.items()}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
