@@ -24,7 +24,7 @@ from classification.correlation import (
     trained_accuracies,
     visible_gpus,
 )
-from classification.correlation_summary import print_summary, report, summarise
+from classification.correlation_summary import draw_correlations, figures_of, print_summary, report, summarise
 from classification.parts import Job
 from classification.retrain import make_target, train_network
 from classification.supernet import make_scorer
@@ -141,6 +141,20 @@ def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob, ca
     assert found["ceiling"]["interval"] == "jackknife"
     print_summary(found)
     assert f"{found['ceiling']['value']:+.2f} (" in capsys.readouterr().out
+
+
+def test_the_committed_record_holds_what_its_values_give_and_is_drawn_again(tmp_path: Path) -> None:
+    record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
+    images, held = record["settings"]["images"], record["metrics"]
+    found = figures_of(held["schemes"], validation=images["validation"], test=images["test"])
+    assert found.keys() == held.keys()
+    assert found["ceiling"] == pytest.approx(held["ceiling"])
+    for way, coefficients in held["correlations"].items():
+        for name, one in coefficients.items():
+            assert found["correlations"][way][name] == pytest.approx(one)
+    for way, one in held["spread"].items():
+        assert found["spread"][way] == pytest.approx(one)
+    assert draw_correlations(tmp_path / "a.png", record).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_one_study_runs_in_two_processes_and_is_reported_on(
