@@ -14,7 +14,7 @@ from ean_core.attention import Attention, State
 from ean_core.errors import EANError
 from ean_core.fold import Form, in_channels_last
 from ean_core.networks import StagedNetwork
-from ean_core.networks.interleave import interleave
+from ean_core.networks.interleave import interleave_stages
 from ean_core.networks.stage import Stage
 
 
@@ -76,8 +76,7 @@ def compile_network(network: StagedNetwork, batch: Tensor) -> Form:
     if batch.device.type == "cpu":
         from torch._inductor import config as inductor  # takes a second to import
 
-        for stage in network.stages:
-            interleave(stage)
+        interleave_stages(network)
         # It looks for CUDA where none is wanted, and warns that there is none.
         logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
         # For the whole compiler: freezing as an option of torch.compile comes too late to have any effect.

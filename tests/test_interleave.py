@@ -14,7 +14,8 @@ from ean_core.compiled import compile_network
 from ean_core.fold import fold_batch_norm
 from ean_core.networks import StagedNetwork
 from ean_core.networks import interleave as module
-from ean_core.networks.interleave import interleave, vector_bytes
+from ean_core.networks.around import AroundTrunk
+from ean_core.networks.interleave import interleave_stages, vector_bytes
 from tests.made_networks import difference, images, trained
 
 
@@ -34,13 +35,14 @@ def learnt(network: StagedNetwork) -> StagedNetwork:
 
 def interleaved_copy(network: StagedNetwork) -> StagedNetwork:
     folded = fold_batch_norm(network)
-    for stage in folded.stages:
-        interleave(stage)
+    interleave_stages(folded)
     return folded
 
 
 def groups_of(network: StagedNetwork) -> list[int]:
-    return [stage.interleaved for stage in network.stages]
+    """Of the stages that are reordered, else 0."""
+    forms = [{type(form): form for form in stage.modules()}.get(InterleavedGroups) for stage in network.stages]
+    return [form.groups if form else 0 for form in forms]
 
 
 def test_the_order_puts_the_first_channel_of_every_group_in_front() -> None:
@@ -52,7 +54,7 @@ def test_the_order_puts_the_first_channel_of_every_group_in_front() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scheme", ["111 | 111 | 111", "010 | 101 | 001"])
 @pytest.mark.parametrize("sharing", ["stage", "block"])
-def test_features_and_logits_are_those_of_the_usual_order(
+def test_logits_are_those_of_the_usual_order(
     sharing: str, scheme: str, dtype: torch.dtype, vectors: Callable[[int], None]
 ) -> None:
     vectors(64)
@@ -60,15 +62,58 @@ def test_features_and_logits_are_those_of_the_usual_order(
     x = images(network, size=8).to(dtype)
     usual = fold_batch_norm(network).to(dtype)
     other = fold_batch_norm(network).to(dtype)
-    for stage in other.stages:
-        interleave(stage)
+    interleave_stages(other)
     # 8 groups of 8, 16 and 32 channels: 16 numbers fill a vector, or 32 of two bytes.
     assert groups_of(other) == ([8, 0, 0] if dtype == torch.float32 else [8, 8, 0])
     assert {form.repeats for form in other.modules() if isinstance(form, InterleavedGroups)} == {64 // x.itemsize // 8}
     with torch.inference_mode():
-        for one, two in zip(usual.forward_features(x), other.forward_features(x), strict=True):
-            assert difference(one.float(), two.float()) < (1e-5 if dtype == torch.float32 else 0.05)
         assert difference(usual(x).float(), other(x).float()) < (1e-5 if dtype == torch.float32 else 0.05)
+
+
+class Features(AroundTrunk):
+    """A task that looks at every stage's features."""
+
+    def __init__(self, trunk: StagedNetwork) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return self.trunk.forward_features(x)
+
+
+@pytest.mark.parametrize("scheme", ["111 | 111 | 111", "010 | 101 | 001"])
+def test_what_looks_at_the_features_sees_the_usual_order(scheme: str, vectors: Callable[[int], None]) -> None:
+    vectors(128)  # two stages' groups fill no vector of 32 numbers
+    model = Features(learnt(trained("resnet29", "sge", scheme=scheme))).eval()
+    other = interleaved_copy(model)
+    assert groups_of(other) == [8, 8, 0]
+    x = images(model.trunk, size=8)
+    with torch.inference_mode():
+        for one, two in zip(model(x), other(x), strict=True):
+            assert difference(one, two) < 1e-5
+
+
+def test_a_network_without_a_head_gives_its_means_in_the_usual_order(vectors: Callable[[int], None]) -> None:
+    vectors(512)
+    network = learnt(trained("resnet29", "sge"))
+    network.fc = None
+    other = interleaved_copy(network)
+    assert groups_of(other) == [0, 8, 8]  # 128 numbers are the masks of 16 times 8 groups, and 8 channels have no 16
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), other(x)) < 1e-5
+
+
+def test_in_a_classifier_nothing_is_put_back(vectors: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a pass over the features that no vector takes."""
+    vectors(512)
+    monkeypatch.setattr("ean_core.networks.stage.side_by_side", None)
+    network = learnt(trained("resnet29", "sge"))
+    other = interleaved_copy(network)
+    assert groups_of(other) == [0, 8, 8]
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), other(x)) < 1e-5
 
 
 def test_more_groups_than_a_vector_takes(vectors: Callable[[int], None]) -> None:

@@ -41,7 +41,11 @@ class InterleavedGroups(Joined):
 
     def __init__(self, attention: SpatialGroupEnhance, convolution: nn.Conv2d, repeats: int) -> None:
         super().__init__(convolution)
-        self.attention, self.repeats = attention, repeats
+        self.groups, self.eps, self.repeats = attention.groups, attention.eps, repeats
+        # As they lie beside the masks; repeated where they are used, they would be gathered number by number.
+        self.weight, self.bias = (
+            nn.Parameter(one.detach().float().repeat(repeats)) for one in (attention.weight, attention.bias)
+        )
 
     def forward(self, narrow: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
         """As the base, a vector of groups at a time."""
@@ -56,17 +60,18 @@ class InterleavedGroups(Joined):
 
     def group_masks(self, narrow: Tensor) -> Tensor:
         """(B, C', H, W) -> (B, H*W, repeats * groups), in the type of `narrow`; see `SpatialGroupEnhance.mask_of`."""
-        attention, (height, width) = self.attention, narrow.shape[2:]
+        height, width = narrow.shape[2:]
         with torch.autocast(narrow.device.type, enabled=False):
             agreement = self.agreement(narrow)
-            centred = agreement - agreement.mean(dim=1, keepdim=True)
-            spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True) / root(max(height * width - 1, 1))
-            bias, weight = (one.float().repeat(self.repeats) for one in (attention.bias, attention.weight))
-            return torch.addcmul(bias, centred, weight / (spread + attention.eps)).sigmoid().to(narrow.dtype)
+            # A compiler repeats these small quotients at every position: products are faster.
+            centred = agreement - agreement.sum(dim=1, keepdim=True) * (1 / (height * width))
+            spread = torch.linalg.vector_norm(centred, dim=1, keepdim=True) * (1 / root(max(height * width - 1, 1)))
+            score = torch.addcmul(self.bias, centred, self.weight / (spread + self.eps))
+            return score.sigmoid().to(narrow.dtype)
 
     def agreement(self, narrow: Tensor) -> Tensor:
         """(B, C', H, W) -> (B, H*W, repeats * groups), but for a constant; see `JoinedGroups`."""
-        groups, convolution = self.attention.groups, self.convolution
+        groups, convolution = self.groups, self.convolution
         weight = convolution.weight.float().flatten(1)  # (C, C')
         bias = None if convolution.bias is None else convolution.bias.float()
         means = F.linear(channel_means(narrow).float(), weight, bias).unflatten(1, (-1, groups))

@@ -8,29 +8,54 @@ from torch import Tensor, nn
 from ean_core.attention.interleaved import InterleavedGroups, interleaved_order
 from ean_core.attention.sge import JoinedGroups
 from ean_core.networks.blocks import Bottleneck
+from ean_core.networks.resnet import ResNet
 from ean_core.networks.stage import Stage
 
 
-def interleave(stage: Stage) -> None:
-    """Reorder, in place, the channels of a folded stage with SGE whose groups fill no vector of this processor.
+def interleave_stages(network: nn.Module) -> None:
+    """Reorder, in place, the channels of a folded network's stages with SGE whose groups fill no vector of this
+    processor.
 
-    What the stage takes and gives stays in the usual order. Other stages stay as they are.
+    What follows a stage of a classifier takes its features as they come. Around a trunk they are put back.
     """
+    for number, stage in enumerate(network.stages):
+        groups = interleave(stage)
+        if groups and not hand_on(network, number, interleaved_order(len(stage.blocks[0].conv3.weight), groups)):
+            stage.put_back = groups
+
+
+def interleave(stage: Stage) -> int:
+    """Reorder a stage's channels, but for those that it takes, in place; the groups, or 0 if it stays as it is."""
     blocks = stage.blocks
     forms = [stage.connected(index) for index in range(stage.depth) if stage.bits[index]]
     same_order = len({form.attention.groups for form in forms if type(form) is JoinedGroups}) == 1
     if not (same_order and all(type(form) is JoinedGroups for form in forms)) or not can_reorder(blocks):
-        return
+        return 0
     groups, weight = forms[0].attention.groups, blocks[0].conv3.weight
     width, lanes = len(weight) // groups, vector_bytes() // weight.element_size()
     repeats = -(-lanes // groups)
     if width >= lanes or width % repeats:
-        return
+        return 0
     reorder(blocks, interleaved_order(len(weight), groups))
     for index, form in enumerate(stage.joined):
         if type(form) is JoinedGroups:
             stage.joined[index] = InterleavedGroups(form.attention, form.convolution, repeats).eval()
-    stage.interleaved = groups
+    return groups
+
+
+@torch.no_grad()
+def hand_on(network: nn.Module, number: int, order: Tensor) -> bool:
+    """Let what follows a stage take its channels in another order, if nothing else looks at them."""
+    if type(network) is not ResNet:
+        return False
+    if number + 1 == len(network.stages):
+        readers = [] if network.fc is None else [network.fc]
+    else:
+        following = network.stages[number + 1].blocks[0]
+        readers = [] if following.downsample is None else [following.conv1, following.downsample[0]]
+    for layer in readers:
+        layer.weight = nn.Parameter(layer.weight[:, order])
+    return bool(readers)
 
 
 def can_reorder(blocks: list[nn.Module]) -> bool:

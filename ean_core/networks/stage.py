@@ -35,7 +35,7 @@ class Stage(nn.Module):
         self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
         self.joined: nn.ModuleList | None = None  # per block, see `join`
         self.sums: nn.ModuleList | None = None  # per block, of `Joined` where there is a form for one without attention
-        self.interleaved = 0  # groups, where `networks.interleave` has changed the order of the channels
+        self.put_back = 0  # groups, where `networks.interleave` has changed the order of the channels inside
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -111,7 +111,7 @@ class Stage(nn.Module):
         for index in range(self.depth):
             attention = self.connected(index) if self.bits[index] else self.alone(index)
             x, state = self.step(getattr(self, str(index)), attention, x, state if shared else None)
-        return side_by_side(x, self.interleaved) if self.interleaved else x
+        return side_by_side(x, self.put_back) if self.put_back else x
 
     def selected(self, x: Tensor, bits: Tensor) -> Tensor:
         """As `forward`, for bits that are in a tensor: the same operations whatever they are, as a CUDA graph needs.
