@@ -16,7 +16,6 @@ from classification.latency import Rules
 from classification.parts import Job
 from classification.search import load_supernet
 from classification.supernet import both_sections, make_scorer
-from ean_core.errors import EANError
 from ean_core.files import sha256_of, write_atomic
 from ean_core.networks import StagedNetwork
 from ean_core.progress import bar
@@ -60,10 +59,6 @@ class Comparison:
     seeds: int
     budget: Budget
     exhaustive: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise EANError(f"--seeds must be at least 1, got {self.seeds}")
 
     def check(self, job: Job) -> Rules:
         """Find a mistake in the methods before hours of training, by building each once.

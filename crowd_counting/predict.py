@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
     add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
     add("--out-dir", required=True, metavar="DIR", help="where the results go")
-    add("--tile", type=int, default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
+    add("--tile", type=at_least(1), default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
     add(
         "--overlap",
         type=at_least(0),
@@ -35,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="pixels around the kept part of a tile (default 192)",
     )
-    add("--every", type=int, default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
+    add("--every", type=at_least(1), default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
     add_own_attention(parser)
     return parser.parse_args()
 

@@ -57,8 +57,6 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
             raise EANError(f"{source} is a video: give it alone")
         if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
             raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
-    if settings.every < 1:
-        raise EANError(f"--every must be at least 1, got {settings.every}")
     if sources[0].suffix.lower() in VIDEOS:
         entries = list(count_video(model, sources[0], out, settings))
     else:

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import add_log, backends_of, load_attention, parse_options
+from ean_core.arguments import add_log, at_least, backends_of, load_attention, parse_options, positive
 
 HELP = """\
 example:
@@ -44,11 +44,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
     add("--weights", metavar="FILE", help="a classifier.pth, torchvision's weights, or imagenet to download them")
     add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
-    add("--epochs", type=int, metavar="N", help="default 400")
-    add("--batch-size", type=int, metavar="N", help="crops per step (default 8)")
+    add("--epochs", type=at_least(1), metavar="N", help="default 400")
+    add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")
     add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
-    add("--lr", type=float, metavar="X", help="learning rate (default 1e-5)")
-    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="one run each (default 0)")
+    add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
+    add("--seeds", type=at_least(0), nargs="+", default=[0], metavar="N", help="one run each (default 0)")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {OUT}/DATA-ATTENTION-LOSS)")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.training.distributed import is_first, start_processes, stop_processes
     from ean_core.words import how_many
 
-    if len(set(arguments.seeds)) < len(arguments.seeds) or min(arguments.seeds) < 0:
-        raise EANError(f"--seeds must be different numbers from 0 on, got {arguments.seeds}")
+    if len(set(arguments.seeds)) < len(arguments.seeds):
+        raise EANError(f"--seeds must be different, got {arguments.seeds}")
     backends = backends_of(arguments.log)
     options, arguments.attention = parse_options(arguments.cfg_options), load_attention(arguments.attention)
     given = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}

@@ -53,9 +53,6 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
     for setting in arguments.settings:
         check_known(setting)
-    for name in ("batch_size", "image_size", "num_classes", "rounds", "threads", "check"):
-        if (value := getattr(arguments, name)) is not None and value < 1:
-            raise EANError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
     if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
         raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
     if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):

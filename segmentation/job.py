@@ -234,7 +234,7 @@ def check_parts(config: Config) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """Make sure that lengths and seed are numbers of which a training can be made.
+    """Make sure that lengths are numbers of which a training can be made.
 
     Raises:
         EANError: if not.
@@ -243,8 +243,6 @@ def check_numbers(config: Config) -> None:
         part, key = name.split(".")
         if not isinstance(value := config[part].get(key, least), int) or value < least:
             raise EANError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if (seed := config.randomness["seed"]) < 0:
-        raise EANError(f"--seed must be at least 0, got {seed}")
 
 
 def check_batch(config: Config) -> None:

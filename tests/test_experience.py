@@ -67,19 +67,20 @@ def test_help_starts_with_an_example_and_imports_nothing_heavy(script: str) -> N
     assert "\x1b" not in done.stdout
 
 
-NUMBERS = re.compile(r"add\(\s*\"(--[\w-]+)\",\s*type=(?:at_least\(\d\)|positive)(?:,\s*nargs=(2))?")
+NUMBERS = re.compile(r"add(?:_argument)?\(\s*\"(--[\w-]+)\",\s*type=(?:at_least\((\d+)\)|positive)(?:,\s*nargs=(2))?")
 
 
-@pytest.mark.parametrize("name", [one for one in COMMANDS if one.startswith("benchmarks/")])
-def test_a_negative_number_is_refused_at_once(
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_number_too_small_is_refused_at_once(
     name: str, script: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where a script finds its neighbours
+    monkeypatch.syspath_prepend((ROOT / name).parent)  # where a script finds its neighbours
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"type=(int|float),(?! default=list)", text), "numbers without a least one"
-    for flag, values in NUMBERS.findall(text):
-        assert script(name, flag, *["-2"] * int(values or 1)) == 2
-        assert re.search(rf"error: argument {flag}: expected a .*, got '-2'", capsys.readouterr().err), flag
+    for flag, least, values in NUMBERS.findall(text):
+        value = int(least) - 1 if least else 0
+        assert script(name, flag, *[value] * int(values or 1)) == 2
+        assert re.search(rf"error: argument {flag}: expected a .*, got '{value}'", capsys.readouterr().err), flag
 
 
 def test_numbers_of_arguments() -> None:

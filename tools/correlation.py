@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from classification.arguments import add_common, start_job
+from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -28,11 +29,18 @@ def parse_arguments() -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
     add = parser.add_argument
-    add("--schemes", type=int, metavar="N", help="schemes to draw (default 12; to report on: those that were scored)")
-    add("--draw-seed", type=int, default=0, metavar="N", help="of the draw (default 0)")
-    add("--seeds", type=int, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
-    add("--images", type=int, default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
-    add("--workers", type=int, default=1, metavar="N", help="processes that train, one network each (default 1)")
+    add(
+        "--schemes",
+        type=at_least(1),
+        metavar="N",
+        help="schemes to draw (default 12; to report on: those that were scored)",
+    )
+    add("--draw-seed", type=at_least(0), default=0, metavar="N", help="of the draw (default 0)")
+    add("--seeds", type=at_least(0), nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
+    add("--images", type=at_least(1), default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
+    add(
+        "--workers", type=at_least(1), default=1, metavar="N", help="processes that train, one network each (default 1)"
+    )
     add("--report", action="store_true", help="only report what is there; trains nothing")
     add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
     return parser.parse_args()
@@ -42,9 +50,6 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    for name, low in (("images", 1), ("workers", 1), ("draw_seed", 0)):
-        if (value := getattr(arguments, name)) < low:
-            raise EANError(f"--{name.replace('_', '-')} must be at least {low}, got {value}")
     from classification.correlation import Study, count_scored, prepare, start_workers, train_open
     from classification.correlation_summary import report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import add_own_attention, load_attention
+from ean_core.arguments import add_own_attention, load_attention, positive
 from ean_core.errors import command
 
 HELP = """\
@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", metavar="FILE", help="of a segmentor, as WORK_DIR/NAME_OF_THE_CONFIG.py")
     add("--to", nargs="+", default=["onnx"], metavar="FORM", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
-    add("--tolerance", type=float, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
+    add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
     add_own_attention(parser)
     return parser.parse_args()
 

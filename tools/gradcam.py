@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from ean_core.arguments import add_own_attention, file_of, load_attention
+from ean_core.arguments import add_own_attention, at_least, file_of, load_attention
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -41,9 +41,9 @@ def parse_arguments() -> argparse.Namespace:
         "--output", type=file_of(".png"), default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)"
     )
     add("--target", metavar="NAME|INDEX", help="the class to explain in all images")
-    add("--stage", type=int, metavar="N", help="explain by the output of this stage, from 1 (default the last)")
+    add("--stage", type=at_least(1), metavar="N", help="explain by the output of this stage, from 1 (default the last)")
     add("--masks", action="store_true", help="also draw the attention masks, to OUTPUT_masks_CHECKPOINT.png")
-    add("--limit", type=int, default=24, metavar="N", help="rows at most (default 24)")
+    add("--limit", type=at_least(1), default=24, metavar="N", help="rows at most (default 24)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
     return parser.parse_args()
@@ -55,8 +55,6 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     output = arguments.output
-    if arguments.limit < 1 or (arguments.stage is not None and arguments.stage < 1):
-        raise EANError("--limit and --stage must be at least 1")
     from ean_core.explain.gallery import explain, explain_masks, labels, true_class
     from ean_core.extras import require
     from ean_core.opened import open_file

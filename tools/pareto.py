@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import file_of
+from ean_core.arguments import at_least, file_of
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s WORK_DIR [options]")
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
-    parser.add_argument("--take", type=int, metavar="N", help="write this point as a scheme")
+    parser.add_argument("--take", type=at_least(1), metavar="N", help="write this point as a scheme")
     parser.add_argument(
         "--output", type=file_of(".json"), metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)"
     )

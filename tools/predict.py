@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ean_core.arguments import add_own_attention, file_of, load_attention
+from ean_core.arguments import add_own_attention, at_least, file_of, load_attention
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -27,9 +27,9 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
-    add("--topk", type=int, default=5, metavar="N", help="classes per photo (default 5)")
+    add("--topk", type=at_least(1), default=5, metavar="N", help="classes per photo (default 5)")
     add("--json", type=file_of(".json"), metavar="FILE", help="also write all figures there")
-    add("--batch-size", type=int, default=64, metavar="N", help="photos per forward (default 64)")
+    add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward (default 64)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
     return parser.parse_args()

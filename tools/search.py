@@ -9,7 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import parse_options
+from ean_core.arguments import at_least, parse_options
 from ean_core.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -39,18 +39,20 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
-    add("--seed", type=int, help="of supernet and search: replaces the recipe's")
+    add("--seed", type=at_least(0), metavar="N", help="of supernet and search: replaces the recipe's")
     add("--retrain", action=argparse.BooleanOptionalAction, help="train what was found (default: without --methods)")
     add("--methods", nargs="+", metavar="NAME", help="compare these, separated by commas or blanks")
-    add("--seeds", type=int, metavar="N", help="searches per method (default 3)")
+    add("--seeds", type=at_least(1), metavar="N", help="searches per method (default 3)")
     add(
         "--evaluations",
-        type=int,
+        type=at_least(1),
         metavar="N",
         help="schemes scored per search (default: search.max_evaluations, or 100)",
     )
-    add("--proposals", type=int, metavar="N", help="how long a search runs on (default: search.steps)")
-    add("--samples", type=int, metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)")
+    add("--proposals", type=at_least(1), metavar="N", help="how long a search runs on (default: search.steps)")
+    add(
+        "--samples", type=at_least(0), metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)"
+    )
     add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
     add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
     return parser.parse_args()

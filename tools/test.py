@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import add_own_attention, load_attention, parse_options
+from ean_core.arguments import add_own_attention, at_least, load_attention, parse_options
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -28,11 +28,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
     parser.add_argument(
-        "--batch-size", type=int, default=500, metavar="N", help="classifiers: images per forward (default 500)"
+        "--batch-size", type=at_least(1), default=500, metavar="N", help="classifiers: images per forward (default 500)"
     )
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
     parser.add_argument(
-        "--slide", type=int, metavar="N", help="segmentors: in windows of N pixels, a third overlapping"
+        "--slide", type=at_least(16), metavar="N", help="segmentors: in windows of N pixels, a third overlapping"
     )
     parser.add_argument("--tta", action="store_true", help="segmentors: average over flips and several scales")
     add_own_attention(parser)

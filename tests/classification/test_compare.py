@@ -305,8 +305,6 @@ def test_the_command_compares_and_refuses(run: Run, trained: Path, tmp_path: Pat
         (["--methods", "ean:naturel"], "did you mean 'natural'"),
         (["--methods", "darts:image=3"], "did you mean 'images'"),
         (["--methods", "ean,ean"], "must be different"),
-        (["--methods", "ean", "--seeds", 0], "--seeds must be at least 1"),
-        (["--methods", "ean", "--evaluations", 0], "evaluations must be at least 1"),
         (["--methods", "ean", "--method", "random"], "give only one of them"),
         (["--seeds", 3], "--seeds is for comparing search methods"),
         (["--methods", "ean", "--exhaustive", "--cfg-options", "model.arch=resnet164"], "too many to score them all"),

@@ -210,7 +210,6 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ),
         ([SMALL, *flags(param_scheduler__0__powr=2)], "param_scheduler cannot be built ("),
         ([SMALL, *flags(custom_hooks__1__intervl=2)], "hooks cannot be built ("),
-        ([SMALL, "--seed", -1], "--seed must be at least 0, got -1"),
         ([CONFIGS / "_base_/pspnet.py"], "has no train_dataloader"),
     ],
 )
