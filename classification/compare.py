@@ -194,18 +194,18 @@ def search_once(
         "reward": dataclasses.asdict(rules.reward),
         "limit": both_sections(rules.job)[1].max_increment,
         "answers": ANSWERS,
+        "ends": "with its budget",  # earlier ones went on to all their proposals
     }
     path = directory / "runs" / f"{entry.slug}-seed{seed}.json"
     barrier()
     if (found := read_run(path, key)) is not None:
         return {"method": entry.label, "seed": seed, **found}
-    method, twin = (rules.build(entry.method, entry.options, seed=seed) for _ in range(2))
+    method = rules.build(entry.method, entry.options, seed=seed)
     connect_gradient(method, rules.job, network, seed=seed)
     found = run_entry(
         rules.keep(method),
         scores,
         seed=seed,
-        first=len(rules.keep(twin).propose()),
         reward=rules.reward,
         budget=budget,
         gradient_cost=gradient_cost(method, images=len(rules.job.split()[1])),
@@ -289,7 +289,8 @@ def write(path: Path, rules: Rules, comparison: Comparison, metrics: dict[str, A
             "seeds": comparison.seeds,
             "budget": dataclasses.asdict(comparison.budget),
             "exhaustive": "schemes" in metrics,
-            "evaluations": "different schemes that a method asked for; a gradient's images count three passes each",
+            "evaluations": "different schemes that a method asked for; a gradient's images count three passes each; "
+            "a search ends with its budget",
         },
         metrics={**metrics, "runs": runs},
     )

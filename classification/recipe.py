@@ -95,7 +95,7 @@ class SearchRecipe:
         steps: T of Algorithm 1.
         method: a name of `ean_core.search.METHODS`.
         options: of the method, such as `{"preset": "released"}`.
-        max_evaluations: stop once so many different schemes were scored; None for no limit.
+        max_evaluations: stop after the step in which so many different schemes were scored; None for no limit.
         reward: weights of Eq. 7.
         bn_images: training images, augmented, over which batch norm is re-estimated before a scheme is scored; 0 for
             not (paper).

@@ -29,8 +29,10 @@ that the recipe lists. Writes supernet.pth, history.jsonl, scheme.json, search.p
 and summary.json into the work directory.
 
 With --methods, all of them search the same supernet with equal budgets and a common memory of scores; comparison/ in
-the work directory gets the record and its pictures. A method may have options: ean:natural (a preset),
-ean:curiosity_weight=0, enas:schemes_per_step=5. With --retrain, each method's scheme is trained from scratch too."""
+the work directory gets the record and its pictures. A search ends when it has scored --evaluations different schemes
+or proposed --proposals; its most probable scheme, an answer, is scored besides. A method may have options: ean:natural
+(a preset), ean:curiosity_weight=0, enas:schemes_per_step=5. With --retrain, each method's scheme is trained from
+scratch too."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,9 +49,14 @@ def parse_arguments() -> argparse.Namespace:
         "--evaluations",
         type=at_least(1),
         metavar="N",
-        help="schemes scored per search (default: search.max_evaluations, or 100)",
+        help="different schemes scored per search, at most (default: search.max_evaluations, or 100)",
     )
-    add("--proposals", type=at_least(1), metavar="N", help="how long a search runs on (default: search.steps)")
+    add(
+        "--proposals",
+        type=at_least(1),
+        metavar="N",
+        help="schemes proposed per search, at most (default: search.steps)",
+    )
     add(
         "--samples", type=at_least(0), metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)"
     )

@@ -80,11 +80,11 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every search gets.
+    """What every search gets. It ends with the first of the two that is used up, and asks for no scheme more.
 
     Attributes:
-        evaluations: different schemes by which the answers are compared.
-        proposals: how long a search runs; one past its evaluations shows where its probabilities go.
+        evaluations: different schemes scored; the most probable scheme, an answer, is scored besides.
+        proposals: schemes proposed, those seen before too.
         samples: schemes drawn from the probabilities at the end, for Fig. 4; 0 for none.
     """
 
@@ -104,15 +104,27 @@ class Budget:
 
 
 class Watch:
-    """Follows a search step by step: what was best, and most probable, when how much of the budget was spent."""
+    """Holds a search to its budget, and follows it: what was best when how much of the budget was spent."""
 
-    def __init__(self, method: SearchMethod, budget: Budget, *, gradient_cost: float) -> None:
-        self.method, self.budget, self.gradient_cost = method, budget, gradient_cost
+    def __init__(self, budget: Budget, *, gradient_cost: float) -> None:
+        self.budget, self.gradient_cost = budget, gradient_cost
         self.spent: list[float] = []  # at every proposal
         self.lines: list[Line] = []  # of every proposal
         self.best: list[Line] = []  # at every proposal, the best line so far
         self.p_mean: list[float | None] = []
-        self.probable: Scheme | None = None  # of the last step that ended within the budget
+
+    def afford(self, step: int, proposed: Sequence[Scheme]) -> list[Scheme]:
+        """The driver's `afford`: the proposals that what is left of the budget pays for; the very first one always."""
+        seen = {line["bits"] for line in self.lines}
+        paid: list[Scheme] = []
+        for scheme in proposed:
+            seen.add(scheme.text)
+            spent = len(seen) + self.gradient_cost * step
+            count = len(self.lines) + len(paid)
+            if count and (spent > self.budget.evaluations or count == self.budget.proposals):
+                break
+            paid.append(scheme)
+        return paid
 
     def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
         """The driver's `on_step`."""
@@ -123,25 +135,18 @@ class Watch:
             self.best.append(max(best, line, key=lambda one: (one["reward"], -one["connections"])))
             self.spent.append(line["evaluations"] + self.gradient_cost * step)
             self.p_mean.append(line.get("p_mean"))
-        if self.probable is None or self.spent[-1] <= self.budget.evaluations:
-            self.probable = self.method.most_probable()
 
-    def within(self, evaluations: float) -> int | None:
-        """Place of the last proposal that `evaluations` paid for; None if not even the first one was."""
-        paid = bisect_right(self.spent, evaluations)  # what is spent never shrinks
-        return paid - 1 if paid else None
-
-    def smoothed(self, end: int) -> Line:
-        """The scheme with the highest smoothed reward among those of the first proposals, up to the place `end`."""
-        lines = [line for line in self.lines[: end + 1] if line["new"]]
+    def smoothed(self) -> Line:
+        """The scheme with the highest smoothed reward."""
+        lines = [line for line in self.lines if line["new"]]
         return lines[best_smoothed([line["bits"] for line in lines], [line["reward"] for line in lines])]
 
     def curve(self) -> dict[str, list[float]]:
         """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
         curve: dict[str, list[float]] = {"evaluations": [], "reward": [], "accuracy": []}
         for count in self.budget.checkpoints:
-            if (place := self.within(count)) is not None:
-                line = self.best[place]
+            if paid := bisect_right(self.spent, count):  # proposals; what is spent never shrinks
+                line = self.best[paid - 1]
                 curve["evaluations"].append(count)
                 curve["reward"].append(round(line["reward"], 4))
                 curve["accuracy"].append(round(line["accuracy"], 4))
@@ -153,7 +158,6 @@ def run_entry(
     evaluate: Evaluate,
     *,
     seed: int,
-    first: int,
     reward: Reward,
     budget: Budget,
     gradient_cost: float = 0.0,
@@ -164,28 +168,30 @@ def run_entry(
         method: fresh.
         evaluate: remembers what it scored.
         seed: of the search; the schemes drawn at the end differ from seed to seed too.
-        first: schemes of the method's first step.
         reward: Eq. 7.
         budget: of every method.
         gradient_cost: evaluations that a step's gradient is counted as, for methods that need one.
     """
     start = time.perf_counter()
-    steps = int(np.ceil(budget.proposals / first))
-    if gradient_cost:  # unlike a known scheme's score, a gradient is never free
-        steps = min(steps, max(1, int(budget.evaluations / gradient_cost)))
-    watch = Watch(method, budget, gradient_cost=gradient_cost)
-    found = run_search(method, evaluate, steps=steps, reward=reward, history=History(None), on_step=watch)
-    end = watch.within(budget.evaluations) or 0
-    best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[end], watch.smoothed(end)))
+    watch = Watch(budget, gradient_cost=gradient_cost)
+    found = run_search(
+        method,
+        evaluate,
+        steps=budget.proposals,  # of one proposal at least
+        reward=reward,
+        history=History(None),
+        afford=watch.afford,
+        on_step=watch,
+    )
+    best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[-1], watch.smoothed()))
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),
         "smoothed": score_answer(smoothed, evaluate, reward),
-        "most_probable": None if watch.probable is None else score_answer(watch.probable, evaluate, reward),
-        "final": None if found.most_probable is None else describe(found.most_probable),
-        "evaluations": found.evaluations,
+        "most_probable": None if found.most_probable is None else describe(found.most_probable),
+        "evaluations": watch.lines[-1]["evaluations"],
         "spent": round(watch.spent[-1], 2),
         "proposals": found.proposals,
         "curve": watch.curve(),

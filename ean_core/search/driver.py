@@ -27,6 +27,12 @@ class OnStep(Protocol):
     def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None: ...
 
 
+class Afford(Protocol):
+    """Called with a step's number and its proposals; gives the first of them, those that are to be scored."""
+
+    def __call__(self, step: int, proposed: Sequence[Scheme]) -> Sequence[Scheme]: ...
+
+
 @dataclass(frozen=True)
 class SearchResult:
     """What a search found.
@@ -64,6 +70,7 @@ def run_search(
     reward: Reward,
     history: History,
     max_evaluations: int | None = None,
+    afford: Afford | None = None,
     on_step: OnStep | None = None,
 ) -> SearchResult:
     """Run `steps` steps, or until `max_evaluations` different schemes were scored.
@@ -79,6 +86,8 @@ def run_search(
         reward: Eq. 7.
         history: where every proposal is recorded.
         max_evaluations: stop after the step in which this many were reached.
+        afford: for a budget that ends within a step, after which the search stops; the method does not learn from such
+            a step.
         on_step: hears of every step, for a progress bar.
     """
     if steps < 1:
@@ -86,11 +95,13 @@ def run_search(
     trials = _Trials(evaluate, reward, known={line["bits"]: float(line["accuracy"]) for line in history.lines})
     recorded, proposals = history.start_again(steps=steps), 0
     for step in range(1, steps + 1):
-        lines = _step(method, trials, step)
+        lines, whole = _step(method, trials, step, afford)
         replayed = keep(history, lines, recorded)
         proposals += len(lines)
-        if on_step is not None:
+        if on_step is not None and lines:
             on_step(step, lines, replayed=replayed)
+        if not whole:
+            break
         if max_evaluations is not None and len(trials.proposed) >= max_evaluations:
             if len(recorded) > len(history.lines):
                 raise EANError(
@@ -142,16 +153,18 @@ class _Trials:
         return max(self.proposed.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
 
 
-def _step(method: SearchMethod, trials: _Trials, step: int) -> list[Line]:
-    """Propose, score, and let the method learn; the step's lines."""
+def _step(method: SearchMethod, trials: _Trials, step: int, afford: Afford | None) -> tuple[list[Line], bool]:
+    """Propose, score, and let the method learn; the step's lines, and whether all of the proposals were scored."""
     start = time.perf_counter()
-    p = method.probabilities()
-    scored = trials.score(method.propose())
+    p, proposed = method.probabilities(), method.propose()
+    paid = proposed if afford is None else afford(step, proposed)
+    scored = trials.score(paid)
     lines = [trials.line(step, trial, method, p, method.bonus(trial.scheme)) for trial in scored]
-    method.update(scored)
+    if whole := len(paid) == len(proposed):
+        method.update(scored)
     for line in lines:
         line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
-    return lines
+    return lines, whole
 
 
 def line_of(

@@ -42,21 +42,20 @@ def test_methods_are_written_with_their_options() -> None:
 
 def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
     method = build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options)
-    first = len(build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options).propose())
     cost = 0.5 if name == "darts" else 0.0
-    return run_entry(method, scores, seed=seed, first=first, reward=Reward(), budget=budget, gradient_cost=cost)
+    return run_entry(method, scores, seed=seed, reward=Reward(), budget=budget, gradient_cost=cost)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_search_is_read_off_at_its_budget(name: str) -> None:
+def test_a_search_ends_with_its_budget(name: str) -> None:
     """The same search by hand: proposals in order, different ones counted, the best so far at each count."""
-    budget, scores = Budget(evaluations=9, proposals=40, samples=5), SharedScores(History(None), LANDSCAPE.evaluate)
+    budget, scores = Budget(evaluations=9, proposals=17, samples=5), SharedScores(History(None), LANDSCAPE.evaluate)
     found = run(name, budget, scores)
     method = build_method(name, BLOCKS, seed=0, reward=Reward())
     seen, order, steps = {}, [], 0
     cost = 0.5 if name == "darts" else 0.0
     rewards = []
-    while len(order) < found["proposals"]:
+    while len(order) <= found["proposals"]:
         schemes = method.propose()
         steps += 1
         trials = []
@@ -67,18 +66,29 @@ def test_a_search_is_read_off_at_its_budget(name: str) -> None:
             order.append(len(seen) + cost * steps)
             trials.append(Trial(scheme, accuracy, Reward().terms(scheme, accuracy)))
         method.update(trials)
+    end = found["proposals"]
+    assert end <= 17
+    assert order[end - 1] <= 9
+    assert end == 17 or order[end] > 9  # the first that is not paid for
     for count, reward, accuracy in zip(*found["curve"].values(), strict=True):
         best = max((r for r, spent in zip(rewards, order, strict=True) if spent <= count), key=lambda one: one[0])
         assert (reward, accuracy) == (pytest.approx(best[0], abs=1e-4), best[1])
     assert found["curve"]["reward"] == sorted(found["curve"]["reward"])
     assert found["best"]["reward"] == pytest.approx(found["curve"]["reward"][-1], abs=1e-4)
-    assert found["spent"] == pytest.approx(order[-1])
-    assert (found["final"] is None) == (method.probabilities() is None)
+    assert found["best"]["reward"] == pytest.approx(max(reward for reward, *_ in rewards[:end]), abs=1e-4)
+    assert found["spent"] == pytest.approx(order[end - 1])
+    assert found["evaluations"] == len({scheme.text for *_, scheme in rewards[:end]})
+    assert (found["most_probable"] is None) == (method.probabilities() is None)
     stochastic = name in ("ean", "enas")
     assert (found["probability"] is not None) == stochastic
     assert len(found["sampled"]["accuracy"]) == (5 if stochastic else 0)
-    if name == "darts":
-        assert found["proposals"] == 18  # 9 evaluations of budget, half of one for every gradient
+
+
+@pytest.mark.parametrize("name", ["random", "enas", "genetic"])
+def test_no_scheme_but_the_answer_is_scored_past_the_budget(name: str, evaluate) -> None:
+    found = run(name, Budget(evaluations=9, proposals=40), SharedScores(History(None), evaluate))
+    assert found["evaluations"] == 9
+    assert len(evaluate.asked) in (9, 10)
 
 
 def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
@@ -88,7 +98,7 @@ def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
     for seed in (0, 0, 1):
         method = build_method("ean", BLOCKS, seed=0, reward=Reward())
         budget = Budget(evaluations=1, proposals=1, samples=20)
-        draws.append(run_entry(method, scores, seed=seed, first=1, reward=Reward(), budget=budget)["sampled"]["bits"])
+        draws.append(run_entry(method, scores, seed=seed, reward=Reward(), budget=budget)["sampled"]["bits"])
     assert draws[0] == draws[1] != draws[2]
 
 
