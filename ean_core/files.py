@@ -17,18 +17,32 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A kill at any moment leaves the old file (or none), since `os.replace` is atomic on one file system.
     """
     path = Path(path)
-    with _named(path):
+    with named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".tmp{path.suffix}")
         os.close(handle)
     temporary = Path(name)
     try:
-        with _named(path):
+        with named(path):
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a shared work directory wants the usual mode
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let an error name the file that was to be written: a full disk names none, others the temporary one.
+
+    Its name begins with that of `path` between two dots.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
+            error.filename = str(path)
+        raise
 
 
 def writable(folder: str | Path) -> Path:
@@ -45,17 +59,6 @@ def writable(folder: str | Path) -> Path:
         error.filename = str(folder)
         raise
     return folder
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let an error name the file that was to be written: a full disk names none, others the temporary one."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
-            error.filename = str(path)
-        raise
 
 
 def write_atomic(path: str | Path, text: str) -> None:

@@ -104,14 +104,18 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Path) -> None:
     class Runner:
+        def __init__(self, *named: str) -> None:
+            self.named = named
+
         def save_checkpoint(self, folder: str, name: str, *, by_epoch: bool) -> None:
             Path(folder, name).write_text("half")
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space left on device", *(one.format(folder, name) for one in self.named))
 
     state = tmp_path / "last.pth"
     state.write_text("whole")
-    with pytest.raises(OSError, match=r"No space left on device: '.*/last.pth'"):
-        SaveState(state).save(Runner(), by_epoch=True)
+    for runner in (Runner(), Runner("{}/{}")):
+        with pytest.raises(OSError, match=r"No space left on device: '.*/last.pth'"):
+            SaveState(state).save(runner, by_epoch=True)
     assert list(tmp_path.iterdir()) == [state]
     assert state.read_text() == "whole"
 

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from ean_core.files import named
 from ean_core.progress import Bar
 from ean_core.supernet import draw_path, sandwich_paths
 from ean_core.training.distributed import barrier, is_first
@@ -66,13 +67,12 @@ class SaveState(Hook):
     def save(self, runner: Any, *, by_epoch: bool) -> None:
         """Write the state after the current epoch, or after the current step."""
         if is_first():
+            # One name, unlike `atomic_path`'s: the large part that a kill leaves is replaced by the next state.
             temporary = self.path.with_name(f".{self.path.name}.tmp")
             try:
-                runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=by_epoch)
-                os.replace(temporary, self.path)
-            except OSError as error:
-                error.filename = error.filename or str(self.path)  # a full disk names no file
-                raise
+                with named(self.path):
+                    runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=by_epoch)
+                    os.replace(temporary, self.path)
             finally:
                 temporary.unlink(missing_ok=True)  # a part of a file would take up what room is left
         barrier()
