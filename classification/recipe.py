@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.config import Config
 
@@ -74,6 +74,7 @@ class SupernetRecipe(TrainSettings):
         random_paths: how many random paths a validation during training scores.
     """
 
+    section: ClassVar[str] = "supernet"
     sandwich: bool = False
     random_paths: int = 3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ean_core.errors import EANError
 from ean_core.training.classifier import PRECISIONS
@@ -50,8 +50,10 @@ class TrainSettings:
         val_interval: epochs between validations during training; 0 for none. They select nothing.
         save_interval: epochs between two saves of the state.
         deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
+        section: of a recipe, to name its fields in errors.
     """
 
+    section: ClassVar[str] = "train"
     epochs: int
     batch_size: int = 128
     lr: float = 0.1
@@ -78,15 +80,17 @@ class TrainSettings:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 upper = "" if high == math.inf else f" and at most {high}"
-                raise EANError(f"{name} must be at least {low}{upper}, got {value}")
+                raise EANError(f"{self.section}.{name} must be at least {low}{upper}, got {value}")
         if self.schedule not in SCHEDULES:
-            raise EANError(f"schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+            raise EANError(f"{self.section}.schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.schedule == "cosine" and self.milestones:
-            raise EANError("milestones go with schedule 'step', not 'cosine': give one of the two")
+            raise EANError(f"{self.section}.milestones go with schedule 'step', not 'cosine': give one of the two")
         if self.warmup_epochs >= self.epochs:
-            raise EANError(f"warmup_epochs must be fewer than the {self.epochs} epochs, got {self.warmup_epochs}")
+            raise EANError(
+                f"{self.section}.warmup_epochs must be fewer than the {self.epochs} epochs, got {self.warmup_epochs}"
+            )
         if self.precision not in PRECISIONS:
-            raise EANError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise EANError(f"{self.section}.precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
 
 def optimizer_and_schedule(

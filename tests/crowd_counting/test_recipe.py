@@ -34,7 +34,7 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ({"training.epochs": 3}, "unknown section in the recipe 'training'"),
         ({"train": 3}, "train must be a dictionary, got 3"),
         ({"train.epochs": "many"}, "epochs must be int, got 'many'"),
-        ({"train.epochs": 0}, "epochs must be at least 1"),
+        ({"train.epochs": 0}, "^train.epochs must be at least 1"),
         ({"train.batch_size": 0}, "batch_size must be at least 1"),
         ({"train.validate_every": 0}, "train.validate_every must be at least 1"),
         ({"train.warmup_epochs": 400.0}, "warmup_epochs must be fewer than the 400 epochs, got 400.0"),
