@@ -7,7 +7,6 @@ eager and with folded batch norm, all networks taking turns (`ean_core/timing.py
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ean_core.arguments import at_least, file_of
 from ean_core.errors import command
@@ -52,6 +51,7 @@ def main() -> None:
     from ean_core.allocator import keep_freed_memory
     from ean_core.attention import load
     from ean_core.devices import choose_device
+    from ean_core.files import free_path
     from ean_core.forms import check_known
     from ean_core.results import write_record
 
@@ -77,7 +77,7 @@ def main() -> None:
         **zoo_table.versions(),
     }
     slug = arguments.arch.replace(":", "-").replace("/", "-")
-    output = arguments.output or Path("work_dirs/attention_zoo") / f"{slug}.json"
+    output = arguments.output or free_path(f"work_dirs/attention_zoo/{slug}.json")
     zoo_table.show(
         rows, title=f"{arguments.arch}, Share-full, batch of {len(batch)}, {batch.shape[2]} pixels, {device}"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ean_core.arguments import at_least, file_of
 from ean_core.errors import command
+from ean_core.files import free_path
 
 HELP = """\
 example:
@@ -31,7 +32,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument(
-        "--output", type=file_of(".json"), default="work_dirs/batch_norm.json", metavar="JSON", help="the record"
+        "--output",
+        type=file_of(".json"),
+        default=free_path("work_dirs/batch_norm.json"),
+        metavar="JSON",
+        help="the record",
     )
     return parser.parse_args()
 

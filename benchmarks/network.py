@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from options import parser
 
 from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
+from ean_core.files import free_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,8 +50,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = made.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.rounds, arguments.image_size = "resnet29", 1, 1, 8
-    default = Path(f"work_dirs/speed_network_{arguments.arch}_b{arguments.batch_size}.json")
-    arguments.output = arguments.output or default
+    default = f"work_dirs/speed_network_{arguments.arch}_b{arguments.batch_size}.json"
+    arguments.output = arguments.output or free_path(default)
     return arguments
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.arguments import at_least, file_of
+from ean_core.files import free_path
 
 
 def parser(text: str, *, quick: str, output: Path | None, output_help: str = "the record") -> argparse.ArgumentParser:
@@ -15,7 +16,7 @@ def parser(text: str, *, quick: str, output: Path | None, output_help: str = "th
     Args:
         text: shown above the options, beginning with an example.
         quick: what `--quick` makes small.
-        output: the default of `--output`.
+        output: the default of `--output`, numbered where there is one; None for one that depends on other options.
         output_help: of `--output`.
     """
     raw = argparse.RawDescriptionHelpFormatter
@@ -23,7 +24,9 @@ def parser(text: str, *, quick: str, output: Path | None, output_help: str = "th
     made.add_argument(
         "--threads", type=at_least(0), default=0, metavar="N", help="of every side (default: torch's choice)"
     )
-    made.add_argument("--output", type=file_of(".json"), default=output, metavar="JSON", help=output_help)
+    made.add_argument(
+        "--output", type=file_of(".json"), default=output and free_path(output), metavar="JSON", help=output_help
+    )
     made.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
     return made
 

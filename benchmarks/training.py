@@ -22,6 +22,7 @@ from options import add_sides, parser
 
 from ean_core.arguments import at_least
 from ean_core.errors import EANError, command
+from ean_core.files import free_path
 
 HELP = """\
 example:
@@ -53,8 +54,8 @@ def parse_arguments() -> argparse.Namespace:
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.steps, arguments.rounds = "resnet20", 8, 2, 2
         arguments.workers = 0
-    if arguments.output is None:
-        arguments.output = Path(f"work_dirs/speed_training_{arguments.arch}_{arguments.network}.json")
+    default = f"work_dirs/speed_training_{arguments.arch}_{arguments.network}.json"
+    arguments.output = arguments.output or free_path(default)
     return arguments
 
 

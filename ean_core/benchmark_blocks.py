@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ean_core.arguments import parse_options
 from ean_core.benchmark import round_bars
+from ean_core.files import free_path
 from ean_core.latency import ORG, LatencyTable, check_table, measure_table
 from ean_core.networks import create_model, input_shape
 from ean_core.plots import bar_chart
@@ -53,9 +54,9 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
 
 
 def default_output(table: LatencyTable) -> Path:
-    """work_dirs/benchmark/latency_ARCH_ATTENTION.json."""
+    """work_dirs/benchmark/latency_ARCH_ATTENTION.json, numbered where there is one."""
     name = f"latency_{table.arch}_{table.attention}".replace(":", "-").replace("/", "-")
-    return Path("work_dirs/benchmark") / f"{name}.json"
+    return free_path(f"work_dirs/benchmark/{name}.json")
 
 
 def block_names(table: LatencyTable) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -59,6 +60,14 @@ def writable(folder: str | Path) -> Path:
         error.filename = str(folder)
         raise
     return folder
+
+
+def free_path(path: str | Path) -> Path:
+    """`path`, or with a number behind its stem where there is such a file: what took long to measure is not replaced
+    unless the user names its file."""
+    path = Path(path)
+    more = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], more) if not one.exists())
 
 
 def write_atomic(path: str | Path, text: str) -> None:

@@ -6,7 +6,6 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058): the columns of i
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ean_core.arguments import at_least, file_of
@@ -94,7 +93,7 @@ def parse_arguments() -> argparse.Namespace:
         "--output",
         type=file_of(".json"),
         metavar="JSON",
-        help="record; a chart goes beside it (default work_dirs/benchmark/)",
+        help="record; a chart goes beside it (default in work_dirs/benchmark/, numbered where there is one)",
     )
     return parser.parse_args()
 
@@ -107,6 +106,7 @@ def main() -> None:
 
     from ean_core import benchmark
     from ean_core.allocator import keep_freed_memory
+    from ean_core.files import free_path
     from ean_core.results import write_record
 
     benchmark.check_arguments(arguments)
@@ -129,7 +129,7 @@ def main() -> None:
     rows = benchmark.describe_rows(networks, results, shape)
     threads = torch.get_num_threads()
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
-    output = arguments.output or Path("work_dirs/benchmark") / f"{benchmark.name_of(arguments)}.json"
+    output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.name_of(arguments)}.json")
     benchmark.print_tables(rows, list(results))
     for setting, reason in skipped.items():
         print(f"skipped {setting}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,19 @@ def record(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text())
     assert content["kind"] == "speed"
     return content
+
+
+@pytest.mark.parametrize("name", ["scoring", "training", "network", "counting", "segmentors", "processes"])
+def test_an_earlier_record_is_kept(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+    parse = importlib.import_module(name).parse_arguments
+    first = parse().output
+    first.parent.mkdir()
+    first.touch()
+    assert parse().output == first.with_stem(f"{first.stem}_2")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--output", str(first)])
+    assert parse().output == first  # the user's word
 
 
 def test_scoring(run: Run, tmp_path: Path) -> None:

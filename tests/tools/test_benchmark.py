@@ -75,6 +75,21 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [(("--settings", "eager"), "resnet20_se"), (("--per-block", "--check", "3"), "latency_resnet20_se")],
+)
+def test_what_was_measured_before_is_kept(
+    in_process: Script, tmp_path: Path, options: tuple[str, ...], name: str
+) -> None:
+    for last in (name, f"{name}_2", f"{name}_3"):
+        assert in_process("--arch", "resnet20", *TINY, *options) == 0
+        assert {file.stem for file in (tmp_path / "work_dirs/benchmark").glob("*.json")} >= {name, last}
+        (tmp_path / f"work_dirs/benchmark/{last}.json").write_text("kept")
+        assert (tmp_path / f"work_dirs/benchmark/{last}.png").exists()
+    assert (tmp_path / f"work_dirs/benchmark/{name}.json").read_text() == "kept"
+
+
 def test_a_latency_table_of_every_block_and_its_check(
     in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
