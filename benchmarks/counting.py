@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -178,13 +179,8 @@ def check_counts(turns: dict[str, list[dict[str, Any]]]) -> None:
         raise EANError(f"whole counts {whole:.2f} and tiles count {tiles:.2f}: nothing is compared")
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
-    arguments = parse_arguments()
-    if arguments.side:
-        run_side(arguments)
-        return
     import torch
     from sides import write
 
@@ -200,4 +196,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_side if parsed.side else run, parsed))()

@@ -13,6 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,13 +286,8 @@ def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
         raise EANError(f"{work}: the accuracies depend on the number of processes")
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
-    arguments = parse_arguments()
-    if arguments.work:
-        run_process(arguments)
-        return
     from sides import write
 
     with tempfile.TemporaryDirectory() as place:
@@ -301,4 +297,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_process if parsed.work else run, parsed))()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +180,8 @@ def check_equal(side: str, accuracies: list[float], plain: list[float], images: 
     return worst
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
-    arguments = parse_arguments()
-    if arguments.side:
-        run_side(arguments)
-        return
     from sides import in_words, interleave, row, seconds, started, write
 
     from ean_core.timing import Interval
@@ -220,4 +216,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_side if parsed.side else run, parsed))()

@@ -7,6 +7,7 @@ Plain is the segmentor's own forward to logits of the image's size, eager and in
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,13 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     return rows
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
-    arguments = parse_arguments()
-    if arguments.side:
-        run_side(arguments)
-        return
     from sides import write
 
     write(arguments, {f"{size:g} megapixels": compare(arguments, size) for size in arguments.megapixels})
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_side if parsed.side else run, parsed))()

@@ -15,6 +15,7 @@ import argparse
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -311,13 +312,8 @@ def check_weights(found: dict[str, list[dict[str, Any]]], *, device: str) -> Non
             raise EANError(f"bare ends with weights {one} and engine with {other}")
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
-    arguments = parse_arguments()
-    if arguments.side:
-        run_side(arguments)
-        return
     import torch
     from sides import in_words, interleave, middle, row, started, times_as_fast, write
 
@@ -349,4 +345,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_side if parsed.side else run, parsed))()
