@@ -71,15 +71,13 @@ def game(difference: np.ndarray, level: int) -> float:
 
 
 def summarise(rows: Sequence[ImageErrors]) -> dict[str, Any]:
-    """MAE, RMSE (also as "mse_in_papers"), NAE in heads per head over images with heads, GAME 0 to 3, over all rows."""
+    """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows."""
     errors = np.array([row.error for row in rows])
     annotated = np.array([row.annotated for row in rows])
     some = annotated > 0  # NAE has no value where nobody is
-    rmse = math.sqrt(float((errors**2).mean()))
     return {
         "mae": float(np.abs(errors).mean()),
-        "rmse": rmse,
-        "mse_in_papers": rmse,
+        "rmse": math.sqrt(float((errors**2).mean())),
         "nae": float((np.abs(errors[some]) / annotated[some]).mean()) if some.any() else None,
         **{f"game{level}": float(np.mean([row.game[level] for row in rows])) for level in GAME_LEVELS},
         "images": len(rows),

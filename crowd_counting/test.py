@@ -14,7 +14,8 @@ example:
   python crowd_counting/test.py best.pth --part B --out-dir results/part_B
 
 Counts the test images whole, at batch 1, and compares with the annotated numbers. A directory stands for the best.pth
-and final.pth in it. Writes test.json and a table of all images, CHECKPOINT_images.csv, largest errors first."""
+and final.pth in it. Writes test.json and a table of all images, CHECKPOINT_images.csv, largest errors first. RMSE is
+what most counting papers call MSE."""
 
 
 def parse_arguments() -> argparse.Namespace:

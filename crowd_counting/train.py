@@ -16,7 +16,8 @@ example:
 
 Trains on part of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one
 (final.pth), tests both on the test images, and prints their errors, as mean and deviation where there are several
-seeds. The fields that CONFIG and --cfg-options change are explained in crowd_counting/recipe.py."""
+seeds. RMSE is what most counting papers call MSE. The fields that CONFIG and --cfg-options change are explained in
+crowd_counting/recipe.py."""
 FLAGS = {  # flag -> field of the recipe
     "arch": "model.arch",
     "attention": "model.attention",

@@ -141,7 +141,11 @@ def summarise_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("best", "final"):
         tests = [record["metrics"][name]["test"] for record in records]
-        found[name] = {key: spread([one[key] for one in tests]) for key in tests[0] if tests[0][key] is not None}
+        found[name] = {
+            key: spread([one[key] for one in tests])
+            for key in tests[0]
+            if all(one.get(key) is not None for one in tests)
+        }
     found["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
     found["parameters"] = records[0]["metrics"]["parameters"]
     settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
