@@ -25,11 +25,12 @@ from ean_core.data.copies import warn_of_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.errors import EANError, first_line
-from ean_core.files import write_atomic
+from ean_core.files import free_path, write_atomic
 
 FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
 NAMED = 12  # classes listed one by one
+BEFORE_A_RUN = re.compile(r"recipe(_\d+)?\.py|split\.json")  # what is written before anything is trained
 
 
 def name_of(root: str | Path) -> str:
@@ -39,6 +40,8 @@ def name_of(root: str | Path) -> str:
 
 def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str:
     """Choose a recipe for the images in a folder and write `directory`/recipe.py.
+
+    Another one that is there already gets a number where no run has begun with it.
 
     Args:
         root: holds a folder per class, or train with such folders, and perhaps val.
@@ -50,7 +53,7 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
 
     Raises:
         EANError: if the images are laid out in another way, too few or damaged, an option is wrong, or the directory
-            holds another recipe.
+            holds a run with another recipe.
     """
     data = load_data("folder", root)
     sizes = check_images([*data.train.paths, *data.test.paths])
@@ -64,10 +67,12 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
     path = directory / "recipe.py"
     text = as_text(values, comment=f"Chosen for {facts.train_images} training images of {root} on {facts.device}.")
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise EANError(
-            f"{path} is of an earlier run with other images or options: give --resume to go on with it, or another "
-            "--work-dir"
-        )
+        if any(not BEFORE_A_RUN.fullmatch(one.name) for one in directory.iterdir()):
+            raise EANError(
+                f"{path} is of an earlier run with other images or options: give --resume to go on with it, or another "
+                "--work-dir"
+            )
+        path.rename(free_path(path))  # that run stopped on a mistake; but the user may have edited the file
     write_atomic(path, text)
     shortest, longest = min(sizes), max(sizes)
     return "\n".join(

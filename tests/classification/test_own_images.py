@@ -158,6 +158,20 @@ def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None
     assert not (tmp_path / "w").exists()
 
 
+def test_a_mistake_behind_the_recipe_is_mended_by_the_next_command(
+    images: MakeImages, run: Run, tmp_path: Path
+) -> None:
+    root, work = images({"a": 8, "b": 8}), tmp_path / "work_dirs" / "my_images"
+    command = ("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", "supernet.epochs=1")
+    assert "unknown attention 'see'" in run(*command, "model.attention=see", code=2).stderr
+    wrong = (work / "recipe.py").read_text()
+    run(*command, "search.steps=1")
+    assert "attention='se'" in (work / "recipe.py").read_text()
+    assert (work / "recipe_2.py").read_text() == wrong
+    assert (work / "scheme.json").exists()
+    assert "recipe.py is of an earlier run" in run(*command, "search.steps=2", code=2).stderr
+
+
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("side", [8, 32, 64, 128, 500])
 @pytest.mark.parametrize("images_", [20, 3000, 1_000_000])
