@@ -97,11 +97,7 @@ class Job:
         check_disjoint(train, val)
         model = build_model(config)
         classes = len(train.metainfo["classes"])
-        check_parts(config)
-        check_numbers(config)
-        check_batch(config)
-        check_classes(model, classes)
-        check_fields(config, model)
+        check_config(config, model, classes)
         loaded = prepare_backbone(model.backbone)
         checksum = weights_sum(config)
         claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
@@ -216,6 +212,19 @@ def normalisation_note(config: Config) -> list[str]:
                 f"model.data_preprocessor.{name} to it"
             )
     return notes
+
+
+def check_config(config: Config, model: Any, classes: int) -> None:
+    """Make sure that a config, with its model and its data's number of classes, can be trained, resumed and recorded.
+
+    Raises:
+        EANError: if not.
+    """
+    check_parts(config)
+    check_numbers(config)
+    check_batch(config)
+    check_classes(model, classes)
+    check_fields(config, model)
 
 
 def check_parts(config: Config) -> None:

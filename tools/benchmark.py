@@ -49,46 +49,20 @@ def parse_arguments() -> argparse.Namespace:
     add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
     add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
     add("--config", metavar="FILE", help="a segmentation config, in place of --arch, --attention and --scheme")
-    add(
-        "--batch-size",
-        type=at_least(1),
-        metavar="N",
-        help="images per forward (default 50, as in the paper; whole models 1)",
-    )
-    add(
-        "--image-size",
-        type=at_least(1),
-        metavar="N",
-        help="side in pixels (default 32 for CIFAR, else 224; whole models 512)",
-    )
+    add("--batch-size", type=at_least(1), metavar="N", help="images per forward (default 50; whole models 1)")
+    add("--image-size", type=at_least(1), metavar="N", help="in pixels (default CIFAR 32, else 224; whole models 512)")
     add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
     add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
     add("--sharing", default="stage", help="of --per-block: stage (default), or block for Org-full's modules")
     add("--attention-options", nargs="+", default=[], metavar="K=V", help="of --per-block: as the recipe's")
+    add("--check", type=at_least(1), default=6, metavar="N", help="of --per-block: networks to check it on (default 6)")
     add(
-        "--check",
-        type=at_least(1),
-        default=6,
-        metavar="N",
-        help="of --per-block: whole networks to check it on (default 6)",
-    )
-    add(
-        "--rounds",
-        type=at_least(1),
-        default=50,
-        metavar="N",
-        help="times per network, of 20 ms or more each (default 50)",
+        "--rounds", type=at_least(1), default=50, metavar="N", help="times per network, 20 ms or more each (default 50)"
     )
     add("--settings", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
-    add(
-        "--seed",
-        type=at_least(0),
-        default=0,
-        metavar="N",
-        help="of the weights, the images and the bootstrap (default 0)",
-    )
+    add("--seed", type=at_least(0), default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
     add(
         "--output",
         type=file_of(".json"),

@@ -76,8 +76,8 @@ def run_search(
     """Run `steps` steps, or until `max_evaluations` different schemes were scored.
 
     Every scheme is scored once and remembered; the method's most probable scheme is scored at the end, which can be one
-    evaluation more than `max_evaluations`. Steps that the history holds are replayed, which costs no scoring: so
-    an interrupted search ends with the scheme that an uninterrupted one would have found.
+    more than `max_evaluations`. Steps that the history holds are replayed, which costs no scoring: so an interrupted
+    search ends with the scheme that an uninterrupted one would have found.
 
     Args:
         method: fresh, with the seed and settings of the recorded steps if there are any.
@@ -86,8 +86,7 @@ def run_search(
         reward: Eq. 7.
         history: where every proposal is recorded.
         max_evaluations: stop after the step in which this many were reached.
-        afford: for a budget that ends within a step, after which the search stops; the method does not learn from such
-            a step.
+        afford: for a budget that ends within a step, of which the method then learns nothing.
         on_step: hears of every step, for a progress bar.
     """
     if steps < 1:
@@ -103,16 +102,12 @@ def run_search(
         if not whole:
             break
         if max_evaluations is not None and len(trials.proposed) >= max_evaluations:
-            if len(recorded) > len(history.lines):
-                raise EANError(
-                    f"the recorded search went on after {len(trials.proposed)} schemes: give a max_evaluations above "
-                    f"{max_evaluations}, or another --work-dir"
-                )
+            check_all_replayed(history, recorded, scored=len(trials.proposed), limit=max_evaluations)
             break
 
-    most_probable = method.most_probable()
-    final = None if most_probable is None else trials.score([most_probable])[0]
-    if final is not None:
+    final = None
+    if (most_probable := method.most_probable()) is not None:
+        (final,) = trials.score([most_probable])
         last = trials.line(step + 1, final, method, method.probabilities(), {})
         keep(history, [{**last, "final": True}], recorded)
     return SearchResult(trials.best, final, proposals=proposals, trials=tuple(trials.proposed.values()))
@@ -194,6 +189,19 @@ def line_of(
         line["p"] = np.round(p, 4).tolist()
         line["p_mean"] = round(float(np.mean(p_hat)), 6)
     return line
+
+
+def check_all_replayed(history: History, recorded: list[Line], *, scored: int, limit: int) -> None:
+    """Refuse to stop where the record goes on.
+
+    Raises:
+        EANError: if it does.
+    """
+    if len(recorded) > len(history.lines):
+        raise EANError(
+            f"the recorded search went on after {scored} schemes: give a max_evaluations above {limit}, or another "
+            "--work-dir"
+        )
 
 
 def keep(history: History, lines: list[Line], recorded: list[Line]) -> bool:

@@ -83,11 +83,8 @@ def build_runner(
         backends: further visualisation backends by their registered names, as `ean_core.arguments.backends_of` gives.
         unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
     """
-    if settings.deterministic:  # before cuBLAS starts, for older PyTorch, which refuses to go on without it
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     state = work_dir / "last.pth"
     optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=len(loader))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
     runner = QuietRunner(
         model,
         str(work_dir),
@@ -97,8 +94,8 @@ def build_runner(
         param_scheduler=schedule,
         custom_hooks=_custom_hooks(settings, hooks, state),
         launcher=launcher,
-        env_cfg={"dist_cfg": {"backend": backend}},
-        randomness={"seed": seed, "deterministic": settings.deterministic},
+        env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
+        randomness=_randomness(seed, deterministic=settings.deterministic),
         default_scope="mmengine",
         cfg=Config({"model_wrapper_cfg": _wrapper(unused_parameters), "settings": dataclasses.asdict(settings)}),
         **_logging(backends),
@@ -116,6 +113,13 @@ def _epochs(settings: TrainSettings) -> dict[str, Any]:
     if not interval:
         train_cfg["val_begin"] = settings.epochs + 1
     return train_cfg
+
+
+def _randomness(seed: int, *, deterministic: bool) -> dict[str, Any]:
+    """What MMEngine seeds, and how strictly."""
+    if deterministic:  # before cuBLAS starts, for older PyTorch, which refuses to go on without it
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return {"seed": seed, "deterministic": deterministic}
 
 
 def _custom_hooks(settings: TrainSettings, hooks: Sequence[Hook], state: Path) -> list[Any]:
