@@ -13,6 +13,7 @@ import scipy.io
 
 from ean_core.errors import EANError
 from ean_core.files import atomic_path
+from ean_core.photos import write_image
 
 SIZE = (192, 256)  # (H, W) in pixels
 PART = "part_demo"
@@ -33,8 +34,7 @@ def draw_demo(root: Path, *, train: int = 60, test: int = 20, seed: int = 0) -> 
             pixels, points = draw_image(rng)
             if number % 10 == 0:
                 pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-            with atomic_path(folder / part / "images" / f"IMG_{number}.jpg") as temporary:
-                cv2.imwrite(str(temporary), pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+            write_image(folder / part / "images" / f"IMG_{number}.jpg", pixels)
             with atomic_path(folder / part / "ground-truth" / f"GT_IMG_{number}.mat") as temporary:
                 save_mat(temporary, points)
     return folder

@@ -16,9 +16,9 @@ from crowd_counting.counting_model import CountingModel
 from crowd_counting.picture import overlay
 from crowd_counting.tiles import density_of
 from ean_core.data.folder import SUFFIXES
-from ean_core.errors import EANError
+from ean_core.errors import EANError, legible
 from ean_core.files import atomic_path, write_atomic
-from ean_core.photos import find_photos, open_photo
+from ean_core.photos import find_photos, open_photo, write_image
 from ean_core.progress import bar
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -79,8 +79,7 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
                 continue
             entry, picture = count_one(model, pixels, settings)
             name = free_name(file, {other.get("picture") for other in entries})
-            with atomic_path(out / name) as temporary:
-                cv2.imwrite(str(temporary), picture[..., ::-1])
+            write_image(out / name, picture)
             entries.append({"image": file.name, **entry, "picture": name})
             if progress is not None:
                 progress.update(number + 1, f"{file.name}: {entry['count']:.1f}")
@@ -115,7 +114,14 @@ def count_one(
 
 
 def count_video(model: CountingModel, source: Path, out: Path, settings: Settings) -> Iterator[dict[str, Any]]:
-    """One entry per counted frame; one frame at a time is in memory. The pictures become NAME_density.mp4."""
+    """One entry per counted frame; one frame at a time is in memory. The pictures become NAME_density.mp4.
+
+    Raises:
+        EANError: if no frame can be decoded, or a path is no UTF-8, at which OpenCV would end the process.
+    """
+    for path in (source, out):
+        if str(path) != legible(str(path)):
+            raise EANError(f"the path {legible(str(path))} is not valid UTF-8, which videos need: rename it")
     video = cv2.VideoCapture(str(source))
     writer, highest, found = None, 0.0, 0
     rate, frames = video.get(cv2.CAP_PROP_FPS) or 25.0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 
 ADVICE = {
+    (errno.EEXIST, errno.ENOTDIR): ": it has a file where a folder is needed, so give another",
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": make room there, or give a folder on another disk",
     (errno.EACCES, errno.EPERM, errno.EROFS): ": change who may read and write there, or give another folder",
 }
@@ -31,6 +33,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     @functools.wraps(main)
     def wrapped() -> None:
         try:
+            tolerate_names()
             main()
         except KeyboardInterrupt:
             print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
@@ -45,6 +48,18 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
             sys.exit(2)
 
     return wrapped
+
+
+def tolerate_names() -> None:
+    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def legible(name: str) -> str:
+    """A file's name as text that can be drawn and written: bytes that are no UTF-8 become \\udcXX."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def sentence(error: Exception) -> str:

@@ -73,7 +73,7 @@ def free_path(path: str | Path) -> Path:
 def write_atomic(path: str | Path, text: str) -> None:
     """Write text so that a reader sees the old content or all of the new."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name can be no UTF-8
 
 
 def sha256_of(path: str | Path) -> str:

@@ -15,6 +15,7 @@ from torchvision.transforms import functional as F
 from ean_core.data.decode import evaluation_view, open_image
 from ean_core.data.folder import SUFFIXES, is_image
 from ean_core.errors import EANError
+from ean_core.files import atomic_path
 from ean_core.normalise import Normalise
 
 
@@ -61,6 +62,16 @@ def open_photo(path: str | Path) -> Image.Image:
     if not Path(path).exists():
         raise EANError(f"{path} does not exist: give image files, or folders of them")
     return open_image(path, upright=True)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 RGB (H, W, 3) or grey (H, W), atomically, in the form that the name's ending says.
+
+    OpenCV only encodes: its own writing ends the process at a name that is no UTF-8, and a full disk in silence.
+    """
+    _, content = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.tobytes())
 
 
 @dataclass(frozen=True)

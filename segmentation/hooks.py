@@ -13,10 +13,10 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ean_core.photos import open_photo
+from ean_core.photos import open_photo, write_image
 from ean_core.training.distributed import is_first, rank_and_world
 from ean_core.training.hooks import SaveState, ShowProgress
-from segmentation.pictures import picture_of, save_picture
+from segmentation.pictures import picture_of
 
 STATE = "last.pth"
 
@@ -161,7 +161,7 @@ class SidePictures(Hook):
             self.seen += 1
             name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
             image = np.asarray(open_photo(sample.img_path))
-            save_picture(
+            write_image(
                 Path(runner.work_dir) / "pictures" / name,
                 picture_of(image, sample, runner.val_dataloader.dataset.metainfo),
             )

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from ean_core.files import atomic_path
 from segmentation.masks import BORDER
 
 GAP = 6
@@ -71,12 +69,6 @@ def write(line: np.ndarray, text: str, x: int) -> np.ndarray:
     """Text into a line, in place."""
     cv2.putText(line, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return line
-
-
-def save_picture(path: Path, picture: np.ndarray) -> None:
-    """Write an RGB picture, atomically."""
-    with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), picture[..., ::-1])
 
 
 def picture_of(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.ndarray:

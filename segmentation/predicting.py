@@ -15,13 +15,13 @@ from mmseg.utils import register_all_modules
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, first_line
 from ean_core.opened import SEGMENTOR
-from ean_core.photos import open_photo
+from ean_core.photos import open_photo, write_image
 from ean_core.safetensors_file import SUFFIX
 from ean_core.tensors import load_tensors
 from ean_core.training.state import read_state
 from segmentation.config import build_model, read_config
 from segmentation.masks import save_mask
-from segmentation.pictures import picture_of, save_picture
+from segmentation.pictures import picture_of
 from segmentation.voc import CLASSES, PALETTE
 
 
@@ -131,7 +131,7 @@ def predict(
             continue
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
         save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
-        save_picture(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))
+        write_image(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))
         shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
         order = [index for index in np.argsort(-shares) if shares[index] > 0]
         yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

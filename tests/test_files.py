@@ -99,8 +99,13 @@ def test_a_photos_figures_are_not_reckoned_for_nothing(tiny_arch: str, script: S
     Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
     assert script("tools/predict.py", "c.pth", "a.png", "--json", "file/p.json") == 2
     done = capsys.readouterr()
-    assert "error: file cannot be read or written (File exists)" in done.err
+    assert "error: file cannot be read or written (File exists): it has a file where a folder is needed" in done.err
     assert "a.png" not in done.out
+
+
+def test_a_name_that_is_no_utf8_is_written_as_text(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "a.csv", "caf\udce9.png")
+    assert (tmp_path / "a.csv").read_text() == r"caf\udce9.png"
 
 
 def test_unknown_name_gives_the_nearest() -> None:

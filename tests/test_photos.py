@@ -12,10 +12,20 @@ from PIL import Image
 from ean_core import EANError
 from ean_core.data import ArraySource, FolderSource, make_loader
 from ean_core.normalise import Normalise
-from ean_core.photos import Preparation, find_photos, open_photo, open_photos
+from ean_core.photos import Preparation, find_photos, open_photo, open_photos, write_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+NO_UTF8 = "caf\udce9"  # as Python gives the name of a file in Latin-1
+
+
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS[..., 0]])
+def test_a_picture_is_written_whatever_its_name(pixels: np.ndarray, tmp_path: Path) -> None:
+    write_image(tmp_path / f"{NO_UTF8}.png", pixels)
+    with Image.open(tmp_path / f"{NO_UTF8}.png") as image:
+        assert np.array_equal(np.asarray(image), pixels)
 
 
 def read(path: Path) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from ean_core.errors import EANError
+from ean_core.errors import EANError, legible
 from ean_core.explain.cam import grad_cam
 from ean_core.explain.grid import MaskRow, Row, draw_grid, draw_masks
 from ean_core.explain.masks import BlockMask, attention_masks
@@ -73,7 +73,7 @@ def explain(
             heat.append(maps[0])
             text.append(chosen.text(output[0].float().cpu()))
         title = name if truth is None or truth == name else f"{name}\ntrue: {truth}"
-        rows.append(Row(title, seen[0], seen, heat, text))
+        rows.append(Row(legible(title), seen[0], seen, heat, text))
         lines.append(f"{name}: " + " | ".join(one.replace("\n", ", ") for one in text))
     headings = [f"{label}\n{network.describe()}" for label, network in zip(labels(networks), networks, strict=True)]
     number = range(len(networks[0].trunk.stages))[stage] + 1
@@ -96,7 +96,7 @@ def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) ->
         pixels = network.pixels(photo)
         masks = attention_masks(network.network, network.trunk, network.inputs([pixels]))
         fitted = fitted or any(mask.fitted for mask in masks)
-        rows.append(MaskRow(name, as_picture(pixels), by_stage(network, masks)))
+        rows.append(MaskRow(legible(name), as_picture(pixels), by_stage(network, masks)))
         values = [float(mask.values.mean()) for mask in masks]
         lines.append(f"{name}: {len(masks)} masks, mean {min(values):.3f} to {max(values):.3f}")
     what = "factors that come nearest to what the attention does, as it has no masks;" if fitted else "attention masks"

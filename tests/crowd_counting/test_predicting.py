@@ -128,6 +128,9 @@ def test_video(model: CountingModel, tmp_path: Path) -> None:
     assert len({entry["count"] for entry in entries}) == 3
     video = cv2.VideoCapture(str(tmp_path / "out" / "in_density.mp4"))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+    (tmp_path / "caf\udce9.avi").touch()  # at such a name OpenCV ends the process
+    with pytest.raises(EANError, match=r"caf\\udce9.avi is not valid UTF-8, which videos need: rename it"):
+        predict(model, [tmp_path / "caf\udce9.avi"], tmp_path / "out", Settings())
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     with pytest.raises(EANError, match="no frame of the video .*bad.mp4 can be decoded"):
         predict(model, [tmp_path / "bad.mp4"], tmp_path / "out", Settings())

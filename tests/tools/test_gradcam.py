@@ -53,6 +53,15 @@ def test_images_of_one_name_are_told_apart_by_their_folders(
     assert "dog/1.png: dog 0." in out
 
 
+def test_a_name_that_is_no_utf8_is_drawn(
+    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_classifier(tmp_path / "c.pth", "se")
+    photo(tmp_path / "caf\udce9.png")
+    assert tool("gradcam", "caf\udce9.png", "--checkpoints", "c.pth", "--masks") == 0
+    assert r"caf\udce9.png: " in capsys.readouterr().out
+
+
 def test_a_counter(tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_counter(tmp_path / "seed0" / "best.pth")
     photo(tmp_path / "crowd.jpg")
