@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +15,9 @@ from ean_core.data import Augment
 from ean_core.errors import EANError, first_line, unknown_name
 from ean_core.recipe import build
 from ean_core.search import ANSWERS, Reward, long_name
+from ean_core.tasks import check_config_file
 from ean_core.training.schedule import TrainSettings
 
-CONFIGS = Path("classification/configs")
 RETRAIN = ("org", "org-full", "share-full", "ean")
 
 
@@ -179,10 +178,11 @@ class Recipe:
                 raise unknown_name("entry of retrain", label, list(RETRAIN))
         if not self.seeds:
             raise EANError(f"recipe {self.name!r} has no seeds: give at least one, as seeds=[0]")
-        if min(self.seed, *self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+        given = (self.seed, *self.seeds)
+        if min(given) < 0 or max(given) >= 2**32 or len(set(self.seeds)) < len(self.seeds):
             raise EANError(
-                f"recipe {self.name!r} has seed {self.seed} and seeds {list(self.seeds)}: give numbers from 0 on, each "
-                "once"
+                f"recipe {self.name!r} has seed {self.seed} and seeds {list(self.seeds)}: give numbers from 0 to "
+                f"{2**32 - 1}, each once"
             )
 
     @classmethod
@@ -197,11 +197,7 @@ class Recipe:
             EANError: if the file cannot be read, or a field is unknown, missing, or of the wrong kind.
         """
         path = Path(path)
-        if not path.is_file():
-            known = {str(one.name): one for one in CONFIGS.glob("*.py")}
-            near = get_close_matches(path.name, known, n=1)
-            hint = f"; did you mean {known[near[0]]}?" if near else ""
-            raise EANError(f"configuration {path} does not exist: see {CONFIGS}/{hint}")
+        check_config_file(path, folder="classification/configs")
         try:
             config = Config.fromfile(path)
             config.merge_from_dict(dict(overrides or {}))

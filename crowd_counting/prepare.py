@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import at_least
+from ean_core.arguments import at_least, seed
 
 HELP = """\
 example:
@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--demo", action="store_true", help="draw the made-up set first, and prepare it")
     add("--kernel", default="fixed:4", help="of the maps: fixed:SIGMA, adaptive or dots (default fixed:4)")
     add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per cell of the maps (default 8)")
-    add("--split-seed", type=at_least(0), default=0, metavar="N", help="of the validation images (default 0)")
+    add("--split-seed", type=seed, default=0, metavar="N", help="of the validation images (default 0)")
     add("--no-cache", action="store_true", help="leave out density.h5")
     add("--out-dir", metavar="DIR", help=f"where both files go (default {OUT}/NAME)")
     return parser.parse_args()

@@ -15,6 +15,7 @@ from crowd_counting.losses import LOSSES
 from crowd_counting.model import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.errors import EANError, unknown_name
 from ean_core.recipe import build
+from ean_core.tasks import check_config_file
 from ean_core.training.schedule import TrainSettings
 
 BATCH_NORMS = ("train", "frozen")
@@ -193,8 +194,8 @@ class Recipe:
         Raises:
             EANError: if the file cannot be read, or a field is unknown or of the wrong kind.
         """
-        if path is not None and not Path(path).is_file():
-            raise EANError(f"configuration {path} does not exist: see crowd_counting/configs/")
+        if path is not None:
+            check_config_file(path, folder="crowd_counting/configs")
         where = str(path or "the recipe")
         try:
             config = Config() if path is None else Config.fromfile(path)

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import add_log, at_least, backends_of, load_attention, parse_options, positive
+from ean_core.arguments import add_log, at_least, backends_of, load_attention, parse_options, positive, seed
 
 HELP = """\
 example:
@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")
     add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
     add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
-    add("--seeds", type=at_least(0), nargs="+", default=[0], metavar="N", help="one run each (default 0)")
+    add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run each (default 0)")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {OUT}/DATA-ATTENTION-LOSS)")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")

@@ -57,6 +57,13 @@ def at_least(least: int) -> Callable[[str], int]:
     return checked
 
 
+def seed(text: str) -> int:
+    """`type=` of a seed, which NumPy wants in 32 bits."""
+    if (value := at_least(0)(text)) < 2**32:
+        return value
+    raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, got {text!r}")
+
+
 def positive(text: str) -> float:
     """`type=` of an argument that is a number above 0."""
     try:

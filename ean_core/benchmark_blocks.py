@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ean_core.arguments import parse_options
 from ean_core.benchmark import round_bars
-from ean_core.files import free_path
+from ean_core.files import free_path, writable
 from ean_core.latency import ORG, LatencyTable, check_table, measure_table
 from ean_core.networks import create_model, input_shape
 from ean_core.plots import bar_chart
@@ -38,6 +38,8 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
     )
     network = network.eval().to(arguments.device)
     batch = torch.randn(arguments.batch_size, *input_shape(network, size=arguments.image_size)).to(arguments.device)
+    if arguments.output:
+        writable(arguments.output.parent)
     names = {"arch": arguments.arch, "attention": attention, "options": options, "sharing": arguments.sharing}
     parts = ("connections", "whole networks")
     with round_bars(parts, arguments.rounds) as advance:

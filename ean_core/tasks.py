@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from ean_core.errors import EANError, first_line
+
+
+def check_config_file(path: str | Path, *, folder: str) -> None:
+    """Refuse what is no file, with the nearest name beside it or in a task's folder of configs.
+
+    Raises:
+        EANError: if it is a folder, or does not exist.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise EANError(f"configuration {path} is a folder: give a file, as those in {folder}/")
+    if not path.is_file():
+        known = {one.name: one for place in (Path(folder), path.parent) for one in place.glob("*.py")}
+        near = get_close_matches(path.name, known, n=1)
+        hint = f"; did you mean {known[near[0]]}?" if near else ""
+        raise EANError(f"configuration {path} does not exist: see {folder}/{hint}")
 
 
 def task_of(path: str | Path) -> str:
@@ -18,8 +35,7 @@ def task_of(path: str | Path) -> str:
     """
     from mmengine.config import Config
 
-    if not Path(path).is_file():
-        raise EANError(f"{path} does not exist: give a config, as segmentation/configs/ean_se_demo.py")
+    check_config_file(path, folder="segmentation/configs")
     try:
         config = Config.fromfile(path, import_custom_modules=False)
     except Exception as error:  # a config is a program: it can fail in any way

@@ -16,6 +16,7 @@ from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
 from ean_core.errors import EANError, first_line
+from ean_core.tasks import check_config_file
 from ean_core.training.distributed import rank_and_world
 
 MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
@@ -42,8 +43,7 @@ def read_config(
     Raises:
         EANError: if it is missing, no Python, no segmentation config, or an option is unknown.
     """
-    if not Path(path).is_file():
-        raise EANError(f"{path} does not exist: give a config, for example segmentation/configs/ean_se_voc_small.py")
+    check_config_file(path, folder="segmentation/configs")
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program: it can fail in any way

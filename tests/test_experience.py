@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -15,12 +16,13 @@ import torch
 from classification.fit import fit
 from classification.recipe import Recipe
 from ean_core import arguments
-from ean_core.arguments import at_least, backends_of, positive
+from ean_core.arguments import at_least, backends_of, positive, seed
 from ean_core.devices import choose_device
 from ean_core.errors import EANError, batch_of, command, out_of_memory
 from ean_core.landscape_variants import LANDSCAPES
 from ean_core.progress import bar, console
 from ean_core.search.landscapes import KINDS
+from ean_core.tasks import task_of
 from tests.conftest import ROOT, Script
 
 FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classification")
@@ -67,7 +69,9 @@ def test_help_starts_with_an_example_and_imports_nothing_heavy(script: str) -> N
     assert "\x1b" not in done.stdout
 
 
-NUMBERS = re.compile(r"add(?:_argument)?\(\s*\"(--[\w-]+)\",\s*type=(?:at_least\((\d+)\)|positive)(?:,\s*nargs=(2))?")
+NUMBERS = re.compile(
+    r"add(?:_argument)?\(\s*\"(--[\w-]+)\",\s*type=(?:at_least\((\d+)\)|positive|(seed))(?:,\s*nargs=(2))?"
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -77,8 +81,8 @@ def test_a_number_too_small_is_refused_at_once(
     monkeypatch.syspath_prepend((ROOT / name).parent)  # where a script finds its neighbours
     text = (ROOT / name).read_text(encoding="utf-8")
     assert not re.search(r"type=(int|float),(?! default=list)", text), "numbers without a least one"
-    for flag, least, values in NUMBERS.findall(text):
-        value = int(least) - 1 if least else 0
+    for flag, least, seeded, values in NUMBERS.findall(text):
+        value = int(least) - 1 if least else 2**32 if seeded else 0
         assert script(name, flag, *[value] * int(values or 1)) == 2
         assert re.search(rf"error: argument {flag}: expected a .*, got '{value}'", capsys.readouterr().err), flag
 
@@ -86,13 +90,24 @@ def test_a_number_too_small_is_refused_at_once(
 def test_numbers_of_arguments() -> None:
     assert at_least(0)("0") == 0
     assert positive("0.5") == 0.5
-    for kind, text in ((at_least(1), "0"), (at_least(0), "1.5"), (at_least(0), ""), (positive, "0"), (positive, "nan")):
+    assert seed("4294967295") == 2**32 - 1
+    for kind, text in (
+        *((at_least(1), "0"), (at_least(0), "1.5"), (at_least(0), ""), (positive, "0"), (positive, "nan")),
+        *((seed, "-1"), (seed, "4294967296")),
+    ):
         with pytest.raises(ArgumentTypeError, match="expected"):
             kind(text)
 
 
 def test_the_landscapes_of_the_help_are_those_there_are() -> None:
     assert list(LANDSCAPES) == list(KINDS)
+
+
+def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="utf-8"))
+    command(lambda: print("caf\udce9.png é", flush=True))()
+    assert content.getvalue() == rb"caf\udce9.png " + "é\n".encode()
 
 
 def failing(error: BaseException):
@@ -176,6 +191,10 @@ def test_a_misspelt_recipe_gets_the_nearest(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(ROOT)
     with pytest.raises(EANError, match="does not exist: .*did you mean classification/configs/ean_se_r164_cifar100.py"):
         Recipe.from_file("ean_se_r164_cifar10.py")
+    with pytest.raises(EANError, match="classification/configs is a folder: give a file, as those in "):
+        Recipe.from_file("classification/configs")
+    with pytest.raises(EANError, match="does not exist: .*did you mean segmentation/configs/ean_se_voc.py"):
+        task_of("segmentation/configs/ean_se_vocc.py")
 
 
 def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,7 +100,7 @@ def test_the_region_of_a_class() -> None:
 def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> None:
     with pytest.raises(EANError, match="the state that a run goes on from.*--config"):
         open_file(state)
-    with pytest.raises(EANError, match="does not exist: give a config"):
+    with pytest.raises(EANError, match="does not exist: see segmentation/configs/"):
         open_file(state, config="none.py")
     assert isinstance(open_file(state, config=config), Opened)
     config.write_text(config.read_text().replace("keep_ratio=True", "keep_ratio=False"))

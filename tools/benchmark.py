@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ean_core.arguments import at_least, file_of
+from ean_core.arguments import at_least, file_of, seed
 from ean_core.errors import command
 
 HELP = """\
@@ -62,7 +62,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--settings", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
-    add("--seed", type=at_least(0), default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
     add(
         "--output",
         type=file_of(".json"),
@@ -80,7 +80,7 @@ def main() -> None:
 
     from ean_core import benchmark
     from ean_core.allocator import keep_freed_memory
-    from ean_core.files import free_path
+    from ean_core.files import free_path, writable
     from ean_core.results import write_record
 
     benchmark.check_arguments(arguments)
@@ -95,6 +95,8 @@ def main() -> None:
         measure_blocks(arguments)
         return
     networks = build_networks(arguments)
+    if arguments.output:
+        writable(arguments.output.parent)
     shape = benchmark.batch_shape(arguments, networks["Org"])
     batch = torch.randn(arguments.batch_size, *shape).to(arguments.device)
     results, skipped = benchmark.time_rows(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import at_least
+from ean_core.arguments import at_least, seed
 from ean_core.errors import EANError, command
 
 HELP = """\
@@ -35,8 +35,8 @@ def parse_arguments() -> argparse.Namespace:
         metavar="N",
         help="schemes to draw (default 12; to report on: those that were scored)",
     )
-    add("--draw-seed", type=at_least(0), default=0, metavar="N", help="of the draw (default 0)")
-    add("--seeds", type=at_least(0), nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
+    add("--draw-seed", type=seed, default=0, metavar="N", help="of the draw (default 0)")
+    add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
     add("--images", type=at_least(1), default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
     add(
         "--workers", type=at_least(1), default=1, metavar="N", help="processes that train, one network each (default 1)"

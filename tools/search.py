@@ -9,7 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import at_least, parse_options
+from ean_core.arguments import at_least, parse_options, seed
 from ean_core.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
-    add("--seed", type=at_least(0), metavar="N", help="of supernet and search: replaces the recipe's")
+    add("--seed", type=seed, metavar="N", help="of supernet and search: replaces the recipe's")
     add("--retrain", action=argparse.BooleanOptionalAction, help="train what was found (default: without --methods)")
     add("--methods", nargs="+", metavar="NAME", help="compare these, separated by commas or blanks")
     add("--seeds", type=at_least(1), metavar="N", help="searches per method (default 3)")

@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ean_core.arguments import add_log, at_least
+from ean_core.arguments import add_log, seed
 
 HELP = """\
 example:
@@ -30,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("config", metavar="CONFIG", help="of segmentation/configs, classification/configs or crowd_counting/configs")
     add("--weights", metavar="FILE", help="of the backbone: a classifier.pth, torchvision's, or torchvision://resnet50")
-    add("--seed", type=at_least(0), default=0, metavar="N", help="of weights, order and augmentation (default 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of weights, order and augmentation (default 0)")
     add("--amp", action="store_true", help="mixed precision: float16 on GPUs, bfloat16 on CPUs")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     add("--work-dir", metavar="DIR", help="where everything is written (default work_dirs/NAME_OF_THE_CONFIG)")

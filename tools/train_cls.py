@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import at_least
+from ean_core.arguments import seed
 from ean_core.errors import command
 
 HELP = """\
@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="WHICH",
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
-    parser.add_argument("--seeds", type=at_least(0), nargs="+", metavar="N", help="one run each: replaces the recipe's")
+    parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
     add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
     return parser.parse_args()
 

@@ -75,6 +75,17 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
+@pytest.mark.parametrize("options", [("--settings", "eager"), ("--per-block",)])
+def test_nothing_is_measured_that_cannot_be_written(
+    in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    assert in_process("--arch", "resnet20", *TINY, *options, "--output", "file/record.json") == 2
+    done = capsys.readouterr()
+    assert "error: file cannot be read or written" in done.err
+    assert not done.out
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [(("--settings", "eager"), "resnet20_se"), (("--per-block", "--check", "3"), "latency_resnet20_se")],
