@@ -19,6 +19,10 @@ class ShowCounting(ShowProgress):
 
     values = ("loss", "crop_mae")
 
+    def found(self, metrics: dict[str, float]) -> str:
+        """Heads, not percent; all other figures are in validation.json."""
+        return f":  MAE {metrics['mae']:.1f}  RMSE {metrics['rmse']:.1f}"
+
     def text(self, runner: Any, means: dict[str, float]) -> str:
         """The epoch, and the means."""
         epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"

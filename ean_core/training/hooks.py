@@ -105,8 +105,11 @@ class ShowProgress(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Say what a validation during training found."""
         if self.bar is not None and metrics:
-            found = "  ".join(f"{name} {value:.2f}" for name, value in metrics.items() if name != "images")
-            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}, %:  {found}")
+            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}{self.found(metrics)}")
+
+    def found(self, metrics: dict[str, float]) -> str:
+        """A validation's figures, behind the number of the epoch."""
+        return ", %:  " + "  ".join(f"{name} {value:.2f}" for name, value in metrics.items() if name != "images")
 
     def before_train_epoch(self, runner: Any) -> None:
         """Start new means."""
