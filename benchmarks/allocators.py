@@ -16,6 +16,7 @@ import ctypes.util
 import os
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,8 @@ def run_side(arguments: argparse.Namespace) -> None:
     serve(turn, logits=form(images).double().abs().sum().item())
 
 
-@command
-def main() -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
-    arguments = parse_arguments()
-    if arguments.side:
-        run_side(arguments)
-        return
     from sides import Side, in_words, interleave, middle, row, write
 
     from ean_core.timing import Interval
@@ -121,4 +117,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parsed = parse_arguments()
+    command(partial(run_side if parsed.side else run, parsed))()

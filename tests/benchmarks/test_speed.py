@@ -25,7 +25,9 @@ def record(path: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("name", ["scoring", "training", "network", "counting", "segmentors", "processes"])
+@pytest.mark.parametrize(
+    "name", ["scoring", "training", "network", "counting", "segmentors", "processes", "allocators"]
+)
 def test_an_earlier_record_is_kept(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", [f"{name}.py"])
