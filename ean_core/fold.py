@@ -41,6 +41,7 @@ def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetw
     for stage in folded.stages:
         stage.in_place = True
         stage.join()
+    folded.eval()  # what was put in is new, and so in training mode
     return folded
 
 

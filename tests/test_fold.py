@@ -60,6 +60,15 @@ def test_folding_keeps_scheme_and_connected_attention_and_prunes_the_rest(sharin
         assert difference(network(x), folded(x)) < 1e-4
 
 
+def test_what_is_folded_is_in_eval_mode_and_can_be_folded_again() -> None:
+    network = trained("resnet29", "dia", scheme="110 | 000 | 011")
+    folded = fold_batch_norm(network)
+    assert not any(module.training for module in folded.modules())
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), fold_batch_norm(folded)(x)) < 1e-4
+
+
 def test_folding_refuses_training_mode_anywhere() -> None:
     with pytest.raises(EANError, match="eval"):
         fold_batch_norm(create_model("resnet20"))

@@ -79,7 +79,7 @@ class Stage(nn.Module):
         For networks that are done training, with batch norm folded: what this makes is computed of the weights as they
         are now.
         """
-        forms: list[nn.Module] = [nn.Identity().eval() for _ in range(self.depth)]
+        forms: list[nn.Module] = [nn.Identity() for _ in range(self.depth)]
         narrow = [index for index, block in enumerate(self.blocks) if type(block) is Bottleneck]
         for indices in [[index] for index in narrow] if isinstance(self.attention, nn.ModuleList) else [narrow]:
             attention = self.attention_of(indices[0]) if indices else None
