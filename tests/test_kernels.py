@@ -64,6 +64,8 @@ def check_all(device: str) -> None:
             ("add_relu", (shortcut, before)),
             ("scale_add_relu", (mask, shortcut)),
             ("scale_add_relu", (mask, shortcut, before)),
+            ("scale_add_relu", (mask[:1], shortcut)),  # of an attention that does not look at the images,
+            ("scale_add_relu", (mask[:, :1], shortcut)),  # and of one that does not tell the channels apart
             ("group_enhance", (shortcut, weight, bias, 1e-5)),
             ("group_enhance", (shortcut, weight, bias, 1e-5, before)),
         ):
@@ -110,6 +112,23 @@ def check_refusal(features: torch.Tensor, kernels: object) -> None:
 
     with pytest.raises(EANError, match="channels_last"):
         kernels.add_relu(features.contiguous(), features)
+
+
+def test_gradients_are_refused_and_not_wrong() -> None:
+    from ean_core import EANError
+    from ean_core.kernels import triton_kernels
+
+    x = torch.randn(2, 8, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    bias, groups = torch.zeros(8), torch.zeros(2)
+    for call in (
+        lambda: triton_kernels.bias_relu(x, bias),
+        lambda: triton_kernels.add_relu(x, x),
+        lambda: triton_kernels.scale_add_relu(x, torch.ones(2, 8), x),
+        lambda: triton_kernels.channel_means(x),
+        lambda: triton_kernels.group_enhance(x, x, groups, groups, 1e-5),
+    ):
+        with pytest.raises(EANError, match="no gradients"):
+            call()
 
 
 POINTERS = {
@@ -260,6 +279,7 @@ def test_every_block_runs_through_the_kernels(
     x = images(network, size=8)
     folded = fold_batch_norm(network)
     use_kernels(folded)
+    assert not any(module.training for module in folded.modules())
     with torch.inference_mode():
         assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
     assert called == {**kernels, "add_relu": 4, "bias_relu": activated}

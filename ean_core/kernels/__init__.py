@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def use_kernels(network: StagedNetwork) -> None:
     """Let SE, SGE and DIA, the blocks' sums, and the biases and ReLUs inside them run through the kernels; in place.
 
+    From then on the network has no gradients, and refuses to be called where they are recorded.
+
     Args:
         network: folded (`ean_core.fold.fold_batch_norm`), channels_last.
 
@@ -45,6 +47,7 @@ def use_kernels(network: StagedNetwork) -> None:
             # A user's own subclass may compute something else, and keeps its `merge`.
             if type(module) in MERGES:
                 module.merge = partial(MERGES[type(module)], module)
+    network.eval()  # what was put in is new, and so in training mode
 
 
 def merge_squeeze(

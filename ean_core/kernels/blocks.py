@@ -42,9 +42,9 @@ def move_biases(owner: nn.Module, count: int) -> None:
     if type(owner.relu) is not nn.ReLU or not all(c.bias is not None and type(b) is nn.Identity for c, b in pairs):
         return
     for number, (convolution, _) in enumerate(pairs, start=1):
-        setattr(owner, f"bn{number}", BiasReLU(convolution.bias).eval())
+        setattr(owner, f"bn{number}", BiasReLU(convolution.bias))
         convolution.bias = None
-    owner.relu = nn.Identity().eval()
+    owner.relu = nn.Identity()
 
 
 class KernelJoined(Joined):
@@ -142,11 +142,9 @@ def with_kernels(form: nn.Module) -> nn.Module:
     if not isinstance(form, Joined):
         return form
     made = FORMS.get(type(form), KernelMask if type(form).forward is Joined.forward else None)
-    return form if made is None else made(form).train(form.training)
+    return form if made is None else made(form)
 
 
 def sums(blocks: list[nn.Module]) -> nn.ModuleList:
     """A form for each block, for when it is not connected: bottlenecks have one."""
-    return nn.ModuleList(
-        KernelSum(block.conv3).eval() if type(block) is Bottleneck else nn.Identity().eval() for block in blocks
-    )
+    return nn.ModuleList(KernelSum(block.conv3) if type(block) is Bottleneck else nn.Identity() for block in blocks)

@@ -199,7 +199,7 @@ def group_enhance_kernel(
 
 def bias_relu(features: Tensor, bias: Tensor) -> Tensor:
     """ReLU(features + bias) for a bias (C,)."""
-    check_layout(features)
+    check(features)
     count = features.numel()
     launch(bias_relu_kernel, (triton.cdiv(count, BLOCK),), features, bias, count, features.shape[1], BLOCK=BLOCK)
     return features
@@ -207,7 +207,7 @@ def bias_relu(features: Tensor, bias: Tensor) -> Tensor:
 
 def add_relu(residual: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
     """ReLU(residual + bias + shortcut) for a bias (C,)."""
-    check_layout(residual, shortcut)
+    check(residual, shortcut)
     count, how = residual.numel(), {"BIASED": bias is not None, "BLOCK": BLOCK}
     given = (residual, shortcut, residual if bias is None else bias)
     launch(add_relu_kernel, (triton.cdiv(count, BLOCK),), *given, count, residual.shape[1], **how)
@@ -215,18 +215,18 @@ def add_relu(residual: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> 
 
 
 def scale_add_relu(residual: Tensor, mask: Tensor, shortcut: Tensor, bias: Tensor | None = None) -> Tensor:
-    """ReLU(mask * (residual + bias) + shortcut) for a channel mask (B, C) and a bias (C,)."""
-    check_layout(residual, shortcut)
+    """ReLU(mask * (residual + bias) + shortcut) for a channel mask (B, C), or (1, C) or (B, 1), and a bias (C,)."""
+    check(residual, shortcut)
     batch, channels, height, width = residual.shape
     per_image, how = channels * height * width, {"BIASED": bias is not None, "BLOCK": BLOCK}
-    given = (residual, mask.contiguous(), shortcut, residual if bias is None else bias)
+    given = (residual, mask.expand(batch, channels).contiguous(), shortcut, residual if bias is None else bias)
     launch(scale_add_relu_kernel, (triton.cdiv(per_image, BLOCK), batch), *given, per_image, channels, **how)
     return residual
 
 
 def channel_means(features: Tensor) -> Tensor:
     """(B, C) float32, the mean over the positions."""
-    check_layout(features)
+    check(features)
     batch, channels, height, width = features.shape
     out = features.new_empty(batch, channels, dtype=torch.float32)
     places = height * width
@@ -265,7 +265,7 @@ def group_enhance(
     residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float, before: Tensor | None = None
 ) -> Tensor:
     """ReLU(SGE(residual + before) + shortcut) for weight and bias (groups,), and a bias (C,) of the residual."""
-    check_layout(residual, shortcut)
+    check(residual, shortcut)
     batch, channels, height, side = residual.shape
     places, groups = height * side, len(weight)
     width = channels // groups
@@ -289,9 +289,15 @@ def warps(tile: dict[str, int]) -> int:
     return max(1, min(8, sides[0] * sides[1] // 1024))
 
 
-def check_layout(*features: Tensor) -> None:
-    """Refuse what the kernels would read wrongly."""
+def check(*features: Tensor) -> None:
+    """Refuse what the kernels would read wrongly, and what they would give wrong gradients for.
+
+    Raises:
+        EANError: for another layout or shapes that differ, and where PyTorch records for gradients.
+    """
     shape = features[0].shape
     for one in features:
+        if one.requires_grad:
+            raise EANError("the kernels have no gradients: call the network in torch.inference_mode()")
         if one.shape != shape or not one.is_contiguous(memory_format=torch.channels_last):
             raise EANError(f"the kernels take features of one shape in channels_last, got {one.shape}, {one.stride()}")
