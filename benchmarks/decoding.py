@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"))
     add = made.add_argument
-    add("--images", type=Path, metavar="FOLDER", help="of .jpg files (default: made up)")
+    add("--images", type=Path, metavar="FOLDER", help="of .jpg or .JPEG files, in folders or not (default: made up)")
     add("--count", type=at_least(1), default=100, metavar="N", help="of the images, at most (default 100)")
     add("--batch-size", type=at_least(1), default=20, metavar="N", help="default 20")
     add("--rounds", type=at_least(1), default=9, metavar="N", help="default 9")
@@ -49,14 +49,14 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def files(arguments: argparse.Namespace, place: Path) -> list[str]:
-    """The images' paths: those of the folder, else made up in `place`.
+    """The images' paths: those of the folder and the folders in it (as ImageNet's), else made up in `place`.
 
     Raises:
         EANError: if the folder has none.
     """
     if arguments.images is None:
         return made_up(arguments.count, place)
-    found = sorted(str(path) for path in arguments.images.glob("*.jp*g"))
+    found = sorted(str(path) for path in arguments.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     if not found:
         raise EANError(f"no .jpg files in {arguments.images.absolute()}: give another --images, or none")
     return found[: arguments.count]

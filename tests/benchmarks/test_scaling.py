@@ -55,7 +55,8 @@ def speed(path: Path, metrics: dict[str, object], **settings: object) -> Path:
 def test_hours_follow_from_what_was_measured(tmp_path: Path) -> None:
     import scaling
 
-    both = {"plain": {"images_per_second": 1.0}, "fast": {"images_per_second": 1000.0}}
+    speeds = {"plain": 2000.0, "fast-graph": 900.0, "fast": 1000.0}  # plain is not ours
+    both = {side: {"images_per_second": one} for side, one in speeds.items()}
     training = [speed(tmp_path / f"{batch}.json", both, batch_size=batch) for batch in (128, 32)]
     parts = {"scoring": {"1": {"images_per_second": 5000.0}}, "all_reduce": {"2": {"bytes_per_second": 175e6 / 0.032}}}
     processes = speed(tmp_path / "processes.json", parts)
@@ -83,6 +84,9 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
     right = speed(tmp_path / "5.json", {"fast": {"images_per_second": 1.0}}, batch_size=4)
     with pytest.raises(EANError, match=r"5\.json is no record of benchmarks/processes\.py"):
         scaling.read([right], right, None)
+    several = speed(tmp_path / "6.json", {"scoring": {"2": {"images_per_second": 1.0}}, "all_reduce": {}})
+    with pytest.raises(EANError, match=r"6\.json has no scoring by one process"):
+        scaling.read([right], several, None)
 
 
 @pytest.mark.parametrize("option", ["--training", "--processes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import sys
@@ -176,6 +177,16 @@ def test_decoding(run: Run, tmp_path: Path) -> None:
     assert all(row["images_per_second"] > 0 for part in rows.values() for row in part.values())
     empty = run("benchmarks/decoding.py", "--quick", "--images", tmp_path, "--output", out, code=2)
     assert "no .jpg files" in empty.stderr
+
+
+def test_decoding_finds_imagenets_files(tmp_path: Path) -> None:
+    import decoding
+
+    for name in ("n01440764/a.JPEG", "n01443537/b.jpeg", "c.jpg", "d.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = decoding.files(argparse.Namespace(images=tmp_path, count=9), tmp_path)
+    assert [Path(path).name for path in found] == ["c.jpg", "a.JPEG", "b.jpeg"]
 
 
 def test_a_side_that_differs_is_not_compared() -> None:
