@@ -114,6 +114,14 @@ def check_refusal(features: torch.Tensor, kernels: object) -> None:
         kernels.add_relu(features.contiguous(), features)
 
 
+def test_a_network_that_is_not_folded_is_refused() -> None:
+    from ean_core import EANError
+    from ean_core.kernels import use_kernels
+
+    with pytest.raises(EANError, match="fold_batch_norm first"):
+        use_kernels(trained("resnet29", "se"))
+
+
 def test_gradients_are_refused_and_not_wrong() -> None:
     from ean_core import EANError
     from ean_core.kernels import triton_kernels
@@ -216,7 +224,7 @@ def test_a_network_with_kernels_equals_itself() -> None:
 
 
 def check_networks() -> None:
-    """All three attentions, and one of another's own that makes its mask of means, connected here and there."""
+    """All three attentions, and one of another's own that makes its mask of means and remembers it, here and there."""
     from ean_core.attention import register
     from ean_core.attention.base import ChannelAttention
     from ean_core.fold import fold_batch_norm, in_channels_last
@@ -228,7 +236,8 @@ def check_networks() -> None:
             super().__init__()
 
         def mask_of(self, pooled: torch.Tensor, state: object) -> tuple[torch.Tensor, object]:
-            return pooled.abs().sqrt(), state
+            mask = (pooled.abs() + (0 if state is None else state[0])).sqrt()
+            return mask, (mask, mask)
 
     for arch, attention in product(("resnet20", "resnet29"), ("se", "sge", "dia", "root")):
         network = trained(arch, attention, scheme="010 | 000 | 011")
@@ -247,14 +256,18 @@ def check_networks() -> None:
         ("sge", {"group_enhance": 5}),
     ],
 )
+@pytest.mark.parametrize("small", [True, False])
 @pytest.mark.parametrize(("arch", "activated"), [("resnet20", 1 + 9), ("resnet29", 1 + 2 * 9)])
 def test_every_block_runs_through_the_kernels(
-    arch: str, activated: int, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    arch: str, activated: int, small: bool, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With their plain forms in their place; biases that a convolution added would be another pass on a GPU."""
     from ean_core.fold import fold_batch_norm, in_channels_last
     from ean_core.kernels import plain, triton_kernels, use_kernels
 
+    if not small:  # SE's layers are beyond the kernel that takes both
+        monkeypatch.setattr(triton_kernels, "excites", lambda *_: False)
+        kernels = {name: count for name, count in kernels.items() if name != "excite"}
     called: dict[str, int] = {}
     biased: list[int] = []  # kernel sizes of the convolutions that add a bias themselves
     real = torch.nn.functional.conv2d
@@ -275,7 +288,7 @@ def test_every_block_runs_through_the_kernels(
 
     for name in ("channel_means", "excite", "cell", "scale_add_relu", "group_enhance", "add_relu", "bias_relu"):
         monkeypatch.setattr(triton_kernels, name, counting(name))
-    network = trained(arch, attention, scheme="110 | 001 | 011")
+    network = trained(arch, attention, scheme="101 | 001 | 110")  # a state passes a block that is not connected
     x = images(network, size=8)
     folded = fold_batch_norm(network)
     use_kernels(folded)

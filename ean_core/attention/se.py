@@ -46,4 +46,8 @@ class JoinedSqueeze(Joined):
 
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C), no state."""
-        return shared(self.excite, self.squeeze(channel_means(narrow)).relu()).sigmoid(), state
+        return self.mask_of(channel_means(narrow)), state
+
+    def mask_of(self, means: Tensor) -> Tensor:
+        """(B, C), of the means (B, C') of what the convolution takes."""
+        return shared(self.excite, self.squeeze(means).relu()).sigmoid()

@@ -1,7 +1,8 @@
 """Kernels that join what a compiler leaves apart, for networks that are done training, on CUDA GPUs.
 
 `plain.py` says in PyTorch what each one computes, and is what they are tested against; `triton_kernels.py` is the
-kernels. `use_kernels` puts them into a folded network; everything else stays as it is.
+kernels, and `blocks.py` the parts of blocks that call them. `use_kernels` puts them into a folded network; everything
+else stays as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
+from ean_core.errors import EANError
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet
 
@@ -29,8 +31,11 @@ def use_kernels(network: StagedNetwork) -> None:
         network: folded (`ean_core.fold.fold_batch_norm`), channels_last.
 
     Raises:
+        EANError: if it is not folded: what the kernels add up is what the convolutions give.
         ImportError: if Triton is not installed.
     """
+    if any(stage.joined is None for stage in network.stages):
+        raise EANError("the kernels are for folded networks: call ean_core.fold.fold_batch_norm first")
     # Here: Triton is there only where PyTorch brings it.
     from ean_core.kernels import triton_kernels
     from ean_core.kernels.blocks import move_biases, sums, with_kernels
@@ -41,8 +46,7 @@ def use_kernels(network: StagedNetwork) -> None:
     for stage in network.stages:
         stage.add = triton_kernels.add_relu
         stage.sums = sums(stage.blocks)
-        if stage.joined is not None:
-            stage.joined = nn.ModuleList(with_kernels(form) for form in stage.joined)
+        stage.joined = nn.ModuleList(with_kernels(form) for form in stage.joined)
         for module in stage.modules():
             # A user's own subclass may compute something else, and keeps its `merge`.
             if type(module) in MERGES:

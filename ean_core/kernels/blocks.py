@@ -70,7 +70,7 @@ class KernelMask(KernelJoined):
 
 
 class KernelSqueeze(KernelJoined):
-    """Of SE: the means and both layers are a kernel each, where these are small enough."""
+    """Of SE: the means are a kernel, and both layers another where they are small enough."""
 
     def __init__(self, joined: JoinedSqueeze) -> None:
         super().__init__(joined.convolution)
@@ -78,10 +78,9 @@ class KernelSqueeze(KernelJoined):
 
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C), no state."""
-        squeeze, excite = self.joined.squeeze, self.joined.excite
+        means, squeeze, excite = triton_kernels.channel_means(narrow), self.joined.squeeze, self.joined.excite
         if not triton_kernels.excites(squeeze.weight, excite.weight):
-            return self.joined.mask(narrow, state)
-        means = triton_kernels.channel_means(narrow)
+            return self.joined.mask_of(means.to(narrow.dtype)), state
         return triton_kernels.excite(means, squeeze.weight, squeeze.bias, excite.weight, excite.bias), state
 
 
