@@ -51,10 +51,15 @@ print(library.mallinfo2().fsmblks)
 """
 
 
+def clean() -> dict[str, str]:
+    """The environment without a user's own settings of malloc."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+
+
 def in_fast_bins(how: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", BINS, how],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**clean(), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
@@ -64,10 +69,9 @@ def in_fast_bins(how: str) -> int:
 
 def faults(how: str, **environment: str) -> tuple[bool, int, int]:
     """Whether anything was changed, minor page faults, and the peak in KiB."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-c", CODE, how],
-        env={**clean, "PYTHONPATH": str(ROOT), **environment},
+        env={**clean(), "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         check=True,
