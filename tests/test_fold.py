@@ -8,7 +8,7 @@ from torch import nn
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention
-from ean_core.fold import fold_batch_norm
+from ean_core.fold import fold_batch_norm, replace_submodule
 from ean_core.networks import ARCHITECTURES
 from tests.made_networks import difference, images, trained
 
@@ -67,6 +67,15 @@ def test_what_is_folded_is_in_eval_mode_and_can_be_folded_again() -> None:
     x = images(network, size=8)
     with torch.inference_mode():
         assert difference(network(x), fold_batch_norm(folded)(x)) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["bn3", "downsample.1"])
+def test_a_norm_of_another_kind_stays_where_attention_is_joined(name: str) -> None:
+    network = trained("resnet29", "se", scheme="111 | 011 | 100")
+    replace_submodule(network.layer1, f"0.{name}", nn.GroupNorm(4, 64).eval())
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), fold_batch_norm(network)(x)) < 1e-4
 
 
 def test_folding_refuses_training_mode_anywhere() -> None:

@@ -146,4 +146,6 @@ def with_kernels(form: nn.Module) -> nn.Module:
 
 def sums(blocks: list[nn.Module]) -> nn.ModuleList:
     """A form for each block, for when it is not connected: bottlenecks have one."""
-    return nn.ModuleList(KernelSum(block.conv3) if type(block) is Bottleneck else nn.Identity() for block in blocks)
+    return nn.ModuleList(
+        KernelSum(block.conv3) if type(block) is Bottleneck and block.folded else nn.Identity() for block in blocks
+    )

@@ -77,6 +77,12 @@ class Bottleneck(nn.Module):
         narrow, shortcut = self.narrow(x)
         return self.bn3(self.conv3(narrow)), shortcut
 
+    @property
+    def folded(self) -> bool:
+        """Whether what the last convolution and the projection give is used as it is: they have taken up the norms."""
+        norms = [self.bn3, *([] if self.downsample is None else [self.downsample[1]])]
+        return all(type(norm) is nn.Identity for norm in norms)
+
     def narrow(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, inputs, H, W) -> what the last convolution takes, (B, planes, H/stride, W/stride), and the shortcut."""
         narrow = self.relu(self.bn1(self.conv1(x)))

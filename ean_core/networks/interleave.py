@@ -59,9 +59,12 @@ def hand_on(network: nn.Module, number: int, order: Tensor) -> bool:
 
 
 def can_reorder(blocks: list[nn.Module]) -> bool:
-    """Whether the first block, and no other, has a projection: the only shortcut that comes from outside."""
+    """Whether the first block, and no other, has a projection: the only shortcut that comes from outside.
+
+    And whether no norm of another kind looks at the channels' order.
+    """
     return all(
-        type(block) is Bottleneck and (block.downsample is not None) == (index == 0)
+        type(block) is Bottleneck and block.folded and (block.downsample is not None) == (index == 0)
         for index, block in enumerate(blocks)
     )
 

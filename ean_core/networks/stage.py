@@ -80,7 +80,7 @@ class Stage(nn.Module):
         are now.
         """
         forms: list[nn.Module] = [nn.Identity() for _ in range(self.depth)]
-        narrow = [index for index, block in enumerate(self.blocks) if type(block) is Bottleneck]
+        narrow = [index for index, block in enumerate(self.blocks) if type(block) is Bottleneck and block.folded]
         for indices in [[index] for index in narrow] if isinstance(self.attention, nn.ModuleList) else [narrow]:
             attention = self.attention_of(indices[0]) if indices else None
             made = attention.joined([self.blocks[index].conv3 for index in indices]) if attention is not None else None
