@@ -116,6 +116,21 @@ def test_in_a_classifier_nothing_is_put_back(vectors: Callable[[int], None], mon
         assert difference(network(x), other(x)) < 1e-5
 
 
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+def test_an_interleaved_supernet_takes_any_scheme(sharing: str, vectors: Callable[[int], None]) -> None:
+    vectors(64)
+    network = learnt(trained("resnet29", "sge", sharing=sharing, scheme="010 | 111 | 111"))
+    folded = fold_batch_norm(network, prune=False)
+    interleave_stages(folded)
+    assert groups_of(folded) == [8, 0, 0]
+    x = images(network, size=8)
+    for scheme in ("010 | 111 | 111", "000 | 000 | 000", "111 | 010 | 100"):
+        network.set_scheme(scheme)
+        folded.set_scheme(scheme)
+        with torch.inference_mode():
+            assert difference(network(x), folded(x)) < 1e-5
+
+
 def test_more_groups_than_a_vector_takes(vectors: Callable[[int], None]) -> None:
     vectors(32)
     network = learnt(trained("resnet50", "sge"))
@@ -153,11 +168,18 @@ def without_projection() -> StagedNetwork:
     return network
 
 
+def with_another_norm() -> StagedNetwork:
+    network = trained("resnet29", "sge", scheme="101 | 111 | 111")
+    network.stages[0].blocks[1].bn3 = nn.GroupNorm(4, 64).eval()  # its groups are neighbours
+    return network
+
+
 @pytest.mark.parametrize(
     "make",
     [
         foreign,
         without_projection,
+        with_another_norm,
         lambda: trained("resnet29", "se"),
         lambda: trained("resnet20", "sge"),  # basic blocks
         lambda: trained("resnet29", "sge", scheme="000 | 111 | 111"),
@@ -166,7 +188,8 @@ def without_projection() -> StagedNetwork:
 def test_what_cannot_be_or_need_not_be_reordered_stays(
     make: Callable[[], StagedNetwork], vectors: Callable[[int], None]
 ) -> None:
-    vectors(32)
+    vectors(64)
+    assert groups_of(interleaved_copy(trained("resnet29", "sge"))) == [8, 0, 0]
     assert groups_of(interleaved_copy(make())) == [0, 0, 0]
 
 

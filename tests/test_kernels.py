@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from ean_core.networks import StagedNetwork
 from tests.made_networks import difference, images, trained
 
 pytest.importorskip("triton")
@@ -298,6 +300,49 @@ def test_every_block_runs_through_the_kernels(
     assert called == {**kernels, "add_relu": 4, "bias_relu": activated}
     # The projections, and the last convolutions of basic blocks.
     assert sorted(biased) == ([1] * 3 if arch == "resnet29" else [1] * 2 + [3] * 9)
+
+
+def own_activation(network: StagedNetwork) -> None:
+    network.stages[0].blocks[1].relu = nn.SiLU().eval()
+
+
+def own_norm_inside(network: StagedNetwork) -> None:
+    block = network.stages[0].blocks[1]
+    block.conv1.bias, block.bn1 = nn.Parameter(torch.ones(16)), nn.GroupNorm(4, 16).eval()
+
+
+def own_norm_at_the_end(network: StagedNetwork) -> None:
+    network.stages[0].blocks[1].bn3 = nn.GroupNorm(4, 64).eval()
+
+
+@pytest.mark.parametrize("change", [own_activation, own_norm_inside, own_norm_at_the_end])
+def test_blocks_of_ones_own_keep_their_way(
+    change: Callable[[StagedNetwork], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ean_core.fold import fold_batch_norm, in_channels_last
+    from ean_core.kernels import plain, triton_kernels, use_kernels
+
+    for name in ("channel_means", "excite", "scale_add_relu", "add_relu", "bias_relu"):
+        monkeypatch.setattr(triton_kernels, name, getattr(plain, name))
+    network = trained("resnet29", "se", scheme="101 | 001 | 110")
+    change(network)
+    x = images(network, size=8)
+    folded = fold_batch_norm(network)
+    use_kernels(folded)
+    with torch.inference_mode():
+        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+
+
+def test_a_joined_form_of_ones_own_stays() -> None:
+    from ean_core.attention.joined import Joined
+    from ean_core.kernels.blocks import with_kernels
+
+    class Other(Joined):
+        def forward(self, narrow: torch.Tensor, shortcut: torch.Tensor, state: object = None) -> tuple:
+            return shortcut, state
+
+    form = Other(nn.Conv2d(4, 16, 1))
+    assert with_kernels(form) is form
 
 
 def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
