@@ -73,15 +73,16 @@ def test_nothing_is_as_wide_as_the_residual_but_the_sum(name: str, monkeypatch: 
     assert seen == [16] * 3 + [32] * 3 + [64] * 3
 
 
-def test_the_small_layers_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SE has two left; DIA three: both bottlenecks feed one layer."""
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_small_layers_of_a_block(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE has two left; DIA three: both bottlenecks feed one layer. None is written out where nothing is compiled."""
     inputs: list[int] = []
     real = nn.Linear.forward
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: inputs.append(x.shape[1]) or real(self, x))
     for name, expected in (("se", [4, 1]), ("dia", [4, 16, 8])):
         inputs.clear()
         with torch.inference_mode():
-            build(name, 16).eval().joined(convolutions())[0](features(4), features(16))
+            build(name, 16).eval().joined(convolutions())[0](features(4)[:batch], features(16)[:batch])
         assert inputs == expected
 
 
