@@ -86,6 +86,16 @@ def test_the_small_layers_of_a_block(batch: int, monkeypatch: pytest.MonkeyPatch
         assert inputs == expected
 
 
+def test_compiled_layers_are_written_out_on_a_processor_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    called: list[str] = []
+    real = nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda self, x: called.append(x.device.type) or real(self, x))
+    for device in ("cpu", "meta"):
+        assert joined.shared(nn.Linear(4, 2, device=device), torch.ones(1, 4, device=device)).shape == (1, 2)
+    assert called == ["meta"]
+
+
 def test_blocks_share_the_weights_that_are_the_same_for_all() -> None:
     first, second = build("dia", 16).eval().joined(convolutions())
     assert first.gates is second.gates
