@@ -36,7 +36,7 @@ Epoch = Callable[[], Any]
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"))
+    made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"), threads="1")
     add = made.add_argument
     add("--images", type=Path, metavar="FOLDER", help="of .jpg or .JPEG files, in folders or not (default: made up)")
     add("--count", type=at_least(1), default=100, metavar="N", help="of the images, at most (default 100)")

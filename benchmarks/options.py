@@ -10,7 +10,9 @@ from ean_core.arguments import at_least, file_of
 from ean_core.files import free_path
 
 
-def parser(text: str, *, quick: str, output: Path | None, output_help: str = "the record") -> argparse.ArgumentParser:
+def parser(
+    text: str, *, quick: str, output: Path | None, output_help: str = "the record", threads: str = "torch's choice"
+) -> argparse.ArgumentParser:
     """A parser with the options that every comparison has.
 
     Args:
@@ -18,12 +20,11 @@ def parser(text: str, *, quick: str, output: Path | None, output_help: str = "th
         quick: what `--quick` makes small.
         output: the default of `--output`, numbered where there is one; None for one that depends on other options.
         output_help: of `--output`.
+        threads: how many there are without `--threads`.
     """
     raw = argparse.RawDescriptionHelpFormatter
     made = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
-    made.add_argument(
-        "--threads", type=at_least(0), default=0, metavar="N", help="of every side (default: torch's choice)"
-    )
+    made.add_argument("--threads", type=at_least(0), default=0, metavar="N", help=f"of every side (default: {threads})")
     made.add_argument(
         "--output", type=file_of(".json"), default=output and free_path(output), metavar="JSON", help=output_help
     )

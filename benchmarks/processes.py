@@ -33,7 +33,7 @@ WORK = ("scoring", "training", "all_reduce")
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"))
+    made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"), threads="1")
     add = made.add_argument
     add("--arch", default="resnet29", help="default resnet29")
     add("--attention", default="se", help="default se")
