@@ -107,12 +107,12 @@ case $part in
   ;;
 5)
   # As far as the time goes: the slow tests, the paper's Table 1 for SE, ResNet-50 compiled, what ImageNet would cost.
-  LINES_OF=20 step 150 pytest_slow $PY -m pytest -q -m "gpu and slow" -p no:cacheprovider tests/test_forms.py -k compiled
+  LINES_OF=20 step 120 pytest_slow $PY -m pytest -q -m "gpu and slow" -p no:cacheprovider tests/test_forms.py -k compiled
   step 100 table1 $PY tools/benchmark.py --arch resnet50 --attention se --scheme schemes/paper_ean_se_resnet50.json \
     --settings eager cuda_graph fused fused_bf16 --rounds 20 --output $R/benchmark_resnet50_gpu.json \
     ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
-  LINES_OF=24 network 150 resnet50 50 resnet50_b50_compiled cuda_graph compiled compiled_bf16
-  step 120 training_resnet50 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 128 --steps 10 \
+  LINES_OF=24 network 130 resnet50 50 resnet50_b50_compiled cuda_graph compiled compiled_bf16
+  step 100 training_resnet50 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 128 --steps 10 \
     --rounds 3 --workers 12 --sides plain fast fast-graph --output $R/speed_training_resnet50_b128_gpu.json $quick
   # With these, benchmarks/scaling.py gives the hours of ImageNet on one such GPU (docs/scaling.md).
   step 60 training_resnet50_b32 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 32 --steps 20 \
