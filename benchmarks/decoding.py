@@ -29,7 +29,6 @@ within rounding; training crops at random, so that its tensors are as large and 
 
 PARTS = ("training", "evaluation")
 SIZE, RESIZE = 224, 256
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Epoch = Callable[[], Any]
 """Goes over all images once and returns the last batch."""
 
@@ -82,6 +81,8 @@ def plain_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
+    from ean_core.data.folder import MEAN, STD
+
     views = (
         [transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip()]
         if train
@@ -124,6 +125,7 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
     """Both sides in turns, in this process: neither changes anything for the other."""
     from sides import check_equal, in_words, interleave, middle, row, timed, times_as_fast
 
+    from ean_core.data.folder import MEAN, STD
     from ean_core.normalise import Normalise
 
     batch_size, train = min(arguments.batch_size, len(paths)), part == "training"

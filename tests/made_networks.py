@@ -42,3 +42,13 @@ def images(network: StagedNetwork, *, size: int, device: str = "cpu") -> torch.T
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     """Largest difference, relative to the largest magnitude."""
     return ((one - other).abs().max() / one.abs().max()).item()
+
+
+def check_schemes(network: StagedNetwork, other: StagedNetwork, *schemes: str, near: float) -> None:
+    """Two forms of a supernet give the same logits on every path."""
+    x = images(network, size=8)
+    for scheme in schemes:
+        network.set_scheme(scheme)
+        other.set_scheme(scheme)
+        with torch.inference_mode():
+            assert difference(network(x), other(x)) < near

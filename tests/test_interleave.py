@@ -16,7 +16,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.networks import interleave as module
 from ean_core.networks.around import AroundTrunk
 from ean_core.networks.interleave import interleave_stages, vector_bytes
-from tests.made_networks import difference, images, trained
+from tests.made_networks import check_schemes, difference, images, trained
 
 
 @pytest.fixture
@@ -123,12 +123,7 @@ def test_an_interleaved_supernet_takes_any_scheme(sharing: str, vectors: Callabl
     folded = fold_batch_norm(network, prune=False)
     interleave_stages(folded)
     assert groups_of(folded) == [8, 0, 0]
-    x = images(network, size=8)
-    for scheme in ("010 | 111 | 111", "000 | 000 | 000", "111 | 010 | 100"):
-        network.set_scheme(scheme)
-        folded.set_scheme(scheme)
-        with torch.inference_mode():
-            assert difference(network(x), folded(x)) < 1e-5
+    check_schemes(network, folded, "010 | 111 | 111", "000 | 000 | 000", "111 | 010 | 100", near=1e-5)
 
 
 def test_more_groups_than_a_vector_takes(vectors: Callable[[int], None]) -> None:

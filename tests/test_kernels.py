@@ -221,6 +221,19 @@ def test_every_kernel_is_compiled_in_a_test() -> None:
     assert {name for name in vars(triton_kernels) if name.endswith("_kernel")} == set(POINTERS)
 
 
+def check_network(network: StagedNetwork) -> StagedNetwork:
+    """Folded and with the kernels it gives the same logits; that form of it."""
+    from ean_core.fold import fold_batch_norm, in_channels_last
+    from ean_core.kernels import use_kernels
+
+    x = images(network, size=8)
+    folded = fold_batch_norm(network)
+    use_kernels(folded)
+    with torch.inference_mode():
+        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+    return folded
+
+
 def test_a_network_with_kernels_equals_itself() -> None:
     interpreted("from tests.test_kernels import check_networks; check_networks()")
 
@@ -229,8 +242,6 @@ def check_networks() -> None:
     """All three attentions, and one of another's own that makes its mask of means and remembers it, here and there."""
     from ean_core.attention import register
     from ean_core.attention.base import ChannelAttention
-    from ean_core.fold import fold_batch_norm, in_channels_last
-    from ean_core.kernels import use_kernels
 
     @register("root")
     class Root(ChannelAttention):
@@ -243,11 +254,7 @@ def check_networks() -> None:
 
     for arch, attention in product(("resnet20", "resnet29"), ("se", "sge", "dia", "root")):
         network = trained(arch, attention, scheme="010 | 000 | 011")
-        x = images(network, size=8)
-        folded = fold_batch_norm(network)
-        use_kernels(folded)
-        with torch.inference_mode():
-            assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+        check_network(network)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +271,7 @@ def test_every_block_runs_through_the_kernels(
     arch: str, activated: int, small: bool, attention: str, kernels: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With their plain forms in their place; biases that a convolution added would be another pass on a GPU."""
-    from ean_core.fold import fold_batch_norm, in_channels_last
-    from ean_core.kernels import plain, triton_kernels, use_kernels
+    from ean_core.kernels import plain, triton_kernels
 
     if not small:  # SE's layers are beyond the kernel that takes both
         monkeypatch.setattr(triton_kernels, "excites", lambda *_: False)
@@ -291,12 +297,8 @@ def test_every_block_runs_through_the_kernels(
     for name in ("channel_means", "excite", "cell", "scale_add_relu", "group_enhance", "add_relu", "bias_relu"):
         monkeypatch.setattr(triton_kernels, name, counting(name))
     network = trained(arch, attention, scheme="101 | 001 | 110")  # a state passes a block that is not connected
-    x = images(network, size=8)
-    folded = fold_batch_norm(network)
-    use_kernels(folded)
+    folded = check_network(network)
     assert not any(module.training for module in folded.modules())
-    with torch.inference_mode():
-        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
     assert called == {**kernels, "add_relu": 4, "bias_relu": activated}
     # The projections, and the last convolutions of basic blocks.
     assert sorted(biased) == ([1] * 3 if arch == "resnet29" else [1] * 2 + [3] * 9)
@@ -319,18 +321,13 @@ def own_norm_at_the_end(network: StagedNetwork) -> None:
 def test_blocks_of_ones_own_keep_their_way(
     change: Callable[[StagedNetwork], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ean_core.fold import fold_batch_norm, in_channels_last
-    from ean_core.kernels import plain, triton_kernels, use_kernels
+    from ean_core.kernels import plain, triton_kernels
 
     for name in ("channel_means", "excite", "scale_add_relu", "add_relu", "bias_relu"):
         monkeypatch.setattr(triton_kernels, name, getattr(plain, name))
     network = trained("resnet29", "se", scheme="101 | 001 | 110")
     change(network)
-    x = images(network, size=8)
-    folded = fold_batch_norm(network)
-    use_kernels(folded)
-    with torch.inference_mode():
-        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+    check_network(network)
 
 
 def test_a_joined_form_of_ones_own_stays() -> None:
@@ -352,8 +349,6 @@ def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
 def check_subclass() -> None:
     """Half the excitation, under a name of its own."""
     from ean_core.attention import SqueezeExcitation, register
-    from ean_core.fold import fold_batch_norm, in_channels_last
-    from ean_core.kernels import use_kernels
 
     @register("half-se")
     class Half(SqueezeExcitation):
@@ -362,11 +357,7 @@ def check_subclass() -> None:
             return mask / 2, state
 
     network = trained("resnet20", "half-se", scheme="010 | 000 | 011")
-    x = images(network, size=8)
-    folded = fold_batch_norm(network)
-    use_kernels(folded)
-    with torch.inference_mode():
-        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+    check_network(network)
 
 
 def test_the_plain_form_of_sge_is_the_module() -> None:

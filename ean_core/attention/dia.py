@@ -35,7 +35,7 @@ class DenseImplicitAttention(ChannelAttention):
 
         The state is (hidden, cell), each (B, C), zero at the start of a stage.
         """
-        hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
+        hidden, cell = started(state, pooled, pooled.shape[1])
         hidden, cell = advance(self.from_input(pooled) + self.from_hidden(hidden), cell)
         return hidden, (hidden, cell)
 
@@ -67,16 +67,22 @@ class JoinedRecurrent(Joined):
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C), which is also the hidden vector."""
         means = channel_means(narrow)
-        if state is None:
-            zero = means.new_zeros(len(means), self.convolution.out_channels)
-            state = zero, zero
-        hidden, cell = advance(self.gates_of(means, state[0]), state[1])
+        hidden, cell = started(state, means, self.convolution.out_channels)
+        hidden, cell = advance(self.gates_of(means, hidden), cell)
         return hidden, (hidden, cell)
 
     def gates_of(self, means: Tensor, hidden: Tensor) -> Tensor:
         """(B, 4C), of the means (B, C') of what the convolution takes and the last hidden vector (B, C)."""
         bottlenecks = torch.cat([self.of_means(means), shared(self.of_hidden, hidden)], dim=1).relu()
         return shared(self.gates, bottlenecks)
+
+
+def started(state: State, like: Tensor, channels: int) -> tuple[Tensor, Tensor]:
+    """The hidden vector and the cell, each (B, channels): zero at the start of a stage, on the device of `like`."""
+    if state is not None:
+        return state
+    zero = like.new_zeros(len(like), channels)
+    return zero, zero
 
 
 def advance(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,13 +9,12 @@ agrees (`ean_core.networks.interleave`).
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.attention.base import State
 from ean_core.attention.joined import Joined
-from ean_core.attention.passes import add_scaled, channel_means
-from ean_core.attention.sge import SpatialGroupEnhance, root
+from ean_core.attention.passes import add_scaled
+from ean_core.attention.sge import SpatialGroupEnhance, root, rows_of
 
 
 def interleaved_order(channels: int, groups: int) -> Tensor:
@@ -71,11 +70,6 @@ class InterleavedGroups(Joined):
 
     def agreement(self, narrow: Tensor) -> Tensor:
         """(B, C', H, W) -> (B, H*W, repeats * groups), but for a constant; see `JoinedGroups`."""
-        groups, convolution = self.groups, self.convolution
-        weight = convolution.weight.float().flatten(1)  # (C, C')
-        bias = None if convolution.bias is None else convolution.bias.float()
-        means = F.linear(channel_means(narrow).float(), weight, bias).unflatten(1, (-1, groups))
-        weight = weight.unflatten(0, (-1, groups)).transpose(0, 1)  # (groups, C / groups, C')
-        rows = torch.bmm(means.permute(2, 0, 1), weight).permute(1, 2, 0)  # (B, C', groups)
+        rows = rows_of(narrow, self.convolution, lambda one: one.unflatten(0, (-1, self.groups)).transpose(0, 1))
         positions = narrow.permute(0, 2, 3, 1).flatten(1, 2).float()  # (B, H*W, C')
-        return torch.bmm(positions, rows.repeat(1, 1, self.repeats))
+        return torch.bmm(positions, rows.transpose(1, 2).repeat(1, 1, self.repeats))

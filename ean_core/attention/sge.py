@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -126,14 +126,23 @@ class JoinedGroups(Joined):
 
     def agreement(self, narrow: Tensor) -> Tensor:
         """(B, C', H, W) -> (B, groups, H*W), but for a constant."""
-        groups, convolution = self.attention.groups, self.convolution
         with torch.autocast(narrow.device.type, enabled=False):
-            weight = convolution.weight.float().flatten(1).unflatten(0, (groups, -1))  # (groups, C / groups, C')
-            bias = None if convolution.bias is None else convolution.bias.float()
-            means = F.linear(channel_means(narrow).float(), weight.flatten(0, 1), bias)  # (B, C)
-            means = means.unflatten(1, (groups, -1)).transpose(0, 1)  # (groups, B, C / groups)
-            rows = torch.bmm(means, weight).transpose(0, 1)  # (B, groups, C')
+            rows = rows_of(narrow, self.convolution, lambda one: one.unflatten(0, (self.attention.groups, -1)))
             return torch.bmm(rows, narrow.float().flatten(2))
+
+
+def rows_of(narrow: Tensor, convolution: nn.Conv2d, apart: Callable[[Tensor], Tensor]) -> Tensor:
+    """What a position's features are multiplied with for the agreement of every group: (B, groups, C').
+
+    Args:
+        narrow: what the 1x1 convolution takes, (B, C', H, W).
+        convolution: that makes the residuals, (B, C, H, W).
+        apart: (C, ..) -> (groups, C / groups, ..), by where the channels of a group are.
+    """
+    weight = convolution.weight.float().flatten(1)  # (C, C')
+    bias = None if convolution.bias is None else convolution.bias.float()
+    means = F.linear(channel_means(narrow).float(), weight, bias)  # (B, C)
+    return torch.bmm(apart(means.t()).transpose(1, 2), apart(weight)).transpose(0, 1)
 
 
 def root(number: int | torch.SymInt) -> float | Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import DenseImplicitAttention, SpatialGroupEnhance, SqueezeExcitation, State
+from ean_core.attention.dia import started
 from ean_core.errors import EANError
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet
@@ -75,7 +76,7 @@ def merge_recurrent(
     from ean_core.kernels import triton_kernels
 
     pooled = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
-    hidden, cell = (torch.zeros_like(pooled), torch.zeros_like(pooled)) if state is None else state
+    hidden, cell = started(state, pooled, pooled.shape[1])
     hidden, cell = triton_kernels.cell(module.from_input(pooled), cell, module.from_hidden(hidden))
     return triton_kernels.scale_add_relu(residual, hidden, shortcut), (hidden, cell)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.attention.base import State
-from ean_core.attention.dia import JoinedRecurrent
+from ean_core.attention.dia import JoinedRecurrent, started
 from ean_core.attention.joined import Joined
 from ean_core.attention.se import JoinedSqueeze
 from ean_core.attention.sge import JoinedGroups
@@ -94,10 +94,8 @@ class KernelRecurrent(KernelJoined):
     def mask(self, narrow: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C), which is also the hidden vector."""
         means = triton_kernels.channel_means(narrow).to(narrow.dtype)
-        if state is None:
-            zero = means.new_zeros(len(means), self.convolution.out_channels)
-            state = zero, zero
-        hidden, cell = triton_kernels.cell(self.joined.gates_of(means, state[0]), state[1])
+        hidden, cell = started(state, means, self.convolution.out_channels)
+        hidden, cell = triton_kernels.cell(self.joined.gates_of(means, hidden), cell)
         return hidden, (hidden, cell)
 
 

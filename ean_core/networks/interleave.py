@@ -19,28 +19,30 @@ def interleave_stages(network: nn.Module) -> None:
     What follows a stage of a classifier takes its features as they come. Around a trunk they are put back.
     """
     for number, stage in enumerate(network.stages):
-        groups = interleave(stage)
-        if groups and not hand_on(network, number, interleaved_order(len(stage.blocks[0].conv3.weight), groups)):
-            stage.put_back = groups
+        order = interleave(stage)
+        if order is not None and hand_on(network, number, order):
+            stage.put_back = 0
 
 
-def interleave(stage: Stage) -> int:
-    """Reorder a stage's channels, but for those that it takes, in place; the groups, or 0 if it stays as it is."""
+def interleave(stage: Stage) -> Tensor | None:
+    """Reorder a stage's channels, in place, and let it put back those that it gives: the order inside, or None."""
     blocks = stage.blocks
     forms = [stage.connected(index) for index in range(stage.depth) if stage.bits[index]]
     same_order = len({form.attention.groups for form in forms if type(form) is JoinedGroups}) == 1
     if not (same_order and all(type(form) is JoinedGroups for form in forms)) or not can_reorder(blocks):
-        return 0
+        return None
     groups, weight = forms[0].attention.groups, blocks[0].conv3.weight
     width, lanes = len(weight) // groups, vector_bytes() // weight.element_size()
     repeats = -(-lanes // groups)
     if width >= lanes or width % repeats:
-        return 0
-    reorder(blocks, interleaved_order(len(weight), groups))
+        return None
+    order = interleaved_order(len(weight), groups)
+    reorder(blocks, order)
     for index, form in enumerate(stage.joined):
         if type(form) is JoinedGroups:
             stage.joined[index] = InterleavedGroups(form.attention, form.convolution, repeats).eval()
-    return groups
+    stage.put_back = groups
+    return order
 
 
 @torch.no_grad()
@@ -54,7 +56,7 @@ def hand_on(network: nn.Module, number: int, order: Tensor) -> bool:
         following = network.stages[number + 1].blocks[0]
         readers = [] if following.downsample is None else [following.conv1, following.downsample[0]]
     for layer in readers:
-        layer.weight = nn.Parameter(layer.weight[:, order])
+        take_in(layer, order)
     return bool(readers)
 
 
@@ -79,7 +81,12 @@ def reorder(blocks: list[Bottleneck], order: Tensor) -> None:
             if convolution.bias is not None:
                 convolution.bias = nn.Parameter(convolution.bias[order])
         if index:
-            block.conv1.weight = nn.Parameter(block.conv1.weight[:, order])
+            take_in(block.conv1, order)
+
+
+def take_in(layer: nn.Conv2d | nn.Linear, order: Tensor) -> None:
+    """Let a layer take its inputs in another order."""
+    layer.weight = nn.Parameter(layer.weight[:, order])
 
 
 def vector_bytes() -> int:

@@ -90,13 +90,12 @@ class Stage(nn.Module):
 
     def connected(self, index: int) -> nn.Module | None:
         """What block `index` runs through if its bit is set: the attention, or its joined form."""
-        if self.joined is not None and isinstance(self.joined[index], Joined):
-            return self.joined[index]
-        return self.attention_of(index)
+        form = form_of(self.joined, index)
+        return self.attention_of(index) if form is None else form
 
     def alone(self, index: int) -> Joined | None:
         """What block `index` runs through if its bit is not set: None, or a form of its sum."""
-        return self.sums[index] if self.sums is not None and isinstance(self.sums[index], Joined) else None
+        return form_of(self.sums, index)
 
     def forward(self, x: Tensor) -> Tensor:
         """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block (Eq. 4).
@@ -149,3 +148,8 @@ class Stage(nn.Module):
     def add(residual: Tensor, shortcut: Tensor) -> Tensor:
         """ReLU(residual + shortcut), which overwrites `residual`: for networks that are not trained."""
         return residual.add_(shortcut).relu_()
+
+
+def form_of(forms: nn.ModuleList | None, index: int) -> Joined | None:
+    """A block's, where it has one."""
+    return forms[index] if forms is not None and isinstance(forms[index], Joined) else None
