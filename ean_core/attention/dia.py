@@ -81,7 +81,7 @@ def started(state: State, like: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     """The hidden vector and the cell, each (B, channels): zero at the start of a stage, on the device of `like`."""
     if state is not None:
         return state
-    zero = like.new_zeros(len(like), channels)
+    zero = like.new_zeros(like.shape[0], channels)  # of `len` an export would make a constant
     return zero, zero
 
 
