@@ -1,1 +1,44 @@
 """Crowd counting: density maps from head points, a counter over the shared residual network, its training and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ean_core.inference.loaded_model import LoadedModel
+
+
+def register() -> None:
+    """Make the task and its files known to the commands; an entry point of setup.cfg."""
+    from ean_core.utils.tasks import TaskEntry, register_loader, register_task
+
+    register_task(
+        TaskEntry(
+            name="crowd_counting",
+            configs="crowd_counting/configs",
+            recognizes=_recognizes,
+            train=_train,
+            test_hint="python crowd_counting/test.py CHECKPOINT --part A",
+        )
+    )
+    register_loader("ean-counter-1", _load_counter)
+
+
+def _recognizes(config: Mapping[str, Any]) -> bool:
+    """Whether it is not another task's: classification's data has a name, and mmsegmentation's model has a type."""
+    named, typed = "name" in config.get("data", {}), "type" in config.get("model", {})
+    return not (named or typed or "train_dataloader" in config)
+
+
+def _train(argv: Sequence[str]) -> None:
+    from crowd_counting.train import main
+
+    main(argv)
+
+
+def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
+    from crowd_counting.loaded_model import load_counter
+
+    return load_counter(path, content)

@@ -15,8 +15,8 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
+from ean_core.utils.config_files import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
-from ean_core.utils.tasks import check_config_file
 
 BATCH_NORMS = ("train", "frozen")
 OPTIMIZERS = ("adam", "adamw")
@@ -195,7 +195,7 @@ class Recipe:
             EANError: if the file cannot be read, or a field is unknown or of the wrong kind.
         """
         if path is not None:
-            check_config_file(path, folder="crowd_counting/configs")
+            check_config_file(path, folders=["crowd_counting/configs"])
         where = str(path or "the recipe")
         try:
             config = Config() if path is None else Config.fromfile(path)

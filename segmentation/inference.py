@@ -13,12 +13,12 @@ from mmengine.dataset import Compose
 from mmseg.utils import register_all_modules
 
 from ean_core.inference.images import open_photo, write_image
-from ean_core.inference.loaded_model import SEGMENTOR
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
 from ean_core.training.state import read_state
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, first_line
+from segmentation import FORMAT
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
 from segmentation.data.voc import CLASSES, PALETTE
@@ -71,7 +71,7 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
     config.model.backbone.init_cfg = None  # its weights are in the checkpoint
     model = build_model(config)
     weights = content["state_dict"]
-    if content.get("format") == SEGMENTOR:  # exported, without the auxiliary head that only training needs
+    if content.get("format") == FORMAT:  # exported, without the auxiliary head that only training needs
         weights = {**{name: value for name, value in model.state_dict().items() if "auxiliary_head" in name}, **weights}
     try:
         model.load_state_dict(weights)
@@ -94,7 +94,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     if path.suffix != SUFFIX:
         return read_state(path)
     content = load_tensors(path)
-    if content["format"] != SEGMENTOR:
+    if content["format"] != FORMAT:
         raise EANError(f"{path} is a file of format {content['format']!r}, not a segmentor's: give a last.pth")
     return content
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ean_core.cli import at_least, file_of, seed
+from ean_core.cli import at_least, file_of, make_parser, seed
 from ean_core.utils.errors import command
 
 HELP = """\
@@ -41,8 +41,7 @@ The increment is the median over the rounds of (t_with - t_without) / t_without,
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, epilog=NOTES, formatter_class=raw, usage="%(prog)s [options]")
+    parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")

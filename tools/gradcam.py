@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from ean_core.cli import add_own_attention, at_least, file_of, load_attention
+from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command
 
 HELP = """\
@@ -23,10 +23,7 @@ after or, if that is no class, the most probable one of the first checkpoint."""
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s IMAGE|FOLDER... --checkpoints FILE... [options]"
-    )
+    parser = make_parser(HELP, usage="IMAGE|FOLDER... --checkpoints FILE... [options]")
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them")
     add(
@@ -57,11 +54,11 @@ def main() -> None:
     output = arguments.output
     from ean_core.inference.explain.gallery import explain, explain_masks, labels, true_class
     from ean_core.inference.images import find_photos, open_photos
-    from ean_core.inference.loaded_model import open_file
+    from ean_core.inference.loaded_model import load_file
     from ean_core.utils.optional_packages import require
 
     require("pytorch_grad_cam", extra="explain", what="Grad-CAM")
-    networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
+    networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     files = find_photos(arguments.images)
     if output.resolve() in [file.resolve() for file in files]:
         raise EANError(f"the grid would be written over the image {output}: give another --output")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ean_core.data.decode import as_rgb
 from ean_core.inference.images import open_photo
-from ean_core.inference.loaded_model import Opened, open_file
+from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.utils.errors import EANError
 
 PhotoLike = str | Path | Image.Image | np.ndarray
@@ -50,7 +50,7 @@ class Predictor:
         opened: its file.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: LoadedModel) -> None:
         if opened.kind != "classifier":
             raise EANError(f"{opened.path} is a {opened.kind}, not a classifier: give a classifier.pth")
         self.opened = opened
@@ -127,7 +127,7 @@ def load(path: str | Path, *, device: str | None = None) -> Predictor:
     Raises:
         EANError: if the file is missing, damaged or no classifier.
     """
-    return Predictor(open_file(path, device=device))
+    return Predictor(load_file(path, device=device))
 
 
 def to_photo(photo: PhotoLike) -> Image.Image:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import ParamSpec
 
 ADVICE = {
     (errno.EEXIST, errno.ENOTDIR): ": it has a file where a folder is needed, so give another",
@@ -23,7 +24,10 @@ class EANError(ValueError):
     """Bad input. The message says what was found, what was expected and what to do, in one sentence."""
 
 
-def command(main: Callable[[], None]) -> Callable[[], None]:
+_P = ParamSpec("_P")
+
+
+def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
     So does an `OSError` (a full disk, a directory that may not be written to), and a device or machine without enough
@@ -31,10 +35,10 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     """
 
     @functools.wraps(main)
-    def wrapped() -> None:
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             tolerate_names()
-            main()
+            main(*args, **kwargs)
         except KeyboardInterrupt:
             print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
             sys.exit(130)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from classification.job import Job
-from classification.pipeline import run_pipeline
+from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.networks import input_shape, stages_blocks, timm_backbone
 from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
 
 timm = pytest.importorskip("timm")
@@ -196,7 +196,7 @@ def test_the_pipeline_on_timms_network_with_its_weights(tmp_path: Path, capsys: 
         'retrain = ["ean"]\n'
     )
     recipe = Recipe.from_file(tmp_path / "tiny.py")
-    run_pipeline(Job.start(recipe, data_root=tmp_path, directory=tmp_path / "w"))
+    run_pipeline(start_job(recipe, data_root=tmp_path, directory=tmp_path / "w"))
     assert "public.pth: 90 tensors loaded; left at their initial value: fc.bias" in capsys.readouterr().out
     assert json.loads((tmp_path / "w/scheme.json").read_text())["arch"] == "timm:test_resnet"
     network, content = load_network(tmp_path / "w/supernet.pth")

@@ -11,12 +11,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmarks.landscape_study import draw
-from classification.correlation_summary import draw_correlations
 from ean_core import Scheme
 from ean_core.benchmark import compare as benchmark
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.benchmark.per_block import draw_table
 from ean_core.io.records import read_record
+from ean_core.pipeline.correlation.show import draw_correlations
+from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
 from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
 from ean_core.search.pareto import write_front
@@ -121,7 +122,7 @@ def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure])
     write_front(tmp_path, lines=[{"bits": "000", "accuracy": 60.0}, {"bits": "010", "accuracy": 61.0}])
     record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
     record["metrics"]["schemes"] = [row for row in record["metrics"]["schemes"] if row["connections"] in (2, 3)]
-    draw_correlations(tmp_path / "a.png", record)
+    draw_correlations(tmp_path / "a.png", record, metric=Metric("top1", "accuracy", "%"))
     front, (*_, counts, scale) = figures[0].axes[0], figures[1].axes
     assert [ticks(axis) for axis in (front.xaxis, counts.xaxis, scale.yaxis)] == [["0", "1"], ["2", "3"], ["2", "3"]]
     assert note_of(figures[1]).startswith("ean_se_r20_cifar100_subset30k, 4 schemes, 2 seeds each;")
