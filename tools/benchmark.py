@@ -79,6 +79,7 @@ def main() -> None:
 
     from ean_core.benchmark import compare as benchmark
     from ean_core.io.records import write_record
+    from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.files import free_path, writable
 
@@ -91,7 +92,8 @@ def main() -> None:
     if arguments.per_block:
         from ean_core.benchmark.per_block import measure_blocks
 
-        measure_blocks(arguments)
+        table, path = measure_blocks(arguments)
+        print(f"chart: {draw_table(path.with_suffix('.png'), table)}")
         return
     networks = build_networks(arguments)
     if arguments.output:
@@ -110,7 +112,7 @@ def main() -> None:
         print(f"skipped {setting}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
     print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
-    chart = benchmark.draw_increments(output.with_suffix(".png"), rows, settings)
+    chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         print(f"chart:  {chart}")
 

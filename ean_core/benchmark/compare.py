@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ean_core.attention import load
-from ean_core.benchmark.timing import Comparison, Interval, multiply_adds
-from ean_core.deploy.modes import check_known, compare_settings
+from ean_core.benchmark.timing import Comparison, compare, multiply_adds
+from ean_core.deploy.compile import SettingUnavailable
+from ean_core.deploy.modes import SETTINGS, check_known
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
-from ean_core.report.plots import bar_chart
 from ean_core.scheme import read_scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import console
-from ean_core.utils.text import how_many, network_label
+from ean_core.utils.text import how_many
 
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
@@ -113,6 +114,47 @@ def build_rows(
     return networks
 
 
+def compare_settings(
+    networks: Mapping[str, StagedNetwork],
+    batch: torch.Tensor,
+    settings: Sequence[str],
+    *,
+    reference: str = "Org",
+    rounds: int = 50,
+    seed: int = 0,
+    after_round: Callable[[str], None] | None = None,
+) -> tuple[dict[str, dict[str, Comparison]], dict[str, str]]:
+    """Time networks in several settings, each against the reference in the same setting.
+
+    Args:
+        networks: name -> network, on the batch's device.
+        batch: images (B, C, H, W).
+        settings: keys of `SETTINGS`.
+        reference: the name among the networks whose times are t_without in Eq. 9.
+        rounds: as for `ean_core.benchmark.timing.measure`.
+        seed: of the bootstrap.
+        after_round: called with the setting's name between rounds.
+
+    Returns:
+        setting -> network -> times and increment; and, for what this machine cannot run, setting -> why.
+
+    Raises:
+        EANError: for an unknown setting, before anything is timed.
+    """
+    for setting in settings:
+        check_known(setting)
+    results, skipped = {}, {}
+    for setting in settings:
+        try:
+            forms = {name: SETTINGS[setting].build(network, batch) for name, network in networks.items()}
+        except SettingUnavailable as reason:
+            skipped[setting] = str(reason)
+            continue
+        report = after_round and partial(after_round, setting)
+        results[setting] = compare(forms, batch, reference=reference, rounds=rounds, seed=seed, after_round=report)
+    return results, skipped
+
+
 def time_rows(
     networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
 ) -> tuple[Results, dict[str, str]]:
@@ -183,37 +225,6 @@ def how_measured(settings: Mapping[str, Any]) -> str:
         f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
         f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
         "networks interleaved"
-    )
-
-
-def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path | None:
-    """A bar chart of the increments.
-
-    Args:
-        path: a .png file; replaced atomically.
-        rows: of `describe_rows`.
-        settings: of the record.
-
-    Returns:
-        the file; None if there are no increments to draw.
-    """
-    series = {
-        setting: {
-            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
-            for row in rows
-            if row["timings"][setting]["increment"]
-        }
-        for setting in rows[0]["timings"]
-    }
-    if not any(series.values()):
-        return None
-    what = name_of(argparse.Namespace(**settings)).replace("_", " ")
-    return bar_chart(
-        path,
-        series,
-        axis="time increment, %, with 95 % intervals",
-        title=f"{what}: inference time over Org's in the same setting",
-        note=how_measured(settings),
     )
 
 

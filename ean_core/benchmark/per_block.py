@@ -13,18 +13,20 @@ from ean_core.benchmark.compare import round_bars
 from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
 from ean_core.cli import parse_options
 from ean_core.networks import create_model, input_shape
-from ean_core.report.plots import bar_chart
 from ean_core.scheme import Scheme
 from ean_core.utils.files import free_path, writable
 from ean_core.utils.progress import console
-from ean_core.utils.text import attention_label, how_many
+from ean_core.utils.text import how_many
 
 
-def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
+def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     """Measure, check, write and print.
 
     Args:
         arguments: of the command, after `check_arguments`.
+
+    Returns:
+        the table and its file.
     """
     attention, (setting,) = arguments.attention[0], arguments.settings
     options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
@@ -51,8 +53,7 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
     print_table(table)  # first: what was measured must not be lost if it cannot be written
     table.save(output)
     print(f"table: {output}")
-    print(f"chart: {draw_table(output.with_suffix('.png'), table)}")
-    return table
+    return table, output
 
 
 def default_output(table: LatencyTable) -> Path:
@@ -106,15 +107,3 @@ def print_table(table: LatencyTable) -> None:
     if table.doubt is not None:
         print(f"warning: {table.doubt}")
     print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
-
-
-def draw_table(path: Path, table: LatencyTable) -> Path:
-    """A bar per block."""
-    return bar_chart(
-        path,
-        {"connection": dict(zip(block_names(table), table.increments, strict=True))},
-        axis="percent of Org's time, with 95 % intervals",
-        title=f"{table.arch} with {attention_label(table.attention)}: what connecting one block adds",
-        note=describe(table),
-        number="{:.2f}",
-    )

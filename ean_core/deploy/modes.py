@@ -6,14 +6,12 @@ a slow form is no achievement; `tools/benchmark.py` therefore measures several f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from ean_core.benchmark.timing import Comparison, compare
 from ean_core.deploy.compile import SettingUnavailable, captured, compile_network, compile_now
 from ean_core.deploy.fold import Form, fold_batch_norm, in_channels_last
 from ean_core.networks import StagedNetwork
@@ -169,44 +167,3 @@ def allowed_difference(setting: str, device: torch.device) -> float:
     tolerance = SETTINGS[setting].tolerance
     rounds = device.type == "cuda" and torch.backends.cudnn.allow_tf32 and setting != "eager"
     return max(tolerance, SETTINGS["bf16"].tolerance / 8) if rounds else tolerance
-
-
-def compare_settings(
-    networks: Mapping[str, StagedNetwork],
-    batch: Tensor,
-    settings: Sequence[str],
-    *,
-    reference: str = "Org",
-    rounds: int = 50,
-    seed: int = 0,
-    after_round: Callable[[str], None] | None = None,
-) -> tuple[dict[str, dict[str, Comparison]], dict[str, str]]:
-    """Time networks in several settings, each against the reference in the same setting.
-
-    Args:
-        networks: name -> network, on the batch's device.
-        batch: images (B, C, H, W).
-        settings: keys of `SETTINGS`.
-        reference: the name among the networks whose times are t_without in Eq. 9.
-        rounds: as for `ean_core.benchmark.timing.measure`.
-        seed: of the bootstrap.
-        after_round: called with the setting's name between rounds.
-
-    Returns:
-        setting -> network -> times and increment; and, for what this machine cannot run, setting -> why.
-
-    Raises:
-        EANError: for an unknown setting, before anything is timed.
-    """
-    for setting in settings:
-        check_known(setting)
-    results, skipped = {}, {}
-    for setting in settings:
-        try:
-            forms = {name: SETTINGS[setting].build(network, batch) for name, network in networks.items()}
-        except SettingUnavailable as reason:
-            skipped[setting] = str(reason)
-            continue
-        report = after_round and partial(after_round, setting)
-        results[setting] = compare(forms, batch, reference=reference, rounds=rounds, seed=seed, after_round=report)
-    return results, skipped

@@ -14,7 +14,7 @@ from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
 from ean_core.search.history import Line
-from ean_core.search.latency_limit import Limited
+from ean_core.search.limited_method import Limited
 from ean_core.training.run_lock import claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.errors import EANError, batch_of

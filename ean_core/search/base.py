@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ean_core.scheme import Scheme
+from ean_core.search.latency_limit import Limit
 from ean_core.utils.errors import EANError
-
-if TYPE_CHECKING:
-    from ean_core.search.latency_limit import Limit
 
 ANSWERS = ("best", "most_probable", "smoothed")
 """What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among

@@ -7,21 +7,38 @@ same gradients as those of the path alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
+from ean_core.scheme import Scheme
 from ean_core.supernet.scorer import kept_batch_norm
-
-if TYPE_CHECKING:
-    from ean_core.training.classifier import ImageClassifier
 
 Losses = dict[str, Tensor]
 Capture = Callable[[Callable[[], Losses], Callable[[], None]], Callable[[], Losses]]
 """(what to do, what to do before it) -> how to do it again."""
+
+
+class Model(Protocol):
+    """A module whose step is captured: an `ImageClassifier`, or a `SupernetClassifier` whose path changes.
+
+    Attributes:
+        network: whose stages are gone through.
+        changes_path: whether `paths` holds another path before every step.
+        paths: one scheme.
+    """
+
+    network: StagedNetwork
+    changes_path: bool
+    paths: Sequence[Scheme]
+
+    def __call__(self, inputs: Tensor, labels: Tensor, mode: str) -> Losses: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class GraphedStep:
@@ -33,9 +50,7 @@ class GraphedStep:
         capture: makes the graph.
     """
 
-    def __init__(
-        self, model: ImageClassifier, inputs: Tensor, labels: Tensor, *, capture: Capture | None = None
-    ) -> None:
+    def __init__(self, model: Model, inputs: Tensor, labels: Tensor, *, capture: Capture | None = None) -> None:
         self.model, self.inputs, self.labels = model, inputs.clone(), labels.clone()
         self.stages: list[Stage] = model.network.stages
         self.bits = torch.ones(sum(stage.depth for stage in self.stages), dtype=torch.bool, device=inputs.device)

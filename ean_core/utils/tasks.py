@@ -16,20 +16,25 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ean_core.utils.config_files import check_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
-
-if TYPE_CHECKING:  # names of the rooms above, for annotations only
-    from ean_core.inference.loaded_model import LoadedModel
-    from ean_core.pipeline.job import Job
 
 GROUP = "ean.tasks"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 Main = Callable[[Sequence[str]], None]
 """A command: takes the arguments that follow its name, prints, and raises `EANError` for a mistake of the user's."""
+
+StartJob = Callable[[argparse.Namespace, Mapping[str, Any]], Any]
+"""(parsed arguments, recipe fields that other flags replace) -> `ean_core.pipeline.job.Job`."""
+
+LoadWithConfig = Callable[[Path, Path], Any]
+"""(checkpoint, configuration) -> `ean_core.inference.loaded_model.LoadedModel`."""
+
+Loader = Callable[[Path, dict[str, Any]], Any]
+"""(path, content of the file) -> `ean_core.inference.loaded_model.LoadedModel`, on the CPU and in eval mode."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,9 @@ class TaskEntry:
         train: `tools/train.py CONFIG ...`.
         test: `tools/test.py CONFIG CHECKPOINT ...`; None if the task has a command of its own, which `test_hint` names.
         test_hint: what to run instead.
-        start_job: (arguments of `cli.add_run_arguments`, recipe fields that other flags replace) -> job, for the search
-            and the studies around it; None for a task that does not implement `ean_core.pipeline.task.Task`.
-        load_with_config: (checkpoint, configuration) -> model, for checkpoints that need their configuration.
+        start_job: for the search and the studies around it; None for a task that does not implement
+            `ean_core.pipeline.task.Task`.
+        load_with_config: for checkpoints that need their configuration.
     """
 
     name: str
@@ -55,12 +60,9 @@ class TaskEntry:
     train: Main
     test: Main | None = None
     test_hint: str = ""
-    start_job: Callable[[argparse.Namespace, Mapping[str, Any]], Job] | None = None
-    load_with_config: Callable[[Path, Path], LoadedModel] | None = None
+    start_job: StartJob | None = None
+    load_with_config: LoadWithConfig | None = None
 
-
-Loader = Callable[[Path, dict[str, Any]], "LoadedModel"]
-"""(path, content of the file) -> model on the CPU, in eval mode."""
 
 _TASKS: dict[str, TaskEntry] = {}
 _LOADERS: dict[str, Loader] = {}

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ean_core.networks import stages_blocks
+from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.checkpoint import ModelSpec, read_weights, weights_in
 from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
 from ean_core.scheme import as_scheme
 from ean_core.utils.errors import EANError, first_line
 
-if TYPE_CHECKING:
-    from segmentation.backbone import EANResNet
-
 TAKES = "a backbone takes a classifier.pth, a file of torchvision's or timm's weights, or torchvision://resnet50"
 
 
-def load_weights(backbone: EANResNet, source: str) -> str:
+class Backbone(Protocol):
+    """What weights are loaded into: an `EANResNet`."""
+
+    arch: str
+    attention: str | None
+    attention_options: Mapping[str, Any]
+    network: StagedNetwork
+
+
+def load_weights(backbone: Backbone, source: str) -> str:
     """Copy weights into a backbone.
 
     Args:
@@ -59,7 +65,7 @@ def download(source: str) -> Any:
         ) from None
 
 
-def load_classifier(backbone: EANResNet, content: Mapping[str, Any], source: str) -> str:
+def load_classifier(backbone: Backbone, content: Mapping[str, Any], source: str) -> str:
     """Copy a network file's weights; every tensor of the backbone must be in it.
 
     Only where the classifier has no attention at all may the backbone have some, which then starts from its own

@@ -8,8 +8,9 @@ from torch import nn
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS
+from ean_core.benchmark.compare import compare_settings
 from ean_core.deploy.compile import SettingUnavailable
-from ean_core.deploy.modes import SETTINGS, Setting, allowed_difference, compare_settings, fast_form
+from ean_core.deploy.modes import SETTINGS, Setting, allowed_difference, fast_form
 from tests.helpers.tiny_networks import difference, images, trained
 
 CUDA = torch.cuda.is_available()

@@ -12,13 +12,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.landscape_study import draw
 from ean_core import Scheme
-from ean_core.benchmark import compare as benchmark
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.benchmark.per_block import draw_table
 from ean_core.io.records import read_record
 from ean_core.pipeline.correlation.show import draw_correlations
 from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
+from ean_core.report.time_charts import draw_increments, draw_table
 from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
 from ean_core.search.pareto import write_front
 from tests.conftest import ROOT
@@ -130,13 +129,13 @@ def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure])
 
 def test_charts_of_times_are_drawn_from_the_record_alone(tmp_path: Path, figures: list[Figure]) -> None:
     record = read_record(ROOT / "results/benchmark_counter_r29_cpu.json")
-    benchmark.draw_increments(tmp_path / "a.png", record["metrics"], record["settings"])
+    draw_increments(tmp_path / "a.png", record["metrics"], record["settings"])
     (axes,) = figures[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Share-full SE", "EAN SE"]
     assert axes.get_xlabel() == "time increment, %, with 95 % intervals"
     words = "batch of 1, 512x512 pixels, cpu, 2 threads, 15 rounds, networks interleaved"
     assert note_of(figures[0]) == words
-    assert benchmark.draw_increments(tmp_path / "b.png", record["metrics"][:1], record["settings"]) is None
+    assert draw_increments(tmp_path / "b.png", record["metrics"][:1], record["settings"]) is None
 
 
 def test_times_of_connections_name_the_attention_and_the_set_up(tmp_path: Path, figures: list[Figure]) -> None:
