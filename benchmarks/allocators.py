@@ -1,7 +1,7 @@
 """One image through a network, with one memory allocator or another: what taking and giving back memory costs.
 
 libc      malloc as it is
-kept      with this project's settings of it (`ean_core.allocator`), as the commands and the other comparisons have
+kept      with `ean_core.utils.allocator`'s settings, as the commands and the other comparisons have
 tcmalloc  and
 jemalloc  in place of malloc, by LD_PRELOAD, where they are installed (Debian: libtcmalloc-minimal4, libjemalloc2)
 
@@ -22,8 +22,8 @@ from typing import Any
 
 from options import add_sides, parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -64,10 +64,10 @@ def library_of(side: str) -> str | None:
 def run_side(arguments: argparse.Namespace) -> None:
     """In the side's own process."""
     import torch
-    from sides import finish, serve, set_up
+    from ab_harness import finish, serve, set_up
 
     from ean_core import create_model
-    from ean_core.forms import fast_form
+    from ean_core.deploy.modes import fast_form
 
     device = set_up(arguments, keep_memory=arguments.side == "kept")
     torch.manual_seed(0)
@@ -88,9 +88,9 @@ def run_side(arguments: argparse.Namespace) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
-    from sides import Side, in_words, interleave, middle, row, write
+    from ab_harness import Side, in_words, interleave, middle, row, write
 
-    from ean_core.timing import Interval
+    from ean_core.benchmark.timing import Interval
 
     libraries = {side: library_of(side) for side in dict.fromkeys(["libc", *arguments.sides])}
     for side in [side for side, library in libraries.items() if library is None]:

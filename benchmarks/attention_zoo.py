@@ -1,15 +1,15 @@
 """What does each attention module cost? Ours and timm's in one network: parameters, multiply-adds, and time (Eq. 9).
 
 Every network is Share-full (one module per stage, all blocks connected) and is compared with Org in the same form,
-eager and with folded batch norm, all networks taking turns (`ean_core/timing.py`).
+eager and with folded batch norm, all networks taking turns (`ean_core/benchmark/timing.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import at_least, file_of
-from ean_core.errors import command
+from ean_core.cli import at_least, file_of
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -46,14 +46,14 @@ def main() -> None:
     """Parse, build, time, show."""
     arguments = parse_arguments()
     import torch
+    import zoo_table
 
-    from ean_core import zoo_table
-    from ean_core.allocator import keep_freed_memory
     from ean_core.attention import load
-    from ean_core.devices import choose_device
-    from ean_core.files import free_path
-    from ean_core.forms import check_known
-    from ean_core.results import write_record
+    from ean_core.deploy.modes import check_known
+    from ean_core.io.records import write_record
+    from ean_core.utils.allocator import keep_freed_memory
+    from ean_core.utils.devices import choose_device
+    from ean_core.utils.files import free_path
 
     for setting in arguments.settings:
         check_known(setting)

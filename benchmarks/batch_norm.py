@@ -10,9 +10,9 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from ean_core.arguments import at_least, file_of
-from ean_core.errors import command
-from ean_core.files import free_path
+from ean_core.cli import at_least, file_of
+from ean_core.utils.errors import command
+from ean_core.utils.files import free_path
 
 HELP = """\
 example:
@@ -48,13 +48,13 @@ def main() -> None:
     import numpy as np
     from mmengine.device import get_device
 
-    from classification.parts import Job
+    from classification.job import Job
     from classification.recipe import Recipe
     from classification.supernet import make_scorer
-    from ean_core.checkpoint import load_network
-    from ean_core.files import sha256_of
-    from ean_core.results import write_record
+    from ean_core.io.records import write_record
+    from ean_core.networks.checkpoint import load_network
     from ean_core.scheme import Scheme
+    from ean_core.utils.files import sha256_of
 
     recipe = Recipe.from_file(arguments.config)
     network = load_network(arguments.supernet)[0].to(get_device())

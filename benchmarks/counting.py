@@ -14,8 +14,8 @@ from typing import Any
 
 from options import parser
 
-from ean_core.arguments import at_least, positive
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least, positive
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -79,7 +79,7 @@ def compare_density(arguments: argparse.Namespace, kernel: str) -> dict[str, Any
     """Both sides in turns, in this process: neither changes anything for the other."""
     import numpy as np
     import torch
-    from sides import in_words, interleave, seconds, timed, times_as_fast
+    from ab_harness import in_words, interleave, seconds, timed, times_as_fast
 
     from crowd_counting.density import Kernel, render_batch
 
@@ -121,12 +121,12 @@ def run_side(arguments: argparse.Namespace) -> None:
     """Count one image after another, whole or in tiles, in a process of its own for the peak of its memory."""
     import numpy as np
     import torch
-    from sides import serve, set_up
+    from ab_harness import serve, set_up
 
-    from crowd_counting.counting_model import CountingModel
-    from crowd_counting.model import CounterSpec
-    from crowd_counting.tiles import density_of
-    from ean_core.normalise import Normalise
+    from crowd_counting.model.network import CounterSpec
+    from crowd_counting.model.tiles import density_of
+    from crowd_counting.model.training_model import CountingModel
+    from ean_core.data.normalize import Normalise
 
     device = set_up(arguments)
     torch.manual_seed(0)
@@ -146,7 +146,7 @@ def run_side(arguments: argparse.Namespace) -> None:
 
 def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """Whole against tiles."""
-    from sides import image_row, in_words, interleave, started, times_as_fast
+    from ab_harness import image_row, in_words, interleave, started, times_as_fast
 
     given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
     given += ["--attention", arguments.attention] if arguments.attention else []
@@ -182,7 +182,7 @@ def check_counts(turns: dict[str, list[dict[str, Any]]]) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
     import torch
-    from sides import write
+    from ab_harness import write
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

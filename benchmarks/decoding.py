@@ -16,8 +16,8 @@ from typing import Any
 
 from options import parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -123,10 +123,10 @@ def last_of(batches: Any) -> Any:
 
 def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> dict[str, Any]:
     """Both sides in turns, in this process: neither changes anything for the other."""
-    from sides import check_equal, in_words, interleave, middle, row, timed, times_as_fast
+    from ab_harness import check_equal, in_words, interleave, middle, row, timed, times_as_fast
 
     from ean_core.data.folder import MEAN, STD
-    from ean_core.normalise import Normalise
+    from ean_core.data.normalize import Normalise
 
     batch_size, train = min(arguments.batch_size, len(paths)), part == "training"
     epochs = {
@@ -156,7 +156,7 @@ def main() -> None:
     import tempfile
 
     import torch
-    from sides import write
+    from ab_harness import write
 
     torch.set_num_threads(arguments.threads or 1)  # a core is to be measured
     with tempfile.TemporaryDirectory() as place:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from options import parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
-from ean_core.files import free_path
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
+from ean_core.utils.files import free_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,11 +88,11 @@ def measure_setting(
 ) -> dict[str, dict[str, Any]]:
     """Times and increments of all networks in one form; "plain" is the authors' style. Plain Org always takes part."""
     import torch
+    from ab_harness import check_equal
     from plain_network import plain_form
-    from sides import check_equal
 
-    from ean_core.forms import SETTINGS, allowed_difference
-    from ean_core.timing import compare, increment
+    from ean_core.benchmark.timing import compare, increment
+    from ean_core.deploy.modes import SETTINGS, allowed_difference
 
     plain = {name: plain_form(network) for name, network in networks.items()}
     forms, differences = dict(plain), {}
@@ -132,12 +132,12 @@ def main() -> None:
     """Check, measure, show and write."""
     arguments = parse_arguments()
     import torch
-    from sides import write
+    from ab_harness import write
 
-    from ean_core.allocator import keep_freed_memory
-    from ean_core.compiled import SettingUnavailable
-    from ean_core.forms import check_known
+    from ean_core.deploy.compile import SettingUnavailable
+    from ean_core.deploy.modes import check_known
     from ean_core.networks import input_shape
+    from ean_core.utils.allocator import keep_freed_memory
 
     for setting in arguments.settings:
         check_known(setting)

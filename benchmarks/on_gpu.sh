@@ -57,10 +57,10 @@ case $part in
   $PY -c "import torch, triton, mmengine; print(torch.__version__, triton.__version__, torch.cuda.is_available())"
   # First what the rest stands on: kernels, graphs, forms. Then the commands, four beside each other.
   LINES_OF=40 step 150 pytest_basis $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
-    -p no:cacheprovider --durations=5 tests/test_kernels.py tests/test_graphed.py tests/test_forms.py \
-    tests/test_networks.py tests/test_timing.py tests/data
+    -p no:cacheprovider --durations=5 tests/deploy/test_kernels.py tests/training/test_cuda_graph.py tests/deploy/test_modes.py \
+    tests/networks/test_networks.py tests/benchmark/test_timing.py tests/data
   LINES_OF=40 step 200 pytest_commands $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
-    -p no:cacheprovider $beside tests/test_gpu_commands.py tests/test_predict.py tests/test_latency.py \
+    -p no:cacheprovider $beside tests/tools/test_gpu_commands.py tests/inference/test_predictor.py tests/benchmark/test_latency_table.py \
     tests/crowd_counting/test_density.py tests/segmentation/test_training.py
   LINES_OF=40 network 150 resnet164 50 resnet164_b50 $GRAPHS
   ;;
@@ -107,7 +107,7 @@ case $part in
   ;;
 5)
   # As far as the time goes: the slow tests, the paper's Table 1 for SE, ResNet-50 compiled, what ImageNet would cost.
-  LINES_OF=20 step 120 pytest_slow $PY -m pytest -q -m "gpu and slow" -p no:cacheprovider tests/test_forms.py -k compiled
+  LINES_OF=20 step 120 pytest_slow $PY -m pytest -q -m "gpu and slow" -p no:cacheprovider tests/deploy/test_modes.py -k compiled
   step 100 table1 $PY tools/benchmark.py --arch resnet50 --attention se --scheme schemes/paper_ean_se_resnet50.json \
     --settings eager cuda_graph fused fused_bf16 --rounds 20 --output $R/benchmark_resnet50_gpu.json \
     ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ean_core.arguments import at_least, file_of
-from ean_core.files import free_path
+from ean_core.cli import at_least, file_of
+from ean_core.utils.files import free_path
 
 
 def parser(

@@ -19,8 +19,8 @@ from typing import Any
 
 from options import parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -63,7 +63,7 @@ def run_process(arguments: argparse.Namespace) -> None:
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
     import torch
     import torch.distributed as dist
-    from sides import serve, set_up
+    from ab_harness import serve, set_up
 
     warnings.simplefilter("ignore", FutureWarning)  # of DistributedDataParallel's own options
     arguments.threads = arguments.threads or 1
@@ -86,7 +86,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
     import torch
 
     from ean_core.scheme import Scheme
-    from ean_core.supernet import Scorer
+    from ean_core.supernet.scorer import Scorer
 
     model, images, labels = parts(arguments, arguments.images, device)
     mine = slice(rank, None, world)
@@ -107,10 +107,10 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
 def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) -> Any:
     """Steps of the supernet on this process's share of the batch."""
     import torch
-    from sides import finish
+    from ab_harness import finish
     from torch.nn.parallel import DistributedDataParallel
 
-    from ean_core.supernet import draw_path
+    from ean_core.supernet.scorer import draw_path
 
     model, images, labels = parts(arguments, arguments.batch_size, device)
     mine = slice(rank, None, world)
@@ -140,7 +140,7 @@ def all_reduce(arguments: argparse.Namespace, rank: int, world: int, device: Any
     """As many float32 numbers as the supernet has parameters, added up over the processes."""
     import torch
     import torch.distributed as dist
-    from sides import finish
+    from ab_harness import finish
 
     from ean_core import create_model
     from ean_core.networks import count_parameters
@@ -166,7 +166,7 @@ def parts(arguments: argparse.Namespace, count: int, device: Any) -> tuple[Any, 
     import torch
 
     from ean_core import create_model
-    from ean_core.normalise import Normalise
+    from ean_core.data.normalize import Normalise
     from ean_core.training.classifier import SupernetClassifier
 
     torch.manual_seed(0)
@@ -185,7 +185,7 @@ class Group:
     """Processes that do a piece of work together; the slowest one's time counts."""
 
     def __init__(self, work: str, count: int, place: str) -> None:
-        from sides import Side
+        from ab_harness import Side
 
         self.members = [
             Side(
@@ -217,7 +217,7 @@ class Group:
 
 def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, Any]:
     """All numbers of processes in turns: number -> its row."""
-    from sides import in_words, middle, row, times_as_fast
+    from ab_harness import in_words, middle, row, times_as_fast
 
     found = turns_of(arguments, work, arguments.processes, place)
     one = str(arguments.processes[0])
@@ -241,7 +241,7 @@ def reduced(arguments: argparse.Namespace, place: str) -> dict[str, Any]:
     Bytes a second as `docs/scaling.md` has them: what each of N processes sends by the usual algorithm, 2 (N - 1) / N
     of the gradients, by the time.
     """
-    from sides import middle, seconds
+    from ab_harness import middle, seconds
 
     several = [count for count in arguments.processes if count > 1]
     rows = {}
@@ -259,7 +259,7 @@ def turns_of(
     arguments: argparse.Namespace, work: str, counts: Sequence[int], place: str
 ) -> dict[str, list[dict[str, Any]]]:
     """The turns of every number of processes, after a first that does not count."""
-    from sides import interleave
+    from ab_harness import interleave
 
     groups = {str(count): Group(work, count, place) for count in counts}
     for group in groups.values():
@@ -288,7 +288,7 @@ def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
-    from sides import write
+    from ab_harness import write
 
     with tempfile.TemporaryDirectory() as place:
         metrics = {work: compare(arguments, work, place) for work in ("scoring", "training")}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ean_core.errors import EANError, command
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -85,7 +85,7 @@ def counts(todo: Work) -> list[str]:
 
 def seconds_of_a_proposal(method: str) -> float:
     """c, over all made-up rewards of the record of 16 blocks, as many as ResNet-50 has."""
-    from ean_core.results import read_record
+    from ean_core.io.records import read_record
 
     rows = [row for row in read_record(LANDSCAPES)["metrics"] if row["method"] == method]
     return sum(row["mean_seconds"] for row in rows) / sum(row["mean_proposals"] for row in rows)
@@ -184,7 +184,7 @@ def speed_record(path: Path, parts: Sequence[str], script: str) -> dict[str, Any
     Raises:
         EANError: if it is one of something else.
     """
-    from ean_core.results import read_record
+    from ean_core.io.records import read_record
 
     record = read_record(path)
     settings = {"arch": "resnet50", "image_size": SIDE, **record["settings"]}

@@ -15,8 +15,8 @@ from typing import Any
 
 from options import add_sides, parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -59,11 +59,11 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """In the side's own process: score the checks, then a chunk of proposals a turn."""
     import torch
-    from sides import serve, set_up
+    from ab_harness import serve, set_up
 
-    from classification.parts import Job
+    from classification.job import Job
     from classification.recipe import Recipe
-    from ean_core.checkpoint import load_network
+    from ean_core.networks.checkpoint import load_network
     from ean_core.scheme import Scheme
 
     device = set_up(arguments, keep_memory=arguments.side != "plain")
@@ -105,11 +105,11 @@ def val_images(job: Any, arguments: argparse.Namespace) -> Any:
 
 
 def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
-    """`ean_core.supernet.Scorer`, as the search uses it."""
+    """`ean_core.supernet.scorer.Scorer`, as the search uses it."""
     import torch
 
-    from ean_core.prefixes import spare_memory
-    from ean_core.supernet import Scorer
+    from ean_core.supernet.prefix_cache import spare_memory
+    from ean_core.supernet.scorer import Scorer
 
     network = network.to(memory_format=torch.channels_last)
     room = spare_memory(next(network.parameters()).device) // len(arguments.sides)  # they hold what they hold at once
@@ -182,9 +182,9 @@ def check_equal(side: str, accuracies: list[float], plain: list[float], images: 
 
 def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
-    from sides import in_words, interleave, row, seconds, started, write
+    from ab_harness import in_words, interleave, row, seconds, started, write
 
-    from ean_core.timing import Interval
+    from ean_core.benchmark.timing import Interval
 
     with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
         ready = {name: side.ready for name, side in sides.items()}

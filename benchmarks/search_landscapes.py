@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import at_least, file_of
-from ean_core.errors import command, unknown_name
-from ean_core.landscape_variants import LANDSCAPES, MAIN, SIZES, VARIANTS
+from ean_core.cli import at_least, file_of
+from ean_core.search.landscape_suite import LANDSCAPES, MAIN, SIZES, VARIANTS
+from ean_core.utils.errors import command, unknown_name
 
 HELP = """\
 example:
@@ -63,11 +63,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, run, write."""
     arguments = parse_arguments()
-    from ean_core.landscape_study import draw, run_all, summarise, table
-    from ean_core.progress import console
-    from ean_core.results import write_record
+    from landscape_study import draw, run_all, summarise, table
+
+    from ean_core.io.records import write_record
     from ean_core.search import Reward
     from ean_core.search.landscapes import KINDS, PATIENCE
+    from ean_core.utils.progress import console
 
     for kind, names, known in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):
         for name in names:

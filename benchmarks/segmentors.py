@@ -1,7 +1,7 @@
 """Segmenting large images: megapixels a second and peak memory, as mmsegmentation does it and in our forms.
 
 Plain is the segmentor's own forward to logits of the image's size, eager and in float32; the other sides are forms of
-`ean_core.forms`, each in a process of its own for the peak of its memory.
+`ean_core.deploy.modes`, each in a process of its own for the peak of its memory.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from options import add_sides, parser
 
-from ean_core.arguments import at_least, positive
-from ean_core.errors import command
+from ean_core.cli import at_least, positive
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -45,10 +45,10 @@ def parse_arguments() -> argparse.Namespace:
 def run_side(arguments: argparse.Namespace) -> None:
     """Segment one image again and again."""
     import torch
-    from sides import Server, finish, printing_aside, serve, set_up
+    from ab_harness import Server, finish, printing_aside, serve, set_up
 
-    from ean_core.compiled import SettingUnavailable
-    from ean_core.forms import SETTINGS
+    from ean_core.deploy.compile import SettingUnavailable
+    from ean_core.deploy.modes import SETTINGS
 
     plain = arguments.side == "plain"
     device = set_up(arguments, keep_memory=not plain)
@@ -56,7 +56,7 @@ def run_side(arguments: argparse.Namespace) -> None:
         from segmentation.commands import quiet_imports
 
         quiet_imports()
-        from segmentation.benchmarking import build_segmentors
+        from segmentation.benchmark import build_segmentors
 
         network = list(build_segmentors(arguments.config, device=str(device)).values())[-1]
     side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 32 * 32
@@ -85,9 +85,9 @@ def check_logits(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
         EANError: if one is over what its form is allowed.
     """
     import torch
-    from sides import check_equal
+    from ab_harness import check_equal
 
-    from ean_core.forms import allowed_difference
+    from ean_core.deploy.modes import allowed_difference
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     expected, found = torch.tensor(turns["plain"][0]["logits"]), {}
@@ -99,7 +99,7 @@ def check_logits(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
 
 def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
     """All sides on images of one size."""
-    from sides import image_row, in_words, interleave, started, times_as_fast
+    from ab_harness import image_row, in_words, interleave, started, times_as_fast
 
     given = ["--config", arguments.config, "--threads", arguments.threads, "--megapixels", megapixels]
     with started(__file__, ["plain", *arguments.sides], given) as sides:
@@ -123,7 +123,7 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare, show and write."""
-    from sides import write
+    from ab_harness import write
 
     write(arguments, {f"{size:g} megapixels": compare(arguments, size) for size in arguments.megapixels})
 

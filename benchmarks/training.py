@@ -21,9 +21,9 @@ from typing import Any
 
 from options import add_sides, parser
 
-from ean_core.arguments import at_least
-from ean_core.errors import EANError, command
-from ean_core.files import free_path
+from ean_core.cli import at_least
+from ean_core.utils.errors import EANError, command
+from ean_core.utils.files import free_path
 
 HELP = """\
 example:
@@ -93,7 +93,7 @@ def optimiser(network: Any) -> Any:
 def path_of(arguments: argparse.Namespace, network: Any, step: int) -> Any:
     """The scheme of a step: drawn for a supernet, all connected for a final network."""
     from ean_core.scheme import Scheme
-    from ean_core.supernet import draw_path
+    from ean_core.supernet.scorer import draw_path
 
     blocks = network.stages_blocks
     return draw_path(blocks, seed=0, step=step) if arguments.network == "supernet" else Scheme.all_on(blocks)
@@ -108,8 +108,8 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[str, Any]]:
     """As a user of PyTorch would write it."""
     import torch
+    from ab_harness import finish
     from plain_images import PlainImages
-    from sides import finish
     from torch.nn.functional import cross_entropy
     from torch.utils.data import DataLoader
 
@@ -153,7 +153,7 @@ def our_parts(arguments: argparse.Namespace, device: Any) -> tuple[Any, Any]:
     import torch
 
     from ean_core.data import ArraySource, Augment, make_loader
-    from ean_core.normalise import Normalise
+    from ean_core.data.normalize import Normalise
     from ean_core.training.classifier import SupernetClassifier
 
     network, fast = build(arguments), arguments.side.startswith("fast")
@@ -186,7 +186,7 @@ def first_loss(arguments: argparse.Namespace, model: Any, device: Any) -> float:
 
 def bare_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[str, Any]]:
     """The engine's steps without the engine."""
-    from sides import finish
+    from ab_harness import finish
 
     model, loader = our_parts(arguments, device)
     ready = {"loss": first_loss(arguments, model, device)}
@@ -216,8 +216,8 @@ def run_engine(arguments: argparse.Namespace, device: Any) -> None:
     """A run of the engine whose epochs are the turns; what happens between two epochs is not on the clock."""
     import tempfile
 
+    from ab_harness import Server, finish
     from mmengine.hooks import Hook
-    from sides import Server, finish
 
     from ean_core.training.hooks import ShowProgress
     from ean_core.training.runner import build_runner
@@ -265,7 +265,7 @@ def checksum(model: Any) -> float:
 def run_side(arguments: argparse.Namespace) -> None:
     """In the side's own process."""
     import torch
-    from sides import serve, set_up
+    from ab_harness import serve, set_up
 
     device = set_up(arguments, keep_memory=arguments.side not in ("plain", "engine-malloc"))
     torch.backends.cudnn.benchmark = True  # as the commands have it, and most of those who use PyTorch alone
@@ -315,9 +315,9 @@ def check_weights(found: dict[str, list[dict[str, Any]]], *, device: str) -> Non
 def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
     import torch
-    from sides import in_words, interleave, middle, row, started, times_as_fast, write
+    from ab_harness import in_words, interleave, middle, row, started, times_as_fast, write
 
-    from ean_core.timing import Interval
+    from ean_core.benchmark.timing import Interval
 
     wanted = [side for side in arguments.sides if side != "fast-graph" or torch.cuda.is_available()]
     if wanted != arguments.sides:

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ean_core.arguments import add_log, backends_of, parse_options
+from ean_core.cli import add_log, backends_of, parse_options
 
 if TYPE_CHECKING:
-    from classification.parts import Job
+    from classification.job import Job
 
 QUICKSTART = "classification/configs/quickstart_digits.py"
 
@@ -37,9 +37,9 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
         flags: recipe fields that other flags replace; those that are None were not given.
     """
     from classification import own_images
-    from classification.parts import Job
+    from classification.job import Job
     from classification.recipe import Recipe
-    from ean_core.training.distributed import first_does, is_first, start_processes
+    from ean_core.utils.distributed import first_does, is_first, start_processes
 
     options = parse_options(arguments.cfg_options)
     flags = {"model.attention": arguments.attention, **flags}

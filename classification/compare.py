@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 
 from classification.gradient import connect_gradient
+from classification.job import Job
 from classification.latency import Rules
-from classification.parts import Job
 from classification.search import load_supernet
 from classification.supernet import both_sections, make_scorer
-from ean_core.files import sha256_of, write_atomic
+from ean_core.io.records import write_record
 from ean_core.networks import StagedNetwork
-from ean_core.progress import bar
-from ean_core.results import write_record
 from ean_core.scheme import Scheme
 from ean_core.search import ANSWERS, GradientMethod, History, SearchMethod
 from ean_core.search.comparison import (
@@ -34,8 +32,10 @@ from ean_core.search.comparison import (
 )
 from ean_core.search.history import read_lines
 from ean_core.search.scores import SharedScores, all_schemes
-from ean_core.training.claim import claim, first_difference, read_claim
-from ean_core.training.distributed import barrier, first_does, is_first
+from ean_core.training.run_lock import claim, first_difference, read_claim
+from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.progress import bar
 
 FREE = 1024
 """Number of schemes up to which all are scored without being asked for: the answers then have a known regret."""

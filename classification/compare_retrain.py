@@ -9,12 +9,12 @@ from typing import Any
 from rich.table import Table
 
 from classification.compare_show import found_schemes, mean
-from classification.parts import Job
+from classification.job import Job
 from classification.retrain import Target, make_target, train_all
 from classification.summary import increments, print_files, row_of, settings_of, show_spread
-from ean_core.progress import console
-from ean_core.results import write_record
-from ean_core.training.distributed import first_does
+from ean_core.io.records import write_record
+from ean_core.utils.distributed import first_does
+from ean_core.utils.progress import console
 
 
 def retrain_found(job: Job, record: Mapping[str, Any], path: Path) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from ean_core.errors import EANError
-from ean_core.method_names import label_of
-from ean_core.progress import console
+from ean_core.report.labels import label_of
 from ean_core.scheme import Scheme, read_scheme_file
-from ean_core.words import how_many
+from ean_core.utils.errors import EANError
+from ean_core.utils.progress import console
+from ean_core.utils.text import how_many
 
 Record = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]
         directory: where they go.
         published: further schemes, drawn below those that were found.
     """
-    from ean_core import plots_search  # matplotlib takes a second to import
+    from ean_core.report import plots_search  # matplotlib takes a second to import
 
     def draw_schemes(path: Path, record: Record) -> Path:
         title = f"Schemes found on {record['settings']['recipe']['name']} (as Table 2)"

@@ -22,18 +22,18 @@ import torch
 from filelock import FileLock, Timeout
 from mmengine.device import get_device
 
-from classification.parts import Job
+from classification.job import Job
 from classification.retrain import Target, finished, make_target, train_network
 from classification.supernet import both_sections, make_scorer, train_supernet
-from ean_core.checkpoint import load_network
-from ean_core.errors import EANError
-from ean_core.files import sha256_of, write_atomic
+from ean_core.io.records import read_record
 from ean_core.networks import stages_blocks
-from ean_core.results import read_record
+from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme
-from ean_core.statistics import FEWEST
-from ean_core.training.claim import claim
-from ean_core.training.distributed import rank_and_world
+from ean_core.training.run_lock import claim
+from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.intervals import FEWEST
 
 WAYS = ("running", "re-estimated")
 """Batch-norm statistics of a score: the supernet's own (the paper), or re-estimated for the scheme."""

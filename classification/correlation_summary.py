@@ -10,10 +10,9 @@ from rich.table import Table
 
 from classification.correlation import Study, trained_accuracies
 from classification.supernet import both_sections
-from ean_core.files import sha256_of
-from ean_core.progress import console
-from ean_core.results import read_record, spread, write_record
-from ean_core.statistics import (
+from ean_core.io.records import read_record, spread, write_record
+from ean_core.utils.files import sha256_of
+from ean_core.utils.intervals import (
     FEWEST,
     ceiling,
     correlation_differences,
@@ -22,7 +21,8 @@ from ean_core.statistics import (
     repeat_error,
     spread_against_error,
 )
-from ean_core.words import how_many
+from ean_core.utils.progress import console
+from ean_core.utils.text import how_many
 
 COUNT = "connections"
 """A third way beside the two scores: a proxy that orders schemes no better than counting their connections is none."""
@@ -64,8 +64,8 @@ def figures_of(rows: Sequence[Mapping[str, Any]], *, validation: int, test: int)
     Returns:
         "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
         "spread" (way -> figures of all the scores; "trained" -> of the test accuracies), and "ceiling" (see
-        `ean_core.statistics.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the first
-        two and "spread".
+        `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the
+        first two and "spread".
     """
     done = [row for row in rows if row["top1"]]
     accuracies = [row["top1"]["mean"] for row in done]
@@ -168,7 +168,7 @@ def draw_correlations(path: Path, record: Mapping[str, Any]) -> Path:
         path: a .png file; replaced atomically.
         record: of kind "correlation", with correlations.
     """
-    from ean_core.plots_analysis import Panel, scatter_panels  # matplotlib takes a second to import
+    from ean_core.report.plots_analysis import Panel, scatter_panels  # matplotlib takes a second to import
 
     found, panels = record["metrics"], []
     done = [row for row in found["schemes"] if row["top1"]]

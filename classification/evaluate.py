@@ -13,14 +13,14 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import Tensor
 
-from classification.parts import Job
-from ean_core.errors import batch_of
-from ean_core.files import sha256_of, write_atomic
+from classification.job import Job
+from ean_core.io.records import write_record
 from ean_core.networks import StagedNetwork
-from ean_core.results import write_record
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.metrics import Confusion
 from ean_core.training.runner import QuietRunner
+from ean_core.utils.errors import batch_of
+from ean_core.utils.files import sha256_of, write_atomic
 
 
 def evaluate(job: Job, network: StagedNetwork, *, batch_size: int) -> tuple[dict[str, float], Tensor]:

@@ -10,16 +10,16 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from classification.parts import Job
+from classification.job import Job
 from ean_core.data.loader import Loader
-from ean_core.errors import batch_of
 from ean_core.networks import StagedNetwork
-from ean_core.progress import bar
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.distributed import is_first
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
 from ean_core.training.schedule import TrainSettings
+from ean_core.utils.distributed import is_first
+from ean_core.utils.errors import batch_of
+from ean_core.utils.progress import bar
 
 _Classifier = TypeVar("_Classifier", bound=ImageClassifier)
 

@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from classification.parts import Job
+from classification.job import Job
 from classification.supernet import both_sections
 from ean_core.networks import StagedNetwork
-from ean_core.relaxed import ValidationGradient
 from ean_core.search import GradientMethod, SearchMethod
+from ean_core.supernet.relaxed import ValidationGradient
 
 BATCH = 128
 """Images per backward pass at most: activations are kept for it, which scoring does not need."""

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 
-from classification.parts import Job
+from classification.job import Job
 from classification.supernet import both_sections
-from ean_core.latency import LatencyTable, device_name
+from ean_core.benchmark.latency_table import LatencyTable, device_name
 from ean_core.networks import stages_blocks
 from ean_core.scheme import Scheme
 from ean_core.search import Reward, SearchMethod, build_method
-from ean_core.search.limit import Limit, Limited, TimedReward
-from ean_core.training.distributed import is_first
+from ean_core.search.latency_limit import Limit, Limited, TimedReward
+from ean_core.utils.distributed import is_first
 
 
 @dataclass(frozen=True)

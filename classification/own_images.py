@@ -17,15 +17,15 @@ from mmengine.device import get_device
 from PIL import Image
 from torch import Tensor
 
-from classification.parts import Job
+from classification.job import Job
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
 from ean_core.data.copies import warn_of_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
-from ean_core.errors import EANError, first_line
-from ean_core.files import free_path, write_atomic
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.files import free_path, write_atomic
 
 FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones

@@ -7,17 +7,17 @@ from pathlib import Path
 from classification.compare import Comparison, compare_methods
 from classification.compare_retrain import print_retrained, retrain_found
 from classification.compare_show import draw_all, print_comparison, published_schemes
+from classification.job import Job
 from classification.latency import Rules
-from classification.parts import Job
 from classification.retrain import make_target, train_all
 from classification.search import search_scheme
 from classification.summary import print_files, print_table, summarise
 from classification.supernet import both_sections, train_supernet
-from ean_core.pareto import write_front
-from ean_core.results import read_record
+from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
-from ean_core.training.distributed import is_first
-from ean_core.words import how_many
+from ean_core.search.pareto import write_front
+from ean_core.utils.distributed import is_first
+from ean_core.utils.text import how_many
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 """The published and found schemes, drawn beside those of a comparison of the same network on the same data."""
@@ -88,7 +88,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     if retrain:
         table = retrain_found(job, read_record(path), path.with_name("retrained.json"))
         if is_first():
-            from ean_core.plots_search import draw_retrained  # matplotlib takes a second to import
+            from ean_core.report.plots_search import draw_retrained  # matplotlib takes a second to import
 
             record = read_record(table)
             print_retrained(record)

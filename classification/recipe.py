@@ -12,11 +12,11 @@ from mmengine.config import Config
 
 from ean_core.attention import load
 from ean_core.data import Augment
-from ean_core.errors import EANError, first_line, unknown_name
-from ean_core.recipe import build
 from ean_core.search import ANSWERS, Reward, long_name
-from ean_core.tasks import check_config_file
 from ean_core.training.schedule import TrainSettings
+from ean_core.utils.config import build
+from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.tasks import check_config_file
 
 RETRAIN = ("org", "org-full", "share-full", "ean")
 

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from classification.fit import as_model, fit
-from classification.parts import Job
+from classification.job import Job
 from classification.search import scheme_of
-from ean_core.checkpoint import ModelSpec, load_network
-from ean_core.errors import EANError
+from ean_core.io.records import read_record, write_record
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
-from ean_core.results import read_record, write_record
+from ean_core.networks.checkpoint import ModelSpec, load_network
 from ean_core.scheme import Scheme
-from ean_core.training.claim import check_same, claim, read_claim
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.distributed import first_does
 from ean_core.training.metrics import Confusion
+from ean_core.training.run_lock import check_same, claim, read_claim
 from ean_core.training.state import save_state_as_network
+from ean_core.utils.distributed import first_does
+from ean_core.utils.errors import EANError
 
 MODES = ("org", "org-full", "share-full")
 

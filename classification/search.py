@@ -11,21 +11,21 @@ import torch
 from mmengine.device import get_device
 
 from classification.gradient import connect_gradient
+from classification.job import Job
 from classification.latency import Rules
-from classification.parts import Job
 from classification.supernet import both_sections, make_scorer
-from ean_core.checkpoint import load_network
-from ean_core.errors import EANError, batch_of
-from ean_core.files import sha256_of
 from ean_core.networks import StagedNetwork
-from ean_core.pareto import write_front
-from ean_core.progress import Bar, bar
+from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
 from ean_core.search.history import Line
-from ean_core.search.limit import Limited
-from ean_core.training.claim import claim
-from ean_core.training.distributed import barrier, first_does, is_first
+from ean_core.search.latency_limit import Limited
+from ean_core.search.pareto import write_front
+from ean_core.training.run_lock import claim
+from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.files import sha256_of
+from ean_core.utils.progress import Bar, bar
 
 
 def search_scheme(job: Job, supernet: Path) -> Path:
@@ -176,7 +176,7 @@ def describe(trial: Trial) -> dict[str, object]:
 
 def draw(directory: Path, lines: Sequence[Line], scheme: Path) -> None:
     """search.png from the history and the scheme."""
-    from ean_core.plots import draw_search  # matplotlib takes a second to import
+    from ean_core.report.plots import draw_search  # matplotlib takes a second to import
 
     draw_search(directory / "search.png", lines, Scheme.load(scheme))
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from classification.parts import Job
+from classification.job import Job
 from classification.retrain import Trained
+from ean_core.benchmark.timing import increment, measure
+from ean_core.io.records import spread, write_record
 from ean_core.networks import count_parameters
-from ean_core.progress import console
-from ean_core.results import spread, write_record
-from ean_core.timing import increment, measure
+from ean_core.utils.progress import console
 
 TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 """How the increments are measured."""

@@ -10,19 +10,19 @@ import torch
 from mmengine.device import get_device
 
 from classification.fit import as_model, fit
-from classification.parts import Job
+from classification.job import Job
 from classification.recipe import SearchRecipe, SupernetRecipe
-from ean_core.checkpoint import read_network_file
 from ean_core.data import OneEpoch, make_loader
-from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork
-from ean_core.supernet import Scorer
-from ean_core.training.claim import check_same, claim
+from ean_core.networks.checkpoint import read_network_file
+from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import PRECISIONS, SupernetClassifier
-from ean_core.training.distributed import first_does
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
+from ean_core.training.run_lock import check_same, claim
 from ean_core.training.state import save_state_as_network
+from ean_core.utils.distributed import first_does
+from ean_core.utils.errors import EANError
 
 
 def train_supernet(job: Job) -> Path:

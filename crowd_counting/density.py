@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn import functional as F
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 NEIGHBOURS, SPREAD = 3, 0.3  # the paper's k and beta
 LONELY_SIGMA = 15.0  # of an only head, which has no neighbours

@@ -9,9 +9,9 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ean_core.files import write_atomic
-from ean_core.training.distributed import is_first
 from ean_core.training.hooks import ShowProgress
+from ean_core.utils.distributed import is_first
+from ean_core.utils.files import write_atomic
 
 
 class ShowCounting(ShowProgress):

@@ -9,19 +9,19 @@ from typing import Any
 
 from mmengine.device import get_device
 
-from crowd_counting.annotated import CrowdData, CrowdImage, check_decodes, total_count
-from crowd_counting.density_cache import DensityCache
-from crowd_counting.holdout import Split, hold_out, load_split
-from crowd_counting.loader import CrowdLoader
-from crowd_counting.model import Counter, CounterSpec
-from crowd_counting.points_file import load_points_file
+from crowd_counting.data.density_cache import DensityCache
+from crowd_counting.data.holdout import Split, hold_out, load_split
+from crowd_counting.data.loader import CrowdLoader
+from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes, total_count
+from crowd_counting.data.points_file import load_points_file
+from crowd_counting.data.shanghaitech import load_shanghaitech
+from crowd_counting.model.network import Counter, CounterSpec
+from crowd_counting.model.pretrained import Start, load_start, make_spec, read_start
 from crowd_counting.recipe import DataRecipe, Recipe
-from crowd_counting.shanghaitech import load_shanghaitech
-from crowd_counting.weights import Start, load_start, make_spec, read_start
 from ean_core.data.loader import Plan
-from ean_core.errors import EANError
-from ean_core.normalise import Normalise
-from ean_core.training.distributed import rank_and_world
+from ean_core.data.normalize import Normalise
+from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError
 
 
 def load_crowd(*, part: str | None, annotations: str | None, data_root: str) -> CrowdData:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from ean_core.arguments import add_own_attention, at_least, load_attention
+from ean_core.cli import add_own_attention, at_least, load_attention
 
 HELP = """\
 example:
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
-    from crowd_counting.predicting import Settings, predict
-    from crowd_counting.score import load_model
+    from crowd_counting.evaluation import load_model
+    from crowd_counting.inference import Settings, predict
 
     model, _ = load_model(arguments.checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
@@ -61,6 +61,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

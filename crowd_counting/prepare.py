@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import at_least, seed
+from ean_core.cli import at_least, seed
 
 HELP = """\
 example:
@@ -38,15 +38,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Check, and write."""
     from pathlib import Path
 
-    from crowd_counting.annotated import check_decodes
-    from crowd_counting.demo import draw_demo
+    from crowd_counting.data.demo import draw_demo
+    from crowd_counting.data.density_cache import write_cache
+    from crowd_counting.data.holdout import hold_out, save_split
+    from crowd_counting.data.points import check_decodes
     from crowd_counting.density import Kernel
-    from crowd_counting.density_cache import write_cache
-    from crowd_counting.holdout import hold_out, save_split
     from crowd_counting.job import load_crowd
     from crowd_counting.report import print_data
     from ean_core.data.copies import warn_of_copies
-    from ean_core.errors import EANError
+    from ean_core.utils.errors import EANError
 
     Kernel.parse(arguments.kernel)
     if arguments.demo:
@@ -71,6 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

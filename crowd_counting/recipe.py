@@ -11,12 +11,12 @@ from typing import Any
 from mmengine.config import Config
 
 from crowd_counting.density import Kernel
-from crowd_counting.losses import LOSSES
-from crowd_counting.model import FEATURES, HEAD_NORMS, STRIDES
-from ean_core.errors import EANError, unknown_name
-from ean_core.recipe import build
-from ean_core.tasks import check_config_file
+from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
+from ean_core.utils.config import build
+from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.tasks import check_config_file
 
 BATCH_NORMS = ("train", "frozen")
 OPTIMIZERS = ("adam", "adamw")
@@ -115,7 +115,7 @@ class TrainRecipe:
         batch_norm: "train" (statistics of the batch, running means for the test) or "frozen" (the statistics of the
             weights that training starts from); None: "frozen" with weights, "train" without.
         loss: "mse", "bayesian" or "dm_count".
-        loss_options: of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/losses.py`.
+        loss_options: of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
         validate_every: epochs between two counts of the held-out images; the best of them is the one that is kept.
         precision: "float32" or "bfloat16" (autocast).
         channels_last: memory format.

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from rich.table import Table
 
-from crowd_counting.annotated import CrowdData, CrowdImage
+from crowd_counting.data.holdout import Split
+from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.density import inside
-from crowd_counting.holdout import Split
-from ean_core.progress import console
+from ean_core.utils.progress import console
 
 
 def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:

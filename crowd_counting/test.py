@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import add_data
-from ean_core.arguments import add_own_attention, load_attention
+from ean_core.cli import add_own_attention, load_attention
 
 HELP = """\
 example:
@@ -36,12 +36,12 @@ def run(arguments: argparse.Namespace) -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
-    from crowd_counting.annotated import check_decodes
+    from crowd_counting.data.points import check_decodes
+    from crowd_counting.evaluation import print_scores, score_files
     from crowd_counting.job import load_crowd
-    from crowd_counting.score import print_scores, score_files
-    from ean_core.errors import EANError
-    from ean_core.files import writable
-    from ean_core.words import how_many
+    from ean_core.utils.errors import EANError
+    from ean_core.utils.files import writable
+    from ean_core.utils.text import how_many
 
     given = Path(arguments.checkpoint)
     if given.is_dir() and not (given / "best.pth").exists() and (seeds := sorted(given.glob("seed*/best.pth"))):
@@ -61,6 +61,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

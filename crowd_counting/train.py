@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from crowd_counting.arguments import OUT, add_data, name_of
-from ean_core.arguments import add_log, at_least, backends_of, load_attention, parse_options, positive, seed
+from ean_core.cli import add_log, at_least, backends_of, load_attention, parse_options, positive, seed
 
 HELP = """\
 example:
@@ -62,13 +62,13 @@ def run(arguments: argparse.Namespace) -> None:
     """Build everything, and run it."""
     from pathlib import Path
 
+    from crowd_counting.evaluation import print_scores
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
-    from crowd_counting.score import print_scores
-    from crowd_counting.train_counter import summarise_seeds, train_counter
-    from ean_core.errors import EANError
-    from ean_core.training.distributed import is_first, start_processes, stop_processes
-    from ean_core.words import how_many
+    from crowd_counting.training import summarise_seeds, train_counter
+    from ean_core.utils.distributed import is_first, start_processes, stop_processes
+    from ean_core.utils.errors import EANError
+    from ean_core.utils.text import how_many
 
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise EANError(f"--seeds must be different, got {arguments.seeds}")
@@ -105,6 +105,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -6,21 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ean_core.errors import EANError
+    from ean_core.inference.predictor import load
     from ean_core.networks import count_parameters, create_model
-    from ean_core.networks.weights import load_torchvision_weights
-    from ean_core.predict import load
+    from ean_core.networks.pretrained import load_torchvision_weights
     from ean_core.scheme import Scheme
+    from ean_core.utils.errors import EANError
 
 __all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load", "load_torchvision_weights"]
 
 _HOME = {
-    "EANError": "ean_core.errors",
+    "EANError": "ean_core.utils.errors",
     "Scheme": "ean_core.scheme",
     "count_parameters": "ean_core.networks",
     "create_model": "ean_core.networks",
-    "load": "ean_core.predict",
-    "load_torchvision_weights": "ean_core.networks.weights",
+    "load": "ean_core.inference.predictor",
+    "load_torchvision_weights": "ean_core.networks.pretrained",
 }
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ean_core.errors import EANError
-from ean_core.files import write_atomic
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
 
 
 @dataclass(frozen=True)

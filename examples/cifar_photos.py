@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ean_core.arguments import at_least
+from ean_core.cli import at_least
 from ean_core.data import load_data
-from ean_core.errors import command, unknown_name
+from ean_core.utils.errors import command, unknown_name
 
 
 @command

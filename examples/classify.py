@@ -12,12 +12,12 @@ from pathlib import Path
 from PIL import Image
 
 import ean_core
-from classification.parts import Job
+from classification.job import Job
 from classification.recipe import Recipe
 from classification.retrain import make_target, train_network
-from ean_core.arguments import at_least
-from ean_core.errors import command
-from ean_core.export import export
+from ean_core.cli import at_least
+from ean_core.inference.export import export
+from ean_core.utils.errors import command
 
 RECIPE = Path(__file__).parents[1] / "classification" / "configs" / "quickstart_digits.py"
 

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from crowd_counting.demo import PART, draw_demo
+from crowd_counting.data.demo import PART, draw_demo
+from crowd_counting.evaluation import load_model
 from crowd_counting.job import Job, load_crowd
+from crowd_counting.model.tiles import density_of
 from crowd_counting.recipe import Recipe
-from crowd_counting.score import load_model
-from crowd_counting.tiles import density_of
-from crowd_counting.train_counter import train_counter
-from ean_core.arguments import at_least
-from ean_core.errors import command
-from ean_core.explain.gallery import explain
-from ean_core.opened import open_file
-from ean_core.photos import open_photo
+from crowd_counting.training import train_counter
+from ean_core.cli import at_least
+from ean_core.inference.explain.gallery import explain
+from ean_core.inference.images import open_photo
+from ean_core.inference.loaded_model import open_file
+from ean_core.utils.errors import command
 
 RECIPE = Path(__file__).parents[1] / "crowd_counting" / "configs" / "demo.py"
 

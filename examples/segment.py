@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import at_least
-from ean_core.errors import command
-from ean_core.explain.gallery import explain
-from ean_core.opened import open_file
-from ean_core.photos import open_photo
+from ean_core.cli import at_least
+from ean_core.inference.explain.gallery import explain
+from ean_core.inference.images import open_photo
+from ean_core.inference.loaded_model import open_file
+from ean_core.utils.errors import command
+from segmentation.inference import Segmentor, predict
 from segmentation.job import Job
-from segmentation.predicting import Segmentor, predict
 
 CONFIG = Path(__file__).parents[1] / "segmentation" / "configs" / "ean_se_demo.py"
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ean_core.errors import EANError, unknown_name
 from ean_core.networks import StagedNetwork, create_model, stages_blocks
 from ean_core.scheme import SchemeLike, as_scheme
-from segmentation.weights import load_weights
+from ean_core.utils.errors import EANError, unknown_name
+from segmentation.model.pretrained import load_weights
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 NORMS = ("BN", "SyncBN")

@@ -20,8 +20,8 @@ def quiet_imports() -> None:
 def train_segmentor(arguments: argparse.Namespace) -> None:
     """Check everything, train a segmentor, and show how it does."""
     quiet_imports()
-    from ean_core.arguments import backends_of, parse_options
-    from ean_core.training.distributed import is_first, start_processes, stop_processes
+    from ean_core.cli import backends_of, parse_options
+    from ean_core.utils.distributed import is_first, start_processes, stop_processes
     from segmentation.job import Job
     from segmentation.report import print_metrics
 
@@ -50,9 +50,9 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
 def test_segmentor(arguments: argparse.Namespace) -> None:
     """Score a segmentation config's checkpoint."""
     quiet_imports()
-    from ean_core.arguments import parse_options
+    from ean_core.cli import parse_options
+    from segmentation.evaluation import TestSettings, run_test
     from segmentation.report import print_metrics
-    from segmentation.testing import TestSettings, run_test
 
     out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
     metrics = run_test(

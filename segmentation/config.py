@@ -15,9 +15,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
-from ean_core.errors import EANError, first_line
-from ean_core.tasks import check_config_file
-from ean_core.training.distributed import rank_and_world
+from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.tasks import check_config_file
 
 MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
 """What MMEngine, its registries and torch raise for a field that is unknown or of a wrong type."""

@@ -13,9 +13,9 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ean_core.photos import open_photo, write_image
-from ean_core.training.distributed import is_first, rank_and_world
+from ean_core.inference.images import open_photo, write_image
 from ean_core.training.hooks import SaveState, ShowProgress
+from ean_core.utils.distributed import is_first, rank_and_world
 from segmentation.pictures import picture_of
 
 STATE = "last.pth"

@@ -11,23 +11,23 @@ import torch
 from mmengine.config import Config
 from mmseg.utils import register_all_modules
 
-from ean_core.checkpoint import FORMAT
-from ean_core.errors import EANError
-from ean_core.files import sha256_of
+from ean_core.io.records import write_record
+from ean_core.io.safe_load import load_tensors
+from ean_core.io.safetensors_file import is_public
 from ean_core.networks import count_parameters
-from ean_core.progress import bar
-from ean_core.results import write_record
-from ean_core.safetensors_file import is_public
+from ean_core.networks.checkpoint import FORMAT
 from ean_core.scheme import Scheme
-from ean_core.tensors import load_tensors
-from ean_core.training.claim import claim
-from ean_core.training.distributed import barrier, is_first, rank_and_world
 from ean_core.training.hooks import bare
+from ean_core.training.run_lock import claim
 from ean_core.training.runner import QuietRunner
-from ean_core.words import attention_label
+from ean_core.utils.distributed import barrier, is_first, rank_and_world
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import sha256_of
+from ean_core.utils.progress import bar
+from ean_core.utils.text import attention_label
 from segmentation.backbone import EANResNet
-from segmentation.checks import Contents, check_disjoint, check_pairs
 from segmentation.config import build_model, check_fields, datasets_of, read_config
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from segmentation.masks import BORDER
+from segmentation.data.masks import BORDER
 
 GAP = 6
 LINE = 22

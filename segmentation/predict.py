@@ -36,11 +36,11 @@ def run(arguments: argparse.Namespace) -> None:
     quiet_imports()
     from pathlib import Path
 
-    from ean_core.arguments import parse_options
-    from ean_core.errors import EANError
-    from ean_core.photos import find_photos
+    from ean_core.cli import parse_options
+    from ean_core.inference.images import find_photos
+    from ean_core.utils.errors import EANError
     from segmentation.config import read_config
-    from segmentation.predicting import Segmentor, predict
+    from segmentation.inference import Segmentor, predict
 
     files = find_photos(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
@@ -57,6 +57,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> None:
     quiet_imports()
     from pathlib import Path
 
-    from ean_core.errors import EANError
-    from segmentation.augmented import merge_masks
-    from segmentation.demo import VOCShapes
-    from segmentation.preparing import check_lists, download_voc, print_data, warn_of_trained
-    from segmentation.voc import VOCSegmentation
+    from ean_core.utils.errors import EANError
+    from segmentation.data.augmented_voc import merge_masks
+    from segmentation.data.dataset_setup import check_lists, download_voc, print_data, warn_of_trained
+    from segmentation.data.demo import VOCShapes
+    from segmentation.data.voc import VOCSegmentation
 
     if arguments.demo and (arguments.download or arguments.sbd):
         raise EANError("--demo draws its own images: leave out --download and --sbd")
@@ -57,6 +57,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ean_core.progress import console
+from ean_core.utils.progress import console
 
 
 def print_metrics(metrics: dict[str, Any], *, title: str) -> None:

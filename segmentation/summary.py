@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ean_core.arguments import file_of
+from ean_core.cli import file_of
 
 HELP = """\
 example:
@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, compare, write."""
-    from ean_core.results import write_record
+    from ean_core.io.records import write_record
 
     records = [read_run(Path(one)) for one in arguments.directories]
     rows = summarise(records)
@@ -50,8 +50,8 @@ def read_run(directory: Path) -> dict[str, Any]:
     Raises:
         EANError: if there is none, or one of another kind.
     """
-    from ean_core.errors import EANError
-    from ean_core.results import read_record
+    from ean_core.io.records import read_record
+    from ean_core.utils.errors import EANError
 
     path = directory / "result.json"
     if not path.is_file():
@@ -68,7 +68,7 @@ def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         EANError: naming the first setting in which two runs differ.
     """
-    from ean_core.errors import EANError
+    from ean_core.utils.errors import EANError
 
     first = records[0]
     for other in records[1:]:
@@ -111,8 +111,8 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises:
         EANError: if a seed is there twice for a row.
     """
-    from ean_core.errors import EANError
-    from ean_core.results import spread
+    from ean_core.io.records import spread
+    from ean_core.utils.errors import EANError
 
     groups: dict[tuple[bool, str], list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda one: one["settings"]["seed"]):
@@ -146,7 +146,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def class_spreads(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """IoU of every class over the seeds, None where a seed has none."""
-    from ean_core.results import spread
+    from ean_core.io.records import spread
 
     found = []
     for rows in zip(*(table["classes"] for table in tables), strict=True):
@@ -159,8 +159,8 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
     """The pictures of a run's last validation under each other, as a JPEG beside the record; None if it drew none."""
     from PIL import Image
 
-    from ean_core.files import atomic_path
-    from ean_core.photos import open_photo
+    from ean_core.inference.images import open_photo
+    from ean_core.utils.files import atomic_path
 
     drawn = [open_photo(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
     if not drawn:
@@ -180,7 +180,7 @@ def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
     """The rows on the screen."""
     from rich.table import Table
 
-    from ean_core.progress import console
+    from ean_core.utils.progress import console
 
     table = Table(title=title)
     for name in ("network", "pretrained backbone", "mIoU, %", "mAcc, %", "aAcc, %", "seeds", "parameters"):
@@ -199,6 +199,6 @@ def with_spread(value: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -15,14 +15,14 @@ import torch
 
 from classification.fit import fit
 from classification.recipe import Recipe
-from ean_core import arguments
-from ean_core.arguments import at_least, backends_of, positive, seed
-from ean_core.devices import choose_device
-from ean_core.errors import EANError, batch_of, command, out_of_memory
-from ean_core.landscape_variants import LANDSCAPES
-from ean_core.progress import bar, console
+from ean_core import cli
+from ean_core.cli import at_least, backends_of, positive, seed
+from ean_core.search.landscape_suite import LANDSCAPES
 from ean_core.search.landscapes import KINDS
-from ean_core.tasks import task_of
+from ean_core.utils.devices import choose_device
+from ean_core.utils.errors import EANError, batch_of, command, out_of_memory
+from ean_core.utils.progress import bar, console
+from ean_core.utils.tasks import task_of
 from tests.conftest import ROOT, Script
 
 FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classification")
@@ -181,7 +181,7 @@ def test_logging_backends_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EANError, match="unknown log 'tensorbord'.*did you mean 'tensorboard'"):
         backends_of(["tensorbord"])
     found = {"tensorboard": SimpleNamespace(origin="/there/__init__.py"), "wandb": SimpleNamespace(origin=None)}
-    monkeypatch.setattr(arguments, "find_spec", found.get)
+    monkeypatch.setattr(cli, "find_spec", found.get)
     assert backends_of(["tensorboard"]) == ("TensorboardVisBackend",)
     with pytest.raises(EANError, match="--log wandb needs the package wandb: pip install wandb"):
         backends_of(["wandb"])  # a folder that wandb leaves behind is no package

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ean_core.arguments import at_least, file_of, seed
-from ean_core.errors import command
+from ean_core.cli import at_least, file_of, seed
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -78,10 +78,10 @@ def main() -> None:
     arguments = parse_arguments()
     import torch
 
-    from ean_core import benchmark
-    from ean_core.allocator import keep_freed_memory
-    from ean_core.files import free_path, writable
-    from ean_core.results import write_record
+    from ean_core.benchmark import compare as benchmark
+    from ean_core.io.records import write_record
+    from ean_core.utils.allocator import keep_freed_memory
+    from ean_core.utils.files import free_path, writable
 
     benchmark.check_arguments(arguments)
     # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
@@ -90,7 +90,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # one input shape: let cuDNN try its kernels and keep the fastest
     if arguments.per_block:
-        from ean_core.benchmark_blocks import measure_blocks
+        from ean_core.benchmark.per_block import measure_blocks
 
         measure_blocks(arguments)
         return
@@ -123,15 +123,15 @@ def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
         from segmentation.commands import quiet_imports
 
         quiet_imports()
-        from segmentation.benchmarking import build_segmentors
+        from segmentation.benchmark import build_segmentors
 
         return build_segmentors(arguments.config, **how)
     rows = (arguments.arch, arguments.attention, arguments.scheme)
     if arguments.counter:
-        from crowd_counting.benchmarking import build_counters
+        from crowd_counting.benchmark import build_counters
 
         return build_counters(*rows, **how)
-    from ean_core.benchmark import build_rows
+    from ean_core.benchmark.compare import build_rows
 
     return build_rows(*rows, num_classes=arguments.num_classes, **how)
 

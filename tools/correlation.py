@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import at_least, seed
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least, seed
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import add_own_attention, load_attention, positive
-from ean_core.errors import command
+from ean_core.cli import add_own_attention, load_attention, positive
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -42,9 +42,9 @@ def main() -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
-    from ean_core.errors import unknown_name
-    from ean_core.export import TARGETS, export
-    from ean_core.opened import open_file
+    from ean_core.inference.export import TARGETS, export
+    from ean_core.inference.loaded_model import open_file
+    from ean_core.utils.errors import unknown_name
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in TARGETS:

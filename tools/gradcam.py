@@ -6,8 +6,8 @@ import argparse
 import os
 import sys
 
-from ean_core.arguments import add_own_attention, at_least, file_of, load_attention
-from ean_core.errors import EANError, command
+from ean_core.cli import add_own_attention, at_least, file_of, load_attention
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -55,10 +55,10 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     output = arguments.output
-    from ean_core.explain.gallery import explain, explain_masks, labels, true_class
-    from ean_core.extras import require
-    from ean_core.opened import open_file
-    from ean_core.photos import find_photos, open_photos
+    from ean_core.inference.explain.gallery import explain, explain_masks, labels, true_class
+    from ean_core.inference.images import find_photos, open_photos
+    from ean_core.inference.loaded_model import open_file
+    from ean_core.utils.optional_packages import require
 
     require("pytorch_grad_cam", extra="explain", what="Grad-CAM")
     networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]

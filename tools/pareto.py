@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.arguments import at_least, file_of
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least, file_of
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -41,10 +41,10 @@ def main() -> None:
         raise EANError("--output is for the point that --take N names: give both")
     from rich.table import Table
 
-    from ean_core.latency import LatencyTable
-    from ean_core.pareto import COSTS, read_front, take_point, write_front
-    from ean_core.progress import console
+    from ean_core.benchmark.latency_table import LatencyTable
     from ean_core.scheme import Scheme
+    from ean_core.search.pareto import COSTS, read_front, take_point, write_front
+    from ean_core.utils.progress import console
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)

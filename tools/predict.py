@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from ean_core.arguments import add_own_attention, at_least, file_of, load_attention
-from ean_core.errors import EANError, command
+from ean_core.cli import add_own_attention, at_least, file_of, load_attention
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -41,8 +41,8 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     import ean_core
-    from ean_core.files import writable, write_atomic
-    from ean_core.photos import find_photos, open_photos
+    from ean_core.inference.images import find_photos, open_photos
+    from ean_core.utils.files import writable, write_atomic
 
     net = ean_core.load(arguments.checkpoint, device=arguments.device)
     files = find_photos(arguments.images)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import file_of
-from ean_core.errors import EANError, command
+from ean_core.cli import file_of
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -41,8 +41,8 @@ def main() -> None:
     import sys
     from pathlib import Path
 
-    from ean_core.files import write_atomic
     from ean_core.report import html_report, refresh, report
+    from ean_core.utils.files import write_atomic
 
     directory = Path(arguments.results)
     if arguments.runs and arguments.html is None:

@@ -9,12 +9,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import at_least, parse_options, seed
-from ean_core.errors import EANError, command
+from ean_core.cli import at_least, parse_options, seed
+from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
     from classification.compare import Comparison
-    from classification.parts import Job
+    from classification.job import Job
 
 HELP = """\
 example:
@@ -102,7 +102,7 @@ def main() -> None:
     check(arguments)
     from classification.pipeline import run_comparison, run_pipeline
     from classification.search import with_method
-    from ean_core.training.distributed import stop_processes
+    from ean_core.utils.distributed import stop_processes
 
     job = start_job(arguments, {"seed": arguments.seed})
     if arguments.method:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.arguments import add_own_attention, at_least, load_attention, parse_options
-from ean_core.errors import EANError, command
+from ean_core.cli import add_own_attention, at_least, load_attention, parse_options
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -44,7 +44,7 @@ def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
-    from ean_core.tasks import task_of
+    from ean_core.utils.tasks import task_of
 
     task = task_of(arguments.config)
     if task == "crowd_counting":
@@ -64,10 +64,10 @@ def test_classifier(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from classification.evaluate import evaluate, write_test
-    from classification.parts import Job
+    from classification.job import Job
     from classification.recipe import Recipe
-    from ean_core.checkpoint import load_network
-    from ean_core.files import writable
+    from ean_core.networks.checkpoint import load_network
+    from ean_core.utils.files import writable
 
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)

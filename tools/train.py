@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from ean_core.arguments import add_log, seed
+from ean_core.cli import add_log, seed
 
 HELP = """\
 example:
@@ -44,7 +44,7 @@ def make_parser() -> argparse.ArgumentParser:
 def run(parser: argparse.ArgumentParser) -> None:
     """Find the task, and hand over or train."""
     arguments, unknown = parser.parse_known_args()
-    from ean_core.tasks import task_of
+    from ean_core.utils.tasks import task_of
 
     task = task_of(arguments.config)
     if task in COMMANDS:
@@ -61,6 +61,6 @@ def run(parser: argparse.ArgumentParser) -> None:
 if __name__ == "__main__":
     known = make_parser()
     known.parse_known_args()  # first, for --help's sake
-    from ean_core.errors import command
+    from ean_core.utils.errors import command
 
     command(partial(run, known))()

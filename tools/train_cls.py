@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from classification.arguments import add_common, start_job
-from ean_core.arguments import seed
-from ean_core.errors import command
+from ean_core.cli import seed
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -42,8 +42,8 @@ def main() -> None:
     arguments = parse_arguments()
     from classification.retrain import make_target, train_all
     from classification.summary import print_files, print_table, summarise
-    from ean_core.training.distributed import is_first, stop_processes
-    from ean_core.words import how_many
+    from ean_core.utils.distributed import is_first, stop_processes
+    from ean_core.utils.text import how_many
 
     job = start_job(arguments, {"seeds": arguments.seeds})
     recipe = job.recipe

@@ -9,18 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.attention import zoo
+from ean_core.attention import timm_attention
 from ean_core.attention.base import Attention, State
 from ean_core.attention.dia import DenseImplicitAttention
 from ean_core.attention.registry import ATTENTIONS, find, load, register
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
-from ean_core.errors import EANError, first_line, unknown_name
+from ean_core.utils.errors import EANError, first_line, unknown_name
 
 # The paper's settings, which depend on the kind of network (supplement and released code).
 DEFAULT_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
-    "cifar": {"se": {"reduction": 16}, "sge": {"groups": 8}, "dia": {"reduction": 4}, **zoo.DEFAULTS["cifar"]},
-    "imagenet": {"se": {"reduction": 16}, "sge": {"groups": 64}, "dia": {"reduction": 20}, **zoo.DEFAULTS["imagenet"]},
+    "cifar": {
+        "se": {"reduction": 16},
+        "sge": {"groups": 8},
+        "dia": {"reduction": 4},
+        **timm_attention.DEFAULTS["cifar"],
+    },
+    "imagenet": {
+        "se": {"reduction": 16},
+        "sge": {"groups": 64},
+        "dia": {"reduction": 20},
+        **timm_attention.DEFAULTS["imagenet"],
+    },
 }
 
 
@@ -30,18 +40,18 @@ def build_attention(
     """One attention module for residuals of `channels` channels.
 
     Args:
-        name: a key of `ATTENTIONS`, `timm:` and a name of `zoo.NAMES`, or what `load` returned.
+        name: a key of `ATTENTIONS`, `timm:` and a name of `timm_attention.NAMES`, or what `load` returned.
         channels: C of the residual (B, C, H, W).
         family: "cifar" or "imagenet", which chooses the paper's options.
         options: overrides, such as `{"reduction": 8}`.
 
     Raises:
         EANError: for an unknown name or option, or options that the module cannot be built with; for timm's, see
-            `zoo.timm_attention`.
+            `timm_attention.timm_attention`.
     """
     cls = find(name)
     merged = {**DEFAULT_OPTIONS[family].get(name, {}), **(options or {})}
-    known = zoo.option_names(cls)
+    known = timm_attention.option_names(cls)
     for key in merged:
         if key not in known:
             raise unknown_name(f"option of attention {name!r}", key, known)

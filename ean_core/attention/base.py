@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.joined import Joined, JoinedMeans
-from ean_core.attention.passes import add_scaled, channel_means
+from ean_core.attention.functional import add_scaled, channel_means
+from ean_core.deploy.fused_attention import Joined, JoinedMeans
 
 State = tuple[Tensor, Tensor] | None
 """What a recurrent attention hands from one connected block to the next one of its stage; None at the start."""

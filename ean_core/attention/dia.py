@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
-from ean_core.attention.joined import Joined, after, layer, shared
-from ean_core.attention.passes import channel_means
+from ean_core.attention.functional import channel_means
+from ean_core.deploy.fused_attention import Joined, after, layer, shared
 
 
 class DenseImplicitAttention(ChannelAttention):

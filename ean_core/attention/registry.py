@@ -13,13 +13,13 @@ from typing import TypeVar
 
 from torch import nn
 
-from ean_core.attention import zoo
+from ean_core.attention import timm_attention
 from ean_core.attention.base import Attention
 from ean_core.attention.dia import DenseImplicitAttention
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
-from ean_core.attention.wrapped import as_attention
-from ean_core.errors import EANError, first_line, unknown_name
+from ean_core.attention.wrapper import as_attention
+from ean_core.utils.errors import EANError, first_line, unknown_name
 
 ATTENTIONS: dict[str, type[Attention]] = {
     "se": SqueezeExcitation,
@@ -51,7 +51,7 @@ def register(name: str) -> Callable[[_Module], _Module]:
 
 def is_reference(name: str) -> bool:
     """Whether a name says where a class of the user's own is: `my_module:Gate` or `path/to/file.py:Gate`."""
-    return ":" in name and not name.startswith(zoo.PREFIX)
+    return ":" in name and not name.startswith(timm_attention.PREFIX)
 
 
 def load(reference: str) -> str:
@@ -96,8 +96,8 @@ def find(name: str) -> type[Attention]:
     """
     if name in ATTENTIONS:
         return ATTENTIONS[name]
-    if name.startswith(zoo.PREFIX):
-        return zoo.timm_attention(name.removeprefix(zoo.PREFIX))
+    if name.startswith(timm_attention.PREFIX):
+        return timm_attention.timm_attention(name.removeprefix(timm_attention.PREFIX))
     if is_reference(name):
         file = name.rpartition(":")[0]
         where = f"FOLDER/{name}" if file.endswith(".py") else name
@@ -105,9 +105,11 @@ def find(name: str) -> type[Attention]:
             f"attention {name!r} is somebody's own class, and a name in a file never runs code: if you trust {file}, "
             f"give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
         )
-    if name.lower() in zoo.NAMES:
-        raise EANError(f"unknown attention {name!r}: did you mean {zoo.PREFIX + name.lower()!r}?")
-    raise unknown_name("attention", name, [*ATTENTIONS, *(zoo.PREFIX + kind for kind in zoo.NAMES)])
+    if name.lower() in timm_attention.NAMES:
+        raise EANError(f"unknown attention {name!r}: did you mean {timm_attention.PREFIX + name.lower()!r}?")
+    raise unknown_name(
+        "attention", name, [*ATTENTIONS, *(timm_attention.PREFIX + kind for kind in timm_attention.NAMES)]
+    )
 
 
 def _file(path: Path) -> ModuleType:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ean_core.attention.base import ChannelAttention, State
-from ean_core.attention.joined import Joined, after, shared
-from ean_core.attention.passes import channel_means
+from ean_core.attention.functional import channel_means
+from ean_core.deploy.fused_attention import Joined, after, shared
 
 
 class SqueezeExcitation(ChannelAttention):

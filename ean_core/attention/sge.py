@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.attention.base import Attention, State
-from ean_core.attention.joined import Joined
-from ean_core.attention.passes import add_scaled, channel_means
-from ean_core.errors import EANError
+from ean_core.attention.functional import add_scaled, channel_means
+from ean_core.deploy.fused_attention import Joined
+from ean_core.utils.errors import EANError
 
 
 class SpatialGroupEnhance(Attention):

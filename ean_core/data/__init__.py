@@ -18,7 +18,7 @@ from ean_core.data.image_data import ImageData
 from ean_core.data.loader import Loader, OneEpoch, Plan
 from ean_core.data.sources import ArraySource, FolderSource
 from ean_core.data.split import class_balanced, search_split
-from ean_core.errors import EANError, unknown_name
+from ean_core.utils.errors import EANError, unknown_name
 
 __all__ = [
     "DATASETS",

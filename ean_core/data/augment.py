@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 class Draws(NamedTuple):

@@ -15,7 +15,7 @@ import torch
 from ean_core.data.image_data import ImageData, array_fingerprint, refuse_image_size
 from ean_core.data.sources import ArraySource
 from ean_core.data.unpickle import load_pickle
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from ean_core.files import sha256_of
+from ean_core.utils.files import sha256_of
 
 PURPOSES = {"test": "to test on", "val": "to score on"}
 SEEN = {"test": ("train", "val"), "val": ("train",)}

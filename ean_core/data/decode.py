@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 SCALE = (0.08, 1.0)  # share of the image's area that a training crop has
 RATIO = (3 / 4, 4 / 3)  # its width by its height

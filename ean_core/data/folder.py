@@ -15,7 +15,7 @@ from torch import Tensor
 from ean_core.data.image_data import ImageData
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as published weights expect
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")

@@ -16,7 +16,7 @@ from ean_core.data.decode import evaluation_view, open_image, training_view
 from ean_core.data.loader import Loader, Plan, checked_indices
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 Key = tuple[int, int]  # (epoch, position in the source): all that decides how an image comes out, besides the seed
 Batch = dict[str, Tensor]

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from ean_core.data.sources import ArraySource, FolderSource
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ean_core.data.seeding import generator_for
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)

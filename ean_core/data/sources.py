@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def _latin1(text: str, encoding: str) -> bytes:

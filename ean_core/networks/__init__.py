@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from ean_core.attention import build_attention
-from ean_core.errors import EANError, unknown_name
-from ean_core.networks import timm_backbones
+from ean_core.networks import timm_backbone
+from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet, count_parameters, input_shape
-from ean_core.networks.staged import StagedNetwork
 from ean_core.scheme import SchemeLike, as_scheme
+from ean_core.utils.errors import EANError, unknown_name
 
 
 def _cifar(block: type, depth: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def create_model(
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
         layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`; timm's networks have the layouts
-            of `timm_backbones.output_stride_of`.
+            of `timm_backbone.output_stride_of`.
 
     Raises:
         EANError: for an unknown name, or a scheme of another length.
@@ -96,9 +96,9 @@ def create_model(
     if stray := sorted(set(layout) - set(known)):
         raise EANError(f"create_model does not know {stray} for {arch}: see its docstring")
     if is_timm(arch):
-        name = arch.removeprefix(timm_backbones.PREFIX)
-        stride = timm_backbones.output_stride_of(name, **layout)
-        network: StagedNetwork = timm_backbones.TimmNetwork(name, output_stride=stride, **common)
+        name = arch.removeprefix(timm_backbone.PREFIX)
+        stride = timm_backbone.output_stride_of(name, **layout)
+        network: StagedNetwork = timm_backbone.TimmNetwork(name, output_stride=stride, **common)
     else:
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:
@@ -108,7 +108,7 @@ def create_model(
 
 def is_timm(arch: str) -> bool:
     """Whether a name is one of timm's."""
-    return arch.startswith(timm_backbones.PREFIX)
+    return arch.startswith(timm_backbone.PREFIX)
 
 
 def stages_blocks(arch: str) -> tuple[int, ...]:
@@ -118,7 +118,7 @@ def stages_blocks(arch: str) -> tuple[int, ...]:
         EANError: for an unknown name, with the nearest; for one of timm's that cannot be adapted, with the reason.
     """
     if is_timm(arch):
-        return timm_backbones.timm_blocks(arch.removeprefix(timm_backbones.PREFIX))
+        return timm_backbone.timm_blocks(arch.removeprefix(timm_backbone.PREFIX))
     if arch not in ARCHITECTURES:
         raise unknown_name("architecture", arch, list(ARCHITECTURES))
     return tuple(ARCHITECTURES[arch]["depths"])

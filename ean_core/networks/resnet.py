@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from torch import Tensor, nn
 
 from ean_core.attention import Attention
-from ean_core.errors import EANError
+from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.stage import Stage
-from ean_core.networks.staged import StagedNetwork
+from ean_core.utils.errors import EANError
 
 SHARING = ("stage", "block")
 STEMS = ("cifar", "imagenet")

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
-from ean_core.attention.interleaved import side_by_side
-from ean_core.attention.joined import Joined
-from ean_core.errors import EANError
+from ean_core.deploy.fused_attention import Joined
+from ean_core.deploy.interleaved_sge import side_by_side
 from ean_core.networks.blocks import Bottleneck
+from ean_core.utils.errors import EANError
 
 
 class Stage(nn.Module):
@@ -32,7 +32,9 @@ class Stage(nn.Module):
         self.attention = attention
         self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
         self.selects: Tensor | None = None  # bool (depth,) in place of the bits, see `selected`
-        self.in_place = False  # overwrite the blocks' residuals; `ean_core.fold` sets it, for networks done training
+        self.in_place = (
+            False  # overwrite the blocks' residuals; `ean_core.deploy.fold` sets it, for networks done training
+        )
         self.joined: nn.ModuleList | None = None  # per block, see `join`
         self.sums: nn.ModuleList | None = None  # per block, of `Joined` where there is a form for one without attention
         self.put_back = 0  # groups, where `networks.interleave` has changed the order of the channels inside

@@ -9,17 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ean_core.errors import EANError
 from ean_core.report import (
     batch_norm,
     correlation,
     costs,
     curves,
-    eq9,
     figure1,
+    generic,
     landscapes,
     markdown,
-    others,
     pictures,
     runs,
     schemes,
@@ -28,11 +26,13 @@ from ean_core.report import (
     table3,
     table4,
     table5,
+    time_increment,
     zoo,
 )
 from ean_core.report.blocks import Block, Gap, Section, Text
 from ean_core.report.book import Book, Entry, shape_of
 from ean_core.report.page import page
+from ean_core.utils.errors import EANError
 
 __all__ = ["BEGIN", "BEGIN_ALL", "END", "END_ALL", "html_report", "refresh", "replace_report", "report", "report_all"]
 
@@ -43,7 +43,7 @@ BEGIN_ALL, END_ALL = "<!-- report of everything: begin -->", "<!-- report of eve
 
 SUMMARIES: tuple[Callable[[Book], Sequence[Block]], ...] = (
     table1.summary,
-    eq9.summary,
+    time_increment.summary,
     table3.summary,
     table5.summary,
     speed.summary,
@@ -55,7 +55,7 @@ SUMMARIES: tuple[Callable[[Book], Sequence[Block]], ...] = (
 SECTIONS: tuple[Callable[[Book], Section], ...] = (
     table1.section,
     figure1.section,
-    eq9.section,
+    time_increment.section,
     zoo.section,
     schemes.section,
     curves.section,
@@ -74,7 +74,7 @@ KINDS: dict[str, Callable[[Book, Entry], list[Block]]] = {
     "pipeline": lambda book, entry: [table1.run_table(entry, book.paper), *figure1.blocks_of(book, entry)],
     **{
         kind: module.blocks_of
-        for module in (eq9, costs, table3, table4, table5, correlation, landscapes, batch_norm, zoo, speed)
+        for module in (time_increment, costs, table3, table4, table5, correlation, landscapes, batch_norm, zoo, speed)
         for kind in module.KINDS
     },
 }
@@ -148,7 +148,7 @@ def all_sections(book: Book) -> list[Section]:
 
 def other_records(book: Book) -> Section:
     """Records that no section shows."""
-    found = [block for entry in book.entries if entry.kind not in KINDS for block in others.blocks_of(book, entry)]
+    found = [block for entry in book.entries if entry.kind not in KINDS for block in generic.blocks_of(book, entry)]
     return Section("other-records", "Other records", found)
 
 

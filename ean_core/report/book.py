@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ean_core.errors import EANError
+from ean_core.io.records import FORMAT, read_record
 from ean_core.report.blocks import Block
-from ean_core.results import FORMAT, read_record
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.utils.errors import EANError
 
 PICTURES = (".png", ".jpg", ".jpeg")
 OTHERS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}

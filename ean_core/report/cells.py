@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.blocks import GAP
-from ean_core.words import how_many
+from ean_core.utils.text import how_many
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -9,7 +9,7 @@ from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import NAMES
-from ean_core.words import attention_label, how_many
+from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("correlation",)
 COMMAND = "python tools/correlation.py CONFIG --schemes 12"

@@ -7,13 +7,13 @@ from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
-from ean_core.method_names import labels_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, number
+from ean_core.report.labels import labels_of
 from ean_core.report.pictures import pictures_of
 from ean_core.report.table1 import NAMES
-from ean_core.words import attention_label, how_many
+from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("latency", "pareto")
 COMMANDS = {

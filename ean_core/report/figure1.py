@@ -140,7 +140,7 @@ def draw(points: Sequence[Point]) -> bytes:
 
 def colour_of(attention: str) -> str:
     """Grey for none, then a colour per attention."""
-    from ean_core.plots import COLOURS
+    from ean_core.report.plots import COLOURS
 
     if not attention:
         return "#555555"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from ean_core.landscape_variants import ANSWERS
-from ean_core.method_names import full_name, label_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import ranged
+from ean_core.report.labels import full_name, label_of
 from ean_core.report.pictures import pictures_of
+from ean_core.search.landscape_suite import ANSWERS
 
 KINDS = ("search-benchmark",)
 COMMAND = "python benchmarks/search_landscapes.py"

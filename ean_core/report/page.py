@@ -16,10 +16,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from ean_core.errors import EANError
 from ean_core.report.blocks import GAP, Block, Gap, Map, Maps, Picture, Section, Table, Text
 from ean_core.report.book import Entry
 from ean_core.report.style import STYLE
+from ean_core.utils.errors import EANError
 
 SETTINGS_SHOWN = 12_000
 """Characters of a record's settings that the page holds; the record has the rest."""

@@ -27,10 +27,10 @@ def pictures_of(entry: Entry, shows: str = "") -> list[Picture]:
 
 
 def drawn(entry: Entry, function: str, *, title: str, shows: str) -> Picture:
-    """A figure of `ean_core.plots_search` that is drawn from a record for the page."""
+    """A figure of `ean_core.report.plots_search` that is drawn from a record for the page."""
 
     def draw() -> bytes:
-        from ean_core import plots_search  # matplotlib takes a second to import
+        from ean_core.report import plots_search  # matplotlib takes a second to import
 
         with shape_of(entry), tempfile.TemporaryDirectory() as folder:
             path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", entry.content)

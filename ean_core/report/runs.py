@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ean_core.errors import EANError
-from ean_core.method_names import labels_of
-from ean_core.report import others
+from ean_core.report import generic
 from ean_core.report.blocks import GAP, Block, Map, Maps, Picture, Section, Table
 from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown
 from ean_core.report.cells import counted, number
+from ean_core.report.labels import labels_of
 from ean_core.report.schemes import connected
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.utils.errors import EANError
 
 MOST = 40
 """Records and pictures taken from one folder."""
@@ -49,7 +49,7 @@ def section(folder: Path, book: Book, kinds: Mapping[str, Any], *, number: int) 
             with shape_of(entry):
                 blocks += kinds[entry.kind](book, entry)
         elif entry.kind != "train":
-            blocks += others.blocks_of(book, entry)
+            blocks += generic.blocks_of(book, entry)
     there = {block.source for block in blocks if isinstance(block, Picture)}
     blocks += [
         Picture(path.name, f"picture {path.name} of the run {folder.resolve().name}", path)
@@ -122,7 +122,7 @@ def curves(history: Path, scheme: Scheme) -> Picture:
 
 def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
     """The PNG of a search."""
-    from ean_core.plots import draw_search
+    from ean_core.report.plots import draw_search
 
     with tempfile.TemporaryDirectory() as folder:
         return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()

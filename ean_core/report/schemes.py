@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.method_names import label_of, labels_of
 from ean_core.report.blocks import GAP, Block, Map, Maps, Section, Table
 from ean_core.report.book import Book, NamedScheme
 from ean_core.report.cells import number, spread
+from ean_core.report.labels import label_of, labels_of
 from ean_core.report.table1 import NAMES
 from ean_core.scheme import Scheme
-from ean_core.words import attention_label
+from ean_core.utils.text import attention_label
 
 
 def section(book: Book) -> Section:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report import others
+from ean_core.report import generic
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table, Text
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import percent, ranged
 from ean_core.report.pictures import pictures_of
-from ean_core.words import how_many, network_label
+from ean_core.utils.text import how_many, network_label
 
 KINDS = ("speed",)
 COMMAND = "python benchmarks/scoring.py"
@@ -39,7 +39,7 @@ def blocks_of(book: Book, entry: Entry) -> list[Block]:
     if is_of_networks(entry):
         return [*network_tables(entry), *pictures_of(entry)]
     images = images_table(entry)
-    return [images, *pictures_of(entry)] if images else others.blocks_of(book, entry)
+    return [images, *pictures_of(entry)] if images else generic.blocks_of(book, entry)
 
 
 def is_of_networks(entry: Entry) -> bool:
@@ -85,7 +85,7 @@ def images_table(entry: Entry) -> Table | None:
         [
             f"{size}, {side}",
             f"{row['megapixels_per_second']:.3g}",
-            others.text_of(row["times_as_fast"]),
+            generic.text_of(row["times_as_fast"]),
             f"{row['peak_mib']:,.0f}",
         ]
         for size, sides in sizes.items()
@@ -111,14 +111,14 @@ def line(entry: Entry) -> Text | None:
     """The ratio of each way, with its interval: the first value of its row that has one."""
     parts = []
     measure = ""
-    for row in others.rows_of(entry.metrics):
+    for row in generic.rows_of(entry.metrics):
         name = next((value for value in row.values() if isinstance(value, str)), "")
         ratio = next(
             ((key, value) for key, value in row.items() if isinstance(value, Mapping) and "low" in value), None
         )
         if ratio is not None:
             measure = measure or ratio[0].replace("_", " ")
-            parts.append(f"{name} {others.text_of(ratio[1])}")
+            parts.append(f"{name} {generic.text_of(ratio[1])}")
     if not parts:
         return None
     return Text(f"{measure}: {'; '.join(parts)}. {entry.machine}.", f"Speed, {entry.title}", (entry.name,))

@@ -8,7 +8,7 @@ from typing import Any
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, interval, number, percent, seeds, spread
-from ean_core.words import attention_label
+from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)
 COLUMNS = {("cifar100", "resnet164"): "cifar100_resnet164", ("imagenet", "resnet50"): "imagenet_resnet50"}

@@ -10,7 +10,7 @@ from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, number, seeds, sentence, spread
 from ean_core.report.pictures import pictures_of
-from ean_core.words import attention_label
+from ean_core.utils.text import attention_label
 
 KINDS = ("counting",)
 PARTS = {"part_A": "SHHA", "part_B": "SHHB"}

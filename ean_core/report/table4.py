@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from ean_core.method_names import label_of
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, number, ranged, seeds, spread
+from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.table1 import NAMES, OF_DATA
 

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ean_core.io.records import spread as over
 from ean_core.report.blocks import Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, number, seeds, spread
 from ean_core.report.pictures import pictures_of
-from ean_core.results import spread as over
 
 VOC_IMAGES = 1449
 KINDS = ("segmentation", "segmentation-run")

@@ -9,7 +9,7 @@ from ean_core.report.blocks import Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
 from ean_core.report.cells import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.words import attention_label, how_many
+from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("attention-zoo",)
 COMMAND = "python benchmarks/attention_zoo.py"

@@ -7,8 +7,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ean_core.errors import unknown_name
-from ean_core.recipe import check_kind
 from ean_core.search.base import ANSWERS, GradientMethod, SearchMethod, Trial
 from ean_core.search.darts import DARTS, DARTSSettings
 from ean_core.search.driver import SearchResult, run_search
@@ -19,8 +17,10 @@ from ean_core.search.heuristics import HeadK, TailK
 from ean_core.search.history import History
 from ean_core.search.hsp import HSP
 from ean_core.search.natural import NaturalEAN, NaturalSettings
-from ean_core.search.random import RandomSearch
+from ean_core.search.random_search import RandomSearch
 from ean_core.search.reward import Reward
+from ean_core.utils.config import check_kind
+from ean_core.utils.errors import unknown_name
 
 Build = Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]
 

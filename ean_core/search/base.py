@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
+from ean_core.utils.errors import EANError
 
 if TYPE_CHECKING:
-    from ean_core.search.limit import Limit
+    from ean_core.search.latency_limit import Limit
 
 ANSWERS = ("best", "most_probable", "smoothed")
 """What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among

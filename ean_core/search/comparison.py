@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ean_core.arguments import literal
-from ean_core.errors import EANError
+from ean_core.cli import literal
 from ean_core.scheme import Scheme
 from ean_core.search import long_name
 from ean_core.search.base import ANSWERS, SearchMethod, Trial
@@ -24,6 +23,7 @@ from ean_core.search.driver import Evaluate, run_search
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
+from ean_core.utils.errors import EANError
 
 GRADIENT_PASSES = 3
 """Forward passes that a gradient is counted as: one, and a backward pass, which takes about two."""

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import GradientMethod, Trial
 from ean_core.search.reward import Reward
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
+from ean_core.utils.errors import EANError
 
 Evaluate = Callable[[Sequence[Scheme]], list[float]]
 """Validation accuracies in percent of some schemes, none of which was asked for before."""

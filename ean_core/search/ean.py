@@ -21,11 +21,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.curiosity import Curiosity, perceptron
 from ean_core.search.policy import entropy, policy_objective, replay_objective
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
+from ean_core.utils.errors import EANError
 
 OBJECTIVES = ("front", "reward")
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
-from ean_core.search.limit import Limit, at_least
+from ean_core.search.latency_limit import Limit, at_least
+from ean_core.utils.errors import EANError
 
 
 class Family(SearchMethod):

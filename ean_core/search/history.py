@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ean_core.errors import EANError
-from ean_core.files import write_atomic
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
 
 Line = dict[str, Any]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.heuristics import Family
+from ean_core.utils.errors import EANError
 
 PERIODS = range(2, 7)
 """Tried if none is given: from every second to every sixth block."""

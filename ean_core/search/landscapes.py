@@ -14,13 +14,13 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from ean_core.errors import EANError, unknown_name
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod
 from ean_core.search.driver import run_search
 from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
+from ean_core.utils.errors import EANError, unknown_name
 
 KINDS: dict[str, str] = {
     "additive": "independent effects of the blocks, standard deviation 0.35 points, no noise",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
+from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 
-from ean_core.errors import EANError
 from ean_core.scheme import Scheme
 from ean_core.search.driver import Evaluate
 from ean_core.search.history import History, Line
+from ean_core.utils.errors import EANError
 
 CHUNK = 8
 """Schemes scored between two writes; with several processes they are divided among them."""

@@ -11,10 +11,10 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from ean_core.errors import EANError
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
-from ean_core.training.graphed import GraphedStep
+from ean_core.training.cuda_graph import GraphedStep
+from ean_core.utils.errors import EANError
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -38,7 +38,7 @@ class ImageClassifier(BaseModel):
         normalise: uint8 images to the network's input.
         label_smoothing: of the cross-entropy.
         precision: "float32" or "bfloat16".
-        cuda_graph: capture the step in a CUDA graph (`ean_core.training.graphed`); on one GPU, elsewhere it changes
+        cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); on one GPU, elsewhere it changes
             nothing.
     """
 

@@ -11,10 +11,10 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ean_core.files import named
-from ean_core.progress import Bar
-from ean_core.supernet import draw_path, sandwich_paths
-from ean_core.training.distributed import barrier, is_first
+from ean_core.supernet.scorer import draw_path, sandwich_paths
+from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.files import named
+from ean_core.utils.progress import Bar
 
 
 def bare(model: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.runner import BaseLoop
 
 from ean_core.scheme import Scheme
-from ean_core.supernet import Scorer
+from ean_core.supernet.scorer import Scorer
 
 
 class PathValLoop(BaseLoop):

@@ -17,11 +17,11 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
-from ean_core.training.distributed import rank_and_world
 from ean_core.training.hooks import SaveState
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import read_state
+from ean_core.utils.distributed import rank_and_world
 
 _numbers = itertools.count()
 
@@ -80,7 +80,7 @@ def build_runner(
         validation: "val_dataloader", "val_cfg" and "val_evaluator" of the runner.
         hooks: more hooks.
         resume: go on from `work_dir/last.pth` if it is there.
-        backends: further visualisation backends by their registered names, as `ean_core.arguments.backends_of` gives.
+        backends: further visualisation backends by their registered names, as `ean_core.cli.backends_of` gives.
         unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
     """
     state = work_dir / "last.pth"

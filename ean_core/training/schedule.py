@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ean_core.errors import EANError
 from ean_core.training.classifier import PRECISIONS
+from ean_core.utils.errors import EANError
 
 SCHEDULES = ("step", "cosine")
 RANGES = {

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from mmengine.runner.checkpoint import get_torch_safe_globals
 
-from ean_core.checkpoint import ModelSpec, save_network
-from ean_core.errors import EANError
-from ean_core.tensors import load_tensors
+from ean_core.io.safe_load import load_tensors
+from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.utils.errors import EANError
 
 
 def read_state(path: Path) -> dict[str, Any]:

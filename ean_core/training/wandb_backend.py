@@ -11,7 +11,7 @@ from mmengine.registry import VISBACKENDS
 from mmengine.visualization import WandbVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
-from ean_core.errors import EANError, first_line
+from ean_core.utils.errors import EANError, first_line
 
 
 @VISBACKENDS.register_module()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ean_core.forms import SETTINGS
+from ean_core.deploy.modes import SETTINGS
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"

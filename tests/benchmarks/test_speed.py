@@ -91,7 +91,7 @@ def test_a_form_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(network, "measure_setting", measured)
     monkeypatch.setattr(network, "show", lambda *_: None)
-    monkeypatch.setattr("ean_core.allocator.keep_freed_memory", lambda: False)
+    monkeypatch.setattr("ean_core.utils.allocator.keep_freed_memory", lambda: False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # and put back
     monkeypatch.setattr(sys, "argv", ["network.py", "--quick", "--settings", *settings, "--output", str(out)])
     with pytest.raises(SystemExit) as stopped:
@@ -105,12 +105,12 @@ def test_a_form_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: p
 
 
 def test_memory_is_the_gpus_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sides
+    import ab_harness
 
-    assert sides.peak_mib() > 1
+    assert ab_harness.peak_mib() > 1
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 3 << 20)
-    assert sides.peak_mib() == 3
+    assert ab_harness.peak_mib() == 3
 
 
 def test_density(run: Run, tmp_path: Path) -> None:
@@ -227,16 +227,16 @@ def test_sides_of_training_that_differ_are_not_compared() -> None:
 
 
 def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
+    import ab_harness
     import counting
     import processes
-    import sides
 
     from ean_core import EANError
 
     one = torch.ones(2, 3)
-    assert sides.check_equal("EAN", one, one, 0.0) == 0.0
+    assert ab_harness.check_equal("EAN", one, one, 0.0) == 0.0
     with pytest.raises(EANError, match=r"EAN differs by 0\.1 and may by 0\.01"):
-        sides.check_equal("EAN", one, 1.1 * one, 0.01)
+        ab_harness.check_equal("EAN", one, 1.1 * one, 0.01)
     turn = {"same": True, "result": 50.0}
     processes.check_equal("scoring", [[turn], [turn]])
     with pytest.raises(EANError, match="depend on the number of processes"):
@@ -248,7 +248,7 @@ def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
 
 
 def test_ratio_of_interleaved_turns() -> None:
-    from sides import interleave, times_as_fast
+    from ab_harness import interleave, times_as_fast
 
     order = []
 
@@ -261,7 +261,7 @@ def test_ratio_of_interleaved_turns() -> None:
 
 
 def test_a_side_that_stops_says_so(tmp_path: Path) -> None:
-    from sides import Side
+    from ab_harness import Side
 
     from ean_core import EANError
 
@@ -272,7 +272,7 @@ def test_a_side_that_stops_says_so(tmp_path: Path) -> None:
 
 
 def test_a_side_that_the_system_ended_says_why(tmp_path: Path) -> None:
-    from sides import Side
+    from ab_harness import Side
 
     from ean_core import EANError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from classification.parts import Job
+from classification.job import Job
 from classification.recipe import Recipe
 
 TINY = """

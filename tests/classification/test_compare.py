@@ -13,17 +13,17 @@ import pytest
 from classification.compare import Comparison, compare_methods, draw_random
 from classification.compare_retrain import print_retrained, retrain_found
 from classification.compare_show import draw_all, found_schemes, print_comparison, published_schemes
-from classification.parts import Job
+from classification.job import Job
 from classification.recipe import Recipe
 from classification.search import search_scheme, with_method
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
-from ean_core.pareto import read_front, take_point, write_front
-from ean_core.plots_search import draw_retrained, draw_schemes
-from ean_core.results import read_record
+from ean_core.io.records import read_record
+from ean_core.report.plots_search import draw_retrained, draw_schemes
 from ean_core.search.comparison import Budget, parse_entries
 from ean_core.search.history import read_lines
-from ean_core.supernet import Score, Scorer
+from ean_core.search.pareto import read_front, take_point, write_front
+from ean_core.supernet.scorer import Score, Scorer
 from tests.classification.conftest import TINY
 from tests.conftest import ROOT, Run
 

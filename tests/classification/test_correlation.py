@@ -25,12 +25,12 @@ from classification.correlation import (
     visible_gpus,
 )
 from classification.correlation_summary import draw_correlations, figures_of, print_summary, report, summarise
-from classification.parts import Job
+from classification.job import Job
 from classification.retrain import make_target, train_network
 from classification.supernet import make_scorer
 from ean_core import EANError, Scheme
-from ean_core.checkpoint import load_network
-from ean_core.results import read_record
+from ean_core.io.records import read_record
+from ean_core.networks.checkpoint import load_network
 from tests.conftest import ROOT, Run
 
 MakeJob = Callable[..., Job]

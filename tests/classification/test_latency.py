@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from classification.compare import Comparison
+from classification.job import Job
 from classification.latency import latency_table
-from classification.parts import Job
 from classification.pipeline import run_comparison, run_pipeline
 from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
-from ean_core.latency import device_name
-from ean_core.pareto import read_front
+from ean_core.benchmark.latency_table import device_name
+from ean_core.benchmark.timing import Interval
 from ean_core.search import METHODS
 from ean_core.search.comparison import Budget, parse_entries
 from ean_core.search.history import read_lines
-from ean_core.timing import Interval
-from tests.test_latency import COSTS, made_up
+from ean_core.search.pareto import read_front
+from tests.benchmark.test_latency_table import COSTS, made_up
 
 MakeJob = Callable[..., Job]
 LIMIT = 4.0

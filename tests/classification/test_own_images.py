@@ -16,10 +16,10 @@ from PIL import Image
 from classification.own_images import name_of, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
-from ean_core.checkpoint import load_network
 from ean_core.data import load_data, search_split
 from ean_core.data.split import class_share
-from ean_core.errors import EANError
+from ean_core.networks.checkpoint import load_network
+from ean_core.utils.errors import EANError
 from tests.conftest import Run
 
 MakeImages = Callable[..., Path]

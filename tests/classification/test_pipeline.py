@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.parts import Job
+from classification.job import Job
 from classification.pipeline import run_pipeline
 from classification.recipe import Recipe
 from ean_core import EANError
-from ean_core.checkpoint import load_network
-from ean_core.results import read_record
+from ean_core.io.records import read_record
+from ean_core.networks.checkpoint import load_network
 from ean_core.search.history import read_lines
 from ean_core.training.classifier import ImageClassifier
 from tests.classification.conftest import ean_directory
@@ -83,7 +83,7 @@ def test_memory_format_and_compilation_reach_the_network(job: MakeJob, monkeypat
 
     monkeypatch.setattr(ImageClassifier, "losses", watching)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(type(self).__name__))
-    monkeypatch.setattr("ean_core.supernet.compile_steps", lambda network: compiled.append("scoring"))
+    monkeypatch.setattr("ean_core.supernet.scorer.compile_steps", lambda network: compiled.append("scoring"))
     options = {f"{part}.{name}": True for part in ("train", "supernet") for name in ("channels_last", "compile")}
     run_pipeline(job("run", retrain=["org"], **options))
     assert formats

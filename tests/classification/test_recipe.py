@@ -8,8 +8,8 @@ import pytest
 
 from classification.recipe import Recipe
 from ean_core import EANError
-from ean_core.arguments import backends_of, parse_options
 from ean_core.attention import ATTENTIONS
+from ean_core.cli import backends_of, parse_options
 from ean_core.data import DATASETS
 from ean_core.networks import ARCHITECTURES
 from ean_core.search import METHODS, build_method

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from classification.parts import Job
+from classification.job import Job
 from classification.pipeline import run_pipeline
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
-from ean_core.checkpoint import read_network_file
-from ean_core.results import read_record
+from ean_core.io.records import read_record
+from ean_core.networks.checkpoint import read_network_file
 from ean_core.search.history import read_lines
-from ean_core.supernet import Scorer
+from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from tests.classification.conftest import ean_directory, start_tiny
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from classification.parts import Job
+from classification.job import Job
 from classification.retrain import make_target, train_all, train_network
 from ean_core import EANError, Scheme
-from ean_core.checkpoint import load_network
-from ean_core.results import read_record
+from ean_core.io.records import read_record
+from ean_core.networks.checkpoint import load_network
 from ean_core.training.classifier import ImageClassifier
 from tests.classification.conftest import start_tiny
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from classification.parts import Job
+from classification.job import Job
 from classification.search import search_scheme, with_method
 from classification.supernet import train_supernet
 from ean_core.search.history import read_lines

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from classification.parts import Job
+from classification.job import Job
 from classification.supernet import make_scorer, reestimation_batches, train_supernet
 from ean_core import Scheme
-from ean_core.checkpoint import load_network, read_network_file
-from ean_core.supernet import draw_path
+from ean_core.networks.checkpoint import load_network, read_network_file
+from ean_core.supernet.scorer import draw_path
 from ean_core.training.classifier import ImageClassifier
 
 MakeJob = Callable[..., Job]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crowd_counting.annotated import CrowdData
-from crowd_counting.demo import save_mat
-from crowd_counting.shanghaitech import load_shanghaitech
+from crowd_counting.data.demo import save_mat
+from crowd_counting.data.points import CrowdData
+from crowd_counting.data.shanghaitech import load_shanghaitech
 from tests.conftest import Script
 
 TINY = ("--arch", "resnet20", "--epochs", "2", "--batch-size", "2", "--lr", "1e-3", "--cfg-options", "data.crop=48")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ean_core.results import read_record
+from ean_core.io.records import read_record
 from tests.conftest import ROOT
 from tests.crowd_counting.conftest import TINY
 

@@ -11,12 +11,12 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from crowd_counting.annotated import CrowdData, CrowdImage, check_decodes
-from crowd_counting.density_cache import DensityCache, write_cache
-from crowd_counting.holdout import hold_out, load_split, save_split
-from crowd_counting.points_file import load_points_file
-from crowd_counting.shanghaitech import load_shanghaitech
-from ean_core.errors import EANError
+from crowd_counting.data.density_cache import DensityCache, write_cache
+from crowd_counting.data.holdout import hold_out, load_split, save_split
+from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes
+from crowd_counting.data.points_file import load_points_file
+from crowd_counting.data.shanghaitech import load_shanghaitech
+from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points, write_pair
 
 

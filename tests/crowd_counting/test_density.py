@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crowd_counting.density import Kernel, adaptive_sigmas, render_batch, render_density
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points
 
 KERNELS = ("fixed:4", "fixed:15", "fixed:0.3", "adaptive", "dots")

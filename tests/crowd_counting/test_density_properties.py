@@ -9,8 +9,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from crowd_counting.data.crops import View
 from crowd_counting.density import render_density
-from crowd_counting.views import View
 
 KERNELS = st.sampled_from(["fixed:0.4", "fixed:2", "fixed:9", "adaptive", "dots"])
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)  # the same cases on every machine

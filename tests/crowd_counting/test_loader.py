@@ -11,15 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from crowd_counting.annotated import CrowdData
+from crowd_counting.data.density_cache import DensityCache, write_cache
+from crowd_counting.data.loader import Batch, CrowdLoader
+from crowd_counting.data.points import CrowdData
 from crowd_counting.density import adaptive_sigmas, render_density
-from crowd_counting.density_cache import DensityCache, write_cache
 from crowd_counting.job import whole_images
-from crowd_counting.loader import Batch, CrowdLoader
-from crowd_counting.losses import Target
+from crowd_counting.model.losses import Target
 from crowd_counting.recipe import DataRecipe
 from ean_core.data.loader import Plan
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def loader(

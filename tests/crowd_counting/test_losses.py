@@ -11,8 +11,8 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from crowd_counting.density import render_density
-from crowd_counting.losses import LOSSES, Bayesian, DMCount, Loss, ScaledMSE, Target, sinkhorn
-from ean_core.errors import EANError
+from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, ScaledMSE, Target, sinkhorn
+from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points
 
 SIZES = [(32, 40), (24, 17), (32, 40)]

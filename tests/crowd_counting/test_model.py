@@ -9,14 +9,14 @@ import torch
 import torchvision
 from torch import nn
 
-from crowd_counting.counting_model import CountingModel
-from crowd_counting.model import Counter, CounterSpec, build_counter
+from crowd_counting.model.network import Counter, CounterSpec, build_counter
+from crowd_counting.model.pretrained import load_counter, load_start, make_spec, read_start, save_counter
+from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import ModelRecipe
-from crowd_counting.weights import load_counter, load_start, make_spec, read_start, save_counter
 from ean_core import Scheme
-from ean_core.checkpoint import ModelSpec, save_network
-from ean_core.errors import EANError
-from ean_core.normalise import Normalise
+from ean_core.data.normalize import Normalise
+from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.utils.errors import EANError
 
 BITS = "101001010"  # resnet20 has 3 + 3 + 3 blocks
 

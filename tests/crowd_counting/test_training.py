@@ -13,18 +13,18 @@ import pytest
 import torch
 
 import crowd_counting.hooks
-from crowd_counting.annotated import CrowdData
-from crowd_counting.density_cache import write_cache
+from crowd_counting.data.density_cache import write_cache
+from crowd_counting.data.points import CrowdData
+from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
-from crowd_counting.losses import LOSSES
 from crowd_counting.metrics import CountErrors, summarise
+from crowd_counting.model.losses import LOSSES
 from crowd_counting.recipe import Recipe
-from crowd_counting.score import score_file
-from crowd_counting.train_counter import constant_counts, summarise_seeds, train_counter
-from ean_core.errors import EANError
-from ean_core.results import read_record
+from crowd_counting.training import constant_counts, summarise_seeds, train_counter
+from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
+from ean_core.utils.errors import EANError
 
 TINY = {
     "model.arch": "resnet20",

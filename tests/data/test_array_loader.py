@@ -5,7 +5,7 @@ import torch
 
 from ean_core.data import ArraySource, Augment, Loader, make_loader
 from ean_core.data.seeding import generator_for
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 Epoch = list[dict[str, torch.Tensor]]
 

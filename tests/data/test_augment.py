@@ -5,7 +5,7 @@ import torch
 
 from ean_core.data import Augment
 from ean_core.data.augment import Draws
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -12,7 +12,7 @@ import torch
 
 from ean_core.data import load_data
 from ean_core.data.unpickle import load_pickle
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def test_the_fixture_is_a_python2_pickle(cifar100_root):

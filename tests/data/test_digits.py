@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ean_core.data import load_data
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def test_digits():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ean_core.data import load_data
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 def names(source) -> list[str]:

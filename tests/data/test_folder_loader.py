@@ -13,8 +13,8 @@ from torchvision.transforms import CenterCrop, Compose, PILToTensor, RandomResiz
 
 from ean_core.data import Augment, FolderSource, Loader, load_data, make_loader
 from ean_core.data.decode import evaluation_view, random_box, training_view
-from ean_core.errors import EANError
-from ean_core.photos import open_photo
+from ean_core.inference.images import open_photo
+from ean_core.utils.errors import EANError
 
 
 @pytest.fixture

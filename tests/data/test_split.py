@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ean_core.data import class_balanced, search_split
-from ean_core.errors import EANError
+from ean_core.utils.errors import EANError
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ quiet_imports()
 from mmengine.config import Config  # noqa: E402
 from mmseg.utils import register_all_modules  # noqa: E402
 
-from segmentation.masks import save_mask  # noqa: E402
-from segmentation.voc import PALETTE  # noqa: E402
+from segmentation.data.masks import save_mask  # noqa: E402
+from segmentation.data.voc import PALETTE  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 
 CONFIGS = ROOT / "segmentation" / "configs"

@@ -13,10 +13,10 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, OPTIM_WRAPPERS
 from mmseg.structures import SegDataSample
 
-from ean_core.errors import EANError
 from ean_core.networks import count_parameters, create_model
 from ean_core.scheme import Scheme
-from segmentation.benchmarking import build_segmentors
+from ean_core.utils.errors import EANError
+from segmentation.benchmark import build_segmentors
 from segmentation.config import read_config
 from segmentation.job import label_of
 from tests.segmentation.conftest import CONFIGS

@@ -13,10 +13,10 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from ean_core.errors import EANError
-from ean_core.results import read_record
+from ean_core.io.records import read_record
 from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
+from ean_core.utils.errors import EANError
 from segmentation.hooks import SaveIterations, validations
 from segmentation.job import Job
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
@@ -254,7 +254,7 @@ def work(rank: int, port: int, root: str) -> None:
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port)
     )
     torch.set_num_threads(1)
-    from ean_core.training.distributed import start_processes, stop_processes
+    from ean_core.utils.distributed import start_processes, stop_processes
 
     launcher = start_processes("auto")
     job = prepare(Path(root), "two", launcher=launcher, train_cfg__max_iters=3)

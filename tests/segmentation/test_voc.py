@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ean_core.errors import EANError
-from segmentation.checks import check_pairs
-from segmentation.demo import COLOURS, SIZE, VOCShapes, draw_shapes
-from segmentation.draws import Draw, SeededSampler
-from segmentation.masks import read_mask, save_mask
-from segmentation.voc import CLASSES, PALETTE, VOCSegmentation
+from ean_core.utils.errors import EANError
+from segmentation.data.demo import COLOURS, SIZE, VOCShapes, draw_shapes
+from segmentation.data.label_checks import check_pairs
+from segmentation.data.masks import read_mask, save_mask
+from segmentation.data.sampling import Draw, SeededSampler
+from segmentation.data.voc import CLASSES, PALETTE, VOCSegmentation
 from tests.segmentation.conftest import SMALL, flags
 
 LISTS = "ImageSets/Segmentation"

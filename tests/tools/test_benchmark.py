@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ean_core import Scheme, count_parameters, create_model
-from ean_core.forms import SETTINGS
-from ean_core.latency import LatencyTable
-from ean_core.results import read_record
+from ean_core.benchmark.latency_table import LatencyTable
+from ean_core.deploy.modes import SETTINGS
+from ean_core.io.records import read_record
 from tests.conftest import ROOT, Script
 
 TOOL = ROOT / "tools" / "benchmark.py"

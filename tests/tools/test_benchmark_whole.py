@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from crowd_counting.benchmarking import build_counters
-from ean_core.errors import EANError
-from ean_core.fold import fold_batch_norm
-from ean_core.forms import SETTINGS
-from ean_core.results import read_record
+from crowd_counting.benchmark import build_counters
+from ean_core.deploy.fold import fold_batch_norm
+from ean_core.deploy.modes import SETTINGS
+from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
-from segmentation.benchmarking import build_segmentors
+from ean_core.utils.errors import EANError
+from segmentation.benchmark import build_segmentors
 from tests.conftest import ROOT, Script
 
 CONFIG = ROOT / "segmentation/configs/ean_se_voc_small.py"

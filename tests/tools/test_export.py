@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, Script
-from tests.tiny_files import tiny_arch, tiny_classifier
+from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Script
-from tests.tiny_files import tiny_arch, tiny_classifier, tiny_counter
+from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
 
@@ -112,7 +112,7 @@ def test_mistakes_get_a_sentence(
 def test_without_the_library_there_is_a_command(
     tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ean_core.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
     assert tool("gradcam", "a.png", "--checkpoints", "c.pth") == 2
     assert "pip install grad-cam" in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import ean_core
 from tests.conftest import ROOT, Script
-from tests.tiny_files import tiny_arch, tiny_classifier, tiny_counter
+from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
 

@@ -1,0 +1,92 @@
+"""Score counter files on a part's test images, and show the figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.device import get_device
+from rich.table import Table
+
+from crowd_counting.data.points import CrowdData, CrowdImage
+from crowd_counting.job import whole_images
+from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarise
+from crowd_counting.model.pretrained import load_counter
+from crowd_counting.model.training_model import CountingModel, evaluate
+from ean_core.data.normalize import Normalise
+from ean_core.io.records import write_record
+from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.progress import bar, console
+
+HEADS = ("MAE", 'RMSE ("MSE" in papers)', "NAE", *(f"GAME {level}" for level in GAME_LEVELS))
+KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
+
+
+def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:
+    """A counter file as a model on the device, in eval mode, and the file's other content."""
+    counter, content = load_counter(path)
+    model = CountingModel(counter, Normalise(content["mean"], content["std"]))
+    return model.to(get_device()).eval(), content
+
+
+def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageErrors], dict[str, Any]]:
+    """The figures of every image, whole and at batch 1, and the file's other content."""
+    model, content = load_model(path)
+    with bar(f"test {path.stem}", len(images)) as progress:
+        rows: list[ImageErrors] = []
+        for batch in whole_images(images, stride=model.counter.stride):
+            rows += evaluate(model, [batch])
+            if progress is not None:
+                progress.update(len(rows))
+    return rows, content
+
+
+def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
+    """Score counter files on the test images, and write test.json and a table of the images for each.
+
+    Returns:
+        metrics by the file's stem.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for file in files:
+        rows, content = score_file(file, data.test)
+        write_table(out / f"{file.stem}_images.csv", rows)
+        found[file.stem] = summarise(rows)
+        about[file.stem] = {"sha256": sha256_of(file), "epoch": content["epoch"], "trained_with": content["recipe"]}
+    settings = {"data": data.name, "fingerprint": data.fingerprint(), "images": len(data.test), "checkpoints": about}
+    write_record(out / "test.json", kind="counting", settings=settings, metrics=found, data_note=data.note)
+    return found
+
+
+def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
+    """`72.1`, `72.1 ± 0.8` of a spread, or `-`."""
+    if isinstance(value, Mapping):
+        mean = f"{value['mean']:.{digits}f}"
+        return mean if value["std"] is None else f"{mean} ± {value['std']:.{digits}f}"
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
+    """A line per checkpoint; values are numbers or spreads over seeds."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("checkpoint", no_wrap=True)
+    for head in HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, metrics in rows.items():
+        table.add_row(name, *(show(metrics.get(key), digits=3 if key == "nae" else 1) for key in KEYS))
+    console().print(table)
+
+
+def write_table(path: Path, rows: Sequence[ImageErrors]) -> None:
+    """A CSV with a line per image, the largest error first."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["image", "annotated", "estimated", "error", *(f"game{level}" for level in GAME_LEVELS)])
+    for row in sorted(rows, key=lambda one: -abs(one.error)):
+        figures = (row.estimated, row.error, *row.game)
+        writer.writerow([row.image, row.annotated, *(f"{value:.3f}" for value in figures)])
+    write_atomic(path, text.getvalue())

@@ -1,0 +1,27 @@
+"""A counter file for the commands of all tasks: Grad-CAM of the count, and export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from crowd_counting.model.pretrained import build_counter_of
+from ean_core.inference.explain.targets import count_target
+from ean_core.inference.images import Preparation
+from ean_core.inference.loaded_model import Opened
+
+
+def open_counter(path: Path, content: dict[str, Any]) -> Opened:
+    """A best.pth or final.pth: photos of any size, as they are, to densities."""
+    counter = build_counter_of(path, content)
+    return Opened(
+        path=path,
+        kind="counter",
+        network=counter,
+        trunk=counter.trunk,
+        prepare=Preparation(3, tuple(content["mean"]), tuple(content["std"])),
+        classes=(),
+        make_target=count_target,
+        output="density",
+        content=content,
+    )

@@ -1,0 +1,229 @@
+"""The counter: the shared residual network, a head of two 1x1 convolutions, and softplus.
+
+The head is that of C^3 Framework's ResNet-50 counter (https://arxiv.org/abs/1907.02724); the paper of this project
+(https://arxiv.org/abs/2011.14058) publishes none. A departure: softplus where that counter has a ReLU, whose gradient
+is gone once its inputs are all negative, and with it the training; softplus always has one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
+from ean_core.networks.wrapper import AroundTrunk
+from ean_core.scheme import SchemeLike, as_scheme
+from ean_core.utils.errors import EANError
+
+FEATURES = ("stage3", "all")
+STRIDES = (4, 8, 16)
+HEAD_NORMS = ("none", "group")
+GROUPS = 8
+
+
+@dataclass(frozen=True)
+class CounterSpec:
+    """All that builds a counter, as plain values.
+
+    Attributes:
+        arch, attention, sharing, scheme, attention_options: as for `ean_core.create_model`.
+        features: "stage3" or "all".
+        stride: pixels per cell of the density map, one of 4, 8, 16.
+        head_channels: between the head's two convolutions, and of the decoder.
+        head_norm: "none" or "group".
+        output_scale: the network's output is so many times the density.
+    """
+
+    arch: str = "resnet50"
+    attention: str | None = None
+    sharing: str = "stage"
+    scheme: str | None = None
+    attention_options: Mapping[str, Any] = field(default_factory=dict)
+    features: str = "stage3"
+    stride: int = 8
+    head_channels: int = 64
+    head_norm: str = "none"
+    output_scale: float = 100.0
+
+    def build(self) -> Counter:
+        """The counter, with fresh weights and without the attention that the scheme does not connect."""
+        stages_blocks(self.arch)  # refuses an unknown name
+        for name, value, known in (
+            ("features", self.features, FEATURES),
+            ("stride", self.stride, STRIDES),
+            ("head_norm", self.head_norm, HEAD_NORMS),
+        ):
+            if value not in known:
+                raise EANError(f"{name} is one of {', '.join(map(str, known))}, got {value!r}")
+        if self.head_channels < GROUPS or self.head_channels % GROUPS:
+            raise EANError(f"head_channels must be a multiple of {GROUPS}, got {self.head_channels}")
+        pool, strides = layout(self.arch, features=self.features, stride=self.stride)
+        trunk = create_model(
+            self.arch,
+            num_classes=0,
+            attention=self.attention,
+            sharing=self.sharing,
+            scheme=self.scheme,
+            attention_options=self.attention_options,
+            **({} if strides is None else {"strides": strides}),
+        )
+        if self.features == "stage3":
+            trunk.keep_stages(3)
+        if self.attention is not None:
+            trunk = trunk.prune()
+        channels = trunk.stage_channels if self.features == "all" else trunk.stage_channels[-1:]
+        joined = Join(channels, self.head_channels) if self.features == "all" else Last()
+        inputs = self.head_channels if self.features == "all" else channels[-1]
+        head = make_head(inputs, self.head_channels, norm=self.head_norm)
+        return Counter(trunk, joined, head, pool=pool, stride=self.stride, output_scale=self.output_scale)
+
+
+def build_counter(
+    arch: str = "resnet50", *, attention: str | None = None, scheme: SchemeLike = None, **options: Any
+) -> Counter:
+    """The whole counter of an attention and a scheme, in eval mode: what is timed, or wrapped into something else.
+
+    Args:
+        arch: a name of `ARCHITECTURES`.
+        attention: None, "se", "sge", "dia", ..
+        scheme: None (all ones), "org", a `Scheme`, bits, or a path to a scheme.json, over all the network's stages.
+        options: further fields of `CounterSpec`.
+
+    Returns:
+        a network from normalised images (B, 3, H, W) to densities (B, 1, ceil(H / stride), ceil(W / stride)).
+
+    Raises:
+        EANError: for an unknown name, or a scheme of another length.
+    """
+    text = None if scheme is None else as_scheme(scheme, stages_blocks(arch)).text
+    return CounterSpec(arch=arch, attention=attention, scheme=text, **options).build().eval()
+
+
+def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...] | None]:
+    """How a network gets to a stride: pooling before its stem, and the strides of its stages.
+
+    An ImageNet stem has stride 4; stages 2 and 3 take what is left, and with features "all" every stage keeps its
+    stride, since the decoder brings them together. CIFAR's stem has stride 1 and its stages end at 4, so that the
+    image is first averaged over stride / 4 squared pixels: at full size these networks would be far too slow. timm's
+    keep their strides.
+
+    Raises:
+        EANError: for a stride that the stages of timm's network do not have.
+    """
+    if is_timm(arch):
+        if features != "all" and stride != 16:
+            raise EANError(
+                f"stage 3 of {arch} has stride 16, and stride {stride} was asked for: give --cfg-options "
+                "model.stride=16 or model.features=all"
+            )
+        return 1, None
+    if ARCHITECTURES[arch]["stem"] == "cifar":
+        return stride // 4, (1, 2, 2)
+    if features == "all":
+        return 1, (1, 2, 2, 2)
+    return 1, {4: (1, 1, 1, 1), 8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}[stride]
+
+
+def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:
+    """1x1 convolution, group norm if asked for, ReLU, 1x1 convolution to one channel."""
+    layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 1)]
+    if norm == "group":
+        layers.append(nn.GroupNorm(GROUPS, channels))
+    layers += [nn.ReLU(inplace=True), nn.Conv2d(channels, 1, 1)]
+    nn.init.normal_(layers[-1].weight, std=0.01)
+    nn.init.zeros_(layers[-1].bias)
+    return nn.Sequential(*layers)
+
+
+class Last(nn.Module):
+    """The last stage's features, already at the output stride."""
+
+    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Features of all stages -> (B, C, *size)."""
+        return features[-1]
+
+
+class Join(nn.Module):
+    """A light decoder: every stage through a 1x1 convolution, brought to one size and summed.
+
+    Args:
+        inputs: channels of the stages.
+        channels: of the sum.
+    """
+
+    def __init__(self, inputs: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in inputs)
+
+    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Features of all stages -> (B, channels, *size)."""
+        total: Tensor | None = None
+        for lateral, one in zip(self.lateral, features, strict=True):
+            one = lateral(one)
+            if one.shape[-1] > size[1]:
+                one = F.adaptive_avg_pool2d(one, size)
+            elif one.shape[-1] < size[1]:
+                one = F.interpolate(one, size, mode="bilinear", align_corners=False)
+            total = one if total is None else total + one
+        assert total is not None
+        return total.relu()
+
+
+class Counter(AroundTrunk):
+    """Images to densities.
+
+    Args:
+        trunk: the residual network.
+        join: features of its stages to one map.
+        head: that map to one channel.
+        pool: side of the squares over which the image is averaged first.
+        stride: pixels per cell.
+        output_scale: softplus of the head is so many times the density.
+    """
+
+    def __init__(
+        self, trunk: StagedNetwork, join: nn.Module, head: nn.Module, *, pool: int, stride: int, output_scale: float
+    ) -> None:
+        super().__init__()
+        self.trunk, self.join, self.head = trunk, join, head
+        self.pool, self.stride, self.output_scale = pool, stride, output_scale
+        self.frozen_statistics = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
+
+        Images are padded with zeros, which is their mean, at the right and the bottom to whole cells.
+        """
+        height, width = images.shape[-2:]
+        images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
+        size = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        if self.pool > 1:
+            images = F.avg_pool2d(images, self.pool)
+        features = self.trunk.forward_features(images)
+        scaled = F.softplus(self.head(self.join(features, size)).float())
+        return scaled / self.output_scale
+
+    def start_at(self, density: float) -> None:
+        """Set the head's last bias so that an untrained counter gives about this many heads per cell everywhere."""
+        scaled = max(density * self.output_scale, 1e-4)
+        # The inverse of softplus: log(e^y - 1), which for large y is y.
+        nn.init.constant_(self.head[-1].bias, scaled + math.log(-math.expm1(-scaled)))
+
+    def freeze_statistics(self) -> None:
+        """Keep batch norm's running statistics and normalise with them, in training too; its weights still learn."""
+        self.frozen_statistics = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Counter:
+        """As the base; batch norms stay in eval mode where the statistics are frozen."""
+        super().train(mode)
+        if self.frozen_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self

@@ -1,0 +1,89 @@
+"""The counter as an MMEngine model: normalisation, loss and validation around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from crowd_counting.data.points import CrowdImage
+from crowd_counting.metrics import ImageErrors, image_errors
+from crowd_counting.model.losses import Loss, Target
+from crowd_counting.model.network import Counter
+from ean_core.data.normalize import Normalise
+from ean_core.training.classifier import autocast_for
+
+
+class CountingModel(BaseModel):
+    """Takes the batches of `CrowdLoader`, in training and in validation the same way.
+
+    Args:
+        counter: normalised images to densities.
+        normalise: uint8 images to the counter's input.
+        loss: of `crowd_counting.model.losses`.
+        precision: "float32" or "bfloat16", of the network; maps and losses are float32.
+    """
+
+    def __init__(
+        self, counter: Counter, normalise: Normalise, loss: Loss | None = None, *, precision: str = "float32"
+    ) -> None:
+        super().__init__()
+        self.counter, self.normalise, self.loss, self.precision = counter, normalise, loss, precision
+
+    def forward(
+        self,
+        inputs: Tensor,
+        sizes: Tensor,
+        points: Sequence[Tensor],
+        images: Sequence[CrowdImage],
+        sigmas: Sequence[Tensor] | None = None,
+        density: Tensor | None = None,
+        mode: str = "tensor",
+    ) -> dict[str, Tensor] | list[ImageErrors] | Tensor:
+        """A batch to losses, to `ImageErrors`, or to densities (B, h, w), by MMEngine's mode."""
+        predicted = self.density(inputs, sizes)
+        if mode == "loss":
+            target = Target(points, sizes, self.counter.stride, sigmas, density)
+            return self.losses(predicted, target)
+        return self.errors(predicted, sizes, images) if mode == "predict" else predicted
+
+    def density(self, inputs: Tensor, sizes: Tensor) -> Tensor:
+        """uint8 (B, 3, H, W) padded at the right and the bottom -> heads per cell (B, h, w), zero in the padding."""
+        # The padding becomes zero after the normalisation, as in `Counter.forward`: a network in training sees what it
+        # is going to see in the test.
+        images = self.normalise(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
+        with autocast_for(inputs.device, self.precision):
+            predicted = self.counter(images)[:, 0]
+        return predicted.float() * inside_mask(-(-sizes // self.counter.stride), predicted.shape[-2:])
+
+    def losses(self, predicted: Tensor, target: Target) -> dict[str, Tensor]:
+        """The loss, and the mean error of the views' counts in heads for the log."""
+        assert self.loss is not None
+        heads = predicted.new_tensor([len(one) for one in target.points])
+        error = (predicted.detach().sum(dim=(1, 2)) - heads).abs().mean()
+        return {"loss": self.loss(predicted, target), "crop_mae": error}
+
+    def errors(self, predicted: Tensor, sizes: Tensor, images: Sequence[CrowdImage]) -> list[ImageErrors]:
+        """Each whole image's figures, against all of its annotated points."""
+        stride, rows = self.counter.stride, []
+        for map_, size, image in zip(predicted.double().cpu(), sizes.tolist(), images, strict=True):
+            height, width = (-(-side // stride) for side in size)
+            rows.append(image_errors(image.name, map_[:height, :width].numpy(), image.points, stride=stride))
+        return rows
+
+
+def inside_mask(sizes: Tensor, shape: Sequence[int]) -> Tensor:
+    """1 inside each image and 0 in its padding: sizes (B, 2) as (H, W) -> float32 (B, *shape)."""
+    rows = torch.arange(shape[0], device=sizes.device) < sizes[:, :1]  # (B, H)
+    columns = torch.arange(shape[1], device=sizes.device) < sizes[:, 1:]  # (B, W)
+    return (rows[:, :, None] & columns[:, None, :]).float()
+
+
+@torch.no_grad()
+def evaluate(model: CountingModel, batches: Any) -> list[ImageErrors]:
+    """The figures of all images of a loader, in eval mode and in the loader's order."""
+    model.eval()
+    return [row for batch in batches for row in model(**batch, mode="predict")]

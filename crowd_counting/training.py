@@ -1,0 +1,160 @@
+"""Train a counter, keep the one that the validation images choose, and test it and the last one."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+
+from crowd_counting.data.points import CrowdImage
+from crowd_counting.evaluation import score_file
+from crowd_counting.hooks import KeepBest, ShowCounting
+from crowd_counting.job import Job
+from crowd_counting.metrics import CountErrors, ImageErrors, summarise
+from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.pretrained import save_counter
+from crowd_counting.model.training_model import CountingModel
+from ean_core.io.records import read_record, spread, write_record
+from ean_core.networks import count_parameters
+from ean_core.training.hooks import bare
+from ean_core.training.run_lock import claim
+from ean_core.training.runner import build_runner
+from ean_core.utils.config import build
+from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.errors import batch_of
+from ean_core.utils.progress import bar
+
+BEST, FINAL = "best.pth", "final.pth"
+
+
+class KeepFinal(Hook):
+    """Writes the counter after the last epoch."""
+
+    def __init__(self, save: Any) -> None:
+        self.save = save
+
+    def after_train(self, runner: Any) -> None:
+        """Save, on the first process."""
+        if is_first():
+            self.save(runner.epoch, None)
+
+
+def train_counter(job: Job, *, seed: int) -> Path:
+    """Train with one seed; writes best.pth, final.pth, validation.json and result.json.
+
+    Returns:
+        the seed's directory. If result.json is there already, nothing is done.
+    """
+    directory, recipe = job.directory / f"seed{seed}", job.recipe.train
+    identity = job.identity(seed=seed)
+    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", directory / "result.json"])
+    if (directory / "result.json").exists():
+        return directory
+    torch.manual_seed(seed)
+    counter = job.counter()
+    if recipe.channels_last:
+        counter.to(memory_format=torch.channels_last)
+    loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
+    model = CountingModel(counter, job.normalise(), loss, precision=recipe.precision)
+    loader = job.train_loader(seed=seed)
+    save = partial(save_checkpoint, job, counter, identity)
+    start = time.perf_counter()
+    with bar(f"seed {seed}", recipe.epochs * len(loader), show=is_first()) as progress:
+        keep_best = KeepBest(
+            directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST)
+        )
+        runner = build_runner(
+            model,
+            loader,
+            recipe.settings(),
+            work_dir=directory,
+            seed=seed,
+            launcher=job.launcher,
+            validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+            hooks=[ShowCounting(progress), keep_best, KeepFinal(partial(save, directory / FINAL))],
+            resume=job.resume,
+            backends=job.backends,
+        )
+        # The shared schedule names SGD; the runner builds what it finds here when training starts.
+        kinds = {"adam": "Adam", "adamw": "AdamW"}
+        optimizer = {"type": kinds[recipe.optimizer], "lr": recipe.lr, "weight_decay": recipe.weight_decay}
+        runner.optim_wrapper = {"type": "OptimWrapper", "optimizer": optimizer}
+        with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
+            runner.train()
+    if is_first():
+        write_result(job, directory, identity, seconds=time.perf_counter() - start, counter=bare(runner.model).counter)
+    barrier()
+    return directory
+
+
+def save_checkpoint(
+    job: Job, counter: Any, identity: dict[str, Any], path: Path, epoch: int, metrics: dict[str, Any] | None
+) -> None:
+    """A counter file with what is needed to use it on other images."""
+    info = {"mean": list(job.start.mean), "std": list(job.start.std), "recipe": identity}
+    save_counter(path, counter, job.spec, epoch=epoch, validation=metrics, **info)
+
+
+def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds: float, counter: Any) -> None:
+    """Test both checkpoints; MAE and RMSE of a row are of one and the same file."""
+    tested = {}
+    for name, file in (("best", BEST), ("final", FINAL)):
+        rows, content = score_file(directory / file, job.data.test)
+        tested[name] = {"epoch": content["epoch"], "validation": content["validation"], "test": summarise(rows)}
+    train, _ = job.split
+    write_record(
+        directory / "result.json",
+        kind="counting",
+        settings=identity,
+        metrics={
+            **tested,
+            "always_the_mean": summarise(constant_counts(train, job.data.test)),
+            "parameters": count_parameters(counter),
+            "seconds": seconds,
+        },
+        data_note=job.data.note,
+        device=get_device(),
+    )
+
+
+def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> list[ImageErrors]:
+    """The errors of always giving the mean count of the training images: what a counter must beat."""
+    mean = statistics.fmean(image.count for image in train)
+    return [ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4) for image in test]
+
+
+def summarise_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
+    """Mean and deviation over the seeds, written to summary.json.
+
+    Returns:
+        {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
+    """
+    records = [read_record(path / "result.json") for path in directories]
+    found: dict[str, Any] = {}
+    for name in ("best", "final"):
+        tests = [record["metrics"][name]["test"] for record in records]
+        found[name] = {
+            key: spread([one[key] for one in tests])
+            for key in tests[0]
+            if all(one.get(key) is not None for one in tests)
+        }
+    found["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
+    found["parameters"] = records[0]["metrics"]["parameters"]
+    settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
+    write_record(
+        job.directory / "summary.json",
+        kind="counting",
+        settings={**settings, "seeds": [record["settings"]["seed"] for record in records]},
+        metrics=found,
+        data_note=job.data.note,
+        recipe=dataclasses.asdict(job.recipe),
+    )
+    return found

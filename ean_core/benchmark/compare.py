@@ -1,0 +1,222 @@
+"""The rows of a benchmark: Org, Org-full, Share-full and EAN of some attentions, their sizes and their times."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import Progress
+from rich.table import Table
+
+from ean_core.attention import load
+from ean_core.benchmark.timing import Comparison, Interval, multiply_adds
+from ean_core.deploy.modes import check_known, compare_settings
+from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
+from ean_core.report.plots import bar_chart
+from ean_core.scheme import read_scheme_file
+from ean_core.utils.devices import choose_device
+from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.progress import console
+from ean_core.utils.text import how_many, network_label
+
+WHOLE_SIZE = 512
+RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
+
+Results = dict[str, dict[str, Comparison]]
+"""Setting -> network -> its times."""
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Fill in what the scheme files know, and refuse what cannot be run before anything is built."""
+    whole = arguments.counter or arguments.config is not None
+    if whole and (arguments.per_block or arguments.num_classes or (arguments.counter and arguments.config)):
+        raise EANError(
+            "--counter and --config time whole models: give one of them, without --per-block or --num-classes"
+        )
+    if arguments.config and (arguments.arch or arguments.attention or arguments.scheme):
+        raise EANError("--config names backbone, attention and scheme: leave out --arch, --attention and --scheme")
+    arguments.batch_size = (1 if whole else 50) if arguments.batch_size is None else arguments.batch_size
+    arguments.attention = [load(name) for name in arguments.attention or []]  # what a file names is not imported
+    records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
+    arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
+    named = [record["attention"] for record in records if record.get("attention")]
+    arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))
+    default = ["eager"] if arguments.per_block else ["eager", "folded"]
+    arguments.settings = list(dict.fromkeys(arguments.settings or default))
+    arguments.device = choose_device(arguments.device)
+    if arguments.arch is None and arguments.config is None:
+        raise EANError("no architecture: give --arch, or a --scheme file that names one")
+    for setting in arguments.settings:
+        check_known(setting)
+    if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
+        raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
+    if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
+        raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
+
+
+def name_of(arguments: argparse.Namespace) -> str:
+    """What is compared, as the name of a file."""
+    parts = [Path(arguments.config).stem] if arguments.config else [arguments.arch, *arguments.attention]
+    name = "_".join(["counter", *parts] if arguments.counter else parts)
+    return name.replace(":", "-").replace("/", "-")
+
+
+def batch_shape(arguments: argparse.Namespace, network: Any) -> tuple[int, int, int]:
+    """(C, H, W) of the images: what classifiers are usually given, 512 pixels a side for whole models."""
+    if arguments.counter or arguments.config:
+        side = arguments.image_size or WHOLE_SIZE
+        return network.network.in_channels, side, side
+    return input_shape(network, size=arguments.image_size)
+
+
+def build_rows(
+    arch: str,
+    attentions: Sequence[str],
+    schemes: Sequence[str],
+    *,
+    num_classes: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, StagedNetwork]:
+    """The networks of the table, pruned and in eval mode: Org, then Org-full, Share-full and EAN of each attention.
+
+    Args:
+        arch: a named architecture.
+        attentions: names; those of `RECURRENT` have no Org-full.
+        schemes: none (no EAN rows), one for all attentions, or one for each; bits or files.
+        num_classes: None for the architecture's own.
+        seed: of the weights.
+        device: where they go.
+    """
+    if len(schemes) not in (0, 1, len(attentions)):
+        raise EANError(
+            f"--scheme takes one scheme, or one for each of the {len(attentions)} attentions, got {len(schemes)} "
+            "(quote a scheme that has spaces)"
+        )
+
+    def network(**options: Any) -> StagedNetwork:
+        torch.manual_seed(seed)
+        return create_model(arch, num_classes=num_classes, **options).prune().eval().to(device)
+
+    networks = {"Org": network()}
+    for index, attention in enumerate(attentions):
+        if attention not in RECURRENT:
+            networks[f"Org-full {attention}"] = network(attention=attention, sharing="block")
+        networks[f"Share-full {attention}"] = network(attention=attention)
+        if schemes:
+            networks[f"EAN {attention}"] = network(attention=attention, scheme=schemes[index % len(schemes)])
+    return networks
+
+
+def time_rows(
+    networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
+) -> tuple[Results, dict[str, str]]:
+    """`compare_settings` under a progress bar.
+
+    Returns:
+        the results, and why each skipped setting was skipped.
+    """
+    with round_bars(settings, rounds) as advance, batch_of(len(batch), option="--batch-size"):
+        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
+
+
+@contextmanager
+def round_bars(names: Sequence[str], rounds: int) -> Iterator[Callable[[str], None]]:
+    """A progress bar per name, drawn between the rounds, while no clock runs; the block gets what moves one on."""
+    screen = console()
+    with Progress(console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal) as bar:
+        tasks = {name: bar.add_task(name, total=rounds) for name in names}
+        yield lambda name: bar.update(tasks[name], advance=1, refresh=True)
+
+
+def describe_rows(
+    networks: Mapping[str, StagedNetwork], results: Results, shape: tuple[int, int, int]
+) -> list[dict[str, Any]]:
+    """What the record holds of every network: connections, sizes, and its times in every setting."""
+    return [
+        {
+            "network": name,
+            "scheme": str(network.scheme),
+            "connections": network.scheme.connections,
+            "blocks": len(network.scheme),
+            "parameters": count_parameters(network),
+            "multiply_adds": multiply_adds(network, shape),
+            "timings": {setting: asdict(compared[name]) for setting, compared in results.items()},
+        }
+        for name, network in networks.items()
+    ]
+
+
+def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> None:
+    """One table per setting, since one for all does not fit a terminal."""
+    for setting in settings:
+        table = Table(title=f"setting: {setting}", title_justify="left")
+        table.add_column("network", no_wrap=True)
+        for head in ("connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"):
+            table.add_column(head, justify="right")
+        for row in rows:
+            timing = row["timings"][setting]
+            table.add_row(
+                row["network"],
+                f"{row['connections']}/{row['blocks']}",
+                f"{row['parameters']:,} ({row['parameters'] / 1e6:.2f} M)",
+                f"{row['multiply_adds'] / 1e9:.3f}",
+                f"{timing['median']['value'] * 1e3:.2f}",
+                show_increment(timing["increment"]),
+            )
+        console().print(table)
+
+
+def show_increment(found: Mapping[str, float] | None) -> str:
+    """`+23.5 (+22.1 to +24.9)` in percent; nothing for Org."""
+    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(found)) if found else ""
+
+
+def how_measured(settings: Mapping[str, Any]) -> str:
+    """The set-up of a record of times in a line."""
+    return (
+        f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
+        f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
+        "networks interleaved"
+    )
+
+
+def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path | None:
+    """A bar chart of the increments.
+
+    Args:
+        path: a .png file; replaced atomically.
+        rows: of `describe_rows`.
+        settings: of the record.
+
+    Returns:
+        the file; None if there are no increments to draw.
+    """
+    series = {
+        setting: {
+            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
+            for row in rows
+            if row["timings"][setting]["increment"]
+        }
+        for setting in rows[0]["timings"]
+    }
+    if not any(series.values()):
+        return None
+    what = name_of(argparse.Namespace(**settings)).replace("_", " ")
+    return bar_chart(
+        path,
+        series,
+        axis="time increment, %, with 95 % intervals",
+        title=f"{what}: inference time over Org's in the same setting",
+        note=how_measured(settings),
+    )
+
+
+def in_percent(interval: Mapping[str, float]) -> dict[str, float]:
+    """An interval of fractions in percent."""
+    return {key: 100 * value for key, value in interval.items()}

@@ -1,0 +1,321 @@
+"""How much time each connection costs on a device: a table with a figure per block, which predicts whole schemes.
+
+The time of a scheme is predicted as Org's plus what each of its connections adds. The connections are weighed together,
+not one at a time: a connection adds less than a percent, about as much as the clock is off, and m single differences
+from one Org would add its error up m times in the full network. In the rows of a Hadamard matrix every connection is
+there in one half of the networks and not in the other half, so that every measurement tells of every connection, and a
+figure's variance is 4 / N of a single measurement's for N networks, instead of twice it (Hotelling, Some improvements
+in weighing, 1944, https://doi.org/10.1214/aoms/1177731236). What connections do to each other (caches, clocks, launches
+that overlap) is averaged; how much that leaves out shows in whole networks, measured apart, and the table carries it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import hadamard
+
+from ean_core.benchmark.timing import Clock, Interval, compare, measure, median_interval
+from ean_core.deploy.fold import Form
+from ean_core.deploy.modes import SETTINGS
+from ean_core.io.records import cpu_name, environment
+from ean_core.networks.base import StagedNetwork
+from ean_core.scheme import Scheme
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.files import write_atomic
+from ean_core.utils.text import how_many
+
+FORMAT = "ean-latency-1"
+ORG = "Org"
+MEASURE = "measure one with tools/benchmark.py --per-block"
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What every connection adds to Org's time.
+
+    Attributes:
+        arch, attention, options, sharing: of the network; options are those given beside the paper's.
+        blocks: per stage.
+        batch_size, image_size: images per forward pass, and their side in pixels.
+        device: its name, such as "NVIDIA H100" or the processor's model.
+        setting: a name of `ean_core.deploy.modes.SETTINGS`.
+        threads: of the processor.
+        rounds: measurements behind every figure.
+        org: Org's seconds per forward pass, with its interval.
+        increments: (m,) percent of Org's time that each connection adds, with intervals.
+        check: measured whole networks against the prediction, see `check_table`; empty if not checked.
+    """
+
+    arch: str
+    attention: str
+    options: Mapping[str, Any]
+    sharing: str
+    blocks: tuple[int, ...]
+    batch_size: int
+    image_size: int
+    device: str
+    setting: str
+    threads: int
+    rounds: int
+    org: Interval
+    increments: tuple[Interval, ...]
+    check: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def percent(self) -> tuple[float, ...]:
+        """(m,) percent of Org's time per connection."""
+        return tuple(one.value for one in self.increments)
+
+    @property
+    def noise(self) -> float:
+        """Half the width of a typical connection's interval, in percentage points."""
+        return float(np.median([(one.high - one.low) / 2 for one in self.increments]))
+
+    @property
+    def doubt(self) -> str | None:
+        """A sentence where the increments are less than what they are uncertain by; None for a sound table."""
+        typical = float(np.mean(np.abs(self.percent)))
+        if self.noise <= typical:
+            return None
+        return (
+            f"the increments are uncertain by about {self.noise:.2f} points and are {typical:.2f} on average: the "
+            "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
+        )
+
+    def elsewhere(self, device: str, threads: int | None) -> str | None:
+        """A sentence where the table was measured on another device, or with another number of threads; else None.
+
+        Args:
+            device: the one at hand, as `device_name` gives it.
+            threads: of the processor at hand; None on an accelerator, where they hardly matter.
+        """
+        if self.device == device and threads in (None, self.threads):
+            return None
+        here = device if threads is None else f"{device} with {how_many(threads, 'thread')}"
+        return (
+            f"measured on {self.device} with {how_many(self.threads, 'thread')}, and this is {here}: "
+            "the percentages hold there, and can be others here"
+        )
+
+    def predicted(self, scheme: Scheme) -> float:
+        """Time increment of Eq. 9 that is expected of a scheme, in percent of Org's time."""
+        return float(np.dot(scheme.bits, self.percent))
+
+    def save(self, path: str | Path) -> None:
+        """Write it, atomically."""
+        write_atomic(
+            path, json.dumps({"format": FORMAT, **asdict(self), "environment": environment()}, indent=2) + "\n"
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> LatencyTable:
+        """Read a table.
+
+        Raises:
+            EANError: if the file is missing, or no table.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise EANError(f"latency table {path} cannot be read ({first_line(error)}): {MEASURE}") from None
+        try:
+            if content["format"] != FORMAT:
+                raise ValueError
+            values = {one.name: content[one.name] for one in dataclasses.fields(cls)}
+            values["org"] = Interval(**values["org"])
+            values["increments"] = tuple(Interval(**one) for one in values["increments"])
+            values["blocks"] = tuple(values["blocks"])
+            table = cls(**values)
+            fits = len(table.increments) == sum(table.blocks) and np.isfinite(table.percent).all()
+        except (KeyError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise EANError(f"{path} is not a latency table (format {FORMAT!r}, an increment per block): {MEASURE}")
+        return table
+
+    def require(self, path: str | Path, **wanted: Any) -> None:
+        """Refuse a table of something else.
+
+        Args:
+            path: of the table, for the message.
+            wanted: fields of the table and what they have to be.
+
+        Raises:
+            EANError: naming the first field that differs, with both values.
+        """
+        for name, value in wanted.items():
+            found = getattr(self, name)
+            if json.loads(json.dumps(found)) != json.loads(json.dumps(value)):
+                raise EANError(
+                    f"{path} was measured for {name.replace('_', ' ')} {found!r}, and this run is for {value!r}: "
+                    f"{MEASURE} for this network, batch and device"
+                )
+
+
+def device_name(device: str | torch.device) -> str:
+    """The accelerator's or the processor's model."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def measure_table(
+    network: StagedNetwork,
+    batch: torch.Tensor,
+    *,
+    setting: str,
+    rounds: int,
+    seed: int = 0,
+    clock: Clock | None = None,
+    after_round: Callable[[], None] | None = None,
+    **names: Any,
+) -> LatencyTable:
+    """Time Org and the networks of a weighing design in turns, and tell the connections apart.
+
+    Args:
+        network: with attention, on the batch's device; its scheme is put back.
+        batch: images (B, C, H, W).
+        setting: a name of `SETTINGS`.
+        rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
+        names: arch, attention, options and sharing, for the table.
+
+    Raises:
+        EANError: if this machine cannot run the setting.
+    """
+    blocks = network.stages_blocks
+    design = weighing_design(sum(blocks))
+    names_of = [ORG, *(f"network {number}" for number in range(1, len(design)))]
+    schemes = {name: Scheme(tuple(row), blocks) for name, row in zip(names_of, design.tolist(), strict=True)}
+    forms = build_forms(network, schemes, batch, setting)
+    found = measure(forms, batch, rounds=rounds, clock=clock, after_round=after_round)
+    seconds = np.array([found[name].seconds for name in names_of])  # (N, rounds)
+    return LatencyTable(
+        **names,
+        blocks=blocks,
+        batch_size=batch.shape[0],
+        image_size=batch.shape[-1],
+        device=device_name(batch.device),
+        setting=setting,
+        threads=torch.get_num_threads(),
+        rounds=rounds,
+        org=median_interval(found[ORG], seed=seed),
+        increments=tuple(weigh(seconds, design, seed=seed)),
+    )
+
+
+def weighing_design(blocks: int) -> np.ndarray:
+    """Bits (N, m) of the networks to measure, the first without connections; N is the power of 2 above m.
+
+    Columns of Sylvester's Hadamard matrix but its first, 1 for -1: any two of them are there together, alone and not at
+    all in a quarter of the networks each.
+    """
+    size = 1 << blocks.bit_length()
+    return (hadamard(size)[:, 1 : blocks + 1] < 0).astype(int)
+
+
+def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> list[Interval]:
+    """What each connection adds, in percent of Org's time, by least squares, with 95 % intervals over the rounds.
+
+    A round's times are first divided by their median, which takes out a load that comes and goes, and the median of
+    a network over the rounds then leaves out the turns that something else disturbed.
+
+    Args:
+        seconds: (N, rounds).
+        design: bits (N, m).
+        resamples, seed: of the bootstrap, which draws rounds.
+    """
+    relative = (seconds / np.median(seconds, axis=0)).T  # (rounds, N)
+    org_and_connections = np.hstack([np.ones((len(design), 1)), design])  # (N, 1 + m)
+    solve = np.linalg.pinv(org_and_connections)
+
+    def percent(rounds: np.ndarray) -> np.ndarray:
+        fitted = solve @ np.median(rounds, axis=0)
+        return 100 * fitted[1:] / fitted[0]
+
+    draws = np.random.default_rng(seed).integers(len(relative), size=(resamples, len(relative)))
+    low, high = np.percentile([percent(relative[draw]) for draw in draws], (2.5, 97.5), axis=0)
+    return [Interval(*map(float, one)) for one in zip(percent(relative), low, high, strict=True)]
+
+
+def check_table(
+    table: LatencyTable,
+    network: StagedNetwork,
+    batch: torch.Tensor,
+    *,
+    count: int = 6,
+    seed: int = 0,
+    clock: Clock | None = None,
+    after_round: Callable[[], None] | None = None,
+) -> LatencyTable:
+    """The table, with what it predicts held against measured whole networks.
+
+    Args:
+        table: of this network and batch.
+        network, batch, clock, after_round: as for `measure_table`.
+        count: schemes: the full one, and random ones with evenly spread numbers of connections.
+        seed: of the schemes and the bootstrap.
+
+    Returns:
+        a copy whose `check` holds "schemes" (bits, connections, predicted, measured, error) and their "mean_absolute"
+        and "max" error, all in percentage points of the increment, and how many predictions lie "within" the interval
+        of their measurement.
+    """
+    schemes = {scheme.text: scheme for scheme in check_schemes(table.blocks, count, seed=seed)}
+    forms = build_forms(network, {ORG: Scheme.all_off(table.blocks), **schemes}, batch, table.setting)
+    how = {"rounds": table.rounds, "seed": seed, "clock": clock, "after_round": after_round}
+    found = compare(forms, batch, reference=ORG, **how)
+    rows = []
+    for text, scheme in schemes.items():
+        measured, predicted = in_percent(found[text].increment), table.predicted(scheme)
+        rows.append(
+            {
+                "bits": text,
+                "connections": scheme.connections,
+                "predicted": predicted,
+                "measured": asdict(measured),
+                "error": predicted - measured.value,
+            }
+        )
+    errors = [abs(row["error"]) for row in rows]
+    within = sum(row["measured"]["low"] <= row["predicted"] <= row["measured"]["high"] for row in rows)
+    check = {"schemes": rows, "mean_absolute": float(np.mean(errors)), "max": max(errors), "within": within}
+    return dataclasses.replace(table, check=check)
+
+
+def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme]:
+    """The full scheme and random ones from few to many connections; fewer if there are no more different ones."""
+    m, rng = sum(blocks), np.random.default_rng(seed)
+    schemes = {"1" * m: Scheme.all_on(blocks)}
+    for connections in np.linspace(1, m, count + 1)[1:-1].round().astype(int):
+        bits = np.zeros(m, dtype=int)
+        bits[rng.permutation(m)[:connections]] = 1
+        scheme = Scheme(tuple(bits.tolist()), tuple(blocks))
+        schemes.setdefault(scheme.text, scheme)
+    return list(schemes.values())[:count]
+
+
+def build_forms(
+    network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, setting: str
+) -> dict[str, Form]:
+    """The network with each of the schemes, in the form that the setting names."""
+    before, forms = network.scheme, {}
+    try:
+        for name, scheme in schemes.items():
+            network.set_scheme(scheme)
+            forms[name] = SETTINGS[setting].build(network, batch)
+    finally:
+        network.set_scheme(before)
+    return forms
+
+
+def in_percent(interval: Interval | None) -> Interval:
+    """An interval of fractions in percent."""
+    assert interval is not None
+    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)

@@ -1,0 +1,120 @@
+"""`tools/benchmark.py --per-block`: measure a latency table, check it on whole networks, and show both."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.table import Table
+
+from ean_core.benchmark.compare import round_bars
+from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
+from ean_core.cli import parse_options
+from ean_core.networks import create_model, input_shape
+from ean_core.report.plots import bar_chart
+from ean_core.scheme import Scheme
+from ean_core.utils.files import free_path, writable
+from ean_core.utils.progress import console
+from ean_core.utils.text import attention_label, how_many
+
+
+def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
+    """Measure, check, write and print.
+
+    Args:
+        arguments: of the command, after `check_arguments`.
+    """
+    attention, (setting,) = arguments.attention[0], arguments.settings
+    options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
+    torch.manual_seed(arguments.seed)
+    network = create_model(
+        arguments.arch,
+        num_classes=arguments.num_classes,
+        attention=attention,
+        attention_options=options,
+        sharing=arguments.sharing,
+    )
+    network = network.eval().to(arguments.device)
+    batch = torch.randn(arguments.batch_size, *input_shape(network, size=arguments.image_size)).to(arguments.device)
+    if arguments.output:
+        writable(arguments.output.parent)
+    names = {"arch": arguments.arch, "attention": attention, "options": options, "sharing": arguments.sharing}
+    parts = ("connections", "whole networks")
+    with round_bars(parts, arguments.rounds) as advance:
+        first, second = (partial(advance, part) for part in parts)
+        how = {"rounds": arguments.rounds, "seed": arguments.seed}
+        table = measure_table(network, batch, setting=setting, **how, after_round=first, **names)
+        table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
+    output = arguments.output or default_output(table)
+    print_table(table)  # first: what was measured must not be lost if it cannot be written
+    table.save(output)
+    print(f"table: {output}")
+    print(f"chart: {draw_table(output.with_suffix('.png'), table)}")
+    return table
+
+
+def default_output(table: LatencyTable) -> Path:
+    """work_dirs/benchmark/latency_ARCH_ATTENTION.json, numbered where there is one."""
+    name = f"latency_{table.arch}_{table.attention}".replace(":", "-").replace("/", "-")
+    return free_path(f"work_dirs/benchmark/{name}.json")
+
+
+def block_names(table: LatencyTable) -> list[str]:
+    """`stage 1 block 1`, .., in order."""
+    return [f"stage {s + 1} block {b + 1}" for s, count in enumerate(table.blocks) for b in range(count)]
+
+
+def describe(table: LatencyTable) -> str:
+    """Under what conditions it was measured."""
+    return (
+        f"batch of {table.batch_size}, {table.image_size}x{table.image_size} pixels, {table.device}, "
+        f"{how_many(table.threads, 'thread')}, setting {table.setting}, {table.rounds} rounds, networks interleaved"
+    )
+
+
+def print_table(table: LatencyTable) -> None:
+    """The increments, and the prediction beside the measurement."""
+    shown = Table(title=f"{table.arch} with {table.attention}: time added by one connection", title_justify="left")
+    shown.add_column("block", no_wrap=True)
+    for head in ("added ms", "increment % (95 %)"):
+        shown.add_column(head, justify="right", no_wrap=True)
+    for name, one in zip(block_names(table), table.increments, strict=True):
+        milliseconds = one.value / 100 * table.org.value * 1e3
+        shown.add_row(name, f"{milliseconds:+.3f}", f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})")
+    console().print(shown)
+    shown = Table(title="whole networks: increment over Org in %", title_justify="left")
+    for head in ("connections", "predicted", "measured (95 %)", "error, points", "scheme"):
+        shown.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+    for row in table.check["schemes"]:
+        measured = "{value:+.2f} ({low:+.2f} to {high:+.2f})".format(**row["measured"])
+        scheme = str(Scheme.parse(row["bits"], blocks=table.blocks))
+        shown.add_row(
+            f"{row['connections']}/{sum(table.blocks)}",
+            f"{row['predicted']:+.2f}",
+            measured,
+            f"{row['error']:+.2f}",
+            scheme,
+        )
+    console().print(shown)
+    print(
+        f"error of the prediction: mean {table.check['mean_absolute']:.2f}, at most {table.check['max']:.2f} "
+        f"percentage points of the increment, on {len(table.check['schemes'])} networks; {table.check['within']} lie "
+        "within the interval of their measurement"
+    )
+    if table.doubt is not None:
+        print(f"warning: {table.doubt}")
+    print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
+
+
+def draw_table(path: Path, table: LatencyTable) -> Path:
+    """A bar per block."""
+    return bar_chart(
+        path,
+        {"connection": dict(zip(block_names(table), table.increments, strict=True))},
+        axis="percent of Org's time, with 95 % intervals",
+        title=f"{table.arch} with {attention_label(table.attention)}: what connecting one block adds",
+        note=describe(table),
+        number="{:.2f}",
+    )

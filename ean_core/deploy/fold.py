@@ -1,0 +1,68 @@
+"""Batch norm folded into the convolutions before it: the same function of the images, with fewer passes over them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from ean_core.networks import StagedNetwork
+from ean_core.utils.errors import EANError
+
+Form = Callable[[Tensor], Tensor]
+"""A way to compute a network's function: images (B, C, H, W) -> logits."""
+
+
+def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetwork:
+    """A copy whose convolutions have taken over the batch norms that follow them; its stages work in place.
+
+    Attention is joined to the last convolution of bottlenecks (`ean_core.deploy.fused_attention`).
+
+    In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
+    running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalisation
+    inside an attention module stays too.
+
+    Args:
+        network: in eval mode.
+        prune: drop the attention that is not connected; False keeps a supernet one.
+
+    Raises:
+        EANError: in training mode, where batch norm depends on the batch and cannot be folded.
+    """
+    if any(module.training for module in network.modules()):
+        raise EANError("batch norm can be folded only in eval mode: call network.eval() first")
+    folded = network.prune() if prune else copy.deepcopy(network)
+    for conv, norm in list(folded.conv_norm_pairs()):
+        fold_pair(folded, conv, norm)
+    for stage in folded.stages:
+        stage.in_place = True
+        stage.join()
+    folded.eval()  # what was put in is new, and so in training mode
+    return folded
+
+
+def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
+    """Replace a convolution by the fused one and the batch norm after it by the identity, or by its activation.
+
+    Normalisation of another kind (timm has networks with group norm) stays.
+    """
+    convolution, norm_layer = network.get_submodule(conv), network.get_submodule(norm)
+    if isinstance(norm_layer, _BatchNorm):
+        replace_submodule(network, conv, fuse_conv_bn_eval(convolution, norm_layer))
+        replace_submodule(network, norm, getattr(norm_layer, "act", nn.Identity()))  # timm's norms may activate too
+
+
+def replace_submodule(network: nn.Module, name: str, new: nn.Module) -> None:
+    """Put a module in another's place."""
+    owner, _, leaf = name.rpartition(".")
+    setattr(network.get_submodule(owner), leaf, new)
+
+
+def in_channels_last(network: nn.Module) -> Form:
+    """The network, in place, in channels-last layout, taking images of any layout."""
+    network = network.to(memory_format=torch.channels_last)
+    return lambda images: network(images.contiguous(memory_format=torch.channels_last))

@@ -1,0 +1,144 @@
+"""From networks and photos to the pictures: which target, which heatmaps, which masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ean_core.inference.explain.cam import grad_cam
+from ean_core.inference.explain.grid import MaskRow, Row, draw_grid, draw_masks
+from ean_core.inference.explain.masks import BlockMask, attention_masks
+from ean_core.inference.explain.targets import Target
+from ean_core.inference.loaded_model import Opened, label_files
+from ean_core.utils.errors import EANError, legible
+
+Photo = tuple[str, Image.Image, str | None]
+"""What to call it, the photo, and its true class where that is known."""
+
+LARGEST = 2048  # pixels a side
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file that was written, and what is in it, a line per image."""
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+def true_class(file: Path, classes: Sequence[str]) -> str | None:
+    """The class of an image file as far as its folder says it: data/val/bee/1.jpg is a bee."""
+    name = file.absolute().parent.name
+    return name if name in classes else None
+
+
+def explain(
+    networks: Sequence[Opened], photos: Iterable[Photo], path: str | Path, *, target: str | None = None, stage: int = -1
+) -> Picture:
+    """Draw the grid of heatmaps.
+
+    Args:
+        networks: of one kind, a column each.
+        photos: a row each.
+        path: of the picture, a .png.
+        target: a class by name or number, for all photos; None: each photo's true class where that is known, else the
+            class that the first network finds most probable. A counter's target is the count.
+        stage: whose output is looked at, as an index into the stages; default the last.
+
+    Raises:
+        EANError: for networks of different kinds, an unknown class or stage, or a missing package.
+    """
+    check(networks, stage)
+    rows, lines = [], []
+    for name, photo, truth in photos:
+        seen, heat, text, about = [], [], [], target or truth
+        for network in networks:
+            pixels = network.pixels(photo)
+            if max(pixels.shape) > LARGEST:
+                raise EANError(
+                    f"{name} is shown to {network.path} with {pixels.shape[2]}x{pixels.shape[1]} pixels, and Grad-CAM "
+                    f"keeps all features of an image in memory: reduce it to at most {LARGEST} pixels a side"
+                )
+            chosen = target_of(network, pixels, about)
+            about = about or (chosen.name if network.classes else None)
+            maps, output = grad_cam(
+                network.network, network.trunk.stages[stage], network.inputs([pixels]), [chosen.value]
+            )
+            seen.append(as_picture(pixels))
+            heat.append(maps[0])
+            text.append(chosen.text(output[0].float().cpu()))
+        title = name if truth is None or truth == name else f"{name}\ntrue: {truth}"
+        rows.append(Row(legible(title), seen[0], seen, heat, text))
+        lines.append(f"{name}: " + " | ".join(one.replace("\n", ", ") for one in text))
+    headings = [f"{label}\n{network.describe()}" for label, network in zip(labels(networks), networks, strict=True)]
+    number = range(len(networks[0].trunk.stages))[stage] + 1
+    note = (
+        f"Grad-CAM on the output of stage {number};\neach map is stretched from its least (blue) to its greatest (red)."
+    )
+    return Picture(draw_grid(path, rows, headings, note=note), tuple(lines))
+
+
+def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) -> Picture:
+    """Draw the attention masks of a connected network, block by block.
+
+    Raises:
+        EANError: if no block is connected to attention.
+    """
+    if not network.trunk.scheme.connections:
+        raise EANError(f"{network.path} has no masks to draw, as none of its blocks is connected to attention")
+    rows, lines, fitted = [], [], False
+    for name, photo, _ in photos:
+        pixels = network.pixels(photo)
+        masks = attention_masks(network.network, network.trunk, network.inputs([pixels]))
+        fitted = fitted or any(mask.fitted for mask in masks)
+        rows.append(MaskRow(legible(name), as_picture(pixels), by_stage(network, masks)))
+        values = [float(mask.values.mean()) for mask in masks]
+        lines.append(f"{name}: {len(masks)} masks, mean {min(values):.3f} to {max(values):.3f}")
+    what = "factors that come nearest to what the attention does, as it has no masks;" if fitted else "attention masks"
+    title = f"{what}{'' if fitted else ' of'} {labels([network])[0]} ({network.describe()})"
+    return Picture(draw_masks(path, rows, title=title), tuple(lines))
+
+
+def by_stage(network: Opened, masks: Sequence[BlockMask]) -> list[list[np.ndarray | None]]:
+    """The masks of the first image, stage by stage; spatial ones as maps, where any is spatial."""
+    table: list[list[np.ndarray | None]] = [[None] * depth for depth in network.trunk.stages_blocks]
+    spatial = any(mask.spatial for mask in masks)
+    for mask in masks:
+        values = mask.of_positions(0) if spatial else mask.of_channels(0)
+        table[mask.stage][mask.block] = values.numpy()
+    return table
+
+
+def target_of(network: Opened, pixels: Tensor, wanted: str | None) -> Target:
+    """What the network makes of the wish; the error of one that lacks the class names it."""
+    try:
+        return network.make_target(network.outputs([pixels])[0], wanted)
+    except EANError as error:
+        raise EANError(f"{network.path}: {error}") from None
+
+
+def check(networks: Sequence[Opened], stage: int) -> None:
+    """Refuse what cannot stand in one grid."""
+    kinds = {network.kind: network.path for network in networks}
+    if len(kinds) > 1:
+        what = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
+        raise EANError(f"one grid compares networks of one kind, and {what}: draw a grid for each kind")
+    for network in networks:
+        count = len(network.trunk.stages)
+        if not -count <= stage < count:
+            raise EANError(f"{network.path} has the stages 1 to {count}, and stage {stage + 1} was asked for")
+
+
+def labels(networks: Sequence[Opened]) -> list[str]:
+    """A heading per network."""
+    return label_files([network.path for network in networks])
+
+
+def as_picture(pixels: Tensor) -> np.ndarray:
+    """uint8 (C, H, W) with one or three channels -> (H, W, 3)."""
+    return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()

@@ -1,0 +1,111 @@
+"""Photos from anywhere: found, opened whatever their mode, and brought to the form that a network was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as F
+
+from ean_core.data.decode import evaluation_view, open_image
+from ean_core.data.folder import SUFFIXES, is_image
+from ean_core.data.normalize import Normalise
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import atomic_path
+
+
+def find_photos(sources: Sequence[str | Path], *, below: bool = True) -> list[Path]:
+    """The image files among `sources`, and all in the folders among them, each folder's by name, and each file once.
+
+    Args:
+        sources: files, which are taken whatever they end in, and folders.
+        below: look into the folders of folders too; not for a command whose own pictures may be put there.
+
+    Raises:
+        EANError: if a source does not exist, or a folder has no image files.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            files = source.rglob("*") if below else source.iterdir()
+            inside = sorted(file for file in files if is_image(file.name) and file.is_file())
+            if not inside:
+                raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
+            found += inside
+        elif source.exists():
+            found.append(source)
+        else:
+            raise EANError(f"{source} does not exist: give image files, or folders of them")
+    return list(dict.fromkeys(found))
+
+
+def open_photos(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:
+    """Every file with its image, or with the sentence that says why it cannot be read; one is in memory at a time."""
+    for file in files:
+        try:
+            yield file, open_photo(file)
+        except EANError as error:
+            yield file, error
+
+
+def open_photo(path: str | Path) -> Image.Image:
+    """Decode an image file into upright 8-bit RGB.
+
+    Raises:
+        EANError: if it is missing or cannot be decoded, naming it.
+    """
+    if not Path(path).exists():
+        raise EANError(f"{path} does not exist: give image files, or folders of them")
+    return open_image(path, upright=True)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    """Write uint8 RGB (H, W, 3) or grey (H, W), atomically, in the form that the name's ending says.
+
+    OpenCV only encodes: its own writing ends the process at a name that is no UTF-8, and a full disk in silence.
+    """
+    _, content = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.tobytes())
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How a photo becomes a network's input: what evaluation did with the images that the network was trained on.
+
+    Attributes:
+        channels: 3, or 1 for a network of grey images.
+        mean, std: per channel, of values scaled to [0, 1].
+        size: side in pixels of the square that is cut from the middle; None: the whole photo as it is.
+        resize: length in pixels that the shorter side is brought to before.
+        fit: for a network without `size`, the most pixels that its longer and its shorter side may have; the photo
+            is enlarged or reduced to what fits, as mmcv's Resize does with keep_ratio.
+    """
+
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: int | None = None
+    resize: int | None = None
+    fit: tuple[int, int] | None = None
+
+    def pixels(self, photo: Image.Image) -> Tensor:
+        """An RGB image -> uint8 (channels, H, W), what the network gets to see."""
+        if self.channels == 1:
+            photo = photo.convert("L")
+        if self.fit is not None:
+            longest, shortest = max(self.fit) / max(photo.size), min(self.fit) / min(photo.size)
+            size = tuple(int(side * min(longest, shortest) + 0.5) for side in photo.size)
+            photo = Image.fromarray(cv2.resize(np.asarray(photo), size, interpolation=cv2.INTER_LINEAR))
+        if self.size is None:
+            return F.pil_to_tensor(photo)
+        return evaluation_view(photo, self.size, self.resize or self.size)
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, channels, H, W) -> float32 (B, channels, H, W), on the same device."""
+        return Normalise(self.mean, self.std).to(pixels.device)(pixels)

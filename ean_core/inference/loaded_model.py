@@ -1,0 +1,180 @@
+"""A network file of any task, opened: the network with all that looking at it, using it and exporting it needs.
+
+Each task says in one function how its files are opened; `OPENERS` names the function by the file's format, and it is
+imported when such a file comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ean_core.inference.explain.targets import Target, class_target
+from ean_core.inference.images import Preparation
+from ean_core.io.safe_load import A_STATE, load_tensors
+from ean_core.networks import StagedNetwork
+from ean_core.networks.checkpoint import FORMAT, build_network
+from ean_core.utils.devices import choose_device
+from ean_core.utils.errors import EANError
+
+SEGMENTOR = "ean-segmentor-1"
+OPENERS = {  # format of the file -> module:function from path and content to `Opened`; a new task adds its line
+    FORMAT: "ean_core.inference.loaded_model:open_classifier",
+    "ean-counter-1": "crowd_counting.loaded_model:open_counter",
+    SEGMENTOR: "segmentation.loaded_model:ask_for_config",
+}
+WITH_CONFIG = "segmentation.loaded_model:open_segmentor"  # path and config: a state of mmsegmentation names no network
+
+
+class MakeTarget(Protocol):
+    """What a task's file defines: (output for one image, name or index or None for the network's own choice)."""
+
+    def __call__(self, output: Tensor, wanted: str | None) -> Target: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A network and what its file says of it.
+
+    Attributes:
+        path: of the file.
+        kind: "classifier", "counter" or "segmentor".
+        network: normalised images (B, C, H, W) to the task's output, in eval mode.
+        trunk: the residual network in it, whose stages and attention are looked at.
+        prepare: photos to its input.
+        classes: names, in the order of the outputs; empty for a counter.
+        make_target: what Grad-CAM is to explain.
+        output: name of what comes out, for an exported network.
+        content: the file, without the weights.
+        config: that a segmentor was opened with.
+    """
+
+    path: Path
+    kind: str
+    network: nn.Module
+    trunk: StagedNetwork
+    prepare: Preparation
+    classes: tuple[str, ...]
+    make_target: MakeTarget
+    output: str
+    content: Mapping[str, Any]
+    config: Path | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    def pixels(self, photo: Image.Image) -> Tensor:
+        """What the network sees of a photo: uint8 (C, H, W)."""
+        return self.prepare.pixels(photo)
+
+    def inputs(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Images of one size, uint8 (C, H, W) each -> float32 (B, C, H, W) on the network's device."""
+        return self.prepare.normalise(torch.stack(list(pixels)).to(self.device))
+
+    @torch.inference_mode()
+    def outputs(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Images of one size -> the network's output, on the CPU."""
+        return self.network(self.inputs(pixels)).float().cpu()
+
+    def describe(self) -> str:
+        """A few words: architecture, attention, and how many blocks are connected to it."""
+        model = self.content["model"]
+        if not model.get("attention"):
+            return model["arch"]
+        scheme = self.trunk.scheme
+        return f"{model['arch']}, {model['attention']} {scheme.connections}/{len(scheme)}"
+
+
+def open_file(path: str | Path, *, device: str | None = None, config: str | Path | None = None) -> Opened:
+    """Open a network file of any task.
+
+    Args:
+        path: a classifier.pth, supernet.pth or counter or, with a config, a segmentor's last.pth; or the .safetensors
+            made of one.
+        device: default CUDA where there is one.
+        config: of the segmentor. It is a program and runs, unlike the checkpoint: give one that you trust.
+
+    Raises:
+        EANError: if the file is missing, damaged, of another kind, or asks for code; or the device cannot be used.
+    """
+    path = Path(path)
+    if config is not None:
+        opened = call(WITH_CONFIG, path, config)
+    else:
+        content = read_content(path)
+        opened = call(OPENERS[content["format"]], path, content)
+    opened.network.to(choose_device(device))
+    return opened
+
+
+def call(reference: str, *arguments: Any) -> Opened:
+    """Import `module:function`, and call it."""
+    module, _, function = reference.partition(":")
+    return getattr(import_module(module), function)(*arguments)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The content of a file that one of `OPENERS` is for."""
+    if path.name == "last.pth" and path.exists():  # beside the networks, and soon given by mistake
+        raise EANError(f"{path} {A_STATE}")
+    content = load_tensors(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(found, str) or found not in OPENERS:
+        is_a = f"a file of format {found!r}" if found else "another kind of file"
+        raise EANError(
+            f"{path} is {is_a}, not a network of this project: give a classifier.pth, or a best.pth of "
+            "crowd_counting/train.py, or a .safetensors made of one"
+        )
+    return content
+
+
+def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
+    """A classifier.pth or supernet.pth."""
+    network = build_network(path, content)
+    for name in ("mean", "std", "image_shape"):
+        if name not in content:
+            raise EANError(f"{path} does not say the {name} of its images, so that no photo fits: train it again")
+    classes = tuple(content.get("classes") or ())
+    if not classes:  # a file that names no classes: numbers, as its labels were
+        classes = tuple(map(str, range(content["model"]["num_classes"])))
+    channels, size, _ = content["image_shape"]
+    return Opened(
+        path=path,
+        kind="classifier",
+        network=network,
+        trunk=network,
+        prepare=Preparation(channels, tuple(content["mean"]), tuple(content["std"]), size, resize_of(content, size)),
+        classes=classes,
+        make_target=lambda output, wanted: class_target(output, classes, wanted),
+        output="logits",
+        content=content,
+    )
+
+
+def resize_of(content: Mapping[str, Any], size: int) -> int:
+    """The shorter side before the crop; older files do not say it, but their data set decides it."""
+    if "resize" in content:
+        return int(content["resize"])
+    from_files = content.get("data", {}).get("name") in ("imagenet", "folder")
+    return round(size * 256 / 224) if from_files else size
+
+
+def label_files(paths: Sequence[str | Path]) -> list[str]:
+    """A short name for each file that no other has: its stem, its folder where stems are alike, or its whole path."""
+    paths = [Path(path) for path in paths]
+    for name in (lambda path: path.stem, lambda path: path.absolute().parent.name):
+        names = [name(path) for path in paths]
+        if len(set(names)) == len(names) and not (
+            len(names) == 1 and names[0] in ("classifier", "best", "final", "last")
+        ):
+            return names
+    return [str(path) for path in paths]

@@ -1,0 +1,131 @@
+"""One JSON record per run: what was done, on what, with which versions, and what came out.
+
+Every figure in the README comes from such a record under results/.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
+
+FORMAT = "ean-record-1"
+_PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation")
+
+
+def write_record(path: str | Path, *, kind: str, settings: Mapping[str, Any], metrics: Any, **extra: Any) -> Path:
+    """Write a record, replacing the file atomically.
+
+    Args:
+        path: a .json file.
+        kind: what sort of run, such as "pipeline", "train", "benchmark"; the report chooses by it.
+        settings: everything needed to repeat the run: recipe, data and its fingerprint, seed.
+        metrics: what came out, JSON values with n and spread where there are repetitions.
+        extra: further top-level fields.
+    """
+    record = {"format": FORMAT, "kind": kind, "settings": portable(settings), "metrics": metrics, **extra}
+    record["environment"] = environment()
+    path = Path(path)
+    write_atomic(path, json.dumps(record, indent=2, default=str) + "\n")
+    return path
+
+
+def portable(value: Any) -> Any:
+    """Settings with every absolute path made short: from the current directory on, or else its last three parts.
+
+    A record is to be shared, and where its machine kept its files says nothing to others.
+    """
+    if isinstance(value, Mapping):
+        return {name: portable(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(one) for one in value]
+    if isinstance(value, (str, Path)) and Path(value).is_absolute():
+        path, here = Path(value), Path.cwd()
+        return (path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[1:][-3:])).as_posix()
+    return value
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read a record.
+
+    Raises:
+        EANError: if the file cannot be read or is no record.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EANError(f"record {path} cannot be read ({error}): run the command that writes it again") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise EANError(f"{path} is not a record of this project (expected format {FORMAT!r})")
+    return record
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """n, mean and sample standard deviation (None for a single value), with the values."""
+    return {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": list(values),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Device, versions, commit and time of a run."""
+    cuda = torch.cuda.is_available()
+    return {
+        "device": torch.cuda.get_device_name() if cuda else cpu_name(),
+        "device_type": "cuda" if cuda else "cpu",
+        "devices": torch.cuda.device_count() if cuda else 1,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "cuda": torch.version.cuda if cuda else None,
+        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, with "+changes" if files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != root:
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def cpu_name() -> str:
+    """The processor's model name, and the number of cores torch sees."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name} CPU"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,77 @@
+"""Network files as safetensors (https://github.com/huggingface/safetensors): tensors, and a header of plain text.
+
+The header's "content" is the JSON of all that a .pth of this project says besides its weights, so that the network is
+built from the file alone; format, arch, attention and scheme stand there once more, for whoever looks at the header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.optional_packages import require
+
+SUFFIX = ".safetensors"
+
+
+def write_safetensors(path: Path, weights: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
+    """Write weights and the rest of a network file.
+
+    Args:
+        path: written directly; the caller sees to atomicity.
+        weights: contiguous, on the CPU.
+        content: plain values: format, model, classes, mean, std, recipe, ..
+    """
+    require("safetensors", extra="export", what="the export to safetensors")
+    from safetensors.torch import save
+
+    model = content["model"]
+    header = {name: str(model.get(name) or "none") for name in ("arch", "attention", "scheme")}
+    path.write_bytes(save(dict(weights), {"format": content["format"], **header, "content": json.dumps(dict(content))}))
+
+
+def is_public(path: str | Path) -> bool:
+    """Whether a file is a .safetensors that was not written here: tensors, and nothing on the network they are of.
+
+    A damaged file is not: reading it says so.
+    """
+    if Path(path).suffix != SUFFIX or not Path(path).is_file():
+        return False
+    require("safetensors", extra="export", what=f"reading {path}")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return "content" not in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """What `torch.load` would give for the .pth of the same network.
+
+    Raises:
+        EANError: if the file is damaged, or was made by something else.
+    """
+    require("safetensors", extra="export", what=f"reading {path}")
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        content = json.loads(header["content"])
+        return {**content, "state_dict": weights}
+    except (SafetensorError, OSError) as error:
+        raise EANError(
+            f"{path} is damaged or truncated ({first_line(error)}): move it away and make it again"
+        ) from None
+    except (KeyError, TypeError, json.JSONDecodeError):
+        raise EANError(
+            f"{path} does not say what network its weights are of: give a {SUFFIX} file that tools/export.py wrote"
+        ) from None

@@ -1,0 +1,151 @@
+"""Network files: supernet.pth and classifier.pth, weights with all that is needed to build their network again.
+
+They hold tensors and plain values only and are loaded as such, so that a file from the internet cannot run code.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ean_core.io.safe_load import load_tensors
+from ean_core.io.safetensors_file import is_public
+from ean_core.networks import StagedNetwork, create_model
+from ean_core.networks.pretrained import read_public_safetensors
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import atomic_path
+
+FORMAT = "ean-network-1"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The arguments of `create_model`, as plain values.
+
+    Attributes:
+        scheme: bits, or None for all ones.
+        pruned: whether the attention without connections was dropped.
+    """
+
+    arch: str
+    num_classes: int
+    attention: str | None = None
+    sharing: str = "stage"
+    scheme: str | None = None
+    attention_options: Mapping[str, Any] = field(default_factory=dict)
+    in_channels: int = 3
+    pruned: bool = False
+
+    def build(self) -> StagedNetwork:
+        """The network, with fresh weights."""
+        network = create_model(
+            self.arch,
+            num_classes=self.num_classes,
+            attention=self.attention,
+            sharing=self.sharing,
+            scheme=self.scheme,
+            attention_options=self.attention_options,
+            in_channels=self.in_channels,
+        )
+        return network.prune() if self.pruned else network
+
+
+def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **info: Any) -> None:
+    """Write a network file, atomically.
+
+    Args:
+        path: a .pth file.
+        network: on any device; memory formats are not kept.
+        spec: what builds it.
+        info: plain values and tensors: classes, mean, std, recipe, metrics.
+    """
+    weights = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in network.state_dict().items()
+    }
+    buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
+    torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_weights(source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
+    """`weights_in` of a file, which may be a public .safetensors, such as timm's.
+
+    Raises:
+        EANError: if it is missing or damaged, or as `weights_in`.
+    """
+    if is_public(source):
+        return read_public_safetensors(source), None
+    return weights_in(load_tensors(source), source, takes=takes)
+
+
+def weights_in(content: Any, source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
+    """The weights to start from in a network file or in a public one, and a network file's whole content.
+
+    Args:
+        content: what was read from `source`.
+        source: the file or its address, for the sentence.
+        takes: ends the sentence: what may be given.
+
+    Raises:
+        EANError: if it is another kind of file, or holds no weights.
+    """
+    kind = content.get("format") if isinstance(content, dict) else None
+    if kind == FORMAT:
+        return content["state_dict"], content
+    if isinstance(kind, str):
+        raise EANError(f"{source} is a {kind} file: {takes}")
+    state = content.get("state_dict", content) if isinstance(content, dict) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise EANError(f"{source} holds no weights of a network: {takes}")
+    return state, None
+
+
+def read_network_file(path: str | Path) -> dict[str, Any]:
+    """The content of a network file.
+
+    Raises:
+        EANError: if it is missing, truncated, holds more than tensors and plain values, or is no network file.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise EANError(
+            f"{path} is not a network file of this project (expected format {FORMAT!r}): give a supernet.pth or "
+            "classifier.pth that its commands wrote"
+        )
+    return content
+
+
+def load_network(path: str | Path) -> tuple[StagedNetwork, dict[str, Any]]:
+    """Build the network of a file and load its weights.
+
+    Returns:
+        the network in eval mode, and the file's other content.
+
+    Raises:
+        EANError: as `read_network_file`, or if weights and network do not belong together.
+    """
+    content = read_network_file(path)
+    return build_network(path, content), content
+
+
+def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
+    """The network of a file's content in eval mode; its weights are taken out of the content.
+
+    Raises:
+        EANError: if weights and network do not belong together.
+    """
+    network = ModelSpec(**content["model"]).build()
+    try:
+        network.load_state_dict(content.pop("state_dict"))
+    except (RuntimeError, KeyError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise EANError(f"the weights in {path} do not fit the network it names ({first}): train it again") from None
+    return network.eval()

@@ -1,0 +1,278 @@
+"""timm's residual networks as supernets: `timm:resnet50`, `timm:resnext50_32x4d`, `timm:regnety_016` and their like.
+
+https://github.com/huggingface/pytorch-image-models. The one adapter takes timm's network apart: its blocks come to give
+residual and shortcut, its stages become ours, which own the attention. So schemes, search, pruning, folding, network
+files and timing work as for our own networks, and with no block connected the network computes what timm's does.
+
+What fits is what ends every block with ReLU(shortcut + residual): networks of timm's `ResNet` class with its two usual
+blocks (resnet, resnext, wide_resnet, seresnet, ecaresnet, resnetrs, senet154, the -c, -d, -s, -t, aa and blur variants)
+and of its `RegNet` class with post-activation (regnetx, regnety): 111 of timm 1.0's names. Attention that a network has
+of its own (seresnet, ecaresnet, regnety) is part of its blocks and stays: ours comes after it. To search where SE pays,
+take the network without it, such as `timm:resnet50` with `attention="timm:se"`.
+
+The initial weights are timm's; they start the last batch norm of every block at zero, so that a fresh network's blocks
+are the identity, with or without attention.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention import Attention
+from ean_core.networks.base import StagedNetwork
+from ean_core.networks.resnet import check_sharing, make_attention
+from ean_core.networks.stage import Stage
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.optional_packages import require
+
+PREFIX = "timm:"
+
+# What the residual branch of a block runs through, in order.
+_BASIC = ("conv1", "bn1", "drop_block", "act1", "aa", "conv2", "bn2", "se", "drop_path")
+_BOTTLENECK = ("conv1", "bn1", "act1", "conv2", "bn2", "drop_block", "act2", "aa", "conv3", "bn3", "se", "drop_path")
+_REGNET = ("conv1", "conv2", "se", "conv3", "drop_path")
+
+_WHY_NOT = {
+    "ResNetV2": "it normalises before its convolutions and adds without an activation (pre-activation)",
+    "NormFreeNet": "it has scaled sums of residuals in place of normalisation",
+    "ByobNet": "its blocks are built from a list of parts and end with other activations",
+    "ConvNeXt": "it adds without an activation, and normalises layers",
+    "SENet": "it is timm's older copy of seresnet, which timm:seresnet50 and its like replace",
+}
+
+
+class TimmBlock(nn.Module):
+    """A block of timm's that gives residual and shortcut apart and leaves the last activation to the stage.
+
+    The layers keep their names, so that timm's weights fit.
+
+    Args:
+        block: timm's; its layers are taken over.
+        order: by the block's class, the layers of the residual branch; those that the block lacks are left out.
+    """
+
+    def __init__(self, block: nn.Module, order: Mapping[type, tuple[str, ...]]) -> None:
+        super().__init__()
+        self.order = tuple(
+            name for name in order[type(block)] if not isinstance(getattr(block, name, None), nn.Identity | None)
+        )
+        for name in self.order:
+            self.add_module(name, getattr(block, name))
+        shortcut = block.downsample
+        self.downsample = None if isinstance(shortcut, nn.Identity) else shortcut
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C_in, H, W) -> residual and shortcut, both (B, C_out, H / stride, W / stride)."""
+        residual = x
+        for name in self.order:
+            residual = getattr(self, name)(residual)
+        return residual, x if self.downsample is None else self.downsample(x)
+
+
+class TimmNetwork(StagedNetwork):
+    """See the module's text.
+
+    Args:
+        name: of timm's network, without prefix.
+        attention: makes one attention module for a number of channels; None for the vanilla network.
+        sharing: "stage" or "block".
+        in_channels: of the images.
+        num_classes: outputs of the head; None for a backbone without one.
+        output_stride: pixels of the image per position of the last stage: 32, or 16 or 8 for segmentation, where the
+            last stages are dilated in place of being strided.
+
+    Raises:
+        EANError: if timm is not installed, has no such network, or it cannot be adapted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        attention: Callable[[int], Attention] | None = None,
+        sharing: str = "stage",
+        in_channels: int = 3,
+        num_classes: int | None = 1000,
+        output_stride: int = 32,
+    ) -> None:
+        super().__init__()
+        check_sharing(sharing)
+        timm_blocks(name)  # refuses what does not fit, before a large network is built
+        self.name, self.sharing, self.in_channels, self.stem_kind = name, sharing, in_channels, "imagenet"
+        options = {} if output_stride == 32 else {"output_stride": output_stride}
+        layout = take_apart(make_timm(name, num_classes=num_classes or 0, in_chans=in_channels, **options), name)
+        self.stem_order = tuple(layout.stem)
+        for layer, module in layout.stem.items():
+            self.add_module(layer, module)
+        for number, blocks in enumerate(layout.stages):
+            made = make_attention(attention, layout.channels[number], len(blocks), sharing)
+            self.add_module(f"layer{number + 1}", Stage([TimmBlock(block, layout.order) for block in blocks], made))
+        self.stage_channels = layout.channels
+        self.stages_blocks = tuple(len(blocks) for blocks in layout.stages)
+        self.fc = layout.head if num_classes else None
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, C, H / 4, W / 4), or H / 2 and W / 2 for RegNet."""
+        for name in self.stem_order:
+            x = getattr(self, name)(x)
+        return x
+
+    def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
+        """A convolution and the batch norm that is registered right after it: timm registers layers as they run."""
+        leaves = [
+            (name, module)
+            for name, module in self.named_modules()
+            if ".attention" not in name and isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+        ]
+        for (conv, first), (norm, second) in pairwise(leaves):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                yield conv, norm
+
+    def own_name(self, public_name: str) -> str:
+        """RegNet's s1.b1 is our layer1.0; the other names are timm's."""
+        name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda found: f"layer{found[1]}.{int(found[2]) - 1}.", public_name)
+        return re.sub(r"^head\.fc\.", "fc.", name)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A network of timm's, taken apart.
+
+    Attributes:
+        stem: name -> layer, in the order in which they run.
+        stages: the blocks of each stage.
+        channels: that each stage gives.
+        order: by the class of a block, the names of the layers of its residual branch.
+        head: the linear layer.
+    """
+
+    stem: dict[str, nn.Module]
+    stages: tuple[tuple[nn.Module, ...], ...]
+    channels: tuple[int, ...]
+    order: Mapping[type, tuple[str, ...]]
+    head: nn.Module
+
+
+def output_stride_of(
+    name: str,
+    *,
+    strides: Sequence[int] | None = None,
+    dilations: Sequence[int] | None = None,
+    contract_dilation: bool = True,
+) -> int:
+    """What timm calls the strides and dilations of our own networks' arguments; it always contracts dilations.
+
+    The first stage's stride is the architecture's.
+
+    Raises:
+        EANError: for a layout that timm does not build.
+    """
+    known = {(1, 1, 1, 1): (32, (2, 2, 2)), (1, 1, 1, 2): (16, (2, 2, 1)), (1, 1, 2, 4): (8, (2, 1, 1))}
+    stride, later = known.get(tuple(dilations or (1, 1, 1, 1)), (0, ()))
+    fits = strides is None or tuple(strides)[1:] == later
+    if not (stride and fits and (contract_dilation or stride == 32)):
+        raise EANError(
+            f"architecture '{PREFIX}{name}' has no layout of strides {strides}, dilations {dilations} and "
+            f"contract_dilation {contract_dilation}: give dilations (1, 1, 2, 4) with strides (1, 2, 1, 1), or "
+            "(1, 1, 1, 2) with (1, 2, 2, 1), contract_dilation=True, or none of them"
+        )
+    return stride
+
+
+def take_apart(network: nn.Module, name: str) -> Layout:
+    """The parts of timm's network.
+
+    Raises:
+        EANError: if its blocks cannot be made ours, with the reason.
+    """
+    from timm.models import regnet, resnet
+
+    kind = type(network)
+    if kind is resnet.ResNet:
+        stem = {layer: network.get_submodule(layer) for layer in ("conv1", "bn1", "act1", "maxpool")}
+        stages = [network.layer1, network.layer2, network.layer3, network.layer4]
+        order, pool, head = {resnet.BasicBlock: _BASIC, resnet.Bottleneck: _BOTTLENECK}, network.global_pool, network.fc
+    elif kind is regnet.RegNet:
+        stem, stages = {"stem": network.stem}, [network.s1, network.s2, network.s3, network.s4]
+        order, pool, head = {regnet.Bottleneck: _REGNET}, network.head.global_pool, network.head.fc
+    else:
+        raise cannot(name, _WHY_NOT.get(kind.__name__, f"it is a {kind.__name__}, no residual network of this kind"))
+    blocks = tuple(tuple(stage.children()) for stage in stages)
+    for block in (block for stage in blocks for block in stage):
+        if type(block) not in order:
+            raise cannot(name, f"its blocks are {type(block).__name__}, which mix or order their layers otherwise")
+        last = block.act2 if type(block) is resnet.BasicBlock else block.act3
+        if not isinstance(last, nn.ReLU):
+            raise cannot(name, f"its blocks end with {type(last).__name__}")
+        if kind is regnet.RegNet and block.downsample is None:
+            raise cannot(name, "some of its blocks have no shortcut")
+    if pool.pool_type != "avg" or not isinstance(getattr(network, "final_conv", None), nn.Identity | None):
+        raise cannot(name, "its last features are not averaged and classified directly")
+    channels = tuple(info["num_chs"] for info in network.feature_info[-len(blocks) :])
+    return Layout(stem, blocks, channels, order, head)
+
+
+def cannot(name: str, why: str) -> EANError:
+    """The error for a network that does not fit."""
+    return EANError(
+        f"architecture '{PREFIX}{name}' cannot be adapted: {why}, and attention is connected here where a block ends "
+        "with ReLU(shortcut + residual); take one of timm's resnet, resnext, wide_resnet, seresnet, resnet..d, regnetx "
+        "or regnety"
+    )
+
+
+def make_timm(name: str, **options: Any) -> nn.Module:
+    """`timm.create_model` for a name that timm knows, with or without the tag of its weights (resnet50.a1_in1k).
+
+    Raises:
+        EANError: if timm is not installed, knows no such network, or cannot build or download it.
+    """
+    require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
+    import timm
+
+    known = timm.list_models()
+    if name.split(".")[0] not in known:  # checked here, since timm would ask a hub for a name with a colon
+        near = ", ".join(repr(PREFIX + one) for one in get_close_matches(name, known, n=3)) or "timm:resnet50"
+        raise EANError(f"unknown architecture '{PREFIX}{name}': did you mean {near}? timm.list_models() names all")
+    try:
+        return timm.create_model(name, **options)
+    except (RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
+        raise EANError(f"timm cannot build {name!r} ({first_line(error)}): give another architecture") from None
+
+
+@cache
+def timm_blocks(name: str) -> tuple[int, ...]:
+    """Blocks per stage of `timm:<name>`, without allocating it.
+
+    Raises:
+        EANError: as `TimmNetwork`.
+    """
+    with torch.device("meta"):
+        return tuple(len(stage) for stage in take_apart(make_timm(name), name).stages)
+
+
+def download(name: str) -> dict[str, Tensor]:
+    """The public weights that timm has for a network.
+
+    Raises:
+        EANError: if timm has none, or they cannot be fetched.
+    """
+    tag = name if "." in name else f"{name} (timm's default weights)"
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # a line for every retry would bury the sentence
+    try:
+        return make_timm(name, pretrained=True).state_dict()
+    except Exception as error:  # the hub's client raises its own, requests' and httpx's kinds
+        raise EANError(
+            f"the weights of {tag} cannot be downloaded ({type(error).__name__}: {first_line(error)}): fetch "
+            "model.safetensors from the model's page at https://huggingface.co/timm elsewhere, and give that file"
+        ) from None

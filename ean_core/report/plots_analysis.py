@@ -1,0 +1,113 @@
+"""Pictures of the analyses: scatter plots of a proxy, and the Pareto front. Nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ean_core.report.plots import COLOURS, save, tidy, whole_numbers
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One scatter plot.
+
+    Attributes:
+        title: above it.
+        axis: what x is, with the unit.
+        x: a value per point.
+        x_error: half the width of every point's horizontal bar; 0 for none.
+        whole: whether x are whole numbers.
+    """
+
+    title: str
+    axis: str
+    x: Sequence[float]
+    x_error: float = 0.0
+    whole: bool = False
+
+
+def scatter_panels(
+    path: str | Path,
+    panels: Sequence[Panel],
+    *,
+    y: Sequence[float],
+    y_error: float,
+    colours: Sequence[float],
+    y_axis: str,
+    note: str,
+) -> Path:
+    """Panels side by side with the same y, points coloured by their number of connections.
+
+    Args:
+        path: a .png file; replaced atomically.
+        panels: what x is in each.
+        y: a value per point.
+        y_error: half the height of every point's vertical bar.
+        colours: number of connections of each point.
+        y_axis: what y is, with the unit.
+        note: small print.
+    """
+    figure = Figure(figsize=(1.0 + 3.4 * len(panels), 3.9), dpi=150, layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(every, panels, strict=True):
+        axes.errorbar(
+            panel.x, y, xerr=panel.x_error or None, yerr=y_error or None, fmt="none", ecolor="#BBBBBB", elinewidth=0.8
+        )
+        points = axes.scatter(
+            panel.x, y, c=colours, cmap="viridis", s=26, zorder=3, edgecolors="#444444", linewidths=0.4
+        )
+        axes.set_title(panel.title, fontsize=8.5, loc="left")
+        axes.set_xlabel(panel.axis, fontsize=9)
+        if panel.whole:
+            whole_numbers(axes.xaxis)
+        tidy(axes)
+        axes.tick_params(labelsize=8)
+    every[0].set_ylabel(y_axis, fontsize=9)
+    scale = figure.colorbar(points, ax=list(every), label="connections", fraction=0.03)
+    scale.locator = MaxNLocator(integer=True)
+    return save(figure, path, note=note)
+
+
+def draw_front(
+    path: str | Path,
+    points: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
+    *,
+    axis: str,
+    note: str,
+    whole: bool = False,
+) -> Path:
+    """Scored schemes as dots, and the Pareto front as numbered steps: below it everything is possible.
+
+    Args:
+        path: a .png file; replaced atomically.
+        points: (cost, accuracy) of all schemes.
+        front: of those on the front, from the cheapest.
+        axis: what the cost is, with the unit.
+        note: small print.
+        whole: whether costs are whole numbers.
+    """
+    figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.scatter(*zip(*points, strict=True), color="#999999", s=12, alpha=0.6, linewidths=0, label="scored")
+    axes.step(*zip(*front, strict=True), where="post", color=COLOURS[5], linewidth=1.2, zorder=2)
+    axes.scatter(*zip(*front, strict=True), color=COLOURS[5], s=22, zorder=3, label="Pareto front")
+    numbers: dict[tuple[float, float], list[str]] = {}  # equal points share a place, and then a label
+    for number, place in enumerate(front, start=1):
+        numbers.setdefault(place, []).append(str(number))
+    for place, together in numbers.items():
+        axes.annotate(", ".join(together), place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
+    if whole:
+        whole_numbers(axes.xaxis)
+    axes.set_xlabel(axis, fontsize=9)
+    axes.set_ylabel("validation accuracy on the supernet, %", fontsize=9)
+    axes.margins(y=0.08)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    tidy(axes)
+    axes.tick_params(labelsize=8)
+    return save(figure, path, note=note)

@@ -1,0 +1,72 @@
+"""Time increments (Eq. 9) in every setting that was measured, beside Table 1's."""
+
+from __future__ import annotations
+
+from ean_core.report.blocks import GAP, Block, Gap, Picture, Section, Table
+from ean_core.report.book import Book, Entry
+from ean_core.report.cells import counted, percent
+from ean_core.report.pictures import pictures_of
+from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
+from ean_core.utils.text import how_many, network_label
+
+KINDS = ("benchmark",)
+COMMAND = (
+    "python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme schemes/paper_ean_a_se_resnet164.json"
+)
+
+
+def section(book: Book) -> Section:
+    """A table and a chart for every record of times."""
+    return Section(
+        "eq-9",
+        "Time increment (Eq. 9)",
+        book.blocks(KINDS, blocks_of) or [Gap("time increments", COMMAND)],
+        "How much longer a forward pass takes than that of the same network without attention, in the same setting "
+        "and the same run.",
+    )
+
+
+def summary(book: Book) -> list[Block]:
+    """One table for each of the paper's networks, without charts."""
+    return [increment_table(book, entry) for arch in OF_ARCH for entry in times_of(book, arch)]
+
+
+def blocks_of(book: Book, entry: Entry) -> list[Block]:
+    """A record's table and chart."""
+    charts: list[Picture] = pictures_of(entry, "the same increments as bars with their 95 % intervals")
+    return [increment_table(book, entry), *charts]
+
+
+def increment_table(book: Book, entry: Entry) -> Table:
+    """A row per network, a column per setting."""
+    settings, rows = entry.settings, entry.metrics
+    what = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
+    column = None if settings.get("counter") else OF_ARCH.get(what)  # the paper's are of classifiers
+    what = f"counter over {what}" if settings.get("counter") else what
+    measured = list(rows[0]["timings"])
+    heads = ["network", "connections", "parameters", "GFLOPs", *(f"{one}, %" for one in measured)]
+    cells = []
+    for row in rows:
+        label, _, attention = row["network"].partition(" ")
+        cells.append(
+            [
+                network_label(row["network"]),
+                f"{row['connections']}/{row['blocks']}" if "blocks" in row else GAP,
+                counted(row.get("parameters")),
+                f"{row['multiply_adds'] / 1e9:.3f}" if row.get("multiply_adds") else GAP,
+                *(percent(row["timings"][one]["increment"]) if one in row["timings"] else GAP for one in measured),
+                *([paper_cells(label, attention, column, book.paper)[2]] if column else []),
+            ]
+        )
+    note = (
+        f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds interleaved, "
+        "median and 95 % bootstrap interval, each column against Org in the same setting; "
+        f"{how_many(settings['threads'], 'thread')}, {entry.machine}."
+    )
+    return Table(
+        f"Time increment (Eq. 9), {what}",
+        (*heads, *(["paper (V100), %"] if column else [])),
+        cells,
+        notes=(note,),
+        records=(entry.name,),
+    )

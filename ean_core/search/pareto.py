@@ -1,0 +1,216 @@
+"""The Pareto front of a search: the scored schemes of which none other is both as accurate and as cheap.
+
+The accuracies are validation scores on the supernet. The front picks the best of many noisy scores, so that its
+points look better than they are; train those that matter from scratch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ean_core.benchmark.latency_table import LatencyTable
+from ean_core.io.records import read_record
+from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.search.base import ANSWERS
+from ean_core.search.history import Line, read_lines
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.files import write_atomic
+
+FORMAT = "ean-pareto-1"
+COSTS = {"increment": "predicted time increment over Org, %", "connections": "connections"}
+"""What a scheme may cost."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A scored scheme.
+
+    Attributes:
+        bits: without separators.
+        accuracy: validation accuracy in percent.
+        cost: predicted percent of Org's time that it adds, or its number of connections.
+        connections: their number.
+    """
+
+    bits: str
+    accuracy: float
+    cost: float
+    connections: int
+
+
+def front_of(points: Sequence[Point]) -> list[Point]:
+    """The points that no other one dominates, from the cheapest to the dearest.
+
+    One dominates another if it costs no more and is as accurate, and is better in one of the two. Points that are equal
+    in both dominate neither other; all of them are given.
+    """
+    front: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.cost, -one.accuracy, one.bits)):
+        best = front[-1] if front else None
+        if best is None or point.accuracy > best.accuracy or (point.cost, point.accuracy) == (best.cost, best.accuracy):
+            front.append(point)
+    return front
+
+
+def points_of(
+    lines: Sequence[Line], blocks: Sequence[int], table: LatencyTable | None = None
+) -> tuple[str, list[Point]]:
+    """Every scored scheme once.
+
+    Args:
+        lines: of history.jsonl.
+        blocks: per stage.
+        table: what the cost is predicted from; None for what the search itself used, the number of connections if it
+            had no table.
+
+    Returns:
+        the name of the cost, a key of `COSTS`, and the points in the order in which they were scored.
+    """
+    timed = table is not None or all("increment" in line for line in lines)
+    points = {}
+    for line in lines:
+        scheme = Scheme.parse(line["bits"], blocks=blocks)
+        cost = float(scheme.connections)
+        if timed:
+            cost = line["increment"] if table is None else table.predicted(scheme)
+        points[scheme.text] = Point(scheme.text, float(line["accuracy"]), cost, scheme.connections)
+    return "increment" if timed else "connections", list(points.values())
+
+
+def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: LatencyTable | None = None) -> Path:
+    """pareto.json and pareto.png of a finished search, or of a comparison of searches.
+
+    Args:
+        directory: holds scheme.json, and history.jsonl if `lines` are not given; or comparison.json and scores.jsonl.
+        lines: of the history.
+        table: as for `points_of`.
+
+    Returns:
+        pareto.json.
+
+    Raises:
+        EANError: if the directory holds no finished search, no scheme is scored, or the table is of another network.
+    """
+    origin, lines = read_scored(directory, lines)
+    if table is not None:
+        table.require(
+            "the latency table",
+            blocks=origin["blocks"],
+            arch=origin.get("arch"),
+            attention=origin.get("attention"),
+            options=origin.get("attention_options", {}),
+            sharing="stage",
+        )
+    cost, points = points_of(lines, origin["blocks"], table)
+    front = front_of(points)
+    path = directory / "pareto.json"
+    content = {
+        "format": FORMAT,
+        "cost": cost,
+        "unit": COSTS[cost],
+        "blocks": list(origin["blocks"]),
+        "scored": len(points),
+        "points": [{"number": number, **asdict(point)} for number, point in enumerate(front, start=1)],
+        "origin": {key: value for key, value in origin.items() if key not in _OF_ITS_SCHEME},
+    }
+    write_atomic(path, json.dumps(content, indent=2) + "\n")
+    from ean_core.report.plots_analysis import draw_front  # matplotlib takes a second to import
+
+    name = origin.get("recipe", directory.resolve().name)
+    draw_front(
+        path.with_suffix(".png"),
+        [(point.cost, point.accuracy) for point in points],
+        [(point.cost, point.accuracy) for point in front],
+        axis=COSTS[cost],
+        whole=cost == "connections",
+        note=f"{name}: {len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
+    )
+    return path
+
+
+def read_scored(directory: Path, lines: Sequence[Line] | None) -> tuple[dict[str, Any], Sequence[Line]]:
+    """Where the schemes of a search or a comparison are from, and their scores, read unless they are given.
+
+    Raises:
+        EANError: as `write_front`.
+    """
+    compared = (directory / "comparison.json").exists()
+    origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
+    source = directory / ("scores.jsonl" if compared else "history.jsonl")
+    lines = read_lines(source) if lines is None else lines
+    if not lines:
+        raise EANError(f"{source} holds no scored scheme: run the search first")
+    return origin, lines
+
+
+def compared_origin(directory: Path) -> dict[str, Any]:
+    """What a scheme.json says of where its scheme is from, for the common scores of a comparison.
+
+    Raises:
+        EANError: if comparison.json is no record.
+    """
+    settings = read_record(directory / "comparison.json")["settings"]
+    recipe = settings["recipe"]
+    return {
+        "blocks": settings["blocks"],
+        **{name: recipe["model"][name] for name in ("arch", "attention", "attention_options")},
+        "data": settings["data"]["name"],
+        "method": ", ".join(settings["methods"]),
+        "seed": recipe["seed"],
+        "supernet_sha256": settings["supernet_sha256"],
+        "recipe": recipe["name"],
+    }
+
+
+_OF_ITS_SCHEME = frozenset(
+    {"format", "blocks", "stages", "connections", "sparsity", "returned", *ANSWERS}
+    | {"validation_accuracy", "predicted_increment"}  # of a point that was taken as the directory's scheme.json
+)
+
+
+def read_front(path: Path) -> dict[str, Any]:
+    """What `write_front` wrote.
+
+    Raises:
+        EANError: if it is missing or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT or not content["points"]:
+            raise KeyError
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EANError(f"{path} cannot be read ({first_line(error)}): give the work directory of a search") from None
+    except (KeyError, TypeError):
+        raise EANError(f"{path} is not a Pareto front of this project (format {FORMAT!r})") from None
+    return content
+
+
+def take_point(front: Mapping[str, Any], number: int, blocks: Sequence[int], output: Path) -> Scheme:
+    """Write a point of the front as a scheme.json, with the search's provenance.
+
+    Args:
+        front: of `read_front`.
+        number: of the point, from 1.
+        blocks: per stage.
+        output: the file.
+
+    Raises:
+        EANError: if there is no such point.
+    """
+    points = {point["number"]: point for point in front["points"]}
+    if number not in points:
+        raise EANError(f"the front has the points 1 to {len(points)}, and {number} was asked for: choose one of them")
+    point = points[number]
+    scheme = Scheme.parse(point["bits"], blocks=blocks)
+    scheme.save(
+        output,
+        **front["origin"],
+        returned=f"point {number} of the Pareto front",
+        validation_accuracy=point["accuracy"],
+        **({"predicted_increment": point["cost"]} if front["cost"] == "increment" else {}),
+    )
+    return scheme

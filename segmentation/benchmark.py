@@ -1,0 +1,46 @@
+"""The segmentors of one recipe that the last column of Table 5 compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.model import revert_sync_batchnorm
+from mmseg.registry import MODELS
+from mmseg.utils import register_all_modules
+
+from ean_core.utils.errors import EANError
+from segmentation.config import read_config
+from segmentation.job import label_of
+from segmentation.model.logits import Logits
+
+
+def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "cpu") -> dict[str, Logits]:
+    """Org, Share-full and EAN of a recipe, with its attention and scheme and random weights, in eval mode.
+
+    Args:
+        config_path: a segmentation config whose backbone is an EANResNet with attention.
+        seed: of the weights.
+        device: where they go.
+
+    Returns:
+        "Org", "Share-full-SE", "EAN-SE" (or another attention's name) -> network; without EAN for a recipe whose scheme
+        is all ones.
+
+    Raises:
+        EANError: if the config cannot be read, or has no attention to compare.
+    """
+    register_all_modules(init_default_scope=True)
+    config = read_config(config_path)
+    if config.model.backbone.type != "EANResNet":
+        raise EANError(f"{config_path} has the backbone {config.model.backbone.type}: only EANResNet has a scheme")
+    config.model.backbone.init_cfg = None
+    networks: dict[str, Logits] = {}
+    for scheme in ("org", "share-full", config.model.backbone.get("scheme")):
+        torch.manual_seed(seed)
+        segmentor = MODELS.build({**config.model, "backbone": {**config.model.backbone, "scheme": scheme}})
+        single = revert_sync_batchnorm(segmentor)  # there is one process, and what is not synchronised can be folded
+        networks.setdefault(label_of(single.backbone), Logits(single).eval().to(device))
+    if len(networks) < 2 or config.model.backbone.get("scheme") == "org":
+        raise EANError(f"{config_path} has no attention to compare: give a recipe of Share-full or EAN")
+    return networks

@@ -1,0 +1,66 @@
+"""The augmented training list: VOC's own masks, and those of SBD for the images that VOC has no mask of.
+
+Semantic Contours from Inverse Detectors (Hariharan et al., ICCV 2011) annotated 11,355 images of VOC 2011. What is in
+VOC 2012's val list is left out, and VOC's own masks are preferred: 10,582 images, the list everybody calls trainaug.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.files import write_atomic
+from ean_core.utils.progress import bar
+from segmentation.data.masks import count_labels, read_mask, save_mask
+from segmentation.data.voc import CLASSES, PALETTE, read_list
+
+LISTS = "ImageSets/Segmentation"
+
+
+def merge_masks(root: Path, source: Path) -> int:
+    """Write SegmentationClassAug/NAME.png and ImageSets/Segmentation/trainaug.txt.
+
+    Args:
+        root: of VOC 2012.
+        source: SBD's `dataset` folder with cls/NAME.mat, or a folder with NAME.png of labels.
+
+    Returns:
+        how many images the list has.
+
+    Raises:
+        EANError: for a missing folder or list, a file that cannot be read, or a mask without its image; the list is
+            written last, so that there is none to train on before everything is there.
+    """
+    train, val = (read_list(root / LISTS / f"{part}.txt") for part in ("train", "val"))
+    folder = source / "cls" if (source / "cls").is_dir() else source
+    files = {file.stem: file for file in (*sorted(folder.glob("*.mat")), *sorted(folder.glob("*.png")))}
+    if not files:
+        raise EANError(f"{source} holds no masks: expected SBD's folder with cls/NAME.mat, or one with NAME.png")
+    sources = {name: file for name, file in files.items() if name not in set(val)}
+    sources |= {name: root / "SegmentationClass" / f"{name}.png" for name in train}
+    out = root / "SegmentationClassAug"
+    with bar("masks", len(sources)) as progress:
+        for number, (name, file) in enumerate(sorted(sources.items()), start=1):
+            if not (root / "JPEGImages" / f"{name}.jpg").is_file():
+                raise EANError(f"{file} has no image {root}/JPEGImages/{name}.jpg: complete VOC 2012 first")
+            labels = read_mat(file) if file.suffix == ".mat" else read_mask(file, PALETTE)
+            count_labels(labels, file, classes=len(CLASSES))
+            save_mask(out / f"{name}.png", labels, PALETTE)
+            progress.update(number)
+    write_atomic(root / LISTS / "trainaug.txt", "\n".join(sorted(sources)) + "\n")
+    return len(sources)
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """The labels of SBD's GTcls.Segmentation, uint8 (H, W).
+
+    Raises:
+        EANError: if the file cannot be read, or holds something else.
+    """
+    try:
+        return np.asarray(scipy.io.loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
+    except Exception as error:  # SciPy's reader raises many kinds on bad bytes
+        raise EANError(f"{path} cannot be read as a mask of SBD ({first_line(error)}): replace the file") from None

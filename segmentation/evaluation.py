@@ -1,0 +1,122 @@
+"""Test a trained segmentor: the whole image at once, in sliding windows, or flipped and at several scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import METRICS, MODELS
+from mmseg.utils import register_all_modules
+
+from ean_core.io.records import write_record
+from ean_core.utils.devices import choose_device
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import sha256_of, writable
+from ean_core.utils.progress import bar
+from segmentation.config import build_dataset, read_config
+from segmentation.data.label_checks import check_pairs
+from segmentation.inference import load_segmentor
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How images are shown.
+
+    Attributes:
+        slide: side in pixels of overlapping windows, a third of which overlaps; None for the whole image.
+        tta: average over flips and the scales of the config's tta_pipeline.
+        device: None for a GPU where there is one.
+    """
+
+    __test__ = False  # not a test of pytest's
+
+    slide: int | None = None
+    tta: bool = False
+    device: str | None = None
+
+
+def run_test(
+    path: str | Path,
+    checkpoint: str | Path,
+    settings: TestSettings,
+    *,
+    options: Mapping[str, Any] | None = None,
+    data_root: str = "data",
+    out: Path | None = None,
+) -> dict[str, Any]:
+    """Score a checkpoint on its config's test list, and write test.json.
+
+    Args:
+        path: the config.
+        checkpoint: last.pth of a run with it.
+        settings: see `TestSettings`.
+        options, data_root: as for training.
+        out: directory of test.json; None for the checkpoint's.
+
+    Returns:
+        the metrics, see `ClassIoU.table`.
+
+    Raises:
+        EANError: as for training.
+    """
+    register_all_modules(init_default_scope=True)
+    config = read_config(path, options, data_root=data_root)
+    check_test_parts(config)
+    contents = check_pairs(build_dataset(config.test_dataloader.dataset))
+    if settings.slide is not None:
+        step = max(1, settings.slide * 2 // 3)
+        config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}
+    model, _ = load_segmentor(config, checkpoint)
+    out = writable(out or Path(checkpoint).parent)
+    if settings.tta:
+        model = wrap_tta(config, model)
+    table = score(config, model.to(choose_device(settings.device)))
+    how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
+    how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
+    write_record(out / "test.json", kind="segmentation-test", settings=how, metrics=table)
+    return table
+
+
+def check_test_parts(config: Config) -> None:
+    """Make sure that the config says what to test on, and with this project's metric, before an hour is spent.
+
+    Raises:
+        EANError: if not.
+    """
+    evaluator = config.get("test_evaluator", {})
+    if "test_dataloader" not in config or not isinstance(evaluator, Mapping) or evaluator.get("type") != "ClassIoU":
+        raise EANError(
+            f"{config.filename} needs a test_dataloader and the test_evaluator ClassIoU: base it on "
+            "segmentation/configs/_base_/voc.py, or test it with mmsegmentation's own tools/test.py"
+        )
+
+
+def wrap_tta(config: Config, model: Any) -> Any:
+    """The model that averages over the config's augmented views, and the pipeline that makes them."""
+    if "tta_pipeline" not in config:
+        raise EANError("this config has no tta_pipeline: add one, as segmentation/configs/_base_/voc.py has it")
+    config.test_dataloader.dataset.pipeline = config.tta_pipeline
+    return MODELS.build({**config.get("tta_model", {"type": "SegTTAModel"}), "module": model}).eval()
+
+
+def score(config: Config, model: Any) -> dict[str, Any]:
+    """Run over the test list."""
+    init_default_scope("mmseg")
+    MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints the table too, in its form
+    loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+    metric = METRICS.build(config.test_evaluator)
+    metric.dataset_meta = loader.dataset.metainfo
+    with torch.no_grad(), bar("testing", len(loader)) as progress:
+        for number, batch in enumerate(loader, start=1):
+            samples = model.test_step(batch)
+            metric.process(batch, [sample.to_dict() for sample in samples])
+            progress.update(number)
+    metric.evaluate(len(loader.dataset))
+    return metric.table

@@ -1,0 +1,137 @@
+"""Segment images with a trained config and checkpoint: a mask and a picture for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmseg.utils import register_all_modules
+
+from ean_core.inference.images import open_photo, write_image
+from ean_core.inference.loaded_model import SEGMENTOR
+from ean_core.io.safe_load import load_tensors
+from ean_core.io.safetensors_file import SUFFIX
+from ean_core.training.state import read_state
+from ean_core.utils.devices import choose_device
+from ean_core.utils.errors import EANError, first_line
+from segmentation.config import build_model, read_config
+from segmentation.data.masks import save_mask
+from segmentation.data.voc import CLASSES, PALETTE
+from segmentation.pictures import picture_of
+
+
+class Segmentor:
+    """A trained segmentor with its config's test pipeline.
+
+    Args:
+        config: a segmentation config, or the path of one.
+        checkpoint: last.pth of a run with it, or the .safetensors made of one.
+        device: cpu, cuda, ..; None for a GPU where there is one.
+
+    Raises:
+        EANError: if one of them cannot be read, they do not belong together, or the device cannot be used.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path, *, device: str | None = None) -> None:
+        register_all_modules(init_default_scope=True)
+        self.config = config if isinstance(config, Config) else read_config(config)
+        self.model, self.meta = load_segmentor(self.config, checkpoint)
+        self.model.to(choose_device(device))
+        steps = [step for step in self.config.test_dataloader.dataset.pipeline if step["type"] != "LoadAnnotations"]
+        self.pipeline = Compose(steps)
+
+    def __call__(self, path: str | Path) -> Any:
+        """An image file -> mmsegmentation's data sample, whose `pred_sem_seg` has labels (1, H, W).
+
+        Raises:
+            EANError: if the image does not decode.
+        """
+        open_photo(path)  # for its sentence: what mmcv says of a damaged file is an assertion
+        try:
+            packed = self.pipeline({"img_path": str(path)})
+        except AssertionError:
+            raise EANError(f"OpenCV cannot decode the image {path}: save it as a JPEG or PNG") from None
+        with torch.no_grad():
+            batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
+            return self.model.test_step(batch)[0]
+
+
+def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[str, Any]]:
+    """A config's segmentor with a run's weights, in eval mode, and the classes and colours of its data.
+
+    Raises:
+        EANError: if the file is no segmentor's, or one of another config.
+    """
+    content = read_weights(Path(checkpoint))
+    config.model.backbone.init_cfg = None  # its weights are in the checkpoint
+    model = build_model(config)
+    weights = content["state_dict"]
+    if content.get("format") == SEGMENTOR:  # exported, without the auxiliary head that only training needs
+        weights = {**{name: value for name, value in model.state_dict().items() if "auxiliary_head" in name}, **weights}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = first_line(RuntimeError("\n".join(str(error).splitlines()[1:]).strip()))
+        raise EANError(
+            f"{checkpoint} does not fit the config ({reason}): give the config that it was trained with, and its "
+            "--cfg-options"
+        ) from None
+    meta = content["meta"].get("dataset_meta") or {"classes": CLASSES, "palette": PALETTE}
+    return model.eval(), meta
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A run's state, or the .safetensors that tools/export.py made of one.
+
+    Raises:
+        EANError: if it is neither.
+    """
+    if path.suffix != SUFFIX:
+        return read_state(path)
+    content = load_tensors(path)
+    if content["format"] != SEGMENTOR:
+        raise EANError(f"{path} is a file of format {content['format']!r}, not a segmentor's: give a last.pth")
+    return content
+
+
+def predict(
+    segmentor: Segmentor, files: Sequence[Path], out: Path
+) -> Iterator[tuple[Path, dict[str, float] | EANError]]:
+    """Write NAME_mask.png (labels with the palette, as VOC's masks) and NAME.png (side by side) for every image.
+
+    Yields:
+        the file, and the share of its pixels per class, for classes that were found, the largest first; for one that
+        cannot be decoded the error, which does not stop the others.
+
+    Raises:
+        EANError: if two images would be written to one name, an image would be written over, or none can be decoded.
+    """
+    names = [file.stem for file in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise EANError(f"two of the images are called {name}: predict them into folders of their own")
+    written = {(out / f"{name}{ending}.png").resolve() for name in names for ending in ("", "_mask")}
+    for file in files:
+        if file.resolve() in written:
+            raise EANError(f"a result would be written over the image {file}: give another --out-dir")
+    errors = []
+    for file in files:
+        try:
+            sample = segmentor(file)
+        except EANError as error:
+            errors.append(error)
+            if len(errors) == len(files):
+                raise errors[0] from None
+            yield file, error
+            continue
+        labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+        save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
+        write_image(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))
+        shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
+        order = [index for index in np.argsort(-shares) if shares[index] > 0]
+        yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

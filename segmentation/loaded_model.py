@@ -1,0 +1,94 @@
+"""A segmentor for the commands of all tasks: Grad-CAM of a class, and export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ean_core.inference.explain.targets import region_target
+from ean_core.inference.images import Preparation
+from ean_core.inference.loaded_model import SEGMENTOR, Opened
+from ean_core.utils.errors import EANError
+from segmentation.commands import quiet_imports
+
+
+def open_segmentor(path: Path, config: str | Path) -> Opened:
+    """A last.pth, or the .safetensors made of one, with the config that it was trained with.
+
+    Photos are resized as the config's test images.
+
+    Raises:
+        EANError: if one cannot be read, they do not belong together, or the backbone is not this project's.
+    """
+    quiet_imports()
+    from segmentation.inference import Segmentor
+    from segmentation.model.logits import Logits
+
+    segmentor = Segmentor(config, path, device="cpu")
+    check_parts(segmentor.model, config)
+    backbone, classes = segmentor.model.backbone, tuple(segmentor.meta["classes"])
+    norm = segmentor.model.data_preprocessor
+    mean, std = (tuple((values.flatten() / 255).tolist()) for values in (norm.mean, norm.std))
+    network = backbone.network
+    model = {"arch": backbone.arch, "attention": backbone.attention, "sharing": network.sharing}
+    model |= {"scheme": network.scheme.text if backbone.attention else None}
+    model |= {"attention_options": backbone.attention_options, "head": type(segmentor.model.decode_head).__name__}
+    content = {"format": SEGMENTOR, "model": model, "classes": classes, "mean": mean, "std": std}
+    content |= {"meta": {"dataset_meta": segmentor.meta}, "recipe": segmentor.config.to_dict()}
+    return Opened(
+        path=path,
+        kind="segmentor",
+        network=Logits(segmentor.model).eval(),
+        trunk=network,
+        prepare=Preparation(3, mean, std, fit=fit_of(segmentor.config)),
+        classes=classes,
+        make_target=lambda output, wanted: region_target(output, classes, wanted),
+        output="logits",
+        content=json.loads(json.dumps(content, default=str)),  # plain values, as a file holds them
+        config=Path(config),
+    )
+
+
+def ask_for_config(path: Path, content: dict[str, Any]) -> Opened:
+    """Refuse weights of a segmentor without their config: what a file names is never imported.
+
+    Raises:
+        EANError: always.
+    """
+    raise EANError(f"{path} holds the weights of a segmentor: give its config too, with --config")
+
+
+def check_parts(model: Any, config: str | Path) -> None:
+    """Refuse a segmentor that is not backbone, decode head and logits of all classes.
+
+    Raises:
+        EANError: naming the part.
+    """
+    backbone, head = model.backbone, model.decode_head
+    if not hasattr(backbone, "network"):
+        raise EANError(f"the backbone in {config} is a {type(backbone).__name__}: this command takes an EANResNet")
+    if not hasattr(head, "align_corners"):
+        raise EANError(f"the segmentor in {config} has several decode heads: this command takes one")
+    if head.out_channels != head.num_classes:
+        raise EANError(
+            f"the head in {config} has out_channels={head.out_channels} for {head.num_classes} classes: this command "
+            "takes a head with an output for every class"
+        )
+
+
+def fit_of(config: Any) -> tuple[int, int] | None:
+    """The scale that the config's test images are resized to, if they are.
+
+    Raises:
+        EANError: if they are resized in another way than photos are here.
+    """
+    resize = next((step for step in config.test_dataloader.dataset.pipeline if step["type"] == "Resize"), None)
+    if resize is None:
+        return None
+    if not resize.get("keep_ratio") or not isinstance(resize.get("scale"), list | tuple):
+        raise EANError(
+            "the config resizes its test images in a way that photos here are not: give its Resize a scale of two "
+            "numbers and keep_ratio=True"
+        )
+    return tuple(resize["scale"])

@@ -1,0 +1,138 @@
+"""What runs on a GPU, traced without one: tensors of two devices do not meet, and no step waits for the device.
+
+A CUDA graph refuses both, and outside of one a wait in every step leaves the GPU without work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor
+
+from ean_core import Scheme, create_model
+from ean_core.attention import ATTENTIONS
+from ean_core.data import Augment
+from ean_core.data.normalize import Normalise
+from ean_core.deploy.kernels import reference
+from ean_core.deploy.modes import SETTINGS
+from ean_core.supernet.relaxed import relaxed
+from ean_core.supernet.scorer import Scorer
+from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from ean_core.training.cuda_graph import GraphedStep
+from tests.helpers.fake_cuda import NoTransfers, fake_cuda
+
+TRACED = [name for name in SETTINGS if name != "max_autotune"]  # which hands the folded network to the compiler
+
+
+@pytest.fixture(autouse=True)
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU that has it."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+
+
+def use_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the kernels what they compute, where they write it."""
+    triton_kernels = pytest.importorskip("ean_core.deploy.kernels.triton_kernels", exc_type=ImportError)
+
+    def in_place(kernel: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        return lambda residual, *given: residual.copy_(kernel(residual, *given))
+
+    for name in ("bias_relu", "add_relu", "scale_add_relu", "group_enhance"):
+        monkeypatch.setattr(triton_kernels, name, in_place(getattr(reference, name)))
+    for name in ("channel_means", "excite", "cell"):
+        monkeypatch.setattr(triton_kernels, name, getattr(reference, name))
+
+
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("setting", TRACED)
+def test_nothing_in_a_form_waits(setting: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if setting.startswith("fused"):
+        use_plain_kernels(monkeypatch)
+    for module in ("ean_core.deploy.modes", "ean_core.deploy.compile"):
+        monkeypatch.setattr(f"{module}.captured", lambda form, _: form)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    # The flag and not the function, which the compiler knows by its identity from when it first looks.
+    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", setting.startswith("compiled"))
+    with fake_cuda():
+        network = create_model("resnet29", attention=attention, scheme=attention and "101 | 000 | 011").eval()
+        images = torch.randn(2, 3, 16, 16)
+        form = SETTINGS[setting].build(network, images)
+        with torch.inference_mode(), NoTransfers():
+            logits = form(images)
+        assert (logits.device.type, logits.dtype, logits.shape) == ("cuda", torch.float32, (2, 100))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("kind", [SupernetClassifier, ImageClassifier])
+def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention: str, precision: str) -> None:
+    """But for the backward pass, for which PyTorch wants a real device."""
+
+    def traced(work: Callable, before: Callable) -> Callable:
+        with NoTransfers():
+            losses = work()
+        return lambda: losses
+
+    with fake_cuda(), patch.object(Tensor, "backward", lambda _: None), patch.object(Tensor, "pin_memory", lambda x: x):
+        network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
+        normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
+        model = kind(network, normalise, label_smoothing=0.1, precision=precision).train()
+        model.paths = [Scheme.parse("101 | 000 | 011", blocks=(3, 3, 3))]
+        images, labels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
+        losses = GraphedStep(model, images, labels, capture=traced)(images, labels)
+        assert {one.device.type for one in losses.values()} == {"cuda"}
+
+
+@pytest.mark.parametrize("reestimated", [False, True])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
+    with fake_cuda():
+        network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
+        batch = {"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8), "labels": torch.zeros(4, dtype=torch.int64)}
+        normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
+        training = [batch] * 2 if reestimated else None
+        how = {"normalise": normalise, "training": training, "dtype": torch.bfloat16, "room": 10**9}
+        scorer = Scorer(network, [batch] * 2, **how)
+        for bits in ("111 | 111 | 111", "111 | 000 | 010"):
+            with NoTransfers():
+                assert scorer._pass(Scheme.parse(bits, blocks=(3, 3, 3))).device.type == "cuda"
+        with relaxed(network, torch.ones(9)), NoTransfers():
+            assert network(normalise(batch["inputs"])).device.type == "cuda"
+
+
+@pytest.mark.parametrize("fill", [0, (1, 2, 3)])
+def test_no_augmented_batch_waits(fill: int | tuple[int, ...]) -> None:
+    augment = Augment(cutout=4, cutout_fill=fill)
+    with fake_cuda():
+        with torch.device("cpu"):
+            draws = augment.draw(4, 16, 16, torch.Generator("cpu"))
+        draws = draws.to("cuda")
+        with NoTransfers():
+            assert augment.apply(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), draws).device.type == "cuda"
+
+
+def waits(x: Tensor) -> dict[str, Callable[[], object]]:
+    """Ways to make the processor and the GPU wait for each other, or to mix their tensors."""
+    return {
+        "a decision": lambda: bool(x.sum() > 0),
+        "a number": lambda: x.sum().item(),
+        "places": lambda: x[x > 0],
+        "a tensor of numbers": lambda: x + torch.tensor([1.0, 2.0]),
+        "a transfer": lambda: x.cpu(),
+        "another device": lambda: x + torch.ones(2, device="cpu"),
+        "an index from elsewhere": lambda: x[torch.zeros(1, dtype=torch.int64, device="cpu")],
+    }
+
+
+@pytest.mark.parametrize("way", waits(torch.ones(2)))
+def test_what_waits_is_found(way: str) -> None:
+    with fake_cuda():
+        x = torch.ones(2)
+        with pytest.raises(Exception, match="device|_local_scalar_dense|nonzero|captures"), NoTransfers():
+            waits(x)[way]()
+        with NoTransfers():
+            assert (x * torch.tensor(2.0, device="cpu")).device.type == "cuda"  # a number, for a kernel

@@ -1,0 +1,185 @@
+"""Exported files give what the network gives, or are not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import ean_core
+from ean_core import EANError
+from ean_core.attention import ATTENTIONS, Attention, register
+from ean_core.inference import export
+from ean_core.inference.export import TARGETS, deployable, shapes_of
+from ean_core.inference.loaded_model import open_file
+from ean_core.networks.checkpoint import load_network, save_network
+from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
+
+__all__ = ["tiny_arch"]
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+pytest.importorskip("safetensors")
+
+
+def batch(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.mark.parametrize("attention", list(ATTENTIONS))
+def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str) -> None:
+    opened = open_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
+    report = export.export(opened, "onnx", tmp_path / "out")
+    assert report.path == tmp_path / "out" / "ean.onnx"
+    assert report.sizes == "any batch, any image size"
+    assert 0 <= report.relative < 1e-4
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ean.onnx"]
+    session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
+    (images,), (logits,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.shape) == ("images", ["batch", 3, "height", "width"])
+    assert (logits.name, logits.shape) == ("logits", ["batch", 4])
+    for shape in ((1, 3, 16, 16), (4, 3, 9, 31), (2, 3, 4, 4)):  # others than the export has checked; maps of 1x1 too
+        (got,) = session.run(None, {"images": batch(*shape).numpy()})
+        with torch.no_grad():
+            wanted = opened.network(batch(*shape)).numpy()
+        assert np.abs(wanted).max() > 0.1
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["classes"]) == CLASSES
+    assert (json.loads(said["mean"]), json.loads(said["std"])) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    assert (said["image_size"], said["resize"], said["channels"]) == ("16", "16", "3")
+    assert (said["attention"], said["scheme"], said["arch"]) == (attention, "11 | 0 | 1", "tiny")
+    assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
+
+
+@pytest.mark.parametrize("attention", list(ATTENTIONS))
+def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
+    opened = open_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
+    report = export.export(opened, "torch", tmp_path)
+    facts = {"facts.json": ""}
+    program = torch.export.load(report.path, extra_files=facts)
+    assert report.sizes == "any batch, any image size"
+    for shape in ((1, 3, 16, 16), (5, 3, 12, 23)):
+        with torch.no_grad():
+            torch.testing.assert_close(
+                program.module()(batch(*shape)), opened.network(batch(*shape)), rtol=1e-3, atol=1e-4
+            )
+    assert json.loads(json.loads(facts["facts.json"])["classes"]) == CLASSES
+
+
+@pytest.mark.parametrize("attention", [None, *ATTENTIONS])
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+def test_safetensors_there_and_back(tiny_arch: str, tmp_path: Path, attention: str | None, sharing: str) -> None:
+    path = tiny_classifier(tmp_path / "ean.pth", attention, sharing=sharing, scheme="01 0 1" if attention else None)
+    report = export.export(open_file(path, device="cpu"), "safetensors", tmp_path)
+    assert report.difference == 0
+    (before, said), (after, again) = load_network(path), load_network(report.path)
+    torch.testing.assert_close(after(batch(2, 3, 16, 16)), before(batch(2, 3, 16, 16)), rtol=0, atol=0)
+    assert after.scheme == before.scheme
+    assert again["model"]["pruned"]
+    assert after.layer2.attention is None
+    assert again["recipe"]["train"]["epochs"] == said["recipe"]["train"]["epochs"] == 1
+    for name in ("format", "classes", "mean", "std", "image_shape", "data"):
+        assert again[name] == said[name]
+    from safetensors import safe_open
+
+    with safe_open(report.path, framework="np") as file:  # without this project
+        header = file.metadata()
+        assert set(file.keys()) == set(after.state_dict())
+    assert header["arch"] == "tiny"
+    assert header["scheme"] == ("0101" if attention else "none")
+    for one, other in zip(ean_core.load(path).predict(PHOTO), ean_core.load(report.path).predict(PHOTO), strict=True):
+        assert one == other
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+
+
+def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> None:
+    opened = open_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
+    report = export.export(opened, "onnx", tmp_path)
+    session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
+    assert session.get_outputs()[0].name == "density"
+    images = batch(2, 3, 50, 37)  # padded to whole cells
+    (got,) = session.run(None, {"images": images.numpy()})
+    with torch.no_grad():
+        wanted = opened.network(images).numpy()
+    assert got.shape == wanted.shape == (2, 1, 13, 10)
+    np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
+    weights = export.export(opened, "safetensors", tmp_path)
+    assert weights.difference == 0
+    assert open_file(weights.path).kind == "counter"
+
+
+def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> None:
+    class Places(Attention):
+        """A weight for every position of a map of 16x16."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(1, 1, 16, 16))
+
+        def mask(self, residual, state):
+            return self.weight.sigmoid(), state
+
+    with patch.dict(ATTENTIONS):
+        register("places")(Places)
+        opened = open_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
+        report = export.export(opened, "torch", tmp_path)
+    assert report.sizes == "any batch, images of 16x16 only"
+    assert report.shapes == ((1, 16, 16), (3, 16, 16))
+
+
+@pytest.mark.parametrize("error", [1e-2, float("nan")])
+def test_a_file_that_differs_is_not_left(
+    tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float
+) -> None:
+    opened = open_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
+    right = export.READERS["safetensors"]
+    wrong = {"safetensors": lambda *given: lambda images: right(*given)(images) * (1 + error)}
+    monkeypatch.setattr(export, "READERS", wrong)
+    with pytest.raises(EANError, match="above the tolerance of 0.0001: no file was written"):
+        export.export(opened, "safetensors", tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_is_deployed_is_pruned_and_folded(tiny_arch: str, tmp_path: Path) -> None:
+    opened = open_file(tiny_classifier(tmp_path / "ean.pth", scheme="01 0 1"), device="cpu")
+    network = deployable(opened)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    assert network.layer2.attention is None
+    assert any(isinstance(module, nn.BatchNorm2d) for module in opened.network.modules()), "the network was changed"
+    counter = open_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in deployable(counter).modules())
+    assert shapes_of(opened, any_size=True) == ((1, 16, 16), (3, 16, 16), (2, 21, 16), (5, 16, 27))
+
+
+def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = open_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
+    with pytest.raises(EANError, match="unknown form 'onx'.*did you mean 'onnx'"):
+        export.export(opened, "onx", tmp_path)
+    path = export.export(opened, "safetensors", tmp_path).path
+    with pytest.raises(EANError, match="would be written over itself"):
+        export.export(open_file(path), "safetensors", tmp_path)
+    content = path.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(EANError, match=r"cut\.safetensors is damaged or truncated"):
+        open_file(tmp_path / "cut.safetensors")
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(EANError, match="does not say what network its weights are of"):
+        open_file(tmp_path / "foreign.safetensors")
+    save_network(tmp_path / "ean.pth", opened.network, ean_core.networks.checkpoint.ModelSpec("resnet20", 4, "se"))
+    with pytest.raises(EANError, match="do not fit the network"):
+        open_file(tmp_path / "ean.pth")
+    monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
+    for target in TARGETS:
+        if target != "torch":
+            with pytest.raises(EANError, match=r"not installed: pip install .*\[export\]"):
+                export.export(opened, target, tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []

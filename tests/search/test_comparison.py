@@ -1,0 +1,184 @@
+"""What a comparison keeps of a search, against slow and obvious references."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ean_core.scheme import Scheme
+from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
+from ean_core.search.comparison import (
+    Budget,
+    Entry,
+    compare_distributions,
+    distribution,
+    interval,
+    parse_entries,
+    run_entry,
+    summarise,
+)
+from ean_core.search.enas import ENAS
+from ean_core.search.landscapes import make_landscape
+from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.utils.errors import EANError
+
+BLOCKS = (2, 3)
+LANDSCAPE = make_landscape("noise", BLOCKS, seed=0)
+
+
+def test_methods_are_written_with_their_options() -> None:
+    assert parse_entries(["ean,random", "ean:natural", "enas:hidden=32:learning_rate=0.1"]) == [
+        Entry("ean", "ean", {}),
+        Entry("random", "random", {}),
+        Entry("ean:natural", "ean", {"preset": "natural"}),
+        Entry("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
+    ]
+    assert parse_entries(["ga:population=4"]) == [Entry("genetic:population=4", "genetic", {"population": 4})]
+    for wrong in (["ean,ean"], ["ean", "random,ean"], [","], ["ean:"], ["ga,genetic"]):
+        with pytest.raises(EANError):
+            parse_entries(wrong)
+
+
+def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
+    method = build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options)
+    cost = 0.5 if name == "darts" else 0.0
+    return run_entry(method, scores, seed=seed, reward=Reward(), budget=budget, gradient_cost=cost)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_search_ends_with_its_budget(name: str) -> None:
+    """The same search by hand: proposals in order, different ones counted, the best so far at each count."""
+    budget, scores = Budget(evaluations=9, proposals=17, samples=5), SharedScores(History(None), LANDSCAPE.evaluate)
+    found = run(name, budget, scores)
+    method = build_method(name, BLOCKS, seed=0, reward=Reward())
+    seen, order, steps = {}, [], 0
+    cost = 0.5 if name == "darts" else 0.0
+    rewards = []
+    while len(order) <= found["proposals"]:
+        schemes = method.propose()
+        steps += 1
+        trials = []
+        for scheme in schemes:
+            accuracy = LANDSCAPE.evaluate([scheme])[0]
+            seen.setdefault(scheme.text, accuracy)
+            rewards.append((sum(Reward().terms(scheme, accuracy).values()), accuracy, scheme))
+            order.append(len(seen) + cost * steps)
+            trials.append(Trial(scheme, accuracy, Reward().terms(scheme, accuracy)))
+        method.update(trials)
+    end = found["proposals"]
+    assert end <= 17
+    assert order[end - 1] <= 9
+    assert end == 17 or order[end] > 9  # the first that is not paid for
+    for count, reward, accuracy in zip(*found["curve"].values(), strict=True):
+        best = max((r for r, spent in zip(rewards, order, strict=True) if spent <= count), key=lambda one: one[0])
+        assert (reward, accuracy) == (pytest.approx(best[0], abs=1e-4), best[1])
+    assert found["curve"]["reward"] == sorted(found["curve"]["reward"])
+    assert found["best"]["reward"] == pytest.approx(found["curve"]["reward"][-1], abs=1e-4)
+    assert found["best"]["reward"] == pytest.approx(max(reward for reward, *_ in rewards[:end]), abs=1e-4)
+    assert found["spent"] == pytest.approx(order[end - 1])
+    assert found["evaluations"] == len({scheme.text for *_, scheme in rewards[:end]})
+    assert (found["most_probable"] is None) == (method.probabilities() is None)
+    stochastic = name in ("ean", "enas")
+    assert (found["probability"] is not None) == stochastic
+    assert len(found["sampled"]["accuracy"]) == (5 if stochastic else 0)
+
+
+@pytest.mark.parametrize("name", ["random", "enas", "genetic"])
+def test_no_scheme_but_the_answer_is_scored_past_the_budget(name: str, evaluate) -> None:
+    found = run(name, Budget(evaluations=9, proposals=40), SharedScores(History(None), evaluate))
+    assert found["evaluations"] == 9
+    assert len(evaluate.asked) in (9, 10)
+
+
+def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
+    """Else a test of the draws of all seeds together would count the same chance several times."""
+    scores = SharedScores(History(None), LANDSCAPE.evaluate)
+    draws = []
+    for seed in (0, 0, 1):
+        method = build_method("ean", BLOCKS, seed=0, reward=Reward())
+        budget = Budget(evaluations=1, proposals=1, samples=20)
+        draws.append(run_entry(method, scores, seed=seed, reward=Reward(), budget=budget)["sampled"]["bits"])
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_known_scores_cost_nothing_but_count(evaluate) -> None:
+    scores = SharedScores(History(None), evaluate)
+    budget = Budget(evaluations=10, proposals=20)
+    alone = [run(name, budget, SharedScores(History(None), type(evaluate)())) for name in ("random", "ean", "genetic")]
+    together = [run(name, budget, scores) for name in ("random", "ean", "genetic")]
+    for one, other in zip(alone, together, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert len(evaluate.asked) == len(set(evaluate.asked)) == len(scores.known)
+    assert sum(one["evaluations"] for one in together) > len(scores.known)
+
+
+def test_shared_scores_survive_a_kill(tmp_path, evaluate) -> None:
+    path, schemes = tmp_path / "scores.jsonl", all_schemes((2, 2))
+    first = SharedScores(History.open(path, resume=False), evaluate)(schemes[:11])
+    text = path.read_text()
+    path.write_text(text[:-7])  # the last line is cut
+    again = SharedScores(History.open(path, resume=True), evaluate)
+    assert len(again.known) == 10
+    values = again([*schemes, schemes[3]])
+    assert values[:11] == first
+    assert values[-1] == values[3]
+    assert len(evaluate.asked) == 16 + 1
+    assert len(path.read_text().splitlines()) == 16
+
+
+def test_all_schemes_are_all_and_too_many_are_refused() -> None:
+    assert {one.text for one in all_schemes((2, 3))} == {f"{n:05b}" for n in range(32)}
+    with pytest.raises(EANError, match="2\\^54"):
+        all_schemes((18, 18, 18))
+
+
+def test_regret_and_intervals() -> None:
+    def made(method: str, seed: int, reward: float) -> dict:
+        best = {"reward": reward, "validation_accuracy": 50.0, "connections": 2, "bits": "10 | 100"}
+        costs = dict.fromkeys(("evaluations", "spent", "proposals"), 1)
+        return {"method": method, "seed": seed, "best": best, "most_probable": None, **costs}
+
+    rows = summarise([made("a", 0, 7.0), made("b", 0, 10.0), made("a", 1, 9.0)], highest=10.0)
+    assert [row["method"] for row in rows] == ["a", "b"]
+    assert rows[0]["best"]["regret"]["mean"] == 2.0
+    assert (rows[0]["best"]["exact"], rows[1]["best"]["exact"]) == (0, 1)
+    assert (rows[0]["best"]["regret"]["low"], rows[0]["best"]["regret"]["high"]) == (1.0, 3.0)
+    assert "regret" not in summarise([made("a", 0, 7.0)], highest=None)[0]["best"]
+    wide = interval(np.arange(100.0).tolist())
+    assert wide["low"] == pytest.approx(49.5 - 1.96 * 29 / 10, abs=0.5)
+
+
+def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
+    rng = np.random.default_rng(0)
+    searched, drawn = rng.normal(1.0, 1.0, 30).round(1), rng.normal(0.0, 2.0, 40).round(1)
+    found = compare_distributions(searched, drawn)
+    assert found["welch_p"] == pytest.approx(stats.ttest_ind(searched, drawn, equal_var=False).pvalue)
+    assert found["mann_whitney_p"] == pytest.approx(stats.mannwhitneyu(searched, drawn).pvalue)
+    wins = [(a > b) + 0.5 * (a == b) for a in searched for b in drawn]
+    assert found["wins"] == pytest.approx(np.mean(wins), abs=1e-4)
+    same = compare_distributions([5.0, 5.0], [5.0, 5.0, 5.0])
+    assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
+    settled = compare_distributions([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
+    assert 0 < settled["welch_p"] < 0.2
+    assert distribution([1.0, 2.0], 2)["mean"] == 1.5
+
+
+def test_enas_probability_is_that_of_the_bits_before() -> None:
+    """The mean probability of Fig. 5 is the scheme's own, not that of the likeliest one."""
+    method = ENAS(BLOCKS, seed=0)
+    rng = np.random.default_rng(0)
+    for weight in method.controller.parameters():
+        weight.data.mul_(15)
+    total = 0.0
+    for scheme in all_schemes(BLOCKS):
+        total += float(np.prod(method.p_hat(scheme)))
+    assert total == pytest.approx(1.0, abs=1e-5)  # the product over the bits is the scheme's probability
+    drawn = [one.text for one in method.sample(4000, rng)]
+    likely = max(all_schemes(BLOCKS), key=lambda one: float(np.prod(method.p_hat(one))))
+    assert drawn.count(likely.text) / 4000 == pytest.approx(float(np.prod(method.p_hat(likely))), abs=0.03)
+    history = History(None)
+    run_search(ENAS(BLOCKS, seed=0), LANDSCAPE.evaluate, steps=3, reward=Reward(), history=history)
+    fresh = ENAS(BLOCKS, seed=0)
+    first = Scheme.parse(history.lines[0]["bits"], blocks=BLOCKS)
+    assert history.lines[0]["p_mean"] == pytest.approx(float(fresh.p_hat(first).mean()), abs=1e-5)

@@ -1,0 +1,124 @@
+"""The captured training step against the ordinary one: the same losses, gradients, weights and statistics."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from ean_core import Scheme, create_model
+from ean_core.data.normalize import Normalise
+from ean_core.supernet.scorer import draw_path
+from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from ean_core.training.cuda_graph import GraphedStep
+
+PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]
+
+
+def model_of(attention: str, kind: type[ImageClassifier] = SupernetClassifier, **options: object) -> ImageClassifier:
+    torch.manual_seed(0)
+    network = create_model("resnet20", attention=attention, num_classes=4, **options)
+    return kind(network, Normalise((0.5,) * 3, (0.25,) * 3)).train()
+
+
+def batches() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (
+            torch.randint(0, 256, (6, 3, 8, 8), generator=generator, dtype=torch.uint8),
+            torch.randint(0, 4, (6,), generator=generator),
+        )
+        for _ in PATHS
+    ]
+
+
+def imitated(model: ImageClassifier):
+    """In place of a graph: the work is done twice, and again whenever asked for; gradients stay where they are."""
+
+    def capture(work, before):
+        for _ in range(2):
+            before()
+            assert not any(one.requires_grad for one in work().values())  # nothing of the step is kept
+        places = [(one, one.grad) for one in model.parameters()]
+
+        def again():
+            before()
+            losses = work()
+            for parameter, place in places:
+                if place is not None:  # of a stage that a final network does not connect
+                    place.copy_(parameter.grad)
+            return losses
+
+        return again
+
+    return capture
+
+
+def trained(model: ImageClassifier, *, graph: bool, device: str = "cpu") -> tuple[list[float], ImageClassifier]:
+    """Losses of a few steps on paths that change, and the model after them."""
+    model = copy.deepcopy(model).to(device)
+    data = [(images.to(device), labels.to(device)) for images, labels in batches()]
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
+    model.paths = [Scheme.parse(PATHS[0], blocks=(3, 3, 3))]
+    step = GraphedStep(model, *data[0], capture=None if device == "cuda" else imitated(model)) if graph else None
+    losses = []
+    for path, (images, labels) in zip(PATHS, data, strict=True):
+        model.paths = [Scheme.parse(path, blocks=(3, 3, 3))]
+        found = step(images, labels) if step else model(images, labels, mode="loss")
+        if step is None:
+            found["loss"].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(found["loss"].item())
+    return losses, model
+
+
+def check_same(model: ImageClassifier, *, device: str = "cpu", near: float = 0.0) -> None:
+    wanted, one = trained(model, graph=False, device=device)
+    found, other = trained(model, graph=True, device=device)
+    assert found == pytest.approx(wanted, rel=max(near, 1e-6))
+    state = other.state_dict()
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(state[name], value, rtol=max(near, 1e-5), atol=max(near, 1e-6), msg=name)
+    assert all(stage.selects is None for stage in other.network.stages)
+
+
+@pytest.mark.parametrize("sharing", ["stage", "block"])
+@pytest.mark.parametrize("attention", ["se", "sge", "dia"])
+def test_one_graph_trains_every_path(attention: str, sharing: str) -> None:
+    check_same(model_of(attention, sharing=sharing))
+
+
+def test_a_final_network_keeps_its_scheme() -> None:
+    model = model_of("se", ImageClassifier, scheme="010 000 110")
+    check_same(model)
+    assert str(model.network.scheme) == "010 | 000 | 110"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("attention", ["se", "sge", "dia"])
+def test_a_cuda_graph_trains_every_path(attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    check_same(model_of(attention), device="cuda", near=1e-3)
+
+
+def test_without_a_gpu_the_step_is_the_ordinary_one() -> None:
+    model = model_of("se")
+    model.cuda_graph = True
+    model.paths = [draw_path((3, 3, 3), seed=0, step=0)]
+    images, labels = batches()[0]
+    from mmengine.optim import OptimWrapper
+
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    assert set(model.train_step({"inputs": images, "labels": labels}, wrapper)) == {"loss", "top1"}
+    assert model.graphed is None
+
+
+def test_sandwich_and_graph_are_refused_together() -> None:
+    from classification.recipe import SupernetRecipe
+    from ean_core import EANError
+
+    with pytest.raises(EANError, match=r"supernet\.sandwich .* supernet\.cuda_graph"):
+        SupernetRecipe(epochs=1, sandwich=True, cuda_graph=True)

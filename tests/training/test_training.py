@@ -1,0 +1,186 @@
+"""The MMEngine side's small parts: metric, schedule, processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from ean_core import EANError
+from ean_core.training.classifier import autocast_for
+from ean_core.training.hooks import SaveState
+from ean_core.training.metrics import Confusion
+from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+from ean_core.utils.distributed import rank_and_world, start_processes
+
+
+def test_confusion_counts_as_a_loop_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    metric, pairs = Confusion(7), []
+    for count in (5, 9, 3):
+        logits, labels = torch.randn(count, 7, generator=generator), torch.randint(0, 7, (count,), generator=generator)
+        metric.process({}, [{"logits": logits, "labels": labels}])
+        pairs += list(zip(logits, labels, strict=True))
+    got = metric.evaluate(17)
+    matrix = torch.zeros(7, 7, dtype=torch.int64)
+    top5 = 0
+    for logits, label in pairs:
+        matrix[label, logits.argmax()] += 1
+        top5 += int((logits > logits[label]).sum() < 5)
+    assert torch.equal(metric.matrix, matrix)
+    assert got["top1"] == pytest.approx(100 * float(matrix.diagonal().sum()) / 17)
+    assert got["top5"] == pytest.approx(100 * top5 / 17)
+    assert got["images"] == 17
+
+
+def test_few_classes_make_top5_certain() -> None:
+    metric = Confusion(3)
+    metric.process({}, [{"logits": torch.eye(3), "labels": torch.tensor([1, 2, 0])}])
+    assert metric.evaluate(3) == {"top1": 0.0, "top5": 100.0, "images": 3}
+
+
+def rates(settings: TrainSettings, steps: int) -> list[float]:
+    """The learning rate of every step, through MMEngine's own schedulers."""
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
+
+    with DefaultScope.overwrite_default_scope("mmengine"):
+        wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=steps)
+        optim = build_optim_wrapper(torch.nn.Linear(2, 2), wrapper)
+        built = [PARAM_SCHEDULERS.build(dict(one), default_args={"optimizer": optim}) for one in schedule]
+    found = []
+    for step in range(settings.epochs * steps):
+        found.append(optim.param_groups[0]["lr"])
+        optim.optimizer.step()
+        for one in built:
+            if not one.by_epoch or (step + 1) % steps == 0:
+                one.step()
+    return found
+
+
+def test_step_schedule_divides_at_its_milestones() -> None:
+    found = rates(TrainSettings(epochs=5, lr=0.1, milestones=(2, 4)), 3)
+    assert found == pytest.approx([0.1] * 6 + [0.01] * 6 + [0.001] * 3)
+
+
+def test_cosine_schedule_warms_up_and_ends_near_zero() -> None:
+    found = rates(TrainSettings(epochs=10, lr=0.4, schedule="cosine", warmup_epochs=1.0), 5)
+    assert found[0] == pytest.approx(0.004)
+    assert all(a < b for a, b in pairwise(found[:5]))
+    assert max(found) == pytest.approx(0.4)
+    assert all(a >= b for a, b in pairwise(found[4:]))
+    assert found[-1] < 0.01
+
+
+def test_precisions() -> None:
+    x = torch.randn(2, 2)
+
+    def product(precision: str) -> Tensor:
+        with autocast_for("cpu", precision):
+            return x @ x
+
+    assert product("float32").dtype == torch.float32
+    assert product("bfloat16").dtype == torch.bfloat16
+    with pytest.raises(EANError, match="precision is one of"):
+        autocast_for("cpu", "float8")
+
+
+def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    assert start_processes("auto") == "none"
+    assert rank_and_world() == (0, 1)
+    with pytest.raises(EANError, match="launcher is one of auto, none, pytorch, slurm, got 'mpi'"):
+        start_processes("mpi")
+    with pytest.raises(EANError, match="SLURM_PROCID is not set: start the command with srun"):
+        start_processes("slurm")
+
+
+def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Path) -> None:
+    class Runner:
+        def __init__(self, *named: str) -> None:
+            self.named = named
+
+        def save_checkpoint(self, folder: str, name: str, *, by_epoch: bool) -> None:
+            Path(folder, name).write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device", *(one.format(folder, name) for one in self.named))
+
+    state = tmp_path / "last.pth"
+    state.write_text("whole")
+    for runner in (Runner(), Runner("{}/{}")):
+        with pytest.raises(OSError, match=r"No space left on device: '.*/last.pth'"):
+            SaveState(state).save(runner, by_epoch=True)
+    assert list(tmp_path.iterdir()) == [state]
+    assert state.read_text() == "whole"
+
+
+def test_deterministic_training_tells_cublas_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmengine.model import BaseModel
+
+    from ean_core.training.runner import build_runner
+
+    class Model(BaseModel):
+        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+            raise NotImplementedError
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda _: None)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)  # and put back
+    for deterministic in (False, True):
+        settings = TrainSettings(epochs=1, deterministic=deterministic)
+        loader = DataLoader([{"inputs": torch.zeros(1)}])
+        build_runner(Model(), loader, settings, work_dir=tmp_path, seed=0)
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look waits for the device; and what the log then says is the mean over the steps."""
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel
+
+    from ean_core.training import runtime_info
+    from ean_core.training.runner import build_runner
+
+    class Model(BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.calls = torch.nn.Parameter(torch.zeros(1)), 0
+
+        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+            self.calls += 1
+            return {"loss": self.weight.sum() * 0 + self.calls}
+
+    class Looked(Hook):
+        priority = "VERY_LOW"
+
+        def __init__(self) -> None:
+            self.count, self.said = 0, {}
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if "train/loss" in runner.message_hub.log_scalars:
+                self.said[batch_idx] = runner.message_hub.get_scalar("train/loss").current()
+
+    monkeypatch.setattr(runtime_info, "LOG_EVERY", 4)
+    looked, real = Looked(), Tensor.item
+
+    def item(self: Tensor) -> float:
+        looked.count += 1
+        return real(self)
+
+    monkeypatch.setattr(Tensor, "item", item)
+    loader = [{"inputs": torch.zeros(1)} for _ in range(steps)]
+    settings = TrainSettings(epochs=1, batch_size=1, lr=0.0)
+    build_runner(Model(), DataLoader(loader), settings, work_dir=tmp_path, seed=0, hooks=[looked]).train()
+    due = [*range(3, steps, 4), *([] if steps % 4 == 0 else [steps - 1])]
+    assert looked.count <= 1 + 2 * len(due)  # the data loader draws its seed, too
+    means = {last: sum(range(first + 2, last + 2)) / (last - first) for first, last in pairwise([-1, *due])}
+    assert {last: looked.said[last] for last in due} == means

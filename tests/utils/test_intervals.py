@@ -1,0 +1,176 @@
+"""Correlations against SciPy's, intervals against what they are for."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import (
+    COEFFICIENTS,
+    FEWEST,
+    binomial_error,
+    ceiling,
+    correlation_differences,
+    correlations,
+    kendall,
+    pearson,
+    plain,
+    repeat_error,
+    spearman,
+    spread_against_error,
+)
+
+REFERENCES = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
+VALUES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=12)
+
+
+@given(VALUES)
+@settings(max_examples=60, deadline=None)
+@pytest.mark.filterwarnings("ignore")  # SciPy warns of constant input
+def test_coefficients_are_scipys_also_with_ties_and_constants(pairs: list[tuple[int, int]]) -> None:
+    x, y = np.array(pairs, dtype=float).T
+    for name, coefficient in COEFFICIENTS.items():
+        expected = REFERENCES[name](x, y).statistic
+        assert float(coefficient(x, y)) == pytest.approx(expected, abs=1e-9, nan_ok=True), name
+
+
+def test_rows_are_taken_one_by_one() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 5, 9))
+    for coefficient in (pearson, spearman, kendall):
+        assert coefficient(x, y).tolist() == pytest.approx(
+            [float(coefficient(a, b)) for a, b in zip(x, y, strict=True)]
+        )
+
+
+def test_values_that_differ_by_rounding_only_have_no_correlation() -> None:
+    assert math.isnan(float(pearson(np.array([0.1 + 0.2, 0.3, 0.3, 0.3]), np.arange(4.0))))
+
+
+def test_intervals_are_repeatable_hold_the_value_and_shrink_with_the_pairs() -> None:
+    rng = np.random.default_rng(1)
+    few, many = (rng.normal(size=(2, count)) for count in (10, 100))
+    few[1] += few[0]
+    many[1] += many[0]
+    found = correlations(*few)
+    assert found == correlations(*few)
+    assert list(found) == ["pearson", "spearman", "kendall"]
+    for name, estimate in found.items():
+        assert -1 <= estimate.low < estimate.value < estimate.high <= 1
+        wide, narrow = estimate, correlations(*many)[name]
+        assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    for seed in range(100):
+        x = rng.normal(size=30)
+        y = 0.6 * x + 0.8 * rng.normal(size=30)  # the true r is 0.6
+        one = correlations(x, y, resamples=100, seed=seed)["pearson"]
+        inside += one.low <= 0.6 <= one.high
+    assert 0.86 <= inside / 100 <= 1.0
+
+
+def test_the_difference_is_surer_than_two_intervals() -> None:
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=20)
+    shared = rng.normal(size=20)
+    good, bad = y + shared, y + 1.3 * shared
+    difference = correlation_differences(good, bad, y)["pearson"]
+    apart, together = correlations(good, y)["pearson"], correlations(bad, y)["pearson"]
+    assert difference.value == pytest.approx(apart.value - together.value)
+    assert difference.low > 0
+    assert apart.low < together.high  # the two intervals overlap
+
+
+def test_what_never_varies_has_no_number_in_a_record() -> None:
+    found = plain(correlations([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
+    assert found["kendall"] == {"value": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2, 3]), ([1, 2, 3, 4], [1, 2, 3])])
+def test_too_few_pairs_are_refused(x: list[float], y: list[float]) -> None:
+    with pytest.raises(EANError, match=f"at least {FEWEST} pairs"):
+        correlations(x, y)
+
+
+def test_spread_against_chance() -> None:
+    assert binomial_error(50.0, 2500) == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    chance = 100 * rng.binomial(1000, 0.6, size=400) / 1000
+    alone = spread_against_error(chance, images=1000)
+    assert alone["deviation"] == pytest.approx(alone["standard_error"], rel=0.1)
+    assert alone["real_share"] < 0.2
+    real = spread_against_error(chance + 3 * rng.normal(size=400), images=1000)
+    assert real["real_share"] == pytest.approx(9 / (9 + alone["deviation"] ** 2), abs=0.08)
+    assert spread_against_error([50.0], images=10)["deviation"] == 0
+
+
+def test_deviation_between_repeats_is_pooled() -> None:
+    assert repeat_error([[1.0], [2.0]]) is None
+    assert repeat_error([[1.0, 3.0], [10.0, 10.0], [5.0]]) == pytest.approx(1.0)  # (2 + 0) over 2 degrees of freedom
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 8])
+def test_the_ceiling_is_the_correlation_of_a_score_without_error(seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=20_000)
+    repeats = true[:, None] + 1.5 * rng.normal(size=(20_000, seeds))
+    found = ceiling(repeats.tolist())
+    if seeds == 1:
+        assert found is None
+        return
+    assert found.value == pytest.approx(float(pearson(true, repeats.mean(axis=1))), abs=0.03)
+    assert found.value == pytest.approx((1 / (1 + 1.5**2 / seeds)) ** 0.5, abs=0.03)
+    assert found.low < found.value < found.high
+
+
+def test_the_ceiling_of_pure_noise_is_none_at_all() -> None:
+    assert ceiling([[0.0, 2.0], [2.0, 0.1], [1.0, 1.0], [3.0, -1.0]]).value == 0
+    mixed = ceiling([[0.0, 0.0], [1.0], [2.0, 2.0], [3.0]])  # repeats that agree, some groups without repeats
+    assert mixed.value == 1
+
+
+def test_the_interval_of_the_ceiling_is_that_of_leaving_out_one_group_after_the_other() -> None:
+    rng = np.random.default_rng(3)
+    repeats = [(3 * rng.normal() + rng.normal(size=count)).tolist() for count in (3, 2, 1, 4, 2, 2)]
+    found, n = ceiling(repeats), len(repeats)
+
+    def log_ratio(groups: list[list[float]]) -> float:
+        error = repeat_error(groups) ** 2 * np.mean([1 / len(group) for group in groups])
+        return math.log(np.var([np.mean(group) for group in groups], ddof=1) / error)
+
+    whole, left_out = log_ratio(repeats), [log_ratio(repeats[:k] + repeats[k + 1 :]) for k in range(n)]
+    pseudo = [n * whole - (n - 1) * one for one in left_out]
+    half = stats.t.ppf(0.975, n - 1) * np.std(pseudo, ddof=1) / math.sqrt(n)
+    ends = [math.sqrt(max(0, 1 - math.exp(-one))) for one in (whole, whole - half, whole + half)]
+    assert [found.value, found.low, found.high] == pytest.approx(ends)
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0, 2.0])
+def test_the_interval_of_the_ceiling_covers_the_truth_with_a_dozen_groups(spread: float) -> None:
+    rng, truth, inside = np.random.default_rng(0), math.sqrt(spread**2 / (spread**2 + 0.5)), 0
+    for _ in range(400):
+        repeats = spread * rng.normal(size=(12, 1)) + rng.normal(size=(12, 2))
+        one = ceiling(repeats.tolist())
+        inside += one.low <= truth <= one.high
+    assert 0.92 <= inside / 400 <= 0.98  # a percentile bootstrap: 0.87 to 0.90
+
+
+@pytest.mark.parametrize(
+    "repeats", [[[0, 1], [1], [3], [7]], [[0, 0], [1, 1], [1, 1], [3, 4]], [[0, 0], [1], [2, 2], [3]]]
+)
+def test_a_ceiling_that_hangs_on_one_group_has_no_narrow_interval(repeats: list[list[float]]) -> None:
+    found = ceiling(repeats)
+    assert found.value > 0.9
+    assert (found.low, found.high) == (0, 1)
+
+
+def test_there_is_no_ceiling_where_nothing_varies() -> None:
+    found = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
+    assert plain({"pearson": found}) == {"pearson": {"value": None, "low": None, "high": None}}

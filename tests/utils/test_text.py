@@ -1,0 +1,21 @@
+"""How attentions, networks and numbers are written."""
+
+from __future__ import annotations
+
+from ean_core.utils.text import attention_label, how_many, network_label
+
+
+def test_names_of_attention() -> None:
+    names = {"se": "SE", "dia": "DIA", "timm:eca": "timm:eca", "contrast.py:Contrast": "Contrast", "pack.mod:A": "A"}
+    names |= {"gate": "gate", None: ""}  # one's own, registered under a name
+    assert {name: attention_label(name) for name in names} == names
+
+
+def test_names_of_networks() -> None:
+    names = {"Org": "Org", "EAN sge": "EAN SGE", "Org-full gate": "Org-full gate", "EAN-SE": "EAN-SE"}
+    assert {name: network_label(name) for name in names} == names
+
+
+def test_numbers_of_things() -> None:
+    assert [how_many(number, "seed") for number in (0, 1, 3)] == ["0 seeds", "1 seed", "3 seeds"]
+    assert how_many(10000, "test image") == "10,000 test images"
