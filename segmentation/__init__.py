@@ -1,6 +1,6 @@
-"""Semantic segmentation: this project's network as a backbone of mmsegmentation, Pascal VOC, and the commands.
+"""Semantic segmentation through mmsegmentation, with `EANResNet` (`backbone.py`) as the backbone.
 
-The segmentor, its head and its losses are mmsegmentation's; what is built here is the backbone and what goes around it.
+The commands and the job behind them; VOC and what checks it are in `data/`, what surrounds the backbone in `model/`.
 """
 
 FORMAT = "ean-segmentor-1"
