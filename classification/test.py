@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, parse_options
-from ean_core.utils.errors import EANError, command
+from ean_core.utils.errors import EANError
 
 HELP = """\
 example:
@@ -60,7 +59,3 @@ def main(argv: Sequence[str]) -> None:
     images = f"{task.data.name}, {metrics['images']} test images"
     print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
     print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
-
-
-if __name__ == "__main__":
-    command(main)(sys.argv[1:])

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from classification.arguments import add_pipeline_arguments, job_from_arguments
 from ean_core.cli import make_parser, seed
-from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -49,7 +47,3 @@ def main(argv: Sequence[str]) -> None:
     name = f"train_{'_'.join(target.label for target in targets)}.json"
     retrain_and_summarize(job, targets, job.directory / name)
     stop_processes()
-
-
-if __name__ == "__main__":
-    command(main)(sys.argv[1:])

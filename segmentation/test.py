@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser
-from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -39,7 +37,3 @@ def main(argv: Sequence[str]) -> None:
     from segmentation.commands import test_segmentor
 
     test_segmentor(arguments)
-
-
-if __name__ == "__main__":
-    command(main)(sys.argv[1:])

@@ -12,7 +12,7 @@ from PIL import Image
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.benchmark.timing import Interval
 from ean_core.io.records import write_record
-from ean_core.search.pareto import write_front
+from ean_core.pipeline.front import write_front
 from tests.conftest import ROOT
 
 

@@ -15,11 +15,11 @@ from ean_core import Scheme
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import read_record
 from ean_core.pipeline.correlation.show import draw_correlations
+from ean_core.pipeline.front import write_front
 from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
 from ean_core.report.time_charts import draw_increments, draw_table
 from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
-from ean_core.search.pareto import write_front
 from tests.conftest import ROOT
 from tests.helpers import report_records as made
 

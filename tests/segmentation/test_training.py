@@ -221,30 +221,6 @@ def test_mistakes_get_a_sentence_and_claim_nothing(voc, script, tmp_path, capsys
     assert not (tmp_path / "work_dirs").exists()
 
 
-@pytest.mark.parametrize("task", ["classification", "crowd_counting"])
-def test_recipes_of_other_tasks_are_handed_over(script, capsys, task, monkeypatch):
-    config = next((CONFIGS.parents[1] / task / "configs").glob("*.py"))
-    seen = []
-    monkeypatch.setattr("runpy.run_path", _stop_at(seen, __import__("runpy").run_path))
-    assert script("tools/train.py", config, "--epochs", "3") == 0
-    assert seen == [
-        ("train_cls.py" if task == "classification" else "crowd_counting/train.py", [str(config), "--epochs", "3"])
-    ]
-
-
-def _stop_at(seen: list, real: Any) -> Any:
-    import sys
-
-    def run_path(path: str, run_name: str) -> Any:
-        if path.endswith("tools/train.py"):
-            return real(path, run_name=run_name)
-        parts = Path(path).parts
-        seen.append((parts[-1] if parts[-1] != "train.py" else "/".join(parts[-2:]), sys.argv[1:]))
-        return {}
-
-    return run_path
-
-
 # -- two processes ----------------------------------------------------------------------------------------------------
 
 
