@@ -45,7 +45,7 @@ class LoadedModel:
         make_target: what Grad-CAM is to explain.
         output: name of what comes out, for an exported network.
         content: the file, without the weights.
-        config: that a segmentor was opened with.
+        config: that a segmentor was loaded with.
     """
 
     path: Path
@@ -78,7 +78,7 @@ class LoadedModel:
         return self.network(self.inputs(pixels)).float().cpu()
 
     def describe(self) -> str:
-        """A few words: architecture, attention, and how many blocks are connected to it."""
+        """Architecture, attention, and how many blocks are connected to it, such as "resnet20, se 3/9"."""
         model = self.content["model"]
         if not model.get("attention"):
             return model["arch"]

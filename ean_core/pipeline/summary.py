@@ -64,24 +64,24 @@ class NetworkSummary:
 
 
 def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary]:
-    """Measure the time increments, and put them beside the test results; in the order of `trained`."""
+    """Measure the time increments, and add the test results; in the order of `trained`."""
     increments = measure_increments(trained, job)
     return [
         NetworkSummary(
-            label=one.target.label,
-            scheme=one.target.scheme,
-            parameters=count_parameters(one.network),
-            seeds=one.seeds,
-            results=one.results,
-            time_increment=increments.get(one.target.label),
+            label=entry.target.label,
+            scheme=entry.target.scheme,
+            parameters=count_parameters(entry.network),
+            seeds=entry.seeds,
+            results=entry.results,
+            time_increment=increments.get(entry.target.label),
         )
-        for one in trained
+        for entry in trained
     ]
 
 
 def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, Interval]:
     """Eq. 9 of every network against Org, in percent, by label; empty without an Org."""
-    networks = {one.target.label: one.network for one in trained}
+    networks = {entry.target.label: entry.network for entry in trained}
     if "org" not in networks:
         return {}
     shape = job.task.dataset().image_shape
@@ -109,8 +109,8 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:
     """Print where every network is that was trained."""
-    for one in trained:
-        print(f"{one.target.label}: {', '.join(map(str, one.files))}")
+    for entry in trained:
+        print(f"{entry.target.label}: {', '.join(map(str, entry.files))}")
 
 
 def print_table(rows: Sequence[NetworkSummary], *, metric: Metric, title: str) -> None:

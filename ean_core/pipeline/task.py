@@ -79,7 +79,7 @@ class TrainingRun:
     """One training: where it is kept, and what its result depends on.
 
     Attributes:
-        name: beside the progress bar.
+        name: of the progress bar.
         section: of the recipe that it is trained by, "supernet" or "train".
         directory: for last.pth, the state that it is resumed from, and logs.
         output: the network file to write.

@@ -10,7 +10,7 @@ from ean_core.utils.errors import EANError
 
 
 def check_config_file(path: str | Path, *, folders: Sequence[str]) -> None:
-    """Refuse a path that is no file, and name the nearest file beside it or in the folders of configurations.
+    """Refuse a path that is no file, and name the nearest file in its folder or the folders of configurations.
 
     Args:
         path: of the configuration.

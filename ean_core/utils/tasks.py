@@ -148,7 +148,7 @@ def _register_entry_points() -> None:
 
 
 def _declared_in_checkout() -> dict[str, EntryPoint]:
-    """The entry points in the setup.cfg beside the package, for a checkout that is not installed."""
+    """The entry points in the checkout's setup.cfg, for a checkout that is not installed."""
     parser = configparser.ConfigParser()
     parser.read(CHECKOUT / "setup.cfg", encoding="utf-8")
     declared = parser.get("options.entry_points", GROUP, fallback="")

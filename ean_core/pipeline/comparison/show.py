@@ -30,8 +30,8 @@ def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]
 
     def draw_schemes(path: Path, record: Record) -> Path:
         title = f"Schemes found on {record['settings']['recipe']['name']} (as Table 2)"
-        found = {label_of(name): scheme for name, scheme in answer_schemes(record).items()}
-        return plots_search.draw_schemes(path, {**found, **published}, title=title)
+        answers = {label_of(name): scheme for name, scheme in answer_schemes(record).items()}
+        return plots_search.draw_schemes(path, {**answers, **published}, title=title)
 
     drawn = []
     for name, draw in (
