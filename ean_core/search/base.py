@@ -67,7 +67,7 @@ class SearchMethod(ABC):
     def restrict(self, limit: Limit) -> None:  # noqa: B027
         """Called once before the first step where there is a limit: for methods with fixed schemes, to leave some out.
 
-        The proposals of all others are repaired where they are above the limit (`limit.py`).
+        The proposals of all others are repaired where they are above the limit (`limited_method.py`).
         """
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:
