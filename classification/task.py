@@ -19,7 +19,7 @@ from classification.evaluation import evaluate
 from classification.images import Images
 from classification.recipe import Recipe
 from ean_core.data import ImageData
-from ean_core.networks import StagedNetwork, count_parameters
+from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.networks.checkpoint import ModelSpec, load_network
 from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
 from ean_core.pipeline.fit import fit
@@ -112,6 +112,10 @@ class ClassificationTask:
         return len(self.images.split()[1])
 
     # -- networks -----------------------------------------------------------------------------------------------
+
+    def blocks(self) -> tuple[int, ...]:
+        """Those of the recipe's architecture."""
+        return stages_blocks(self.recipe.model.arch)
 
     def spec(self, **changes: Any) -> ModelSpec:
         """The recipe's network with an output for every class."""

@@ -106,7 +106,8 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
         if is_first():
             from ean_core.report.plots_search import draw_retrained  # matplotlib takes a second to import
 
-            record = read_record(table)
-            print_retrained(record, metric=job.task.metrics[0])
-            print(f"files: {table}  {draw_retrained(table.with_suffix('.png'), record)}")
+            record, metric = read_record(table), job.task.metrics[0]
+            print_retrained(record, metric=metric)
+            picture = draw_retrained(table.with_suffix(".png"), record, key=metric.key, metric=metric.axis)
+            print(f"files: {table}  {picture}")
     return path

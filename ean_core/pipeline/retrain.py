@@ -14,11 +14,9 @@ from typing import Any
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
-from ean_core.networks import stages_blocks
-from ean_core.networks.checkpoint import ModelSpec
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
-from ean_core.pipeline.task import Task
+from ean_core.pipeline.task import NetworkSpec, Task
 from ean_core.scheme import Scheme
 from ean_core.training.run_lock import check_same, read_claim
 from ean_core.utils.distributed import first_does
@@ -38,7 +36,7 @@ class Target:
     """
 
     label: str
-    spec: ModelSpec
+    spec: NetworkSpec
     scheme: Scheme
 
     def directory(self, seed: int) -> str:
@@ -56,7 +54,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
         value: "org", "org-full", "share-full", bits, or a scheme.json.
         label: of the row; default the mode, "ean-" and the name for a file, the bits themselves for bits.
     """
-    blocks = stages_blocks(job.recipe.model.arch)
+    blocks = job.task.blocks()
     if value == "org":
         return Target("org", job.task.spec(attention=None, attention_options={}), Scheme.all_off(blocks))
     if value in ("org-full", "share-full"):

@@ -11,7 +11,6 @@ from mmengine.device import get_device
 from torch import nn
 
 from ean_core.benchmark.latency_table import LatencyTable, device_name
-from ean_core.networks import stages_blocks
 from ean_core.pipeline.job import Job
 from ean_core.scheme import Scheme
 from ean_core.search import GradientMethod, Reward, SearchMethod, build_method
@@ -53,7 +52,7 @@ class SearchConstraints:
     @property
     def blocks(self) -> tuple[int, ...]:
         """Blocks per stage."""
-        return stages_blocks(self.job.recipe.model.arch)
+        return self.job.task.blocks()
 
     def make_method(
         self, name: str, options: Mapping[str, Any], *, seed: int, supernet: nn.Module | None
@@ -111,7 +110,7 @@ def latency_table(job: Job) -> LatencyTable | None:
         attention=model.attention,
         options=dict(model.attention_options),
         sharing="stage",
-        blocks=stages_blocks(model.arch),
+        blocks=job.task.blocks(),
         image_size=job.task.dataset().image_shape[-1],
         batch_size=search.latency_batch,
         device=search.latency_device or device_name(get_device()),

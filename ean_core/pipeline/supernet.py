@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ean_core.networks.checkpoint import read_network_file
+from ean_core.io.safe_load import load_tensors
 from ean_core.pipeline.job import Job
 from ean_core.training.run_lock import check_same
 
@@ -53,6 +53,8 @@ def check_supernet(path: Path, identity: dict[str, Any]) -> None:
     """Refuse a supernet of other data, another split, seed or recipe: it may have seen this run's validation images.
 
     Raises:
-        EANError: naming the first setting that differs.
+        EANError: naming the first setting that differs, or if the file is damaged.
     """
-    check_same(read_network_file(path).get("recipe", {}), identity, what=f"{path} was trained with")
+    content = load_tensors(path)
+    earlier = content.get("recipe", {}) if isinstance(content, dict) else {}
+    check_same(earlier, identity, what=f"{path} was trained with")

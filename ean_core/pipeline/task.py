@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import nn
 
-from ean_core.networks.checkpoint import ModelSpec
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
@@ -23,6 +22,12 @@ from ean_core.training.run_lock import claim
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
 and several processes that call it together share the images and get the same numbers."""
+
+
+class NetworkSpec(Protocol):
+    """A frozen dataclass of plain values that decides a network, each task's own; goes into run identities."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Metric:
     def heading(self) -> str:
         """Name and unit, as over a table's column."""
         return f"{self.name} {self.unit}".rstrip()
+
+    @property
+    def axis(self) -> str:
+        """Name and unit, as beside a picture's axis."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
 
 
 @dataclass(frozen=True)
@@ -166,12 +176,16 @@ class Task(Protocol):
         """
         ...
 
-    def spec(self, **changes: Any) -> ModelSpec:
+    def blocks(self) -> tuple[int, ...]:
+        """Blocks per stage of the network, those that a scheme has a bit for."""
+        ...
+
+    def spec(self, **changes: Any) -> NetworkSpec:
         """The share-full network of the recipe for this data; `changes` replace fields of it: attention,
         attention_options, sharing, scheme, pruned."""
         ...
 
-    def build(self, spec: ModelSpec) -> nn.Module:
+    def build(self, spec: NetworkSpec) -> nn.Module:
         """A network with fresh weights, or with the recipe's pretrained weights where it names some.
 
         Returns:
@@ -186,7 +200,7 @@ class Task(Protocol):
         """Which weights networks start from, for a run's identity; empty from scratch."""
         ...
 
-    def train_supernet(self, run: TrainingRun, spec: ModelSpec) -> None:
+    def train_supernet(self, run: TrainingRun, spec: NetworkSpec) -> None:
         """Train a network on random paths (Algorithm 1, lines 1 to 5), or go on with it, and write `run.output`.
 
         The path of a step is a function of `run.seed` and the step's number (`ean_core.supernet.scorer.draw_path`).
@@ -219,7 +233,7 @@ class Task(Protocol):
         """
         ...
 
-    def train_network(self, run: TrainingRun, spec: ModelSpec) -> TrainedNetwork:
+    def train_network(self, run: TrainingRun, spec: NetworkSpec) -> TrainedNetwork:
         """Train one network of fixed connections from scratch, or go on with it, test it, and write `run.output` with
         its metrics."""
         ...

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from ean_core.networks import stages_blocks
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target
 from ean_core.pipeline.supernet import train_supernet
@@ -97,7 +96,7 @@ class Study:
     @cached_property
     def schemes(self) -> list[Scheme]:
         """The schemes of the study, all on and all off first; see `draw_schemes`."""
-        return draw_schemes(stages_blocks(self.job.recipe.model.arch), self.count, seed=self.draw_seed)
+        return draw_schemes(self.job.task.blocks(), self.count, seed=self.draw_seed)
 
     @property
     def directory(self) -> Path:
