@@ -53,6 +53,14 @@ def has_bfloat16(device: torch.device | str) -> bool:
     return any(ask() for ask in asked if ask is not None)
 
 
+def prefers_channels_last(device: torch.device | str) -> bool:
+    """Whether convolutions of any precision like that memory format: NVIDIA's tensor cores, which take float32 as TF32.
+
+    On CPUs it depends on the network, so that a recipe has to ask for it.
+    """
+    return torch.device(device).type == "cuda" and has_bfloat16(device)
+
+
 # -- a GPU that torch does not see, or cannot use ----------------------------------------------------------------------
 
 

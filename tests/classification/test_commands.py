@@ -67,6 +67,23 @@ def test_mistakes_get_a_sentence(
     assert sentence in last
 
 
+def test_how_the_device_runs_it_is_chosen_printed_and_recorded(
+    script: Script, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ean_core.training.device_defaults.has_bfloat16", lambda _: True)
+    given = ("train.epochs=1", "train.channels_last=False", "supernet.channels_last=False")
+    for flags, precision in (((), "float32"), (("--fast",), "bfloat16")):
+        work = tmp_path / precision
+        assert (
+            script("tools/train_cls.py", tiny, "--work-dir", work, *flags, "--scheme", "org", "--cfg-options", *given)
+            == 0
+        )
+        said = capsys.readouterr().out
+        assert f"train and supernet in {precision}, channels_first" in said  # the user's word goes before --fast
+        recorded = json.loads((work / "org-seed0/result.json").read_text())["settings"]["train"]
+        assert [recorded[name] for name in ("precision", "channels_last", "cuda_graph")] == [precision, False, False]
+
+
 @pytest.mark.parametrize("script", ["search.py", "train_cls.py", "test.py"])
 def test_help_is_quick_and_starts_with_an_example(run: Run, script: str) -> None:
     start = time.perf_counter()
