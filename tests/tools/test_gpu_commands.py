@@ -21,7 +21,7 @@ def metrics(path: Path) -> Any:
     return record["metrics"]
 
 
-def test_forms_are_timed(run: Run, tmp_path: Path) -> None:
+def test_modes_are_timed(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     settings = ("bf16", "cuda_graph", "fused", "fused_bf16")
     run("benchmarks/network.py", "--quick", "--settings", *settings, "--output", out, gpu=True)
