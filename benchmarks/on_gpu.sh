@@ -3,7 +3,7 @@
 #
 #     LIMIT=190 bash benchmarks/on_gpu.sh smoke    # does the CUDA code work at all
 #     LIMIT=560 bash benchmarks/on_gpu.sh          # all the rest, from where an earlier call left off
-#     bash benchmarks/on_gpu.sh networks training  # these steps only, of: smoke search retraining networks training seeds
+#     bash benchmarks/on_gpu.sh networks training  # these steps only, of: smoke search retraining networks training seeds more
 #
 # Whatever is done is remembered in work_dirs/gpu and not done again; a step begins only if it can end in time, and one
 # that fails costs no other. After every step OUT (default work_dirs/gpu_out) holds records.tgz (records, pictures, logs)
@@ -21,10 +21,10 @@ epochs=${epochs:-12} proposals=${proposals:-300}
 note=${NOTE:-"Supernet and networks were trained for $epochs epochs each, with a schedule of our own."}
 G=work_dirs/gpu logs=$G/logs R=$G/records out=${OUT:-work_dirs/gpu_out} run=$G/ean_se_r164_cifar100
 config=classification/configs/ean_se_r164_cifar100.py
-steps=${*:-search retraining networks training seeds}
+steps=${*:-search retraining networks training seeds more}
 for name in $steps; do
-  case $name in smoke | search | retraining | networks | training | seeds) ;; *)
-    echo "no step '$name': give some of smoke search retraining networks training seeds" >&2
+  case $name in smoke | search | retraining | networks | training | seeds | more) ;; *)
+    echo "no step '$name': give some of smoke search retraining networks training seeds more" >&2
     exit 2 ;;
   esac
 done
@@ -152,10 +152,18 @@ matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available
     for ((count = 2; count <= ${#seeds[@]}; count++)); do
       LINES_OF=24 retrain 60 400 "retraining_seed${seeds[count - 1]}" "${seeds[@]:0:count}" || break
     done
-    # With what time is left, the times of Table 1.
+    ;;
+  more)  # Table 1's times; what ImageNet would cost on such a GPU (docs/scaling.md)
     LINES_OF=30 step 60 100 table1 "$PY" tools/benchmark.py --arch resnet50 --attention se --rounds 15 \
       --scheme schemes/paper_ean_se_resnet50.json --settings eager cuda_graph fused fused_bf16 \
       --output $R/benchmark_resnet50_gpu.json ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
+    for batch in 128 32; do
+      step 60 100 training_resnet50_b$batch "$PY" benchmarks/training.py --arch resnet50 --image-size 224 --steps 10 \
+        --batch-size $batch --rounds 3 --workers 12 --output $R/speed_training_resnet50_b${batch}_gpu.json $quick \
+        --sides fast fast-graph
+    done
+    step 40 60 scoring_resnet50 "$PY" benchmarks/processes.py --processes 1 --arch resnet50 --image-size 224 --images 2000 \
+      --batch-size 128 --rounds 5 --output $R/speed_processes_resnet50_gpu.json $quick
     ;;
   esac
 done
