@@ -39,21 +39,23 @@ def capture(work: Callable[[], Result], *, before: Callable[[], object] | None =
         CaptureFailed: if the capture fails. An error of the runs before it is raised as it is.
     """
     before = before or (lambda: None)
-    side_stream = torch.cuda.Stream()
-    side_stream.wait_stream(torch.cuda.current_stream())
+    stream, side_stream = torch.cuda.current_stream(), torch.cuda.Stream()
+    side_stream.wait_stream(stream)
     with torch.cuda.stream(side_stream):
         for _ in range(WARMUP):
             before()
             work()
         before()
-    torch.cuda.current_stream().wait_stream(side_stream)
+    stream.wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     try:
         # Only what this thread does can break the capture: a loader's thread may be pinning memory.
         with no_garbage_collection(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = work()
     except RuntimeError as error:
-        raise CaptureFailed(f"the CUDA graph cannot be captured ({first_line(error)})") from error
+        torch.cuda.set_stream(stream)  # `torch.cuda.graph` leaves its own behind
+        cause = error.__context__ or error  # ending a broken capture is an error too, which says less
+        raise CaptureFailed(f"the CUDA graph cannot be captured ({first_line(cause)})") from error
 
     def replay() -> Result:
         graph.replay()

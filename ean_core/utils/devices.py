@@ -46,7 +46,10 @@ def has_bfloat16(device: torch.device | str) -> bool:
     """Whether a device multiplies bfloat16 itself; where it is imitated, it is slower than float32."""
     kind = torch.device(device).type
     if kind == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        try:
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+        except TypeError:  # before PyTorch 2.5
+            return torch.cuda.is_bf16_supported()
     if kind != "cpu":
         return False
     asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))

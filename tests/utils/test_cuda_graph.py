@@ -32,7 +32,10 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
     def graph(graph, **options):
         fake.options = options
         fake.phases.append("capture")
-        yield
+        try:
+            yield
+        except RuntimeError:
+            raise RuntimeError("the capture was invalidated")  # noqa: B904 (as PyTorch does)
         fake.phases.append("after")
 
     fake.graph = graph
@@ -75,6 +78,7 @@ def test_what_cannot_be_captured_gets_a_sentence(cuda: MagicMock) -> None:
     with pytest.raises(CaptureFailed, match=r"captured \(operation not permitted when stream is capturing\)$"):
         capture(work)
     assert gc.isenabled()
+    cuda.set_stream.assert_called_once_with(cuda.current_stream())
 
 
 def test_an_error_of_the_work_itself_stays(cuda: MagicMock) -> None:

@@ -160,5 +160,7 @@ def test_imitated_bfloat16_does_not_count(monkeypatch: pytest.MonkeyPatch) -> No
     assert not has_bfloat16("cuda:0")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert has_bfloat16("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # before PyTorch 2.5
+    assert has_bfloat16("cuda")
     assert not has_bfloat16("mps")
     assert has_bfloat16("cpu") in (True, False)
