@@ -20,7 +20,7 @@ epochs=${EPOCHS:-${QUICK:+2}} proposals=${QUICK:+5}
 epochs=${epochs:-12} proposals=${proposals:-300}
 note=${NOTE:-"Supernet and networks were trained for $epochs epochs each, with a schedule of our own."}
 G=work_dirs/gpu logs=$G/logs R=$G/records out=${OUT:-work_dirs/gpu_out} run=$G/ean_se_r164_cifar100
-config=classification/configs/ean_se_r164_cifar100.py
+config=classification/configs/ean_se_r164_cifar100.py seeds=(${SEEDS:-0 1 2})
 steps=${*:-search retraining networks training seeds more}
 for name in $steps; do
   case $name in smoke | search | retraining | networks | training | seeds | more) ;; *)
@@ -48,7 +48,7 @@ weights() {  # what is worth taking home, most wanted first: the states of runs 
     [ ! -e "$state" ] || [ -e "${state%/*}.pth" ] || [ -e "${state%/*}/classifier.pth" ] || echo "$state"
   done
   ls */supernet.pth 2> /dev/null
-  for seed in 0 1 2 3 4 5 6 7 8 9; do ls */*-seed$seed/classifier.pth 2> /dev/null; done
+  for seed in "${seeds[@]}"; do ls */*-seed$seed/classifier.pth 2> /dev/null; done
 }
 
 pack() {  # what is small after every step; weights only when there are new ones, as many as 60 MB hold
@@ -60,7 +60,8 @@ pack() {  # what is small after every step; weights only when there are new ones
     if [ $total -gt 60000000 ]; then echo "weights left here: $file and what follows it"; break; fi
     chosen="$chosen $file" state="$state $(stat -c '%n %s %Y' "$G/$file")"
   done
-  if [ -n "$chosen" ] && [ "$state" != "$(cat "$G/.packed" 2> /dev/null)" ]; then
+  [ -n "$chosen" ] || return
+  if [ ! -e "$out/weights.tar.00" ] || [ "$state" != "$(cat "$G/.packed" 2> /dev/null)" ]; then
     rm -f "$out"/weights.tar.*
     tar c -C "$G" $chosen | split -b 15000000 -d - "$out/weights.tar."
     echo "$state" > "$G/.packed"
@@ -75,7 +76,8 @@ step() {  # step NEED MOST NAME COMMAND..: begun if NEED seconds are left, ended
     echo "=== $name: left out, $(left) s are left"
     return 1
   fi
-  [ "$most" -le $(($(left) - 12)) ] || most=$(($(left) - 12))  # the rest is for packing
+  # The rest is for packing. A rehearsal may take all the time there is: a CPU needs more of it.
+  if [ -n "$quick" ] || [ "$most" -gt $(($(left) - 12)) ]; then most=$(($(left) - 12)); fi
   timeout -k 5 "$most" "$@" > "$logs/$name.log" 2>&1
   status=$?
   [ $status != 0 ] || touch "$G/done/$name"
@@ -118,7 +120,6 @@ retrain() {  # retrain NEED MOST NAME SEED..: Org, Share-full and the scheme wit
   fi
 }
 
-seeds=(${SEEDS:-0 1 2})
 for what in $steps; do
   case $what in
   smoke)  # kernels, graphs and modes against what they are to compute, and the pipeline in graphs; no timing
@@ -167,4 +168,5 @@ matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available
     ;;
   esac
 done
+pack
 ls -l "$out"
