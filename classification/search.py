@@ -17,11 +17,11 @@ from classification.supernet import both_sections, make_scorer
 from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
+from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
 from ean_core.search.history import Line
 from ean_core.search.latency_limit import Limited
 from ean_core.search.pareto import write_front
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import claim, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
@@ -45,6 +45,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     connect_gradient(method, job, network, seed=job.recipe.seed)
     method = rules.keep(method)
     path = job.directory / "history.jsonl"
+    check_streams(job.directory, history=path)
     claim(job.directory / "search", identity, resume=job.resume, begun=[path])
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
@@ -81,7 +82,23 @@ def search_identity(job: Job, supernet: Path) -> dict[str, Any]:
             "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
         },
         "seed": job.recipe.seed,
+        "streams": STREAMS,
     }
+
+
+def check_streams(directory: Path, *, history: Path) -> None:
+    """Refuse to go on with a search whose random numbers were others: its record would be replaced from its start.
+
+    Raises:
+        EANError: for a directory with a search of an earlier version.
+    """
+    claimed = directory / "search" / "run.json"
+    if history.exists() and claimed.exists() and read_claim(claimed).get("streams") != STREAMS:
+        raise EANError(
+            f"{directory} holds a search by an earlier version, which drew other random numbers: it can be read, and "
+            "not continued. Give another --work-dir, or train what it found with tools/train_cls.py --scheme "
+            f"{directory / 'scheme.json'}"
+        )
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:

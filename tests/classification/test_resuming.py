@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from classification.job import Job
 from classification.pipeline import run_pipeline
+from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
@@ -111,6 +113,22 @@ def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: 
     train_supernet(job("run", **{"supernet.epochs": 1, "supernet.val_interval": 0}))
     with pytest.raises(EANError, match=sentence):
         train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_search_of_other_random_numbers_is_refused_and_stays_as_it_is(job: MakeJob, resume: bool) -> None:
+    """Searches of earlier versions: their schemes were drawn otherwise, and replaying would replace their record."""
+    one = job("run", **{"supernet.epochs": 1, "search.steps": 3})
+    run_pipeline(one, retrain=False)
+    claimed = one.directory / "search" / "run.json"
+    content = json.loads(claimed.read_text())
+    assert content.pop("streams")
+    claimed.write_text(json.dumps(content))
+    before = (one.directory / "history.jsonl").read_bytes()
+    with pytest.raises(EANError, match=r"earlier version.*train_cls.py --scheme .*scheme\.json"):
+        search_scheme(dataclasses.replace(one, resume=resume), one.directory / "supernet.pth")
+    assert (one.directory / "history.jsonl").read_bytes() == before
+    assert read_lines(one.directory / "history.jsonl")
 
 
 def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:

@@ -43,7 +43,7 @@ def test_methods_are_written_with_their_options() -> None:
 def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
     method = build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options)
     cost = 0.5 if name == "darts" else 0.0
-    return run_entry(method, scores, seed=seed, reward=Reward(), budget=budget, gradient_cost=cost)
+    return run_entry(method, scores, reward=Reward(), budget=budget, gradient_cost=cost)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -96,9 +96,9 @@ def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
     scores = SharedScores(History(None), LANDSCAPE.evaluate)
     draws = []
     for seed in (0, 0, 1):
-        method = build_method("ean", BLOCKS, seed=0, reward=Reward())
+        method = build_method("ean", BLOCKS, seed=seed, reward=Reward())
         budget = Budget(evaluations=1, proposals=1, samples=20)
-        draws.append(run_entry(method, scores, seed=seed, reward=Reward(), budget=budget)["sampled"]["bits"])
+        draws.append(run_entry(method, scores, reward=Reward(), budget=budget)["sampled"]["bits"])
     assert draws[0] == draws[1] != draws[2]
 
 
