@@ -115,20 +115,29 @@ def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: 
         train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
 
 
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_search_of_other_random_numbers_is_refused_and_stays_as_it_is(job: MakeJob, resume: bool) -> None:
+def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_replaced(job: MakeJob) -> None:
     """Searches of earlier versions: their schemes were drawn otherwise, and replaying would replace their record."""
-    one = job("run", **{"supernet.epochs": 1, "search.steps": 3})
+    settings = {"supernet.epochs": 1, "search.steps": 3, "search.max_evaluations": None}
+    one = job("run", **settings)
     run_pipeline(one, retrain=False)
-    claimed = one.directory / "search" / "run.json"
+    claimed, history = one.directory / "search" / "run.json", one.directory / "history.jsonl"
     content = json.loads(claimed.read_text())
     assert content.pop("streams")
     claimed.write_text(json.dumps(content))
-    before = (one.directory / "history.jsonl").read_bytes()
-    with pytest.raises(EANError, match=r"earlier version.*train_cls.py --scheme .*scheme\.json"):
-        search_scheme(dataclasses.replace(one, resume=resume), one.directory / "supernet.pth")
-    assert (one.directory / "history.jsonl").read_bytes() == before
-    assert read_lines(one.directory / "history.jsonl")
+    before, supernet = history.read_bytes(), one.directory / "supernet.pth"
+    scheme = Scheme.load(search_scheme(job("run", resume=True, **settings), supernet))
+    assert scheme == Scheme.load(one.directory / "scheme.json")
+    with pytest.raises(EANError, match="search.options.schemes_per_step = 2, and this run has 3"):
+        search_scheme(job("run", resume=True, **settings, **{"search.options.schemes_per_step": 3}), supernet)
+    with pytest.raises(EANError, match="give --resume"):
+        search_scheme(one, supernet)
+    with pytest.raises(EANError, match="unfinished search by an earlier version.*another --work-dir"):
+        search_scheme(job("run", resume=True, **{**settings, "search.steps": 4}), supernet)
+    lines = before.splitlines(keepends=True)
+    history.write_bytes(b"".join(lines[:3]))  # killed in its middle
+    with pytest.raises(EANError, match="unfinished search by an earlier version"):
+        search_scheme(job("run", resume=True, **settings), supernet)
+    assert history.read_bytes() == b"".join(lines[:3])
 
 
 def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:
