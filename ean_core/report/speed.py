@@ -54,8 +54,8 @@ def network_tables(entry: Entry) -> list[Block]:
     where = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
-        "modules, eager float32, in eval mode without autograd (the authors time in training mode with it, without "
-        f"warm-up and without waiting for the GPU); {how_many(settings['threads'], 'thread')}, {entry.machine}."
+        f"modules, eager float32, in eval mode without autograd (theirs: training mode with it); "
+        f"{how_many(settings['threads'], 'thread')}, {entry.machine}."
     )
 
     def cells(name: str, cell: Any) -> list[str]:
