@@ -114,6 +114,7 @@ class Job:
             workers=self.recipe.data.workers,
             rank=rank,
             world_size=world,
+            drop_last=not settings.keep_last,
             classes=self.data.classes,
         )
 

@@ -38,7 +38,7 @@ class ModelRecipe:
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: between the head's two 1x1 convolutions, and of the decoder.
         head_norm: "none", or "group" for a group norm in the head, which knows no batch.
-        output_scale: the network gives so many times the density; the paper's maps are scaled by 100.
+        output_scale: the network gives so many times the density; 100 as in the C^3 Framework (arXiv 1907.02724).
     """
 
     arch: str | None = None

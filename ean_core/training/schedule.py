@@ -50,6 +50,8 @@ class TrainSettings:
             or with several processes, it changes nothing. None: where images are small and a GPU is there.
         val_interval: epochs between validations during training; 0 for none. They select nothing.
         save_interval: epochs between two saves of the state.
+        keep_last: train on an epoch's last, smaller batch too, as the authors' code does; with `cuda_graph` that step
+            runs outside the graph, and `compile` compiles once more for it.
         deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
         section: of a recipe, to name its fields in errors.
     """
@@ -73,6 +75,7 @@ class TrainSettings:
     cuda_graph: bool | None = None
     val_interval: int = 0
     save_interval: int = 1
+    keep_last: bool = False
     deterministic: bool = False
 
     def __post_init__(self) -> None:
