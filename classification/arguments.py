@@ -21,6 +21,7 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
+    add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
     add_run_arguments(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE", example="search.steps=50")
 
 
@@ -34,7 +35,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         flags: recipe fields that other flags replace; those that are None were not given.
     """
     from classification import own_images
-    from classification.job import start_job
+    from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.utils.distributed import first_does, is_first, start_processes
 
@@ -60,6 +61,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         recipe,
         data_root=root,
         directory=directory or Path("work_dirs") / recipe.name,
+        fast=arguments.fast,
+        given=options,
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
@@ -67,5 +70,5 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     if own:
         first_does(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
     if is_first():
-        print(f"{recipe.name}: {job.describe()}", flush=True)
+        print(f"{recipe.name}: {job.describe()}\n{describe_device(job)}", flush=True)
     return job

@@ -13,6 +13,7 @@ from classification.recipe import DataRecipe
 from ean_core.data import ImageData, OneEpoch, class_balanced, make_loader, search_split
 from ean_core.data.loader import Loader
 from ean_core.data.normalize import Normalise
+from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 
@@ -47,19 +48,19 @@ class Images:
         train, val = search_split(labels, recipe.val_per_class, fraction=recipe.val_fraction, seed=recipe.split_seed)
         return images[train], images[val]
 
-    def train_loader(self, indices: Tensor, *, batch_size: int, seed: int) -> Loader:
-        """Shuffled, augmented batches of this process's share; `batch_size` is that of all processes together.
+    def train_loader(self, indices: Tensor, settings: TrainSettings, *, seed: int) -> Loader:
+        """Shuffled, augmented batches of this process's share.
 
         Raises:
-            EANError: if the processes cannot share it evenly.
+            EANError: if the processes cannot share the batches evenly.
         """
         rank, world = rank_and_world()
-        if batch_size % world:
-            raise EANError(f"batch_size {batch_size} cannot be shared evenly by {world} processes: change one")
+        if settings.batch_size % world:
+            raise EANError(f"batch_size {settings.batch_size} cannot be shared evenly by {world} processes: change one")
         return make_loader(
             self.data.train,
             indices,
-            batch_size=batch_size // world,
+            batch_size=settings.batch_size // world,
             train=True,
             augment=self.recipe.augment,
             seed=seed,
@@ -67,6 +68,7 @@ class Images:
             workers=self.recipe.workers,
             rank=rank,
             world_size=world,
+            drop_last=not settings.keep_last,
             classes=self.data.classes,
         )
 

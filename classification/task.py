@@ -28,6 +28,7 @@ from ean_core.scheme import Scheme
 from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetClassifier
+from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
 from ean_core.training.metrics import Confusion
@@ -42,6 +43,9 @@ GRADIENT_BATCH = 128
 
 TEST_BATCH = 500
 """Images per forward pass of the test at the end of a training."""
+
+TEST_LOG = "test_epochs.jsonl"
+"""Test accuracies during training, in the network's directory."""
 
 _Classifier = TypeVar("_Classifier", bound=ImageClassifier)
 
@@ -172,7 +176,7 @@ class ClassificationTask:
         fit(
             run,
             model,
-            self.images.train_loader(train, batch_size=settings.batch_size, seed=run.seed),
+            self.images.train_loader(train, settings, seed=run.seed),
             settings,
             validation=self._path_validation(network, val) if settings.val_interval else None,
             hooks=[DrawPaths(seed=run.seed, sandwich=settings.sandwich)],
@@ -271,18 +275,20 @@ class ClassificationTask:
         runner = fit(
             run,
             model,
-            self.images.train_loader(self.images.training(), batch_size=settings.batch_size, seed=run.seed),
+            self.images.train_loader(self.images.training(), settings, seed=run.seed),
             settings,
             validation={
                 "val_dataloader": self.images.eval_loader(self.data.test, None, batch_size=TEST_BATCH, shared=True),
                 "val_cfg": {},
                 "val_evaluator": [Confusion(self.data.num_classes)],
             },
+            hooks=[LogTestAccuracy(run.directory / TEST_LOG)],
         )
         metrics = runner.val_loop.run()
         info = {**self.file_info(), "recipe": run.identity, "metrics": metrics}
         first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
-        return TrainedNetwork(metrics, count_parameters(network))
+        best = best_test_epoch(run.directory / TEST_LOG)
+        return TrainedNetwork({**metrics, "best_test_epoch": best}, count_parameters(network))
 
     def load_network(self, path: Path) -> StagedNetwork:
         """A classifier.pth."""

@@ -40,8 +40,10 @@ def main(argv: Sequence[str]) -> None:
     from classification.job import start_job
     from classification.recipe import Recipe
     from ean_core.networks.checkpoint import load_network
+    from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
 
+    warn_of_unused_gpu()
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
     task = start_job(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".").task

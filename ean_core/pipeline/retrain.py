@@ -131,7 +131,9 @@ class TrainedTarget:
         task: that it was trained for.
         seeds: of the trainings.
         directories: one per seed, in the order of `seeds`.
-        results: key of each of the task's metrics -> one value per seed, in the order of `seeds`.
+        results: key of each of the task's metrics -> one value per seed after the last epoch, in the order of `seeds`.
+        best_epoch: the first metric in each seed's best test epoch, where the test was taken during training; nothing
+            is chosen by it.
     """
 
     target: Target
@@ -139,6 +141,7 @@ class TrainedTarget:
     seeds: tuple[int, ...]
     directories: tuple[Path, ...]
     results: Mapping[str, tuple[float, ...]]
+    best_epoch: tuple[float, ...] | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -171,4 +174,7 @@ def read_results(task: Task, target: Target, seeds: Sequence[int], directories: 
     """The test results that finished trainings wrote."""
     records = [read_record(path / "result.json")["metrics"] for path in directories]
     results = {metric.key: tuple(record[metric.key] for record in records) for metric in task.metrics}
-    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results)
+    key = task.metrics[0].key
+    best = tuple(record["best_test_epoch"][key] for record in records if record.get("best_test_epoch"))
+    best_epoch = best if len(best) == len(records) else None
+    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, best_epoch)

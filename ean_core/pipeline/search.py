@@ -9,13 +9,14 @@ from typing import Any
 
 from ean_core.pipeline.front import write_front
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
-from ean_core.search.history import Line
+from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
+from ean_core.search.history import Line, read_lines
 from ean_core.search.limited_method import Limited
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import check_same, claim, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
@@ -36,8 +37,11 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     network, constraints = job.task.load_supernet(supernet), SearchConstraints.of(job)
     scorer = job.task.make_scorer(network)
     method = constraints.make_method(recipe.method, recipe.options, seed=job.recipe.seed, supernet=network)
-    path = job.directory / "history.jsonl"
-    claim(job.directory / "search", search_identity(job, supernet_sha256), resume=job.resume, begun=[path])
+    path, output = job.directory / "history.jsonl", job.directory / "scheme.json"
+    identity = search_identity(job, supernet_sha256)
+    if ended_by_earlier_version(job, identity):
+        return output
+    claim(job.directory / "search", identity, resume=job.resume, begun=[path])
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")
@@ -51,7 +55,6 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             max_evaluations=recipe.max_evaluations,
             on_step=None if progress is None else StepText(progress, constraints.blocks, job.task.score),
         )
-    output = job.directory / "scheme.json"
     returned = recipe.returned or method.answer
 
     def write() -> None:
@@ -79,7 +82,39 @@ def search_identity(job: Job, supernet_sha256: str) -> dict[str, Any]:
             "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
         },
         "seed": job.recipe.seed,
+        "streams": STREAMS,
     }
+
+
+def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
+    """Whether the directory holds a search of other random numbers (`STREAMS`) that has ended, to be taken as it is.
+
+    Raises:
+        EANError: if it has not ended: replayed with the numbers of now, its record would be replaced from its start.
+    """
+    claimed, path, final = (job.directory / name for name in ("search/run.json", "history.jsonl", "scheme.json"))
+    if not (job.resume and claimed.exists() and path.exists()):
+        return False
+    earlier = read_claim(claimed)
+    if earlier.get("streams") == STREAMS:
+        return False
+    check_same({**earlier, "streams": STREAMS}, identity, what=f"{claimed.parent} holds a search made with")
+    if has_ended(path, final, job.search):
+        return True
+    raise EANError(
+        f"{job.directory} holds an unfinished search by an earlier version, which drew other random numbers: it can be "
+        "read, and not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
+        "the search with the version that began it"
+    )
+
+
+def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
+    """Whether a search wrote its scheme after its last proposal, and was as long as the recipe asks for."""
+    lines = [line for line in read_lines(history) if not line.get("final")]
+    if not lines or not scheme.exists() or read_scheme_file(scheme).get("proposals") != len(lines):
+        return False
+    enough = recipe.max_evaluations is not None and lines[-1]["evaluations"] >= recipe.max_evaluations
+    return enough or lines[-1]["step"] >= recipe.steps
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:

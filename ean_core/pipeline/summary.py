@@ -36,6 +36,7 @@ class NetworkSummary:
         parameters: without what is not connected.
         seeds: of the trainings.
         results: key of each of the task's metrics -> one test result per seed, in the order of `seeds`.
+        best_epoch: see `TrainedTarget`.
         time_increment: Eq. 9 against Org in percent, 95 % interval; None where no Org was trained.
     """
 
@@ -44,6 +45,7 @@ class NetworkSummary:
     parameters: int
     seeds: tuple[int, ...]
     results: Mapping[str, tuple[float, ...]]
+    best_epoch: tuple[float, ...] | None
     time_increment: Interval | None
 
     @property
@@ -53,12 +55,14 @@ class NetworkSummary:
 
     def to_record(self) -> dict[str, Any]:
         """The row as records hold it, without the network's name."""
+        best = {} if self.best_epoch is None else {f"best_epoch_{next(iter(self.results))}": spread(self.best_epoch)}
         return {
             "scheme": str(self.scheme),
             "connections": self.scheme.connections,
             "blocks": len(self.scheme),
             "parameters": self.parameters,
             **{key: spread(values) for key, values in self.results.items()},
+            **best,
             "time_increment": None if self.time_increment is None else dataclasses.asdict(self.time_increment),
         }
 
@@ -73,6 +77,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary
             parameters=count_parameters(entry.network),
             seeds=entry.seeds,
             results=entry.results,
+            best_epoch=entry.best_epoch,
             time_increment=increments.get(entry.target.label),
         )
         for entry in trained

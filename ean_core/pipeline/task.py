@@ -130,11 +130,12 @@ class TrainedNetwork:
     """What a training from scratch gave.
 
     Attributes:
-        metrics: test results by key, those of `Task.metrics` among them.
+        metrics: test results by key, those of `Task.metrics` among them; perhaps "best_test_epoch", the first of
+            `Task.metrics` in the epoch in which it was best on the test images, by which nothing may be chosen.
         parameters: of the network that was trained, without what is not connected.
     """
 
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Any]
     parameters: int
 
 

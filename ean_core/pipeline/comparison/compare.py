@@ -15,7 +15,7 @@ from ean_core.pipeline.comparison.record import draw_random, figure4, reference_
 from ean_core.pipeline.comparison.scores import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
-from ean_core.search import ANSWERS
+from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarise
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.distributed import barrier, first_does, is_first
@@ -125,7 +125,6 @@ class Searches:
         run = run_entry(
             method,
             self.scores,
-            seed=seed,
             reward=self.constraints.reward,
             budget=self.budget,
             gradient_cost=GRADIENT_PASSES * gradient_images / images,  # in passes that score a scheme
@@ -145,6 +144,7 @@ class Searches:
             "limit": self.constraints.job.search.max_increment,
             "answers": ANSWERS,
             "ends": "with its budget",  # earlier ones went on to all their proposals
+            "streams": STREAMS,
         }
 
 
