@@ -70,5 +70,5 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     if own:
         first_does(lambda: print(own_images.write_split(job, root), flush=True))
     if is_first():
-        print(f"{recipe.name}: {job.describe()}", flush=True)
+        print("\n".join([f"{recipe.name}: {job.describe()}", *job.data.remarks]), flush=True)
     return job

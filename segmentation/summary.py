@@ -159,10 +159,10 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
     """The pictures of a run's last validation under each other, as a JPEG beside the record; None if it drew none."""
     from PIL import Image
 
-    from ean_core.inference.images import open_photo
+    from ean_core.data.read_image import read_image
     from ean_core.utils.files import atomic_path
 
-    drawn = [open_photo(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
+    drawn = [read_image(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
     if not drawn:
         return None
     sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ean_core.data.decode import open_image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,6 @@ from crowd_counting.data.density_cache import DensityCache
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.density import Kernel, inside
 from crowd_counting.recipe import DataRecipe
-from ean_core.data.decode import open_image
 from ean_core.data.loader import Loader, Plan
 from ean_core.data.seeding import generator_for
 from ean_core.utils.errors import EANError
