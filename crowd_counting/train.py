@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if is_first():
         print(job.describe())
-        for line in filter(None, (job.started, data.note)):
+        for line in filter(None, (job.started, data.note, *job.data.remarks)):
             print(line)
     directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
     if is_first():

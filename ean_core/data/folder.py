@@ -87,17 +87,15 @@ def layout_of(root: Path) -> Layout:
         return Layout(root)
     layout = Layout(root / "train")
     parts = [name for name in (*VAL_PARTS, "test") if name in folders]
-    used = [name for name in parts if class_folders(root / name)]
-    if "test" in used and len(used) > 1:
-        layout.val, layout.test, used = root / used[0], root / "test", [used[0], "test"]
-    elif used or parts:
-        layout.test = root / (used or parts)[0]
-        used = [layout.test.name]
+    # Test images without labels are common; a val folder without class folders is a mistake, which `_scan` names.
+    used = [name for name in parts if name != "test" or class_folders(root / name)]
+    used = [used[0], "test"] if len(used) > 1 and "test" in used else used[:1]
+    if used:
+        layout.test = root / used[-1]
+        layout.val = root / used[0] if len(used) > 1 else None
     if unused := [name for name in (*parts, *others) if name not in used]:
         names = ", ".join(map(legible, unused[:5])) + (", .." if len(unused) > 5 else "")
-        layout.remarks.append(
-            f"not used beside {' and '.join(['train', *used])}: the folder{'s'[: len(unused) > 1]} {names}"
-        )
+        layout.remarks.append(f"not used beside {' and '.join(['train', *used])}: {names}")
     return layout
 
 

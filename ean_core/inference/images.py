@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
+LONGEST_STEM = 180  # bytes, so that the file beside it that replaces it atomically has a name of less than 255
+
 
 def read_images(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:
     """Every file with its image, or with the sentence that says why it cannot be read; one is in memory at a time."""
@@ -26,6 +30,14 @@ def read_images(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EAN
             yield file, read_image(file)
         except EANError as error:
             yield file, error
+
+
+def result_name(stem: str, ending: str) -> str:
+    """The name of a file that is written for an image; of a very long one the start, and digits of its own."""
+    if len(os.fsencode(stem)) <= LONGEST_STEM:
+        return stem + ending
+    cut = os.fsencode(stem)[: LONGEST_STEM - 9].decode("utf-8", "ignore")
+    return f"{cut}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:

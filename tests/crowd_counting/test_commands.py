@@ -77,16 +77,23 @@ def test_prepare_train_test_predict(
         assert counts[f"{row['image']}.jpg"] == pytest.approx(float(row["estimated"]), abs=0.002)
 
 
-def test_prepare_warns_of_a_test_image_that_is_trained_on(
-    crowd_root: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["prepare", "train"])
+def test_a_test_image_that_is_trained_on_is_refused(
+    crowd_root: Path,
+    tmp_path: Path,
+    script: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     part = crowd_root / "part_A"
     for file in ("images/IMG_2.jpg", "ground-truth/GT_IMG_2.mat"):
         shutil.copy(part / "train_data" / file, part / "test_data" / file)
-    assert script("prepare", "--part", "A", "--data-root", crowd_root, "--no-cache") == 0
-    said = capsys.readouterr().out
-    assert "warning: 1 of the 3 images to test on are copies of images to train on (the first: " in said
-    assert "part_A/test_data/images/IMG_2.jpg is " in said
+    assert script(command, "--part", "A", "--data-root", crowd_root) == 2
+    said = capsys.readouterr().err
+    assert "error: 1 of the 3 images to test on are copies of images to train on (the first: part_A/test_data" in said
+    assert not (tmp_path / "work_dirs").exists()
 
 
 def test_demo_learns(tmp_path: Path, script: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
