@@ -25,18 +25,18 @@ from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 
 
-def load_crowd(*, part: str | None, annotations: str | None, data_root: str) -> CrowdData:
+def load_crowd(*, part: str | None, annotations: str | None, data_root: str, refuse_copies: bool = False) -> CrowdData:
     """The data that --part or --annotations names.
 
     Raises:
-        EANError: if it cannot be read, or test images are trained on.
+        EANError: if it cannot be read, or with `refuse_copies` if test images are trained on.
     """
     if (part is None) == (annotations is None):
         raise EANError("give either --part A, B or demo, or --annotations FILE")
     data = load_points_file(annotations) if annotations is not None else load_shanghaitech(data_root, str(part))
     files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
     root = Path(data_root) if annotations is None else Path(annotations).parent
-    return dataclasses.replace(data, remarks=(*data.remarks, *check_copies(files, root)))
+    return dataclasses.replace(data, remarks=(*data.remarks, *check_copies(files, root, refuse=refuse_copies)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
     options.update({field: value for field, value in given.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
-    data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+    data = load_crowd(
+        part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
+    )
     launcher = start_processes(arguments.launcher)
     name = f"{name_of(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(

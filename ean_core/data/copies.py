@@ -10,7 +10,7 @@ from pathlib import Path
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import sha256_of
 
-PURPOSES = {"test": "to test on", "val": "to validate on"}
+PURPOSES = {"test": "to test on", "val": "to score on"}
 SEEN = {"test": ("train", "val"), "val": ("train",)}
 """By which parts a part must not be known."""
 MOST = 0.1  # of a part's images may be copies: a score is then a little too good, and a warning is enough
@@ -18,7 +18,7 @@ Parts = Mapping[str, Sequence[str | Path]]
 Pairs = list[tuple[Path, Path]]  # (an image to score on, the same image to train on)
 
 
-def check_copies(parts: Parts, root: Path) -> list[str]:
+def check_copies(parts: Parts, root: Path, *, refuse: bool = True) -> list[str]:
     """Look for images to test or validate on that are trained on too.
 
     The same file, by its path or through a link, is refused, and so are copies, byte by byte, if they are more than a
@@ -28,6 +28,7 @@ def check_copies(parts: Parts, root: Path) -> list[str]:
     Args:
         parts: the files of "train" and of "val", "test" or both.
         root: that the sentence names files below, where they are.
+        refuse: what cannot be scored on; False: warn of it too, for commands that train nothing.
 
     Returns:
         the warnings, a sentence each.
@@ -37,20 +38,23 @@ def check_copies(parts: Parts, root: Path) -> list[str]:
     """
     files = {name: [Path(path) for path in paths] for name, paths in parts.items()}
     status = {path: path.stat() for path in dict.fromkeys(chain(*files.values()))}
+    warnings = []
     for part in PURPOSES:
         if same := shared(files, part, {path: (one.st_dev, one.st_ino) for path, one in status.items()}):
-            raise EANError(f"{sentence(same, files, part, root, 'are also')}: take them out of one of the two")
+            said = f"{sentence(same, files, part, root, 'are also')}: take them out of one of the two"
+            if refuse:
+                raise EANError(said)
+            warnings.append(f"warning: {said}")
     of_size: dict[int, list[Path]] = {}
     for path, one in status.items():
         of_size.setdefault(one.st_size, []).append(path)
     content = {path: sha256_of(path) for paths in of_size.values() if len(paths) > 1 for path in paths}
-    warnings = []
     for part in PURPOSES:
         if copies := shared(files, part, content):
             said = sentence(copies, files, part, root, "are copies of")
-            if len(copies) > MOST * len(files[part]):
+            if refuse and len(copies) > MOST * len(files[part]):
                 raise EANError(f"{said}: remove the copies from one of the two")
-            warnings.append(f"warning: {said}, and a score is a little too good: remove the copies")
+            warnings.append(f"warning: {said}, and a score on them is too good: remove the copies")
     return warnings
 
 

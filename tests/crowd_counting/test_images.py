@@ -216,7 +216,8 @@ def test_a_test_image_that_is_trained_on_is_refused(tmp_path: Path, how: str) ->
     lists["test"].append({"image": names[how], "points": []})
     points.write_text(json.dumps(lists))
     with pytest.raises(EANError, match="1 of the 4 images to test on are .* images to train on"):
-        load_crowd(part=None, annotations=str(points), data_root="")
+        load_crowd(part=None, annotations=str(points), data_root="", refuse_copies=True)
+    assert load_crowd(part=None, annotations=str(points), data_root="").remarks
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
