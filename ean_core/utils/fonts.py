@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
+from unicodedata import category
 
 DEFAULT = "DejaVu Sans"  # comes with matplotlib
 _warned: set[str] = set()
@@ -36,7 +37,7 @@ def families_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset
     from matplotlib import font_manager
 
     families = [DEFAULT]
-    lacking = {one for one in characters if one.isprintable() and not one.isspace()}
+    lacking = {one for one in characters if not one.isspace() and category(one) not in ("Cc", "Cf")}
     lacking -= characters_of(font_manager.findfont(DEFAULT))
     fonts = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist} if lacking else {}
     while lacking and fonts:
