@@ -50,6 +50,12 @@ def bees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "Bees of the tests"
 
 
+def default_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that has matplotlib's own fonts only."""
+    own = [entry for entry in font_manager.fontManager.ttflist if entry.name == fonts.DEFAULT]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", own)
+
+
 def grid(path: Path, title: str) -> bytes:
     pixels = np.zeros((8, 8, 3), np.uint8)
     row = Row(title, pixels, [pixels], [np.zeros((8, 8), np.float32)], [title])
@@ -63,7 +69,7 @@ def test_an_installed_font_that_has_the_character_is_taken(bees: str, capsys) ->
 
 
 def test_without_a_font_codes_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    default_only(monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib's own, one for each character
         pictures = [grid(tmp_path / "g.png", title) for title in ("\u8702\u9be8", "\u8702", "\u8449", "\ue123")]
@@ -71,7 +77,7 @@ def test_without_a_font_codes_are_drawn(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_the_warning_is_given_once(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", [])
+    default_only(monkeypatch)
     for _ in range(2):
         assert drawable("\u8702 a") == (r"\u8702 a", [fonts.DEFAULT])
     said = capsys.readouterr().err
