@@ -118,7 +118,7 @@ class TrainRecipe:
         loss_options: of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
         validate_every: epochs between two counts of the held-out images; the best of them is the one that is kept.
         precision: "float32" or "bfloat16" (autocast).
-        channels_last: memory format.
+        channels_last: memory format; None: as the device likes it, when the run starts.
         save_interval: epochs between two saves of the state.
     """
 
@@ -136,7 +136,7 @@ class TrainRecipe:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     validate_every: int = 5
     precision: str = "float32"
-    channels_last: bool = False
+    channels_last: bool | None = None
     save_interval: int = 1
 
     def __post_init__(self) -> None:

@@ -360,3 +360,15 @@ def test_figures_of_two_levels_are_rows_too(results: Path) -> None:
     rows = {"scoring": {"1": {"efficiency": 1.0}, "2": {"efficiency": 0.9}}}
     write_record(results / "processes.json", kind="speed", settings={}, metrics=rows)
     assert "| scoring, 2 | 0.9 |" in report_all(results)
+
+
+def test_a_record_without_a_commit_names_none(results: Path) -> None:
+    path = write_record(results / "mine.json", kind="mine", settings={}, metrics={"a": 1})
+    content = json.loads(path.read_text())
+    for known, text in ((None, "torch 9.9."), ("0123456789+changes", "torch 9.9, commit 01234567 with changes.")):
+        content["environment"] |= {"device": "a GPU", "commit": known, "versions": {"torch": "9.9"}}
+        path.write_text(json.dumps(content))
+        assert f"a GPU, {text}" in report_all(results)
+    del content["environment"]["commit"]
+    path.write_text(json.dumps(content))
+    assert "None" not in report_all(results)
