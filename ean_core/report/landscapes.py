@@ -8,7 +8,7 @@ from typing import Any
 
 from ean_core.report.blocks import GAP, Block, Gap, Section, Table
 from ean_core.report.book import Book, Entry
-from ean_core.report.cells import ranged
+from ean_core.report.cells import ranged, sentence
 from ean_core.report.labels import full_name, label_of
 from ean_core.report.pictures import pictures_of
 from ean_core.search.landscape_suite import ANSWERS
@@ -67,8 +67,13 @@ def setup(entry: Entry) -> str:
     budgets = ", ".join(f"{size['evaluations']} for {bits} blocks" for bits, size in settings["sizes"].items())
     return (
         f"Regret in points of reward (0 is the best scheme), mean and 95 % interval over {settings['seeds']} "
-        f"landscapes of a kind; different schemes scored: {budgets}. {entry.machine}."
+        f"landscapes of a kind; different schemes scored: {budgets}. {entry.machine}.{own_note(entry)}"
     )
+
+
+def own_note(entry: Entry) -> str:
+    """What a record says of itself, behind a blank; empty where it says nothing."""
+    return f" {sentence(note)}" if (note := entry.content.get("note")) else ""
 
 
 def summary(book: Book) -> list[Block]:
@@ -98,6 +103,7 @@ def summary(book: Book) -> list[Block]:
         f"over {len(kinds)} kinds of landscape ({', '.join(kinds)}), {seeds} of each, with the mean of their 95 % "
         f"intervals. {'; '.join(dict.fromkeys(entry.machine for entry in entries))}."
     )
+    note += "".join(f" {bits} blocks:{own_note(chosen[bits][0])}" for bits in sizes if own_note(chosen[bits][0]))
     return [
         Table(
             "Searches on made-up rewards with a known best scheme",

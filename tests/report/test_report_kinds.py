@@ -164,6 +164,14 @@ def test_what_an_accuracy_is_stands_beside_the_papers(results: Path) -> None:
     assert report(results).count(said) == 1
 
 
+def test_what_a_record_of_searches_says_of_itself_is_shown(results: Path) -> None:
+    path = made.searches(results / "searches.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "note": "without one method"}))
+    assert "blocks: Without one method." in report(results)
+    assert report_all(results).count("Without one method.") == 2  # in the summary and below the record's own table
+
+
 def test_rmse_says_once_a_table_what_papers_call_it(results: Path) -> None:
     made.counting(results / "a.json", attention=None)
     heads = [line for line in report_all(results).splitlines() if "| MAE |" in line]
