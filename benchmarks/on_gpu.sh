@@ -57,7 +57,7 @@ case $part in
   $PY -c "import torch, triton, mmengine; print(torch.__version__, triton.__version__, torch.cuda.is_available())"
   # First what the rest stands on: kernels, graphs, forms. Then the commands, four beside each other.
   LINES_OF=40 step 150 pytest_basis $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
-    -p no:cacheprovider --durations=5 tests/deploy/test_kernels.py tests/training/test_cuda_graph.py tests/deploy/test_modes.py \
+    -p no:cacheprovider --durations=5 tests/deploy/kernels tests/training/test_cuda_graph.py tests/deploy/test_modes.py \
     tests/networks/test_networks.py tests/benchmark/test_timing.py tests/data
   LINES_OF=40 step 200 pytest_commands $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
     -p no:cacheprovider $beside tests/tools/test_gpu_commands.py tests/inference/test_predictor.py tests/benchmark/test_latency_table.py \

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.modes import MODES
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"
@@ -24,7 +24,7 @@ def test_every_file_that_it_names_is_there() -> None:
 def test_every_form_that_it_measures_is_known() -> None:
     lines = re.findall(r"(?:network \d+ \w+ \d+ \w+|GRAPHS=\"|--settings) ?([\w ]+)", SCRIPT.read_text())
     names = {name for line in lines for name in line.split()}
-    assert {"cuda_graph", "fused", "compiled"} <= names <= {*SETTINGS}
+    assert {"cuda_graph", "fused", "compiled"} <= names <= {*MODES}
 
 
 @pytest.mark.parametrize("arguments", [[], ["6"]])
