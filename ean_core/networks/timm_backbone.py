@@ -2,7 +2,7 @@
 
 https://github.com/huggingface/pytorch-image-models. The one adapter takes timm's network apart: its blocks are made to
 return residual and shortcut, and its stages become ours, which own the attention. So schemes, search, pruning, folding,
-network files and timing work as for our own networks, and with no block connected the network computes what timm's does.
+network files and timing work as for our own networks, and with no block connected it computes what timm's does.
 
 What fits is what ends every block with ReLU(shortcut + residual): networks of timm's `ResNet` class with its two usual
 blocks (resnet, resnext, wide_resnet, seresnet, ecaresnet, resnetrs, senet154, the -c, -d, -s, -t, aa and blur variants)
