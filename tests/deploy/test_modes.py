@@ -16,6 +16,8 @@ CUDA = torch.cuda.is_available()
 FAST = ("eager", "channels_last", "folded", "bf16")
 COMPILED = ("compiled", "compiled_bf16")
 CUDA_ONLY = ("max_autotune", "cuda_graph", "fused", "fused_bf16")
+NEAR_ON_CUDA = 1e-3
+"""Each of cuDNN's algorithms adds up in another order, and it chooses one for each layout and size."""
 
 
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])
@@ -86,7 +88,8 @@ def test_cuda_graph_equals_eager(mode: str, attention: str | None, monkeypatch: 
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
         for factor in (1.0, -2.0):  # a second input: the graph must read what it is given
-            assert difference(network(factor * x), optimized(factor * x)) <= MODES[mode].tolerance
+            near = max(NEAR_ON_CUDA, MODES[mode].tolerance)
+            assert difference(network(factor * x), optimized(factor * x)) <= near
 
 
 def test_what_float32_may_differ_by_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def test_compiled_on_cuda_equals_eager(mode: str, monkeypatch: pytest.MonkeyPatc
     x = images(network, size=8, device="cuda")
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
-        assert difference(network(x), optimized(x)) <= MODES[mode].tolerance
+        assert difference(network(x), optimized(x)) <= max(NEAR_ON_CUDA, MODES[mode].tolerance)
 
 
 def test_every_mode_has_its_equality_test() -> None:
