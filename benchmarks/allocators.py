@@ -67,14 +67,14 @@ def run_side(arguments: argparse.Namespace) -> None:
     from ab_harness import finish, serve, set_up
 
     from ean_core import create_model
-    from ean_core.deploy.modes import fast_form
+    from ean_core.deploy.modes import optimize_for_inference
 
     device = set_up(arguments, keep_memory=arguments.side == "kept")
     torch.manual_seed(0)
     network = create_model(arguments.arch, num_classes=100, attention=arguments.attention).eval().to(device)
     side = arguments.image_size
     images = torch.randn(arguments.batch_size, 3, side, side, device=device)
-    form = fast_form(network, images, arguments.form)
+    form = optimize_for_inference(network, images, mode=arguments.form)
 
     def turn() -> dict[str, Any]:
         """Predict a number of times."""

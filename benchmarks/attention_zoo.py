@@ -49,14 +49,14 @@ def main() -> None:
     import zoo_table
 
     from ean_core.attention import load
-    from ean_core.deploy.modes import check_known
+    from ean_core.deploy.modes import check_mode
     from ean_core.io.records import write_record
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.devices import choose_device
     from ean_core.utils.files import free_path
 
     for setting in arguments.settings:
-        check_known(setting)
+        check_mode(setting)
     device = choose_device(arguments.device)
     keep_freed_memory()  # as tools/benchmark.py
     if arguments.threads:

@@ -47,8 +47,8 @@ def run_side(arguments: argparse.Namespace) -> None:
     import torch
     from ab_harness import Server, finish, printing_aside, serve, set_up
 
-    from ean_core.deploy.compile import SettingUnavailable
-    from ean_core.deploy.modes import SETTINGS
+    from ean_core.deploy.compile import ModeUnavailable
+    from ean_core.deploy.modes import MODES
 
     plain = arguments.side == "plain"
     device = set_up(arguments, keep_memory=not plain)
@@ -62,8 +62,8 @@ def run_side(arguments: argparse.Namespace) -> None:
     side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 32 * 32
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     try:
-        form = network if plain else SETTINGS[arguments.side].build(network, images)
-    except SettingUnavailable as reason:
+        form = network if plain else MODES[arguments.side].build(network, images)
+    except ModeUnavailable as reason:
         Server().send({"skipped": str(reason)})
         return
 

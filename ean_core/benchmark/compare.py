@@ -14,8 +14,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ean_core.attention import load
+from ean_core.benchmark.mode_comparison import compare_modes
 from ean_core.benchmark.timing import Comparison, Interval, multiply_adds
-from ean_core.deploy.modes import check_known, compare_settings
+from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.report.plots import bar_chart
 from ean_core.scheme import read_scheme_file
@@ -52,7 +53,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.arch is None and arguments.config is None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
     for setting in arguments.settings:
-        check_known(setting)
+        check_mode(setting)
     if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
         raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
     if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
@@ -116,13 +117,13 @@ def build_rows(
 def time_rows(
     networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
 ) -> tuple[Results, dict[str, str]]:
-    """`compare_settings` under a progress bar.
+    """`compare_modes` under a progress bar.
 
     Returns:
         the results, and why each skipped setting was skipped.
     """
     with round_bars(settings, rounds) as advance, batch_of(len(batch), option="--batch-size"):
-        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
+        return compare_modes(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
 
 
 @contextmanager

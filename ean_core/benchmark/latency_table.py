@@ -23,8 +23,8 @@ import torch
 from scipy.linalg import hadamard
 
 from ean_core.benchmark.timing import Clock, Interval, compare, measure, median_interval
-from ean_core.deploy.fold import Form
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.fold import InferenceFn
+from ean_core.deploy.modes import MODES
 from ean_core.io.records import cpu_name, environment
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
@@ -46,7 +46,7 @@ class LatencyTable:
         blocks: per stage.
         batch_size, image_size: images per forward pass, and their side in pixels.
         device: its name, such as "NVIDIA H100" or the processor's model.
-        setting: a name of `ean_core.deploy.modes.SETTINGS`.
+        setting: a name of `ean_core.deploy.modes.MODES`.
         threads: of the processor.
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.
@@ -182,7 +182,7 @@ def measure_table(
     Args:
         network: with attention, on the batch's device; its scheme is put back.
         batch: images (B, C, H, W).
-        setting: a name of `SETTINGS`.
+        setting: a name of `MODES`.
         rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
         names: arch, attention, options and sharing, for the table.
 
@@ -303,13 +303,13 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
 
 def build_forms(
     network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, setting: str
-) -> dict[str, Form]:
+) -> dict[str, InferenceFn]:
     """The network with each of the schemes, in the form that the setting names."""
     before, forms = network.scheme, {}
     try:
         for name, scheme in schemes.items():
             network.set_scheme(scheme)
-            forms[name] = SETTINGS[setting].build(network, batch)
+            forms[name] = MODES[setting].build(network, batch)
     finally:
         network.set_scheme(before)
     return forms

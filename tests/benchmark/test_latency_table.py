@@ -22,7 +22,7 @@ from ean_core.benchmark.latency_table import (
     weighing_design,
 )
 from ean_core.benchmark.timing import Interval
-from ean_core.deploy.modes import SETTINGS, Setting
+from ean_core.deploy.modes import MODES, Mode
 
 BLOCKS = (3, 3, 3)
 COSTS = np.array([0.5, 1.0, 0.25, 2.0, 0.75, 0.5, 1.5, 0.25, 3.0])  # percent of Org's time
@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, *, together: float = 0.0) -> None:
         self.now, self.together = 0.0, together
 
-    def setting(self) -> Setting:
+    def setting(self) -> Mode:
         def build(network: torch.nn.Module, batch: torch.Tensor) -> Callable[[torch.Tensor], None]:
             bits = np.array(network.scheme.bits)
             pairs = bits.sum() * (bits.sum() - 1) / 2
@@ -47,7 +47,7 @@ class Machine:
 
             return forward
 
-        return Setting(build, 0.0)
+        return Mode(build, 0.0)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[LatencyTable
 
     def make(**costs: float) -> LatencyTable:
         bench = Machine(**costs)
-        monkeypatch.setitem(SETTINGS, "made-up", bench.setting())
+        monkeypatch.setitem(MODES, "made-up", bench.setting())
         network = create_model("resnet20", attention="se")
         network.set_scheme("101010101")
         how = {"clock": lambda: bench.now}

@@ -83,7 +83,7 @@ def test_memory_format_and_compilation_reach_the_network(job: MakeJob, monkeypat
 
     monkeypatch.setattr(ImageClassifier, "losses", watching)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(type(self).__name__))
-    monkeypatch.setattr("ean_core.supernet.scorer.compile_steps", lambda network: compiled.append("scoring"))
+    monkeypatch.setattr("ean_core.supernet.scorer.compile_stages", lambda network: compiled.append("scoring"))
     options = {f"{part}.{name}": True for part in ("train", "supernet") for name in ("channels_last", "compile")}
     run_pipeline(job("run", retrain=["org"], **options))
     assert formats
