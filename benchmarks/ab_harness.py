@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ean_core.benchmark.timing import Interval, bootstrap_median, round_order
+from ean_core.benchmark.timing import round_order
 from ean_core.io.records import write_record
 from ean_core.utils.allocator import keep_freed_memory
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import Interval, bootstrap
 
 Turn = Callable[[], dict[str, Any]]
 """Does a piece of work and says at least {"seconds": ..}."""
@@ -183,7 +184,7 @@ def middle(turns: Sequence[Mapping[str, Any]]) -> float:
 
 def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:
     """Median over the rounds of the ratio of their times, and its 95 % interval."""
-    return bootstrap_median(np.array(seconds(slow)) / np.array(seconds(fast)))
+    return bootstrap(np.median, np.array(seconds(slow)) / np.array(seconds(fast)))
 
 
 def row(plain: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

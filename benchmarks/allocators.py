@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
     from ab_harness import Side, in_words, interleave, middle, row, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     libraries = {side: library_of(side) for side in dict.fromkeys(["libc", *arguments.sides])}
     for side in [side for side, library in libraries.items() if library is None]:

@@ -78,7 +78,7 @@ def read_cache(path: Path) -> dict[str, dict[str, Any]]:
 # -- what comes out ---------------------------------------------------------------------------------------------------
 
 
-def summarise(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row per size, landscape and method: regret curves with 95 % intervals, and the costs."""
     rows = []
     for bits, kind in itertools.product(arguments.bits, arguments.landscapes):
@@ -113,8 +113,8 @@ def summarise(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
 
 def interval(values: np.ndarray) -> list[float]:
     """Mean, and the ends of its 95 % percentile bootstrap interval over the seeds."""
-    found = comparison.interval(values)
-    return [found[name] for name in ("mean", "low", "high")]
+    mean = comparison.mean_with_interval(values)
+    return [mean[name] for name in ("mean", "low", "high")]
 
 
 def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:

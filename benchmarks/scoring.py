@@ -184,7 +184,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
     from ab_harness import in_words, interleave, row, seconds, started, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
         ready = {name: side.ready for name, side in sides.items()}

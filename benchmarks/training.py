@@ -317,7 +317,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
     from ab_harness import in_words, interleave, middle, row, started, times_as_fast, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     wanted = [side for side in arguments.sides if side != "fast-graph" or torch.cuda.is_available()]
     if wanted != arguments.sides:

@@ -24,17 +24,17 @@ from ean_core.search.comparison import (
     GRADIENT_PASSES,
     Budget,
     Entry,
-    compare_distributions,
     distribution,
     run_entry,
     score_answer,
-    summarise,
+    summarize_methods,
 )
 from ean_core.search.history import read_lines
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.training.run_lock import claim, first_difference, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.intervals import compare_samples
 from ean_core.utils.progress import bar
 
 FREE = 1024
@@ -106,7 +106,7 @@ def compare_methods(rules: Rules, supernet: Path, comparison: Comparison) -> Pat
         "runs": runs,
         "figure4": figure4(runs, drawn, scores(drawn)),
     }
-    metrics["methods"] = summarise(runs, highest=metrics["highest"]["reward"] if everything else None)
+    metrics["methods"] = summarize_methods(runs, highest=metrics["highest"]["reward"] if everything else None)
     path = directory / "comparison.json"
     first_does(lambda: write(path, rules, comparison, metrics, checksum))
     return path
@@ -268,7 +268,7 @@ def figure4(runs: Sequence[dict[str, Any]], drawn: Sequence[Scheme], accuracies:
         values = [value for one in sampled for value in one["accuracy"]]
         if values:
             bits = {text for one in sampled for text in one["bits"]}
-            tests = compare_distributions(values, accuracies)
+            tests = compare_samples(values, accuracies)
             found["methods"][label] = {**distribution(values, len(bits)), "against_random": tests}
     return found
 

@@ -14,13 +14,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ean_core.attention import load
-from ean_core.benchmark.timing import Comparison, Interval, multiply_adds
+from ean_core.benchmark.timing import Comparison, multiply_adds
 from ean_core.deploy.modes import check_known, compare_settings
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.report.plots import bar_chart
 from ean_core.scheme import read_scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
 from ean_core.utils.text import how_many, network_label
 
@@ -172,9 +173,12 @@ def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> 
         console().print(table)
 
 
-def show_increment(found: Mapping[str, float] | None) -> str:
-    """`+23.5 (+22.1 to +24.9)` in percent; nothing for Org."""
-    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(found)) if found else ""
+def show_increment(increment: Mapping[str, float] | None) -> str:
+    """`+23.5 (+22.1 to +24.9)`, in percent, of a record's fractions; "" for Org, which has no increment."""
+    if increment is None:
+        return ""
+    percent = Interval(**increment).scaled(100)
+    return f"{percent.value:+.1f} ({percent.low:+.1f} to {percent.high:+.1f})"
 
 
 def how_measured(settings: Mapping[str, Any]) -> str:
@@ -199,7 +203,7 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
     """
     series = {
         setting: {
-            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
+            network_label(row["network"]): Interval(**row["timings"][setting]["increment"]).scaled(100)
             for row in rows
             if row["timings"][setting]["increment"]
         }
@@ -215,8 +219,3 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
         title=f"{what}: inference time over Org's in the same setting",
         note=how_measured(settings),
     )
-
-
-def in_percent(interval: Mapping[str, float]) -> dict[str, float]:
-    """An interval of fractions in percent."""
-    return {key: 100 * value for key, value in interval.items()}

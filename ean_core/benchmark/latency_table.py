@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 
-from ean_core.benchmark.timing import Clock, Interval, compare, measure, median_interval
+from ean_core.benchmark.timing import Clock, compare, measure, median_interval
 from ean_core.deploy.fold import Form
 from ean_core.deploy.modes import SETTINGS
 from ean_core.io.records import cpu_name, environment
@@ -30,6 +30,7 @@ from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
+from ean_core.utils.intervals import Interval, bootstrap_each
 from ean_core.utils.text import how_many
 
 FORMAT = "ean-latency-1"
@@ -72,12 +73,12 @@ class LatencyTable:
     @property
     def percent(self) -> tuple[float, ...]:
         """(m,) percent of Org's time per connection."""
-        return tuple(one.value for one in self.increments)
+        return tuple(increment.value for increment in self.increments)
 
     @property
     def noise(self) -> float:
         """Half the width of a typical connection's interval, in percentage points."""
-        return float(np.median([(one.high - one.low) / 2 for one in self.increments]))
+        return float(np.median([increment.half_width for increment in self.increments]))
 
     @property
     def doubt(self) -> str | None:
@@ -231,17 +232,15 @@ def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, see
         design: bits (N, m).
         resamples, seed: of the bootstrap, which draws rounds.
     """
-    relative = (seconds / np.median(seconds, axis=0)).T  # (rounds, N)
     org_and_connections = np.hstack([np.ones((len(design), 1)), design])  # (N, 1 + m)
-    solve = np.linalg.pinv(org_and_connections)
+    least_squares = np.linalg.pinv(org_and_connections)  # (1 + m, N)
 
-    def percent(rounds: np.ndarray) -> np.ndarray:
-        fitted = solve @ np.median(rounds, axis=0)
+    def percent(relative: np.ndarray, axis: int) -> np.ndarray:
+        """(N, ..., rounds) to (m, ...)."""
+        fitted = np.tensordot(least_squares, np.median(relative, axis=axis), axes=1)  # (1 + m, ...)
         return 100 * fitted[1:] / fitted[0]
 
-    draws = np.random.default_rng(seed).integers(len(relative), size=(resamples, len(relative)))
-    low, high = np.percentile([percent(relative[draw]) for draw in draws], (2.5, 97.5), axis=0)
-    return [Interval(*map(float, one)) for one in zip(percent(relative), low, high, strict=True)]
+    return bootstrap_each(percent, seconds / np.median(seconds, axis=0), resamples=resamples, seed=seed)
 
 
 def check_table(
@@ -273,7 +272,9 @@ def check_table(
     found = compare(forms, batch, reference=ORG, **how)
     rows = []
     for text, scheme in schemes.items():
-        measured, predicted = in_percent(found[text].increment), table.predicted(scheme)
+        increment = found[text].increment
+        assert increment is not None  # only the reference has none
+        measured, predicted = increment.scaled(100), table.predicted(scheme)
         rows.append(
             {
                 "bits": text,
@@ -313,9 +314,3 @@ def build_forms(
     finally:
         network.set_scheme(before)
     return forms
-
-
-def in_percent(interval: Interval | None) -> Interval:
-    """An interval of fractions in percent."""
-    assert interval is not None
-    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)

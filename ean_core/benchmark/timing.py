@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import Interval, bootstrap
 
 Forward = Callable[..., object]
 Clock = Callable[[], float]
@@ -50,15 +51,6 @@ class Timing:
     def median(self) -> float:
         """Median over the rounds, in seconds per forward."""
         return float(np.median(self.seconds))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A figure and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -242,22 +234,12 @@ def increment(with_: Timing, without: Timing, *, resamples: int = 2000, seed: in
     if min(without.seconds, default=0.0) <= 0:
         raise EANError(f"{without.name} has a round of no duration: give more forwards per round")
     ratios = np.asarray(with_.seconds) / np.asarray(without.seconds) - 1
-    return bootstrap_median(ratios, resamples=resamples, seed=seed)
+    return bootstrap(np.median, ratios, resamples=resamples, seed=seed)
 
 
 def median_interval(timing: Timing, *, resamples: int = 2000, seed: int = 0) -> Interval:
     """The median of a network's seconds per forward, and its 95 % interval."""
-    return bootstrap_median(np.asarray(timing.seconds), resamples=resamples, seed=seed)
-
-
-def bootstrap_median(values: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Median of (N,) values with the 2.5 and 97.5 % points of the medians of `resamples` draws with replacement.
-
-    The same seed gives the same interval; a single value gives an interval of no width.
-    """
-    draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(np.median(values[draws], axis=1), (2.5, 97.5))
-    return Interval(float(np.median(values)), float(low), float(high))
+    return bootstrap(np.median, timing.seconds, resamples=resamples, seed=seed)
 
 
 def multiply_adds(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,27 +16,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
+from ean_core.utils.intervals import Interval
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 
-class WithInterval(Protocol):
-    """A value and its interval, such as `ean_core.benchmark.timing.Interval`."""
-
-    @property
-    def value(self) -> float: ...
-
-    @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
-
-
 def bar_chart(
     path: str | Path,
-    series: Mapping[str, Mapping[str, WithInterval]],
+    series: Mapping[str, Mapping[str, Interval]],
     *,
     axis: str,
     title: str = "",
@@ -84,7 +72,7 @@ def bar_chart(
     return save(figure, path, note=note)
 
 
-def _draw_bars(axes: Any, bars: Mapping[float, WithInterval], **style: Any) -> None:
+def _draw_bars(axes: Any, bars: Mapping[float, Interval], **style: Any) -> None:
     """A series: a bar with its error bar at each place."""
     intervals = list(bars.values())
     axes.barh(
@@ -99,7 +87,7 @@ def _draw_bars(axes: Any, bars: Mapping[float, WithInterval], **style: Any) -> N
     )
 
 
-def _write_value(axes: Any, place: float, interval: WithInterval, number: str) -> None:
+def _write_value(axes: Any, place: float, interval: Interval, number: str) -> None:
     """The number past the end of its error bar, on the side the bar points to."""
     right = interval.value >= 0
     end = max(interval.high, 0.0) if right else min(interval.low, 0.0)

@@ -24,6 +24,7 @@ from ean_core.search.history import History, Line
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import bootstrap
 
 GRADIENT_PASSES = 3
 """Forward passes that a gradient is counted as: one, and a backward pass, which takes about two."""
@@ -233,22 +234,19 @@ def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
 # -- over the seeds ---------------------------------------------------------------------------------------------------
 
 
-def interval(values: Sequence[float], *, resamples: int = 5000) -> dict[str, Any]:
-    """n, mean, standard deviation, and the mean's 95 % percentile bootstrap interval."""
-    array = np.asarray(values, dtype=float)
-    means = np.random.default_rng(0).choice(array, (resamples, len(array))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    spread = round(float(array.std(ddof=1)), 4) if len(array) > 1 else None
+def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
+    """ "n", "mean", "std", and "low" and "high" of the mean's 95 % bootstrap interval, as the record holds them."""
+    interval = bootstrap(np.mean, values, resamples=5000)
     return {
-        "n": len(array),
-        "mean": round(float(array.mean()), 4),
-        "std": spread,
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
+        "n": len(values),
+        "mean": round(interval.value, 4),
+        "std": round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None,
+        "low": round(interval.low, 4),
+        "high": round(interval.high, 4),
     }
 
 
-def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
+def summarize_methods(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
     """A row per method: means over its seeds with their intervals.
 
     Args:
@@ -263,11 +261,11 @@ def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> li
             if mine[0].get(answer) is None:
                 continue
             row[answer] = {
-                name: interval([run[answer][name] for run in mine])
+                name: mean_with_interval([run[answer][name] for run in mine])
                 for name in ("reward", "validation_accuracy", "connections")
             }
             if highest is not None:
-                row[answer]["regret"] = interval([highest - run[answer]["reward"] for run in mine])
+                row[answer]["regret"] = mean_with_interval([highest - run[answer]["reward"] for run in mine])
                 row[answer]["exact"] = sum(highest - run[answer]["reward"] < 1e-6 for run in mine)
         for name in ("evaluations", "spent", "proposals"):
             row[name] = round(float(np.mean([run[name] for run in mine])), 2)
@@ -285,31 +283,3 @@ def distribution(accuracies: Sequence[float], different: int) -> dict[str, Any]:
         "std": round(float(values.std(ddof=1)), 4) if len(values) > 1 else None,
         "accuracy": [round(float(value), 4) for value in values],
     }
-
-
-def compare_distributions(searched: Sequence[float], drawn: Sequence[float]) -> dict[str, Any]:
-    """Fig. 4's question: Welch's t-test and the Mann-Whitney test of two samples of accuracies, both two-sided.
-
-    Schemes drawn from one search depend on each other, so that the p-values say what they say of this search alone.
-
-    Returns:
-        the difference of the means, the probability that a searched scheme beats a random one (ties count half), and
-        statistic and p of both tests; None where a test is undefined (all values equal, or a single one).
-    """
-    from scipy import stats  # takes a second to import
-
-    searched, drawn = np.asarray(searched, dtype=float), np.asarray(drawn, dtype=float)
-    rank = stats.mannwhitneyu(searched, drawn, alternative="two-sided")
-    found: dict[str, Any] = {
-        "difference": round(float(searched.mean() - drawn.mean()), 4),
-        "wins": round(float(rank.statistic) / (len(searched) * len(drawn)), 4),
-        "welch_t": None,
-        "welch_p": None,
-        "mann_whitney_u": float(rank.statistic),
-        "mann_whitney_p": float(rank.pvalue) if np.ptp(np.r_[searched, drawn]) > 0 else None,
-    }
-    if min(len(searched), len(drawn)) > 1 and (np.ptp(searched) > 0 or np.ptp(drawn) > 0):
-        moments = [(one.mean(), one.std(ddof=1), len(one)) for one in (searched, drawn)]
-        welch = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-        found |= {"welch_t": round(float(welch.statistic), 4), "welch_p": float(welch.pvalue)}
-    return found

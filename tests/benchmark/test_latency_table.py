@@ -21,8 +21,8 @@ from ean_core.benchmark.latency_table import (
     weigh,
     weighing_design,
 )
-from ean_core.benchmark.timing import Interval
 from ean_core.deploy.modes import SETTINGS, Setting
+from ean_core.utils.intervals import Interval
 
 BLOCKS = (3, 3, 3)
 COSTS = np.array([0.5, 1.0, 0.25, 2.0, 0.75, 0.5, 1.5, 0.25, 3.0])  # percent of Org's time

@@ -16,11 +16,11 @@ from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
 from ean_core.benchmark.latency_table import device_name
-from ean_core.benchmark.timing import Interval
 from ean_core.search import METHODS
 from ean_core.search.comparison import Budget, parse_entries
 from ean_core.search.history import read_lines
 from ean_core.search.pareto import read_front
+from ean_core.utils.intervals import Interval
 from tests.benchmark.test_latency_table import COSTS, made_up
 
 MakeJob = Callable[..., Job]
