@@ -34,8 +34,8 @@ from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.training.run_lock import claim, first_difference, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.files import sha256_of, write_atomic
-from ean_core.utils.intervals import compare_samples
 from ean_core.utils.progress import bar
+from ean_core.utils.significance import compare_samples
 
 FREE = 1024
 """Number of schemes up to which all are scored without being asked for: the answers then have a known regret."""

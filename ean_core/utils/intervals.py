@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import scipy  # scipy.stats takes a second to import, and loads at its first use
@@ -284,31 +283,3 @@ def _log_variance_ratios(repeats: Sequence[Sequence[float]], means: np.ndarray) 
     squares[1:] -= between / (n - 1)  # without a group, the mean of the means is a different one
     explained = sums(within) / sums(counts - 1) * sums(1 / counts) / groups
     return np.log(squares / (groups - 1) / explained)
-
-
-# -- two samples ------------------------------------------------------------------------------------------------------
-
-
-def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
-    """Welch's t-test and the Mann-Whitney test of two independent samples, both two-sided.
-
-    Returns:
-        "difference" of the means (first minus second), "wins" (the probability that a value of the first is the higher
-        one; ties count half), and statistic and p of both tests; None where a test is undefined (all values equal, or
-        a single value).
-    """
-    x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    rank = scipy.stats.mannwhitneyu(x, y, alternative="two-sided")
-    tests: dict[str, Any] = {
-        "difference": round(float(x.mean() - y.mean()), 4),
-        "wins": round(float(rank.statistic) / (len(x) * len(y)), 4),
-        "welch_t": None,
-        "welch_p": None,
-        "mann_whitney_u": float(rank.statistic),
-        "mann_whitney_p": float(rank.pvalue) if np.ptp(np.r_[x, y]) > 0 else None,
-    }
-    if min(len(x), len(y)) > 1 and (np.ptp(x) > 0 or np.ptp(y) > 0):
-        moments = [(values.mean(), values.std(ddof=1), len(values)) for values in (x, y)]
-        welch = scipy.stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-        tests |= {"welch_t": round(float(welch.statistic), 4), "welch_p": float(welch.pvalue)}
-    return tests

@@ -20,7 +20,6 @@ from ean_core.utils.intervals import (
     bootstrap,
     bootstrap_each,
     ceiling,
-    compare_samples,
     correlation_differences,
     correlations,
     for_record,
@@ -220,17 +219,3 @@ def test_a_ceiling_that_hangs_on_one_group_has_no_narrow_interval(repeats: list[
 def test_there_is_no_ceiling_where_nothing_varies() -> None:
     found = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
     assert found.to_record() == {"value": None, "low": None, "high": None}
-
-
-def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(1.0, 1.0, 30).round(1), rng.normal(0.0, 2.0, 40).round(1)
-    tests = compare_samples(first, second)
-    assert tests["welch_p"] == pytest.approx(stats.ttest_ind(first, second, equal_var=False).pvalue)
-    assert tests["mann_whitney_p"] == pytest.approx(stats.mannwhitneyu(first, second).pvalue)
-    wins = [(a > b) + 0.5 * (a == b) for a in first for b in second]
-    assert tests["wins"] == pytest.approx(np.mean(wins), abs=1e-4)
-    same = compare_samples([5.0, 5.0], [5.0, 5.0, 5.0])
-    assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
-    settled = compare_samples([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
-    assert 0 < settled["welch_p"] < 0.2
