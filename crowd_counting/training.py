@@ -83,10 +83,6 @@ def train_counter(job: Job, *, seed: int) -> Path:
             resume=job.resume,
             backends=job.backends,
         )
-        # The shared schedule names SGD; the runner builds what it finds here when training starts.
-        kinds = {"adam": "Adam", "adamw": "AdamW"}
-        optimizer = {"type": kinds[recipe.optimizer], "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-        runner.optim_wrapper = {"type": "OptimWrapper", "optimizer": optimizer}
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
     if is_first():
