@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ean_core.report.colors import colours_of
+from ean_core.report.colors import colors_of
 from ean_core.report.labels import full_name, label_of
 from ean_core.report.plots import log_axes, save, tidy
 from ean_core.search import Reward, build_method, comparison
@@ -142,7 +142,7 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
     columns = len(arguments.landscapes) if len(arguments.bits) > 1 else min(3, len(panels))  # five in a row are tiny
     shape = (-(-len(panels) // columns), columns)
     names = {name: full_name(*VARIANTS[name]) for name in arguments.methods}
-    colours = colours_of(list(names.values()))
+    colours = colors_of(list(names.values()))
     legend = [Line2D([], [], color=colour, label=label_of(name)) for name, colour in colours.items()]
     legend += [
         Line2D([], [], color="#777777", linestyle=line, label=ANSWERS[answer])

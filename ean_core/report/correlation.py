@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, sentence
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import interval, sentence
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 from ean_core.report.table1 import NAMES
 from ean_core.utils.text import attention_label, how_many
 
@@ -16,32 +16,32 @@ COMMAND = "python tools/correlation.py CONFIG --schemes 12"
 COEFFICIENTS = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau"}
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A table and a scatter plot for every study."""
-    paper = book.paper["supernet_correlation"]
+    paper = results.paper["supernet_correlation"]
     return Section(
         "correlation",
         "Section 4.3: is the supernet's score any good?",
-        book.blocks(KINDS, blocks_of)
+        results.elements(KINDS, elements_of)
         or [Gap("correlation of scores on the supernet with accuracies from scratch", COMMAND)],
         f"The paper gives a Pearson's r of {paper['pearson']} over {paper['samples']} schemes ({paper['setting']}), "
         "without an interval.",
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """The tables."""
-    return [table(entry, book) for entry in book.of(*KINDS)]
+    return [table(record, results) for record in results.of_kind(*KINDS)]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """A study's table and plot."""
-    return [table(entry, book), *pictures_of(entry, "accuracy from scratch against the score, a dot per scheme")]
+    return [table(record, results), *pictures_of(record, "accuracy from scratch against the score, a dot per scheme")]
 
 
-def table(entry: Entry, book: Book) -> Table:
+def table(record: Record, results: Results) -> Table:
     """The coefficients with their intervals, a row for each way of scoring."""
-    settings, metrics = entry.settings, entry.metrics
+    settings, metrics = record.settings, record.metrics
     found = metrics.get("correlations", {})
     rows = [[label(way), *(interval(values.get(key), 2) for key in COEFFICIENTS)] for way, values in found.items()]
     if metrics.get("difference"):
@@ -53,21 +53,21 @@ def table(entry: Entry, book: Book) -> Table:
     jackknife = ", of a score without error by a jackknife" if jackknifed else ""
     recipe, images, data = settings["recipe"], settings["images"], settings["data"]["name"]
     if data == "cifar100":  # the paper's
-        paper = book.paper["supernet_correlation"]
+        paper = results.paper["supernet_correlation"]
         rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
         f"{recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
         f"{recipe['train']['epochs']} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
-        f"intervals over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"
+        f"intervals over schemes{jackknife}; {record.machine}. {spreads(metrics.get('spread', {}))}"
     )
     return Table(
         f"Correlation of the score with the accuracy from scratch, {recipe['name']}",
         ("score", *COEFFICIENTS.values()),
         rows,
         notes=(note.strip(),),
-        records=(entry.name,),
+        records=(record.name,),
     )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ean_core.report.blocks import Block, Picture, Section
-from ean_core.report.book import Book, Entry
+from ean_core.report.elements import Element, Picture, Section
+from ean_core.report.results import Record, Results
 from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, paper_millions, paper_rows, title
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
@@ -35,37 +35,37 @@ class Point:
     deviation: float | None = None
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A panel for each half of the paper's table, and one for each run of ours, since their set-ups differ."""
-    blocks: list[Block] = []
+    elements: list[Element] = []
     for column, data in (("cifar100_resnet164", "CIFAR-100"), ("imagenet_resnet50", "ImageNet")):
-        points = paper_points(column, book.paper)
-        blocks.append(picture(points, f"Paper: {data}", f"{SETUPS[column]}; single figures without a spread."))
-    blocks += book.blocks(KINDS, blocks_of)
+        points = paper_points(column, results.paper)
+        elements.append(picture(points, f"Paper: {data}", f"{SETUPS[column]}; single figures without a spread."))
+    elements += results.elements(KINDS, elements_of)
     return Section(
         "figure-1",
         "Figure 1: accuracy against time increment",
-        blocks,
+        elements,
         "Up and to the left is better; areas grow with the number of parameters. Panels are of different set-ups: "
         "compare points within a panel only.",
     )
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """The panel of a run; none without two networks whose time was measured."""
-    del book
-    recipe, attention = entry.settings["recipe"], entry.settings["recipe"]["model"]["attention"]
-    points = [run_point(row, attention) for row in entry.metrics if row["time_increment"] is not None]
+    del results
+    recipe, attention = record.settings["recipe"], record.settings["recipe"]["model"]["attention"]
+    points = [run_point(row, attention) for row in record.metrics if row["time_increment"] is not None]
     if len(points) < 2:
         return []
-    n = max(row["top1"]["n"] for row in entry.metrics)
-    data, images = entry.settings["data"]["name"], entry.settings["images"]
+    n = max(row["top1"]["n"] for row in record.metrics)
+    data, images = record.settings["data"]["name"], record.settings["images"]
     bars = f"bars: standard deviation over {n} seeds" if n > 1 else "1 seed, so no deviation is known"
     note = (
         f"{recipe['model']['arch']}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs; {bars}; {entry.machine}."
+        f"{recipe['train']['epochs']} epochs; {bars}; {record.machine}."
     )
-    return [picture(points, f"Ours: {NAMES.get(data, data)}, {recipe['model']['arch']}", note, (entry.name,))]
+    return [picture(points, f"Ours: {NAMES.get(data, data)}, {recipe['model']['arch']}", note, (record.name,))]
 
 
 def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:
@@ -114,7 +114,7 @@ def draw(points: Sequence[Point]) -> bytes:
             one.accuracy,
             s=60 * (one.millions or smallest) / smallest,
             marker=MARKS[one.network],
-            color=colour_of(one.attention),
+            color=color_of(one.attention),
             alpha=0.85,
             linewidths=0,
             zorder=3,
@@ -127,7 +127,7 @@ def draw(points: Sequence[Point]) -> bytes:
     axes.set_xlabel("time increment, %", fontsize=9)
     axes.set_ylabel("test top-1, %", fontsize=9)
     keys = [
-        Line2D([], [], linestyle="", marker=MARKS[network], color=colour_of(attention), label=title(network, attention))
+        Line2D([], [], linestyle="", marker=MARKS[network], color=color_of(attention), label=title(network, attention))
         for network, attention in dict.fromkeys((one.network, one.attention) for one in points)
     ]
     longest = max(len(key.get_label()) for key in keys)
@@ -138,10 +138,10 @@ def draw(points: Sequence[Point]) -> bytes:
     return stream.getvalue()
 
 
-def colour_of(attention: str) -> str:
+def color_of(attention: str) -> str:
     """Grey for none, then a colour per attention."""
-    from ean_core.report.plots import COLOURS
+    from ean_core.report.plots import COLORS
 
     if not attention:
         return "#555555"
-    return COLOURS[ATTENTIONS.index(attention)] if attention in ATTENTIONS else COLOURS[3]
+    return COLORS[ATTENTIONS.index(attention)] if attention in ATTENTIONS else COLORS[3]

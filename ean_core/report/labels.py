@@ -1,4 +1,4 @@
-"""What reports and pictures call a search method, which records name as `tools/search.py --methods` takes it."""
+"""What reports and pictures call a search method; records name it as `tools/search.py --methods` takes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LABELS = {"ean": "EAN", "genetic": "GA", "enas": "ENAS", "darts": "DARTS", "hsp": "HSP"}
-"""The papers' names of methods that are written otherwise on the command line."""
+"""The papers' names of methods that the command line writes differently."""
 LABELS |= {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}  # the networks that stand beside them
 
 

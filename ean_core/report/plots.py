@@ -18,7 +18,7 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 from ean_core.utils.intervals import Interval
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 
@@ -54,7 +54,7 @@ def bar_chart(
     for index, (name, values) in enumerate(series.items()):
         offset = thickness * (index + 0.5) - 0.4
         bars = {labels.index(label) + offset: interval for label, interval in values.items()}
-        _draw_bars(axes, bars, height=thickness * 0.92, color=COLOURS[index % len(COLOURS)], label=name)
+        _draw_bars(axes, bars, height=thickness * 0.92, color=COLORS[index % len(COLORS)], label=name)
         for place, interval in bars.items():
             _write_value(axes, place, interval, number)
     axes.set_yticks(range(len(labels)), labels)
@@ -136,8 +136,8 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
         if any(value is None for value in values):
             axes.text(0.5, 0.5, "this method has no probabilities", ha="center", va="center", transform=axes.transAxes)
         else:
-            axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
-            axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLOURS[5], linewidth=1.6)
+            axes.plot(steps, values, ".", color=COLORS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
+            axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLORS[5], linewidth=1.6)
         axes.set_title(name, fontsize=10, loc="left")
         whole_numbers(axes.xaxis)
         tidy(axes)
@@ -186,7 +186,7 @@ def _connection_map(axes: Any, scheme: Scheme) -> None:
     """A row of squares per stage, filled where the block is connected."""
     for row, stage in enumerate(scheme.stages):
         for place, bit in enumerate(stage):
-            face = COLOURS[0] if bit else "white"
+            face = COLORS[0] if bit else "white"
             axes.add_patch(Rectangle((place + 0.08, row + 0.12), 0.84, 0.76, facecolor=face, edgecolor="#888888"))
     axes.set_xlim(0, max(12, *scheme.blocks))
     axes.set_ylim(len(scheme.blocks), 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ean_core.report.plots import COLOURS, save, tidy, whole_numbers
+from ean_core.report.plots import COLORS, save, tidy, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ def draw_front(
     figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(*zip(*points, strict=True), color="#999999", s=12, alpha=0.6, linewidths=0, label="scored")
-    axes.step(*zip(*front, strict=True), where="post", color=COLOURS[5], linewidth=1.2, zorder=2)
-    axes.scatter(*zip(*front, strict=True), color=COLOURS[5], s=22, zorder=3, label="Pareto front")
+    axes.step(*zip(*front, strict=True), where="post", color=COLORS[5], linewidth=1.2, zorder=2)
+    axes.scatter(*zip(*front, strict=True), color=COLORS[5], s=22, zorder=3, label="Pareto front")
     numbers: dict[tuple[float, float], list[str]] = {}  # equal points share a place, and then a label
     for number, place in enumerate(front, start=1):
         numbers.setdefault(place, []).append(str(number))

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ean_core.report.colors import FURTHER, colours_of
+from ean_core.report.colors import FURTHER_COLORS, colors_of
 from ean_core.report.labels import label_of
-from ean_core.report.plots import COLOURS, log_axes, save, tidy, whole_numbers
+from ean_core.report.plots import COLORS, log_axes, save, tidy, whole_numbers
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
@@ -73,7 +73,7 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     edges = np.linspace(low, high if high > low else low + 1, 25)
     figure = Figure(figsize=(7.6, 0.9 + 1.35 * len(methods)), dpi=150, layout="constrained")
     grid = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
-    colours = colours_of(list(record["settings"]["methods"]))
+    colours = colors_of(list(record["settings"]["methods"]))
     for axes, (label, one) in zip(grid, methods.items(), strict=True):
         for accuracies, colour, name in (
             (drawn, GREY, "random"),
@@ -155,7 +155,7 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
         place = 0.0
         for number, stage in enumerate(scheme.stages):
             for bit in stage:
-                face = COLOURS[number % 3] if bit else "white"
+                face = COLORS[number % 3] if bit else "white"
                 axes.add_patch(Rectangle((place + 0.08, row + 0.14), 0.84, 0.72, facecolor=face, edgecolor=GREY))
                 place += 1
             place += 0.8
@@ -178,7 +178,7 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
         record: of kind "search-retrained".
     """
     figure, axes = _figure(width=7.6, height=4.4)
-    colours = colours_of([row["methods"][0] for row in record["metrics"]])
+    colours = colors_of([row["methods"][0] for row in record["metrics"]])
     for place, row in enumerate(record["metrics"]):
         time = row["time_increment"] or {"value": 0.0, "low": 0.0, "high": 0.0}
         accuracy, spread = row["top1"]["mean"], row["top1"]["std"]
@@ -214,8 +214,8 @@ def _figure(*, width: float, height: float) -> tuple[Figure, Any]:
 
 def _looks(record: Record) -> dict[str, tuple[str, str]]:
     """Each method's colour, and its kind of line: dashed where the colour is not the method's own."""
-    colours = colours_of(list(record["settings"]["methods"]))
-    return {label: (colour, "--" if colour in FURTHER else "-") for label, colour in colours.items()}
+    colours = colors_of(list(record["settings"]["methods"]))
+    return {label: (colour, "--" if colour in FURTHER_COLORS else "-") for label, colour in colours.items()}
 
 
 def _finish(figure: Figure, axes: Any, *, title: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, interval, number, percent, seeds, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import counted, interval, number, percent, seeds, spread
+from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)
@@ -24,43 +24,43 @@ NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-lear
 KEYS = {"Org": "org", "Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's two set-ups with what was measured of them, then every other run of the pipeline."""
-    blocks: list[Block] = []
+    elements: list[Element] = []
     for (data, arch), column in COLUMNS.items():
-        blocks += [full_table(book, data, arch, column), *missing(book, data, arch)]
-    blocks += [run_table(entry, book.paper) for entry in book.of(*KINDS)]
+        elements += [full_table(results, data, arch, column), *missing(results, data, arch)]
+    elements += [run_table(record, results.paper) for record in results.of_kind(*KINDS)]
     return Section(
         "table-1",
         "Table 1: accuracy, parameters and time increment",
-        blocks,
+        elements,
         "Org has no attention, Org-full a module per block, Share-full one module per stage, EAN the same module at "
         "the blocks that the search chose.",
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """One short table of the runs on data that the paper uses too."""
-    entries = [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] in OF_DATA]
-    return [run_table(entry, book.paper) for entry in entries]
+    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
+    return [run_table(record, results.paper) for record in records]
 
 
 # -- the paper's set-ups ----------------------------------------------------------------------------------------------
 
 
-def full_table(book: Book, data: str, arch: str, column: str) -> Table:
+def full_table(results: Results, data: str, arch: str, column: str) -> Table:
     """All rows of the paper's half of Table 1, with gaps where nothing was measured in its set-up."""
-    trained, timed = in_setup(book, data, arch), times_of(book, arch)
+    trained, timed = in_setup(results, data, arch), times_of(results, arch)
     runs, clocks = rows_of(trained), clock_rows(timed)
     rows = []
-    for network, attention in paper_rows(column, book.paper):
+    for network, attention in paper_rows(column, results.paper):
         run, clock = runs.get((network, attention)), clocks.get((network, attention))
         ours = [spread_or_gap(run), counted(known(run, clock, "parameters")), increment(run, clock)]
-        rows.append([title(network, attention), *ours, *paper_cells(network, attention, column, book.paper)])
+        rows.append([title(network, attention), *ours, *paper_cells(network, attention, column, results.paper)])
     notes = tuple(
-        f"Ours, {what}: {entry.machine} (`{entry.title}`)."
-        for what, entries in (("trained", trained), ("timed (eager)", timed))
-        for entry in entries
+        f"Ours, {what}: {record.machine} (`{record.title}`)."
+        for what, records in (("trained", trained), ("timed (eager)", timed))
+        for record in records
     )
     return Table(
         f"{NAMES[data]}, {written(arch)}, the paper's set-up",
@@ -68,63 +68,67 @@ def full_table(book: Book, data: str, arch: str, column: str) -> Table:
         rows,
         groups=(("", 1), ("ours", 3), ("paper", 3)),
         notes=(f"Paper: {SETUPS[column]}.", *notes),
-        records=tuple(entry.name for entry in (*trained, *timed)),
+        records=tuple(record.name for record in (*trained, *timed)),
     )
 
 
-def missing(book: Book, data: str, arch: str) -> list[Block]:
+def missing(results: Results, data: str, arch: str) -> list[Element]:
     """What of the set-up has no record."""
-    found: list[Block] = []
+    found: list[Element] = []
     recipe = {"cifar100": "ean_se_r164_cifar100", "imagenet": "ean_se_r50_imagenet"}[data]
-    if not in_setup(book, data, arch):
+    if not in_setup(results, data, arch):
         found.append(
             Gap(
                 f"accuracy on {NAMES[data]}, {written(arch)}",
                 f"python tools/search.py classification/configs/{recipe}.py --resume",
             )
         )
-    if not times_of(book, arch):
+    if not times_of(results, arch):
         scheme = {"cifar100": "paper_ean_a_se_resnet164", "imagenet": "paper_ean_se_resnet50"}[data]
         command = f"python tools/benchmark.py --arch {arch} --attention se --scheme schemes/{scheme}.json"
         found.append(Gap(f"time increment of {written(arch)}", command))
     return found
 
 
-def in_setup(book: Book, data: str, arch: str) -> list[Entry]:
+def in_setup(results: Results, data: str, arch: str) -> list[Record]:
     """Runs of the pipeline on the paper's data, with its network and its number of epochs."""
-    return [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] == data and as_paper(entry, arch)]
+    return [
+        record
+        for record in results.of_kind(*KINDS)
+        if record.settings["data"]["name"] == data and as_paper(record, arch)
+    ]
 
 
-def as_paper(entry: Entry, arch: str) -> bool:
+def as_paper(record: Record, arch: str) -> bool:
     """Whether a run has this network, all training images of its data, and as many epochs as the paper."""
-    recipe = entry.settings["recipe"]
+    recipe = record.settings["recipe"]
     whole = recipe.get("data", {}).get("train_per_class") is None
     return recipe["model"]["arch"] == arch and whole and recipe["train"]["epochs"] >= EPOCHS[OF_ARCH[arch]]
 
 
-def times_of(book: Book, arch: str) -> list[Entry]:
+def times_of(results: Results, arch: str) -> list[Record]:
     """The record of this network's times, in a list; of several the one on a GPU, then the one with most networks."""
-    found = [entry for entry in book.of("benchmark") if entry.settings.get("arch") == arch]
-    found = [entry for entry in found if not entry.settings.get("counter")]  # the same network inside a larger one
-    found.sort(key=lambda entry: (entry.content["environment"]["device_type"] == "cuda", len(entry.metrics)))
+    found = [record for record in results.of_kind("benchmark") if record.settings.get("arch") == arch]
+    found = [record for record in found if not record.settings.get("counter")]  # the same network inside a larger one
+    found.sort(key=lambda record: (record.content["environment"]["device_type"] == "cuda", len(record.metrics)))
     return found[-1:]
 
 
-def rows_of(entries: list[Entry]) -> dict[tuple[str, str], dict[str, Any]]:
+def rows_of(records: list[Record]) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of runs by network and attention."""
     found = {}
-    for entry in entries:
-        attention = entry.settings["recipe"]["model"]["attention"]
-        for row in entry.metrics:
+    for record in records:
+        attention = record.settings["recipe"]["model"]["attention"]
+        for row in record.metrics:
             found[row["network"], "" if row["network"] == "Org" else attention] = row
     return found
 
 
-def clock_rows(entries: list[Entry]) -> dict[tuple[str, str], dict[str, Any]]:
+def clock_rows(records: list[Record]) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows of benchmarks by network and attention."""
     found = {}
-    for entry in entries:
-        for row in entry.metrics:
+    for record in records:
+        for row in record.metrics:
             network, _, attention = row["network"].partition(" ")
             found[network, attention] = row
     return found
@@ -171,12 +175,12 @@ def increment(run: Mapping[str, Any] | None, clock: Mapping[str, Any] | None) ->
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-def run_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def run_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Test accuracy, parameters, connections and time increment of a run, beside Table 1's row of the same kind."""
-    settings = entry.settings
+    settings = record.settings
     recipe, column = settings["recipe"], OF_DATA.get(settings["data"]["name"])
     rows = []
-    for row in entry.metrics:
+    for row in record.metrics:
         cells = [
             row["network"],
             spread(row["top1"]),
@@ -194,8 +198,8 @@ def run_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         heads + theirs,
         rows,
         groups=(("", 5), ("paper", 3)) if column else (),
-        notes=run_setup(entry),
-        records=(entry.name,),
+        notes=run_setup(record),
+        records=(record.name,),
     )
 
 
@@ -221,20 +225,20 @@ def paper_millions(network: str, attention: str, column: str, paper: Mapping[str
     return paper["table1_parameters_million"][column].get(name)
 
 
-def run_setup(entry: Entry) -> tuple[str, ...]:
+def run_setup(record: Record) -> tuple[str, ...]:
     """What was run, and how it differs from the paper."""
-    settings = entry.settings
+    settings = record.settings
     recipe, images, data = settings["recipe"], settings["images"], settings["data"]["name"]
-    n = max(row["top1"]["n"] for row in entry.metrics)
-    schemes = [f"{row['network']} `{row['scheme']}`" for row in entry.metrics if row["network"].startswith("EAN")]
+    n = max(row["top1"]["n"] for row in record.metrics)
+    schemes = [f"{row['network']} `{row['scheme']}`" for row in record.metrics if row["network"].startswith("EAN")]
     ours = (
         f"Ours: {recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
         f"{images['train']:,} training and {images['test']:,} test images, {recipe['train']['epochs']} epochs, "
         f"{seeds(n)}; {'; '.join(schemes) or 'no scheme'}; "
         f"time increment: batch {settings['timing']['batch_size']}, {settings['timing']['setting']}, "
-        f"95 % interval; {entry.machine}."
+        f"95 % interval; {record.machine}."
     )
     column = OF_DATA.get(data)
-    if column is None or as_paper(entry, column.split("_")[1]):
+    if column is None or as_paper(record, column.split("_")[1]):
         return (ours,)
     return (ours, f"Paper: {SETUPS[column]}: another set-up, so compare rows, not columns.")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, number, seeds, sentence, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import counted, number, seeds, sentence, spread
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label
 
 KINDS = ("counting",)
@@ -20,50 +20,50 @@ ORDER = ("Org", "Org-full", "Share-full", "EAN")
 COMMAND = "python crowd_counting/train.py --part A --attention se --weights CLASSIFIER.pth --seeds 0 1 2"
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's table, then a table for every set-up of ours, pictures last."""
-    groups = grouped(book.of(*KINDS))
-    blocks: list[Block] = [counting_table(group, book.paper, tuple(CHECKPOINTS)) for group in groups]
-    tested = [entry for entry in book.of(*KINDS) if not summarised(entry)]
-    blocks += [test_table(entry) for entry in tested]
+    groups = grouped(results.of_kind(*KINDS))
+    elements: list[Element] = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in groups]
+    tested = [record for record in results.of_kind(*KINDS) if not summarised(record)]
+    elements += [test_table(record) for record in tested]
     done = {group[0].settings["data"]["name"] for group in groups}
-    blocks += [
+    elements += [
         Gap(f"counting on {NAMES[part]}", COMMAND.replace("part A", part.replace("_", " ")))
         for part in PARTS
         if part not in done
     ]
-    for entry in book.of(*KINDS):
-        blocks += pictures_of(entry, "photographs with the predicted density over them, and the predicted count")
-    return Section("table-3", "Table 3: crowd counting", [paper_table(book.paper), *blocks])
+    for record in results.of_kind(*KINDS):
+        elements += pictures_of(record, "photographs with the predicted density over them, and the predicted count")
+    return Section("table-3", "Table 3: crowd counting", [paper_table(results.paper), *elements])
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """The tables with the checkpoint that validation chose."""
-    return [counting_table(group, book.paper, ("best",)) for group in grouped(book.of(*KINDS))]
+    return [counting_table(group, results.paper, ("best",)) for group in grouped(results.of_kind(*KINDS))]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """A record on its own."""
-    if not summarised(entry):
-        return [test_table(entry), *pictures_of(entry)]
-    tables = [counting_table(group, book.paper, tuple(CHECKPOINTS)) for group in grouped([entry])]
-    return [*tables, *pictures_of(entry)]
+    if not summarised(record):
+        return [test_table(record), *pictures_of(record)]
+    tables = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in grouped([record])]
+    return [*tables, *pictures_of(record)]
 
 
 # -- which records stand in one table ---------------------------------------------------------------------------------
 
 
-def summarised(entry: Entry) -> bool:
+def summarised(record: Record) -> bool:
     """Whether a record is of a training run over its seeds; others are tests of checkpoint files."""
-    return "seeds" in entry.settings and "always_the_mean" in entry.metrics
+    return "seeds" in record.settings and "always_the_mean" in record.metrics
 
 
-def grouped(entries: Iterable[Entry]) -> list[list[Entry]]:
+def grouped(records: Iterable[Record]) -> list[list[Record]]:
     """Records of the same data and training, the network's attention aside, in the order of Table 3."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if summarised(entry):
-            groups.setdefault(setup_key(entry.settings), []).append(entry)
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if summarised(record):
+            groups.setdefault(setup_key(record.settings), []).append(record)
     return [sorted(group, key=order) for group in groups.values()]
 
 
@@ -74,9 +74,9 @@ def setup_key(settings: Mapping[str, Any]) -> str:
     return json.dumps([settings["data"], settings["train"], model, settings["weights"] is None], sort_keys=True)
 
 
-def order(entry: Entry) -> tuple[str, int]:
+def order(record: Record) -> tuple[str, int]:
     """By attention, then as the paper orders its networks."""
-    label, attention = network_of(entry.settings["model"])
+    label, attention = network_of(record.settings["model"])
     return ("" if label == "Org" else attention, ORDER.index(label))
 
 
@@ -110,14 +110,14 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
     return Table("The paper's figures", heads, rows, notes=(note,))
 
 
-def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints: Sequence[str]) -> Table:
+def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoints: Sequence[str]) -> Table:
     """Errors of the networks of one set-up, with the guess that they must beat and the paper's row."""
     rows, first = [], group[0]
     part = PARTS.get(first.settings["data"]["name"])
-    for entry in group:
-        label, attention = network_of(entry.settings["model"])
+    for record in group:
+        label, attention = network_of(record.settings["model"])
         for checkpoint in checkpoints:
-            metrics = entry.metrics[checkpoint]
+            metrics = record.metrics[checkpoint]
             name = f"{label} {attention_label(attention)}".strip()
             rows.append(
                 [
@@ -126,7 +126,7 @@ def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints
                     spread(metrics["mae"], 1),
                     spread(metrics["rmse"], 1),
                     spread(metrics.get("nae"), 3),
-                    counted(entry.metrics.get("parameters")),
+                    counted(record.metrics.get("parameters")),
                     *(paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()),
                 ]
             )
@@ -140,7 +140,7 @@ def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints
         rows,
         groups=(("", 6), ("paper", 2)) if part else (),
         notes=setup(group),
-        records=tuple(entry.name for entry in group),
+        records=tuple(record.name for record in group),
     )
 
 
@@ -158,23 +158,23 @@ def paper_cells(
     return (GAP, GAP) if found is None else (str(found[0]), str(found[1]))
 
 
-def setup(group: Sequence[Entry]) -> tuple[str, ...]:
+def setup(group: Sequence[Record]) -> tuple[str, ...]:
     """Data, training, schemes and machine of a table."""
     settings = group[0].settings
     images, train, model = settings["data"]["images"], settings["train"], settings["model"]
     schemes = dict.fromkeys(
-        f"EAN `{entry.settings['model']['scheme']}`"
-        for entry in group
-        if network_of(entry.settings["model"])[0] == "EAN"
+        f"EAN `{record.settings['model']['scheme']}`"
+        for record in group
+        if network_of(record.settings["model"])[0] == "EAN"
     )
-    crop, n = settings["data"].get("crop"), max(len(entry.settings["seeds"]) for entry in group)
+    crop, n = settings["data"].get("crop"), max(len(record.settings["seeds"]) for record in group)
     lines = [
         f"Ours: {model['arch']}, {images['train']} training, {images['val']} validation and {images['test']} test "
         f"images, {f'crops of {crop} pixels' if crop else 'whole images'}, {train['epochs']} epochs of batches of "
         f"{train['batch_size']}, loss {train['loss']}, batch norm {train['batch_norm']}, "
         f"{'from weights of a classifier' if settings['weights'] else 'from random weights'}; "
         f"{seeds(n)}; checkpoint chosen on the validation images; "
-        f"{'; '.join([*schemes, *dict.fromkeys(entry.machine for entry in group)])}."
+        f"{'; '.join([*schemes, *dict.fromkeys(record.machine for record in group)])}."
     ]
     if note := group[0].content.get("data_note"):
         lines.append(sentence(note))
@@ -183,15 +183,15 @@ def setup(group: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def test_table(entry: Entry) -> Table:
+def test_table(record: Record) -> Table:
     """A test of checkpoint files, or one seed's result."""
     rows = []
-    for name, metrics in entry.metrics.items():
+    for name, metrics in record.metrics.items():
         found = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
         if "mae" in found:
             rows.append([name.replace("_", " "), *(number(found.get(key), digits) for key, digits in GUESSED)])
-    data = entry.settings["data"]
+    data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
     heads = ("checkpoint", "MAE", "RMSE", "NAE")
-    note = f"{NAMES.get(data, data)}; {entry.machine}."
-    return Table(f"Crowd counting, {entry.title}", heads, rows, notes=(note,), records=(entry.name,))
+    note = f"{NAMES.get(data, data)}; {record.machine}."
+    return Table(f"Crowd counting, {record.title}", heads, rows, notes=(note,), records=(record.name,))

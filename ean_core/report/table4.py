@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, number, ranged, seeds, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import interval, number, ranged, seeds, spread
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
+from ean_core.report.results import Record, Results
 from ean_core.report.table1 import NAMES, OF_DATA
 
 KINDS = ("search-comparison", "search-retrained")
@@ -27,49 +27,49 @@ FIGURES = {
 """Ending of a picture's name, what draws it where there is no such file, its title, and what it shows."""
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's tables, then the comparisons of ours."""
-    found = book.blocks(KINDS, blocks_of) or [
+    found = results.elements(KINDS, elements_of) or [
         Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)
     ]
     return Section(
         "table-4",
         "Table 4, Figures 4 and 5: search methods",
-        [paper_table(book.paper), *found],
+        [paper_table(results.paper), *found],
         "The paper compares networks trained from scratch; ours compares what the searches found by the scores of one "
         "supernet at equal budgets.",
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """What the searches found on data that the paper uses too, and how good it was when trained."""
-    known = [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] in OF_DATA]
-    found: list[Block] = [found_table(entry) for entry in known if entry.kind == "search-comparison"]
-    return found + [retrained_table(entry, book.paper) for entry in known if entry.kind == "search-retrained"]
+    known = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
+    found: list[Element] = [found_table(record) for record in known if record.kind == "search-comparison"]
+    return found + [retrained_table(record, results.paper) for record in known if record.kind == "search-retrained"]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """A record's tables and pictures."""
-    if entry.kind == "search-retrained":
+    if record.kind == "search-retrained":
         shows = "test accuracy against time increment of the schemes found, trained from scratch"
-        charts = pictures_of(entry, shows) or [drawn(entry, "draw_retrained", title="Table 4", shows=shows)]
-        return [retrained_table(entry, book.paper), *charts]
-    blocks: list[Block] = [found_table(entry)]
+        charts = pictures_of(record, shows) or [drawn(record, "draw_retrained", title="Table 4", shows=shows)]
+        return [retrained_table(record, results.paper), *charts]
+    elements: list[Element] = [found_table(record)]
     missing = dict(FIGURES)
-    if entry.metrics.get("figure4", {}).get("methods"):
-        blocks.append(figure4_table(entry, book.paper))
+    if record.metrics.get("figure4", {}).get("methods"):
+        elements.append(figure4_table(record, results.paper))
     else:
         del missing["figure4"]
-    if any(run.get("probability") for run in entry.metrics["runs"]):
-        blocks.append(figure5_table(entry))
+    if any(run.get("probability") for run in record.metrics["runs"]):
+        elements.append(figure5_table(record))
     else:
         del missing["figure5"]
-    blocks += pictures_of(entry)
-    named_as_the_record = ["comparison"] if any(path.stem == entry.path.stem for path in entry.pictures) else []
+    elements += pictures_of(record)
+    named_as_the_record = ["comparison"] if any(path.stem == record.path.stem for path in record.pictures) else []
     for ending, (function, title, shows) in missing.items():
-        if not any(path.stem.endswith(ending) for path in entry.pictures) and ending not in named_as_the_record:
-            blocks.append(drawn(entry, function, title=f"{title}, {described(entry)}", shows=shows))
-    return blocks
+        if not any(path.stem.endswith(ending) for path in record.pictures) and ending not in named_as_the_record:
+            elements.append(drawn(record, function, title=f"{title}, {described(record)}", shows=shows))
+    return elements
 
 
 def paper_table(paper: Mapping[str, Any]) -> Table:
@@ -81,9 +81,9 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
     return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
 
 
-def found_table(entry: Entry) -> Table:
+def found_table(record: Record) -> Table:
     """The best and the most probable scheme of each method at the end of its budget, over the seeds."""
-    known, methods = entry.settings["exhaustive"], entry.metrics["methods"]
+    known, methods = record.settings["exhaustive"], record.metrics["methods"]
     answers = {"best": "best seen", "most_probable": "most probable"}
     if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
         answers["smoothed"] = "smoothed best"
@@ -98,19 +98,19 @@ def found_table(entry: Entry) -> Table:
         ]
         best = row.get("best") or {}
         cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
-        rows.append([*cells, number(min(row["spent"], entry.settings["budget"]["evaluations"]), 0)])
+        rows.append([*cells, number(min(row["spent"], record.settings["budget"]["evaluations"]), 0)])
     heads = (
         *("method", "seeds", *(f"{word} of the {name}" for name in answers.values())),
         *("accuracy of the best, %", "its connections", "budget used"),
     )
-    return Table(f"Searches on {described(entry)}", heads, rows, notes=setup(entry), records=(entry.name,))
+    return Table(f"Searches on {described(record)}", heads, rows, notes=setup(record), records=(record.name,))
 
 
-def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
-    settings, published = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
-    compared, rows = of_the_paper(entry), []
-    for row in entry.metrics:
+    settings, published = record.settings, paper["table4_search_methods_cifar100_se_resnet164"]
+    compared, rows = of_the_paper(record), []
+    for row in record.metrics:
         theirs = [published[name] for name in row["methods"] if name in published]
         rows.append(
             [
@@ -122,28 +122,28 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
                 *(both(one[key] for one in theirs) for key in ("accuracy", "time_increment") if compared),
             ]
         )
-    recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in entry.metrics)
+    recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in record.metrics)
     note = (
-        f"Ours: {described(entry)}, {images['train']:,} training and {images['test']:,} test images, "
+        f"Ours: {described(record)}, {images['train']:,} training and {images['test']:,} test images, "
         f"{recipe['train']['epochs']} epochs, {seeds(n)}; time: batch "
-        f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {entry.machine}. "
+        f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
         f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
     )
     theirs_heads = ("top-1, %", "increment, %") if compared else ()
     return Table(
-        f"Table 4: schemes found, trained from scratch, {described(entry)}",
+        f"Table 4: schemes found, trained from scratch, {described(record)}",
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
         (note.strip(),),
-        (entry.name,),
+        (record.name,),
         left=(4,),
     )
 
 
-def of_the_paper(entry: Entry) -> bool:
+def of_the_paper(record: Record) -> bool:
     """Whether a record is of CIFAR-100, the only data whose search methods the paper compares."""
-    return entry.settings["data"]["name"] == "cifar100"
+    return record.settings["data"]["name"] == "cifar100"
 
 
 def with_interval(one: Mapping[str, Any]) -> str:
@@ -151,15 +151,15 @@ def with_interval(one: Mapping[str, Any]) -> str:
     return ranged(one["mean"], one["low"], one["high"])
 
 
-def described(entry: Entry) -> str:
+def described(record: Record) -> str:
     """`CIFAR-100, resnet29`."""
-    data = entry.settings["data"]["name"]
-    return f"{NAMES.get(data, data)}, {entry.settings['recipe']['model']['arch']}"
+    data = record.settings["data"]["name"]
+    return f"{NAMES.get(data, data)}, {record.settings['recipe']['model']['arch']}"
 
 
-def setup(entry: Entry) -> tuple[str, ...]:
+def setup(record: Record) -> tuple[str, ...]:
     """Budget, references and machine."""
-    settings, metrics = entry.settings, entry.metrics
+    settings, metrics = record.settings, record.metrics
     references = (
         f"reward of no attention {metrics['all_off']['reward']:.2f}, everywhere {metrics['all_on']['reward']:.2f}"
     )
@@ -172,7 +172,7 @@ def setup(entry: Entry) -> tuple[str, ...]:
         f"{measure}Mean and 95 % bootstrap interval over {settings['seeds']} search seeds on one supernet; mean ± "
         f"standard deviation of the best scheme's accuracy on {settings['validation_images']:,} validation images; at "
         f"most {budget['evaluations']} schemes scored and {budget['proposals']} proposed; {references}. "
-        f"{entry.machine}.",
+        f"{record.machine}.",
     )
 
 
@@ -181,9 +181,9 @@ def both(values: Iterable[float]) -> str:
     return " / ".join(map(number, values)) or GAP
 
 
-def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
-    found = entry.metrics["figure4"]
+    found = record.metrics["figure4"]
     random = found["random"]
     rows = [["random", str(random["n"]), str(random["different"]), spread(random), GAP, GAP, GAP]]
     for label, one in found["methods"].items():
@@ -191,16 +191,16 @@ def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
         rows.append([label_of(label), str(one["n"]), str(one["different"]), spread(one), *figures])
     theirs = ""
-    if of_the_paper(entry):
+    if of_the_paper(record):
         theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
         rows += figure4_of_the_paper(paper["figure4_scheme_distribution"])
     heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
     note = (
         "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
-        f"other, so the p-values are of these searches alone. {theirs}{entry.machine}."
+        f"other, so the p-values are of these searches alone. {theirs}{record.machine}."
     )
     return Table(
-        f"Figure 4: searched against random schemes, {described(entry)}", heads, rows, (), (note,), (entry.name,)
+        f"Figure 4: searched against random schemes, {described(record)}", heads, rows, (), (note,), (record.name,)
     )
 
 
@@ -219,9 +219,9 @@ def chance(p: float | None) -> str:
     return GAP if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
-def figure5_table(entry: Entry) -> Table:
+def figure5_table(record: Record) -> Table:
     """The mean probability of the drawn scheme along the search, over the seeds."""
-    runs = [run for run in entry.metrics["runs"] if run.get("probability")]
+    runs = [run for run in record.metrics["runs"] if run.get("probability")]
     longest = min(run["probability"]["proposals"][-1] for run in runs)  # that all have reached
     marks = sorted({max(1, round(longest * share)) for share in (0.05, 0.1, 0.25, 0.5, 1)})
     rows = []
@@ -229,11 +229,11 @@ def figure5_table(entry: Entry) -> Table:
         mine = [run["probability"] for run in runs if run["method"] == label]
         rows.append([label_of(label), *(number(reached(mine, mark)) for mark in marks)])
     note = (
-        f"Mean over {entry.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
-        f"undecided, 1 is a single scheme. {entry.machine}."
+        f"Mean over {record.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
+        f"undecided, 1 is a single scheme. {record.machine}."
     )
     heads = ("method", *(f"after {mark} proposals" for mark in marks))
-    return Table(f"Figure 5: how soon a search settles, {described(entry)}", heads, rows, (), (note,), (entry.name,))
+    return Table(f"Figure 5: how soon a search settles, {described(record)}", heads, rows, (), (note,), (record.name,))
 
 
 def reached(curves: list[Mapping[str, list[float]]], proposals: int) -> float | None:

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from benchmarks.landscape_study import draw
 from ean_core.io.records import read_record
 from ean_core.report import plots_search
-from ean_core.report.colors import FURTHER, NETWORKS, OWN, colours_of
+from ean_core.report.colors import FURTHER_COLORS, METHOD_COLORS, NETWORK_COLORS, colors_of
 from ean_core.report.labels import full_name
-from ean_core.report.plots import COLOURS
+from ean_core.report.plots import COLORS
 from ean_core.search import METHODS
 from ean_core.search.landscape_suite import MAIN, VARIANTS
 from tests.helpers import report_records as made
@@ -45,39 +45,39 @@ def apart(one: str, other: str) -> float:
 
 
 def test_every_method_and_preset_has_a_colour_of_its_own() -> None:
-    assert set(METHODS) <= set(OWN)
-    assert len(set(OWN.values())) == len(OWN)
-    assert not set(OWN.values()) & set(FURTHER)
-    shown = colours_of([full_name(*VARIANTS[name]) for name in MAIN])
-    assert set(shown.values()) <= set(OWN.values())
+    assert set(METHODS) <= set(METHOD_COLORS)
+    assert len(set(METHOD_COLORS.values())) == len(METHOD_COLORS)
+    assert not set(METHOD_COLORS.values()) & set(FURTHER_COLORS)
+    shown = colors_of([full_name(*VARIANTS[name]) for name in MAIN])
+    assert set(shown.values()) <= set(METHOD_COLORS.values())
     assert len(set(shown.values())) == len(MAIN)
-    assert colours_of(["ean"]) == {"ean": colours_of(["ean:paper"])["ean:paper"]}
+    assert colors_of(["ean"]) == {"ean": colors_of(["ean:paper"])["ean:paper"]}
 
 
 def test_the_colours_are_as_far_apart_as_those_of_the_colour_blind_palette() -> None:
-    palette = min(apart(one, other) for one, other in combinations(COLOURS, 2))
-    assert min(apart(one, other) for one, other in combinations(OWN.values(), 2)) >= palette - 1e-6
+    palette = min(apart(one, other) for one, other in combinations(COLORS, 2))
+    assert min(apart(one, other) for one, other in combinations(METHOD_COLORS.values(), 2)) >= palette - 1e-6
 
 
 def test_other_methods_keep_their_colour_from_picture_to_picture() -> None:
-    first, second = colours_of(["ean", "mine"]), colours_of(["mine:depth=2", "random", "mine"])
+    first, second = colors_of(["ean", "mine"]), colors_of(["mine:depth=2", "random", "mine"])
     assert list(second) == ["mine:depth=2", "random", "mine"]
     assert first["mine"] == second["mine"]
-    assert first["mine"] in FURTHER
+    assert first["mine"] in FURTHER_COLORS
 
 
 def test_a_method_with_options_has_the_methods_colour_if_it_is_free() -> None:
-    assert colours_of(["enas:hidden=32"]) == {"enas:hidden=32": OWN["enas"]}
-    both = colours_of(["enas:hidden=32", "enas"])
-    assert both["enas"] == OWN["enas"]
-    assert both["enas:hidden=32"] in FURTHER
+    assert colors_of(["enas:hidden=32"]) == {"enas:hidden=32": METHOD_COLORS["enas"]}
+    both = colors_of(["enas:hidden=32", "enas"])
+    assert both["enas"] == METHOD_COLORS["enas"]
+    assert both["enas:hidden=32"] in FURTHER_COLORS
 
 
 def test_no_two_methods_of_a_picture_share_a_colour_while_there_are_colours() -> None:
     names = [full_name(*one) for one in VARIANTS.values()]
-    assert len(set(colours_of(names).values())) == len(names)
-    many = [f"mine-{number}" for number in range(len(FURTHER) + 3)]
-    assert set(colours_of(many).values()) == set(FURTHER)
+    assert len(set(colors_of(names).values())) == len(names)
+    many = [f"mine-{number}" for number in range(len(FURTHER_COLORS) + 3)]
+    assert set(colors_of(many).values()) == set(FURTHER_COLORS)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_landscapes_are_drawn_with_a_colour_per_method_and_a_line_per_answer(
     ]
     arguments = argparse.Namespace(methods=MAIN, bits=[9], landscapes=["noise"], seeds=2)
     draw(rows, arguments, tmp_path / "a.png")
-    colours = colours_of([full_name(*VARIANTS[name]) for name in MAIN]).values()
+    colours = colors_of([full_name(*VARIANTS[name]) for name in MAIN]).values()
     assert lines == [(colour, style) for colour in colours for style in ("-", ":")]
 
 
@@ -116,7 +116,7 @@ def test_a_comparison_is_drawn_in_the_methods_colours_and_others_dashed(
     record["metrics"]["runs"].append(mine)
     record["settings"]["methods"]["mine"] = {}
     plots_search.draw_comparison(tmp_path / "a.png", record)
-    assert lines == [(OWN["ean"], "-"), (OWN["random"], "-"), (colours_of(["mine"])["mine"], "--")]
+    assert lines == [(METHOD_COLORS["ean"], "-"), (METHOD_COLORS["random"], "-"), (colors_of(["mine"])["mine"], "--")]
 
 
 def test_figure_4_and_table_4_have_the_same_colours(tmp_path: Path, lines: list[tuple[str, str]]) -> None:
@@ -125,7 +125,7 @@ def test_figure_4_and_table_4_have_the_same_colours(tmp_path: Path, lines: list[
     figure4["enas"] = figure4.pop("ean")
     record["settings"]["methods"]["enas"] = {}
     plots_search.draw_distributions(tmp_path / "a.png", record)
-    assert lines == [(plots_search.GREY, "-"), (OWN["enas"], "-")]  # the means
+    assert lines == [(plots_search.GREY, "-"), (METHOD_COLORS["enas"], "-")]  # the means
     lines.clear()
     plots_search.draw_retrained(tmp_path / "b.png", read_record(made.retrained(tmp_path / "again.json")))
-    assert {colour for colour, _ in lines} == {NETWORKS["org"], OWN["random"]}
+    assert {colour for colour, _ in lines} == {NETWORK_COLORS["org"], METHOD_COLORS["random"]}

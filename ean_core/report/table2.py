@@ -5,51 +5,53 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Map, Maps, Section, Table
-from ean_core.report.book import Book, NamedScheme
-from ean_core.report.cells import number, spread
+from ean_core.report.elements import GAP, Element, Map, Maps, Section, Table
+from ean_core.report.formatting import number, spread
 from ean_core.report.labels import label_of, labels_of
+from ean_core.report.results import Results, SchemeFile
 from ean_core.report.table1 import NAMES
 from ean_core.scheme import Scheme
 from ean_core.utils.text import attention_label
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's table with our schemes of the same data, then every scheme file as a map."""
-    blocks: list[Block] = [scheme_table(book)]
-    maps = tuple(scheme_map(one) for one in sorted(book.schemes, key=lambda one: (one.published, one.name)))
+    elements: list[Element] = [scheme_table(results)]
+    maps = tuple(scheme_map(one) for one in sorted(results.schemes, key=lambda one: (one.published, one.name)))
     if maps:
-        blocks.append(Maps(maps))
+        elements.append(Maps(maps))
     return Section(
         "table-2",
         "Table 2 and connection maps",
-        blocks,
+        elements,
         "A row of squares per stage, from the first block to the last; a filled square is a block with attention.",
     )
 
 
-def scheme_table(book: Book) -> Table:
+def scheme_table(results: Results) -> Table:
     """Schemes found on CIFAR-100, the paper's and ours, with their accuracy."""
     rows = []
-    for name, found in book.paper["table2_schemes_cifar100_se_resnet164"].items():
+    for name, found in results.paper["table2_schemes_cifar100_se_resnet164"].items():
         rows.append(["paper", label_of(name.replace("_", ":")), *cells(found["stages"]), number(found["accuracy"])])
-    entries = [one for one in book.of("pipeline", "search-retrained") if one.settings["data"]["name"] == "cifar100"]
-    for entry in entries:
-        who = f"ours, {entry.settings['recipe']['model']['arch']}"
-        for row in entry.metrics:
+    records = [
+        one for one in results.of_kind("pipeline", "search-retrained") if one.settings["data"]["name"] == "cifar100"
+    ]
+    for record in records:
+        who = f"ours, {record.settings['recipe']['model']['arch']}"
+        for row in record.metrics:
             finders = finders_of(row)
             if finders:
                 rows.append([who, finders, *cells(row["scheme"].split(" | ")), spread(row["top1"])])
     notes = ["Paper: ResNet-164, SE, CIFAR-100, test accuracy of one network each."]
-    for entry in entries:
-        images = entry.settings["images"]["train"]
-        notes.append(f"Ours: `{entry.title}`, {images:,} training images, {entry.machine}.")
+    for record in records:
+        images = record.settings["images"]["train"]
+        notes.append(f"Ours: `{record.title}`, {images:,} training images, {record.machine}.")
     return Table(
         "Schemes found on CIFAR-100",
         ("set-up", "method", "stage 1", "stage 2", "stage 3", "connections", "test top-1, %"),
         rows,
         notes=tuple(notes),
-        records=tuple(entry.name for entry in entries),
+        records=tuple(record.name for record in records),
         left=(1, 2, 3, 4),
     )
 
@@ -67,7 +69,7 @@ def cells(stages: list[str]) -> list[str]:
     return [*(f"`{stage}`" for stage in stages[:3]), *[GAP] * (3 - len(stages)), f"{bits.count('1')}/{len(bits)}"]
 
 
-def scheme_map(one: NamedScheme) -> Map:
+def scheme_map(one: SchemeFile) -> Map:
     """A scheme file with what it says of its origin."""
     content = one.content
     parts = [str(content["arch"])] if content.get("arch") else []

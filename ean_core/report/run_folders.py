@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ean_core.report import generic
-from ean_core.report.blocks import GAP, Block, Map, Maps, Picture, Section, Table
-from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown
-from ean_core.report.cells import counted, number
+from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table
+from ean_core.report.formatting import counted, number
 from ean_core.report.labels import labels_of
-from ean_core.report.schemes import connected
+from ean_core.report.results import PICTURES, Record, Results, assign_pictures, is_record_file, naming_record, read_file
+from ean_core.report.table2 import connected
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 
@@ -22,13 +22,13 @@ MOST = 40
 """Records and pictures taken from one folder."""
 
 
-def section(folder: Path, book: Book, kinds: Mapping[str, Any], *, number: int) -> tuple[Section, list[Entry]]:
+def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number: int) -> tuple[Section, list[Record]]:
     """A folder's section, and its records.
 
     Args:
         folder: a work directory.
-        book: for the paper's figures.
-        kinds: kind -> what turns a record of it into blocks.
+        results: for the paper's figures.
+        kinds: kind -> what turns a record of it into elements.
         number: makes the section's key different from others'.
 
     Raises:
@@ -36,46 +36,46 @@ def section(folder: Path, book: Book, kinds: Mapping[str, Any], *, number: int) 
     """
     if not folder.is_dir():
         raise EANError(f"run folder {folder} does not exist: give a directory that a command wrote, as work_dirs/NAME")
-    entries = find_entries(folder)
-    blocks: list[Block] = [*search_blocks(folder)]
-    trained = [entry for entry in entries if entry.kind == "train"]
+    records = find_records(folder)
+    elements: list[Element] = [*search_elements(folder)]
+    trained = [record for record in records if record.kind == "train"]
     if trained:
-        for entry in trained:
-            with shape_of(entry):
-                trained_table([entry])
-        blocks.append(trained_table(trained))
-    for entry in entries:
-        if entry.kind in kinds:
-            with shape_of(entry):
-                blocks += kinds[entry.kind](book, entry)
-        elif entry.kind != "train":
-            blocks += generic.blocks_of(book, entry)
-    there = {block.source for block in blocks if isinstance(block, Picture)}
-    blocks += [
+        for record in trained:
+            with naming_record(record):
+                trained_table([record])
+        elements.append(trained_table(trained))
+    for record in records:
+        if record.kind in kinds:
+            with naming_record(record):
+                elements += kinds[record.kind](results, record)
+        elif record.kind != "train":
+            elements += generic.elements_of(results, record)
+    drawn = {element.source for element in elements if isinstance(element, Picture)}
+    elements += [
         Picture(path.name, f"picture {path.name} of the run {folder.resolve().name}", path)
         for path in find_pictures(folder)
-        if path not in there and path.name != "search.png"
+        if path not in drawn and path.name != "search.png"
     ]
-    if not blocks:
+    if not elements:
         raise EANError(
             f"run folder {folder} holds nothing to show (no history.jsonl, scheme.json, summary.json or result.json): "
             "give a directory that a command wrote, as work_dirs/NAME"
         )
-    return Section(f"run-{number}", f"Run: {folder.resolve().name}", blocks), entries
+    return Section(f"run-{number}", f"Run: {folder.resolve().name}", elements), records
 
 
-def find_entries(folder: Path) -> list[Entry]:
+def find_records(folder: Path) -> list[Record]:
     """The folder's records and those below it; without the single networks' where there is a record of the whole."""
-    own, below = (sorted(filter(shown, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
+    own, below = (sorted(filter(is_record_file, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
     if any(path.name == "summary.json" for path in own):
         below = [path for path in below if path.name != "result.json"]
     files = [*own, *below][:MOST]
     stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
-    owned, name = assign(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
+    owned, name = assign_pictures(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
     for path, stem in stems.items():  # comparison/figure4.png is of comparison/comparison.json
         if path.stem == path.resolve().parent.name:
             owned[stem] += [picture for picture in owned[""] if picture.parent == path.parent]
-    return [read_entry(path, f"{name}/{path.relative_to(folder).as_posix()}", owned[stems[path]]) for path in files]
+    return [read_file(path, f"{name}/{path.relative_to(folder).as_posix()}", owned[stems[path]]) for path in files]
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -83,7 +83,7 @@ def find_pictures(folder: Path) -> list[Path]:
     return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][:MOST]
 
 
-def search_blocks(folder: Path) -> list[Block]:
+def search_elements(folder: Path) -> list[Element]:
     """The curves of history.jsonl and the map of scheme.json."""
     file, history = folder / "scheme.json", folder / "history.jsonl"
     if not file.is_file():
@@ -91,10 +91,10 @@ def search_blocks(folder: Path) -> list[Block]:
     scheme, content = Scheme.load(file), read_scheme_file(file)
     content = {**content, "method": labels_of(content.get("method") or "")}
     parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
-    blocks: list[Block] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connected(scheme)])),))]
+    elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connected(scheme)])),))]
     if history.is_file():
-        blocks.insert(0, curves(history, scheme))
-    return blocks
+        elements.insert(0, curves(history, scheme))
+    return elements
 
 
 def curves(history: Path, scheme: Scheme) -> Picture:
@@ -128,15 +128,15 @@ def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
         return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()
 
 
-def trained_table(entries: list[Entry]) -> Table:
+def trained_table(records: list[Record]) -> Table:
     """Networks trained one by one, a row each."""
     rows = []
-    for entry in entries:
-        metrics = entry.metrics
+    for record in records:
+        metrics = record.metrics
         figures = [number(metrics.get("top1")), number(metrics.get("top5")), counted(metrics.get("parameters"))]
-        rows.append([entry.path.parent.name, *figures, str(metrics.get("connections", GAP))])
+        rows.append([record.path.parent.name, *figures, str(metrics.get("connections", GAP))])
     heads = ("network and seed", "test top-1, %", "test top-5, %", "parameters", "connections")
-    machines = dict.fromkeys(entry.machine for entry in entries)
+    machines = dict.fromkeys(record.machine for record in records)
     return Table(
-        "Networks trained", heads, rows, notes=("; ".join(machines) + ".",), records=tuple(one.name for one in entries)
+        "Networks trained", heads, rows, notes=("; ".join(machines) + ".",), records=tuple(one.name for one in records)
     )

@@ -4,50 +4,50 @@ from __future__ import annotations
 
 from statistics import fmean, stdev
 
-from ean_core.report.blocks import Block, Gap, Section, Table, Text
-from ean_core.report.book import Book, Entry
+from ean_core.report.elements import Element, Gap, Section, Table, Text
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 
 KINDS = ("batch-norm",)
 COMMAND = "python benchmarks/batch_norm.py"
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A table for every record."""
     return Section(
         "batch-norm",
         "What a path's score is made of",
-        book.blocks(KINDS, blocks_of) or [Gap("scores of paths", COMMAND)],
+        results.elements(KINDS, elements_of) or [Gap("scores of paths", COMMAND)],
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """The lines."""
-    return [line(entry) for entry in book.of(*KINDS)]
+    return [line(record) for record in results.of_kind(*KINDS)]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """A table, and pictures if there are any."""
-    del book
+    del results
     rows = []
-    for way, accuracy in entry.metrics["accuracy"].items():
+    for way, accuracy in record.metrics["accuracy"].items():
         full, empty, *drawn = accuracy
         figures = [f"{one:.2f}" for one in (full, empty, min(drawn), max(drawn), fmean(drawn), stdev(drawn))]
         rows.append([f"{way} statistics", *figures])
-    settings = entry.settings
+    settings = record.settings
     note = (
         f"Validation accuracy in percent of {len(drawn)} random schemes, the full and the empty one; supernet of "
         f"{settings['recipe']['name']}, {settings['validation_images']:,} validation images, standard error of one "
-        f"score {entry.metrics['standard_error']:.2f}; {entry.machine}."
+        f"score {record.metrics['standard_error']:.2f}; {record.machine}."
     )
     heads = ("scored with", "full", "empty", "least", "most", "mean", "deviation")
     title = "Scores of paths with and without re-estimated batch norm"
-    return [Table(title, heads, rows, notes=(note,), records=(entry.name,)), *pictures_of(entry)]
+    return [Table(title, heads, rows, notes=(note,), records=(record.name,)), *pictures_of(record)]
 
 
-def line(entry: Entry) -> Text:
+def line(record: Record) -> Text:
     """How the scores of paths spread with and without re-estimated statistics."""
-    settings, metrics = entry.settings, entry.metrics
+    settings, metrics = record.settings, record.metrics
     parts = []
     for way, accuracy in metrics["accuracy"].items():
         drawn = accuracy[2:]
@@ -57,6 +57,6 @@ def line(entry: Entry) -> Text:
         )
     text = (
         f"supernet of {settings['recipe']['name']}, {settings['validation_images']:,} validation images, standard "
-        f"error of one score {metrics['standard_error']:.2f}: with {'; with '.join(parts)}. {entry.machine}."
+        f"error of one score {metrics['standard_error']:.2f}: with {'; with '.join(parts)}. {record.machine}."
     )
-    return Text(text, title="What a path's score is made of", records=(entry.name,))
+    return Text(text, title="What a path's score is made of", records=(record.name,))

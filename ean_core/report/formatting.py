@@ -1,21 +1,24 @@
-"""How figures are written in a table's cells, and sentences in its notes."""
+"""How figures are written in the cells of tables, and sentences in their notes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report.blocks import GAP
+from ean_core.report.elements import GAP
 from ean_core.utils.text import how_many
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number, or a gap."""
+    """A number with so many decimals; a gap for None."""
     return GAP if value is None else f"{value:.{digits}f}"
 
 
 def spread(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
-    """Mean, and the standard deviation where there are several values; a plain number as it is."""
+    """`93.10 ± 0.20` of a record's mean and standard deviation, without the latter for a single value.
+
+    A plain number is written alone, and None as a gap.
+    """
     if not isinstance(value, Mapping):
         return number(value, digits)
     deviation = "" if value.get("std") is None else f" ± {value['std']:.{digits}f}"
@@ -23,13 +26,13 @@ def spread(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
 
 
 def interval(value: Mapping[str, float | None] | None, digits: int = 1) -> str:
-    """A value with its interval, or a gap, also for a record's None where nothing varied."""
+    """`0.2 (0.1 to 0.3)` of a record's value and its interval; a gap for None, and where nothing varied."""
     ends = [value[key] for key in ("value", "low", "high")] if value else [None]
     return GAP if None in ends else ranged(*ends, digits=digits)
 
 
 def ranged(value: float, low: float, high: float, *, digits: int = 2) -> str:
-    """`0.20 (0.10 to 0.30)`."""
+    """A value with the ends of its interval, as `0.20 (0.10 to 0.30)`."""
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
@@ -39,7 +42,7 @@ def percent(value: Mapping[str, float] | None) -> str:
 
 
 def counted(value: int | None) -> str:
-    """A whole number with thousands marked, or a gap."""
+    """A whole number with commas between the thousands; a gap for None."""
     return GAP if value is None else f"{value:,}"
 
 

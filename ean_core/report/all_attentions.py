@@ -5,35 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report.blocks import Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, percent
+from ean_core.report.elements import Element, Gap, Section, Table
+from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("attention-zoo",)
 COMMAND = "python benchmarks/attention_zoo.py"
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A table for every network."""
     return Section(
         "attentions",
         "Any attention: sizes and time increments",
-        book.blocks(KINDS, blocks_of) or [Gap("all attentions in one network", COMMAND)],
+        results.elements(KINDS, elements_of) or [Gap("all attentions in one network", COMMAND)],
         "Share-full networks, the attention of timm by its name there; cheapest first.",
     )
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """A record's table and picture."""
-    del book
-    return [zoo_table(entry), *pictures_of(entry, "time increments of all attentions")]
+    del results
+    return [zoo_table(record), *pictures_of(record, "time increments of all attentions")]
 
 
-def zoo_table(entry: Entry) -> Table:
+def zoo_table(record: Record) -> Table:
     """A row per attention, by the first setting's increment."""
-    settings, rows = entry.settings, entry.metrics
+    settings, rows = record.settings, record.metrics
     measured = list(rows[0]["timings"])
 
     def cost(row: Mapping[str, Any]) -> float:
@@ -54,9 +54,9 @@ def zoo_table(entry: Entry) -> Table:
     note = (
         f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds, median and "
         f"95 % bootstrap interval against Org in the same setting; {how_many(settings['threads'], 'thread')}, timm "
-        f"{settings.get('timm', 'not installed')}, {entry.machine}."
+        f"{settings.get('timm', 'not installed')}, {record.machine}."
     )
     left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]
     heads = ("attention", "connections", "parameters", "added", "GFLOPs", *(f"{one}, %" for one in measured))
     notes = (note, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
-    return Table(f"Attentions in {settings['arch']}", heads, cells, (), notes, (entry.name,))
+    return Table(f"Attentions in {settings['arch']}", heads, cells, (), notes, (record.name,))
