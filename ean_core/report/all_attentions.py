@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from ean_core.report.elements import Element, Gap, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.rows import TimedMode, read_rows
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("attention-zoo",)
 COMMAND = "python benchmarks/attention_zoo.py"
 
 
+@dataclass(frozen=True)
+class AttentionRow:
+    """A network with one of the attentions everywhere.
+
+    Attributes:
+        attention: its name, timm's with "timm:" before it.
+        timings: mode -> times.
+        connections, blocks: how many of the blocks have attention.
+        parameters, added_parameters: of the network, and how many of them are the attention's.
+        multiply_adds: for one image.
+    """
+
+    attention: str
+    timings: Mapping[str, TimedMode]
+    connections: int
+    blocks: int
+    parameters: int
+    added_parameters: int
+    multiply_adds: float
+
+
 def section(results: Results) -> Section:
-    """A table for every network."""
+    """A table for every network that was measured with all attentions."""
     return Section(
         "attentions",
         "Any attention: sizes and time increments",
@@ -26,30 +48,30 @@ def section(results: Results) -> Section:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record's table and picture."""
+    """The table of a network, and its chart."""
     del results
-    return [zoo_table(record), *pictures_of(record, "time increments of all attentions")]
+    return [attention_table(record), *pictures_of(record, "time increments of all attentions")]
 
 
-def zoo_table(record: Record) -> Table:
-    """A row per attention, by the first setting's increment."""
-    settings, rows = record.settings, record.metrics
-    measured = list(rows[0]["timings"])
+def attention_table(record: Record) -> Table:
+    """A row per attention, sorted by the increment in the first mode."""
+    settings, rows = record.settings, read_rows(AttentionRow, record.metrics)
+    modes = list(rows[0].timings)
 
-    def cost(row: Mapping[str, Any]) -> float:
-        found = row["timings"][measured[0]]["increment"] if measured else None
-        return -1.0 if found is None else found["value"]
+    def increment_in_first_mode(row: AttentionRow) -> float:
+        increment = row.timings[modes[0]].increment if modes else None
+        return -1.0 if increment is None else increment.value
 
     cells = [
         [
-            attention_label(row["attention"]),
-            f"{row['connections']}/{row['blocks']}",
-            counted(row["parameters"]),
-            counted(row["added_parameters"]),
-            f"{row['multiply_adds'] / 1e9:.3f}",
-            *(percent(row["timings"][one]["increment"]) for one in measured),
+            attention_label(row.attention),
+            f"{row.connections}/{row.blocks}",
+            counted(row.parameters),
+            counted(row.added_parameters),
+            f"{row.multiply_adds / 1e9:.3f}",
+            *(percent(row.timings[mode].increment) for mode in modes),
         ]
-        for row in sorted(rows, key=cost)
+        for row in sorted(rows, key=increment_in_first_mode)
     ]
     note = (
         f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds, median and "
@@ -57,6 +79,6 @@ def zoo_table(record: Record) -> Table:
         f"{settings.get('timm', 'not installed')}, {record.machine}."
     )
     left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]
-    heads = ("attention", "connections", "parameters", "added", "GFLOPs", *(f"{one}, %" for one in measured))
+    heads = ("attention", "connections", "parameters", "added", "GFLOPs", *(f"{mode}, %" for mode in modes))
     notes = (note, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
     return Table(f"Attentions in {settings['arch']}", heads, cells, (), notes, (record.name,))

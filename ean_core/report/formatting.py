@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.elements import GAP
+from ean_core.report.rows import Mean
+from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many
 
 
@@ -14,19 +16,26 @@ def number(value: float | None, digits: int = 2) -> str:
     return GAP if value is None else f"{value:.{digits}f}"
 
 
-def spread(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
-    """`93.10 ± 0.20` of a record's mean and standard deviation, without the latter for a single value.
-
-    A plain number is written alone, and None as a gap.
-    """
-    if not isinstance(value, Mapping):
-        return number(value, digits)
-    deviation = "" if value.get("std") is None else f" ± {value['std']:.{digits}f}"
-    return f"{value['mean']:.{digits}f}{deviation}"
+def mean(value: Mean | None, digits: int = 2) -> str:
+    """`93.10 ± 0.20`, without the deviation for a single value; a gap for None."""
+    if value is None:
+        return GAP
+    deviation = "" if value.std is None else f" ± {value.std:.{digits}f}"
+    return f"{value.mean:.{digits}f}{deviation}"
 
 
-def interval(value: Mapping[str, float | None] | None, digits: int = 1) -> str:
-    """`0.2 (0.1 to 0.3)` of a record's value and its interval; a gap for None, and where nothing varied."""
+def recorded_mean(value: Mapping[str, Any] | float | None, digits: int = 2) -> str:
+    """`mean` of a record's "mean" and "std"; a plain number is written alone, and None as a gap."""
+    return mean(Mean(value["mean"], value.get("std")), digits) if isinstance(value, Mapping) else number(value, digits)
+
+
+def interval(value: Interval | None, digits: int = 1) -> str:
+    """`0.2 (0.1 to 0.3)`; a gap for None."""
+    return GAP if value is None else ranged(value.value, value.low, value.high, digits=digits)
+
+
+def recorded_interval(value: Mapping[str, float | None] | None, digits: int = 1) -> str:
+    """`interval` of a record's "value", "low" and "high"; a gap where one of them is None since nothing varied."""
     ends = [value[key] for key in ("value", "low", "high")] if value else [None]
     return GAP if None in ends else ranged(*ends, digits=digits)
 
@@ -36,9 +45,9 @@ def ranged(value: float, low: float, high: float, *, digits: int = 2) -> str:
     return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def percent(value: Mapping[str, float] | None) -> str:
-    """A fraction with its interval, in percent; 0 for the reference itself."""
-    return "0" if value is None else interval({key: 100 * value[key] for key in ("value", "low", "high")})
+def percent(fraction: Interval | None) -> str:
+    """A fraction with its interval, in percent; 0 for None, which stands for the reference itself."""
+    return "0" if fraction is None else interval(fraction.scaled(100))
 
 
 def counted(value: int | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Table, Text
-from ean_core.report.formatting import interval, spread
+from ean_core.report.formatting import recorded_interval, recorded_mean
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 
@@ -74,7 +74,7 @@ def fits(value: Any) -> bool:
 def text_of(value: Any) -> str:
     """A value that `fits`, as the text of a cell."""
     if isinstance(value, Mapping):
-        return interval(value, 2) if "value" in value else spread(value)
+        return recorded_interval(value, 2) if "value" in value else recorded_mean(value)
     if value is None:
         return GAP
     if isinstance(value, bool):

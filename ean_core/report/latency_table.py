@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Table
-from ean_core.report.formatting import interval, number
+from ean_core.report.formatting import number, recorded_interval
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label, how_many
@@ -58,7 +58,7 @@ def check_tables(record: Record) -> list[Element]:
             f"`{scheme['bits']}`",
             str(scheme["connections"]),
             number(scheme["predicted"]),
-            interval(scheme["measured"], 2),
+            recorded_interval(scheme["measured"], 2),
             number(scheme["error"]),
         ]
         for scheme in check["schemes"]

@@ -14,7 +14,7 @@ from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, 
 from ean_core.report.formatting import counted, number
 from ean_core.report.labels import labels_of
 from ean_core.report.results import PICTURES, Record, Results, assign_pictures, is_record_file, naming_record, read_file
-from ean_core.report.table2 import connected
+from ean_core.report.table2 import connections_text
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 
@@ -91,7 +91,7 @@ def search_elements(folder: Path) -> list[Element]:
     scheme, content = Scheme.load(file), read_scheme_file(file)
     content = {**content, "method": labels_of(content.get("method") or "")}
     parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
-    elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connected(scheme)])),))]
+    elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connections_text(scheme)])),))]
     if history.is_file():
         elements.insert(0, curves(history, scheme))
     return elements

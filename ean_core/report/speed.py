@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ean_core.report import generic
@@ -10,10 +11,25 @@ from ean_core.report.elements import GAP, Element, Gap, Section, Table, Text
 from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.rows import read_rows
+from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
 
 KINDS = ("speed",)
 COMMAND = "python benchmarks/scoring.py"
+
+
+@dataclass(frozen=True)
+class NetworkSpeed:
+    """A network in one mode, both figures as fractions.
+
+    Attributes:
+        increment: Eq. 9 over Org in the same mode; None for Org.
+        time_over_plain_org: by how much its time exceeds that of the authors' Org.
+    """
+
+    increment: Interval | None
+    time_over_plain_org: Interval
 
 
 def section(results: Results) -> Section:
@@ -49,33 +65,44 @@ def is_of_networks(record: Record) -> bool:
 
 
 def network_tables(record: Record) -> list[Element]:
-    """Increments over Org in the same form, and how the forms compare with the authors' Org."""
-    settings, forms = record.settings, record.metrics
-    where = f"{settings['arch']}, batch {settings['batch_size']}"
+    """Increments over Org in the same mode, and the speed of every mode against the authors' Org."""
+    settings = record.settings
+    modes = {mode: read_speeds(rows) for mode, rows in record.metrics.items()}
+    subject = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain is the authors' way, "
         f"eager float32; {how_many(settings['threads'], 'thread')}, {record.machine}."
     )
 
-    def cells(name: str, cell: Any) -> list[str]:
-        return [cell(rows[name]) if name in rows else GAP for rows in forms.values()]
+    def increments(network: str) -> list[str]:
+        return [percent(speeds[network].increment) if network in speeds else GAP for speeds in modes.values()]
 
-    def speed(row: Mapping[str, Any]) -> str:
-        return times_as_fast(row["time_over_plain_org"])
+    def ratios(network: str) -> list[str]:
+        return [
+            times_as_fast(speeds[network].time_over_plain_org) if network in speeds else GAP
+            for speeds in modes.values()
+        ]
 
     def table(title: str, rows: list[list[str]]) -> Table:
-        return Table(title, ("network", *forms), rows, notes=(note,), records=(record.name,))
+        return Table(title, ("network", *modes), rows, notes=(note,), records=(record.name,))
 
-    others_than_org = [name for name in forms["plain"] if name != "Org"]
-    increments = [
-        [network_label(name), *cells(name, lambda row: percent(row["increment"]))] for name in others_than_org
-    ]
-    increments.append(["Org: times as fast as plain", *cells("Org", speed)])
-    speeds = [[network_label(name), *cells(name, speed)] for name in forms["plain"]]
+    with_attention = [network for network in modes["plain"] if network != "Org"]
+    increment_rows = [[network_label(network), *increments(network)] for network in with_attention]
     return [
-        table(f"Increment over Org in the same form, %, {where}", increments),
-        table(f"Times as fast as plain Org, {where}", speeds),
+        table(
+            f"Increment over Org in the same form, %, {subject}",
+            [*increment_rows, ["Org: times as fast as plain", *ratios("Org")]],
+        ),
+        table(
+            f"Times as fast as plain Org, {subject}",
+            [[network_label(network), *ratios(network)] for network in modes["plain"]],
+        ),
     ]
+
+
+def read_speeds(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, NetworkSpeed]:
+    """Network -> speed, in one mode."""
+    return dict(zip(rows, read_rows(NetworkSpeed, list(rows.values())), strict=True))
 
 
 def images_table(record: Record) -> Table | None:
@@ -102,9 +129,9 @@ def images_table(record: Record) -> Table | None:
     return Table(f"Large images, {record.title}", heads, rows, notes=(note,), records=(record.name,))
 
 
-def times_as_fast(over: Mapping[str, float]) -> str:
-    """An increment, as a fraction, turned round."""
-    return ranged(*(1 / (1 + over[key]) for key in ("value", "high", "low")))
+def times_as_fast(increment: Interval) -> str:
+    """How many times as fast a network is whose time is an increment, as a fraction, over another's."""
+    return ranged(*(1 / (1 + fraction) for fraction in (increment.value, increment.high, increment.low)))
 
 
 def line(record: Record) -> Text | None:

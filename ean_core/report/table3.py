@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import counted, number, seeds, sentence, spread
+from ean_core.report.formatting import counted, number, recorded_mean, seeds, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label
@@ -123,9 +123,9 @@ def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoint
                 [
                     name if checkpoint == checkpoints[0] else f"{name}, {CHECKPOINTS[checkpoint]}",
                     str(metrics["mae"]["n"]),
-                    spread(metrics["mae"], 1),
-                    spread(metrics["rmse"], 1),
-                    spread(metrics.get("nae"), 3),
+                    recorded_mean(metrics["mae"], 1),
+                    recorded_mean(metrics["rmse"], 1),
+                    recorded_mean(metrics.get("nae"), 3),
                     counted(record.metrics.get("parameters")),
                     *(paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()),
                 ]

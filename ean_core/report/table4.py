@@ -7,11 +7,12 @@ from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import interval, number, ranged, seeds, spread
+from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import NAMES, OF_DATA
+from ean_core.report.rows import RunSettings, trained_rows
+from ean_core.report.table1 import NAMES, OF_DATA, run_increment_cell
 
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = "python tools/search.py CONFIG --methods ean,random,genetic,enas,darts,hsp --seeds 3"
@@ -97,7 +98,7 @@ def found_table(record: Record) -> Table:
             *(GAP if one is None else with_interval(one[word]) for one in found),
         ]
         best = row.get("best") or {}
-        cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
+        cells += [recorded_mean(best.get("validation_accuracy")), recorded_mean(best.get("connections"), 1)]
         rows.append([*cells, number(min(row["spent"], record.settings["budget"]["evaluations"]), 0)])
     heads = (
         *("method", "seeds", *(f"{word} of the {name}" for name in answers.values())),
@@ -110,22 +111,23 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
     settings, published = record.settings, paper["table4_search_methods_cifar100_se_resnet164"]
     compared, rows = of_the_paper(record), []
-    for row in record.metrics:
-        theirs = [published[name] for name in row["methods"] if name in published]
+    networks = trained_rows(record)
+    for row in networks:
+        theirs = [published[name] for name in row.methods if name in published]
         rows.append(
             [
-                ", ".join(map(label_of, row["methods"])),
-                spread(row["top1"]),
-                "0" if row["methods"] == ["org"] else interval(row["time_increment"]),
-                f"{row['connections']}/{row['blocks']}",
-                f"`{row['scheme']}`",
+                ", ".join(map(label_of, row.methods)),
+                mean(row.top1),
+                run_increment_cell(row),
+                f"{row.connections}/{row.blocks}",
+                f"`{row.scheme}`",
                 *(both(one[key] for one in theirs) for key in ("accuracy", "time_increment") if compared),
             ]
         )
-    recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in record.metrics)
+    run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
     note = (
-        f"Ours: {described(record)}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs, {seeds(n)}; time: batch "
+        f"Ours: {described(record)}, {run.train:,} training and {run.test:,} test images, "
+        f"{run.epochs} epochs, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
         f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
     )
@@ -185,11 +187,11 @@ def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
     found = record.metrics["figure4"]
     random = found["random"]
-    rows = [["random", str(random["n"]), str(random["different"]), spread(random), GAP, GAP, GAP]]
+    rows = [["random", str(random["n"]), str(random["different"]), recorded_mean(random), GAP, GAP, GAP]]
     for label, one in found["methods"].items():
         tests = one["against_random"]
         figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
-        rows.append([label_of(label), str(one["n"]), str(one["different"]), spread(one), *figures])
+        rows.append([label_of(label), str(one["n"]), str(one["different"]), recorded_mean(one), *figures])
     theirs = ""
     if of_the_paper(record):
         theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
@@ -209,8 +211,8 @@ def figure4_of_the_paper(published: Mapping[str, Any]) -> list[list[str]]:
     random, ean = published["random"], published["ean"]
     tests = [number(ean["mean"] - random["mean"]), chance(published["t_test_p"]), GAP]
     return [
-        ["paper: random", str(random["n"]), GAP, spread(random), GAP, GAP, GAP],
-        ["paper: EAN", str(ean["n"]), GAP, spread(ean), *tests],
+        ["paper: random", str(random["n"]), GAP, recorded_mean(random), GAP, GAP, GAP],
+        ["paper: EAN", str(ean["n"]), GAP, recorded_mean(ean), *tests],
     ]
 
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ean_core.io.records import spread as over
+from ean_core.io.records import spread
 from ean_core.report.elements import Element, Gap, Section, Table
-from ean_core.report.formatting import counted, number, seeds, spread
+from ean_core.report.formatting import counted, number, recorded_mean, seeds
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 
@@ -89,7 +89,7 @@ def summary_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Networks over their seeds, with and without a pretrained backbone, beside the paper's row."""
     rows = []
     for row in record.metrics:
-        figures = [spread(row[key]) for key in METRICS]
+        figures = [recorded_mean(row[key]) for key in METRICS]
         name = with_start(row["network"], row["pretrained"])
         published = theirs(row["network"], paper) if of_voc(record) else ()
         rows.append([name, str(len(row["seeds"])), *figures, counted(row["parameters"]), *published])
@@ -105,7 +105,7 @@ def run_table(group: Sequence[Record], paper: Mapping[str, Any]) -> Table:
         named.setdefault((record.metrics["network"], bool(record.settings["weights"])), []).append(record)
     rows = []
     for (label, pretrained), records in named.items():
-        figures = [spread(over([one.metrics["last"][key] for one in records])) for key in METRICS]
+        figures = [recorded_mean(spread([one.metrics["last"][key] for one in records])) for key in METRICS]
         count = counted(records[0].metrics["parameters"])
         published = theirs(label, paper) if of_voc(group[0]) else ()
         rows.append([with_start(label, pretrained), str(len(records)), *figures, count, *published])
@@ -156,6 +156,6 @@ def class_table(record: Record) -> Table:
         columns = {record.metrics["network"]: record.metrics["last"]["classes"]}
     names = dict.fromkeys(row["class"] for rows in columns.values() for row in rows)
     found = {name: {row["class"]: row["IoU"] for row in rows} for name, rows in columns.items()}
-    rows = [[str(name), *(spread(found[column].get(name)) for column in columns)] for name in names]
+    rows = [[str(name), *(recorded_mean(found[column].get(name)) for column in columns)] for name in names]
     note = f"IoU in percent. {record.machine}."
     return Table(f"Classes, {record.settings['title']}", ("class", *columns), rows, (), (note,), (record.name,))

@@ -1,4 +1,4 @@
-"""Time increments (Eq. 9) in every setting that was measured, beside Table 1's."""
+"""Time increments (Eq. 9) in every mode that was measured, beside Table 1's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ean_core.report.elements import GAP, Element, Gap, Picture, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.rows import timed_rows
 from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
 from ean_core.utils.text import how_many, network_label
 
@@ -38,23 +39,23 @@ def elements_of(results: Results, record: Record) -> list[Element]:
 
 
 def increment_table(results: Results, record: Record) -> Table:
-    """A row per network, a column per setting."""
-    settings, rows = record.settings, record.metrics
-    what = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
-    column = None if settings.get("counter") else OF_ARCH.get(what)  # the paper's are of classifiers
-    what = f"counter over {what}" if settings.get("counter") else what
-    measured = list(rows[0]["timings"])
-    heads = ["network", "connections", "parameters", "GFLOPs", *(f"{one}, %" for one in measured)]
+    """A row per network, a column per mode."""
+    settings, rows = record.settings, timed_rows(record)
+    subject = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
+    column = None if settings.get("counter") else OF_ARCH.get(subject)  # the paper's are of classifiers
+    subject = f"counter over {subject}" if settings.get("counter") else subject
+    modes = list(rows[0].timings)
+    heads = ["network", "connections", "parameters", "GFLOPs", *(f"{mode}, %" for mode in modes)]
     cells = []
     for row in rows:
-        label, _, attention = row["network"].partition(" ")
+        label, _, attention = row.network.partition(" ")
         cells.append(
             [
-                network_label(row["network"]),
-                f"{row['connections']}/{row['blocks']}" if "blocks" in row else GAP,
-                counted(row.get("parameters")),
-                f"{row['multiply_adds'] / 1e9:.3f}" if row.get("multiply_adds") else GAP,
-                *(percent(row["timings"][one]["increment"]) if one in row["timings"] else GAP for one in measured),
+                network_label(row.network),
+                f"{row.connections}/{row.blocks}" if row.blocks is not None else GAP,
+                counted(row.parameters),
+                f"{row.multiply_adds / 1e9:.3f}" if row.multiply_adds else GAP,
+                *(percent(row.timings[mode].increment) if mode in row.timings else GAP for mode in modes),
                 *([paper_cells(label, attention, column, results.paper)[2]] if column else []),
             ]
         )
@@ -64,7 +65,7 @@ def increment_table(results: Results, record: Record) -> Table:
         f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
     return Table(
-        f"Time increment (Eq. 9), {what}",
+        f"Time increment (Eq. 9), {subject}",
         (*heads, *(["paper (V100), %"] if column else [])),
         cells,
         notes=(note,),

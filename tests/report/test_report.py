@@ -82,6 +82,11 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
     write_record(results / "odd.json", kind="pipeline", settings={}, metrics=[])
     with pytest.raises(EANError, match=r"odd\.json is of kind 'pipeline' but lacks .*KeyError: .*write it again"):
         report_all(results)
+    content = json.loads(made.pipeline(results / "odd.json").read_text())
+    del content["metrics"][1]["top1"]["mean"]
+    (results / "odd.json").write_text(json.dumps(content))
+    with pytest.raises(EANError, match=r"odd\.json is of kind 'pipeline' but lacks .*KeyError: 'top1\.mean'"):
+        report_all(results)
     with pytest.raises(EANError, match="is not a directory"):
         report(tmp_path / "none")
     (tmp_path / "plain.md").write_text("no marks")
