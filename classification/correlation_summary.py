@@ -191,7 +191,7 @@ def draw_correlations(path: Path, record: Mapping[str, Any]) -> Path:
         panels,
         y=[row["top1"]["mean"] for row in done],
         y_error=found["spread"]["trained"]["standard_error"],
-        colours=[row["connections"] for row in done],
+        connections=[row["connections"] for row in done],
         y_axis="test accuracy trained from scratch, %",
         note=f"{record['settings']['recipe']['name']}, {how_many(len(done), 'scheme')}, {seeds} each; "
         "bars: standard error from the number of images alone",

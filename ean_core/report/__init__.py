@@ -38,9 +38,9 @@ from ean_core.utils.errors import EANError
 __all__ = ["BEGIN", "BEGIN_ALL", "END", "END_ALL", "html_report", "refresh", "replace_report", "report", "report_all"]
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
-"""Around the short tables, in the README."""
+"""Marks around the short tables, in the README."""
 BEGIN_ALL, END_ALL = "<!-- report of everything: begin -->", "<!-- report of everything: end -->"
-"""Around all tables, in docs/results.md."""
+"""Marks around all tables, in docs/results.md."""
 
 SUMMARIES: tuple[Callable[[Results], Sequence[Element]], ...] = (
     table1.summary,
@@ -82,7 +82,7 @@ KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     ],
     **{kind: module.elements_of for module in SHOWN_BY_KIND for kind in module.KINDS},
 }
-"""What a record becomes on its own; a record of another kind is listed with its name."""
+"""Kind -> what a record becomes on its own; records of other kinds are listed as they are (`generic.py`)."""
 
 
 def report(directory: Path) -> str:
@@ -132,7 +132,7 @@ def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
 
 
 def read(directory: Path) -> Results:
-    """The records, each of them tried alone, so that one that cannot be shown is named.
+    """The records, each of them tried alone, so that an error names the record that cannot be shown.
 
     Raises:
         EANError: if a file cannot be read, or a record lacks what its kind is shown by.
@@ -158,7 +158,7 @@ def other_records(results: Results) -> Section:
 
 
 def refresh(path: Path, directory: Path) -> tuple[str, str]:
-    """A file's content, and the same with the tables of its marks made anew.
+    """A file's content, and the content with up-to-date tables between its marks.
 
     Raises:
         EANError: as `report`; or if the file has no marks.
@@ -171,14 +171,14 @@ def refresh(path: Path, directory: Path) -> tuple[str, str]:
 
 
 def replace_report(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> tuple[str, str]:
-    """A file's content, and the same with `text` between its marks.
+    """A file's content, and the content with `text` between its marks.
 
     Raises:
         EANError: if the file has no marks.
     """
     old = path.read_text(encoding="utf-8")
-    before, found, rest = old.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found or not found_end:
+    before, begin_mark, rest = old.partition(begin)
+    _, end_mark, after = rest.partition(end)
+    if not begin_mark or not end_mark:
         raise EANError(f"{path} has no lines {begin} and {end} between which the tables could go")
     return old, f"{before}{begin}\n\n{text}\n\n{end}{after}"

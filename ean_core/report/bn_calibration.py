@@ -1,4 +1,4 @@
-"""What a path's score is made of: scores with and without re-estimated batch-norm statistics."""
+"""What BN calibration does to the scores of paths: with running and with re-estimated batch-norm statistics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMMAND = "python benchmarks/batch_norm.py"
 
 
 def section(results: Results) -> Section:
-    """A table for every record."""
+    """A table for every record of paths scored with different batch-norm statistics."""
     return Section(
         "batch-norm",
         "What a path's score is made of",
@@ -22,17 +22,17 @@ def section(results: Results) -> Section:
 
 
 def summary(results: Results) -> list[Element]:
-    """The lines."""
-    return [line(record) for record in results.of_kind(*KINDS)]
+    """A paragraph for every record."""
+    return [spread_text(record) for record in results.of_kind(*KINDS)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A table, and pictures if there are any."""
+    """The table of a record, and its pictures."""
     del results
     rows = []
     for way, accuracy in record.metrics["accuracy"].items():
         full, empty, *drawn = accuracy
-        figures = [f"{one:.2f}" for one in (full, empty, min(drawn), max(drawn), fmean(drawn), stdev(drawn))]
+        figures = [f"{value:.2f}" for value in (full, empty, min(drawn), max(drawn), fmean(drawn), stdev(drawn))]
         rows.append([f"{way} statistics", *figures])
     settings = record.settings
     note = (
@@ -45,8 +45,8 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     return [Table(title, heads, rows, notes=(note,), records=(record.name,)), *pictures_of(record)]
 
 
-def line(record: Record) -> Text:
-    """How the scores of paths spread with and without re-estimated statistics."""
+def spread_text(record: Record) -> Text:
+    """How the scores of paths spread with running and with calibrated batch-norm statistics."""
     settings, metrics = record.settings, record.metrics
     parts = []
     for way, accuracy in metrics["accuracy"].items():

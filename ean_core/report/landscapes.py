@@ -1,4 +1,4 @@
-"""Searches on made-up rewards with a known best scheme: regret at the end of the budget."""
+"""Searches on synthetic reward landscapes, whose best scheme is known: the regret at the end of the budget."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def section(results: Results) -> Section:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record's table and plot."""
+    """The table of a record, and its plot."""
     del results
     return [
         full_table(record),
@@ -43,26 +43,26 @@ def full_table(record: Record) -> Table:
     for row in record.metrics:
         column = f"{row['landscape']}, {row['bits']} blocks"
         columns[column] = None
-        for answer, words in ANSWERS.items():
+        for answer, answer_text in ANSWERS.items():
             if row.get(answer):
-                cells.setdefault(f"{label(record, row)}, {words}", {})[column] = ranged(*row[answer][-1])
-    rows = [[label, *(row.get(one, GAP) for one in columns)] for label, row in cells.items()]
+                cells.setdefault(f"{method_label(record, row)}, {answer_text}", {})[column] = ranged(*row[answer][-1])
+    rows = [[label, *(row.get(column, GAP) for column in columns)] for label, row in cells.items()]
     return Table(
         f"Regret at the end, {record.title}",
         ("method, its answer", *columns),
         rows,
-        notes=(setup(record),),
+        notes=(setup_note(record),),
         records=(record.name,),
     )
 
 
-def label(record: Record, row: Mapping[str, Any]) -> str:
+def method_label(record: Record, row: Mapping[str, Any]) -> str:
     """The method of a row with its options, which the record names in short."""
     return label_of(full_name(**record.settings["methods"][row["method"]]))
 
 
-def setup(record: Record) -> str:
-    """What the figures of a record are."""
+def setup_note(record: Record) -> str:
+    """The note of a table: what its figures are of."""
     settings = record.settings
     budgets = ", ".join(f"{size['evaluations']} for {bits} blocks" for bits, size in settings["sizes"].items())
     return (
@@ -79,13 +79,13 @@ def summary(results: Results) -> list[Element]:
     sizes = sorted(chosen)
     labels: dict[tuple[str, str], dict[int, str]] = {}
     for bits, (record, rows) in chosen.items():
-        for method in dict.fromkeys(label(record, row) for row in rows):
+        for method in dict.fromkeys(method_label(record, row) for row in rows):
             for answer in ANSWERS:
-                ends = [row[answer][-1] for row in rows if label(record, row) == method and row.get(answer)]
+                ends = [row[answer][-1] for row in rows if method_label(record, row) == method and row.get(answer)]
                 if ends:
                     means = (fmean(end[n] for end in ends) for n in range(3))
                     labels.setdefault((method, answer), {})[bits] = ranged(*means)
-    texts = [
+    rows = [
         [method, ANSWERS[answer], *(cells.get(bits, GAP) for bits in sizes)]
         for (method, answer), cells in labels.items()
     ]
@@ -102,7 +102,7 @@ def summary(results: Results) -> list[Element]:
         Table(
             "Searches on made-up rewards with a known best scheme",
             ("method", "its answer", *(f"{bits} blocks" for bits in sizes)),
-            texts,
+            rows,
             notes=(note,),
             records=tuple(dict.fromkeys(record.name for record in records)),
             left=(1,),
@@ -116,11 +116,11 @@ def widest(records: Sequence[Record]) -> dict[int, tuple[Record, list[dict[str, 
     for record in records:
         for bits in {row["bits"] for row in record.metrics}:
             rows = [row for row in record.metrics if row["bits"] == bits]
-            if bits not in chosen or kinds_in(rows) > kinds_in(chosen[bits][1]):
+            if bits not in chosen or landscapes_in(rows) > landscapes_in(chosen[bits][1]):
                 chosen[bits] = (record, rows)
     return chosen
 
 
-def kinds_in(rows: Sequence[dict[str, Any]]) -> int:
-    """How many kinds of landscape the rows are of."""
+def landscapes_in(rows: Sequence[dict[str, Any]]) -> int:
+    """Number of different landscapes among the rows."""
     return len({row["landscape"] for row in rows})

@@ -18,8 +18,8 @@ from ean_core.report.table2 import connections_text
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 
-MOST = 40
-"""Records and pictures taken from one folder."""
+MAX_FILES = 40
+"""Records, and pictures, that are shown of one folder."""
 
 
 def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number: int) -> tuple[Section, list[Record]]:
@@ -69,7 +69,7 @@ def find_records(folder: Path) -> list[Record]:
     own, below = (sorted(filter(is_record_file, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
     if any(path.name == "summary.json" for path in own):
         below = [path for path in below if path.name != "result.json"]
-    files = [*own, *below][:MOST]
+    files = [*own, *below][:MAX_FILES]
     stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
     owned, name = assign_pictures(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
     for path, stem in stems.items():  # comparison/figure4.png is of comparison/comparison.json
@@ -80,7 +80,9 @@ def find_records(folder: Path) -> list[Record]:
 
 def find_pictures(folder: Path) -> list[Path]:
     """The folder's own pictures and those of the folders in it."""
-    return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][:MOST]
+    return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][
+        :MAX_FILES
+    ]
 
 
 def search_elements(folder: Path) -> list[Element]:
@@ -93,11 +95,11 @@ def search_elements(folder: Path) -> list[Element]:
     parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
     elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connections_text(scheme)])),))]
     if history.is_file():
-        elements.insert(0, curves(history, scheme))
+        elements.insert(0, search_picture(history, scheme))
     return elements
 
 
-def curves(history: Path, scheme: Scheme) -> Picture:
+def search_picture(history: Path, scheme: Scheme) -> Picture:
     """A search at a glance, drawn from its history.
 
     Raises:
@@ -109,19 +111,19 @@ def curves(history: Path, scheme: Scheme) -> Picture:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise EANError(
             f"{history} cannot be read as a search's history ({type(error).__name__}: {error}): run the search with "
-            "--resume, which mends a last line that was cut off"
+            "--resume, which repairs a last line that was cut off"
         ) from None
     drawn = sum(not line.get("final") for line in lines)
     return Picture(
         "The search",
         "reward, accuracy, sparsity and mean probability of the drawn scheme, by step",
-        partial(draw, lines, scheme),
+        partial(draw_curves, lines, scheme),
         note=f"{drawn} schemes drawn, {different} different ones scored.",
     )
 
 
-def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
-    """The PNG of a search."""
+def draw_curves(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
+    """The chart of a search as a PNG file's content."""
     from ean_core.report.plots import draw_search
 
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +131,7 @@ def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
 
 
 def trained_table(records: list[Record]) -> Table:
-    """Networks trained one by one, a row each."""
+    """Networks that were trained on their own, a row each."""
     rows = []
     for record in records:
         metrics = record.metrics
@@ -138,5 +140,9 @@ def trained_table(records: list[Record]) -> Table:
     heads = ("network and seed", "test top-1, %", "test top-5, %", "parameters", "connections")
     machines = dict.fromkeys(record.machine for record in records)
     return Table(
-        "Networks trained", heads, rows, notes=("; ".join(machines) + ".",), records=tuple(one.name for one in records)
+        "Networks trained",
+        heads,
+        rows,
+        notes=("; ".join(machines) + ".",),
+        records=tuple(record.name for record in records),
     )

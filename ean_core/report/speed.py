@@ -44,10 +44,12 @@ def section(results: Results) -> Section:
 
 def summary(results: Results) -> list[Element]:
     """A table for every comparison of networks or of large images; a line for every other that has ratios."""
-    found: list[Element | None] = []
+    elements: list[Element | None] = []
     for record in results.of_kind(*KINDS):
-        found.append(network_tables(record)[0] if is_of_networks(record) else images_table(record) or line(record))
-    return [block for block in found if block is not None]
+        elements.append(
+            network_tables(record)[0] if is_of_networks(record) else images_table(record) or ratio_text(record)
+        )
+    return [element for element in elements if element is not None]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -59,7 +61,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
 
 
 def is_of_networks(record: Record) -> bool:
-    """Whether it is one of benchmarks/network.py: form -> network -> times, with the authors' form among them."""
+    """Whether it is of benchmarks/network.py: mode -> network -> times, with the authors' way ("plain") among them."""
     plain = record.metrics.get("plain") if isinstance(record.metrics, Mapping) else None
     return isinstance(plain, Mapping) and all(isinstance(row, Mapping) and "increment" in row for row in plain.values())
 
@@ -123,8 +125,10 @@ def images_table(record: Record) -> Table | None:
     if not rows:
         return None
     settings = record.settings
-    what = settings.get("config") or f"counter over {settings.get('arch')}"
-    note = f"{what}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {record.machine}."
+    subject = settings.get("config") or f"counter over {settings.get('arch')}"
+    note = (
+        f"{subject}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {record.machine}."
+    )
     heads = ("image", "megapixels a second", "times as fast", "peak memory, MiB")
     return Table(f"Large images, {record.title}", heads, rows, notes=(note,), records=(record.name,))
 
@@ -134,7 +138,7 @@ def times_as_fast(increment: Interval) -> str:
     return ranged(*(1 / (1 + fraction) for fraction in (increment.value, increment.high, increment.low)))
 
 
-def line(record: Record) -> Text | None:
+def ratio_text(record: Record) -> Text | None:
     """The ratio of each way, with its interval: the first value of its row that has one."""
     parts = []
     measure = ""

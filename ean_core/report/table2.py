@@ -33,7 +33,9 @@ def scheme_table(results: Results) -> Table:
         method = label_of(name.replace("_", ":"))
         rows.append(["paper", method, *stage_cells(scheme["stages"]), number(scheme["accuracy"])])
     records = [
-        one for one in results.of_kind("pipeline", "search-retrained") if one.settings["data"]["name"] == "cifar100"
+        record
+        for record in results.of_kind("pipeline", "search-retrained")
+        if record.settings["data"]["name"] == "cifar100"
     ]
     for record in records:
         who = f"ours, {RunSettings.of(record).arch}"

@@ -1,4 +1,4 @@
-"""Table 3: crowd counting."""
+"""Table 3: MAE and RMSE of crowd counting on ShanghaiTech."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def section(results: Results) -> Section:
     """The paper's table, then a table for every set-up of ours, pictures last."""
     groups = grouped(results.of_kind(*KINDS))
     elements: list[Element] = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in groups]
-    tested = [record for record in results.of_kind(*KINDS) if not summarised(record)]
+    tested = [record for record in results.of_kind(*KINDS) if not is_summary(record)]
     elements += [test_table(record) for record in tested]
     done = {group[0].settings["data"]["name"] for group in groups}
     elements += [
@@ -43,8 +43,8 @@ def summary(results: Results) -> list[Element]:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record on its own."""
-    if not summarised(record):
+    """The tables and pictures of a single record."""
+    if not is_summary(record):
         return [test_table(record), *pictures_of(record)]
     tables = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in grouped([record])]
     return [*tables, *pictures_of(record)]
@@ -53,7 +53,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
 # -- which records stand in one table ---------------------------------------------------------------------------------
 
 
-def summarised(record: Record) -> bool:
+def is_summary(record: Record) -> bool:
     """Whether a record is of a training run over its seeds; others are tests of checkpoint files."""
     return "seeds" in record.settings and "always_the_mean" in record.metrics
 
@@ -62,12 +62,12 @@ def grouped(records: Iterable[Record]) -> list[list[Record]]:
     """Records of the same data and training, the network's attention aside, in the order of Table 3."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        if summarised(record):
-            groups.setdefault(setup_key(record.settings), []).append(record)
+        if is_summary(record):
+            groups.setdefault(comparison_key(record.settings), []).append(record)
     return [sorted(group, key=order) for group in groups.values()]
 
 
-def setup_key(settings: Mapping[str, Any]) -> str:
+def comparison_key(settings: Mapping[str, Any]) -> str:
     """Equal for records that may be compared: all settings but the attention, the seeds and the starting weights."""
     differing = ("attention", "attention_options", "sharing", "scheme")
     model = {key: value for key, value in settings["model"].items() if key not in differing}
@@ -75,15 +75,15 @@ def setup_key(settings: Mapping[str, Any]) -> str:
 
 
 def order(record: Record) -> tuple[str, int]:
-    """By attention, then as the paper orders its networks."""
+    """A sort key: by attention, then as the paper orders its networks."""
     label, attention = network_of(record.settings["model"])
     return ("" if label == "Org" else attention, ORDER.index(label))
 
 
 def network_of(model: Mapping[str, Any]) -> tuple[str, str]:
-    """`("EAN", "se")` of a model's settings."""
+    """A network's label and attention from a model's settings, such as ("EAN", "se"); ("Org", "") without attention."""
     attention, scheme = model.get("attention"), model.get("scheme")
-    bits = set("".join(str(one) for one in scheme)) & {"0", "1"} if scheme is not None else {"1"}
+    bits = set("".join(map(str, scheme))) & {"0", "1"} if scheme is not None else {"1"}
     if attention is None or bits == {"0"}:
         return "Org", ""
     if model.get("sharing") == "block":
@@ -104,7 +104,7 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
             for key, pair in networks.items():
                 time = published["time_increment_percent"][part][attention].get(key)
                 label = f"{part[-1]}, {names[key]} {attention_label(attention)}"
-                rows.append([label, *(str(one) for one in pair), number(time)])
+                rows.append([label, *map(str, pair), number(time)])
     heads = ("ShanghaiTech, network", "MAE", 'RMSE ("MSE")', "time increment, %")
     note = "The paper prints the root of the mean squared count error as MSE. Backbones pretrained on ImageNet, V100."
     return Table("The paper's figures", heads, rows, notes=(note,))
@@ -130,7 +130,7 @@ def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoint
                     *(paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()),
                 ]
             )
-    guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in GUESSED]
+    guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in ERRORS]
     rows.append(["always the mean count", GAP, *guess, GAP, *((GAP, GAP) if part else ())])
     heads = ("network", "seeds", "MAE", "RMSE", "NAE", "parameters", *(("MAE", "RMSE") if part else ()))
     name = NAMES.get(first.settings["data"]["name"], first.settings["data"]["name"])
@@ -139,12 +139,13 @@ def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoint
         heads,
         rows,
         groups=(("", 6), ("paper", 2)) if part else (),
-        notes=setup(group),
+        notes=setup_notes(group),
         records=tuple(record.name for record in group),
     )
 
 
-GUESSED = (("mae", 1), ("rmse", 1), ("nae", 3))
+ERRORS = (("mae", 1), ("rmse", 1), ("nae", 3))
+"""Metrics of a record, and the decimals that are shown."""
 
 
 def paper_cells(
@@ -154,11 +155,11 @@ def paper_cells(
     if not shown:
         return ("", "")
     key = {"Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}.get(label, "")
-    found = paper["table3_crowd_counting_mae_rmse"][part].get(attention, {}).get(key)
-    return (GAP, GAP) if found is None else (str(found[0]), str(found[1]))
+    pair = paper["table3_crowd_counting_mae_rmse"][part].get(attention, {}).get(key)
+    return (GAP, GAP) if pair is None else (str(pair[0]), str(pair[1]))
 
 
-def setup(group: Sequence[Record]) -> tuple[str, ...]:
+def setup_notes(group: Sequence[Record]) -> tuple[str, ...]:
     """Data, training, schemes and machine of a table."""
     settings = group[0].settings
     images, train, model = settings["data"]["images"], settings["train"], settings["model"]
@@ -187,9 +188,9 @@ def test_table(record: Record) -> Table:
     """A test of checkpoint files, or one seed's result."""
     rows = []
     for name, metrics in record.metrics.items():
-        found = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
-        if "mae" in found:
-            rows.append([name.replace("_", " "), *(number(found.get(key), digits) for key, digits in GUESSED)])
+        errors = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
+        if "mae" in errors:
+            rows.append([name.replace("_", " "), *(number(errors.get(key), digits) for key, digits in ERRORS)])
     data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
     heads = ("checkpoint", "MAE", "RMSE", "NAE")

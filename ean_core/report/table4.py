@@ -30,13 +30,13 @@ FIGURES = {
 
 def section(results: Results) -> Section:
     """The paper's tables, then the comparisons of ours."""
-    found = results.elements(KINDS, elements_of) or [
+    comparisons = results.elements(KINDS, elements_of) or [
         Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)
     ]
     return Section(
         "table-4",
         "Table 4, Figures 4 and 5: search methods",
-        [paper_table(results.paper), *found],
+        [paper_table(results.paper), *comparisons],
         "The paper compares networks trained from scratch; ours compares what the searches found by the scores of one "
         "supernet at equal budgets.",
     )
@@ -44,18 +44,19 @@ def section(results: Results) -> Section:
 
 def summary(results: Results) -> list[Element]:
     """What the searches found on data that the paper uses too, and how good it was when trained."""
-    known = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
-    found: list[Element] = [found_table(record) for record in known if record.kind == "search-comparison"]
-    return found + [retrained_table(record, results.paper) for record in known if record.kind == "search-retrained"]
+    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
+    compared = [record for record in records if record.kind == "search-comparison"]
+    retrained = [record for record in records if record.kind == "search-retrained"]
+    return [*map(comparison_table, compared), *(retrained_table(record, results.paper) for record in retrained)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record's tables and pictures."""
+    """The tables and pictures of a comparison, or of schemes that were trained again."""
     if record.kind == "search-retrained":
         shows = "test accuracy against time increment of the schemes found, trained from scratch"
         charts = pictures_of(record, shows) or [drawn(record, "draw_retrained", title="Table 4", shows=shows)]
         return [retrained_table(record, results.paper), *charts]
-    elements: list[Element] = [found_table(record)]
+    elements: list[Element] = [comparison_table(record)]
     missing = dict(FIGURES)
     if record.metrics.get("figure4", {}).get("methods"):
         elements.append(figure4_table(record, results.paper))
@@ -69,42 +70,42 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     named_as_the_record = ["comparison"] if any(path.stem == record.path.stem for path in record.pictures) else []
     for ending, (function, title, shows) in missing.items():
         if not any(path.stem.endswith(ending) for path in record.pictures) and ending not in named_as_the_record:
-            elements.append(drawn(record, function, title=f"{title}, {described(record)}", shows=shows))
+            elements.append(drawn(record, function, title=f"{title}, {setup_title(record)}", shows=shows))
     return elements
 
 
 def paper_table(paper: Mapping[str, Any]) -> Table:
-    """Table 4 as published."""
+    """The paper's Table 4."""
     rows = []
-    for name, found in paper["table4_search_methods_cifar100_se_resnet164"].items():
-        rows.append([label_of(name.replace("_", ":")), number(found["accuracy"]), number(found["time_increment"])])
+    for name, figures in paper["table4_search_methods_cifar100_se_resnet164"].items():
+        method = label_of(name.replace("_", ":"))
+        rows.append([method, number(figures["accuracy"]), number(figures["time_increment"])])
     note = "CIFAR-100, SE, ResNet-164, one network each, V100."
     return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
 
 
-def found_table(record: Record) -> Table:
+def comparison_table(record: Record) -> Table:
     """The best and the most probable scheme of each method at the end of its budget, over the seeds."""
-    known, methods = record.settings["exhaustive"], record.metrics["methods"]
+    has_regret, methods = record.settings["exhaustive"], record.metrics["methods"]
     answers = {"best": "best seen", "most_probable": "most probable"}
     if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
         answers["smoothed"] = "smoothed best"
-    word = "regret" if known else "reward"
+    measure = "regret" if has_regret else "reward"
     rows = []
     for row in methods:
-        found = [row.get(answer) for answer in answers]
         cells = [
             label_of(row["method"]),
             str(row["n"]),
-            *(GAP if one is None else with_interval(one[word]) for one in found),
+            *(mean_interval(row[answer][measure]) if row.get(answer) else GAP for answer in answers),
         ]
         best = row.get("best") or {}
         cells += [recorded_mean(best.get("validation_accuracy")), recorded_mean(best.get("connections"), 1)]
         rows.append([*cells, number(min(row["spent"], record.settings["budget"]["evaluations"]), 0)])
     heads = (
-        *("method", "seeds", *(f"{word} of the {name}" for name in answers.values())),
+        *("method", "seeds", *(f"{measure} of the {name}" for name in answers.values())),
         *("accuracy of the best, %", "its connections", "budget used"),
     )
-    return Table(f"Searches on {described(record)}", heads, rows, notes=setup(record), records=(record.name,))
+    return Table(f"Searches on {setup_title(record)}", heads, rows, notes=setup_notes(record), records=(record.name,))
 
 
 def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
@@ -121,19 +122,19 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
                 run_increment_cell(row),
                 f"{row.connections}/{row.blocks}",
                 f"`{row.scheme}`",
-                *(both(one[key] for one in theirs) for key in ("accuracy", "time_increment") if compared),
+                *(joined(figures[key] for figures in theirs) for key in ("accuracy", "time_increment") if compared),
             ]
         )
     run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
     note = (
-        f"Ours: {described(record)}, {run.train:,} training and {run.test:,} test images, "
+        f"Ours: {setup_title(record)}, {run.train:,} training and {run.test:,} test images, "
         f"{run.epochs} epochs, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
         f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
     )
     theirs_heads = ("top-1, %", "increment, %") if compared else ()
     return Table(
-        f"Table 4: schemes found, trained from scratch, {described(record)}",
+        f"Table 4: schemes found, trained from scratch, {setup_title(record)}",
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
@@ -148,19 +149,19 @@ def of_the_paper(record: Record) -> bool:
     return record.settings["data"]["name"] == "cifar100"
 
 
-def with_interval(one: Mapping[str, Any]) -> str:
-    """A mean with its interval."""
-    return ranged(one["mean"], one["low"], one["high"])
+def mean_interval(recorded: Mapping[str, Any]) -> str:
+    """A record's mean over the seeds with its interval."""
+    return ranged(recorded["mean"], recorded["low"], recorded["high"])
 
 
-def described(record: Record) -> str:
-    """`CIFAR-100, resnet29`."""
+def setup_title(record: Record) -> str:
+    """The data and the network of a record, as "CIFAR-100, resnet29"."""
     data = record.settings["data"]["name"]
     return f"{NAMES.get(data, data)}, {record.settings['recipe']['model']['arch']}"
 
 
-def setup(record: Record) -> tuple[str, ...]:
-    """Budget, references and machine."""
+def setup_notes(record: Record) -> tuple[str, ...]:
+    """The note of a table: budget, reference schemes and machine."""
     settings, metrics = record.settings, record.metrics
     references = (
         f"reward of no attention {metrics['all_off']['reward']:.2f}, everywhere {metrics['all_on']['reward']:.2f}"
@@ -178,20 +179,20 @@ def setup(record: Record) -> tuple[str, ...]:
     )
 
 
-def both(values: Iterable[float]) -> str:
+def joined(values: Iterable[float]) -> str:
     """A figure for each of the methods that found the same scheme, or a gap."""
     return " / ".join(map(number, values)) or GAP
 
 
 def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
-    found = record.metrics["figure4"]
-    random = found["random"]
+    figure4 = record.metrics["figure4"]
+    random = figure4["random"]
     rows = [["random", str(random["n"]), str(random["different"]), recorded_mean(random), GAP, GAP, GAP]]
-    for label, one in found["methods"].items():
-        tests = one["against_random"]
-        figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
-        rows.append([label_of(label), str(one["n"]), str(one["different"]), recorded_mean(one), *figures])
+    for label, sample in figure4["methods"].items():
+        tests = sample["against_random"]
+        figures = [number(tests["difference"]), p_value(tests["welch_p"]), p_value(tests["mann_whitney_p"])]
+        rows.append([label_of(label), str(sample["n"]), str(sample["different"]), recorded_mean(sample), *figures])
     theirs = ""
     if of_the_paper(record):
         theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
@@ -202,22 +203,22 @@ def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
         f"other, so the p-values are of these searches alone. {theirs}{record.machine}."
     )
     return Table(
-        f"Figure 4: searched against random schemes, {described(record)}", heads, rows, (), (note,), (record.name,)
+        f"Figure 4: searched against random schemes, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
     )
 
 
 def figure4_of_the_paper(published: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the paper's random schemes and of EAN's."""
     random, ean = published["random"], published["ean"]
-    tests = [number(ean["mean"] - random["mean"]), chance(published["t_test_p"]), GAP]
+    tests = [number(ean["mean"] - random["mean"]), p_value(published["t_test_p"]), GAP]
     return [
         ["paper: random", str(random["n"]), GAP, recorded_mean(random), GAP, GAP, GAP],
         ["paper: EAN", str(ean["n"]), GAP, recorded_mean(ean), *tests],
     ]
 
 
-def chance(p: float | None) -> str:
-    """A p-value in short."""
+def p_value(p: float | None) -> str:
+    """A p-value as 0.020, or as 4e-07 where it is small; a gap for None."""
     return GAP if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
@@ -235,15 +236,17 @@ def figure5_table(record: Record) -> Table:
         f"undecided, 1 is a single scheme. {record.machine}."
     )
     heads = ("method", *(f"after {mark} proposals" for mark in marks))
-    return Table(f"Figure 5: how soon a search settles, {described(record)}", heads, rows, (), (note,), (record.name,))
+    return Table(
+        f"Figure 5: how soon a search settles, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
+    )
 
 
 def reached(curves: list[Mapping[str, list[float]]], proposals: int) -> float | None:
     """Mean of the curves at a number of proposals; None where a search was shorter."""
     values = []
     for curve in curves:
-        place = next((n for n, end in enumerate(curve["proposals"]) if end >= proposals), None)
-        if place is None:
+        window = next((n for n, end in enumerate(curve["proposals"]) if end >= proposals), None)
+        if window is None:
             return None
-        values.append(curve["p_mean"][place])
+        values.append(curve["p_mean"][window])
     return fmean(values)

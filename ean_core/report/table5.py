@@ -1,4 +1,4 @@
-"""Table 5: segmentation of Pascal VOC 2012."""
+"""Table 5: mIoU, mAcc and aAcc of segmentation on Pascal VOC 2012."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ LABELS = {
 
 def section(results: Results) -> Section:
     """The paper's table, a table for each set-up of ours, classes and pictures."""
-    found = [*summary(results), *(class_table(record) for record in results.of_kind("segmentation"))]
+    elements = [*summary(results), *(class_table(record) for record in results.of_kind("segmentation"))]
     for record in results.of_kind(*KINDS):
-        found += pictures_of(record, "image, truth and prediction side by side")
+        elements += pictures_of(record, "image, truth and prediction side by side")
     gap = Gap("segmentation of Pascal VOC 2012", COMMAND)
-    return Section("table-5", "Table 5: segmentation", [paper_table(results.paper), *(found or [gap])])
+    return Section("table-5", "Table 5: segmentation", [paper_table(results.paper), *(elements or [gap])])
 
 
 def summary(results: Results) -> list[Element]:
-    """The tables of our runs."""
-    found: list[Element] = [summary_table(record, results.paper) for record in results.of_kind("segmentation")]
-    return found + [run_table(group, results.paper) for group in grouped(results.of_kind("segmentation-run"))]
+    """Our networks over their seeds, a table for each set-up."""
+    elements: list[Element] = [summary_table(record, results.paper) for record in results.of_kind("segmentation")]
+    return elements + [run_table(group, results.paper) for group in grouped(results.of_kind("segmentation-run"))]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record on its own."""
+    """The tables and pictures of a single record."""
     if record.kind == "segmentation":
         return [summary_table(record, results.paper), class_table(record), *pictures_of(record)]
     tables = [run_table(group, results.paper) for group in grouped([record])]
@@ -60,12 +60,12 @@ def grouped(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def paper_table(paper: Mapping[str, Any]) -> Table:
-    """Table 5 as published."""
+    """The paper's Table 5."""
     published = paper["table5_voc2012_val_miou_macc_aacc"]
     rows = []
     for key, label in LABELS.items():
         time = published["time_increment_percent"].get(key)
-        rows.append([label, *(number(one) for one in published[key]), "0" if key == "org" else number(time)])
+        rows.append([label, *map(number, published[key]), "0" if key == "org" else number(time)])
     heads = ("network", "mIoU, %", "mAcc, %", "aAcc, %", "time increment, %")
     return Table(
         "The paper's figures",
@@ -79,10 +79,10 @@ HEADS = ("backbone and its start", "seeds", *(f"{key}, %" for key in METRICS), "
 GROUPS = (("", 6), ("paper", 3))
 
 
-def theirs(network: str, paper: Mapping[str, Any]) -> list[str]:
+def paper_cells(network: str, paper: Mapping[str, Any]) -> list[str]:
     """mIoU, mAcc and aAcc that Table 5 gives for a network."""
     published = {LABELS[key]: row for key, row in paper["table5_voc2012_val_miou_macc_aacc"].items() if key in LABELS}
-    return [number(one) for one in published.get(network, (None,) * 3)]
+    return [number(value) for value in published.get(network, (None,) * 3)]
 
 
 def summary_table(record: Record, paper: Mapping[str, Any]) -> Table:
@@ -91,9 +91,9 @@ def summary_table(record: Record, paper: Mapping[str, Any]) -> Table:
     for row in record.metrics:
         figures = [recorded_mean(row[key]) for key in METRICS]
         name = with_start(row["network"], row["pretrained"])
-        published = theirs(row["network"], paper) if of_voc(record) else ()
+        published = paper_cells(row["network"], paper) if of_voc(record) else ()
         rows.append([name, str(len(row["seeds"])), *figures, counted(row["parameters"]), *published])
-    notes = setup(record, seeds_of=max(len(row["seeds"]) for row in record.metrics))
+    notes = setup_notes(record, seeds_of=max(len(row["seeds"]) for row in record.metrics))
     title = f"Segmentation, {record.settings['title']}"
     return Table(title, *columns(record, rows), notes, (record.name,))
 
@@ -105,17 +105,17 @@ def run_table(group: Sequence[Record], paper: Mapping[str, Any]) -> Table:
         named.setdefault((record.metrics["network"], bool(record.settings["weights"])), []).append(record)
     rows = []
     for (label, pretrained), records in named.items():
-        figures = [recorded_mean(spread([one.metrics["last"][key] for one in records])) for key in METRICS]
+        figures = [recorded_mean(spread([record.metrics["last"][key] for record in records])) for key in METRICS]
         count = counted(records[0].metrics["parameters"])
-        published = theirs(label, paper) if of_voc(group[0]) else ()
+        published = paper_cells(label, paper) if of_voc(group[0]) else ()
         rows.append([with_start(label, pretrained), str(len(records)), *figures, count, *published])
-    notes = setup(group[0], seeds_of=max(map(len, named.values())))
+    notes = setup_notes(group[0], seeds_of=max(map(len, named.values())))
     title = f"Segmentation, {group[0].settings['title']}"
     return Table(title, *columns(group[0], rows), notes, tuple(record.name for record in group))
 
 
 def with_start(network: str, pretrained: bool) -> str:
-    """`EAN-SE, pretrained`."""
+    """A network and how its backbone started, as "EAN-SE, pretrained"."""
     return f"{network}, {'pretrained' if pretrained else 'random'}"
 
 
@@ -130,8 +130,8 @@ def columns(record: Record, rows: list[list[str]]) -> tuple[Sequence[str], list[
     return (HEADS, rows, GROUPS) if of_voc(record) else (HEADS[:6], rows, ())
 
 
-def setup(record: Record, *, seeds_of: int) -> tuple[str, ...]:
-    """Data, training and machine."""
+def setup_notes(record: Record, *, seeds_of: int) -> tuple[str, ...]:
+    """The notes of a table: data, training and machine, and how far they are from the paper's."""
     settings = record.settings
     data, arch = settings["data"], settings.get("arch") or settings.get("backbone", {}).get("arch")
     note = (
@@ -155,7 +155,7 @@ def class_table(record: Record) -> Table:
     else:
         columns = {record.metrics["network"]: record.metrics["last"]["classes"]}
     names = dict.fromkeys(row["class"] for rows in columns.values() for row in rows)
-    found = {name: {row["class"]: row["IoU"] for row in rows} for name, rows in columns.items()}
-    rows = [[str(name), *(recorded_mean(found[column].get(name)) for column in columns)] for name in names]
+    iou = {column: {row["class"]: row["IoU"] for row in rows} for column, rows in columns.items()}
+    rows = [[str(name), *(recorded_mean(iou[column].get(name)) for column in columns)] for name in names]
     note = f"IoU in percent. {record.machine}."
     return Table(f"Classes, {record.settings['title']}", ("class", *columns), rows, (), (note,), (record.name,))

@@ -33,7 +33,7 @@ def summary(results: Results) -> list[Element]:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record's table and chart."""
+    """The table of a record, and its chart."""
     charts: list[Picture] = pictures_of(record, "the same increments as bars with their 95 % intervals")
     return [increment_table(results, record), *charts]
 

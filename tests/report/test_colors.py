@@ -125,7 +125,7 @@ def test_figure_4_and_table_4_have_the_same_colours(tmp_path: Path, lines: list[
     figure4["enas"] = figure4.pop("ean")
     record["settings"]["methods"]["enas"] = {}
     plots_search.draw_distributions(tmp_path / "a.png", record)
-    assert lines == [(plots_search.GREY, "-"), (METHOD_COLORS["enas"], "-")]  # the means
+    assert lines == [(plots_search.GRAY, "-"), (METHOD_COLORS["enas"], "-")]  # the means
     lines.clear()
     plots_search.draw_retrained(tmp_path / "b.png", read_record(made.retrained(tmp_path / "again.json")))
     assert {colour for colour, _ in lines} == {NETWORK_COLORS["org"], METHOD_COLORS["random"]}
