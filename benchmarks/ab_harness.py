@@ -85,7 +85,7 @@ class Side:
         return EANError(f"the side {self.name!r} has stopped with status {status}: {why}")
 
     def close(self) -> None:
-        """End the process."""
+        """End the side's process, and wait for it."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait(timeout=60)
@@ -173,7 +173,7 @@ def interleave(sides: Mapping[str, Turn], rounds: int) -> dict[str, list[dict[st
 
 
 def seconds(turns: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Of every turn."""
+    """The seconds of every turn, in order."""
     return [turn["seconds"] for turn in turns]
 
 

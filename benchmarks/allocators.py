@@ -37,7 +37,7 @@ LIBRARIES = {"tcmalloc": ("tcmalloc_minimal", "tcmalloc"), "jemalloc": ("jemallo
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_allocators.json"))
     add_sides(made, SIDES, default=SIDES)
     add = made.add_argument
@@ -62,7 +62,7 @@ def library_of(side: str) -> str | None:
 
 
 def run_side(arguments: argparse.Namespace) -> None:
-    """In the side's own process."""
+    """Predict in the process of one side, which has an allocator of its own."""
     import torch
     from ab_harness import finish, serve, set_up
 
@@ -77,7 +77,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     form = fast_form(network, images, arguments.form)
 
     def turn() -> dict[str, Any]:
-        """Predict a number of times."""
+        """Predict the batch `--calls` times."""
         for _ in range(arguments.calls):
             form(images)
         finish(device)

@@ -33,7 +33,7 @@ SIDES = ("plain", "ours-float32", "ours-bfloat16", "ours-bfloat16-compiled")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a few images and proposals", output=Path("work_dirs/speed_scoring.json"))
     add_sides(made, SIDES, default=SIDES[:3])
     add = made.add_argument

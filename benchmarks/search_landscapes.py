@@ -22,7 +22,7 @@ landscape of its own."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument
@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, run, write."""
+    """Run all searches, and write the record, its table and its picture."""
     arguments = parse_arguments()
     from landscape_study import draw, run_all, summarize_regrets, table
 

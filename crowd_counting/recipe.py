@@ -52,9 +52,9 @@ class ModelRecipe:
     output_scale: float = 100.0
 
     def __post_init__(self) -> None:
-        one_of("model.features", self.features, FEATURES)
-        one_of("model.stride", self.stride, STRIDES)
-        one_of("model.head_norm", self.head_norm, HEAD_NORMS)
+        check_choice("model.features", self.features, FEATURES)
+        check_choice("model.stride", self.stride, STRIDES)
+        check_choice("model.head_norm", self.head_norm, HEAD_NORMS)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class TrainRecipe:
     save_interval: int = 1
 
     def __post_init__(self) -> None:
-        one_of("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
+        check_choice("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
         build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}")
@@ -199,18 +199,18 @@ class Recipe:
                 raise unknown_name(f"section in {where}", key, list(sections))
             if not isinstance(value, Mapping):
                 raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-        made = {
+        built = {
             key: build(section, values.get(key, {}), where=f"{where}, section {key!r}")
             for key, section in sections.items()
         }
-        return cls(**made)
+        return cls(**built)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """All sections as nested dictionaries, for records."""
         return dataclasses.asdict(self)
 
 
-def one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Refuse a value that is not among the known ones."""
-    if value not in known:
-        raise EANError(f"{name} is one of {', '.join(map(str, known))}, got {value!r}")
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Refuse a value that is not among the choices, naming them all."""
+    if value not in choices:
+        raise EANError(f"{name} is one of {', '.join(map(str, choices))}, got {value!r}")

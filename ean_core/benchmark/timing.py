@@ -39,7 +39,7 @@ class Timing:
     Attributes:
         name: of the network.
         seconds: a round's mean over its `inner` forwards; the rounds are in the order they were measured in, so that
-            values at the same place in two networks' timings belong to the same moment.
+            the i-th values of two networks belong to the same moment.
         inner: forwards per round.
     """
 
@@ -55,11 +55,11 @@ class Timing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One network's times in the company of others.
+    """A network's times, measured in turns with other networks.
 
     Attributes:
-        timing: its times.
-        median: of its seconds per forward.
+        timing: of every round.
+        median: of the seconds per forward.
         increment: Eq. 9 against the reference, as a fraction; None for the reference itself.
     """
 
@@ -128,7 +128,9 @@ def turn(forward: Forward, batch: object, count: int, clock: Clock) -> float:
 
 
 def round_order(names: Sequence[str], number: int) -> tuple[str, ...]:
-    """Who goes when in a round: rotated every other round and mirrored in between (A B C, C B A, B C A, A C B, ..).
+    """The order of the networks in a round: rotated every other round and mirrored in between.
+
+    A B C, C B A, B C A, A C B, ..
 
     Rotation alone would let most networks run after the same neighbour in nearly every round, and a machine that
     warms up would charge it to them; with the mirrored rounds every pair runs in both orders equally often.
@@ -245,7 +247,7 @@ def median_interval(timing: Timing, *, resamples: int = 2000, seed: int = 0) -> 
 def multiply_adds(network: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-adds of convolutions and matrix products for one image (C, H, W): the "FLOPs" of the literature.
 
-    That is half of what `torch.utils.flop_counter` counts. Element-wise work, pooling and normalisation are not
+    That is half of what `torch.utils.flop_counter` counts. Element-wise work, pooling and normalization are not
     counted, by custom: an attention made of these (SGE) shows in the time and not here.
     """
     like = next(network.parameters())

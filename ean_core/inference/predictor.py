@@ -112,7 +112,7 @@ class Predictor:
         from ean_core.inference.explain.gallery import explain
 
         several = [photos] if isinstance(photos, PhotoLike) else list(photos)
-        named = [(name_of(one, number), to_photo(one), None) for number, one in enumerate(several, start=1)]
+        named = [(photo_name(one, number), to_photo(one), None) for number, one in enumerate(several, start=1)]
         return explain([self.opened], named, output, target=target, stage=stage).path
 
 
@@ -144,6 +144,6 @@ def to_photo(photo: PhotoLike) -> Image.Image:
     return as_rgb(photo)
 
 
-def name_of(photo: PhotoLike, number: int) -> str:
+def photo_name(photo: PhotoLike, number: int) -> str:
     """What a picture calls a photo."""
     return Path(photo).name if isinstance(photo, str | Path) else f"photo {number}"

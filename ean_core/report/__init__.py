@@ -151,7 +151,7 @@ def all_sections(results: Results) -> list[Section]:
 
 
 def other_records(results: Results) -> Section:
-    """Records that no section shows."""
+    """The records whose kind no section shows, each listed as it is."""
     others = [record for record in results.records if record.kind not in KINDS]
     elements = [element for record in others for element in generic.elements_of(results, record)]
     return Section("other-records", "Other records", elements)

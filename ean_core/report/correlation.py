@@ -31,12 +31,12 @@ def section(results: Results) -> Section:
 
 
 def summary(results: Results) -> list[Element]:
-    """The tables."""
+    """A table of coefficients for every study."""
     return [table(record, results) for record in results.of_kind(*KINDS)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A study's table and plot."""
+    """A study's table of coefficients, and its scatter plot."""
     return [table(record, results), *pictures_of(record, "accuracy from scratch against the score, a dot per scheme")]
 
 

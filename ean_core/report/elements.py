@@ -71,7 +71,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Maps:
-    """Schemes side by side."""
+    """Connection maps that share a row where there is room."""
 
     maps: tuple[Map, ...]
 

@@ -82,7 +82,7 @@ class Writer:
         return f'<section id="{key}">\n<h2>{inline(part.title)}</h2>\n{intro}{"".join(body)}</section>'
 
     def element(self, part: Element) -> str:
-        """An element of any type."""
+        """The HTML of an element, whatever its type."""
         if isinstance(part, Table):
             return self.table(part)
         if isinstance(part, Picture):

@@ -32,7 +32,7 @@ def section(results: Results) -> Section:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A front's table and picture."""
+    """A table of the points on a front, and its picture."""
     del results
     return [front_table(record), *pictures_of(record, "every scored scheme, and the front")]
 

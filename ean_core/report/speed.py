@@ -33,7 +33,7 @@ class NetworkSpeed:
 
 
 def section(results: Results) -> Section:
-    """All figures of every comparison."""
+    """All figures of every comparison with another way of doing the same."""
     return Section(
         "speed",
         "Speed against the plain way",
@@ -53,7 +53,7 @@ def summary(results: Results) -> list[Element]:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A record's table and pictures."""
+    """The tables of a record, by what it compares, and its pictures."""
     if is_of_networks(record):
         return [*network_tables(record), *pictures_of(record)]
     images = images_table(record)

@@ -1,4 +1,4 @@
-"""Several search methods on one set of scores, at equal budgets: what each found by when, and whether it is luck.
+"""Several search methods on shared scores, at equal budgets: what each found by when, and whether that is luck.
 
 The budget is the number of different schemes that a method asked to be scored, whoever had asked for them before. A
 gradient costs its method as much budget as the forward passes it takes.
@@ -62,16 +62,16 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
     """
     entries = []
     for label in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
-        method, *words = label.split(":")
+        method, *settings = label.split(":")
         method = long_name(method)
         options: dict[str, Any] = {}
-        for word in words:
-            name, sign, value = word.partition("=")
-            if not word:
+        for setting in settings:
+            name, sign, value = setting.partition("=")
+            if not setting:
                 raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
             name, value = (name, value) if sign else ("preset", name)
             options[name] = literal(value)
-        entries.append(Entry(":".join([method, *words]), method, options))
+        entries.append(Entry(":".join([method, *settings]), method, options))
     slugs = [entry.slug for entry in entries]
     if not entries or len(set(slugs)) < len(slugs):
         given = ", ".join(entry.label for entry in entries) or "nothing"
@@ -104,8 +104,8 @@ class Budget:
         return np.unique(np.geomspace(1, self.evaluations, 30).round().astype(int)).tolist()
 
 
-class Watch:
-    """Holds a search to its budget, and follows it: what was best when how much of the budget was spent."""
+class BudgetTracker:
+    """Holds a search to its budget, and notes the best scheme at every point of it."""
 
     def __init__(self, budget: Budget, *, gradient_cost: float) -> None:
         self.budget, self.gradient_cost = budget, gradient_cost
@@ -128,17 +128,17 @@ class Watch:
         return paid
 
     def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
-        """The driver's `on_step`."""
+        """Note a step's lines, and what is the best so far after each of them (the driver's `on_step`)."""
         del replayed
         self.lines += lines
         for line in lines:
             best = self.best[-1] if self.best else line
-            self.best.append(max(best, line, key=lambda one: (one["reward"], -one["connections"])))
+            self.best.append(max(best, line, key=lambda line: (line["reward"], -line["connections"])))
             self.spent.append(line["evaluations"] + self.gradient_cost * step)
             self.p_mean.append(line.get("p_mean"))
 
-    def smoothed(self) -> Line:
-        """The scheme with the highest smoothed reward."""
+    def posterior_mean_best(self) -> Line:
+        """The scheme that is best after smoothing out evaluation noise (`smoothing.py`)."""
         lines = [line for line in self.lines if line["new"]]
         return lines[best_smoothed([line["bits"] for line in lines], [line["reward"] for line in lines])]
 
@@ -174,29 +174,31 @@ def run_entry(
         gradient_cost: evaluations that a step's gradient is counted as, for methods that need one.
     """
     start = time.perf_counter()
-    watch = Watch(budget, gradient_cost=gradient_cost)
-    found = run_search(
+    tracker = BudgetTracker(budget, gradient_cost=gradient_cost)
+    result = run_search(
         method,
         evaluate,
         steps=budget.proposals,  # of one proposal at least
         reward=reward,
         history=History(None),
-        afford=watch.afford,
-        on_step=watch,
+        afford=tracker.afford,
+        on_step=tracker,
     )
-    best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[-1], watch.smoothed()))
+    best, smoothed = (
+        Scheme.parse(line["bits"], blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
+    )
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),
         "smoothed": score_answer(smoothed, evaluate, reward),
-        "most_probable": None if found.most_probable is None else describe(found.most_probable),
-        "evaluations": watch.lines[-1]["evaluations"],
-        "spent": round(watch.spent[-1], 2),
-        "proposals": found.proposals,
-        "curve": watch.curve(),
-        "probability": None if gradient_cost else _windows(watch.p_mean),
+        "most_probable": None if result.most_probable is None else describe(result.most_probable),
+        "evaluations": tracker.lines[-1]["evaluations"],
+        "spent": round(tracker.spent[-1], 2),
+        "proposals": result.proposals,
+        "curve": tracker.curve(),
+        "probability": None if gradient_cost else _windows(tracker.p_mean),
         "sampled": {
             "bits": [scheme.text for scheme in draws],
             "accuracy": evaluate(draws) if draws else [],
@@ -226,9 +228,9 @@ def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
     if not values or any(value is None for value in values):
         return None
     width = -(-len(values) // WINDOWS)
-    parts = [values[place : place + width] for place in range(0, len(values), width)]
-    ends = np.cumsum([len(part) for part in parts]).tolist()
-    return {"proposals": ends, "p_mean": [round(float(np.mean(part)), 4) for part in parts]}
+    windows = [values[start : start + width] for start in range(0, len(values), width)]
+    ends = np.cumsum([len(window) for window in windows]).tolist()
+    return {"proposals": ends, "p_mean": [round(float(np.mean(window)), 4) for window in windows]}
 
 
 # -- over the seeds ---------------------------------------------------------------------------------------------------

@@ -59,16 +59,17 @@ def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()
         without: arguments to leave out.
     """
     hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    parameters = [one for one in inspect.signature(function).parameters.values() if one.name not in without]
+    parameters = inspect.signature(function).parameters.values()
     fields = [
-        (one.name, hints[one.name], dataclasses.field(**({} if one.default is one.empty else {"default": one.default})))
-        for one in parameters
+        (name, hints[name], dataclasses.field(**({} if default is inspect.Parameter.empty else {"default": default})))
+        for name, default in ((parameter.name, parameter.default) for parameter in parameters)
+        if name not in without
     ]
     return dataclasses.make_dataclass("Arguments", fields, kw_only=True)
 
 
 def section_class(hint: Any) -> type | None:
-    """The dataclass of a field that holds one, or one or None; None for all other fields."""
+    """The dataclass of a field whose type is a dataclass, perhaps an optional one; None for all other fields."""
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)
 
 

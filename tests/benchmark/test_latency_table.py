@@ -149,18 +149,20 @@ def test_real_networks_are_timed_with_their_own_connections() -> None:
 
 
 def test_a_table_that_is_mostly_noise_says_so() -> None:
-    assert made_up().doubt is None
+    assert made_up().noise_warning is None
     wide = made_up(increments=tuple(Interval(c, c - 4, c + 2) for c in COSTS.tolist()))
     assert wide.noise == 3
-    assert "uncertain by about 3.00 points and are 1.08 on average" in wide.doubt
+    assert "uncertain by about 3.00 points and are 1.08 on average" in wide.noise_warning
 
 
 def test_a_table_from_elsewhere_says_what_was_measured_where() -> None:
     table = made_up(device="a CPU", threads=4)
-    assert table.elsewhere("a CPU", 4) is None
-    assert table.elsewhere("a CPU", None) is None
-    assert table.elsewhere("a CPU", 1).startswith("measured on a CPU with 4 threads, and this is a CPU with 1 thread")
-    assert "4 threads, and this is a GPU: " in table.elsewhere("a GPU", None)
+    assert table.device_warning("a CPU", 4) is None
+    assert table.device_warning("a CPU", None) is None
+    assert table.device_warning("a CPU", 1).startswith(
+        "measured on a CPU with 4 threads, and this is a CPU with 1 thread"
+    )
+    assert "4 threads, and this is a GPU: " in table.device_warning("a GPU", None)
 
 
 @pytest.mark.gpu
