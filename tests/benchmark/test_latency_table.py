@@ -179,7 +179,7 @@ def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
 
 
 def made_up(**changes: object) -> LatencyTable:
-    """A table without measuring."""
+    """A table with the increments `COSTS`, without measuring; `changes` replace fields."""
     values = {
         **NAMES,
         "blocks": BLOCKS,

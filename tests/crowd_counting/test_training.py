@@ -171,7 +171,12 @@ def test_every_loss_trains(crowd: CrowdData, tmp_path: Path, loss: str) -> None:
     ],
 )
 def test_options_train(crowd: CrowdData, tmp_path: Path, options: dict[str, Any]) -> None:
-    assert (train_counter(make_job(crowd, tmp_path, train__epochs=1, **options), seed=0) / "final.pth").exists()
+    job = make_job(crowd, tmp_path, train__epochs=1, **options)
+    torch.manual_seed(0)
+    before = job.counter().state_dict()
+    after = weights(train_counter(job, seed=0) / "final.pth")
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(before[name].cpu(), value) for name, value in after.items())
 
 
 def test_training_from_cached_maps(crowd: CrowdData, tmp_path: Path) -> None:
