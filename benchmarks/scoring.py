@@ -7,7 +7,6 @@ for every proposal, eager and in float32, one scheme at a time, and remembers no
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -94,8 +93,9 @@ def proposed(arguments: argparse.Namespace, count: int) -> list[str]:
 
         drawn = np.random.default_rng(0).integers(0, 2, (arguments.proposals, count))
         return ["".join(map(str, bits)) for bits in drawn.tolist()]
-    lines = [json.loads(line) for line in arguments.history.read_text().splitlines()]
-    return [line["bits"] for line in lines if "bits" in line and not line.get("final")][: arguments.proposals]
+    from ean_core.search.history import read_lines
+
+    return [line.bits for line in read_lines(arguments.history) if not line.final][: arguments.proposals]
 
 
 def val_images(job: Any, arguments: argparse.Namespace) -> Any:

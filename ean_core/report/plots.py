@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from ean_core.scheme import Scheme
+from ean_core.search.history import HistoryLine
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 from ean_core.utils.intervals import Interval
@@ -112,7 +113,7 @@ def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
     return path
 
 
-def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Scheme) -> Path:
+def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme) -> Path:
     """A search at a glance: reward, accuracy, sparsity and mean probability against steps, and the scheme found.
 
     Args:
@@ -120,14 +121,14 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
         lines: of history.jsonl.
         scheme: the one returned, drawn block by block.
     """
-    shown = [line for line in lines if not line.get("final")]
-    steps = [line["step"] for line in shown]
+    shown = [line for line in lines if not line.final]
+    steps = [line.step for line in shown]
     total = len(scheme)
     panels: list[tuple[str, list[float | None]]] = [
-        ("reward without curiosity", [line["reward"] for line in shown]),
-        ("validation accuracy, %", [line["accuracy"] for line in shown]),
-        ("sparsity (share of blocks without attention)", [1 - line["connections"] / total for line in shown]),
-        ("mean probability of the drawn scheme", [line.get("p_mean") for line in shown]),
+        ("reward without curiosity", [line.reward for line in shown]),
+        ("validation accuracy, %", [line.accuracy for line in shown]),
+        ("sparsity (share of blocks without attention)", [1 - line.connections / total for line in shown]),
+        ("mean probability of the drawn scheme", [line.p_mean for line in shown]),
     ]
     figure = Figure(figsize=(9.0, 7.2), dpi=150, layout="constrained")
     grid = figure.add_gridspec(3, 2, height_ratios=(1, 1, 0.3 + 0.12 * len(scheme.blocks)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +15,7 @@ from ean_core.report.labels import labels_of
 from ean_core.report.results import PICTURES, Record, Results, assign_pictures, is_record_file, naming_record, read_file
 from ean_core.report.table2 import connections_text
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError
 
 MAX_FILES = 40
@@ -103,17 +103,13 @@ def search_picture(history: Path, scheme: Scheme) -> Picture:
     """A search at a glance, drawn from its history.
 
     Raises:
-        EANError: if the history is damaged.
+        EANError: if the history is damaged or empty.
     """
-    try:
-        lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
-        different = len({line["bits"] for line in lines})
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise EANError(
-            f"{history} cannot be read as a search's history ({type(error).__name__}: {error}): run the search with "
-            "--resume, which repairs a last line that was cut off"
-        ) from None
-    drawn = sum(not line.get("final") for line in lines)
+    lines = read_lines(history)
+    if not lines:
+        raise EANError(f"{history} holds no complete line of a search: run the search with --resume")
+    different = len({line.bits for line in lines})
+    drawn = sum(not line.final for line in lines)
     return Picture(
         "The search",
         "reward, accuracy, sparsity and mean probability of the drawn scheme, by step",
@@ -122,7 +118,7 @@ def search_picture(history: Path, scheme: Scheme) -> Picture:
     )
 
 
-def draw_curves(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
+def draw_curves(lines: list[HistoryLine], scheme: Scheme) -> bytes:
     """The chart of a search as a PNG file's content."""
     from ean_core.report.plots import draw_search
 

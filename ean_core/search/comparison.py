@@ -20,7 +20,7 @@ from ean_core.scheme import Scheme
 from ean_core.search import long_name
 from ean_core.search.base import ANSWERS, SearchMethod, Trial
 from ean_core.search.driver import Evaluate, run_search
-from ean_core.search.history import History, Line
+from ean_core.search.history import History, HistoryLine
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
@@ -110,13 +110,13 @@ class BudgetTracker:
     def __init__(self, budget: Budget, *, gradient_cost: float) -> None:
         self.budget, self.gradient_cost = budget, gradient_cost
         self.spent: list[float] = []  # at every proposal
-        self.lines: list[Line] = []  # of every proposal
-        self.best: list[Line] = []  # at every proposal, the best line so far
+        self.lines: list[HistoryLine] = []  # of every proposal
+        self.best: list[HistoryLine] = []  # at every proposal, the best line so far
         self.p_mean: list[float | None] = []
 
     def afford(self, step: int, proposed: Sequence[Scheme]) -> list[Scheme]:
         """The driver's `afford`: the proposals that what is left of the budget pays for; the very first one always."""
-        seen = {line["bits"] for line in self.lines}
+        seen = {line.bits for line in self.lines}
         paid: list[Scheme] = []
         for scheme in proposed:
             seen.add(scheme.text)
@@ -127,20 +127,20 @@ class BudgetTracker:
             paid.append(scheme)
         return paid
 
-    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
         """Note a step's lines, and what is the best so far after each of them (the driver's `on_step`)."""
         del replayed
         self.lines += lines
         for line in lines:
             best = self.best[-1] if self.best else line
-            self.best.append(max(best, line, key=lambda line: (line["reward"], -line["connections"])))
-            self.spent.append(line["evaluations"] + self.gradient_cost * step)
-            self.p_mean.append(line.get("p_mean"))
+            self.best.append(max(best, line, key=lambda line: (line.reward, -line.connections)))
+            self.spent.append(line.evaluations + self.gradient_cost * step)
+            self.p_mean.append(line.p_mean)
 
-    def posterior_mean_best(self) -> Line:
+    def posterior_mean_best(self) -> HistoryLine:
         """The scheme that is best after smoothing out evaluation noise (`smoothing.py`)."""
-        lines = [line for line in self.lines if line["new"]]
-        return lines[best_smoothed([line["bits"] for line in lines], [line["reward"] for line in lines])]
+        lines = [line for line in self.lines if line.new]
+        return lines[best_smoothed([line.bits for line in lines], [line.reward for line in lines])]
 
     def curve(self) -> dict[str, list[float]]:
         """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
@@ -149,8 +149,8 @@ class BudgetTracker:
             if paid := bisect_right(self.spent, count):  # proposals; what is spent never shrinks
                 line = self.best[paid - 1]
                 curve["evaluations"].append(count)
-                curve["reward"].append(round(line["reward"], 4))
-                curve["accuracy"].append(round(line["accuracy"], 4))
+                curve["reward"].append(round(line.reward, 4))
+                curve["accuracy"].append(round(line.accuracy, 4))
         return curve
 
 
@@ -185,7 +185,7 @@ def run_entry(
         on_step=tracker,
     )
     best, smoothed = (
-        Scheme.parse(line["bits"], blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
+        Scheme.parse(line.bits, blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
     )
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
@@ -194,7 +194,7 @@ def run_entry(
         "best": score_answer(best, evaluate, reward),
         "smoothed": score_answer(smoothed, evaluate, reward),
         "most_probable": None if result.most_probable is None else describe(result.most_probable),
-        "evaluations": tracker.lines[-1]["evaluations"],
+        "evaluations": tracker.lines[-1].evaluations,
         "spent": round(tracker.spent[-1], 2),
         "proposals": result.proposals,
         "curve": tracker.curve(),

@@ -173,5 +173,5 @@ def test_enas_probability_is_that_of_the_bits_before() -> None:
     history = History(None)
     run_search(ENAS(BLOCKS, seed=0), LANDSCAPE.evaluate, steps=3, reward=Reward(), history=history)
     fresh = ENAS(BLOCKS, seed=0)
-    first = Scheme.parse(history.lines[0]["bits"], blocks=BLOCKS)
-    assert history.lines[0]["p_mean"] == pytest.approx(float(fresh.p_hat(first).mean()), abs=1e-5)
+    first = Scheme.parse(history.lines[0].bits, blocks=BLOCKS)
+    assert history.lines[0].p_mean == pytest.approx(float(fresh.p_hat(first).mean()), abs=1e-5)
