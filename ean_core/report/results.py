@@ -62,13 +62,14 @@ class Record:
 
     @property
     def machine(self) -> str:
-        """Device, PyTorch's version and the commit, for a table's note."""
+        """Device, PyTorch's version, and the commit where it is known, for a table's note."""
         environment = self.content.get("environment")
         if not environment:
             return "machine not recorded"
-        commit = str(environment["commit"])
-        changed = " with changes" if commit.endswith("+changes") else ""
-        return f"{environment['device']}, torch {environment['versions']['torch']}, commit {commit[:8]}{changed}"
+        text, commit = f"{environment['device']}, torch {environment['versions']['torch']}", environment.get("commit")
+        if not commit:
+            return text
+        return f"{text}, commit {commit[:8]}{' with changes' if commit.endswith('+changes') else ''}"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class TrainedRow:
         time_increment: Eq. 9 in percent, None where it was not measured; 0 for Org.
         network: "Org", "Org-full", "Share-full" or "EAN"; "" in a comparison.
         methods: the search methods that found its scheme; () in a pipeline.
+        best_epoch_top1: test accuracy of the best test epoch, over the seeds; None where it was not logged.
     """
 
     top1: Mean
@@ -51,6 +52,7 @@ class TrainedRow:
     time_increment: Interval | None
     network: str = ""
     methods: tuple[str, ...] = ()
+    best_epoch_top1: Mean | None = None
 
     @property
     def is_org(self) -> bool:

@@ -72,8 +72,9 @@ def network_tables(record: Record) -> list[Element]:
     modes = {mode: read_speeds(rows) for mode, rows in record.metrics.items()}
     subject = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
-        f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain is the authors' way, "
-        f"eager float32; {how_many(settings['threads'], 'thread')}, {record.machine}."
+        f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
+        f"modules, eager float32, in eval mode without autograd (theirs: training mode with it); "
+        f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
 
     def increments(network: str) -> list[str]:
