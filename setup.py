@@ -19,6 +19,7 @@ setup(
         "torchvision>=0.17",
         "numpy",
         "scipy>=1.15",
+        "dacite",
         "h5py",
         "opencv-python",
         "pillow",

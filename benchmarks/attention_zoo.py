@@ -21,7 +21,7 @@ cannot run in the network or at the image size, or takes over 30 times as long a
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument
@@ -36,14 +36,17 @@ def parse_arguments() -> argparse.Namespace:
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add(
-        "--output", type=file_of(".json"), metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)"
+        "--output",
+        type=file_of(".json"),
+        metavar="JSON",
+        help="the record (default work_dirs/attention_zoo/ARCH.json)",
     )
     return parser.parse_args()
 
 
 @command
 def main() -> None:
-    """Parse, build, time, show."""
+    """Build a network with each attention, time them in turns, and write the record."""
     arguments = parse_arguments()
     import torch
     import zoo_table

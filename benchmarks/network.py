@@ -38,7 +38,7 @@ OUTPUT = "the record (default work_dirs/speed_network_ARCH_bN.json)"
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network", output=None, output_help=OUTPUT)
     add = made.add_argument
     add("--arch", default="resnet164", help="default resnet164")
@@ -116,7 +116,7 @@ def measure_setting(
 
 
 def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> None:
-    """A line per network."""
+    """Print a line per network: its time, and how it compares with plain Org and with Org in the same mode."""
     for name, row in rows.items():
         text = f"{setting:<14}{name:<16}{1e3 * row['median']['value']:9.2f} ms"
         over = 1 + row["time_over_plain_org"]["value"]
@@ -130,7 +130,7 @@ def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[st
 
 @command
 def main() -> None:
-    """Check, measure, show and write."""
+    """Check that all modes agree, time them in turns, and write the record."""
     arguments = parse_arguments()
     import torch
     from ab_harness import write

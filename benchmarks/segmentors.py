@@ -29,7 +29,7 @@ SAMPLES = 1000
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
     add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
     add = made.add_argument
@@ -122,7 +122,7 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, show and write."""
+    """Compare the sides on every image size, and write the record."""
     from ab_harness import write
 
     write(arguments, {f"{size:g} megapixels": compare(arguments, size) for size in arguments.megapixels})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from crowd_counting.arguments import OUT, add_data, name_of
+from crowd_counting.arguments import OUT, add_data, data_name
 from ean_core.cli import at_least, seed
 
 HELP = """\
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
-    out = Path(arguments.out_dir or Path(OUT) / name_of(arguments))
+    out = Path(arguments.out_dir or Path(OUT) / data_name(arguments))
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
     print(f"split: {out / 'split.json'}")
     if not arguments.no_cache:

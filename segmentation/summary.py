@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.io.records import write_record
 
     records = [read_run(Path(one)) for one in arguments.directories]
-    rows = summarise(records)
+    rows = summarize_runs(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
@@ -105,7 +105,7 @@ def fingerprint(record: dict[str, Any], part: str) -> str:
     return record["settings"]["data"][part]["fingerprint"]
 
 
-def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per network and start: mean, deviation and values over the seeds, of the last weights.
 
     Raises:

@@ -119,7 +119,7 @@ class Predictor:
         from ean_core.inference.explain.gallery import explain
 
         given = [images] if is_one(images) else several(images)
-        named = ((name_of(one, number), to_image(one), None) for number, one in enumerate(given, start=1))
+        named = ((image_name(one, number), to_image(one), None) for number, one in enumerate(given, start=1))
         return explain([self.opened], named, output, target=target, stage=stage).path
 
 
@@ -182,6 +182,6 @@ def what_is(thing: object) -> str:
     return "None" if thing is None else f"a {type(thing).__name__}"
 
 
-def name_of(image: ImageLike, number: int) -> str:
+def image_name(image: ImageLike, number: int) -> str:
     """What a picture calls an image."""
     return Path(image).name if isinstance(image, str | os.PathLike) else f"image {number}"

@@ -104,7 +104,7 @@ def test_it_finds_the_scheme_that_made_the_labels() -> None:
     history = History(None)
     result = run_search(method, lambda s: [70.0] * len(s), steps=8, reward=Reward(), history=history)
     assert result.most_probable.scheme == planted
-    start = history.lines[0]["bits"]
+    start = history.lines[0].bits
     assert sum(one != other for one, other in zip(start, planted.text, strict=True)) >= 6
 
 
@@ -127,7 +127,7 @@ def test_a_resumed_search_takes_the_same_way(tmp_path) -> None:
         method.gradient = lambda a, *, step: (0.0, np.sin(step + np.arange(9)) + a - 0.5)
         history = History.open(tmp_path / "history.jsonl", resume=resume)
         run_search(method, lambda s: [70.0] * len(s), steps=steps, reward=Reward(), history=history)
-        return [line["bits"] for line in history.lines]
+        return [line.bits for line in history.lines]
 
     search(7, resume=False)
     resumed = search(20, resume=True)
