@@ -70,5 +70,6 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     if own:
         first_does(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
     if is_first():
-        print(f"{recipe.name}: {job.describe()}\n{describe_device(job)}", flush=True)
+        lines = [f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks]
+        print("\n".join(lines), flush=True)
     return job

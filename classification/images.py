@@ -44,6 +44,9 @@ class Images:
             EANError: if a class has too few images.
         """
         images, recipe = self.training(), self.recipe
+        if self.data.val is not None:  # the folder itself says what schemes are scored on
+            given = torch.isin(images, self.data.val)
+            return images[~given], images[given]
         labels = self.data.train.labels[images]
         train, val = search_split(labels, recipe.val_per_class, fraction=recipe.val_fraction, seed=recipe.split_seed)
         return images[train], images[val]

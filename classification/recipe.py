@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -48,4 +47,3 @@ class Recipe(recipe.Recipe):
     supernet: SupernetRecipe | None = None
 
     configs: ClassVar[str] = "classification/configs"
-    sections: ClassVar[Mapping[str, type]] = {**recipe.Recipe.sections, "data": DataRecipe, "augment": Augment}

@@ -28,7 +28,7 @@ class MakeTarget(Protocol):
     """Makes the target that Grad-CAM explains: (output for one image, name or index, or None for the network's own
     choice)."""
 
-    def __call__(self, output: Tensor, wanted: str | None) -> Target: ...
+    def __call__(self, output: Tensor, wanted: str | int | None) -> Target: ...
 
 
 @dataclass(frozen=True, eq=False)

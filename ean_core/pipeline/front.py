@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.search.history import Line
+from ean_core.search.history import HistoryLine
 from ean_core.search.pareto import COSTS, front_content, points_of, read_scored
 from ean_core.utils.files import write_atomic
 
 
-def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: LatencyTable | None = None) -> Path:
+def write_front(
+    directory: Path, lines: Sequence[HistoryLine] | None = None, *, table: LatencyTable | None = None
+) -> Path:
     """Write the front of a finished search, or of a comparison of searches, and draw it.
 
     Args:

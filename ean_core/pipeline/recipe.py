@@ -136,7 +136,6 @@ class Recipe:
         seeds: of the retraining, one run each.
         note: a sentence printed under the results, such as what data they are of.
         configs: folder of the task's recipes, for error messages.
-        sections: section name -> dataclass, at any depth, as `ean_core.utils.config.build` takes them.
     """
 
     name: str
@@ -151,18 +150,8 @@ class Recipe:
     note: str = ""
 
     configs: ClassVar[str]
-    sections: ClassVar[Mapping[str, type]] = {
-        "model": ModelRecipe,
-        "supernet": SupernetRecipe,
-        "search": SearchRecipe,
-        "reward": Reward,
-        "train": TrainSettings,
-    }
 
     def __post_init__(self) -> None:
-        for section in ("model", "data", "train"):
-            if getattr(self, section) is None:
-                raise EANError(f"recipe {self.name!r} has no section {section!r}: it is needed")
         for label in self.retrain:
             if label not in RETRAIN:
                 raise unknown_name("entry of retrain", label, list(RETRAIN))
@@ -202,7 +191,7 @@ class Recipe:
     @classmethod
     def from_values(cls: type[_Recipe], values: Mapping[str, Any], *, where: str) -> _Recipe:
         """Make a recipe of dictionaries, checked; `where` is what to call them in an error message."""
-        recipe = build(cls, values, where=where, sections=cls.sections)
+        recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that a class of the user's own that it names is imported here.
         model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
         if search is not None:

@@ -14,7 +14,7 @@ from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
-from ean_core.search.history import Line, read_lines
+from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.limited_method import Limited
 from ean_core.training.run_lock import check_same, claim, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
@@ -110,11 +110,11 @@ def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
 
 def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
     """Whether a search wrote its scheme after its last proposal, and was as long as the recipe asks for."""
-    lines = [line for line in read_lines(history) if not line.get("final")]
+    lines = [line for line in read_lines(history) if not line.final]
     if not lines or not scheme.exists() or read_scheme_file(scheme).get("proposals") != len(lines):
         return False
-    enough = recipe.max_evaluations is not None and lines[-1]["evaluations"] >= recipe.max_evaluations
-    return enough or lines[-1]["step"] >= recipe.steps
+    enough = recipe.max_evaluations is not None and lines[-1].evaluations >= recipe.max_evaluations
+    return enough or lines[-1].step >= recipe.steps
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
@@ -145,16 +145,16 @@ class StepText:
         self.progress, self.score, self.count = progress, score, sum(blocks)
         self.best = -float("inf")
 
-    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
         """Show the step's last scheme."""
         if replayed:
             self.progress.first = step  # steps read from the history cost no time, and predict none
         last = lines[-1]
-        self.best = max(self.best, *(line["reward"] for line in lines))
+        self.best = max(self.best, *(line.reward for line in lines))
         text = (
-            f"reward {last['reward']:.2f} (best {self.best:.2f})  "
-            f"{self.score.name} {last['accuracy']:.2f} {self.score.unit}  "
-            f"connections {last['connections']}/{self.count}  schemes scored {last['evaluations']}"
+            f"reward {last.reward:.2f} (best {self.best:.2f})  "
+            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}  "
+            f"connections {last.connections}/{self.count}  schemes scored {last.evaluations}"
         )
         self.progress.update(step, text + ("  from the record" if replayed else ""))
 

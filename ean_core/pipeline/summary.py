@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from ean_core.benchmark.timing import Interval, increment, measure
+from ean_core.benchmark.timing import increment, measure
 from ean_core.io.records import spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
+from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
 
 TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}

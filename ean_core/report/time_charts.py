@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ean_core.benchmark.compare import how_measured, in_percent, name_of
+from ean_core.benchmark.compare import benchmark_name, how_measured
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.benchmark.per_block import block_names, describe
-from ean_core.benchmark.timing import Interval
 from ean_core.report.plots import bar_chart
+from ean_core.utils.intervals import Interval
 from ean_core.utils.text import attention_label, network_label
 
 
@@ -28,7 +28,7 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
     """
     series = {
         setting: {
-            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
+            network_label(row["network"]): Interval(**row["timings"][setting]["increment"]).scaled(100)
             for row in rows
             if row["timings"][setting]["increment"]
         }
@@ -36,18 +36,18 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
     }
     if not any(series.values()):
         return None
-    what = name_of(argparse.Namespace(**settings)).replace("_", " ")
+    subject = benchmark_name(argparse.Namespace(**settings)).replace("_", " ")
     return bar_chart(
         path,
         series,
         axis="time increment, %, with 95 % intervals",
-        title=f"{what}: inference time over Org's in the same setting",
+        title=f"{subject}: inference time over Org's in the same setting",
         note=how_measured(settings),
     )
 
 
 def draw_table(path: Path, table: LatencyTable) -> Path:
-    """A bar per block."""
+    """A bar chart of what connecting each block adds, with intervals; the .png file is replaced atomically."""
     return bar_chart(
         path,
         {"connection": dict(zip(block_names(table), table.increments, strict=True))},

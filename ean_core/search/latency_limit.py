@@ -23,7 +23,7 @@ from ean_core.utils.errors import EANError
 ROUNDING = 1e-9
 
 
-def at_least(percent: float) -> str:
+def limit_advice(percent: float) -> str:
     """What to do where the limit is too low: the nearest one that is not, rounded up."""
     return f"give a search.max_increment of at least {math.ceil(100 * percent - ROUNDING) / 100:g}"
 
@@ -49,7 +49,7 @@ class Limit:
         if cost > percent + ROUNDING:
             raise EANError(
                 f"only the scheme without connections is at most {percent:g} % slower than Org: the cheapest "
-                f"connection, block {cheapest + 1}, adds {cost:.2f} %; {at_least(cost)}"
+                f"connection, block {cheapest + 1}, adds {cost:.2f} %; {limit_advice(cost)}"
             )
 
     def increment(self, scheme: Scheme) -> float:

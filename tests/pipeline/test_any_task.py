@@ -125,7 +125,7 @@ def test_search_and_retraining(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert job.describe().startswith("resnet20 with se, crowds: 3 photos, on ")
     scheme = Scheme.load(run_pipeline(job))
     lines = read_lines(tmp_path / "history.jsonl")
-    assert all(line["accuracy"] == 100 - error_of(Scheme.parse(line["bits"], blocks=(3, 3, 3))) / 2 for line in lines)
+    assert all(line.accuracy == 100 - error_of(Scheme.parse(line.bits, blocks=(3, 3, 3))) / 2 for line in lines)
     rows = read_record(tmp_path / "summary.json")["metrics"]
     assert [row["mae"]["values"] for row in rows] == [[90.0, 92.0], [error_of(scheme), error_of(scheme) + 2]]
     assert (ean_directory(tmp_path) / "best.pth").exists()

@@ -16,7 +16,7 @@ from ean_core.pipeline.comparison.scores import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.search import ANSWERS, STREAMS
-from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarise
+from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.files import sha256_of, write_atomic
@@ -88,7 +88,7 @@ def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: 
         "runs": runs,
         "figure4": figure4(runs, drawn, scores(drawn)),
     }
-    metrics["methods"] = summarise(runs, highest=metrics["highest"]["reward"] if every_scheme else None)
+    metrics["methods"] = summarize_methods(runs, highest=metrics["highest"]["reward"] if every_scheme else None)
     path = directory / "comparison.json"
     settings = {"entries": comparison.entries, "seeds": comparison.seeds, "budget": comparison.budget}
     first_does(lambda: write_comparison(path, constraints, metrics, supernet_sha256=supernet_sha256, **settings))

@@ -12,8 +12,9 @@ import numpy as np
 from ean_core.io.records import write_record
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.scheme import Scheme
-from ean_core.search.comparison import Budget, Entry, compare_distributions, distribution, score_answer
+from ean_core.search.comparison import Budget, Entry, distribution, score_answer
 from ean_core.search.scores import SharedScores
+from ean_core.utils.significance import compare_samples
 
 ENDS = {"all_off": Scheme.all_off, "all_on": Scheme.all_on}
 """No attention, and attention at every block."""
@@ -68,7 +69,7 @@ def figure4(runs: Sequence[Mapping[str, Any]], drawn: Sequence[Scheme], accuraci
         values = [value for sample in sampled for value in sample["accuracy"]]
         if values:
             bits = {text for sample in sampled for text in sample["bits"]}
-            tests = compare_distributions(values, accuracies)
+            tests = compare_samples(values, accuracies)
             methods[label] = {**distribution(values, len(bits)), "against_random": tests}
     return {"random": random, "methods": methods}
 

@@ -64,7 +64,7 @@ def earlier_scores(job: Job, identity: dict[str, Any]) -> list[tuple[str, float]
     }
     if first_difference(same, json.loads(json.dumps(identity))):
         return []
-    return [(line["bits"], line["accuracy"]) for line in read_lines(path)]
+    return [(line.bits, line.accuracy) for line in read_lines(path)]
 
 
 def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ean_core.pipeline.correlation.study import COUNT
 from ean_core.pipeline.task import Metric
-from ean_core.utils.intervals import FEWEST
+from ean_core.utils.intervals import FEWEST_PAIRS
 from ean_core.utils.progress import console
 from ean_core.utils.text import how_many
 
@@ -24,7 +24,7 @@ def print_summary(figures: Mapping[str, Any], *, metric: Metric) -> None:
     """
     total = len(figures["schemes"])
     if "correlations" not in figures:
-        print(f"{figures['trained']} of {total} schemes trained: a correlation needs {FEWEST}")
+        print(f"{figures['trained']} of {total} schemes trained: a correlation needs {FEWEST_PAIRS}")
         return
     table = Table(title=f"{figures['trained']} of {total} schemes trained from scratch", title_justify="left")
     table.add_column(f"correlation with test {metric.name} (95 %)", no_wrap=True)
@@ -101,7 +101,7 @@ def draw_correlations(path: Path, record: Mapping[str, Any], *, metric: Metric) 
         panels,
         y=[row[metric.key]["mean"] for row in trained],
         y_error=figures["spread"]["trained"]["standard_error"] or 0.0,
-        colours=[row["connections"] for row in trained],
+        connections=[row["connections"] for row in trained],
         y_axis=f"test {metric.name} trained from scratch{unit}",
         note=f"{record['settings']['recipe']['name']}, {how_many(len(trained), 'scheme')}, {seeds} each; "
         "bars: standard error from the number of images alone",

@@ -15,11 +15,11 @@ from ean_core.pipeline.correlation.training import read_test_results
 from ean_core.pipeline.task import Metric
 from ean_core.utils.files import sha256_of
 from ean_core.utils.intervals import (
-    FEWEST,
+    FEWEST_PAIRS,
     ceiling,
     correlation_differences,
     correlations,
-    plain,
+    for_record,
     repeat_error,
     spread_against_error,
 )
@@ -72,8 +72,8 @@ def study_figures(
     Returns:
         "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
         "spread" (way -> figures of all the scores; "trained" -> of the test results), and "ceiling" (see
-        `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the
-        first two and "spread".
+        `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST_PAIRS` trained schemes there are only
+        the first two and "spread".
     """
     trained = [row for row in rows if row[metric.key]]
     results = [row[metric.key]["mean"] for row in trained]
@@ -85,20 +85,20 @@ def study_figures(
         "validation_images": validation,
         "spread": {way: spread_of(values, score, images=validation) for way, values in scores.items()},
     }
-    if len(trained) < FEWEST:
+    if len(trained) < FEWEST_PAIRS:
         return figures
     proxies = {way: [row["scores"][way] for row in trained] for way in ways}
     proxies[COUNT] = [row["connections"] for row in trained]
-    figures["correlations"] = {way: plain(correlations(values, results)) for way, values in proxies.items()}
+    figures["correlations"] = {way: for_record(correlations(values, results)) for way, values in proxies.items()}
     running, calibrated = (proxies[way] for way in ways)
-    figures["difference"] = plain(correlation_differences(calibrated, running, results))
+    figures["difference"] = for_record(correlation_differences(calibrated, running, results))
     repeats = [row[metric.key]["values"] for row in trained]
     figures["spread"]["trained"] = {
         **spread_of(results, metric, images=test),
         "seed_deviation": repeat_error(repeats),
     }
     highest = ceiling(repeats)
-    figures["ceiling"] = {**plain({"pearson": highest})["pearson"], "interval": "jackknife"} if highest else None
+    figures["ceiling"] = {**highest.to_record(), "interval": "jackknife"} if highest else None
     return figures
 
 
