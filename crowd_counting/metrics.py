@@ -70,7 +70,7 @@ def game(difference: np.ndarray, level: int) -> float:
     return total
 
 
-def summarise(rows: Sequence[ImageErrors]) -> dict[str, Any]:
+def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows."""
     errors = np.array([row.error for row in rows])
     annotated = np.array([row.annotated for row in rows])
@@ -106,5 +106,5 @@ class CountErrors(BaseMetric):
         return self.compute_metrics(rows)
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """See `summarise`."""
-        return summarise(results)
+        """See `summarize_errors`."""
+        return summarize_errors(results)

@@ -9,7 +9,7 @@ import pytest
 
 from ean_core.io.records import write_record
 from ean_core.report import html_report, report, report_all
-from ean_core.report.book import assign
+from ean_core.report.results import assign_pictures
 from ean_core.report.table3 import network_of
 from tests.helpers import report_records as made
 
@@ -312,7 +312,7 @@ def test_no_gap_is_left_for_what_has_a_record(tmp_path: Path) -> None:
 def test_pictures_belong_to_the_record_with_the_longest_fitting_name() -> None:
     here = Path("r")
     names = ["run.png", "run.search.png", "run_2.png", "run_2_b.png", "run/3.png", "running.png"]
-    found = assign([here / name for name in names], ["run", "run_2"], here)
+    found = assign_pictures([here / name for name in names], ["run", "run_2"], here)
     assert {stem: [path.as_posix()[2:] for path in paths] for stem, paths in found.items()} == {
         "run": ["run.png", "run.search.png", "run/3.png"],
         "run_2": ["run_2.png", "run_2_b.png"],
