@@ -17,11 +17,11 @@ from ean_core.data.loader import Loader
 from ean_core.data.normalize import Normalise
 from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import ModelSpec
-from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
+from ean_core.networks.pretrained import load_weights
+from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import first_does, is_first, rank_and_world
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,16 @@ class Job:
         """A network with fresh weights, or the recipe's pretrained ones in its trunk."""
         network, source = spec.build(), self.recipe.model.pretrained
         if source is not None:
-            report = load_torchvision_weights(network, source)
+            fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(TrunkSpec)}
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
             if is_first():
-                print(f"weights from {source}: {report}", flush=True)
+                print(f"weights: {report}", flush=True)
         return network
 
     def starting_weights(self) -> dict[str, str]:
         """Which weights a network starts from, for a run's identity; empty from scratch."""
         source = self.recipe.model.pretrained
-        if source is None:
-            return {}
-        return {"pretrained": source if source == DOWNLOAD else sha256_of(source)}
+        return {} if source is None else {"pretrained": weights_identity(source, arch=self.recipe.model.arch)}
 
     def info(self) -> dict[str, Any]:
         """What a network file says of its data."""
