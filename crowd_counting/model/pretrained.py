@@ -18,6 +18,7 @@ from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, stages_blocks
+from ean_core.networks.checkpoint import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
 from ean_core.scheme import as_scheme, read_scheme_file
@@ -135,8 +136,14 @@ def save_counter(path: Path, counter: Counter, spec: CounterSpec, **info: Any) -
         counter: on any device.
         spec: what builds it.
         info: plain values: mean, std, epoch, recipe, validation.
+
+    Raises:
+        EANError: if a weight is not finite; a file that is there already stays.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in counter.state_dict().items()}
+    check_finite(counter, path)
+    weights = counter.state_dict()  # filled again in place: it knows the scheme
+    for name, value in weights.items():
+        weights[name] = value.detach().cpu().contiguous()
     buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
     torch.save({"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:

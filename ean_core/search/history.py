@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.to_json import to_json
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -58,7 +59,7 @@ class History:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+            file.write("".join(to_json(line, what=self.path) + "\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
 
@@ -85,7 +86,7 @@ class History:
         """Keep the first `count` lines."""
         self.lines = self.lines[:count]
         if self.path is not None:
-            write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
+            write_atomic(self.path, "".join(to_json(line, what=self.path) + "\n" for line in self.lines))
 
 
 def read_lines(path: Path) -> list[Line]:

@@ -115,4 +115,6 @@ class ValidationGradient:
         total /= images
         self.share(total)
         values = total.double().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise EANError("the supernet's loss or its gradient is not finite: train it with a lower learning rate")
         return float(values[0]), values[1:]
