@@ -13,6 +13,7 @@ from ean_core.utils.files import write_atomic
 
 HARMLESS = frozenset(
     {
+        "custom_imports",  # of a segmentation config: where modules are, not what they compute
         "data.workers",
         "search.steps",
         "search.max_evaluations",
