@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,19 +198,34 @@ def where(config: Config, part: str) -> dict[str, Any]:
 def starting_weights(config: Config, backbone: Any) -> Weights | None:
     """The weights that the backbone starts from, read; None for random ones.
 
-    A backbone that is not ours is given its weights by MMEngine, whose reader would run what an unknown file asks for,
-    and so gets the path of a file that was read here.
+    All other parts get theirs from MMEngine, whose reader would run what an unknown file asks for: they are given the
+    path of a file that was read here.
 
     Raises:
-        EANError: if they cannot be had, are damaged, or hold more than weights.
+        EANError: if weights cannot be had, are damaged, or hold more than weights.
     """
-    init = config.model.backbone.get("init_cfg") or {}
-    if init.get("type") != "Pretrained":
-        return None
-    weights = read_weights(init["checkpoint"], arch=getattr(backbone, "arch", None))
-    if not isinstance(backbone, EANResNet):
-        init["checkpoint"] = str(weights.path)
+    weights = None
+    for init in pretrained_parts(config.model):
+        read = read_weights(init["checkpoint"], arch=getattr(backbone, "arch", None))
+        of_backbone = init is config.model.backbone.get("init_cfg")
+        weights = read if of_backbone else weights
+        if not (of_backbone and isinstance(backbone, EANResNet)):
+            init["checkpoint"] = str(read.path)
+    if config.get("load_from"):
+        config.load_from = str(read_weights(config.load_from).path)
     return weights
+
+
+def pretrained_parts(part: Any) -> Iterator[Any]:
+    """The init_cfg of every part of a model's config that asks for a file."""
+    if isinstance(part, list | tuple):
+        for one in part:
+            yield from pretrained_parts(one)
+    elif isinstance(part, Mapping):
+        if part.get("type") == "Pretrained" and "checkpoint" in part:
+            yield part
+        for one in part.values():
+            yield from pretrained_parts(one)
 
 
 def normalisation_note(config: Config, weights: Weights | None) -> list[str]:

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import re
 import sys
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO
@@ -21,6 +20,7 @@ from ean_core.utils.files import atomic_path
 MAX_BYTES = 4 << 30  # larger than any residual network's weights
 TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 20
+_ELSEWHERE = "download it elsewhere and give the file"
 
 
 def is_url(source: str) -> bool:
@@ -67,26 +67,24 @@ def _name_of(url: str) -> str:
 
 def _download(url: str, path: Path, *, sha256: str, max_bytes: int) -> None:
     """Write the file, or leave nothing."""
-    elsewhere = "download it elsewhere and give the file"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer, atomic_path(path) as temporary:
-            if url.lower().startswith("https:") and not answer.geturl().lower().startswith("https:"):
-                raise EANError(f"{url} leads to {answer.geturl()}, which is not encrypted: {elsewhere}")
-            with temporary.open("wb") as file:
-                digest = _copy(answer, file, url, max_bytes=max_bytes)
-            if not digest.startswith(sha256):
-                raise EANError(f"{url} is not the expected file (its SHA-256 begins with {digest[:8]}): {elsewhere}")
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        if isinstance(error, EANError):
-            raise
-        reason = getattr(error, "reason", None) or error
-        raise EANError(f"{url} cannot be downloaded ({first_line(Exception(str(reason)))}): {elsewhere}") from None
+        answer = urllib.request.urlopen(url, timeout=TIMEOUT)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _unreachable(url, error) from None
+    with answer, atomic_path(path) as temporary:
+        if url.lower().startswith("https:") and not answer.geturl().lower().startswith("https:"):
+            raise EANError(f"{url} leads to {answer.geturl()}, which is not encrypted: {_ELSEWHERE}")
+        with temporary.open("wb") as file:
+            digest = _copy(answer, file, url, max_bytes=max_bytes)
+        if not digest.startswith(sha256):
+            raise EANError(f"{url} is not the expected file (its SHA-256 begins with {digest[:8]}): {_ELSEWHERE}")
 
 
 def _copy(answer: http.client.HTTPResponse, file: IO[bytes], url: str, *, max_bytes: int) -> str:
     """Copy piece by piece; gives the SHA-256."""
-    promised, digest, count = int(answer.headers.get("Content-Length") or -1), hashlib.sha256(), 0
-    while promised <= max_bytes and count <= max_bytes and (piece := answer.read(_PIECE)):
+    length = answer.headers.get("Content-Length") or ""
+    promised, digest, count = int(length) if length.isdecimal() else -1, hashlib.sha256(), 0
+    while promised <= max_bytes and count <= max_bytes and (piece := _read(answer, url)):
         file.write(piece)
         digest.update(piece)
         count += len(piece)
@@ -95,3 +93,17 @@ def _copy(answer: http.client.HTTPResponse, file: IO[bytes], url: str, *, max_by
     if promised not in (-1, count):
         raise EANError(f"{url} ended after {count:,} of {promised:,} bytes: try again")
     return digest.hexdigest()
+
+
+def _read(answer: http.client.HTTPResponse, url: str) -> bytes:
+    """The next piece; what goes wrong on the way is told from what goes wrong on the disk."""
+    try:
+        return answer.read(_PIECE)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(url, error) from None
+
+
+def _unreachable(url: str, error: Exception) -> EANError:
+    """The sentence for an address that gives no file."""
+    reason = getattr(error, "reason", None) or error
+    return EANError(f"{url} cannot be downloaded ({first_line(Exception(str(reason)))}): {_ELSEWHERE}")

@@ -96,7 +96,7 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
     given = {network.own_name(name): value for name, value in weights.tensors.items()}
     own = network.state_dict()
     check_depth(given, blocks, weights.source)
-    check_attention(given, own, weights.source)
+    check_attention(given, connected_attention(network, own), weights.source)
     loaded, missing, zeroed, wrong = [], [], [], []
     for name, value in own.items():
         tensor = given.get(name)
@@ -183,8 +183,18 @@ def check_depth(given: Iterable[str], blocks: Sequence[int], source: str) -> Non
             )
 
 
-def check_attention(given: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str) -> None:
-    """Refuse attention of another kind, and weights in which a part of the attention is missing.
+def connected_attention(network: StagedNetwork, own: Iterable[str]) -> list[str]:
+    """The names of the network's state that belong to attention which its scheme connects."""
+    connected = []
+    for number, stage in enumerate(network.stages, start=1):
+        blocks = [f"layer{number}.attention.{index}." for index, bit in enumerate(stage.bits) if bit]
+        whole = [f"layer{number}.attention."] if blocks else []
+        connected += blocks if network.sharing == "block" else whole
+    return [name for name in own if name.startswith(tuple(connected))]
+
+
+def check_attention(given: Mapping[str, Tensor], wanted: Iterable[str], source: str) -> None:
+    """Refuse attention of another kind, and weights in which a part of the wanted attention is missing.
 
     Weights without any attention may start a network with some, which then keeps its initial values.
 
@@ -192,8 +202,8 @@ def check_attention(given: Mapping[str, Tensor], own: Mapping[str, Tensor], sour
         EANError: naming the first tensor.
     """
     theirs = {name for name in given if ".attention." in name}
-    for name in own if theirs else ():
-        if ".attention." in name and name not in theirs:
+    for name in wanted if theirs else ():
+        if name not in theirs:
             raise EANError(
                 f"{source} has attention in {listed(theirs)}, and the network to start has {name} too: give it the "
                 "attention and the scheme that the file was trained with, or weights without attention"
