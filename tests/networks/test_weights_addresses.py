@@ -94,7 +94,7 @@ def test_a_downloaded_file_cannot_run_code(server: Server, load: Load, tmp_path:
 
 
 def test_no_part_of_a_segmentor_is_read_by_its_engine(server: Server, tmp_path: Path) -> None:
-    """What a config or --cfg-options names for a head, or for a backbone of mmsegmentation's own, is read here first."""
+    """What a config names for a head, or for a backbone of mmsegmentation's own, is read here first."""
     from segmentation.config import read_config
     from segmentation.job import starting_weights
 
