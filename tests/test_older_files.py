@@ -5,7 +5,6 @@ How they were made: `files_of_version_0_1/make.py`.
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import tarfile
@@ -27,7 +26,6 @@ from tests.files_of_version_0_1.outcomes import (
     counts,
     probabilities,
     read_json,
-    search_outcome,
     segmentation_outcome,
 )
 
@@ -104,18 +102,28 @@ def test_a_finished_search_resumed_is_shown_again(unpack: Unpack, tmp_path: Path
 
 
 def test_a_search_killed_while_the_supernet_was_trained_goes_on(unpack: Unpack, tmp_path: Path, script: Script) -> None:
+    """With the search of now, whose random numbers are others."""
     wanted, run = unpack("classification"), tmp_path / "classification/interrupted_supernet"
     assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume") == 0
-    check_outcome(run, wanted)
+    found = classification_outcome(run)
+    check_near(found["supernet"], wanted["supernet"], rel=1e-3)
+    check_near(found["networks"]["org-seed0"], wanted["networks"]["org-seed0"], rel=1e-3)
+    assert len(found["history"]) == len(wanted["history"])
 
 
-def test_a_search_killed_in_the_middle_goes_on(unpack: Unpack, tmp_path: Path, script: Script) -> None:
-    wanted, run = unpack("classification"), tmp_path / "classification/finished"
+def test_a_search_killed_in_the_middle_is_kept_as_it_is(
+    unpack: Unpack, tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Version 0.1 drew other random numbers, so that its search cannot be replayed."""
+    unpack("classification")
+    run = tmp_path / "classification/finished"
     (run / "scheme.json").unlink()
     lines = (run / "history.jsonl").read_text().splitlines(keepends=True)
     (run / "history.jsonl").write_text("".join(lines[:5]) + lines[5][:20])  # the last line is cut, as by a kill
-    assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume", "--no-retrain") == 0
-    check_near(search_outcome(run), {name: wanted[name] for name in ("history", "scheme", "rewards")}, rel=1e-5)
+    before = (run / "history.jsonl").read_bytes()
+    assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume", "--no-retrain") == 2
+    assert "unfinished search by an earlier version" in capsys.readouterr().err
+    assert (run / "history.jsonl").read_bytes() == before
 
 
 def test_a_search_killed_while_a_network_was_retrained_goes_on(
@@ -138,7 +146,9 @@ def test_another_run_is_not_mixed_with_an_older_one(
     assert "supernet.lr = 0.1, and this run has 0.5" in capsys.readouterr().err
 
 
-def test_an_older_comparison_is_resumed_from_its_scores(unpack: Unpack, tmp_path: Path, script: Script) -> None:
+def test_an_older_comparison_keeps_its_scores_and_searches_again(
+    unpack: Unpack, tmp_path: Path, script: Script
+) -> None:
     unpack("classification")
     folder, run = tmp_path / "classification", tmp_path / "classification/finished"
     shutil.copytree(folder / "comparison", run / "comparison")
@@ -146,21 +156,11 @@ def test_an_older_comparison_is_resumed_from_its_scores(unpack: Unpack, tmp_path
     before = read_json(run / "comparison/comparison.json")["metrics"]
     flags = ("--methods", "random,ean", "--seeds", 1, "--evaluations", 5, "--proposals", 8, "--samples", 0)
     assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume", *flags, "--no-exhaustive") == 0
-    assert (run / "comparison/scores.jsonl").read_text() == scores, "scored again"
+    assert (run / "comparison/scores.jsonl").read_text().startswith(scores), "scored again"
     after = read_json(run / "comparison/comparison.json")["metrics"]
-    wanted = json.loads(json.dumps(before))
-    for metrics in (after, wanted):
-        strip_seconds(metrics)
-    check_near(after, wanted, rel=1e-5)
-
-
-def strip_seconds(value: Any) -> None:
-    """Drop, in place, what a clock says."""
-    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        strip_seconds(one)
-    if isinstance(value, dict):
-        for name in [name for name in value if "second" in name]:
-            del value[name]
+    for name in ("all_on", "all_off"):
+        check_near(after[name], before[name], rel=1e-5)
+    assert [one["method"] for one in after["runs"]] == [one["method"] for one in before["runs"]]
 
 
 def test_an_older_scheme_trains_a_network(unpack: Unpack, tmp_path: Path, script: Script) -> None:

@@ -62,13 +62,14 @@ class Entry:
 
     @property
     def machine(self) -> str:
-        """Device, version and commit."""
+        """Device, version, and the commit where it is known."""
         found = self.content.get("environment")
         if not found:
             return "machine not recorded"
-        commit = str(found["commit"])
-        changed = " with changes" if commit.endswith("+changes") else ""
-        return f"{found['device']}, torch {found['versions']['torch']}, commit {commit[:8]}{changed}"
+        text, commit = f"{found['device']}, torch {found['versions']['torch']}", found.get("commit")
+        if not commit:
+            return text
+        return f"{text}, commit {commit[:8]}{' with changes' if commit.endswith('+changes') else ''}"
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,15 @@ HARMLESS = frozenset(
         *(
             f"{part}.{name}"
             for part in ("supernet", "train")
-            for name in ("val_interval", "save_interval", "random_paths")
+            for name in ("val_interval", "save_interval", "random_paths", "channels_last", "cuda_graph", "compile")
         ),
     }
 )
-"""What may differ between a run and its resumption: it changes no result that was recorded."""
+"""What may differ between a run and its resumption: it changes no result that was recorded.
+
+Memory format, CUDA graph and compiler are how a device runs a step. They change its result by rounding alone, as going
+on on another device does.
+"""
 
 
 def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: Sequence[Path]) -> None:
