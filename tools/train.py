@@ -29,7 +29,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG [options]")
     add = parser.add_argument
     add("config", metavar="CONFIG", help="of segmentation/configs, classification/configs or crowd_counting/configs")
-    add("--weights", metavar="FILE", help="of the backbone: a classifier.pth, public ones, https://.., torchvision://resnet50")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="of the backbone: a classifier.pth, public ones, https://.., torchvision://resnet50",
+    )
     add("--seed", type=seed, default=0, metavar="N", help="of weights, order and augmentation (default 0)")
     add("--amp", action="store_true", help="mixed precision: float16 on GPUs, bfloat16 on CPUs")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")

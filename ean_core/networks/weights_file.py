@@ -239,10 +239,9 @@ def read_public_safetensors(path: Path) -> dict[str, Tensor]:
         EANError: if the file is damaged.
     """
     require("safetensors", extra="export", what=f"reading {path}")
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # on bad bytes its parts raise several kinds
         raise EANError(f"{path} is damaged or truncated ({first_line(error)}): get it again") from None

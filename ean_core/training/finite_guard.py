@@ -31,14 +31,16 @@ class StopIfNotFinite(Hook):
     def __init__(self, *, every: int = 20) -> None:
         self.every = every
         self.losses: list[tuple[int, str, Tensor]] = []  # step, name, value
+        self.step: int | None = None  # the last one
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Keep the step's losses, and look at them if it is time."""
+        self.step = runner.iter + 1
         found = {name: value for name, value in (outputs or {}).items() if "loss" in name}
         # The total comes last: one of its parts says more.
         for name, value in sorted(found.items(), key=lambda item: item[0] == "loss"):
             value = torch.as_tensor(value).detach().mean()
-            self.losses.append((runner.iter + 1, name, value))
+            self.losses.append((self.step, name, value))
         on_cpu = all(value.device.type == "cpu" for _, _, value in self.losses)
         if on_cpu or (runner.iter + 1) % self.every == 0:
             self.check_losses(runner)
@@ -62,7 +64,7 @@ class StopIfNotFinite(Hook):
             EANError: in all processes, if one of them is not finite.
         """
         self.check_losses(runner)
-        check_weights(runner)
+        check_weights(runner, step=self.step)
 
     def check_losses(self, runner: Any) -> None:
         """Look at the losses so far.
@@ -89,13 +91,11 @@ def check_run(runner: Any) -> None:
     Raises:
         EANError: in all processes, if one of them is not finite.
     """
-    for hook in runner.hooks:
-        if isinstance(hook, StopIfNotFinite):
-            hook.check_losses(runner)
-    check_weights(runner)
+    guard = next((hook for hook in runner.hooks if isinstance(hook, StopIfNotFinite)), StopIfNotFinite())
+    guard.check(runner)
 
 
-def check_weights(runner: Any) -> None:
+def check_weights(runner: Any, *, step: int | None) -> None:
     """Look at the weights, which can leave the range of numbers before a loss shows it.
 
     Raises:
@@ -103,7 +103,7 @@ def check_weights(runner: Any) -> None:
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     name = first_not_finite_in(model)
-    what = None if name is None else f"{name} is not finite after step {runner.iter + 1}"
+    what = None if name is None else f"{name} is not finite" + ("" if step is None else f" after step {step}")
     stop_together(runner, what, device=next(model.parameters()).device)
 
 

@@ -13,6 +13,7 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
     floating = [(name, value.detach()) for name, value in tensors if value.is_floating_point() or value.is_complex()]
     if not floating:
         return None
+    floating = [(name, value.float() if value.element_size() == 1 else value) for name, value in floating]
     flags = torch.stack([value.isfinite().all().to(floating[0][1].device) for _, value in floating])
     return next((name for (name, _), finite in zip(floating, flags.tolist(), strict=True) if not finite), None)
 

@@ -62,6 +62,7 @@ def test_weights_are_looked_at_before_they_are_saved_or_validated(tmp_path: Path
     runner, state = fake_runner(tmp_path, step=7), tmp_path / "last.pth"
     state.write_text("whole")
     runner.hooks.append(StopIfNotFinite())
+    runner.hooks[0].after_train_iter(runner, 7, outputs=losses(1.0))
     check_run(runner)
     runner.model[1].running_var[1] = float("inf")
     for check in (runner.hooks[0].before_val_epoch, runner.hooks[0].after_train, check_run):
