@@ -5,7 +5,6 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "search": ["pymoo"],  # the genetic method
     "zoo": ["timm"],  # attention="timm:eca", arch="timm:resnet50"
-    "explain": ["grad-cam"],
     "export": ["onnx", "onnxruntime", "onnxscript", "safetensors"],
 }
 
@@ -20,6 +19,7 @@ setup(
         "torchvision>=0.17",
         "numpy",
         "scipy>=1.15",
+        "dacite",
         "h5py",
         "opencv-python",
         "pillow",
@@ -40,6 +40,7 @@ setup(
             "hypothesis",
             "ruff>=0.17,<0.18",
             "pre-commit",
+            "grad-cam",  # what our Grad-CAM is compared with
             *(package for extra in EXTRAS.values() for package in extra),
         ],
         **EXTRAS,

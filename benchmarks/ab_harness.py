@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ean_core.benchmark.timing import Interval, bootstrap_median, round_order
+from ean_core.benchmark.timing import round_order
 from ean_core.io.records import write_record
 from ean_core.utils.allocator import keep_freed_memory
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import Interval, bootstrap
 
 Turn = Callable[[], dict[str, Any]]
 """Does a piece of work and says at least {"seconds": ..}."""
@@ -84,7 +85,7 @@ class Side:
         return EANError(f"the side {self.name!r} has stopped with status {status}: {why}")
 
     def close(self) -> None:
-        """End the process."""
+        """End the side's process, and wait for it."""
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.wait(timeout=60)
@@ -172,7 +173,7 @@ def interleave(sides: Mapping[str, Turn], rounds: int) -> dict[str, list[dict[st
 
 
 def seconds(turns: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Of every turn."""
+    """The seconds of every turn, in order."""
     return [turn["seconds"] for turn in turns]
 
 
@@ -183,7 +184,7 @@ def middle(turns: Sequence[Mapping[str, Any]]) -> float:
 
 def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:
     """Median over the rounds of the ratio of their times, and its 95 % interval."""
-    return bootstrap_median(np.array(seconds(slow)) / np.array(seconds(fast)))
+    return bootstrap(np.median, np.array(seconds(slow)) / np.array(seconds(fast)))
 
 
 def row(plain: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ LIBRARIES = {"tcmalloc": ("tcmalloc_minimal", "tcmalloc"), "jemalloc": ("jemallo
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_allocators.json"))
     add_sides(made, SIDES, default=SIDES)
     add = made.add_argument
@@ -62,22 +62,22 @@ def library_of(side: str) -> str | None:
 
 
 def run_side(arguments: argparse.Namespace) -> None:
-    """In the side's own process."""
+    """Predict in the process of one side, which has an allocator of its own."""
     import torch
     from ab_harness import finish, serve, set_up
 
     from ean_core import create_model
-    from ean_core.deploy.modes import fast_form
+    from ean_core.deploy.modes import optimize_for_inference
 
     device = set_up(arguments, keep_memory=arguments.side == "kept")
     torch.manual_seed(0)
     network = create_model(arguments.arch, num_classes=100, attention=arguments.attention).eval().to(device)
     side = arguments.image_size
     images = torch.randn(arguments.batch_size, 3, side, side, device=device)
-    form = fast_form(network, images, arguments.form)
+    form = optimize_for_inference(network, images, mode=arguments.form)
 
     def turn() -> dict[str, Any]:
-        """Predict a number of times."""
+        """Predict the batch `--calls` times."""
         for _ in range(arguments.calls):
             form(images)
         finish(device)
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
     from ab_harness import Side, in_words, interleave, middle, row, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     libraries = {side: library_of(side) for side in dict.fromkeys(["libc", *arguments.sides])}
     for side in [side for side, library in libraries.items() if library is None]:

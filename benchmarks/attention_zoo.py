@@ -21,7 +21,7 @@ cannot run in the network or at the image size, or takes over 30 times as long a
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument
@@ -36,27 +36,30 @@ def parse_arguments() -> argparse.Namespace:
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add(
-        "--output", type=file_of(".json"), metavar="JSON", help="the record (default work_dirs/attention_zoo/ARCH.json)"
+        "--output",
+        type=file_of(".json"),
+        metavar="JSON",
+        help="the record (default work_dirs/attention_zoo/ARCH.json)",
     )
     return parser.parse_args()
 
 
 @command
 def main() -> None:
-    """Parse, build, time, show."""
+    """Build a network with each attention, time them in turns, and write the record."""
     arguments = parse_arguments()
     import torch
     import zoo_table
 
     from ean_core.attention import load
-    from ean_core.deploy.modes import check_known
+    from ean_core.deploy.modes import check_mode
     from ean_core.io.records import write_record
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.devices import choose_device
     from ean_core.utils.files import free_path
 
     for setting in arguments.settings:
-        check_known(setting)
+        check_mode(setting)
     device = choose_device(arguments.device)
     keep_freed_memory()  # as tools/benchmark.py
     if arguments.threads:

@@ -21,7 +21,7 @@ example:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG SUPERNET [options]")
     parser.add_argument("config", metavar="CONFIG", help="the recipe the supernet was trained with")
@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, score both ways, show."""
+    """Score the same schemes with running and with calibrated statistics, and write the record."""
     arguments = parse_arguments()
     import numpy as np
     from mmengine.device import get_device

@@ -27,7 +27,7 @@ SIDES = ("whole", "tiles")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
     add = made.add_argument
     add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
@@ -137,7 +137,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     tile = side if arguments.side == "whole" else min(768, side // 2)
 
     def turn() -> dict[str, Any]:
-        """Count the image once."""
+        """Count the heads of the image once."""
         density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
         return {"count": float(density.sum()), "tiles": tiles}
 
@@ -145,7 +145,7 @@ def run_side(arguments: argparse.Namespace) -> None:
 
 
 def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
-    """Whole against tiles."""
+    """Times and memory of counting an image whole and in tiles, in turns."""
     from ab_harness import image_row, in_words, interleave, started, times_as_fast
 
     given = ["--arch", arguments.arch, "--threads", arguments.threads, "--megapixels", megapixels]
@@ -180,7 +180,7 @@ def check_counts(turns: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, show and write."""
+    """Run the comparisons that were asked for, and write the record."""
     import torch
     from ab_harness import write
 

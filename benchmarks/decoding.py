@@ -34,7 +34,7 @@ Epoch = Callable[[], Any]
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"), threads="1")
     add = made.add_argument
     add("--images", type=Path, metavar="FOLDER", help="of .jpg or .JPEG files, in folders or not (default: made up)")
@@ -103,7 +103,7 @@ def plain_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
 
 
 def our_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
-    """As the commands read ImageNet."""
+    """An epoch of the loader that the commands read ImageNet with."""
     import torch
 
     from ean_core.data import Augment, FolderSource, make_loader
@@ -115,10 +115,10 @@ def our_epoch(paths: Sequence[str], batch_size: int, *, train: bool) -> Epoch:
 
 
 def last_of(batches: Any) -> Any:
-    """The last of them."""
+    """The last batch of an epoch, after all others have been decoded too."""
     for batch in batches:
-        kept = batch
-    return kept
+        last = batch
+    return last
 
 
 def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
 
 @command
 def main() -> None:
-    """Compare, show and write."""
+    """Decode an epoch with each side in turns, print the speeds and write the record."""
     arguments = parse_arguments()
     import tempfile
 

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ean_core.report.colors import colours_of
+from ean_core.report.colors import colors_of
 from ean_core.report.labels import full_name, label_of
 from ean_core.report.plots import log_axes, save, tidy
 from ean_core.search import Reward, build_method, comparison
@@ -78,7 +78,7 @@ def read_cache(path: Path) -> dict[str, dict[str, Any]]:
 # -- what comes out ---------------------------------------------------------------------------------------------------
 
 
-def summarise(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """A row per size, landscape and method: regret curves with 95 % intervals, and the costs."""
     rows = []
     for bits, kind in itertools.product(arguments.bits, arguments.landscapes):
@@ -113,8 +113,8 @@ def summarise(cells: dict[str, dict[str, Any]], arguments: argparse.Namespace) -
 
 def interval(values: np.ndarray) -> list[float]:
     """Mean, and the ends of its 95 % percentile bootstrap interval over the seeds."""
-    found = comparison.interval(values)
-    return [found[name] for name in ("mean", "low", "high")]
+    mean = comparison.mean_with_interval(values)
+    return [mean[name] for name in ("mean", "low", "high")]
 
 
 def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
@@ -137,13 +137,13 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
 
 
 def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Path) -> None:
-    """Regret against evaluations, a panel per size and landscape; a method has a colour, an answer a kind of line."""
+    """Regret against evaluations, a panel per size and landscape; a method has a color, an answer a kind of line."""
     panels = list(itertools.product(arguments.bits, arguments.landscapes))
     columns = len(arguments.landscapes) if len(arguments.bits) > 1 else min(3, len(panels))  # five in a row are tiny
     shape = (-(-len(panels) // columns), columns)
     names = {name: full_name(*VARIANTS[name]) for name in arguments.methods}
-    colours = colours_of(list(names.values()))
-    legend = [Line2D([], [], color=colour, label=label_of(name)) for name, colour in colours.items()]
+    colors = colors_of(list(names.values()))
+    legend = [Line2D([], [], color=color, label=label_of(name)) for name, color in colors.items()]
     legend += [
         Line2D([], [], color="#777777", linestyle=line, label=ANSWERS[answer])
         for answer, line in STYLES.items()
@@ -156,12 +156,12 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
     grid = figure.subplots(*shape, sharey="row" if len(arguments.bits) > 1 else True, squeeze=False).flat
     for row in rows:
         axes = grid[panels.index((row["bits"], row["landscape"]))]
-        colour = colours[names[row["method"]]]
+        color = colors[names[row["method"]]]
         for answer, line in STYLES.items():
             if answer in row:
                 mean, low, high = np.array(row[answer]).T
-                axes.plot(row["evaluations"], mean, linestyle=line, color=colour, linewidth=1.3)
-                axes.fill_between(row["evaluations"], low, high, color=colour, alpha=0.13, linewidth=0)
+                axes.plot(row["evaluations"], mean, linestyle=line, color=color, linewidth=1.3)
+                axes.fill_between(row["evaluations"], low, high, color=color, alpha=0.13, linewidth=0)
     for axes, (bits, landscape) in zip(grid, panels, strict=False):
         log_axes(axes, regret=True)
         axes.set_title(f"{bits} blocks, {landscape}", fontsize=9, loc="left")

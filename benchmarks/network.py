@@ -38,7 +38,7 @@ OUTPUT = "the record (default work_dirs/speed_network_ARCH_bN.json)"
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network", output=None, output_help=OUTPUT)
     add = made.add_argument
     add("--arch", default="resnet164", help="default resnet164")
@@ -93,12 +93,12 @@ def measure_setting(
     from plain_network import plain_form
 
     from ean_core.benchmark.timing import compare, increment
-    from ean_core.deploy.modes import SETTINGS, allowed_difference
+    from ean_core.deploy.modes import MODES, allowed_difference
 
     plain = {name: plain_form(network) for name, network in networks.items()}
     forms, differences = dict(plain), {}
     if setting != "plain":
-        forms = {name: SETTINGS[setting].build(network, batch) for name, network in networks.items()}
+        forms = {name: MODES[setting].build(network, batch) for name, network in networks.items()}
     with torch.inference_mode():
         for name, form in forms.items():
             tolerance = allowed_difference("folded" if setting == "plain" else setting, batch.device)
@@ -116,7 +116,7 @@ def measure_setting(
 
 
 def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> None:
-    """A line per network."""
+    """Print a line per network: its time, and how it compares with plain Org and with Org in the same mode."""
     for name, row in rows.items():
         text = f"{setting:<14}{name:<16}{1e3 * row['median']['value']:9.2f} ms"
         over = 1 + row["time_over_plain_org"]["value"]
@@ -130,18 +130,18 @@ def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[st
 
 @command
 def main() -> None:
-    """Check, measure, show and write."""
+    """Check that all modes agree, time them in turns, and write the record."""
     arguments = parse_arguments()
     import torch
     from ab_harness import write
 
-    from ean_core.deploy.compile import SettingUnavailable
-    from ean_core.deploy.modes import check_known
+    from ean_core.deploy.compile import ModeUnavailable
+    from ean_core.deploy.modes import check_mode
     from ean_core.networks import input_shape
     from ean_core.utils.allocator import keep_freed_memory
 
     for setting in arguments.settings:
-        check_known(setting)
+        check_mode(setting)
     # For all sides: else a part of their time is the mapping of memory, which changes with every change of a network.
     kept = keep_freed_memory()
     if arguments.threads:
@@ -160,7 +160,7 @@ def main() -> None:
             if setting == "plain":  # with which all are compared
                 raise
             skipped[setting] = str(reason)
-            wrong += [] if isinstance(reason, SettingUnavailable) else [str(reason)]
+            wrong += [] if isinstance(reason, ModeUnavailable) else [str(reason)]
             print(f"skipped {setting}: {reason}", flush=True)
             continue
         show(setting, found[setting], found["plain"])

@@ -32,7 +32,7 @@ WORK = ("scoring", "training", "all_reduce")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"), threads="1")
     add = made.add_argument
     add("--arch", default="resnet29", help="default resnet29")
@@ -149,7 +149,7 @@ def all_reduce(arguments: argparse.Namespace, rank: int, world: int, device: Any
     ones = torch.ones(count, device=device)
 
     def turn() -> dict[str, Any]:
-        """Add them up once."""
+        """Add the gradients of all processes up once, and time it."""
         gradients = ones.clone()
         finish(device)
         dist.barrier()
@@ -210,7 +210,7 @@ class Group:
         }
 
     def close(self) -> None:
-        """End them."""
+        """End all processes of the group."""
         for member in self.members:
             member.close()
 
@@ -287,7 +287,7 @@ def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, show and write."""
+    """Compare numbers of processes in scoring and training, time the all-reduce, and write the record."""
     from ab_harness import write
 
     with tempfile.TemporaryDirectory() as place:

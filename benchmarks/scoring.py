@@ -7,7 +7,6 @@ for every proposal, eager and in float32, one scheme at a time, and remembers no
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,7 @@ SIDES = ("plain", "ours-float32", "ours-bfloat16", "ours-bfloat16-compiled")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a few images and proposals", output=Path("work_dirs/speed_scoring.json"))
     add_sides(made, SIDES, default=SIDES[:3])
     add = made.add_argument
@@ -94,8 +93,9 @@ def proposed(arguments: argparse.Namespace, count: int) -> list[str]:
 
         drawn = np.random.default_rng(0).integers(0, 2, (arguments.proposals, count))
         return ["".join(map(str, bits)) for bits in drawn.tolist()]
-    lines = [json.loads(line) for line in arguments.history.read_text().splitlines()]
-    return [line["bits"] for line in lines if "bits" in line and not line.get("final")][: arguments.proposals]
+    from ean_core.search.history import read_lines
+
+    return [line.bits for line in read_lines(arguments.history) if not line.final][: arguments.proposals]
 
 
 def val_images(job: Any, arguments: argparse.Namespace) -> Any:
@@ -184,7 +184,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Start the sides, check them against each other, let them take turns, show and write."""
     from ab_harness import in_words, interleave, row, seconds, started, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     with started(__file__, ["plain", *arguments.sides], sys.argv[1:]) as sides:
         ready = {name: side.ready for name, side in sides.items()}

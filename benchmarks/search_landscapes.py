@@ -22,7 +22,7 @@ landscape of its own."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument
@@ -61,9 +61,9 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, run, write."""
+    """Run all searches, and write the record, its table and its picture."""
     arguments = parse_arguments()
-    from landscape_study import draw, run_all, summarise, table
+    from landscape_study import draw, run_all, summarize_regrets, table
 
     from ean_core.io.records import write_record
     from ean_core.search import Reward
@@ -74,7 +74,7 @@ def main() -> None:
         for name in names:
             if name not in known:
                 raise unknown_name(kind, name, list(known))
-    rows = summarise(run_all(arguments), arguments)
+    rows = summarize_regrets(run_all(arguments), arguments)
     settings = {
         "seeds": arguments.seeds,
         "sizes": {bits: {"blocks": SIZES[bits][0], "evaluations": SIZES[bits][1]} for bits in arguments.bits},

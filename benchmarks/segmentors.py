@@ -29,7 +29,7 @@ SAMPLES = 1000
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
     add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
     add = made.add_argument
@@ -47,8 +47,8 @@ def run_side(arguments: argparse.Namespace) -> None:
     import torch
     from ab_harness import Server, finish, printing_aside, serve, set_up
 
-    from ean_core.deploy.compile import SettingUnavailable
-    from ean_core.deploy.modes import SETTINGS
+    from ean_core.deploy.compile import ModeUnavailable
+    from ean_core.deploy.modes import MODES
 
     plain = arguments.side == "plain"
     device = set_up(arguments, keep_memory=not plain)
@@ -62,8 +62,8 @@ def run_side(arguments: argparse.Namespace) -> None:
     side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 32 * 32
     images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     try:
-        form = network if plain else SETTINGS[arguments.side].build(network, images)
-    except SettingUnavailable as reason:
+        form = network if plain else MODES[arguments.side].build(network, images)
+    except ModeUnavailable as reason:
         Server().send({"skipped": str(reason)})
         return
 
@@ -122,7 +122,7 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare, show and write."""
+    """Compare the sides on every image size, and write the record."""
     from ab_harness import write
 
     write(arguments, {f"{size:g} megapixels": compare(arguments, size) for size in arguments.megapixels})

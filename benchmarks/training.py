@@ -39,7 +39,7 @@ OUTPUT = "the record (default work_dirs/speed_training_ARCH_NETWORK.json)"
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     made = parser(HELP, quick="a small network and batch", output=None, output_help=OUTPUT)
     add_sides(made, SIDES, default=SIDES[:6])
     add = made.add_argument
@@ -258,14 +258,14 @@ def run_engine(arguments: argparse.Namespace, device: Any) -> None:
 
 
 def checksum(model: Any) -> float:
-    """Changes with any weight."""
+    """The sum of the weights' magnitudes, which tells whether two sides were trained alike."""
     import torch
 
     return torch.stack([value.detach().double().abs().sum() for value in model.network.parameters()]).sum().item()
 
 
 def run_side(arguments: argparse.Namespace) -> None:
-    """In the side's own process."""
+    """Train in the process of one side, a number of steps a turn."""
     import torch
     from ab_harness import serve, set_up
 
@@ -319,7 +319,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
     from ab_harness import in_words, interleave, middle, row, started, times_as_fast, write
 
-    from ean_core.benchmark.timing import Interval
+    from ean_core.utils.intervals import Interval
 
     wanted = [side for side in arguments.sides if side != "fast-graph" or torch.cuda.is_available()]
     if wanted != arguments.sides:

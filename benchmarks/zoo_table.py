@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ean_core.attention import ATTENTIONS, timm_attention
-from ean_core.benchmark.compare import Results, show_increment, time_rows
+from ean_core.benchmark.compare import ComparisonsByMode, show_increment, time_rows
 from ean_core.benchmark.timing import measure as timed
 from ean_core.benchmark.timing import multiply_adds
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
@@ -84,7 +84,7 @@ def measure(
     }
     networks = {name: network for name, network in networks.items() if name not in skipped}
     dear = {name for name in networks if factor[name] > DEAR}
-    results: Results = {}
+    results: ComparisonsByMode = {}
     for members, count in ((set(networks) - dear, rounds), (dear, max(2, rounds // 3))):
         group = {name: network for name, network in networks.items() if name in members | {ORG}}
         if len(group) > 1:

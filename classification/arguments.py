@@ -73,5 +73,6 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     if own:
         first_does(lambda: print(own_images.write_split(job, root), flush=True))
     if is_first():
-        print(f"{recipe.name}: {job.describe()}\n{job.describe_device()}", flush=True)
+        lines = [f"{recipe.name}: {job.describe()}", job.describe_device(), *job.data.remarks]
+        print("\n".join(lines), flush=True)
     return job

@@ -24,11 +24,10 @@ from ean_core.search.comparison import (
     GRADIENT_PASSES,
     Budget,
     Entry,
-    compare_distributions,
     distribution,
     run_entry,
     score_answer,
-    summarise,
+    summarize_methods,
 )
 from ean_core.search.history import read_lines
 from ean_core.search.scores import SharedScores, all_schemes
@@ -36,6 +35,7 @@ from ean_core.training.run_lock import claim, first_difference, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar
+from ean_core.utils.significance import compare_samples
 
 FREE = 1024
 """Number of schemes up to which all are scored without being asked for: the answers then have a known regret."""
@@ -106,7 +106,7 @@ def compare_methods(rules: Rules, supernet: Path, comparison: Comparison) -> Pat
         "runs": runs,
         "figure4": figure4(runs, drawn, scores(drawn)),
     }
-    metrics["methods"] = summarise(runs, highest=metrics["highest"]["reward"] if everything else None)
+    metrics["methods"] = summarize_methods(runs, highest=metrics["highest"]["reward"] if everything else None)
     path = directory / "comparison.json"
     first_does(lambda: write(path, rules, comparison, metrics, checksum))
     return path
@@ -155,7 +155,7 @@ def earlier_scores(job: Job, identity: dict[str, Any]) -> list[tuple[str, float]
     }
     if first_difference(same, json.loads(json.dumps(identity))):
         return []
-    return [(line["bits"], line["accuracy"]) for line in read_lines(path)]
+    return [(line.bits, line.accuracy) for line in read_lines(path)]
 
 
 def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:
@@ -268,7 +268,7 @@ def figure4(runs: Sequence[dict[str, Any]], drawn: Sequence[Scheme], accuracies:
         values = [value for one in sampled for value in one["accuracy"]]
         if values:
             bits = {text for one in sampled for text in one["bits"]}
-            tests = compare_distributions(values, accuracies)
+            tests = compare_samples(values, accuracies)
             found["methods"][label] = {**distribution(values, len(bits)), "against_random": tests}
     return found
 

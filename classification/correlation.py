@@ -33,7 +33,7 @@ from ean_core.training.run_lock import claim
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
-from ean_core.utils.intervals import FEWEST
+from ean_core.utils.intervals import FEWEST_PAIRS
 
 WAYS = ("running", "re-estimated")
 """Batch-norm statistics of a score: the supernet's own (the paper), or re-estimated for the scheme."""
@@ -56,8 +56,8 @@ def draw_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme
         EANError: if there are not so many.
     """
     m = sum(blocks)
-    if not FEWEST <= count <= 2**m:
-        raise EANError(f"a study needs {FEWEST} to {2**m} schemes for a network of {m} blocks, got {count}")
+    if not FEWEST_PAIRS <= count <= 2**m:
+        raise EANError(f"a study needs {FEWEST_PAIRS} to {2**m} schemes for a network of {m} blocks, got {count}")
     rng = np.random.default_rng(seed)
     drawn = {scheme.text: scheme for scheme in (Scheme.all_on(blocks), Scheme.all_off(blocks))}
     for connections in _spread(m - 1):

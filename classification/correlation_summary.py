@@ -13,11 +13,11 @@ from classification.supernet import both_sections
 from ean_core.io.records import read_record, spread, write_record
 from ean_core.utils.files import sha256_of
 from ean_core.utils.intervals import (
-    FEWEST,
+    FEWEST_PAIRS,
     ceiling,
     correlation_differences,
     correlations,
-    plain,
+    for_record,
     repeat_error,
     spread_against_error,
 )
@@ -64,8 +64,8 @@ def figures_of(rows: Sequence[Mapping[str, Any]], *, validation: int, test: int)
     Returns:
         "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
         "spread" (way -> figures of all the scores; "trained" -> of the test accuracies), and "ceiling" (see
-        `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST` trained schemes there are only the
-        first two and "spread".
+        `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST_PAIRS` trained schemes there are only
+        the first two and "spread".
     """
     done = [row for row in rows if row["top1"]]
     accuracies = [row["top1"]["mean"] for row in done]
@@ -77,19 +77,19 @@ def figures_of(rows: Sequence[Mapping[str, Any]], *, validation: int, test: int)
         "validation_images": validation,
         "spread": {way: spread_against_error(values, images=validation) for way, values in scores.items()},
     }
-    if len(done) < FEWEST:
+    if len(done) < FEWEST_PAIRS:
         return found
     proxies = {way: [row["scores"][way] for row in done] for way in ways}
     proxies[COUNT] = [row["connections"] for row in done]
-    found["correlations"] = {way: plain(correlations(values, accuracies)) for way, values in proxies.items()}
+    found["correlations"] = {way: for_record(correlations(values, accuracies)) for way, values in proxies.items()}
     running, again = (proxies[way] for way in ways)
-    found["difference"] = plain(correlation_differences(again, running, accuracies))
+    found["difference"] = for_record(correlation_differences(again, running, accuracies))
     found["spread"]["trained"] = {
         **spread_against_error(accuracies, images=test),
         "seed_deviation": repeat_error([row["top1"]["values"] for row in done]),
     }
     highest = ceiling([row["top1"]["values"] for row in done])
-    found["ceiling"] = {**plain({"pearson": highest})["pearson"], "interval": "jackknife"} if highest else None
+    found["ceiling"] = {**highest.to_record(), "interval": "jackknife"} if highest else None
     return found
 
 
@@ -97,7 +97,7 @@ def print_summary(found: Mapping[str, Any]) -> None:
     """The figures on the screen."""
     total = len(found["schemes"])
     if "correlations" not in found:
-        print(f"{found['trained']} of {total} schemes trained: a correlation needs {FEWEST}")
+        print(f"{found['trained']} of {total} schemes trained: a correlation needs {FEWEST_PAIRS}")
         return
     table = Table(title=f"{found['trained']} of {total} schemes trained from scratch", title_justify="left")
     table.add_column("correlation with test accuracy (95 %)", no_wrap=True)
@@ -191,7 +191,7 @@ def draw_correlations(path: Path, record: Mapping[str, Any]) -> Path:
         panels,
         y=[row["top1"]["mean"] for row in done],
         y_error=found["spread"]["trained"]["standard_error"],
-        colours=[row["connections"] for row in done],
+        connections=[row["connections"] for row in done],
         y_axis="test accuracy trained from scratch, %",
         note=f"{record['settings']['recipe']['name']}, {how_many(len(done), 'scheme')}, {seeds} each; "
         "bars: standard error from the number of images alone",

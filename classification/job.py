@@ -94,6 +94,9 @@ class Job:
     def split(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Indices of the sub-training and the validation images of the search (section 5.1)."""
         images, recipe = self.training_images(), self.recipe.data
+        if self.data.val is not None:  # the folder itself says what schemes are scored on
+            given = torch.isin(images, self.data.val)
+            return images[~given], images[given]
         labels, share = self.data.train.labels[images], recipe.val_fraction
         train, val = search_split(labels, recipe.val_per_class, fraction=share, seed=recipe.split_seed)
         return images[train], images[val]

@@ -68,8 +68,9 @@ class Rules:
             return
         device = get_device()
         threads = torch.get_num_threads() if device == "cpu" else None
-        for doubt in filter(None, (self.table.doubt, self.table.elsewhere(device_name(device), threads))):
-            print(f"warning: {both_sections(self.job)[1].latency}: {doubt}", flush=True)
+        warnings = (self.table.noise_warning, self.table.device_warning(device_name(device), threads))
+        for warning in filter(None, warnings):
+            print(f"warning: {both_sections(self.job)[1].latency}: {warning}", flush=True)
 
     def allows(self, scheme: Scheme) -> bool:
         """Whether the scheme is within the limit."""

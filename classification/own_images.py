@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from PIL import Image
 from torch import Tensor
 
 from classification.job import Job
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
-from ean_core.data.copies import warn_of_copies
+from ean_core.data.copies import check_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
+from ean_core.data.read_image import check_image
 from ean_core.utils.devices import has_bfloat16
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import free_path, write_atomic
 
 FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
@@ -88,10 +88,10 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
-    """Decode the images, at a coarse scale where the format allows it.
+    """Decode the images as training will, at a coarse scale where the format allows it.
 
     Returns:
-        (width, height) of each.
+        (width, height) of each, upright.
 
     Raises:
         EANError: naming the first that cannot be decoded, and how many there are.
@@ -102,22 +102,15 @@ def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
     bad = [(path, found) for path, found in zip(chosen, results, strict=True) if isinstance(found, str)]
     if bad:
         path, reason = bad[0]
-        raise EANError(
-            f"{len(bad)} of {len(chosen)} images cannot be decoded, the first is {path} ({reason}): replace or remove "
-            "them"
-        )
+        raise EANError(f"{len(bad)} of {len(chosen)} images cannot be decoded, the first is {legible(path)}: {reason}")
     return [found for found in results if not isinstance(found, str)]
 
 
 def _size_or_reason(path: str) -> tuple[int, int] | str:
     try:
-        with Image.open(path) as image:
-            size = image.size
-            image.draft("RGB", (64, 64))
-            image.load()
-        return size
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more on bad bytes
-        return first_line(error)
+        return check_image(path)
+    except EANError as error:
+        return str(error)
 
 
 def enough(data: ImageData) -> Tensor:
@@ -174,10 +167,12 @@ def write_split(job: Job, root: Path) -> str:
     path = job.directory / "split.json"
     write_atomic(path, json.dumps(record, indent=1) + "\n")
     share = job.recipe.data.val_fraction
-    scoring = str(job.recipe.data.val_per_class) if share is None else f"{share:.0%}"
+    scoring = f"{job.recipe.data.val_per_class if share is None else f'{share:.0%}'} of each class's rest"
+    scoring = scoring if job.data.val is None else "given"
     held = "given" if not job.data.note else f"{HELD_OUT:.0%} of each class"
     said = (
-        f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring} of each class's rest), "
+        f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring}), "
         f"{len(job.data.test)} to test on ({held}), all the same every time; written to {path}"
     )
-    return "\n".join([said, *warn_of_copies(paths, root)])
+    drawn = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
+    return "\n".join([said, *(check_copies(drawn, root) if job.data.val is None else ())])

@@ -173,9 +173,6 @@ class Recipe:
     note: str = ""
 
     def __post_init__(self) -> None:
-        for section in ("model", "data", "train"):
-            if getattr(self, section) is None:
-                raise EANError(f"recipe {self.name!r} has no section {section!r}: it is needed")
         for label in self.retrain:
             if label not in RETRAIN:
                 raise unknown_name("entry of retrain", label, list(RETRAIN))
@@ -215,7 +212,7 @@ class Recipe:
     @classmethod
     def from_values(cls, values: Mapping[str, Any], *, where: str) -> Recipe:
         """Make one of dictionaries, checked; `where` is what to call it in an error."""
-        recipe = build(cls, values, where=where, sections=SECTIONS)
+        recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that a class of the user's own that it names is imported here.
         model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
         if search is not None:
@@ -229,14 +226,3 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return dataclasses.asdict(self)
-
-
-SECTIONS: dict[str, type] = {
-    "model": ModelRecipe,
-    "data": DataRecipe,
-    "augment": Augment,
-    "supernet": SupernetRecipe,
-    "search": SearchRecipe,
-    "reward": Reward,
-    "train": TrainSettings,
-}

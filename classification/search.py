@@ -19,7 +19,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
-from ean_core.search.history import Line, read_lines
+from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.latency_limit import Limited
 from ean_core.search.pareto import write_front
 from ean_core.training.run_lock import check_same, claim, read_claim
@@ -111,11 +111,11 @@ def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
 
 def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
     """Whether a search wrote its scheme after its last proposal, and was as long as the recipe asks for."""
-    lines = [line for line in read_lines(history) if not line.get("final")]
+    lines = [line for line in read_lines(history) if not line.final]
     if not lines or not scheme.exists() or read_scheme_file(scheme).get("proposals") != len(lines):
         return False
-    enough = recipe.max_evaluations is not None and lines[-1]["evaluations"] >= recipe.max_evaluations
-    return enough or lines[-1]["step"] >= recipe.steps
+    enough = recipe.max_evaluations is not None and lines[-1].evaluations >= recipe.max_evaluations
+    return enough or lines[-1].step >= recipe.steps
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
@@ -158,15 +158,14 @@ class StepText:
     def __init__(self, progress: Bar, blocks: Sequence[int]) -> None:
         self.progress, self.best, self.count = progress, -float("inf"), sum(blocks)
 
-    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
         """Show the step's last scheme."""
         if replayed:
             self.progress.first = step  # what the record gives costs no time, and foretells none
-        line = lines[-1]
-        self.best = max(self.best, *(one["reward"] for one in lines))
+        self.best, line = max(self.best, *(each.reward for each in lines)), lines[-1]
         text = (
-            f"reward {line['reward']:.2f} (best {self.best:.2f})  accuracy {line['accuracy']:.2f} %  "
-            f"connections {line['connections']}/{self.count}  schemes scored {line['evaluations']}"
+            f"reward {line.reward:.2f} (best {self.best:.2f})  accuracy {line.accuracy:.2f} %  "
+            f"connections {line.connections}/{self.count}  schemes scored {line.evaluations}"
         )
         self.progress.update(step, text + ("  from the record" if replayed else ""))
 
@@ -208,7 +207,7 @@ def describe(trial: Trial) -> dict[str, object]:
     }
 
 
-def draw(directory: Path, lines: Sequence[Line], scheme: Path) -> None:
+def draw(directory: Path, lines: Sequence[HistoryLine], scheme: Path) -> None:
     """search.png from the history and the scheme."""
     from ean_core.report.plots import draw_search  # matplotlib takes a second to import
 

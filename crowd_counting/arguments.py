@@ -16,8 +16,8 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     add("--data-root", default=DATA_ROOT, metavar="DIR", help=f"the folder with part_A, part_B (default {DATA_ROOT})")
 
 
-def name_of(arguments: argparse.Namespace) -> str:
-    """Of the data, for a directory: part_A, or the annotation file's."""
+def data_name(arguments: argparse.Namespace) -> str:
+    """A name for the data's directories: part_A, or the annotation file's stem."""
     from pathlib import Path
 
     return f"part_{arguments.part}" if arguments.annotations is None else Path(arguments.annotations).stem

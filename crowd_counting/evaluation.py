@@ -13,7 +13,7 @@ from rich.table import Table
 
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.job import whole_images
-from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarise
+from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
 from crowd_counting.model.pretrained import load_counter
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalise
@@ -55,7 +55,7 @@ def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, 
     for file in files:
         rows, content = score_file(file, data.test)
         write_table(out / f"{file.stem}_images.csv", rows)
-        found[file.stem] = summarise(rows)
+        found[file.stem] = summarize_errors(rows)
         about[file.stem] = {"sha256": sha256_of(file), "epoch": content["epoch"], "trained_with": content["recipe"]}
     settings = {"data": data.name, "fingerprint": data.fingerprint(), "images": len(data.test), "checkpoints": about}
     write_record(out / "test.json", kind="counting", settings=settings, metrics=found, data_note=data.note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,15 @@ import numpy as np
 
 from crowd_counting.model.tiles import density_of
 from crowd_counting.model.training_model import CountingModel
-from crowd_counting.picture import overlay
-from ean_core.data.folder import SUFFIXES
-from ean_core.inference.images import find_photos, open_photo, write_image
+from crowd_counting.picture import LONGEST, overlay
+from ean_core.data.find_images import SUFFIXES, find_images
+from ean_core.data.read_image import Picture, open_picture
+from ean_core.inference.images import result_name, write_image
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path, write_atomic
 from ean_core.utils.progress import bar
 
+MAX_PIXELS = 1 << 29  # of an image that is counted in tiles: 2 GiB while it is decoded
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
@@ -55,12 +58,17 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
             raise EANError(f"{source} does not exist: give an image, a folder of images or a video")
         if source.suffix.lower() in VIDEOS and len(sources) > 1:
             raise EANError(f"{source} is a video: give it alone")
+        if not source.is_file() and not source.is_dir():
+            raise EANError(f"{legible(str(source))} is no regular file: give an image, a folder of images or a video")
         if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
             raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
     if sources[0].suffix.lower() in VIDEOS:
         entries = list(count_video(model, sources[0], out, settings))
     else:
-        entries = count_images(model, find_photos(sources, below=False), out, settings)
+        found = find_images(sources, below=False)
+        if said := found.describe():
+            print(said, file=sys.stderr)
+        entries = count_images(model, found.files, out, settings)
     write_atomic(out / "counts.json", json.dumps(entries, indent=1) + "\n")
     return entries
 
@@ -71,18 +79,18 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
     with bar("images", len(files)) as progress:
         for number, file in enumerate(files):
             try:
-                pixels = np.asarray(open_photo(file))
+                image = open_picture(file, max_pixels=MAX_PIXELS)
             except EANError as error:
                 if len(files) == 1:
                     raise
                 entries.append({"image": file.name, "error": str(error)})
                 continue
-            entry, picture = count_one(model, pixels, settings)
+            entry, picture = count_one(model, image, settings)
             name = free_name(file, {other.get("picture") for other in entries})
             write_image(out / name, picture)
             entries.append({"image": file.name, **entry, "picture": name})
             if progress is not None:
-                progress.update(number + 1, f"{file.name}: {entry['count']:.1f}")
+                progress.update(number + 1, f"{legible(file.name)}: {entry['count']:.1f}")
     if all("error" in entry for entry in entries):
         raise EANError(f"none of the {len(files)} images can be counted; the first: {entries[0]['error']}")
     return entries
@@ -90,18 +98,19 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
 
 def free_name(file: Path, taken: Collection[str | None]) -> str:
     """The picture's name: a.jpg may stand beside a.png, and beside another folder's a.jpg."""
-    names = (f"{file.stem}_density.png", f"{file.name}_density.png")
-    more = (f"{file.stem}_{number}_density.png" for number in itertools.count(2))
+    names = (result_name(stem, "_density.png") for stem in (file.stem, file.name))
+    more = (result_name(file.stem, f"_{number}_density.png") for number in itertools.count(2))
     return next(name for name in itertools.chain(names, more) if name not in taken)
 
 
 def count_one(
-    model: CountingModel, pixels: np.ndarray, settings: Settings, *, top: Callable[[float], float] = float
+    model: CountingModel, pixels: np.ndarray | Picture, settings: Settings, *, top: Callable[[float], float] = float
 ) -> tuple[dict[str, Any], np.ndarray]:
     """An image's figures, and its picture; `top` turns the map's maximum into that of the colours."""
     density, tiles = density_of(model, pixels, tile=settings.tile, overlap=settings.overlap)
     peak = float(density.max())
-    picture = overlay(pixels, density.numpy(), stride=model.counter.stride, top=top(peak))
+    small = np.asarray(pixels.reduced(LONGEST)) if isinstance(pixels, Picture) else pixels
+    picture = overlay(small, density.numpy(), stride=model.counter.stride, size=pixels.shape[:2], top=top(peak))
     entry = {
         "count": float(density.double().sum()),
         "height": pixels.shape[0],

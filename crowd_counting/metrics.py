@@ -72,7 +72,7 @@ def game(difference: np.ndarray, level: int) -> float:
     return total
 
 
-def summarise(rows: Sequence[ImageErrors]) -> dict[str, Any]:
+def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows.
 
     Raises:
@@ -118,5 +118,5 @@ class CountErrors(BaseMetric):
         return self.compute_metrics(rows)
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """See `summarise`."""
-        return summarise(results)
+        """See `summarize_errors`."""
+        return summarize_errors(results)

@@ -14,7 +14,8 @@ example:
   python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
 
 Writes counts.json and a picture of the density over each image (over each counted frame of a video, as an .mp4).
-Images above --tile pixels a side are counted in overlapping tiles, so that memory does not grow with them."""
+Images above --tile pixels a side are counted in overlapping tiles, so that only an image's own pixels, four bytes each,
+are in memory; images of more than 536 million pixels are refused."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,13 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import Settings, predict
+    from ean_core.utils.errors import legible
 
     model, _ = load_model(arguments.checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
     entries = predict(model, [Path(source) for source in arguments.sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        print(f"{name}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
+        print(f"{legible(name)}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
     if len(entries) > 20:
         print(f".. and {len(entries) - 20} more")
     print(f"written: {Path(arguments.out_dir) / 'counts.json'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from crowd_counting.arguments import OUT, add_data, name_of
+from crowd_counting.arguments import OUT, add_data, data_name
 from ean_core.cli import at_least, seed
 
 HELP = """\
@@ -45,7 +45,6 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.density import Kernel
     from crowd_counting.job import load_crowd
     from crowd_counting.report import print_data
-    from ean_core.data.copies import warn_of_copies
     from ean_core.utils.errors import EANError
 
     Kernel.parse(arguments.kernel)
@@ -58,10 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
-    files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
-    for warning in warn_of_copies(files, Path(arguments.data_root)):
-        print(warning)
-    out = Path(arguments.out_dir or Path(OUT) / name_of(arguments))
+    out = Path(arguments.out_dir or Path(OUT) / data_name(arguments))
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
     print(f"split: {out / 'split.json'}")
     if not arguments.no_cache:

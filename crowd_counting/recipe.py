@@ -19,7 +19,6 @@ from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.tasks import check_config_file
 
 BATCH_NORMS = ("train", "frozen")
-OPTIMIZERS = ("adam", "adamw")
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ class ModelRecipe:
     output_scale: float = 100.0
 
     def __post_init__(self) -> None:
-        one_of("model.features", self.features, FEATURES)
-        one_of("model.stride", self.stride, STRIDES)
-        one_of("model.head_norm", self.head_norm, HEAD_NORMS)
+        check_choice("model.features", self.features, FEATURES)
+        check_choice("model.stride", self.stride, STRIDES)
+        check_choice("model.head_norm", self.head_norm, HEAD_NORMS)
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ class TrainRecipe:
         epochs: passes over the training images, one view of each.
         batch_size: views per step, over all processes together. With `batch_norm`, it decides the result on part A.
         lr: learning rate.
-        optimizer: "adam" or "adamw".
-        weight_decay: of the optimiser.
+        optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
+        weight_decay: of the optimizer.
         schedule: "step" (at `milestones`, none: constant) or "cosine" (to zero).
         milestones: epochs at which the rate is multiplied by `gamma`.
         gamma: see there.
@@ -140,8 +139,7 @@ class TrainRecipe:
     save_interval: int = 1
 
     def __post_init__(self) -> None:
-        one_of("train.optimizer", self.optimizer, OPTIMIZERS)
-        one_of("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
+        check_choice("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
         build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}")
@@ -150,21 +148,12 @@ class TrainRecipe:
         self.settings()
 
     def settings(self) -> TrainSettings:
-        """What the shared runner wants to know; it checks the values."""
-        return TrainSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            lr=self.lr,
-            schedule=self.schedule,
-            milestones=self.milestones,
-            gamma=self.gamma,
-            warmup_epochs=self.warmup_epochs,
-            weight_decay=self.weight_decay,
-            precision=self.precision,
-            channels_last=self.channels_last,
-            val_interval=self.validate_every,
-            save_interval=self.save_interval,
-        )
+        """The shared runner's settings, which check the values: the fields of the same name, and `validate_every`.
+
+        The others (label smoothing, averaged weights, ..) are a classifier's and keep their defaults.
+        """
+        names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(self))
+        return TrainSettings(**{name: getattr(self, name) for name in names}, val_interval=self.validate_every)
 
 
 @dataclass(frozen=True)
@@ -210,18 +199,18 @@ class Recipe:
                 raise unknown_name(f"section in {where}", key, list(sections))
             if not isinstance(value, Mapping):
                 raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-        made = {
+        built = {
             key: build(section, values.get(key, {}), where=f"{where}, section {key!r}")
             for key, section in sections.items()
         }
-        return cls(**made)
+        return cls(**built)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """All sections as nested dictionaries, for records."""
         return dataclasses.asdict(self)
 
 
-def one_of(name: str, value: Any, known: tuple[Any, ...]) -> None:
-    """Refuse a value that is not among the known ones."""
-    if value not in known:
-        raise EANError(f"{name} is one of {', '.join(map(str, known))}, got {value!r}")
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Refuse a value that is not among the choices, naming them all."""
+    if value not in choices:
+        raise EANError(f"{name} is one of {', '.join(map(str, choices))}, got {value!r}")

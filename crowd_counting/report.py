@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from rich.table import Table
 
 from crowd_counting.data.holdout import Split
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.density import inside
+from ean_core.data.read_image import opened
 from ean_core.utils.progress import console
 
 
@@ -37,7 +37,7 @@ def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
 
 def mode_of(path: Path) -> str:
     """Pillow's name of the pixel format, from the file's header."""
-    with Image.open(path) as image:
+    with opened(path) as image:
         return image.mode
 
 
@@ -62,5 +62,5 @@ def print_data(data: CrowdData, split: Split) -> None:
             str(found["duplicates"]),
         )
     console().print(table)
-    if data.note:
-        print(data.note)
+    for line in filter(None, (data.note, *data.remarks)):
+        print(line)

@@ -56,8 +56,8 @@ def run(arguments: argparse.Namespace) -> None:
     files = [given / name for name in ("best.pth", "final.pth")] if given.is_dir() else [given]
     out = writable(arguments.out_dir or folder)
     print_scores(score_files(files, data, out), title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
-    if data.note:
-        print(data.note)
+    for line in filter(None, (data.note, *data.remarks)):
+        print(line)
     print(f"written: {out / 'test.json'}, {', '.join(str(out / f'{file.stem}_images.csv') for file in files)}")
 
 

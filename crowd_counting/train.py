@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from crowd_counting.arguments import OUT, add_data, name_of
+from crowd_counting.arguments import OUT, add_data, data_name
 from ean_core.cli import add_log, at_least, backends_of, load_attention, parse_options, positive, seed
 
 HELP = """\
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.evaluation import print_scores
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
-    from crowd_counting.training import summarise_seeds, train_counter
+    from crowd_counting.training import summarize_seeds, train_counter
     from ean_core.utils.distributed import is_first, start_processes, stop_processes
     from ean_core.utils.errors import EANError
     from ean_core.utils.text import how_many
@@ -78,9 +78,11 @@ def run(arguments: argparse.Namespace) -> None:
     options.update({field: value for field, value in given.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
-    data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+    data = load_crowd(
+        part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
+    )
     launcher = start_processes(arguments.launcher)
-    name = f"{name_of(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
+    name = f"{data_name(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(
         recipe,
         data,
@@ -91,11 +93,11 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if is_first():
         print(job.describe())
-        for line in filter(None, (job.started, data.note)):
+        for line in filter(None, (job.started, data.note, *job.data.remarks)):
             print(line)
     directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
     if is_first():
-        found = summarise_seeds(job, directories)
+        found = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
         print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")

@@ -18,7 +18,7 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, ImageErrors, summarise
+from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.pretrained import save_counter
 from crowd_counting.model.training_model import CountingModel
@@ -83,10 +83,6 @@ def train_counter(job: Job, *, seed: int) -> Path:
             resume=job.resume,
             backends=job.backends,
         )
-        # The shared schedule names SGD; the runner builds what it finds here when training starts.
-        kinds = {"adam": "Adam", "adamw": "AdamW"}
-        optimizer = {"type": kinds[recipe.optimizer], "lr": recipe.lr, "weight_decay": recipe.weight_decay}
-        runner.optim_wrapper = {"type": "OptimWrapper", "optimizer": optimizer}
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
     if is_first():
@@ -108,7 +104,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {"epoch": content["epoch"], "validation": content["validation"], "test": summarise(rows)}
+        tested[name] = {"epoch": content["epoch"], "validation": content["validation"], "test": summarize_errors(rows)}
     train, _ = job.split
     write_record(
         directory / "result.json",
@@ -116,7 +112,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
         settings=identity,
         metrics={
             **tested,
-            "always_the_mean": summarise(constant_counts(train, job.data.test)),
+            "always_the_mean": summarize_errors(constant_counts(train, job.data.test)),
             "parameters": count_parameters(counter),
             "seconds": seconds,
         },
@@ -131,7 +127,7 @@ def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> 
     return [ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4) for image in test]
 
 
-def summarise_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
+def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     """Mean and deviation over the seeds, written to summary.json.
 
     Returns:

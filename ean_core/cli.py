@@ -1,4 +1,4 @@
-"""What the commands of all tasks do with their arguments. Nothing heavy is imported: --help must answer at once."""
+"""Argument parsing that the commands share. Nothing heavy is imported, so that --help answers at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from ean_core.utils.errors import EANError, unknown_name
 
 
 def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str = "search.steps=50") -> dict[str, Any]:
-    """`["search.steps=50", "model.arch=resnet29"]` to names and values; what is no Python literal is a string."""
+    """Names and values from arguments such as ["search.steps=50", "model.arch=resnet29"].
+
+    Args:
+        pairs: NAME=VALUE each; a value that is no Python literal is a string.
+        flag, example: for the error.
+
+    Raises:
+        EANError: for an argument without a name or without "=".
+    """
     options = {}
     for pair in pairs:
         name, sign, text = pair.partition("=")
@@ -24,7 +32,7 @@ def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str
 
 
 def literal(text: str) -> Any:
-    """A Python literal's value; the text itself where it is none."""
+    """The value of a Python literal, such as 50 or [1, 2]; any other text stays as it is."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -32,8 +40,8 @@ def literal(text: str) -> Any:
 
 
 def file_of(suffix: str) -> Callable[[str], Path]:
-    """For `type=` of an argument that names a file to write: another ending is refused, as a photo's or a network's
-    file would be lost by a slip."""
+    """An argument's `type=` for a file to write: any other ending is refused, lest a slip overwrite an image or a
+    network."""
 
     def checked(text: str) -> Path:
         if Path(text).suffix.lower() != suffix:
@@ -44,7 +52,7 @@ def file_of(suffix: str) -> Callable[[str], Path]:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """For `type=` of an argument that is a whole number from `least` on."""
+    """An argument's `type=` for a whole number that is `least` or more."""
 
     def checked(text: str) -> int:
         try:
@@ -58,14 +66,14 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def seed(text: str) -> int:
-    """`type=` of a seed, which NumPy wants in 32 bits."""
+    """An argument's `type=` for a seed: a whole number from 0 to 2**32 - 1, as NumPy takes it."""
     if (value := at_least(0)(text)) < 2**32:
         return value
     raise argparse.ArgumentTypeError(f"expected a whole number from 0 to {2**32 - 1}, got {text!r}")
 
 
 def positive(text: str) -> float:
-    """`type=` of an argument that is a number above 0."""
+    """An argument's `type=` for a finite number above 0."""
     try:
         if 0 < (value := float(text)) < float("inf"):
             return value
@@ -75,7 +83,7 @@ def positive(text: str) -> float:
 
 
 def add_own_attention(parser: argparse.ArgumentParser) -> None:
-    """The flag of commands that open a checkpoint: a name in a file never runs code, so that the user must say it."""
+    """Add --attention, for commands that open a checkpoint: a name in a file never runs code, so the user gives it."""
     parser.add_argument("--attention", metavar="FILE.py:CLASS", help="your own class, for a checkpoint that needs it")
 
 
@@ -89,17 +97,21 @@ def load_attention(reference: str | None) -> str | None:
 
 
 def add_log(parser: argparse.ArgumentParser) -> None:
-    """The flag of commands that train."""
+    """Add --log, the flag of commands that train."""
     parser.add_argument("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
 
 
 def backends_of(names: list[str]) -> tuple[str, ...]:
-    """MMEngine's names of the logging backends, checked for their packages."""
-    known = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
+    """MMEngine's names of the logging backends that --log names.
+
+    Raises:
+        EANError: for an unknown name, or one whose package is not installed.
+    """
+    backends = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
     for name in names:
-        if name not in known:
-            raise unknown_name("log", name, list(known))
-        found = find_spec(name)
-        if found is None or found.origin is None:  # without origin: a folder of that name, as wandb leaves behind
+        if name not in backends:
+            raise unknown_name("log", name, list(backends))
+        package = find_spec(name)
+        if package is None or package.origin is None:  # without origin: a folder of that name, as wandb leaves behind
             raise EANError(f"--log {name} needs the package {name}: pip install {name}")
-    return tuple(known[name] for name in names)
+    return tuple(backends[name] for name in names)

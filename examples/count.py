@@ -18,8 +18,8 @@ from crowd_counting.model.tiles import density_of
 from crowd_counting.recipe import Recipe
 from crowd_counting.training import train_counter
 from ean_core.cli import at_least
+from ean_core.data.read_image import read_image
 from ean_core.inference.explain.gallery import explain
-from ean_core.inference.images import open_photo
 from ean_core.inference.loaded_model import open_file
 from ean_core.utils.errors import command
 
@@ -46,9 +46,9 @@ def main() -> None:
 
     model, _ = load_model(trained)
     for image in data.test:
-        density, _ = density_of(model, np.asarray(open_photo(image.path)))
+        density, _ = density_of(model, np.asarray(read_image(image.path)))
         print(f"{image.name}: {density.sum():.1f} counted, {image.count} there")
-    photos = [(image.name, open_photo(image.path), None) for image in data.test]
+    photos = [(image.name, read_image(image.path), None) for image in data.test]
     print("written:", explain([open_file(trained)], photos, out / "seen.png").path)
 
 

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from ean_core.cli import at_least
+from ean_core.data.read_image import read_image
 from ean_core.inference.explain.gallery import explain
-from ean_core.inference.images import open_photo
 from ean_core.inference.loaded_model import open_file
 from ean_core.utils.errors import command
 from segmentation.inference import Segmentor, predict
@@ -38,7 +38,7 @@ def main() -> None:
     photos = sorted((out / "data" / "voc_demo" / "JPEGImages").glob("shape_9*.jpg"))[:3]
     for photo, shares in predict(Segmentor(CONFIG, state), photos, out):
         print(f"{photo.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
-    named = [(photo.name, open_photo(photo), None) for photo in photos]
+    named = [(photo.name, read_image(photo), None) for photo in photos]
     print("written:", explain([open_file(state, config=CONFIG)], named, out / "seen.png", target=arguments.target).path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
 from segmentation.config import build_dataset, read_config
-from segmentation.data.label_checks import check_pairs
+from segmentation.data.label_checks import check_pairs, lacking_classes
 from segmentation.inference import load_segmentor
 
 
@@ -69,7 +70,10 @@ def run_test(
     register_all_modules(init_default_scope=True)
     config = read_config(path, options, data_root=data_root)
     check_test_parts(config)
-    contents = check_pairs(build_dataset(config.test_dataloader.dataset))
+    dataset = build_dataset(config.test_dataloader.dataset)
+    contents = check_pairs(dataset)
+    if said := lacking_classes(dataset, contents, part="test"):
+        print(f"warning: {said}", file=sys.stderr)
     if settings.slide is not None:
         step = max(1, settings.slide * 2 // 3)
         config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}

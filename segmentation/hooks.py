@@ -13,7 +13,8 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import nn
 
-from ean_core.inference.images import open_photo, write_image
+from ean_core.data.read_image import read_image
+from ean_core.inference.images import write_image
 from ean_core.training.hooks import SaveState, ShowProgress
 from ean_core.utils.distributed import is_first, rank_and_world
 from segmentation.pictures import picture_of
@@ -160,7 +161,7 @@ class SidePictures(Hook):
                 return
             self.seen += 1
             name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
-            image = np.asarray(open_photo(sample.img_path))
+            image = np.asarray(read_image(sample.img_path))
             write_image(
                 Path(runner.work_dir) / "pictures" / name,
                 picture_of(image, sample, runner.val_dataloader.dataset.metainfo),

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.structures import PixelData
 from mmseg.utils import register_all_modules
 
-from ean_core.inference.images import open_photo, write_image
+from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
+from ean_core.inference.images import result_name, write_image
 from ean_core.inference.loaded_model import SEGMENTOR
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
 from ean_core.networks.base import SchemeWarning
 from ean_core.training.state import read_state
 from ean_core.utils.devices import choose_device
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError, first_line, legible
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
+from segmentation.data.transforms import as_bgr
 from segmentation.data.voc import CLASSES, PALETTE
-from segmentation.pictures import picture_of
+from segmentation.pictures import LONGEST, picture_of
+
+MAX_SCORES = 1 << 29  # a score per class and pixel of the picture: 2 GiB
+MAX_UNRESIZED = 1 << 23  # pixels of a picture that the network sees as it is, with all its features
 
 
 class Segmentor:
@@ -46,21 +54,41 @@ class Segmentor:
         self.model.to(choose_device(device))
         steps = [step for step in self.config.test_dataloader.dataset.pipeline if step["type"] != "LoadAnnotations"]
         self.pipeline = Compose(steps)
+        resized = any(step["type"] == "Resize" for step in steps)
+        self.max_pixels = MAX_SCORES // len(self.meta["classes"]) if resized else MAX_UNRESIZED
 
-    def __call__(self, path: str | Path) -> Any:
-        """An image file -> mmsegmentation's data sample, whose `pred_sem_seg` has labels (1, H, W).
+    def __call__(self, source: ImageSource | Picture) -> Any:
+        """A picture -> mmsegmentation's data sample, whose `pred_sem_seg` has labels (1, H, W) of the picture's size.
+
+        The network is shown a picture of more than `max_pixels` made smaller, and its labels are enlarged.
 
         Raises:
-            EANError: if the image does not decode.
+            EANError: if the picture cannot be read, or not be brought to what the network takes.
         """
-        open_photo(path)  # for its sentence: what mmcv says of a damaged file is an assertion
+        picture = source if isinstance(source, Picture) else open_picture(source)
+        width, height = picture.size
+        shown = picture.reduced(self.longest(width, height))
+        name = name_of(source) if not isinstance(source, Picture) else "picture"
         try:
-            packed = self.pipeline({"img_path": str(path)})
-        except AssertionError:
-            raise EANError(f"OpenCV cannot decode the image {path}: save it as a JPEG or PNG") from None
+            packed = self.pipeline({"img_path": name, "img": as_bgr(np.asarray(shown))})
+        except (cv2.error, AssertionError, ValueError) as error:
+            raise EANError(
+                f"the image {name} of {width}x{height} pixels cannot be brought to what the config's test_pipeline "
+                f"says ({first_line(error)}): crop it, or change the pipeline"
+            ) from None
         with torch.no_grad():
             batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
-            return self.model.test_step(batch)[0]
+            sample = self.model.test_step(batch)[0]
+        if shown.size != picture.size:
+            labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+            enlarged = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+            sample.pred_sem_seg = PixelData(data=torch.from_numpy(enlarged)[None])
+        return sample
+
+    def longest(self, width: int, height: int) -> int:
+        """Pixels that the longer side may have so that there are at most `max_pixels`."""
+        scale = min(1.0, math.sqrt(self.max_pixels / (width * height)))
+        return max(1, int(max(width, height) * scale))
 
 
 def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[str, Any]]:
@@ -123,15 +151,16 @@ def predict(
     names = [file.stem for file in files]
     for name in names:
         if names.count(name) > 1:
-            raise EANError(f"two of the images are called {name}: predict them into folders of their own")
-    written = {(out / f"{name}{ending}.png").resolve() for name in names for ending in ("", "_mask")}
+            raise EANError(f"two of the images are called {legible(name)}: predict them into folders of their own")
+    written = {(out / result_name(name, ending)).resolve() for name in names for ending in (".png", "_mask.png")}
     for file in files:
         if file.resolve() in written:
             raise EANError(f"a result would be written over the image {file}: give another --out-dir")
     errors = []
     for file in files:
         try:
-            sample = segmentor(file)
+            picture = open_picture(file)
+            sample = segmentor(picture)
         except EANError as error:
             errors.append(error)
             if len(errors) == len(files):
@@ -139,8 +168,9 @@ def predict(
             yield file, error
             continue
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
-        save_mask(out / f"{file.stem}_mask.png", labels, segmentor.meta["palette"])
-        write_image(out / f"{file.stem}.png", picture_of(np.asarray(open_photo(file)), sample, segmentor.meta))
+        save_mask(out / result_name(file.stem, "_mask.png"), labels, segmentor.meta["palette"])
+        small = np.asarray(picture.reduced(LONGEST))
+        write_image(out / result_name(file.stem, ".png"), picture_of(small, sample, segmentor.meta))
         shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
         order = [index for index in np.argsort(-shares) if shares[index] > 0]
         yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

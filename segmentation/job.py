@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from ean_core.utils.progress import bar
 from ean_core.utils.text import attention_label
 from segmentation.backbone import EANResNet
 from segmentation.config import build_model, check_fields, datasets_of, read_config
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, lacking_classes
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
 
 
@@ -92,7 +92,10 @@ class Job:
         config.randomness = {**config.get("randomness", {}), "seed": seed}
         train, val = datasets_of(config)
         data = {"train": check_pairs(train), "val": check_pairs(val)}
-        check_disjoint(train, val)
+        warnings = check_disjoint(train, val)
+        for dataset, (part, contents) in zip((train, val), data.items(), strict=True):
+            if said := lacking_classes(dataset, contents, part={"train": "training", "val": "validation"}[part]):
+                raise EANError(said)
         model = build_model(config)
         classes = len(train.metainfo["classes"])
         check_config(config, model, classes)
@@ -108,6 +111,7 @@ class Job:
             describe(config, model, data, classes=classes),
             f"backbone: {loaded}",
             *normalisation_note(config, weights),
+            *warnings,
         )
         label, parameters = label_of(model.backbone), count_parameters(model)
         return cls(config, directory, label, data, checksum, parameters, resume, lines)
@@ -253,6 +257,7 @@ def check_config(config: Config, model: Any, classes: int) -> None:
     check_numbers(config)
     check_batch(config)
     check_classes(model, classes)
+    check_losses(config, model, classes)
     check_fields(config, model)
 
 
@@ -309,6 +314,38 @@ def check_classes(model: Any, classes: int) -> None:
             raise EANError(
                 f"{type(head).__name__} has num_classes={head.num_classes} and the data set {classes} classes: set "
                 "num_classes of decode_head and auxiliary_head to it"
+            )
+
+
+def check_losses(config: Config, model: Any, classes: int) -> None:
+    """Make sure that losses weigh as many classes as there are, and that what is not counted is none of them.
+
+    Raises:
+        EANError: if not.
+    """
+    heads = [one for one in (model.decode_head, getattr(model, "auxiliary_head", None)) if one is not None]
+    ignored = [(f"{type(head).__name__}'s ignore_index", getattr(head, "ignore_index", None)) for head in heads]
+    for part in ("val_evaluator", "test_evaluator"):
+        if isinstance(evaluator := config.get(part), Mapping):
+            ignored.append((f"{part}.ignore_index", evaluator.get("ignore_index")))
+    ignored.append(
+        ("model.data_preprocessor.seg_pad_val", config.model.get("data_preprocessor", {}).get("seg_pad_val"))
+    )
+    for head in heads:
+        losses = head.loss_decode
+        for loss in losses if isinstance(losses, Iterable) else [losses]:
+            weights = getattr(loss, "class_weight", None)
+            if weights is not None and len(weights) != classes:
+                raise EANError(
+                    f"the loss of {type(head).__name__} has a class_weight of {len(weights)} numbers and the data set "
+                    f"{classes} classes: give one for each"
+                )
+            ignored.append((f"the ignore_index of {type(head).__name__}'s loss", getattr(loss, "ignore_index", None)))
+    for what, label in ignored:
+        if isinstance(label, int) and 0 <= label < classes:
+            raise EANError(
+                f"{what} is {label}, which is a class of the data set ({classes} classes, 0 to {classes - 1}): "
+                "give 255, or another number that is none"
             )
 
 

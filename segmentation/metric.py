@@ -50,6 +50,10 @@ class ClassIoU(IoUMetric):
     def compute_metrics(self, results: list) -> dict[str, float]:
         """As the base."""
         intersection, union, _, truth = (sum(part) for part in zip(*results, strict=True))
+        if not truth.sum():
+            raise EANError(
+                "no pixel of the masks counts: all have a label that is not counted, so that nothing can be scored"
+            )
         iou = percent(intersection, union)
         accuracy = percent(intersection, truth)
         self.table = {

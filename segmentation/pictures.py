@@ -7,9 +7,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from matplotlib import font_manager
+from PIL import Image, ImageDraw, ImageFont
 
+from ean_core.utils.fonts import drawable
 from segmentation.data.masks import BORDER
 
+LONGEST = 2048  # pixels of a picture's longer side
 GAP = 6
 LINE = 22
 
@@ -66,15 +70,29 @@ def legend(width: int, entries: list[tuple[str, list[int]]]) -> np.ndarray:
 
 
 def write(line: np.ndarray, text: str, x: int) -> np.ndarray:
-    """Text into a line, in place."""
+    """Text into a line, in place; OpenCV knows ASCII only."""
+    if not text.isascii():
+        shown, families = drawable(text)
+        image = Image.fromarray(line)
+        file = font_manager.findfont(families[-1])
+        ImageDraw.Draw(image).text((x, 2), shown, fill=(0, 0, 0), font=ImageFont.truetype(file, 14))
+        line[:] = np.asarray(image)
+        return line
     cv2.putText(line, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return line
 
 
 def picture_of(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.ndarray:
-    """The picture of an RGB image and mmsegmentation's data sample for it, with the truth where it has one."""
+    """The picture of an RGB image and mmsegmentation's data sample for it, with the truth where it has one.
+
+    The image may be a reduced one: the masks are drawn at its size.
+    """
     masks = {}
     if "gt_sem_seg" in sample:
         masks["truth"] = sample.gt_sem_seg.data.squeeze(0).cpu().numpy()
     masks["prediction"] = sample.pred_sem_seg.data.squeeze(0).cpu().numpy()
+    size = image.shape[1::-1]
+    masks = {
+        name: cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for name, mask in masks.items()
+    }
     return side_by_side(image, masks, classes=tuple(meta["classes"]), palette=[list(one) for one in meta["palette"]])

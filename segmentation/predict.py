@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 
 HELP = """\
@@ -37,20 +38,22 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from ean_core.cli import parse_options
-    from ean_core.inference.images import find_photos
-    from ean_core.utils.errors import EANError
+    from ean_core.data.find_images import find_images
+    from ean_core.utils.errors import EANError, legible
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
-    files = find_photos(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
+    found = find_images(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
+    if said := found.describe():
+        print(said, file=sys.stderr)
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
     done = 0
-    for file, found in predict(segmentor, files, Path(arguments.out_dir)):
-        if isinstance(found, EANError):
-            print(f"{file.name}: skipped: {found}")
+    for file, shares in predict(segmentor, found.files, Path(arguments.out_dir)):
+        if isinstance(shares, EANError):
+            print(f"{legible(file.name)}: skipped: {shares}")
             continue
-        print(f"{file.name}: {', '.join(f'{name} {share:.0%}' for name, share in found.items())}")
+        print(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
         done += 1
     print(f"written: {arguments.out_dir}/ ({done} pictures and masks)")
 

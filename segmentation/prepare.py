@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from ean_core.utils.errors import EANError
     from segmentation.data.augmented_voc import merge_masks
-    from segmentation.data.dataset_setup import check_lists, download_voc, print_data, warn_of_trained
+    from segmentation.data.dataset_setup import check_lists, download_voc, print_data
     from segmentation.data.demo import VOCShapes
     from segmentation.data.voc import VOCSegmentation
 
@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace) -> None:
         count = merge_masks(root, Path(arguments.sbd))
         print(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
     cls = VOCShapes if arguments.demo else VOCSegmentation
-    contents = check_lists(root, cls)
+    contents, warnings = check_lists(root, cls)
     print_data(root, contents, classes=cls.METAINFO["classes"])
-    for warning in warn_of_trained(root, contents):
+    for warning in warnings:
         print(warning)
 
 

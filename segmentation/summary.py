@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.io.records import write_record
 
     records = [read_run(Path(one)) for one in arguments.directories]
-    rows = summarise(records)
+    rows = summarize_runs(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
@@ -105,7 +105,7 @@ def fingerprint(record: dict[str, Any], part: str) -> str:
     return record["settings"]["data"][part]["fingerprint"]
 
 
-def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row per network and start: mean, deviation and values over the seeds, of the last weights.
 
     Raises:
@@ -159,10 +159,10 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
     """The pictures of a run's last validation under each other, as a JPEG beside the record; None if it drew none."""
     from PIL import Image
 
-    from ean_core.inference.images import open_photo
+    from ean_core.data.read_image import read_image
     from ean_core.utils.files import atomic_path
 
-    drawn = [open_photo(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
+    drawn = [read_image(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
     if not drawn:
         return None
     sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")

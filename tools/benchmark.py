@@ -105,7 +105,7 @@ def main() -> None:
     rows = benchmark.describe_rows(networks, results, shape)
     threads = torch.get_num_threads()
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
-    output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.name_of(arguments)}.json")
+    output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.benchmark_name(arguments)}.json")
     benchmark.print_tables(rows, list(results))
     for setting, reason in skipped.items():
         print(f"skipped {setting}: {reason}")

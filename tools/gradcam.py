@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention
 from ean_core.utils.errors import EANError, command
+
+if TYPE_CHECKING:
+    from ean_core.inference.explain.gallery import Photo
 
 HELP = """\
 example:
@@ -55,37 +61,44 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     output = arguments.output
+    from ean_core.data.find_images import find_images
     from ean_core.inference.explain.gallery import explain, explain_masks, labels, true_class
-    from ean_core.inference.images import find_photos, open_photos
+    from ean_core.inference.images import read_images
     from ean_core.inference.loaded_model import open_file
-    from ean_core.utils.optional_packages import require
 
-    require("pytorch_grad_cam", extra="explain", what="Grad-CAM")
     networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
-    files = find_photos(arguments.images)
+    found = find_images(arguments.images)
+    files = found.files
     if output.resolve() in [file.resolve() for file in files]:
         raise EANError(f"the grid would be written over the image {output}: give another --output")
+    if said := found.describe():
+        print(said, file=sys.stderr)
     if len(files) > arguments.limit:
         print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
         files = files[: arguments.limit]
-    photos, failed = [], 0
     unique = len({file.name for file in files}) == len(files)  # bee/1.jpg and ant/1.jpg need their folders' names
-    for file, photo in open_photos(files):
-        if isinstance(photo, EANError):
-            print(f"skipped: {photo}", file=sys.stderr)
-            failed += 1
-        else:
+    failed: dict[Path, EANError] = {}
+
+    def photos() -> Iterator[Photo]:
+        """What can be read, one at a time; of the rest, a line the first time."""
+        for file, image in read_images(files):
+            if isinstance(image, EANError):
+                if file not in failed:
+                    print(f"skipped: {image}", file=sys.stderr)
+                failed[file] = image
+                continue
             name = file.name if unique else f"{file.absolute().parent.name}/{file.name}"
-            photos.append((name, photo, true_class(file, networks[0].classes)))
-    if not photos:
-        raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
+            yield name, image, true_class(file, networks[0].classes)
+        if len(failed) == len(files):
+            raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
+
     stage = -1 if arguments.stage is None else arguments.stage - 1
-    pictures = [explain(networks, photos, output, target=arguments.target, stage=stage)]
+    pictures = [explain(networks, photos(), output, target=arguments.target, stage=stage)]
     if arguments.masks:
         for label, network in zip(labels(networks), networks, strict=True):
             if network.trunk.scheme.connections:
                 path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
-                pictures.append(explain_masks(network, photos, path))
+                pictures.append(explain_masks(network, photos(), path))
             else:
                 print(f"{network.path}: no block is connected to attention, so that there are no masks")
     for picture in pictures:

@@ -7,7 +7,7 @@ import json
 import sys
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention
-from ean_core.utils.errors import EANError, command
+from ean_core.utils.errors import EANError, command, legible
 
 HELP = """\
 example:
@@ -41,17 +41,21 @@ def main() -> None:
     arguments = parse_arguments()
     load_attention(arguments.attention)
     import ean_core
-    from ean_core.inference.images import find_photos, open_photos
+    from ean_core.data.find_images import find_images
+    from ean_core.inference.images import read_images
     from ean_core.utils.files import writable, write_atomic
 
     net = ean_core.load(arguments.checkpoint, device=arguments.device)
-    files = find_photos(arguments.images)
+    found = find_images(arguments.images)
+    files = found.files
+    if said := found.describe():
+        print(said, file=sys.stderr)
     if arguments.json:
         writable(arguments.json.parent)
     read, failed = [], []
 
     def readable():
-        for file, photo in open_photos(files):
+        for file, photo in read_images(files):
             (failed if isinstance(photo, EANError) else read).append(file)
             if isinstance(photo, EANError):
                 print(f"skipped: {photo}", file=sys.stderr)
@@ -62,7 +66,7 @@ def main() -> None:
     for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
         file = read[len(entries)]
         entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
-        print(f"{file}: {', '.join(map(str, guesses))}", flush=True)
+        print(f"{legible(str(file))}: {', '.join(map(str, guesses))}", flush=True)
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:

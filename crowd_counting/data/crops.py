@@ -48,7 +48,7 @@ class View:
         same = size == (self.width, self.height)
         part = image.crop(box) if same else image.resize(size, Image.Resampling.BILINEAR, box=box)
         pixels = np.asarray(part)[:, ::-1] if self.mirrored else np.asarray(part)
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
     def of_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (N, 2) of the image -> points (K, 2) of the view, and which were in the window: bool (N,).
@@ -67,14 +67,15 @@ class View:
     def of_density(self, density: np.ndarray, *, stride: int) -> Tensor:
         """A map of the whole image at `stride` -> the view's, float32 (out_height / stride, out_width / stride).
 
-        Only for views without scaling, whose edges are multiples of the stride; see `draw_view`'s `align`.
+        Only for views without scaling, whose edges are multiples of the stride; see `draw_view`'s `align`. A side that
+        is shorter than a cell is seen whole, as the one cell that it has.
         """
-        edges = (self.top, self.left, self.height, self.width)
         assert (self.height, self.width) == (self.out_height, self.out_width), "a cached map cannot be scaled"
-        assert all(edge % stride == 0 for edge in edges), edges
-        top, left, height, width = (edge // stride for edge in edges)
+        edges = (self.top, self.left, self.height, self.width)
+        assert all(edge % stride == 0 or edge < stride for edge in edges), edges
+        top, left, height, width = (-(-edge // stride) for edge in edges)
         part = density[top : top + height, left : left + width]
-        return torch.from_numpy(np.ascontiguousarray(part[:, ::-1] if self.mirrored else part))
+        return torch.from_numpy((part[:, ::-1] if self.mirrored else part).copy())
 
 
 def draw_view(
@@ -94,7 +95,7 @@ def draw_view(
         crop: side in pixels of the view; where the image is smaller, so is the view. None: the whole image.
         scales: least and greatest factor by which the image is resized.
         flip: mirror with probability 1/2.
-        align: the window's edges are multiples of this many pixels.
+        align: the window's edges are multiples of this many pixels; of a side that has fewer it is all of it.
     """
     draws = torch.rand(4, generator=generator).tolist()
     scale = scales[0] + draws[0] * (scales[1] - scales[0])
@@ -102,7 +103,7 @@ def draw_view(
     for side in size:
         wanted = side if crop is None else max(1, round(crop / scale))
         length = min(side, wanted)
-        length = max(align, length // align * align)
+        length = max(min(align, side), length // align * align)
         window.append(length)
         out.append(crop if crop is not None and length == wanted else max(1, round(length * scale)))
     top, left = (

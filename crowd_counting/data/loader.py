@@ -17,8 +17,8 @@ from crowd_counting.data.density_cache import DensityCache
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.density import Kernel, inside
 from crowd_counting.recipe import DataRecipe
-from ean_core.data.decode import open_image
 from ean_core.data.loader import Loader, Plan
+from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
 from ean_core.utils.errors import EANError
 
@@ -79,7 +79,7 @@ class CrowdLoader(Loader):
         """A batch on the CPU."""
         views = [self._view(epoch, index) for index in indices]
         pictures = [
-            view.of_image(open_image(str(self._images[index].path))) for view, index in zip(views, indices, strict=True)
+            view.of_image(read_image(self._images[index].path)) for view, index in zip(views, indices, strict=True)
         ]
         height, width = (self._side(max(picture.shape[axis] for picture in pictures)) for axis in (1, 2))
         points, sigmas, maps = [], [], []
@@ -90,7 +90,7 @@ class CrowdLoader(Loader):
                 sigmas.append(torch.from_numpy(spread[kept] * np.float32(view.scale)))
             if self._cache is not None:
                 density = view.of_density(self._cache[self._images[index].name], stride=self._stride)
-                maps.append(padded(density, height // self._stride, width // self._stride))
+                maps.append(padded(density, -(-height // self._stride), -(-width // self._stride)))
         return {
             "inputs": torch.stack([padded(picture, height, width) for picture in pictures]),
             "sizes": torch.tensor([picture.shape[1:] for picture in pictures]),

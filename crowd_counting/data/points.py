@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ean_core.utils.errors import EANError
+from ean_core.data.read_image import check_image, read_size
+from ean_core.utils.errors import EANError, legible
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,10 @@ class CrowdImage:
     Attributes:
         name: of the image, unique within its part.
         path: of its file.
-        size: (H, W) in pixels.
-        points: float32 (N, 2), x and y in pixels; the centre of the top left pixel is (0, 0). What was annotated is
-            kept, duplicates and points outside the image too: `count` is the number that is scored against.
+        size: (H, W) in pixels, upright: a photo is turned the way its camera says.
+        points: float32 (N, 2), x and y in pixels of the upright image; the centre of the top left pixel is (0, 0).
+            What was annotated is kept, duplicates and points outside the image too: `count` is the number that is
+            scored against.
     """
 
     name: str
@@ -46,12 +47,14 @@ class CrowdData:
         train: images to train and validate on.
         test: images to test on, used for nothing else.
         note: what is unusual about it, such as that images are missing; empty if nothing is.
+        remarks: sentences to print before a run, as on files that were passed over.
     """
 
     name: str
     train: tuple[CrowdImage, ...]
     test: tuple[CrowdImage, ...]
     note: str = ""
+    remarks: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the SHA-256 of names, sizes and points; image contents are not read."""
@@ -94,37 +97,25 @@ def checked_points(points: Any, *, where: str) -> np.ndarray:
 
 
 def header_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image file, without decoding it.
+    """(H, W) of an image file once it is upright, without decoding it.
 
     Raises:
         EANError: if it is missing or no image.
     """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise EANError(f"the image {path} does not exist: its annotations name it, so put it there") from None
-    except Exception as error:  # Pillow raises many kinds for damaged headers
-        reason = " ".join(str(error).split())
-        raise EANError(f"cannot open the image {path} ({reason}): replace or remove the file") from None
+    if not path.exists():
+        raise EANError(f"the image {legible(str(path))} does not exist: its annotations name it, so put it there")
+    width, height = read_size(path)
+    return height, width
 
 
 def check_decodes(images: Iterable[CrowdImage]) -> None:
     """Read every image file to its end, so that a truncated one is found before hours of training.
 
-    JPEG files are decoded at an eighth of their size, which reads all of the file in a fraction of the time.
-
     Raises:
         EANError: for the first file that cannot be decoded.
     """
     for one in images:
-        try:
-            with Image.open(one.path) as image:
-                image.draft("RGB", (1, 1))
-                image.load()
-        except Exception as error:  # as above
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise EANError(f"cannot decode the image {one.path} ({reason}): replace or remove the file") from None
+        check_image(one.path)
 
 
 def total_count(images: Sequence[CrowdImage]) -> int:

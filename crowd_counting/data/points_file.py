@@ -5,6 +5,8 @@ JSON; paths are relative to the file, x and y in pixels:
     {"train": [{"image": "images/a.jpg", "points": [[12.5, 40.0], [80, 33]]}, {"image": "images/b.jpg", "points": []}],
      "test":  [{"image": "images/c.jpg", "points": [[7, 9]]}]}
 
+A photo that its camera turned (EXIF) is shown upright, and so are its points to be.
+
 CSV, a line for every point; an image without points has a line with empty x and y:
 
     part,image,x,y
@@ -18,14 +20,20 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
+from crowd_counting.density import inside
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 PARTS = ("train", "test")
+MOST_OUTSIDE = 0.05  # of the points may lie outside of their images without a word
 COLUMNS = ["part", "image", "x", "y"]
 Lists = dict[str, dict[str, Any]]  # part -> image -> points
 
@@ -53,7 +61,26 @@ def load_points_file(path: str | Path) -> CrowdData:
     for part, images in zip(PARTS, (train, test), strict=True):
         if not images:
             raise EANError(f"annotations {path} have no {part} images: both {' and '.join(PARTS)} are needed")
-    return CrowdData(path.stem, train, test)
+    return CrowdData(path.stem, train, test, remarks=tuple(doubts(path, (*train, *test))))
+
+
+def doubts(path: Path, images: Sequence[CrowdImage]) -> list[str]:
+    """Sentences on points that can hardly be pixels of the upright images."""
+    filled = [image for image in images if image.count]
+    points = np.concatenate([image.points for image in filled]) if filled else np.zeros((0, 2), np.float32)
+    larger = any(max(image.size) > 2 for image in filled)
+    if larger and points.min() >= 0 and points.max() <= 1:
+        return [
+            f"warning: all {how_many(len(points), 'point')} of {path} lie within 0 to 1, as fractions of an image's "
+            "sides: x and y are expected in pixels, so multiply them by width and height"
+        ]
+    outside = sum(int((~inside(image.points, image.size)).sum()) for image in filled)
+    if outside > MOST_OUTSIDE * len(points):
+        return [
+            f"warning: {outside:,} of the {how_many(len(points), 'point')} of {path} lie outside of their images and "
+            "are not trained on: x and y are expected in this order, in pixels of the image as it is shown upright"
+        ]
+    return []
 
 
 def images_of(points: dict[str, Any], path: Path) -> tuple[CrowdImage, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.io
 
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
-from ean_core.data.folder import is_image
+from ean_core.data.find_images import FoundImages, images_in
 from ean_core.utils.errors import EANError
 
 # Images of the whole part: training, test. The demo set, drawn by prepare.py, may have any number.
@@ -41,7 +41,8 @@ def load_shanghaitech(root: str | Path, part: str) -> CrowdData:
     if part not in EXPECTED:
         raise EANError(f"unknown part {part!r}: choose one of {', '.join(EXPECTED)}")
     folder = part_folder(Path(root), part)
-    train, test = (read_split(folder / name) for name in ("train_data", "test_data"))
+    found = FoundImages()
+    train, test = (read_split(folder / name, found) for name in ("train_data", "test_data"))
     expected = EXPECTED[part]
     note = ""
     if expected is not None and (len(train), len(test)) != expected:
@@ -49,7 +50,7 @@ def load_shanghaitech(root: str | Path, part: str) -> CrowdData:
             f"partial: found {len(train)} of {expected[0]} training images and {len(test)} of {expected[1]} test "
             "images, so its figures are not comparable with published ones"
         )
-    return CrowdData(f"part_{part}", train, test, note)
+    return CrowdData(f"part_{part}", train, test, note, tuple(filter(None, [found.describe()])))
 
 
 def part_folder(root: Path, part: str) -> Path:
@@ -62,15 +63,17 @@ def part_folder(root: Path, part: str) -> Path:
     raise EANError(f"no folder part_{part} or part_{part}_final in {root}: {hint}, or give another --data-root")
 
 
-def read_split(folder: Path) -> tuple[CrowdImage, ...]:
-    """All images of train_data or test_data with their points."""
+def read_split(folder: Path, found: FoundImages) -> tuple[CrowdImage, ...]:
+    """All images of train_data or test_data with their points; adds to `found` what is in the folder."""
     image_folder = folder / "images"
     if not image_folder.is_dir():
         raise EANError(f"no folder {image_folder}: expected images/IMG_1.jpg and ground-truth/GT_IMG_1.mat in {folder}")
     points_folder = next((folder / name for name in POINT_FOLDERS if (folder / name).is_dir()), None)
     if points_folder is None:
         raise EANError(f"no folder {' or '.join(POINT_FOLDERS)} in {folder}: the .mat files of the images belong there")
-    files = [file for file in image_folder.iterdir() if is_image(file.name)]
+    inside = images_in(image_folder, below=False)
+    found.add(inside)
+    files = inside.files
     if not files:
         raise EANError(f"no images in {image_folder}: expected IMG_1.jpg, IMG_2.jpg, ..")
     check_pairs(files, points_folder)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
-from ean_core.networks.wrapper import AroundTrunk
+from ean_core.networks.wrapper import BackboneWrapper
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
 
@@ -174,7 +174,7 @@ class Join(nn.Module):
         return total.relu()
 
 
-class Counter(AroundTrunk):
+class Counter(BackboneWrapper):
     """Images to densities.
 
     Args:

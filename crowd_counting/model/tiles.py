@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from crowd_counting.model.training_model import CountingModel
+from ean_core.data.read_image import Picture
 from ean_core.utils.errors import EANError
 
 
@@ -38,7 +39,9 @@ def tiles_along(cells: int, *, tile: int, overlap: int) -> Iterator[Tile]:
 
 
 @torch.no_grad()
-def density_of(model: CountingModel, pixels: np.ndarray, *, tile: int = 1536, overlap: int = 192) -> tuple[Tensor, int]:
+def density_of(
+    model: CountingModel, pixels: np.ndarray | Picture, *, tile: int = 1536, overlap: int = 192
+) -> tuple[Tensor, int]:
     """The density map of an image.
 
     An image of up to `tile` pixels a side is counted in one piece, as in the test. Where the overlap covers the
@@ -47,7 +50,7 @@ def density_of(model: CountingModel, pixels: np.ndarray, *, tile: int = 1536, ov
 
     Args:
         model: in eval mode, on its device.
-        pixels: uint8 (H, W, 3), RGB.
+        pixels: uint8 (H, W, 3), RGB; or a picture, of which only a tile is converted at a time.
         tile: side in pixels of what is shown to the network at once.
         overlap: pixels around the kept middle of a tile.
 
@@ -69,7 +72,7 @@ def density_of(model: CountingModel, pixels: np.ndarray, *, tile: int = 1536, ov
     for row in tiles_along(height, tile=side, overlap=margin):
         for column in tiles_along(width, tile=side, overlap=margin):
             part = pixels[row.first * stride : row.end * stride, column.first * stride : column.end * stride]
-            image = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1)))[None].to(device)
+            image = torch.from_numpy(part.transpose(2, 0, 1).copy())[None].to(device)
             found = model.counter(model.normalise(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
             kept = found[
                 row.keep_first - row.first : row.keep_end - row.first,

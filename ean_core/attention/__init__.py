@@ -1,7 +1,8 @@
 """Attention modules by name: se, sge, dia, timm's as `timm:eca`, and a user's own.
 
-A new one is a file here, a class under `register` in the user's program, or a class in a file of the user's that `load`
-imports.
+A file here holds one paper's formula and nothing else; how it runs fast once training is done belongs in
+`ean_core.deploy`. A new attention is a file here, a class under `register` in the user's program, or a class in a file
+of the user's that `load` imports.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def build_attention(
     """
     cls = find(name)
     merged = {**DEFAULT_OPTIONS[family].get(name, {}), **(options or {})}
-    known = timm_attention.option_names(cls)
+    options_of_class = timm_attention.option_names(cls)
     for key in merged:
-        if key not in known:
-            raise unknown_name(f"option of attention {name!r}", key, known)
+        if key not in options_of_class:
+            raise unknown_name(f"option of attention {name!r}", key, options_of_class)
     try:
         return cls(channels, **merged)
     except (TypeError, ValueError, AssertionError, RuntimeError, ZeroDivisionError) as error:

@@ -39,10 +39,10 @@ def register(name: str) -> Callable[[_Module], _Module]:
     """
 
     def add(cls: _Module) -> _Module:
-        known = ATTENTIONS.get(name)
-        if known is not None and getattr(known, "wraps", known) is not cls:
-            raise EANError(f"attention {name!r} is registered already, for {known.__name__}: take another name")
-        if known is None:
+        registered = ATTENTIONS.get(name)
+        if registered is not None and getattr(registered, "wraps", registered) is not cls:
+            raise EANError(f"attention {name!r} is registered already, for {registered.__name__}: take another name")
+        if registered is None:
             ATTENTIONS[name] = as_attention(cls, name=name)
         return cls
 
@@ -149,6 +149,6 @@ def _run(work: Callable[[], ModuleType | None], *, what: object, folder: Path) -
             raise EANError(f"{what} needs the module {error.name!r}, which is not there: install it") from error
         raise
     except Exception as error:  # the user's code can fail in any way
-        raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): mend it") from error
+        raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): fix it") from error
     finally:
         sys.path.remove(str(folder))

@@ -1,14 +1,14 @@
 """timm's attention modules under `timm:<name>` (https://github.com/huggingface/pytorch-image-models, `create_attn`).
 
-What was found by building all of timm 1.0's at 16 to 2048 channels on maps of 1x1 to 56x56
+What building all of timm 1.0's at 16 to 2048 channels on maps of 1x1 to 56x56 showed
 (tests/attention/test_timm_attention.py does it again for the installed timm):
 
 - They keep their input's shape, all of them, as long as no stride or other number of outputs is asked for; those
   options are not offered here.
 - None passes a state from block to block, as DIA does. `cbam`, `lcbam`, `coord`, `sk`, `lambda`, `nl` and `bat` hold
   batch norms: in a share-full or EAN network one running mean and variance serve all the connected blocks of a stage,
-  though each block's features have their own. Re-estimating (`search.bn_images`) and folding treat them rightly: the
-  first covers them, the second leaves them.
+  though each block's features have their own. BN calibration (`search.bn_images`) covers them, and folding leaves them
+  as they are.
 - `halo` and `bat` work on square blocks: the sides of every stage's map must be multiples of `block_size`. The defaults
   here, 8 for CIFAR's networks (32x32: 32, 16, 8) and 7 for ImageNet's (224x224: 56, 28, 14, 7), fit the usual images.
 - `bottleneck` needs the size of the map when it is built (`feat_size`), and is refused.
@@ -116,4 +116,4 @@ def option_names(cls: type[Attention]) -> list[str]:
     parameters = list(inspect.signature(called).parameters.values())[1:]
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     hidden = _NOT_OFFERED if issubclass(cls, TimmAttention) else set()
-    return [one.name for one in parameters if one.kind in named and one.name not in hidden]
+    return [parameter.name for parameter in parameters if parameter.kind in named and parameter.name not in hidden]

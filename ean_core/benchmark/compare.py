@@ -1,4 +1,4 @@
-"""The rows of a benchmark: Org, Org-full, Share-full and EAN of some attentions, their sizes and their times."""
+"""The comparison behind `tools/benchmark.py`: sizes and times of Org, Org-full, Share-full and EAN."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from rich.progress import Progress
 from rich.table import Table
 
 from ean_core.attention import load
-from ean_core.benchmark.timing import Comparison, Interval, multiply_adds
-from ean_core.deploy.modes import check_known, compare_settings
+from ean_core.benchmark.mode_comparison import compare_modes
+from ean_core.benchmark.timing import Comparison, multiply_adds
+from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.report.plots import bar_chart
 from ean_core.scheme import read_scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
 from ean_core.utils.text import how_many, network_label
 
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
 
-Results = dict[str, dict[str, Comparison]]
-"""Setting -> network -> its times."""
+ComparisonsByMode = dict[str, dict[str, Comparison]]
+"""Mode -> network -> its times."""
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Fill in what the scheme files know, and refuse what cannot be run before anything is built."""
+    """Fill in what the scheme files say, and refuse what cannot be run, before anything is built.
+
+    Raises:
+        EANError: for arguments that do not go together, or an unknown name.
+    """
     whole = arguments.counter or arguments.config is not None
     if whole and (arguments.per_block or arguments.num_classes or (arguments.counter and arguments.config)):
         raise EANError(
@@ -52,17 +58,17 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.arch is None and arguments.config is None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
     for setting in arguments.settings:
-        check_known(setting)
+        check_mode(setting)
     if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
         raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
     if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
         raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
 
 
-def name_of(arguments: argparse.Namespace) -> str:
-    """What is compared, as the name of a file."""
-    parts = [Path(arguments.config).stem] if arguments.config else [arguments.arch, *arguments.attention]
-    name = "_".join(["counter", *parts] if arguments.counter else parts)
+def benchmark_name(arguments: argparse.Namespace) -> str:
+    """A file name's stem for a benchmark: the configuration's, or the architecture and the attentions."""
+    stems = [Path(arguments.config).stem] if arguments.config else [arguments.arch, *arguments.attention]
+    name = "_".join(["counter", *stems] if arguments.counter else stems)
     return name.replace(":", "-").replace("/", "-")
 
 
@@ -115,14 +121,14 @@ def build_rows(
 
 def time_rows(
     networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
-) -> tuple[Results, dict[str, str]]:
-    """`compare_settings` under a progress bar.
+) -> tuple[ComparisonsByMode, dict[str, str]]:
+    """`compare_modes` under a progress bar.
 
     Returns:
         the results, and why each skipped setting was skipped.
     """
     with round_bars(settings, rounds) as advance, batch_of(len(batch), option="--batch-size"):
-        return compare_settings(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
+        return compare_modes(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
 
 
 @contextmanager
@@ -135,9 +141,9 @@ def round_bars(names: Sequence[str], rounds: int) -> Iterator[Callable[[str], No
 
 
 def describe_rows(
-    networks: Mapping[str, StagedNetwork], results: Results, shape: tuple[int, int, int]
+    networks: Mapping[str, StagedNetwork], results: ComparisonsByMode, shape: tuple[int, int, int]
 ) -> list[dict[str, Any]]:
-    """What the record holds of every network: connections, sizes, and its times in every setting."""
+    """What the record holds of every network: connections, sizes, and its times in every mode."""
     return [
         {
             "network": name,
@@ -153,7 +159,7 @@ def describe_rows(
 
 
 def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> None:
-    """One table per setting, since one for all does not fit a terminal."""
+    """Print a table per mode, since a table of all modes does not fit a terminal."""
     for setting in settings:
         table = Table(title=f"setting: {setting}", title_justify="left")
         table.add_column("network", no_wrap=True)
@@ -172,13 +178,16 @@ def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> 
         console().print(table)
 
 
-def show_increment(found: Mapping[str, float] | None) -> str:
-    """`+23.5 (+22.1 to +24.9)` in percent; nothing for Org."""
-    return "{value:+.1f} ({low:+.1f} to {high:+.1f})".format(**in_percent(found)) if found else ""
+def show_increment(increment: Mapping[str, float] | None) -> str:
+    """`+23.5 (+22.1 to +24.9)`, in percent, of a record's fractions; "" for Org, which has no increment."""
+    if increment is None:
+        return ""
+    percent = Interval(**increment).scaled(100)
+    return f"{percent.value:+.1f} ({percent.low:+.1f} to {percent.high:+.1f})"
 
 
 def how_measured(settings: Mapping[str, Any]) -> str:
-    """The set-up of a record of times in a line."""
+    """The conditions of a measurement in a line: batch, image size, device, threads and rounds."""
     return (
         f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
         f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
@@ -199,7 +208,7 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
     """
     series = {
         setting: {
-            network_label(row["network"]): Interval(**in_percent(row["timings"][setting]["increment"]))
+            network_label(row["network"]): Interval(**row["timings"][setting]["increment"]).scaled(100)
             for row in rows
             if row["timings"][setting]["increment"]
         }
@@ -207,16 +216,11 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
     }
     if not any(series.values()):
         return None
-    what = name_of(argparse.Namespace(**settings)).replace("_", " ")
+    subject = benchmark_name(argparse.Namespace(**settings)).replace("_", " ")
     return bar_chart(
         path,
         series,
         axis="time increment, %, with 95 % intervals",
-        title=f"{what}: inference time over Org's in the same setting",
+        title=f"{subject}: inference time over Org's in the same setting",
         note=how_measured(settings),
     )
-
-
-def in_percent(interval: Mapping[str, float]) -> dict[str, float]:
-    """An interval of fractions in percent."""
-    return {key: 100 * value for key, value in interval.items()}

@@ -22,14 +22,15 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 
-from ean_core.benchmark.timing import Clock, Interval, compare, measure, median_interval
-from ean_core.deploy.fold import Form
-from ean_core.deploy.modes import SETTINGS
+from ean_core.benchmark.timing import Clock, compare, measure, median_interval
+from ean_core.deploy.fold import InferenceFn
+from ean_core.deploy.modes import MODES
 from ean_core.io.records import cpu_name, environment
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
+from ean_core.utils.intervals import Interval, bootstrap_each
 from ean_core.utils.text import how_many
 
 FORMAT = "ean-latency-1"
@@ -46,7 +47,7 @@ class LatencyTable:
         blocks: per stage.
         batch_size, image_size: images per forward pass, and their side in pixels.
         device: its name, such as "NVIDIA H100" or the processor's model.
-        setting: a name of `ean_core.deploy.modes.SETTINGS`.
+        setting: a name of `ean_core.deploy.modes.MODES`.
         threads: of the processor.
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.
@@ -72,16 +73,16 @@ class LatencyTable:
     @property
     def percent(self) -> tuple[float, ...]:
         """(m,) percent of Org's time per connection."""
-        return tuple(one.value for one in self.increments)
+        return tuple(increment.value for increment in self.increments)
 
     @property
     def noise(self) -> float:
         """Half the width of a typical connection's interval, in percentage points."""
-        return float(np.median([(one.high - one.low) / 2 for one in self.increments]))
+        return float(np.median([increment.half_width for increment in self.increments]))
 
     @property
-    def doubt(self) -> str | None:
-        """A sentence where the increments are less than what they are uncertain by; None for a sound table."""
+    def noise_warning(self) -> str | None:
+        """A warning, where the increments are smaller than their uncertainty; None for a sound table."""
         typical = float(np.mean(np.abs(self.percent)))
         if self.noise <= typical:
             return None
@@ -90,12 +91,12 @@ class LatencyTable:
             "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
         )
 
-    def elsewhere(self, device: str, threads: int | None) -> str | None:
-        """A sentence where the table was measured on another device, or with another number of threads; else None.
+    def device_warning(self, device: str, threads: int | None) -> str | None:
+        """A warning, where the table was measured on another device, or with another number of threads; else None.
 
         Args:
-            device: the one at hand, as `device_name` gives it.
-            threads: of the processor at hand; None on an accelerator, where they hardly matter.
+            device: the device of this run, as `device_name` gives it.
+            threads: of this run's processor; None on an accelerator, where they hardly matter.
         """
         if self.device == device and threads in (None, self.threads):
             return None
@@ -110,14 +111,14 @@ class LatencyTable:
         return float(np.dot(scheme.bits, self.percent))
 
     def save(self, path: str | Path) -> None:
-        """Write it, atomically."""
+        """Write the table as JSON, with the environment it was measured in; the file is replaced atomically."""
         write_atomic(
             path, json.dumps({"format": FORMAT, **asdict(self), "environment": environment()}, indent=2) + "\n"
         )
 
     @classmethod
     def load(cls, path: str | Path) -> LatencyTable:
-        """Read a table.
+        """Read what `save` wrote.
 
         Raises:
             EANError: if the file is missing, or no table.
@@ -129,9 +130,9 @@ class LatencyTable:
         try:
             if content["format"] != FORMAT:
                 raise ValueError
-            values = {one.name: content[one.name] for one in dataclasses.fields(cls)}
+            values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
             values["org"] = Interval(**values["org"])
-            values["increments"] = tuple(Interval(**one) for one in values["increments"])
+            values["increments"] = tuple(Interval(**increment) for increment in values["increments"])
             values["blocks"] = tuple(values["blocks"])
             table = cls(**values)
             fits = len(table.increments) == sum(table.blocks) and np.isfinite(table.percent).all()
@@ -142,7 +143,7 @@ class LatencyTable:
         return table
 
     def require(self, path: str | Path, **wanted: Any) -> None:
-        """Refuse a table of something else.
+        """Refuse a table that was measured for something else.
 
         Args:
             path: of the table, for the message.
@@ -152,10 +153,10 @@ class LatencyTable:
             EANError: naming the first field that differs, with both values.
         """
         for name, value in wanted.items():
-            found = getattr(self, name)
-            if json.loads(json.dumps(found)) != json.loads(json.dumps(value)):
+            measured = getattr(self, name)
+            if json.loads(json.dumps(measured)) != json.loads(json.dumps(value)):
                 raise EANError(
-                    f"{path} was measured for {name.replace('_', ' ')} {found!r}, and this run is for {value!r}: "
+                    f"{path} was measured for {name.replace('_', ' ')} {measured!r}, and this run is for {value!r}: "
                     f"{MEASURE} for this network, batch and device"
                 )
 
@@ -177,12 +178,12 @@ def measure_table(
     after_round: Callable[[], None] | None = None,
     **names: Any,
 ) -> LatencyTable:
-    """Time Org and the networks of a weighing design in turns, and tell the connections apart.
+    """Time Org and the networks of a weighing design in turns, and solve for what each connection adds.
 
     Args:
-        network: with attention, on the batch's device; its scheme is put back.
+        network: with attention, on the batch's device; it keeps its scheme.
         batch: images (B, C, H, W).
-        setting: a name of `SETTINGS`.
+        setting: a name of `MODES`.
         rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
         names: arch, attention, options and sharing, for the table.
 
@@ -191,11 +192,11 @@ def measure_table(
     """
     blocks = network.stages_blocks
     design = weighing_design(sum(blocks))
-    names_of = [ORG, *(f"network {number}" for number in range(1, len(design)))]
-    schemes = {name: Scheme(tuple(row), blocks) for name, row in zip(names_of, design.tolist(), strict=True)}
+    network_names = [ORG, *(f"network {number}" for number in range(1, len(design)))]
+    schemes = {name: Scheme(tuple(row), blocks) for name, row in zip(network_names, design.tolist(), strict=True)}
     forms = build_forms(network, schemes, batch, setting)
-    found = measure(forms, batch, rounds=rounds, clock=clock, after_round=after_round)
-    seconds = np.array([found[name].seconds for name in names_of])  # (N, rounds)
+    timings = measure(forms, batch, rounds=rounds, clock=clock, after_round=after_round)
+    seconds = np.array([timings[name].seconds for name in network_names])  # (N, rounds)
     return LatencyTable(
         **names,
         blocks=blocks,
@@ -205,7 +206,7 @@ def measure_table(
         setting=setting,
         threads=torch.get_num_threads(),
         rounds=rounds,
-        org=median_interval(found[ORG], seed=seed),
+        org=median_interval(timings[ORG], seed=seed),
         increments=tuple(weigh(seconds, design, seed=seed)),
     )
 
@@ -231,17 +232,15 @@ def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, see
         design: bits (N, m).
         resamples, seed: of the bootstrap, which draws rounds.
     """
-    relative = (seconds / np.median(seconds, axis=0)).T  # (rounds, N)
     org_and_connections = np.hstack([np.ones((len(design), 1)), design])  # (N, 1 + m)
-    solve = np.linalg.pinv(org_and_connections)
+    least_squares = np.linalg.pinv(org_and_connections)  # (1 + m, N)
 
-    def percent(rounds: np.ndarray) -> np.ndarray:
-        fitted = solve @ np.median(rounds, axis=0)
+    def percent(relative: np.ndarray, axis: int) -> np.ndarray:
+        """(N, ..., rounds) to (m, ...)."""
+        fitted = np.tensordot(least_squares, np.median(relative, axis=axis), axes=1)  # (1 + m, ...)
         return 100 * fitted[1:] / fitted[0]
 
-    draws = np.random.default_rng(seed).integers(len(relative), size=(resamples, len(relative)))
-    low, high = np.percentile([percent(relative[draw]) for draw in draws], (2.5, 97.5), axis=0)
-    return [Interval(*map(float, one)) for one in zip(percent(relative), low, high, strict=True)]
+    return bootstrap_each(percent, seconds / np.median(seconds, axis=0), resamples=resamples, seed=seed)
 
 
 def check_table(
@@ -254,7 +253,7 @@ def check_table(
     clock: Clock | None = None,
     after_round: Callable[[], None] | None = None,
 ) -> LatencyTable:
-    """The table, with what it predicts held against measured whole networks.
+    """Compare what a table predicts with measured whole networks.
 
     Args:
         table: of this network and batch.
@@ -270,10 +269,12 @@ def check_table(
     schemes = {scheme.text: scheme for scheme in check_schemes(table.blocks, count, seed=seed)}
     forms = build_forms(network, {ORG: Scheme.all_off(table.blocks), **schemes}, batch, table.setting)
     how = {"rounds": table.rounds, "seed": seed, "clock": clock, "after_round": after_round}
-    found = compare(forms, batch, reference=ORG, **how)
+    compared = compare(forms, batch, reference=ORG, **how)
     rows = []
     for text, scheme in schemes.items():
-        measured, predicted = in_percent(found[text].increment), table.predicted(scheme)
+        increment = compared[text].increment
+        assert increment is not None  # only the reference has none
+        measured, predicted = increment.scaled(100), table.predicted(scheme)
         rows.append(
             {
                 "bits": text,
@@ -284,7 +285,7 @@ def check_table(
             }
         )
     errors = [abs(row["error"]) for row in rows]
-    within = sum(row["measured"]["low"] <= row["predicted"] <= row["measured"]["high"] for row in rows)
+    within = sum(Interval(**row["measured"]).contains(row["predicted"]) for row in rows)
     check = {"schemes": rows, "mean_absolute": float(np.mean(errors)), "max": max(errors), "within": within}
     return dataclasses.replace(table, check=check)
 
@@ -303,19 +304,13 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
 
 def build_forms(
     network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, setting: str
-) -> dict[str, Form]:
+) -> dict[str, InferenceFn]:
     """The network with each of the schemes, in the form that the setting names."""
     before, forms = network.scheme, {}
     try:
         for name, scheme in schemes.items():
             network.set_scheme(scheme)
-            forms[name] = SETTINGS[setting].build(network, batch)
+            forms[name] = MODES[setting].build(network, batch)
     finally:
         network.set_scheme(before)
     return forms
-
-
-def in_percent(interval: Interval | None) -> Interval:
-    """An interval of fractions in percent."""
-    assert interval is not None
-    return Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)

@@ -21,7 +21,7 @@ from ean_core.utils.text import attention_label, how_many
 
 
 def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
-    """Measure, check, write and print.
+    """Measure a latency table, check it, print it, and write it with its chart.
 
     Args:
         arguments: of the command, after `check_arguments`.
@@ -41,9 +41,9 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
     if arguments.output:
         writable(arguments.output.parent)
     names = {"arch": arguments.arch, "attention": attention, "options": options, "sharing": arguments.sharing}
-    parts = ("connections", "whole networks")
-    with round_bars(parts, arguments.rounds) as advance:
-        first, second = (partial(advance, part) for part in parts)
+    phases = ("connections", "whole networks")
+    with round_bars(phases, arguments.rounds) as advance:
+        first, second = (partial(advance, phase) for phase in phases)
         how = {"rounds": arguments.rounds, "seed": arguments.seed}
         table = measure_table(network, batch, setting=setting, **how, after_round=first, **names)
         table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
@@ -62,12 +62,12 @@ def default_output(table: LatencyTable) -> Path:
 
 
 def block_names(table: LatencyTable) -> list[str]:
-    """`stage 1 block 1`, .., in order."""
+    """A name for each of the m blocks, in order: "stage 1 block 1", .."""
     return [f"stage {s + 1} block {b + 1}" for s, count in enumerate(table.blocks) for b in range(count)]
 
 
 def describe(table: LatencyTable) -> str:
-    """Under what conditions it was measured."""
+    """The conditions under which a table was measured, in a line."""
     return (
         f"batch of {table.batch_size}, {table.image_size}x{table.image_size} pixels, {table.device}, "
         f"{how_many(table.threads, 'thread')}, setting {table.setting}, {table.rounds} rounds, networks interleaved"
@@ -75,14 +75,15 @@ def describe(table: LatencyTable) -> str:
 
 
 def print_table(table: LatencyTable) -> None:
-    """The increments, and the prediction beside the measurement."""
+    """Print the increments by block, then predictions beside measurements of whole networks."""
     shown = Table(title=f"{table.arch} with {table.attention}: time added by one connection", title_justify="left")
     shown.add_column("block", no_wrap=True)
     for head in ("added ms", "increment % (95 %)"):
         shown.add_column(head, justify="right", no_wrap=True)
-    for name, one in zip(block_names(table), table.increments, strict=True):
-        milliseconds = one.value / 100 * table.org.value * 1e3
-        shown.add_row(name, f"{milliseconds:+.3f}", f"{one.value:+.2f} ({one.low:+.2f} to {one.high:+.2f})")
+    for name, percent in zip(block_names(table), table.increments, strict=True):
+        milliseconds = percent.value / 100 * table.org.value * 1e3
+        cells = f"{milliseconds:+.3f}", f"{percent.value:+.2f} ({percent.low:+.2f} to {percent.high:+.2f})"
+        shown.add_row(name, *cells)
     console().print(shown)
     shown = Table(title="whole networks: increment over Org in %", title_justify="left")
     for head in ("connections", "predicted", "measured (95 %)", "error, points", "scheme"):
@@ -103,13 +104,13 @@ def print_table(table: LatencyTable) -> None:
         f"percentage points of the increment, on {len(table.check['schemes'])} networks; {table.check['within']} lie "
         "within the interval of their measurement"
     )
-    if table.doubt is not None:
-        print(f"warning: {table.doubt}")
+    if table.noise_warning is not None:
+        print(f"warning: {table.noise_warning}")
     print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
 
 
 def draw_table(path: Path, table: LatencyTable) -> Path:
-    """A bar per block."""
+    """A bar chart of what connecting each block adds, with intervals; the .png file is replaced atomically."""
     return bar_chart(
         path,
         {"connection": dict(zip(block_names(table), table.increments, strict=True))},

@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ean_core.utils.cuda_graph import no_garbage_collection
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import Interval, bootstrap
 
 Forward = Callable[..., object]
 Clock = Callable[[], float]
@@ -38,7 +39,7 @@ class Timing:
     Attributes:
         name: of the network.
         seconds: a round's mean over its `inner` forwards; the rounds are in the order they were measured in, so that
-            values at the same place in two networks' timings belong to the same moment.
+            the i-th values of two networks belong to the same moment.
         inner: forwards per round.
     """
 
@@ -53,21 +54,12 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure and its 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """One network's times in the company of others.
+    """A network's times, measured in turns with other networks.
 
     Attributes:
-        timing: its times.
-        median: of its seconds per forward.
+        timing: of every round.
+        median: of the seconds per forward.
         increment: Eq. 9 against the reference, as a fraction; None for the reference itself.
     """
 
@@ -136,7 +128,9 @@ def turn(forward: Forward, batch: object, count: int, clock: Clock) -> float:
 
 
 def round_order(names: Sequence[str], number: int) -> tuple[str, ...]:
-    """Who goes when in a round: rotated every other round and mirrored in between (A B C, C B A, B C A, A C B, ..).
+    """The order of the networks in a round: rotated every other round and mirrored in between.
+
+    A B C, C B A, B C A, A C B, ..
 
     Rotation alone would let most networks run after the same neighbour in nearly every round, and a machine that
     warms up would charge it to them; with the mirrored rounds every pair runs in both orders equally often.
@@ -229,28 +223,18 @@ def increment(with_: Timing, without: Timing, *, resamples: int = 2000, seed: in
     if min(without.seconds, default=0.0) <= 0:
         raise EANError(f"{without.name} has a round of no duration: give more forwards per round")
     ratios = np.asarray(with_.seconds) / np.asarray(without.seconds) - 1
-    return bootstrap_median(ratios, resamples=resamples, seed=seed)
+    return bootstrap(np.median, ratios, resamples=resamples, seed=seed)
 
 
 def median_interval(timing: Timing, *, resamples: int = 2000, seed: int = 0) -> Interval:
     """The median of a network's seconds per forward, and its 95 % interval."""
-    return bootstrap_median(np.asarray(timing.seconds), resamples=resamples, seed=seed)
-
-
-def bootstrap_median(values: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Median of (N,) values with the 2.5 and 97.5 % points of the medians of `resamples` draws with replacement.
-
-    The same seed gives the same interval; a single value gives an interval of no width.
-    """
-    draws = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(np.median(values[draws], axis=1), (2.5, 97.5))
-    return Interval(float(np.median(values)), float(low), float(high))
+    return bootstrap(np.median, timing.seconds, resamples=resamples, seed=seed)
 
 
 def multiply_adds(network: nn.Module, shape: tuple[int, int, int]) -> int:
     """Multiply-adds of convolutions and matrix products for one image (C, H, W): the "FLOPs" of the literature.
 
-    That is half of what `torch.utils.flop_counter` counts. Element-wise work, pooling and normalisation are not
+    That is half of what `torch.utils.flop_counter` counts. Element-wise work, pooling and normalization are not
     counted, by custom: an attention made of these (SGE) shows in the time and not here.
     """
     like = next(network.parameters())

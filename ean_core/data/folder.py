@@ -1,120 +1,172 @@
 """Image files in class folders: ImageNet's layout, root/train/<class>/*.JPEG and root/val/<class>/*.JPEG.
 
-Of a user's own images root/<class>/*.jpg will do as well.
+Of a user's own images root/<class>/*.jpg will do as well, and root/val and root/test may both be there.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ean_core.data.copies import check_copies
+from ean_core.data.find_images import SUFFIXES, class_folders, describe_passed_over, images_in
 from ean_core.data.image_data import ImageData
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, legible
+from ean_core.utils.text import how_many
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as published weights expect
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 HELD_OUT = 0.2  # of each class, the test part of a folder that has none
-TEST_PARTS = ("val", "valid", "validation", "test")
+VAL_PARTS = ("val", "valid", "validation")
 _LAYOUT = "expected root/train/<class>/<image files> and root/val/<class>/<image files>"
 _FLAT = "expected root/<class>/<image files>, or root/train/<class>/<image files> and perhaps root/val likewise"
 
 Files = list[tuple[str, int, int]]  # (path, size in bytes, label)
 
 
+@dataclass
+class Layout:
+    """Which folder is which part.
+
+    Attributes:
+        train: holds the class folders to train on.
+        val: of images to score schemes on; None: they are drawn from the training images.
+        test: None: a share of the training images.
+        remarks: sentences on what is not used.
+    """
+
+    train: Path
+    val: Path | None = None
+    test: Path | None = None
+    remarks: list[str] = field(default_factory=list)
+
+
 def load_imagenet(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """Read root/train and root/val (or root/test), one folder a class; `download` is not used. See `load_data`."""
-    return _load("imagenet", root, image_size=image_size, may_split=False)
+    """Read root/train and root/val (or root/test), one folder a class; `download` is not used. See `load_data`.
+
+    ImageNet's own test images have no labels, so that val, where there is one, is the part to test on.
+    """
+    _check_root(root, _LAYOUT)
+    folders = class_folders(root)
+    if "train" not in folders:
+        found = ", ".join(map(legible, folders[:5])) or "no folders"
+        raise EANError(f"no folder train in {root.absolute()} but {found}: {_LAYOUT}")
+    test = next((root / part for part in (*VAL_PARTS, "test") if part in folders), None)
+    if test is None:
+        raise EANError(f"no folder val or test in {root.absolute()}: {_LAYOUT}")
+    # The published images are taken as they are; a user's own are shown upright, as tools/predict.py shows them.
+    return _load("imagenet", root, Layout(root / "train", test=test), image_size=image_size, upright=False)
 
 
 def load_folder(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
     """As ImageNet, or with the class folders in root itself.
 
-    Without root/val a fifth of each class becomes the test part, always the same.
+    With root/val and root/test, val is for scoring schemes and test for testing; with one of them it is tested on;
+    without them a fifth of each class becomes the test part, always the same.
     """
-    return _load("folder", root, image_size=image_size, may_split=True)
+    _check_root(root, _FLAT)
+    return _load("folder", root, layout_of(root), image_size=image_size, upright=True)
 
 
-def _load(name: str, root: Path, *, image_size: int | None, may_split: bool) -> ImageData:
-    size, layout = 224 if image_size is None else image_size, _FLAT if may_split else _LAYOUT
+def layout_of(root: Path) -> Layout:
+    """The parts of a folder of one's own images.
+
+    A folder called train is the training part if there are class folders in it; one with images in it, beside other
+    class folders, is a class (as of bus, car and train).
+    """
+    folders = class_folders(root)
+    others = [name for name in folders if name not in ("train", "test", *VAL_PARTS)]
+    if "train" not in folders or (others and not class_folders(root / "train")):
+        return Layout(root)
+    layout = Layout(root / "train")
+    parts = [name for name in (*VAL_PARTS, "test") if name in folders]
+    # Test images without labels are common; a val folder without class folders is a mistake, which `_scan` names.
+    used = [name for name in parts if name != "test" or class_folders(root / name)]
+    used = [used[0], "test"] if len(used) > 1 and "test" in used else used[:1]
+    if used:
+        layout.test = root / used[-1]
+        layout.val = root / used[0] if len(used) > 1 else None
+    if unused := [name for name in (*parts, *others) if name not in used]:
+        names = ", ".join(map(legible, unused[:5])) + (", .." if len(unused) > 5 else "")
+        layout.remarks.append(f"not used beside {' and '.join(['train', *used])}: {names}")
+    return layout
+
+
+def _check_root(root: Path, layout: str) -> None:
     if not root.is_dir():
         raise EANError(f"no folder {root.absolute()}: {layout}, so put the images there or give another --data-root")
-    flat = may_split and not (root / "train").is_dir()
-    if not (root / "train").is_dir() and not flat:
-        found = ", ".join(_folders(root)[:5]) or "no folders"
-        raise EANError(f"no folder train in {root.absolute()} but {found}: {_LAYOUT}")
-    classes, train = _scan(root if flat else root / "train", layout)
+
+
+def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upright: bool) -> ImageData:
+    size, expected = 224 if image_size is None else image_size, _FLAT if name == "folder" else _LAYOUT
+    passed_over: Counter[str] = Counter()
+    classes, train = _scan(layout.train, expected, passed_over)
     if len(classes) == 1:
         raise EANError(
-            f"{root.absolute()} has one class folder, {classes[0]!r}: classification needs two or more; {layout}"
+            f"{root.absolute()} has one class folder, {classes[0]!r}: classification needs two or more; {expected}"
         )
-    # ImageNet's own test images have no labels, so that val, where there is one, is the part to test on.
-    test_folder = None if flat else next((root / part for part in TEST_PARTS if (root / part).is_dir()), None)
-    if test_folder is not None:
-        test_classes, test = _scan(test_folder, layout)
-        _same_classes(root / "train", classes, test_folder, test_classes)
-    elif may_split:
+    val: Files = []
+    for part in filter(None, (layout.val, layout.test)):
+        part_classes, files = _scan(part, expected, passed_over)
+        _same_classes(layout.train, classes, part, part_classes)
+        if part == layout.val:
+            val = files
+        else:
+            test = files
+    if layout.test is None:
         train, test = _hold_out(train, classes)
-    else:
-        raise EANError(f"no folder val or test in {root.absolute()}: {_LAYOUT}")
-    # What a user's camera took is shown upright, as tools/predict.py will show it; ImageNet is what was published.
-    parts = [_source(files, image_size=size, upright=name == "folder") for files in (train, test)]
+    remarks = [line for line in (describe_passed_over(passed_over), *layout.remarks) if line]
+    if name == "folder":
+        parts = {"train": train, "val": val, "test": test}
+        remarks += check_copies({part: [path for path, _, _ in files] for part, files in parts.items()}, root)
+    if val:
+        remarks.append(
+            f"schemes are scored on {how_many(len(val), 'image')} of {layout.val}, tested is on {layout.test}"
+        )
+    sources = [_source(files, image_size=size, upright=upright) for files in (train + val, test)]
     return ImageData(
         name=name,
         classes=classes,
         mean=MEAN,
         std=STD,
-        train=parts[0],
-        test=parts[1],
-        fingerprint=_fingerprint(root, size, train, test),
-        note="" if test_folder is not None else f"test part held out of train ({HELD_OUT:.0%} of each class)",
+        train=sources[0],
+        test=sources[1],
+        fingerprint=_fingerprint(root, size, train, test, *([val] if val else [])),
+        note="" if layout.test is not None else f"test part held out of train ({HELD_OUT:.0%} of each class)",
+        val=torch.arange(len(train), len(train) + len(val)) if val else None,
+        remarks=tuple(remarks),
     )
 
 
-def _folders(folder: Path) -> list[str]:
-    """Sorted names of the folders inside; hidden ones, such as notebooks leave behind, are no classes."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def is_image(name: str) -> bool:
-    """Whether a file found in a folder is taken for an image: by how its name ends, and hidden ones are not."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
-
-
-def _images(folder: Path, label: int) -> Files:
-    """The image files in a folder, sorted by name; others, and hidden ones, are passed over."""
-    return sorted(
-        (entry.path, entry.stat().st_size, label)
-        for entry in os.scandir(folder)
-        if is_image(entry.name) and entry.is_file()
-    )
-
-
-def _scan(folder: Path, layout: str) -> tuple[tuple[str, ...], Files]:
-    """The classes of a part, sorted by name, and its files, sorted by class and name."""
-    classes = _folders(folder)
+def _scan(folder: Path, layout: str, passed_over: Counter[str]) -> tuple[tuple[str, ...], Files]:
+    """The classes of a part, sorted by name, and its files, sorted by class and name; counts what is passed over."""
+    classes = class_folders(folder)
     if not classes:
-        loose = len(_images(folder, 0))
+        loose = len(images_in(folder, below=False).files)
         but = f" but {loose} image files" if loose else ""
         raise EANError(
             f"no class folders in {folder.absolute()}{but}: {layout}, so put each class's images in a folder"
         )
     files: Files = []
     for label, name in enumerate(classes):
-        inside = _images(folder / name, label)
-        if not inside:
-            deeper = _folders(folder / name)
+        inside = images_in(folder / name, below=False)
+        if not inside.files:
+            deeper = class_folders(folder / name)
             but = f" but folders ({', '.join(deeper[:3])}, ..)" if deeper else ""
+            but = but or (f" ({said})" if (said := inside.describe()) else "")
             raise EANError(
                 f"no image files in {(folder / name).absolute()}{but}: put {', '.join(SUFFIXES)} files there, or "
                 f"remove it, or give another --data-root; {layout}"
             )
-        files.extend(inside)
+        passed_over += inside.passed_over
+        files.extend((str(path), path.stat().st_size, label) for path in inside.files)
     if empty := [path for path, size, _ in files if not size]:
         raise EANError(
             f"{len(empty)} image file(s) have 0 bytes, the first is {empty[0]}: remove them or copy them again"

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ean_core.data.augment import Augment
-from ean_core.data.decode import evaluation_view, open_image, training_view
+from ean_core.data.crops import evaluation_view, training_view
 from ean_core.data.loader import Loader, Plan, checked_indices
+from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
 from ean_core.utils.errors import EANError
@@ -102,7 +103,7 @@ class _Images(Dataset):
     def _image(self, epoch: int, index: int) -> Tensor:
         """uint8 (3, image_size, image_size) of one file."""
         source = self._source
-        image = open_image(source.paths[index], upright=source.upright)
+        image = read_image(source.paths[index], upright=source.upright)
         if not self._train:
             return evaluation_view(image, source.image_size, source.resize)
         generator = generator_for(self._seed, epoch, index)

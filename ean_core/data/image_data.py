@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from ean_core.data.sources import ArraySource, FolderSource
 from ean_core.utils.errors import EANError
 
@@ -22,6 +24,9 @@ class ImageData:
         test: the part that neither training nor the search may look at.
         fingerprint: 16 hexadecimal digits that change with the data; a run refuses to resume on other data.
         note: where the files come from, if that could be told; for the record of a run.
+        val: int64 (N,), sorted positions in `train` of images that the folder itself sets apart to score schemes on;
+            None: they are drawn.
+        remarks: sentences to print before a run, as on files that were passed over.
     """
 
     name: str
@@ -32,6 +37,8 @@ class ImageData:
     test: ArraySource | FolderSource
     fingerprint: str
     note: str = ""
+    val: Tensor | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

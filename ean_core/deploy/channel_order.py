@@ -1,53 +1,78 @@
-"""A stage whose channels are in the order that its attention's groups are fastest in; see `attention.interleaved`."""
+"""The channels of folded stages in the order that their attention is fastest in; see `interleaved_sge`."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.sge import JoinedGroups
-from ean_core.deploy.interleaved_sge import InterleavedGroups, interleaved_order
+from ean_core.deploy.inference_stage import InferenceStage, is_folded_bottleneck
+from ean_core.deploy.interleaved_sge import InterleavedSpatialGroupEnhance, deinterleave, interleaved_order
+from ean_core.deploy.sge_tails import FusedSpatialGroupEnhance
 from ean_core.networks.blocks import Bottleneck
 from ean_core.networks.resnet import ResNet
-from ean_core.networks.stage import Stage
 
 
-def interleave_stages(network: nn.Module) -> None:
-    """Reorder, in place, the channels of a folded network's stages with SGE whose groups fill no vector of this
-    processor.
+class ReorderedStage(InferenceStage):
+    """An `InferenceStage` whose channels are interleaved inside; its output has the usual order.
 
-    What follows a stage of a classifier takes its features as they come. Around a trunk they are put back.
+    Args:
+        stage: as it is inside.
+        groups: of the interleaved order.
     """
+
+    def __init__(self, stage: InferenceStage, groups: int) -> None:
+        super().__init__(stage, connected=stage.connected, unconnected=stage.unconnected)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See `InferenceStage.forward`."""
+        return deinterleave(super().forward(x), self.groups)
+
+
+def interleave_stages(network: nn.Module, *, vector_bytes: int | None = None) -> None:
+    """Reorder, in place, the channels of a folded network's stages with SGE whose groups fill no vector.
+
+    In a classifier, what follows a stage takes its channels as they come. Elsewhere the stage puts them back in order.
+
+    Args:
+        network: folded, or a model around a folded network.
+        vector_bytes: of the widest vector instructions; None for this processor's.
+    """
+    vector_bytes = vector_bytes or cpu_vector_bytes()
+    reordered = {}
     for number, stage in enumerate(network.stages):
-        order = interleave(stage)
-        if order is not None and hand_on(network, number, order):
-            stage.put_back = 0
+        groups = interleave(stage, vector_bytes)
+        if groups and not reorder_readers(network, number, groups):
+            reordered[stage] = ReorderedStage(stage, groups)
+    network.replace_stages(lambda stage: reordered.get(stage, stage))
 
 
-def interleave(stage: Stage) -> Tensor | None:
-    """Reorder a stage's channels, in place, and let it put back those that it gives: the order inside, or None."""
-    blocks = stage.blocks
-    forms = [stage.connected(index) for index in range(stage.depth) if stage.bits[index]]
-    same_order = len({form.attention.groups for form in forms if type(form) is JoinedGroups}) == 1
-    if not (same_order and all(type(form) is JoinedGroups for form in forms)) or not can_reorder(blocks):
-        return None
-    groups, weight = forms[0].attention.groups, blocks[0].conv3.weight
-    width, lanes = len(weight) // groups, vector_bytes() // weight.element_size()
+def interleave(stage: InferenceStage, vector_bytes: int) -> int:
+    """Interleave a stage's channels, in place, its output's too.
+
+    Returns:
+        the number of groups; 0 where nothing was done: it cannot be, or nothing would be gained.
+    """
+    blocks, tails = stage.blocks, [tail for tail, bit in zip(stage.connected, stage.bits, strict=True) if bit]
+    groups_of_tails = {tail.attention.groups if type(tail) is FusedSpatialGroupEnhance else 0 for tail in tails}
+    if len(groups_of_tails) != 1 or 0 in groups_of_tails or not can_reorder(blocks):
+        return 0
+    (groups,), weight = groups_of_tails, blocks[0].conv3.weight
+    width, lanes = len(weight) // groups, vector_bytes // weight.element_size()
     repeats = -(-lanes // groups)
     if width >= lanes or width % repeats:
-        return None
-    order = interleaved_order(len(weight), groups)
-    reorder(blocks, order)
-    for index, form in enumerate(stage.joined):
-        if type(form) is JoinedGroups:
-            stage.joined[index] = InterleavedGroups(form.attention, form.convolution, repeats).eval()
-    stage.put_back = groups
-    return order
+        return 0
+    reorder(blocks, interleaved_order(len(weight), groups))
+    for index, tail in enumerate(stage.connected):
+        if type(tail) is FusedSpatialGroupEnhance:
+            interleaved = InterleavedSpatialGroupEnhance(tail.attention, tail.convolution, repeats)
+            stage.connected[index] = interleaved.eval()
+    return groups
 
 
 @torch.no_grad()
-def hand_on(network: nn.Module, number: int, order: Tensor) -> bool:
-    """Let what follows a stage take its channels in another order, if nothing else looks at them."""
+def reorder_readers(network: nn.Module, number: int, groups: int) -> bool:
+    """Let what follows stage `number` take its channels interleaved; False if something else looks at them."""
     if type(network) is not ResNet:
         return False
     if number + 1 == len(network.stages):
@@ -56,7 +81,7 @@ def hand_on(network: nn.Module, number: int, order: Tensor) -> bool:
         following = network.stages[number + 1].blocks[0]
         readers = [] if following.downsample is None else [following.conv1, following.downsample[0]]
     for layer in readers:
-        take_in(layer, order)
+        reorder_inputs(layer, interleaved_order(network.stage_channels[number], groups))
     return bool(readers)
 
 
@@ -66,29 +91,29 @@ def can_reorder(blocks: list[nn.Module]) -> bool:
     And whether no norm of another kind looks at the channels' order.
     """
     return all(
-        type(block) is Bottleneck and block.folded and (block.downsample is not None) == (index == 0)
+        is_folded_bottleneck(block) and (block.downsample is not None) == (index == 0)
         for index, block in enumerate(blocks)
     )
 
 
 @torch.no_grad()
 def reorder(blocks: list[Bottleneck], order: Tensor) -> None:
-    """Of all that writes the blocks' outputs the rows of the weights, and of all that reads them the columns."""
+    """Reorder the weights' rows in all that writes the blocks' outputs, and their columns in all that reads them."""
     for index, block in enumerate(blocks):
-        writing = [block.conv3, *([] if block.downsample is None else [block.downsample[0]])]
-        for convolution in writing:
+        writers = [block.conv3, *([] if block.downsample is None else [block.downsample[0]])]
+        for convolution in writers:
             convolution.weight = nn.Parameter(convolution.weight[order])
             if convolution.bias is not None:
                 convolution.bias = nn.Parameter(convolution.bias[order])
         if index:
-            take_in(block.conv1, order)
+            reorder_inputs(block.conv1, order)
 
 
-def take_in(layer: nn.Conv2d | nn.Linear, order: Tensor) -> None:
+def reorder_inputs(layer: nn.Conv2d | nn.Linear, order: Tensor) -> None:
     """Let a layer take its inputs in another order."""
     layer.weight = nn.Parameter(layer.weight[:, order])
 
 
-def vector_bytes() -> int:
+def cpu_vector_bytes() -> int:
     """How many bytes the widest vector instructions of this processor take."""
     return 64 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 32

@@ -10,25 +10,24 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ean_core.deploy.inference_stage import InferenceStage
 from ean_core.networks import StagedNetwork
 from ean_core.utils.errors import EANError
 
-Form = Callable[[Tensor], Tensor]
-"""A way to compute a network's function: images (B, C, H, W) -> logits."""
+InferenceFn = Callable[[Tensor], Tensor]
+"""A network made ready for inference in some mode: images (B, C, H, W) -> logits."""
 
 
 def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetwork:
-    """A copy whose convolutions have taken over the batch norms that follow them; its stages work in place.
-
-    Attention is joined to the last convolution of bottlenecks (`ean_core.deploy.fused_attention`).
+    """A copy whose convolutions have taken over the batch norms after them, and whose stages are `InferenceStage`s.
 
     In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
-    running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalisation
+    running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalization
     inside an attention module stays too.
 
     Args:
         network: in eval mode.
-        prune: drop the attention that is not connected; False keeps a supernet one.
+        prune: drop the attention that is not connected; False keeps a supernet a supernet.
 
     Raises:
         EANError: in training mode, where batch norm depends on the batch and cannot be folded.
@@ -38,17 +37,15 @@ def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetw
     folded = network.prune() if prune else copy.deepcopy(network)
     for conv, norm in list(folded.conv_norm_pairs()):
         fold_pair(folded, conv, norm)
-    for stage in folded.stages:
-        stage.in_place = True
-        stage.join()
-    folded.eval()  # what was put in is new, and so in training mode
+    folded.replace_stages(InferenceStage.from_stage)
+    folded.eval()  # new modules start in training mode
     return folded
 
 
 def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
     """Replace a convolution by the fused one and the batch norm after it by the identity, or by its activation.
 
-    Normalisation of another kind (timm has networks with group norm) stays.
+    Normalization of another kind (timm has networks with group norm) stays.
     """
     convolution, norm_layer = network.get_submodule(conv), network.get_submodule(norm)
     if isinstance(norm_layer, _BatchNorm):
@@ -57,12 +54,12 @@ def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
 
 
 def replace_submodule(network: nn.Module, name: str, new: nn.Module) -> None:
-    """Put a module in another's place."""
+    """Put `new` in the place of the module called `name`."""
     owner, _, leaf = name.rpartition(".")
     setattr(network.get_submodule(owner), leaf, new)
 
 
-def in_channels_last(network: nn.Module) -> Form:
-    """The network, in place, in channels-last layout, taking images of any layout."""
+def in_channels_last(network: nn.Module) -> InferenceFn:
+    """Convert a network, in place, to channels_last; what is returned takes images of any layout."""
     network = network.to(memory_format=torch.channels_last)
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))

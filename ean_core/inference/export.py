@@ -7,10 +7,12 @@ file: it is read again and must give what the network gives, on random images of
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import re
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +40,26 @@ OUTPUTS = {
 }
 Run = Callable[[Tensor], Tensor]
 Shape = tuple[int, int, int]  # (batch, height, width)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What images an exported network takes.
+
+    Attributes:
+        side: of the images that it was traced with, pixels.
+        any_size: whether others may have other sides.
+        least: pixels a side at least.
+    """
+
+    side: int
+    any_size: bool = True
+    least: int = 1
+
+    def __str__(self) -> str:
+        if not self.any_size:
+            return f"any batch, images of {self.side}x{self.side} only"
+        return "any batch, any image size" + (f" from {self.least}x{self.least} on" if self.least > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -86,16 +108,16 @@ def export(opened: Opened, target: str, directory: str | Path, *, tolerance: flo
     if path.absolute() == opened.path.absolute():
         raise EANError(f"{path} would be written over itself: give another --output-dir")
     with atomic_path(path) as temporary:
-        any_size, sizes = write(opened, temporary)
+        sizes, words = write(opened, temporary)
         run = READERS[target](temporary, opened)
-        shapes = shapes_of(opened, any_size=any_size)
+        shapes = shapes_of(opened, any_size=sizes.any_size, least=sizes.least)
         difference, relative = compare(opened, run, shapes)
         if not relative <= tolerance:  # NaN too
             raise EANError(
                 f"{path.name} differs from the network by {difference:.2g}, relative {relative:.2g}, which is above "
                 f"the tolerance of {tolerance:g}: no file was written"
             )
-    return Report(path, sizes, difference, relative, shapes)
+    return Report(path, words, difference, relative, shapes)
 
 
 # -- what is exported -------------------------------------------------------------------------------------------------
@@ -111,7 +133,7 @@ def on_cpu(opened: Opened) -> nn.Module:
     return copy.deepcopy(opened.network).cpu().eval()
 
 
-def facts(opened: Opened) -> dict[str, str]:
+def facts(opened: Opened, sizes: Sizes) -> dict[str, str]:
     """What whoever runs an exported network must know, as text: lists and numbers are JSON."""
     prepare, model = opened.prepare, opened.content["model"]
     plain = {
@@ -124,6 +146,8 @@ def facts(opened: Opened) -> dict[str, str]:
         "fit": prepare.fit,
         "model": model,
     }
+    if sizes.any_size:
+        plain["least_size"] = sizes.least  # pixels a side
     words = {"kind": opened.kind, "arch": model["arch"], "attention": model.get("attention") or "none"}
     words["scheme"] = str(opened.trunk.scheme)
     words["output"] = f"{opened.output} {OUTPUTS[opened.kind]}"
@@ -158,7 +182,7 @@ class Renamed(nn.Module):
 # -- the forms --------------------------------------------------------------------------------------------------------
 
 
-def write_onnx(opened: Opened, path: Path) -> tuple[bool, str]:
+def write_onnx(opened: Opened, path: Path) -> tuple[Sizes, str]:
     """ONNX, with the facts as metadata; see `widest`."""
     require("onnx", "onnxscript", "onnxruntime", extra="export", what="the export to ONNX")
     import onnx
@@ -170,12 +194,13 @@ def write_onnx(opened: Opened, path: Path) -> tuple[bool, str]:
             )
         return done.model_proto
 
-    model, any_size, sizes = widest(opened, convert)
+    model, any_size = widest(opened, convert)
     name_axes(model)
-    onnx.helper.set_model_props(model, facts(opened))
+    sizes = sizes_of(run_onnx(model.SerializeToString()), opened, any_size=any_size)
+    onnx.helper.set_model_props(model, facts(opened, sizes))
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
-    return any_size, sizes
+    return sizes, str(sizes)
 
 
 def name_axes(model: Any) -> None:
@@ -190,24 +215,41 @@ def name_axes(model: Any) -> None:
 
 def read_onnx(path: Path, opened: Opened) -> Run:
     """The file in ONNX Runtime."""
+    return run_onnx(path.read_bytes())
+
+
+def run_onnx(content: bytes) -> Run:
+    """A file's content in ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def write_torch(opened: Opened, path: Path) -> tuple[bool, str]:
-    """torch.export's archive, with the facts in it as facts.json; see `widest`."""
-    extra = {"facts.json": json.dumps(facts(opened))}
+def write_torch(opened: Opened, path: Path) -> tuple[Sizes, str]:
+    """torch.export's archive, with the facts in it as facts.json; see `widest`.
 
-    def save(program: torch.export.ExportedProgram) -> None:
+    The tracer takes for granted that no map on the way has a side of 1, and the program refuses smaller images with a
+    formula. The least side is found by trying and written into the program, which then names it.
+    """
+
+    def save(program: torch.export.ExportedProgram) -> tuple[bytes, Sizes]:
+        (images,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
+        sides = images.meta["val"].shape[2:]
+        sizes = sizes_of(program.module(), opened, any_size=isinstance(sides[0], torch.SymInt))
+        for side in sides if sizes.least > 1 else ():
+            known = program.range_constraints[side.node.expr]
+            program.range_constraints[side.node.expr] = type(known)(sizes.least, known.upper)
+        buffer = io.BytesIO()  # writing to a file, PyTorch aborts the process on a full disk
         with quiet():
-            torch.export.save(program, path, extra_files=extra)
+            torch.export.save(program, buffer, extra_files={"facts.json": json.dumps(facts(opened, sizes))})
+        return buffer.getvalue(), sizes
 
-    _, any_size, sizes = widest(opened, save)
-    return any_size, sizes
+    (archive, sizes), _ = widest(opened, save)
+    path.write_bytes(archive)
+    return sizes, str(sizes)
 
 
 def read_torch(path: Path, opened: Opened) -> Run:
@@ -215,10 +257,10 @@ def read_torch(path: Path, opened: Opened) -> Run:
     return torch.export.load(path).module()
 
 
-def write_weights(opened: Opened, path: Path) -> tuple[bool, str]:
+def write_weights(opened: Opened, path: Path) -> tuple[Sizes, str]:
     """The pruned network's weights, batch norm not folded, so that they can be trained on."""
     write_safetensors(path, *as_content(opened))
-    return True, "weights with scheme, recipe and classes"
+    return Sizes(side_of(opened)), "weights with scheme, recipe and classes"
 
 
 def as_content(opened: Opened) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -237,7 +279,7 @@ def read_weights(path: Path, opened: Opened) -> Run:
     return open_file(path, device="cpu", config=opened.config).network
 
 
-TARGETS: dict[str, tuple[str, Callable[[Opened, Path], tuple[bool, str]]]] = {
+TARGETS: dict[str, tuple[str, Callable[[Opened, Path], tuple[Sizes, str]]]] = {
     "onnx": (".onnx", write_onnx),
     "torch": (".pt2", write_torch),
     "safetensors": (".safetensors", write_weights),
@@ -249,22 +291,21 @@ READERS: Mapping[str, Callable[[Path, Opened], Run]] = {
 }
 
 
-def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool, str]:
+def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool]:
     """The conversion for any image size or, where the network does not allow it, for the one it was trained on.
 
     Returns:
-        what was made, whether it takes any image size, and that in words.
+        what was made, and whether it takes any image size.
 
     Raises:
         EANError: if neither works.
     """
-    side = side_of(opened)
     try:
-        return convert(trace(opened, any_size=True)), True, "any batch, any image size"
+        return convert(trace(opened, any_size=True)), True
     except Exception:  # the tracer and the converter raise many kinds; a second failure is reported
         pass
     try:
-        return convert(trace(opened, any_size=False)), False, f"any batch, images of {side}x{side} only"
+        return convert(trace(opened, any_size=False)), False
     except EANError:  # of the network itself, which says it better
         raise
     except Exception as error:
@@ -277,11 +318,29 @@ def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any
 # -- checking ---------------------------------------------------------------------------------------------------------
 
 
-def shapes_of(opened: Opened, *, any_size: bool) -> tuple[Shape, ...]:
+def shapes_of(opened: Opened, *, any_size: bool, least: int | None = None) -> tuple[Shape, ...]:
     """(batch, height, width) to check with: several batches, and odd and unequal sides where sizes are free."""
     side = side_of(opened)
     own = (1, side, side), (3, side, side)
-    return (*own, (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3)) if any_size else own
+    small = () if least is None else ((2, least, least), (1, least, side))
+    return (*own, (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3), *small) if any_size else own
+
+
+def sizes_of(run: Run, opened: Opened, *, any_size: bool) -> Sizes:
+    """What images an exported network takes, with the least side, found by trying."""
+    side = side_of(opened)
+    if not any_size:
+        return Sizes(side, any_size=False)
+    return Sizes(side, least=1 + bisect_left(range(1, side), True, key=lambda one: runs(run, opened, one)))
+
+
+def runs(run: Run, opened: Opened, side: int) -> bool:
+    """Whether an exported network takes an image of this side."""
+    try:
+        run(torch.zeros(1, opened.prepare.channels, side, side))
+    except Exception:  # torch's guards raise AssertionError, ONNX Runtime kinds of its own
+        return False
+    return True
 
 
 def side_of(opened: Opened) -> int:

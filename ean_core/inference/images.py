@@ -1,7 +1,9 @@
-"""Photos from anywhere: found, opened whatever their mode, and brought to the form that a network was trained on."""
+"""Images to predict on, brought to the form that a network was trained on; and pictures that are written."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,56 +14,30 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from ean_core.data.decode import evaluation_view, open_image
-from ean_core.data.folder import SUFFIXES, is_image
+from ean_core.data.crops import evaluation_view
 from ean_core.data.normalize import Normalise
+from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
-
-def find_photos(sources: Sequence[str | Path], *, below: bool = True) -> list[Path]:
-    """The image files among `sources`, and all in the folders among them, each folder's by name, and each file once.
-
-    Args:
-        sources: files, which are taken whatever they end in, and folders.
-        below: look into the folders of folders too; not for a command whose own pictures may be put there.
-
-    Raises:
-        EANError: if a source does not exist, or a folder has no image files.
-    """
-    found: list[Path] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            files = source.rglob("*") if below else source.iterdir()
-            inside = sorted(file for file in files if is_image(file.name) and file.is_file())
-            if not inside:
-                raise EANError(f"no images in the folder {source}: expected files ending in {', '.join(SUFFIXES)}")
-            found += inside
-        elif source.exists():
-            found.append(source)
-        else:
-            raise EANError(f"{source} does not exist: give image files, or folders of them")
-    return list(dict.fromkeys(found))
+LONGEST_STEM = 180  # bytes, so that the file beside it that replaces it atomically has a name of less than 255
 
 
-def open_photos(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:
+def read_images(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:
     """Every file with its image, or with the sentence that says why it cannot be read; one is in memory at a time."""
     for file in files:
         try:
-            yield file, open_photo(file)
+            yield file, read_image(file)
         except EANError as error:
             yield file, error
 
 
-def open_photo(path: str | Path) -> Image.Image:
-    """Decode an image file into upright 8-bit RGB.
-
-    Raises:
-        EANError: if it is missing or cannot be decoded, naming it.
-    """
-    if not Path(path).exists():
-        raise EANError(f"{path} does not exist: give image files, or folders of them")
-    return open_image(path, upright=True)
+def result_name(stem: str, ending: str) -> str:
+    """The name of a file that is written for an image; of a very long one the start, and digits of its own."""
+    if len(os.fsencode(stem)) <= LONGEST_STEM:
+        return stem + ending
+    cut = os.fsencode(stem)[: LONGEST_STEM - 9].decode("utf-8", "ignore")
+    return f"{cut}_{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
@@ -100,7 +76,7 @@ class Preparation:
             photo = photo.convert("L")
         if self.fit is not None:
             longest, shortest = max(self.fit) / max(photo.size), min(self.fit) / min(photo.size)
-            size = tuple(int(side * min(longest, shortest) + 0.5) for side in photo.size)
+            size = tuple(max(1, int(side * min(longest, shortest) + 0.5)) for side in photo.size)
             photo = Image.fromarray(cv2.resize(np.asarray(photo), size, interpolation=cv2.INTER_LINEAR))
         if self.size is None:
             return F.pil_to_tensor(photo)

@@ -36,7 +36,7 @@ WITH_CONFIG = "segmentation.loaded_model:open_segmentor"  # path and config: a s
 class MakeTarget(Protocol):
     """What a task's file defines: (output for one image, name or index or None for the network's own choice)."""
 
-    def __call__(self, output: Tensor, wanted: str | None) -> Target: ...
+    def __call__(self, output: Tensor, wanted: str | int | None) -> Target: ...
 
 
 @dataclass(frozen=True, eq=False)

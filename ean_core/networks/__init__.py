@@ -1,4 +1,7 @@
-"""Named architectures, and `create_model`, which builds any of them with any attention and scheme."""
+"""Named architectures, and `create_model`, which builds any of them with any attention and scheme.
+
+Networks and their files belong here; how a trained network runs fast belongs in `ean_core.deploy`.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +70,7 @@ def create_model(
     Args:
         arch: a key of `ARCHITECTURES`: CIFAR's resnet20/29/56/83/110/164, ImageNet's resnet18/34/50/101/152 with the
             paper's biased convolutions, or `<name>_nobias` for public ImageNet weights; or `timm:` and the name of a
-            residual network of timm's (`timm_backbones`).
+            residual network of timm's (`timm_backbone`).
         num_classes: outputs of the head; default 100 for the CIFAR and 1000 for the ImageNet networks; 0 for none.
         attention: None, or a name: "se", "sge", "dia", timm's as "timm:eca", what `register` or `load` made known.
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
@@ -92,8 +95,8 @@ def create_model(
         "in_channels": in_channels,
         "num_classes": num_classes or None,
     }
-    known = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
-    if stray := sorted(set(layout) - set(known)):
+    layout_options = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
+    if stray := sorted(set(layout) - set(layout_options)):
         raise EANError(f"create_model does not know {stray} for {arch}: see its docstring")
     if is_timm(arch):
         name = arch.removeprefix(timm_backbone.PREFIX)

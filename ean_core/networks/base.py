@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from ean_core.attention.functional import channel_means
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme, SchemeLike, as_scheme
 
@@ -127,14 +126,19 @@ class StagedNetwork(nn.Module):
 
     def forward_head(self, features: Tensor) -> Tensor:
         """The last stage's features (B, C, H, W) -> logits (B, num_classes), or (B, C) without a head."""
-        pooled = channel_means(features)
+        pooled = features.mean(dim=(2, 3))
         return pooled if self.fc is None else self.fc(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> logits (B, num_classes)."""
         return self.forward_head(self.forward_features(x)[-1])
 
-    # -- for folding and public weights -------------------------------------------------------------------------
+    # -- for deployment and public weights ----------------------------------------------------------------------
+
+    def replace_stages(self, convert: Callable[[Stage], Stage]) -> None:
+        """Put `convert(stage)` in the place of every stage, in place."""
+        for number, stage in enumerate(self.stages):
+            self.add_module(f"layer{number + 1}", convert(stage))
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
         """Names of every convolution and of the batch norm that directly follows it, outside attention."""

@@ -1,7 +1,7 @@
 """The two residual blocks of Deep Residual Learning (https://arxiv.org/abs/1512.03385).
 
-A block returns its residual and its shortcut apart; the stage recalibrates the residual where the scheme says so,
-adds the two and activates (Eq. 4). The names of the layers are torchvision's, so that public weights fit.
+A block returns residual and shortcut separately; the stage recalibrates the residual where the scheme says so, adds the
+two and activates (Eq. 4). The layers have torchvision's names, so that public weights fit.
 """
 
 from __future__ import annotations
@@ -74,20 +74,14 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, inputs, H, W) -> residual and shortcut, both (B, 4 * planes, H/stride, W/stride)."""
-        narrow, shortcut = self.narrow(x)
-        return self.bn3(self.conv3(narrow)), shortcut
+        hidden, shortcut = self.forward_hidden(x)
+        return self.bn3(self.conv3(hidden)), shortcut
 
-    @property
-    def folded(self) -> bool:
-        """Whether what the last convolution and the projection give is used as it is: they have taken up the norms."""
-        norms = [self.bn3, *([] if self.downsample is None else [self.downsample[1]])]
-        return all(type(norm) is nn.Identity for norm in norms)
-
-    def narrow(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, inputs, H, W) -> what the last convolution takes, (B, planes, H/stride, W/stride), and the shortcut."""
-        narrow = self.relu(self.bn1(self.conv1(x)))
-        narrow = self.relu(self.bn2(self.conv2(narrow)))
-        return narrow, x if self.downsample is None else self.downsample(x)
+    def forward_hidden(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, inputs, H, W) -> the input of conv3, (B, planes, H/stride, W/stride), and the shortcut."""
+        hidden = self.relu(self.bn1(self.conv1(x)))
+        hidden = self.relu(self.bn2(self.conv2(hidden)))
+        return hidden, x if self.downsample is None else self.downsample(x)
 
 
 def projection(inputs: int, outputs: int, *, stride: int, bias: bool) -> nn.Sequential | None:

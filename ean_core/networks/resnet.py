@@ -79,7 +79,7 @@ class ResNet(StagedNetwork):
             self.stage_channels += (channels,)
         self.stages_blocks = tuple(depths)
         self.fc = None if num_classes is None else nn.Linear(channels, num_classes)
-        initialise(self)
+        initialize(self)
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, widths[0], H', W'): a quarter of the side with an "imagenet" stem."""
@@ -122,7 +122,7 @@ def make_attention(
     return nn.ModuleList(build(channels) for _ in range(depth))
 
 
-def initialise(network: nn.Module) -> None:
+def initialize(network: nn.Module) -> None:
     """Convolutions N(0, sqrt(2 / (k*k*out))) with zero bias, batch norm weight 1 and bias 0.
 
     Linear layers and attention parameters keep what their own constructors gave them.
@@ -149,4 +149,4 @@ def input_shape(network: StagedNetwork, *, size: int | None = None) -> tuple[int
     return network.in_channels, side, side
 
 
-__all__ = ["ResNet", "count_parameters", "initialise", "input_shape"]
+__all__ = ["ResNet", "count_parameters", "initialize", "input_shape"]

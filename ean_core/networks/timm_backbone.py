@@ -1,8 +1,8 @@
 """timm's residual networks as supernets: `timm:resnet50`, `timm:resnext50_32x4d`, `timm:regnety_016` and their like.
 
-https://github.com/huggingface/pytorch-image-models. The one adapter takes timm's network apart: its blocks come to give
-residual and shortcut, its stages become ours, which own the attention. So schemes, search, pruning, folding, network
-files and timing work as for our own networks, and with no block connected the network computes what timm's does.
+https://github.com/huggingface/pytorch-image-models. The one adapter takes timm's network apart: its blocks are made to
+return residual and shortcut, and its stages become ours, which own the attention. So schemes, search, pruning, folding,
+network files and timing work as for our own networks, and with no block connected it computes what timm's does.
 
 What fits is what ends every block with ReLU(shortcut + residual): networks of timm's `ResNet` class with its two usual
 blocks (resnet, resnext, wide_resnet, seresnet, ecaresnet, resnetrs, senet154, the -c, -d, -s, -t, aa and blur variants)
@@ -43,16 +43,16 @@ _BOTTLENECK = ("conv1", "bn1", "act1", "conv2", "bn2", "drop_block", "act2", "aa
 _REGNET = ("conv1", "conv2", "se", "conv3", "drop_path")
 
 _WHY_NOT = {
-    "ResNetV2": "it normalises before its convolutions and adds without an activation (pre-activation)",
-    "NormFreeNet": "it has scaled sums of residuals in place of normalisation",
+    "ResNetV2": "it normalizes before its convolutions and adds without an activation (pre-activation)",
+    "NormFreeNet": "it has scaled sums of residuals in place of normalization",
     "ByobNet": "its blocks are built from a list of parts and end with other activations",
-    "ConvNeXt": "it adds without an activation, and normalises layers",
+    "ConvNeXt": "it adds without an activation, and normalizes layers",
     "SENet": "it is timm's older copy of seresnet, which timm:seresnet50 and its like replace",
 }
 
 
 class TimmBlock(nn.Module):
-    """A block of timm's that gives residual and shortcut apart and leaves the last activation to the stage.
+    """A block of timm's that returns residual and shortcut separately and leaves the last activation to the stage.
 
     The layers keep their names, so that timm's weights fit.
 
@@ -115,8 +115,9 @@ class TimmNetwork(StagedNetwork):
         for layer, module in layout.stem.items():
             self.add_module(layer, module)
         for number, blocks in enumerate(layout.stages):
-            made = make_attention(attention, layout.channels[number], len(blocks), sharing)
-            self.add_module(f"layer{number + 1}", Stage([TimmBlock(block, layout.order) for block in blocks], made))
+            stage_attention = make_attention(attention, layout.channels[number], len(blocks), sharing)
+            stage = Stage([TimmBlock(block, layout.order) for block in blocks], stage_attention)
+            self.add_module(f"layer{number + 1}", stage)
         self.stage_channels = layout.channels
         self.stages_blocks = tuple(len(blocks) for blocks in layout.stages)
         self.fc = layout.head if num_classes else None
@@ -140,7 +141,7 @@ class TimmNetwork(StagedNetwork):
 
     def own_name(self, public_name: str) -> str:
         """RegNet's s1.b1 is our layer1.0; the other names are timm's."""
-        name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda found: f"layer{found[1]}.{int(found[2]) - 1}.", public_name)
+        name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda match: f"layer{match[1]}.{int(match[2]) - 1}.", public_name)
         return re.sub(r"^head\.fc\.", "fc.", name)
 
 
@@ -177,9 +178,9 @@ def output_stride_of(
     Raises:
         EANError: for a layout that timm does not build.
     """
-    known = {(1, 1, 1, 1): (32, (2, 2, 2)), (1, 1, 1, 2): (16, (2, 2, 1)), (1, 1, 2, 4): (8, (2, 1, 1))}
-    stride, later = known.get(tuple(dilations or (1, 1, 1, 1)), (0, ()))
-    fits = strides is None or tuple(strides)[1:] == later
+    layouts = {(1, 1, 1, 1): (32, (2, 2, 2)), (1, 1, 1, 2): (16, (2, 2, 1)), (1, 1, 2, 4): (8, (2, 1, 1))}
+    stride, later_strides = layouts.get(tuple(dilations or (1, 1, 1, 1)), (0, ()))
+    fits = strides is None or tuple(strides)[1:] == later_strides
     if not (stride and fits and (contract_dilation or stride == 32)):
         raise EANError(
             f"architecture '{PREFIX}{name}' has no layout of strides {strides}, dilations {dilations} and "
@@ -240,9 +241,9 @@ def make_timm(name: str, **options: Any) -> nn.Module:
     require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
     import timm
 
-    known = timm.list_models()
-    if name.split(".")[0] not in known:  # checked here, since timm would ask a hub for a name with a colon
-        near = ", ".join(repr(PREFIX + one) for one in get_close_matches(name, known, n=3)) or "timm:resnet50"
+    models = timm.list_models()
+    if name.split(".")[0] not in models:  # checked here, since timm would ask a hub for a name with a colon
+        near = ", ".join(repr(PREFIX + model) for model in get_close_matches(name, models, n=3)) or "timm:resnet50"
         raise EANError(f"unknown architecture '{PREFIX}{name}': did you mean {near}? timm.list_models() names all")
     try:
         return timm.create_model(name, **options)

@@ -1,9 +1,9 @@
-"""What a task builds around a network with attention: a counter, a segmentor. So folding and timing know them too."""
+"""The base of models that a task builds around a residual network with attention: a counter, a segmentor."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeVar
 
 from torch import nn
@@ -12,11 +12,11 @@ from ean_core.networks.base import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme
 
-_Model = TypeVar("_Model", bound="AroundTrunk")
+_Model = TypeVar("_Model", bound="BackboneWrapper")
 
 
-class AroundTrunk(nn.Module):
-    """Base of a model that holds a `StagedNetwork`; scheme, pruning and folding are those of that network.
+class BackboneWrapper(nn.Module):
+    """A model that holds a `StagedNetwork`; scheme, pruning and folding are those of that network.
 
     Attributes:
         trunk_name: where the network is among the model's modules.
@@ -31,12 +31,12 @@ class AroundTrunk(nn.Module):
 
     @property
     def stages(self) -> list[Stage]:
-        """Its stages."""
+        """The stages of the network with attention."""
         return self.network.stages
 
     @property
     def scheme(self) -> Scheme:
-        """Its bits."""
+        """The bits of the network with attention."""
         return self.network.scheme
 
     def prune(self: _Model) -> _Model:
@@ -46,7 +46,11 @@ class AroundTrunk(nn.Module):
             stage.prune()
         return pruned
 
+    def replace_stages(self, convert: Callable[[Stage], Stage]) -> None:
+        """See `StagedNetwork.replace_stages`."""
+        self.network.replace_stages(convert)
+
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """As `StagedNetwork.conv_norm_pairs`; a subclass adds the pairs of what is around."""
+        """See `StagedNetwork.conv_norm_pairs`; a subclass adds the pairs of its own layers."""
         for pair in self.network.conv_norm_pairs():
             yield tuple(f"{self.trunk_name}.{name}" for name in pair)

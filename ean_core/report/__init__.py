@@ -1,7 +1,7 @@
 """The results as the README's tables, as docs/results.md, and as one HTML page.
 
 All three are made from the records under results/ and the paper's published figures, by the same functions: a file of
-this package per table or figure gives blocks (`blocks.py`), which `markdown.py` and `page.py` write down.
+this package per table or figure gives elements (`elements.py`), which `markdown.py` and `html_page.py` write down.
 """
 
 from __future__ import annotations
@@ -10,38 +10,39 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ean_core.report import (
-    batch_norm,
+    all_attentions,
+    bn_calibration,
     correlation,
-    costs,
-    curves,
     figure1,
     generic,
     landscapes,
+    latency_table,
     markdown,
+    pareto,
     pictures,
-    runs,
-    schemes,
+    run_folders,
+    search_curves,
     speed,
     table1,
+    table2,
     table3,
     table4,
     table5,
     time_increment,
-    zoo,
 )
-from ean_core.report.blocks import Block, Gap, Section, Text
-from ean_core.report.book import Book, Entry, shape_of
-from ean_core.report.page import page
+from ean_core.report.elements import Element, Gap, Section, Text
+from ean_core.report.html_page import page
+from ean_core.report.results import Record, Results, naming_record
 from ean_core.utils.errors import EANError
 
 __all__ = ["BEGIN", "BEGIN_ALL", "END", "END_ALL", "html_report", "refresh", "replace_report", "report", "report_all"]
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
-"""Around the short tables, in the README."""
+"""Marks around the short tables, in the README."""
 BEGIN_ALL, END_ALL = "<!-- report of everything: begin -->", "<!-- report of everything: end -->"
-"""Around all tables, in docs/results.md."""
+"""Marks around all tables, in docs/results.md."""
 
-SUMMARIES: tuple[Callable[[Book], Sequence[Block]], ...] = (
+SUMMARIES: tuple[Callable[[Results], Sequence[Element]], ...] = (
     table1.summary,
     time_increment.summary,
     table3.summary,
@@ -50,35 +51,38 @@ SUMMARIES: tuple[Callable[[Book], Sequence[Block]], ...] = (
     table4.summary,
     landscapes.summary,
     correlation.summary,
-    batch_norm.summary,
+    bn_calibration.summary,
 )
-SECTIONS: tuple[Callable[[Book], Section], ...] = (
+SECTIONS: tuple[Callable[[Results], Section], ...] = (
     table1.section,
     figure1.section,
     time_increment.section,
-    zoo.section,
-    schemes.section,
-    curves.section,
+    all_attentions.section,
+    table2.section,
+    search_curves.section,
     table4.section,
-    costs.section,
+    pareto.section,
     correlation.section,
-    batch_norm.section,
+    bn_calibration.section,
     landscapes.section,
     table3.section,
     table5.section,
     speed.section,
     pictures.cam_section,
-    pictures.loose_section,
+    pictures.other_pictures_section,
 )
-KINDS: dict[str, Callable[[Book, Entry], list[Block]]] = {
-    "pipeline": lambda book, entry: [table1.run_table(entry, book.paper), *figure1.blocks_of(book, entry)],
-    **{
-        kind: module.blocks_of
-        for module in (time_increment, costs, table3, table4, table5, correlation, landscapes, batch_norm, zoo, speed)
-        for kind in module.KINDS
-    },
+SHOWN_BY_KIND = (
+    *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
+    *(all_attentions, speed),
+)
+KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
+    "pipeline": lambda results, record: [
+        table1.run_table(record, results.paper),
+        *figure1.elements_of(results, record),
+    ],
+    **{kind: module.elements_of for module in SHOWN_BY_KIND for kind in module.KINDS},
 }
-"""What a record becomes on its own; a record of another kind is listed with its name."""
+"""Kind -> what a record becomes on its own; records of other kinds are listed as they are (`generic.py`)."""
 
 
 def report(directory: Path) -> str:
@@ -90,15 +94,15 @@ def report(directory: Path) -> str:
     Raises:
         EANError: if the directory is missing or a record cannot be read.
     """
-    book = read(directory)
-    blocks = [block for summary in SUMMARIES for block in summary(book)]
-    if not book.entries:
+    results = read(directory)
+    elements = [element for summary in SUMMARIES for element in summary(results)]
+    if not results.records:
         return f"No records in {directory.name}/ yet."
-    missing = [block.what for part in all_sections(book) for block in part.blocks if isinstance(block, Gap)]
+    missing = [gap.what for part in all_sections(results) for gap in part.elements if isinstance(gap, Gap)]
     if missing:
         text = f"{'; '.join(missing)}. The commands that make them stand in docs/results.md."
-        blocks.append(Text(text, title="Without a record yet"))
-    return markdown.blocks(blocks, directory=directory, prefix="results/")
+        elements.append(Text(text, title="Without a record yet"))
+    return markdown.elements(elements, directory=directory, prefix="results/")
 
 
 def report_all(directory: Path) -> str:
@@ -112,48 +116,49 @@ def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
     Raises:
         EANError: as `report`; or if a run folder is missing or holds nothing to show.
     """
-    book = read(directory)
-    parts, entries = all_sections(book), list(book.entries)
+    results = read(directory)
+    parts, records = all_sections(results), list(results.records)
     for number, folder in enumerate(folders, 1):
-        part, found = runs.section(folder, book, KINDS, number=number)
+        part, in_folder = run_folders.section(folder, results, KINDS, number=number)
         parts.append(part)
-        entries += found
-    dates = sorted(entry.date for entry in entries)
+        records += in_folder
+    dates = sorted(record.date for record in records)
     newest = f", the newest of {dates[-1]}" if dates else ""
     lead = (
         "Efficient Attention Network (arXiv 2011.14058): the paper's figures, ours, and the set-up of both. "
-        f"{len(entries)} records{newest}; what no record holds is shown as a gap."
+        f"{len(records)} records{newest}; what no record holds is shown as a gap."
     )
-    return page(parts, entries, title="EAN: what was measured", lead=lead)
+    return page(parts, records, title="EAN: what was measured", lead=lead)
 
 
-def read(directory: Path) -> Book:
-    """The records, each of them tried alone, so that one that cannot be shown is named.
+def read(directory: Path) -> Results:
+    """The records, each of them tried alone, so that an error names the record that cannot be shown.
 
     Raises:
         EANError: if a file cannot be read, or a record lacks what its kind is shown by.
     """
-    book = Book.read(directory)
-    for entry in book.entries:
-        if entry.kind in KINDS:
-            with shape_of(entry):
-                KINDS[entry.kind](book, entry)
-    return book
+    results = Results.read(directory)
+    for record in results.records:
+        if record.kind in KINDS:
+            with naming_record(record):
+                KINDS[record.kind](results, record)
+    return results
 
 
-def all_sections(book: Book) -> list[Section]:
+def all_sections(results: Results) -> list[Section]:
     """Every section, the records of unknown kinds last."""
-    return [*(section(book) for section in SECTIONS), other_records(book)]
+    return [*(section(results) for section in SECTIONS), other_records(results)]
 
 
-def other_records(book: Book) -> Section:
-    """Records that no section shows."""
-    found = [block for entry in book.entries if entry.kind not in KINDS for block in generic.blocks_of(book, entry)]
-    return Section("other-records", "Other records", found)
+def other_records(results: Results) -> Section:
+    """The records whose kind no section shows, each listed as it is."""
+    others = [record for record in results.records if record.kind not in KINDS]
+    elements = [element for record in others for element in generic.elements_of(results, record)]
+    return Section("other-records", "Other records", elements)
 
 
 def refresh(path: Path, directory: Path) -> tuple[str, str]:
-    """A file's content, and the same with the tables of its marks made anew.
+    """A file's content, and the content with up-to-date tables between its marks.
 
     Raises:
         EANError: as `report`; or if the file has no marks.
@@ -166,14 +171,14 @@ def refresh(path: Path, directory: Path) -> tuple[str, str]:
 
 
 def replace_report(path: Path, text: str, *, begin: str = BEGIN, end: str = END) -> tuple[str, str]:
-    """A file's content, and the same with `text` between its marks.
+    """A file's content, and the content with `text` between its marks.
 
     Raises:
         EANError: if the file has no marks.
     """
     old = path.read_text(encoding="utf-8")
-    before, found, rest = old.partition(begin)
-    _, found_end, after = rest.partition(end)
-    if not found or not found_end:
+    before, begin_mark, rest = old.partition(begin)
+    _, end_mark, after = rest.partition(end)
+    if not begin_mark or not end_mark:
         raise EANError(f"{path} has no lines {begin} and {end} between which the tables could go")
     return old, f"{before}{begin}\n\n{text}\n\n{end}{after}"

@@ -1,11 +1,11 @@
-"""A colour for each search method, the same in every picture."""
+"""A color for each search method, the same in every picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from zlib import crc32
 
-OWN = {
+METHOD_COLORS = {
     "ean": "#0072B2",
     "ean:natural": "#D55E00",
     "ean:released": "#56B4E9",
@@ -18,39 +18,41 @@ OWN = {
     "head-k": "#8B0000",
     "tail-k": "#BBBBBB",
 }
-"""Okabe and Ito's palette less its yellow, which is faint as a line, and four colours that colour-blind readers can
+"""Okabe and Ito's palette less its yellow, which is faint as a line, and four colors that color-blind readers can
 tell from those at least as well as those from each other."""
 
-SAME = {"ean:paper": "ean"}
-"""Two names of one method."""
+SYNONYMS = {"ean:paper": "ean"}
+"""Further names of a method -> the name in `METHOD_COLORS`."""
 
-NETWORKS = dict.fromkeys(("org", "org-full", "share-full"), "#777777")
-"""Networks that nothing searched, beside the methods' in Table 4."""
+NETWORK_COLORS = dict.fromkeys(("org", "org-full", "share-full"), "#777777")
+"""The networks without a searched scheme, which stand beside the methods' in Table 4."""
 
-FURTHER = (
+FURTHER_COLORS = (
     *("#999933", "#AA4499", "#44AA99", "#CC6677", "#6699CC", "#997700", "#117733"),
     *("#882255", "#DDCC77", "#7F3F00", "#8877DD", "#F0E442", "#5F6B6D", "#88AA00"),
 )
-"""For all others: a user's own methods, and methods with options. Too many for all readers to tell apart by colour."""
+"""For all others: a user's own methods, and methods with options. Too many for all readers to tell apart by color."""
 
 
-def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """The colours of the methods in one picture.
+def colors_of(names: Sequence[str]) -> dict[str, str]:
+    """The colors of the methods in one picture.
 
     Args:
         names: as `--methods` takes them.
 
     Returns:
-        name -> colour. A name of `OWN` has that colour; a method with options has the method's where no other name of
-        the picture has it; any other has one of `FURTHER` that follows from the name, or the next that is free.
+        name -> color. A name of `METHOD_COLORS` has that color; a method with options has the method's where no other
+        name of the picture has it; any other has one of `FURTHER_COLORS` that follows from the name, or the next that
+        is free.
     """
-    known = OWN | NETWORKS
-    found = {name: known[SAME.get(name, name)] for name in names if SAME.get(name, name) in known}
+    fixed = METHOD_COLORS | NETWORK_COLORS
+    colors = {name: fixed[SYNONYMS.get(name, name)] for name in names if SYNONYMS.get(name, name) in fixed}
     for name in names:
-        if name not in found:
-            base = OWN.get(name.split(":")[0])
-            start = crc32(name.encode()) % len(FURTHER)
-            wanted = [base] if base else []
-            wanted += [*FURTHER[start:], *FURTHER[:start]]
-            found[name] = next((one for one in wanted if one not in found.values()), FURTHER[start])
-    return {name: found[name] for name in names}
+        if name not in colors:
+            base = METHOD_COLORS.get(name.split(":")[0])
+            start = crc32(name.encode()) % len(FURTHER_COLORS)
+            candidates = [base] if base else []
+            candidates += [*FURTHER_COLORS[start:], *FURTHER_COLORS[:start]]
+            free = (color for color in candidates if color not in colors.values())
+            colors[name] = next(free, FURTHER_COLORS[start])
+    return {name: colors[name] for name in names}

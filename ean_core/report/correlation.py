@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, sentence
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import recorded_interval, sentence
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
+from ean_core.report.rows import RunSettings
 from ean_core.report.table1 import NAMES
 from ean_core.utils.text import attention_label, how_many
 
@@ -16,75 +17,78 @@ COMMAND = "python tools/correlation.py CONFIG --schemes 12"
 COEFFICIENTS = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau"}
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A table and a scatter plot for every study."""
-    paper = book.paper["supernet_correlation"]
+    paper = results.paper["supernet_correlation"]
     return Section(
         "correlation",
         "Section 4.3: is the supernet's score any good?",
-        book.blocks(KINDS, blocks_of)
+        results.elements(KINDS, elements_of)
         or [Gap("correlation of scores on the supernet with accuracies from scratch", COMMAND)],
         f"The paper gives a Pearson's r of {paper['pearson']} over {paper['samples']} schemes ({paper['setting']}), "
         "without an interval.",
     )
 
 
-def summary(book: Book) -> list[Block]:
-    """The tables."""
-    return [table(entry, book) for entry in book.of(*KINDS)]
+def summary(results: Results) -> list[Element]:
+    """A table of coefficients for every study."""
+    return [table(record, results) for record in results.of_kind(*KINDS)]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
-    """A study's table and plot."""
-    return [table(entry, book), *pictures_of(entry, "accuracy from scratch against the score, a dot per scheme")]
+def elements_of(results: Results, record: Record) -> list[Element]:
+    """A study's table of coefficients, and its scatter plot."""
+    return [table(record, results), *pictures_of(record, "accuracy from scratch against the score, a dot per scheme")]
 
 
-def table(entry: Entry, book: Book) -> Table:
+def table(record: Record, results: Results) -> Table:
     """The coefficients with their intervals, a row for each way of scoring."""
-    settings, metrics = entry.settings, entry.metrics
-    found = metrics.get("correlations", {})
-    rows = [[label(way), *(interval(values.get(key), 2) for key in COEFFICIENTS)] for way, values in found.items()]
+    run, settings, metrics = RunSettings.of(record), record.settings, record.metrics
+    rows = [coefficient_row(score_label(way), values) for way, values in metrics.get("correlations", {}).items()]
     if metrics.get("difference"):
-        difference = [interval(metrics["difference"].get(key), 2) for key in COEFFICIENTS]
-        rows.append(["re-estimated minus running", *difference])
-    if metrics.get("ceiling"):
-        rows.append(["a score without error, at most", interval(metrics["ceiling"], 2), GAP, GAP])
-    jackknifed = (metrics.get("ceiling") or {}).get("interval") == "jackknife"  # older records: a bootstrap there too
-    jackknife = ", of a score without error by a jackknife" if jackknifed else ""
-    recipe, images, data = settings["recipe"], settings["images"], settings["data"]["name"]
-    if data == "cifar100":  # the paper's
-        paper = book.paper["supernet_correlation"]
+        rows.append(coefficient_row("re-estimated minus running", metrics["difference"]))
+    ceiling = metrics.get("ceiling") or {}
+    if ceiling:
+        rows.append(["a score without error, at most", recorded_interval(ceiling, 2), GAP, GAP])
+    # Older records have a bootstrap there too.
+    jackknife = ", of a score without error by a jackknife" if ceiling.get("interval") == "jackknife" else ""
+    if run.data == "cifar100":  # the paper's
+        paper = results.paper["supernet_correlation"]
         rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
-        f"{recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
-        f"{images['train']:,} training, {images['validation']:,} validation and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
-        f"intervals over schemes{jackknife}; {entry.machine}. {spreads(metrics.get('spread', {}))}"
+        f"{run.arch}, {attention_label(run.attention)}, {NAMES.get(run.data, run.data)}, "
+        f"{run.train:,} training, {settings['images']['validation']:,} validation and {run.test:,} test images, "
+        f"{run.epochs} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
+        f"intervals over schemes{jackknife}; {record.machine}. {spread_sentence(metrics.get('spread', {}))}"
     )
     return Table(
-        f"Correlation of the score with the accuracy from scratch, {recipe['name']}",
+        f"Correlation of the score with the accuracy from scratch, {run.name}",
         ("score", *COEFFICIENTS.values()),
         rows,
         notes=(note.strip(),),
-        records=(entry.name,),
+        records=(record.name,),
     )
 
 
-def label(way: str) -> str:
-    """A row's name."""
+def coefficient_row(label: str, values: Mapping[str, Mapping[str, float | None]]) -> list[str]:
+    """A label, and each of the `COEFFICIENTS` with its interval."""
+    return [label, *(recorded_interval(values.get(key), 2) for key in COEFFICIENTS)]
+
+
+def score_label(way: str) -> str:
+    """What a row calls a way of scoring schemes."""
     return "number of connections" if way == "connections" else f"supernet, batch norm {way}"
 
 
-def spreads(found: Mapping[str, Mapping[str, float]]) -> str:
-    """How far the scores lie apart, and the error of one."""
+def spread_sentence(spreads: Mapping[str, Mapping[str, float]]) -> str:
+    """How far the scores lie apart, and how uncertain a single one is."""
     names = {"trained": "accuracies from scratch"}
     parts = [
-        f"{names.get(way, f'scores with {way} statistics')} deviate by {one['deviation']:.2f} points "
-        f"(standard error of one {one['standard_error']:.2f})"
-        for way, one in found.items()
+        f"{names.get(way, f'scores with {way} statistics')} deviate by {spread['deviation']:.2f} points "
+        f"(standard error of one {spread['standard_error']:.2f})"
+        for way, spread in spreads.items()
     ]
-    deviation = found.get("trained", {}).get("seed_deviation")
+    deviation = spreads.get("trained", {}).get("seed_deviation")
     if deviation is not None:
         parts.append(f"accuracies of one scheme deviate by {deviation:.2f} points between seeds")
     return sentence("; ".join(parts))

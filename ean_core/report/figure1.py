@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ean_core.report.blocks import Block, Picture, Section
-from ean_core.report.book import Book, Entry
-from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, paper_millions, paper_rows, title
+from ean_core.report.elements import Element, Picture, Section
+from ean_core.report.results import Record, Results
+from ean_core.report.rows import RunSettings, TrainedRow, trained_rows
+from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, network_title, paper_millions, paper_networks
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
 ATTENTIONS = ("se", "sge", "dia")
@@ -18,13 +19,14 @@ ATTENTIONS = ("se", "sge", "dia")
 
 @dataclass(frozen=True)
 class Point:
-    """A network.
+    """A network in the figure.
 
     Attributes:
-        network, attention: "EAN", "se".
-        increment: of the time, in percent.
-        accuracy: top-1 in percent; `deviation` over seeds, or None.
-        millions: of parameters, or None where it is not known.
+        network, attention: such as "EAN" and "se"; "" for Org's attention.
+        increment: of the time over Org's, in percent.
+        accuracy: top-1 in percent.
+        millions: of parameters; None where their number is not known.
+        deviation: of the accuracy over seeds, in percentage points; None for a single figure.
     """
 
     network: str
@@ -35,44 +37,43 @@ class Point:
     deviation: float | None = None
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """A panel for each half of the paper's table, and one for each run of ours, since their set-ups differ."""
-    blocks: list[Block] = []
+    elements: list[Element] = []
     for column, data in (("cifar100_resnet164", "CIFAR-100"), ("imagenet_resnet50", "ImageNet")):
-        points = paper_points(column, book.paper)
-        blocks.append(picture(points, f"Paper: {data}", f"{SETUPS[column]}; single figures without a spread."))
-    blocks += book.blocks(KINDS, blocks_of)
+        points = paper_points(column, results.paper)
+        elements.append(picture(points, f"Paper: {data}", f"{SETUPS[column]}; single figures without a spread."))
+    elements += results.elements(KINDS, elements_of)
     return Section(
         "figure-1",
         "Figure 1: accuracy against time increment",
-        blocks,
+        elements,
         "Up and to the left is better; areas grow with the number of parameters. Panels are of different set-ups: "
         "compare points within a panel only.",
     )
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """The panel of a run; none without two networks whose time was measured."""
-    del book
-    recipe, attention = entry.settings["recipe"], entry.settings["recipe"]["model"]["attention"]
-    points = [run_point(row, attention) for row in entry.metrics if row["time_increment"] is not None]
+    del results
+    run, rows = RunSettings.of(record), trained_rows(record)
+    points = [run_point(row, run.attention) for row in rows if row.time_increment is not None]
     if len(points) < 2:
         return []
-    n = max(row["top1"]["n"] for row in entry.metrics)
-    data, images = entry.settings["data"]["name"], entry.settings["images"]
+    n = max(row.top1.n or 1 for row in rows)
     bars = f"bars: standard deviation over {n} seeds" if n > 1 else "1 seed, so no deviation is known"
     note = (
-        f"{recipe['model']['arch']}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs; {bars}; {entry.machine}."
+        f"{run.arch}, {run.train:,} training and {run.test:,} test images, {run.epochs} epochs; {bars}; "
+        f"{record.machine}."
     )
-    return [picture(points, f"Ours: {NAMES.get(data, data)}, {recipe['model']['arch']}", note, (entry.name,))]
+    return [picture(points, f"Ours: {NAMES.get(run.data, run.data)}, {run.arch}", note, (record.name,))]
 
 
 def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:
-    """Table 1's points."""
+    """The networks of one half of the paper's Table 1."""
     accuracy, times = paper["table1_accuracy_percent"][column], paper["table1_time_increment_percent"][column]
     points = []
-    for network, attention in paper_rows(column, paper):
+    for network, attention in paper_networks(column, paper):
         key, millions = KEYS[network], paper_millions(network, attention, column, paper)
         if network == "Org":
             points.append(Point(network, "", 0.0, accuracy["org"], millions))
@@ -81,40 +82,44 @@ def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:
     return points
 
 
-def run_point(row: Mapping[str, Any], attention: str) -> Point:
-    """A row of a run."""
-    top1 = row["top1"]
-    label = next((name for name in sorted(MARKS, key=len, reverse=True) if row["network"].startswith(name)), "EAN")
+def run_point(row: TrainedRow, attention: str) -> Point:
+    """The point of a network that was trained and timed with this attention."""
+    assert row.time_increment is not None
+    label = next((name for name in sorted(MARKS, key=len, reverse=True) if row.network.startswith(name)), "EAN")
     attention = "" if label == "Org" else attention
-    return Point(label, attention, row["time_increment"]["value"], top1["mean"], row["parameters"] / 1e6, top1["std"])
+    return Point(
+        label, attention, row.time_increment.value, row.top1.mean, row.parameters / 1e6, deviation=row.top1.std
+    )
 
 
 def picture(points: Sequence[Point], name: str, note: str, records: tuple[str, ...] = ()) -> Picture:
-    """A panel and what it shows in words."""
-    words = "; ".join(
-        f"{title(one.network, one.attention)} {one.accuracy:.2f} % at {one.increment:.1f} % more time"
-        f"{f' with {one.millions:.4g} million parameters' if one.millions else ''}"
-        for one in points
+    """A panel, and what it shows as text."""
+    figures = "; ".join(
+        f"{network_title(point.network, point.attention)} {point.accuracy:.2f} % at {point.increment:.1f} % more time"
+        f"{f' with {point.millions:.4g} million parameters' if point.millions else ''}"
+        for point in points
     )
-    return Picture(name, f"{name}: {words}", partial(draw, points), note, records, wide=False)
+    return Picture(name, f"{name}: {figures}", partial(draw, points), note, records, wide=False)
 
 
 def draw(points: Sequence[Point]) -> bytes:
-    """A PNG of the points: colours for attentions, marks for networks."""
+    """A PNG of the points: a color for each attention, a mark for each network."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(4.4, 3.9), dpi=190, layout="constrained")
     axes = figure.add_subplot()
-    smallest = min((one.millions for one in points if one.millions), default=1.0)
-    for one in points:
-        axes.errorbar(one.increment, one.accuracy, yerr=one.deviation, ecolor="#999999", elinewidth=0.9, capsize=2)
+    smallest = min((point.millions for point in points if point.millions), default=1.0)
+    for point in points:
+        axes.errorbar(
+            point.increment, point.accuracy, yerr=point.deviation, ecolor="#999999", elinewidth=0.9, capsize=2
+        )
         axes.scatter(
-            one.increment,
-            one.accuracy,
-            s=60 * (one.millions or smallest) / smallest,
-            marker=MARKS[one.network],
-            color=colour_of(one.attention),
+            point.increment,
+            point.accuracy,
+            s=60 * (point.millions or smallest) / smallest,
+            marker=MARKS[point.network],
+            color=color_of(point.attention),
             alpha=0.85,
             linewidths=0,
             zorder=3,
@@ -127,8 +132,15 @@ def draw(points: Sequence[Point]) -> bytes:
     axes.set_xlabel("time increment, %", fontsize=9)
     axes.set_ylabel("test top-1, %", fontsize=9)
     keys = [
-        Line2D([], [], linestyle="", marker=MARKS[network], color=colour_of(attention), label=title(network, attention))
-        for network, attention in dict.fromkeys((one.network, one.attention) for one in points)
+        Line2D(
+            [],
+            [],
+            linestyle="",
+            marker=MARKS[network],
+            color=color_of(attention),
+            label=network_title(network, attention),
+        )
+        for network, attention in dict.fromkeys((point.network, point.attention) for point in points)
     ]
     longest = max(len(key.get_label()) for key in keys)
     ncols = 3 if longest <= 16 else 2 if longest <= 28 else 1  # what fits into the figure's width
@@ -138,10 +150,10 @@ def draw(points: Sequence[Point]) -> bytes:
     return stream.getvalue()
 
 
-def colour_of(attention: str) -> str:
-    """Grey for none, then a colour per attention."""
-    from ean_core.report.plots import COLOURS
+def color_of(attention: str) -> str:
+    """Gray for no attention, else the attention's color."""
+    from ean_core.report.plots import COLORS
 
     if not attention:
         return "#555555"
-    return COLOURS[ATTENTIONS.index(attention)] if attention in ATTENTIONS else COLOURS[3]
+    return COLORS[ATTENTIONS.index(attention)] if attention in ATTENTIONS else COLORS[3]

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Table, Text
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, spread
+from ean_core.report.elements import GAP, Element, Table, Text
+from ean_core.report.formatting import recorded_interval, recorded_mean
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 
-MOST_ROWS, MOST_COLUMNS = 60, 10
+MAX_ROWS, MAX_COLUMNS = 60, 10
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
+def elements_of(results: Results, record: Record) -> list[Element]:
     """Its figures as far as they fit a table, else its name; then its pictures."""
-    del book
-    rows = rows_of(entry.metrics)
+    del results
+    rows = rows_of(record.metrics)
     if not rows:
         return [
-            Text(f"A record of kind `{entry.kind}`. {entry.machine}.", entry.title, (entry.name,)),
-            *pictures_of(entry),
+            Text(f"A record of kind `{record.kind}`. {record.machine}.", record.title, (record.name,)),
+            *pictures_of(record),
         ]
-    columns = list(dict.fromkeys(key for row in rows for key in row))[:MOST_COLUMNS]
-    words = {n for n, key in enumerate(columns) if any(isinstance(row.get(key), str) for row in rows)}
-    note = f"A record of kind `{entry.kind}`. {entry.machine}."
-    if len(rows) > MOST_ROWS:
-        note = f"The first {MOST_ROWS} of {len(rows)} rows. {note}"
+    columns = list(dict.fromkeys(key for row in rows for key in row))[:MAX_COLUMNS]
+    texts = {n for n, key in enumerate(columns) if any(isinstance(row.get(key), str) for row in rows)}
+    note = f"A record of kind `{record.kind}`. {record.machine}."
+    if len(rows) > MAX_ROWS:
+        note = f"The first {MAX_ROWS} of {len(rows)} rows. {note}"
     return [
         Table(
-            entry.title,
+            record.title,
             tuple(key.replace("_", " ") for key in columns),
-            [[text_of(row.get(key)) for key in columns] for row in rows[:MOST_ROWS]],
+            [[text_of(row.get(key)) for key in columns] for row in rows[:MAX_ROWS]],
             notes=(note,),
-            records=(entry.name,),
-            left=tuple(sorted(words - {0})),
+            records=(record.name,),
+            left=tuple(sorted(texts - {0})),
         ),
-        *pictures_of(entry),
+        *pictures_of(record),
     ]
 
 
@@ -59,7 +59,7 @@ def rows_of(metrics: Any) -> list[dict[str, Any]]:
 
 
 def only_fitting(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that fit a cell, words first."""
+    """The values of a row that fit a cell, texts first."""
     kept = {key: value for key, value in row.items() if fits(value)}
     return dict(sorted(kept.items(), key=lambda item: not isinstance(item[1], str)))
 
@@ -72,9 +72,9 @@ def fits(value: Any) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value in a cell."""
+    """A value that `fits`, as the text of a cell."""
     if isinstance(value, Mapping):
-        return interval(value, 2) if "value" in value else spread(value)
+        return recorded_interval(value, 2) if "value" in value else recorded_mean(value)
     if value is None:
         return GAP
     if isinstance(value, bool):

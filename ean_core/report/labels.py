@@ -1,4 +1,4 @@
-"""What reports and pictures call a search method, which records name as `tools/search.py --methods` takes it."""
+"""What reports and pictures call a search method; records name it as `tools/search.py --methods` takes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 LABELS = {"ean": "EAN", "genetic": "GA", "enas": "ENAS", "darts": "DARTS", "hsp": "HSP"}
-"""The papers' names of methods that are written otherwise on the command line."""
+"""The papers' names of methods that the command line writes differently."""
 LABELS |= {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}  # the networks that stand beside them
 
 
@@ -21,10 +21,10 @@ def label_of(name: str) -> str:
     """
     method, *options = name.split(":")
     label = LABELS.get(method, method)
-    if method == "hsp" and (found := re.fullmatch(r"hsp:period=(\d+):offset=(\d+)", name)):
-        period, offset = map(int, found.groups())
-        ones = "".join(str(int(place % period == offset)) for place in range(2 * period))
-        return f"{label} ({ones}..)"
+    if method == "hsp" and (match := re.fullmatch(r"hsp:period=(\d+):offset=(\d+)", name)):
+        period, offset = map(int, match.groups())
+        bits = "".join(str(int(block % period == offset)) for block in range(2 * period))
+        return f"{label} ({bits}..)"
     return f"{label} ({', '.join(options)})" if options else label
 
 

@@ -1,36 +1,36 @@
-"""Blocks as Markdown, for the README and docs/results.md."""
+"""Elements as Markdown, for the README and docs/results.md."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ean_core.report.blocks import Block, Gap, Maps, Picture, Section, Table, Text
+from ean_core.report.elements import Element, Gap, Maps, Picture, Section, Table, Text
 
 
 def sections(parts: Sequence[Section], *, directory: Path, prefix: str) -> str:
     """Sections under headings of the second level.
 
     Args:
-        parts: the sections; one that has nothing to say in Markdown is left out.
+        parts: the sections; one that shows nothing in Markdown is left out.
         directory: of the records and their pictures.
         prefix: of links to it, such as "../results/".
     """
     texts = []
     for part in parts:
-        body = blocks(part.blocks, directory=directory, prefix=prefix)
+        body = elements(part.elements, directory=directory, prefix=prefix)
         if body:
             texts.append("\n\n".join(filter(None, [f"## {plain(part.title)}", plain(part.intro), body])))
     return "\n\n".join(texts)
 
 
-def blocks(parts: Sequence[Block], *, directory: Path, prefix: str) -> str:
-    """Blocks one below the other."""
-    return "\n\n".join(filter(None, (block(part, directory=directory, prefix=prefix) for part in parts)))
+def elements(parts: Sequence[Element], *, directory: Path, prefix: str) -> str:
+    """Elements, separated by blank lines."""
+    return "\n\n".join(filter(None, (element(part, directory=directory, prefix=prefix) for part in parts)))
 
 
-def block(part: Block, *, directory: Path, prefix: str) -> str:
-    """A block; "" for one that Markdown cannot show (a picture that is no file here, a map)."""
+def element(part: Element, *, directory: Path, prefix: str) -> str:
+    """An element; "" for one that Markdown cannot show (a picture that is no file here, a map)."""
     if isinstance(part, Table):
         return table(part, prefix=prefix)
     if isinstance(part, Text):
@@ -39,8 +39,8 @@ def block(part: Block, *, directory: Path, prefix: str) -> str:
     if isinstance(part, Gap):
         return f"*{plain(part.what)}: no record yet. It is made with* `{part.command}`"
     if isinstance(part, Picture) and isinstance(part.source, Path) and part.source.is_relative_to(directory):
-        place = part.source.relative_to(directory).as_posix().replace(" ", "%20")
-        return f"![{plain(part.alt).replace(']', ')').replace('[', '(')}]({prefix}{place})"
+        link = part.source.relative_to(directory).as_posix().replace(" ", "%20")
+        return f"![{plain(part.alt).replace(']', ')').replace('[', '(')}]({prefix}{link})"
     assert isinstance(part, Picture | Maps)
     return ""
 
@@ -58,12 +58,12 @@ def table(part: Table, *, prefix: str) -> str:
 
 
 def row(cells: Sequence[str]) -> str:
-    """A line of a table."""
+    """A line of a table; `|` inside a cell is escaped."""
     return "| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def links(records: Sequence[str], prefix: str) -> str:
-    """` ([record](results/a.json))`, or nothing."""
+    """Links to records in parentheses, such as " ([record](results/a.json))"; "" for none."""
     if not records:
         return ""
     if len(records) == 1:
@@ -72,5 +72,5 @@ def links(records: Sequence[str], prefix: str) -> str:
 
 
 def plain(text: str) -> str:
-    """A text that stays one line and is no HTML, whatever file it is from."""
+    """A text on one line, in which no HTML can hide, whatever file it is from."""
     return " ".join(text.split()).replace("<", "&lt;")

@@ -1,47 +1,59 @@
-"""Pictures: those of a record, and the predictions, Grad-CAM grids and others that stand beside the records."""
+"""Pictures that belong to a record, and the Grad-CAM grids and others that lie beside the records."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from ean_core.report.blocks import Block, Gap, Picture, Section
-from ean_core.report.book import Book, Entry, shape_of
-from ean_core.report.cells import sentence
+from ean_core.report.elements import Element, Gap, Picture, Section
+from ean_core.report.formatting import sentence
+from ean_core.report.results import Record, Results, naming_record
 
-CAM = "python tools/gradcam.py IMAGES... --checkpoints org.pth share_full.pth ean.pth"
+CAM_COMMAND = "python tools/gradcam.py IMAGES... --checkpoints org.pth share_full.pth ean.pth"
 
 
-def pictures_of(entry: Entry, shows: str = "") -> list[Picture]:
-    """The pictures that belong to a record, in the order of their names."""
+def pictures_of(record: Record, shows: str = "") -> list[Picture]:
+    """The pictures that belong to a record, sorted by name.
+
+    Args:
+        record: whose name the files' names begin with.
+        shows: what they show, for the alternative text and the note.
+    """
     return [
         Picture(
             title_of(path),
-            f"{title_of(path)}: {shows}" if shows else f"picture of the record {entry.title}: {title_of(path)}",
+            f"{title_of(path)}: {shows}" if shows else f"picture of the record {record.title}: {title_of(path)}",
             path,
-            note=f"{sentence(shows)} {sentence(entry.machine)}" if shows else "",
-            records=(entry.name,),
+            note=f"{sentence(shows)} {sentence(record.machine)}" if shows else "",
+            records=(record.name,),
         )
-        for path in entry.pictures
+        for path in record.pictures
     ]
 
 
-def drawn(entry: Entry, function: str, *, title: str, shows: str) -> Picture:
-    """A figure of `ean_core.report.plots_search` that is drawn from a record for the page."""
+def drawn(record: Record, function: str, *, title: str, shows: str) -> Picture:
+    """A figure that is drawn from a record for the page.
+
+    Args:
+        record: of a comparison of search methods.
+        function: the name of a function of `ean_core.report.plots_search`.
+        title: above the figure.
+        shows: what it shows, for the alternative text and the note.
+    """
 
     def draw() -> bytes:
         from ean_core.report import plots_search  # matplotlib takes a second to import
 
-        with shape_of(entry), tempfile.TemporaryDirectory() as folder:
-            path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", entry.content)
+        with naming_record(record), tempfile.TemporaryDirectory() as folder:
+            path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", record.content)
             return path.read_bytes()
 
-    note = f"{sentence(shows)} {entry.machine}."
-    return Picture(title, f"{title}: {shows}", draw, note=note, records=(entry.name,))
+    note = f"{sentence(shows)} {record.machine}."
+    return Picture(title, f"{title}: {shows}", draw, note=note, records=(record.name,))
 
 
 def title_of(path: Path) -> str:
-    """`run.search.png` as `run, search`."""
+    """A title from a file name: "run, search" for `run.search.png`."""
     return path.stem.replace(".", ", ").replace("_", " ")
 
 
@@ -50,22 +62,20 @@ def is_cam(path: Path) -> bool:
     return "cam" in path.stem.lower().replace("-", "_").replace("gradcam", "cam").split("_")
 
 
-def cam_section(book: Book) -> Section:
-    """Figure 6: the heatmaps."""
-    found: list[Block] = [
-        Picture(title_of(path), f"Grad-CAM heatmaps: {title_of(path)}", path) for path in book.loose if is_cam(path)
-    ]
+def cam_section(results: Results) -> Section:
+    """Figure 6: the Grad-CAM grids beside the records."""
+    grids = [path for path in results.other_pictures if is_cam(path)]
+    elements: list[Element] = [Picture(title_of(path), f"Grad-CAM heatmaps: {title_of(path)}", path) for path in grids]
     return Section(
         "figure-6",
         "Figure 6: Grad-CAM",
-        found or [Gap("Grad-CAM grids", CAM)],
+        elements or [Gap("Grad-CAM grids", CAM_COMMAND)],
         "Where the networks look: heatmaps of the target class, with its softmax score below each.",
     )
 
 
-def loose_section(book: Book) -> Section:
+def other_pictures_section(results: Results) -> Section:
     """Pictures in the records' directory that belong to no record."""
-    found: list[Block] = [
-        Picture(title_of(path), f"picture: {title_of(path)}", path) for path in book.loose if not is_cam(path)
-    ]
-    return Section("pictures", "Other pictures", found)
+    paths = [path for path in results.other_pictures if not is_cam(path)]
+    elements = [Picture(title_of(path), f"picture: {title_of(path)}", path) for path in paths]
+    return Section("pictures", "Other pictures", elements)

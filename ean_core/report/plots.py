@@ -1,4 +1,4 @@
-"""Pictures of results. Functions take plain values and write a PNG; nothing is computed here.
+"""Charts as PNG files. Functions take plain values and draw them; nothing is computed here.
 
 Figures are made without pyplot, which would choose a screen and keep figures alive.
 """
@@ -7,43 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from ean_core.scheme import Scheme
+from ean_core.search.history import HistoryLine
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
+from ean_core.utils.intervals import Interval
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
-
-
-class WithInterval(Protocol):
-    """A value and its interval, such as `ean_core.benchmark.timing.Interval`."""
-
-    @property
-    def value(self) -> float: ...
-
-    @property
-    def low(self) -> float: ...
-
-    @property
-    def high(self) -> float: ...
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+"""Okabe and Ito's palette, which color-blind readers can tell apart."""
 
 
 def bar_chart(
     path: str | Path,
-    series: Mapping[str, Mapping[str, WithInterval]],
+    series: Mapping[str, Mapping[str, Interval]],
     *,
     axis: str,
     title: str = "",
     note: str = "",
     number: str = "{:.1f}",
 ) -> Path:
-    """Horizontal bars with error bars: a group per label, read from the top, and in it a coloured bar per series.
+    """Horizontal bars with error bars: a group per label, read from the top, and in it a colored bar per series.
 
     Args:
         path: a .png file; replaced atomically.
@@ -66,9 +55,9 @@ def bar_chart(
     for index, (name, values) in enumerate(series.items()):
         offset = thickness * (index + 0.5) - 0.4
         bars = {labels.index(label) + offset: interval for label, interval in values.items()}
-        _draw_bars(axes, bars, height=thickness * 0.92, color=COLOURS[index % len(COLOURS)], label=name)
-        for place, interval in bars.items():
-            _write_value(axes, place, interval, number)
+        _draw_bars(axes, bars, height=thickness * 0.92, color=COLORS[index % len(COLORS)], label=name)
+        for y, interval in bars.items():
+            _write_value(axes, y, interval, number)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)  # downwards: the first label is on top
     axes.axvline(0, color="#444444", linewidth=0.8)
@@ -84,28 +73,28 @@ def bar_chart(
     return save(figure, path, note=note)
 
 
-def _draw_bars(axes: Any, bars: Mapping[float, WithInterval], **style: Any) -> None:
-    """A series: a bar with its error bar at each place."""
+def _draw_bars(axes: Any, bars: Mapping[float, Interval], **style: Any) -> None:
+    """The bars of a series with their error bars, at given heights y."""
     intervals = list(bars.values())
     axes.barh(
         list(bars),
-        [one.value for one in intervals],
+        [interval.value for interval in intervals],
         xerr=[
-            [max(one.value - one.low, 0.0) for one in intervals],
-            [max(one.high - one.value, 0.0) for one in intervals],
+            [max(interval.value - interval.low, 0.0) for interval in intervals],
+            [max(interval.high - interval.value, 0.0) for interval in intervals],
         ],
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": "#444444"},
         **style,
     )
 
 
-def _write_value(axes: Any, place: float, interval: WithInterval, number: str) -> None:
+def _write_value(axes: Any, y: float, interval: Interval, number: str) -> None:
     """The number past the end of its error bar, on the side the bar points to."""
     right = interval.value >= 0
     end = max(interval.high, 0.0) if right else min(interval.low, 0.0)
     axes.annotate(
         number.format(interval.value),
-        (end, place),
+        (end, y),
         xytext=(5 if right else -5, 0),
         textcoords="offset points",
         ha="left" if right else "right",
@@ -124,7 +113,7 @@ def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
     return path
 
 
-def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Scheme) -> Path:
+def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme) -> Path:
     """A search at a glance: reward, accuracy, sparsity and mean probability against steps, and the scheme found.
 
     Args:
@@ -132,14 +121,14 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
         lines: of history.jsonl.
         scheme: the one returned, drawn block by block.
     """
-    shown = [line for line in lines if not line.get("final")]
-    steps = [line["step"] for line in shown]
+    shown = [line for line in lines if not line.final]
+    steps = [line.step for line in shown]
     total = len(scheme)
     panels: list[tuple[str, list[float | None]]] = [
-        ("reward without curiosity", [line["reward"] for line in shown]),
-        ("validation accuracy, %", [line["accuracy"] for line in shown]),
-        ("sparsity (share of blocks without attention)", [1 - line["connections"] / total for line in shown]),
-        ("mean probability of the drawn scheme", [line.get("p_mean") for line in shown]),
+        ("reward without curiosity", [line.reward for line in shown]),
+        ("validation accuracy, %", [line.accuracy for line in shown]),
+        ("sparsity (share of blocks without attention)", [1 - line.connections / total for line in shown]),
+        ("mean probability of the drawn scheme", [line.p_mean for line in shown]),
     ]
     figure = Figure(figsize=(9.0, 7.2), dpi=150, layout="constrained")
     grid = figure.add_gridspec(3, 2, height_ratios=(1, 1, 0.3 + 0.12 * len(scheme.blocks)))
@@ -148,8 +137,8 @@ def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Sc
         if any(value is None for value in values):
             axes.text(0.5, 0.5, "this method has no probabilities", ha="center", va="center", transform=axes.transAxes)
         else:
-            axes.plot(steps, values, ".", color=COLOURS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
-            axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLOURS[5], linewidth=1.6)
+            axes.plot(steps, values, ".", color=COLORS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
+            axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLORS[5], linewidth=1.6)
         axes.set_title(name, fontsize=10, loc="left")
         whole_numbers(axes.xaxis)
         tidy(axes)
@@ -190,22 +179,22 @@ def log_axes(axes: Any, *, regret: bool) -> None:
 
 
 def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:
-    """Mean of the last `width` values at every place."""
+    """At every step, the mean of the last `width` values."""
     return [sum(values[max(0, i - width + 1) : i + 1]) / min(width, i + 1) for i in range(len(values))]
 
 
 def _connection_map(axes: Any, scheme: Scheme) -> None:
     """A row of squares per stage, filled where the block is connected."""
     for row, stage in enumerate(scheme.stages):
-        for place, bit in enumerate(stage):
-            face = COLOURS[0] if bit else "white"
-            axes.add_patch(Rectangle((place + 0.08, row + 0.12), 0.84, 0.76, facecolor=face, edgecolor="#888888"))
+        for column, bit in enumerate(stage):
+            face = COLORS[0] if bit else "white"
+            axes.add_patch(Rectangle((column + 0.08, row + 0.12), 0.84, 0.76, facecolor=face, edgecolor="#888888"))
     axes.set_xlim(0, max(12, *scheme.blocks))
     axes.set_ylim(len(scheme.blocks), 0)
     axes.set_yticks(
         [row + 0.5 for row in range(len(scheme.blocks))], [f"stage {n + 1}" for n in range(len(scheme.blocks))]
     )
-    axes.set_xticks([place + 0.5 for place in range(max(scheme.blocks))], range(1, max(scheme.blocks) + 1))
+    axes.set_xticks([column + 0.5 for column in range(max(scheme.blocks))], range(1, max(scheme.blocks) + 1))
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     axes.set_title(

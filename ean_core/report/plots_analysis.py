@@ -1,4 +1,4 @@
-"""Pictures of the analyses: scatter plots of a proxy, and the Pareto front. Nothing is computed here."""
+"""Charts of the analyses: scatter plots of scores, and the Pareto front. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ean_core.report.plots import COLOURS, save, tidy, whole_numbers
+from ean_core.report.plots import COLORS, save, tidy, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ def scatter_panels(
     *,
     y: Sequence[float],
     y_error: float,
-    colours: Sequence[float],
+    connections: Sequence[float],
     y_axis: str,
     note: str,
 ) -> Path:
-    """Panels side by side with the same y, points coloured by their number of connections.
+    """Panels side by side with the same y, points colored by their number of connections.
 
     Args:
         path: a .png file; replaced atomically.
         panels: what x is in each.
         y: a value per point.
         y_error: half the height of every point's vertical bar.
-        colours: number of connections of each point.
+        connections: of each point, for its color.
         y_axis: what y is, with the unit.
         note: small print.
     """
@@ -59,7 +59,7 @@ def scatter_panels(
             panel.x, y, xerr=panel.x_error or None, yerr=y_error or None, fmt="none", ecolor="#BBBBBB", elinewidth=0.8
         )
         points = axes.scatter(
-            panel.x, y, c=colours, cmap="viridis", s=26, zorder=3, edgecolors="#444444", linewidths=0.4
+            panel.x, y, c=connections, cmap="viridis", s=26, zorder=3, edgecolors="#444444", linewidths=0.4
         )
         axes.set_title(panel.title, fontsize=8.5, loc="left")
         axes.set_xlabel(panel.axis, fontsize=9)
@@ -95,13 +95,13 @@ def draw_front(
     figure = Figure(figsize=(7.0, 4.4), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.scatter(*zip(*points, strict=True), color="#999999", s=12, alpha=0.6, linewidths=0, label="scored")
-    axes.step(*zip(*front, strict=True), where="post", color=COLOURS[5], linewidth=1.2, zorder=2)
-    axes.scatter(*zip(*front, strict=True), color=COLOURS[5], s=22, zorder=3, label="Pareto front")
-    numbers: dict[tuple[float, float], list[str]] = {}  # equal points share a place, and then a label
-    for number, place in enumerate(front, start=1):
-        numbers.setdefault(place, []).append(str(number))
-    for place, together in numbers.items():
-        axes.annotate(", ".join(together), place, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
+    axes.step(*zip(*front, strict=True), where="post", color=COLORS[5], linewidth=1.2, zorder=2)
+    axes.scatter(*zip(*front, strict=True), color=COLORS[5], s=22, zorder=3, label="Pareto front")
+    numbers: dict[tuple[float, float], list[str]] = {}  # equal points share a label
+    for number, point in enumerate(front, start=1):
+        numbers.setdefault(point, []).append(str(number))
+    for point, labels in numbers.items():
+        axes.annotate(", ".join(labels), point, xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7)
     if whole:
         whole_numbers(axes.xaxis)
     axes.set_xlabel(axis, fontsize=9)

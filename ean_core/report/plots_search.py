@@ -1,4 +1,4 @@
-"""Pictures of a comparison of search methods, each from its record; nothing is computed here."""
+"""Charts of a comparison of search methods, each from its record; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ean_core.report.colors import FURTHER, colours_of
+from ean_core.report.colors import FURTHER_COLORS, colors_of
 from ean_core.report.labels import label_of
-from ean_core.report.plots import COLOURS, log_axes, save, tidy, whole_numbers
+from ean_core.report.plots import COLORS, log_axes, save, tidy, whole_numbers
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
 Record = Mapping[str, Any]
-GREY = "#888888"
+GRAY = "#888888"
 
 
 def draw_comparison(path: str | Path, record: Record) -> Path:
@@ -30,19 +30,19 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
     """
     settings, metrics = record["settings"], record["metrics"]
     figure, axes = _figure(width=8.6, height=4.6)
-    known = settings["exhaustive"]
-    for label, (colour, style) in _looks(record).items():
+    has_regret = settings["exhaustive"]
+    for label, (color, style) in _looks(record).items():
         counts, rewards = _over_seeds([run for run in metrics["runs"] if run["method"] == label])
-        values = metrics["highest"]["reward"] - rewards if known else rewards  # (seeds, counts)
+        values = metrics["highest"]["reward"] - rewards if has_regret else rewards  # (seeds, counts)
         # The best so far stays until a better one is found; the last value has no step of its own, so it gets a dot.
-        look = {"color": colour, "linewidth": 1.5, "drawstyle": "steps-post"}
+        look = {"color": color, "linewidth": 1.5, "drawstyle": "steps-post"}
         look |= {"marker": "o", "markersize": 4, "markevery": [-1], "clip_on": False}
         axes.plot(counts, values.mean(axis=0), style, label=label_of(label), **look)
-        band = {"color": colour, "alpha": 0.1, "linewidth": 0, "step": "post"}
+        band = {"color": color, "alpha": 0.1, "linewidth": 0, "step": "post"}
         axes.fill_between(counts, values.min(axis=0), values.max(axis=0), **band)
-    log_axes(axes, regret=known)
+    log_axes(axes, regret=has_regret)
     axes.set_xlabel("evaluations (different schemes asked for; gradients count by their passes)", fontsize=9)
-    best = f"regret: points of reward below the best of all {metrics['schemes']} schemes" if known else None
+    best = f"regret: points of reward below the best of all {metrics['schemes']} schemes" if has_regret else None
     axes.set_ylabel(best or "reward of the best scheme so far, points", fontsize=9)
     _finish(figure, axes, title=f"Search methods on one supernet, {settings['recipe']['name']}")
     bands = f"mean of {settings['seeds']} search seeds, band from the lowest to the highest"
@@ -63,29 +63,29 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     Raises:
         EANError: if no schemes were drawn.
     """
-    found = record["metrics"]["figure4"]
-    methods = found.get("methods", {})
+    figure4 = record["metrics"]["figure4"]
+    methods = figure4.get("methods", {})
     if not methods:
         raise EANError(f"nothing to draw in {path}: no method has probabilities that schemes were drawn from")
-    drawn = found["random"]["accuracy"]
-    values = [*drawn, *(value for one in methods.values() for value in one["accuracy"])]
+    drawn = figure4["random"]["accuracy"]
+    values = [*drawn, *(value for sample in methods.values() for value in sample["accuracy"])]
     low, high = min(values), max(values)
     edges = np.linspace(low, high if high > low else low + 1, 25)
     figure = Figure(figsize=(7.6, 0.9 + 1.35 * len(methods)), dpi=150, layout="constrained")
     grid = figure.subplots(len(methods), 1, sharex=True, squeeze=False)[:, 0]
-    colours = colours_of(list(record["settings"]["methods"]))
-    for axes, (label, one) in zip(grid, methods.items(), strict=True):
-        for accuracies, colour, name in (
-            (drawn, GREY, "random"),
-            (one["accuracy"], colours[label], label_of(label)),
+    colors = colors_of(list(record["settings"]["methods"]))
+    for axes, (label, sample) in zip(grid, methods.items(), strict=True):
+        for accuracies, color, name in (
+            (drawn, GRAY, "random"),
+            (sample["accuracy"], colors[label], label_of(label)),
         ):
             weights = np.full(len(accuracies), 1 / len(accuracies))
-            axes.hist(accuracies, edges, weights=weights, color=colour, alpha=0.55, label=name)
-            axes.axvline(float(np.mean(accuracies)), color=colour, linewidth=1.2)
-        tests = one["against_random"]
+            axes.hist(accuracies, edges, weights=weights, color=color, alpha=0.55, label=name)
+            axes.axvline(float(np.mean(accuracies)), color=color, linewidth=1.2)
+        tests = sample["against_random"]
         text = (
             f"{tests['difference']:+.2f} points\nWelch p {_p(tests['welch_p'])}\n"
-            f"Mann-Whitney p {_p(tests['mann_whitney_p'])}\n{one['different']} different of {one['n']}"
+            f"Mann-Whitney p {_p(tests['mann_whitney_p'])}\n{sample['different']} different of {sample['n']}"
         )
         axes.text(1.01, 0.5, text, transform=axes.transAxes, fontsize=7, va="center")
         axes.legend(frameon=False, fontsize=7, loc="upper left")
@@ -95,7 +95,7 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
     figure.supylabel("share of the schemes", fontsize=9)
     title = f"Random schemes and those of the searches (as Fig. 4), {record['settings']['recipe']['name']}"
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    note = f"{found['random']['n']} random schemes; vertical lines: means; {_images_of(record)}"
+    note = f"{figure4['random']['n']} random schemes; vertical lines: means; {_images_of(record)}"
     return save(figure, path, note=note)
 
 
@@ -118,13 +118,13 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
         raise EANError(f"nothing to draw in {path}: none of the methods has probabilities")
     looks = _looks(record)
     for label in labels:
-        colour, style = looks[label]
+        color, style = looks[label]
         curves = [run["probability"] for run in runs if run["method"] == label]
         for curve in curves:
-            axes.plot(curve["proposals"], curve["p_mean"], color=colour, linewidth=0.6, alpha=0.4)
+            axes.plot(curve["proposals"], curve["p_mean"], color=color, linewidth=0.6, alpha=0.4)
         longest = min(len(curve["proposals"]) for curve in curves)
         mean = np.mean([curve["p_mean"][:longest] for curve in curves], axis=0)
-        axes.plot(curves[0]["proposals"][:longest], mean, style, color=colour, linewidth=1.8, label=label_of(label))
+        axes.plot(curves[0]["proposals"][:longest], mean, style, color=color, linewidth=1.8, label=label_of(label))
     lowest = min(min(run["probability"]["p_mean"]) for run in runs if run["probability"])
     axes.set_ylim(min(0.45, lowest - 0.01), 1.01)
     whole_numbers(axes.xaxis)
@@ -148,18 +148,18 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     """
     if not schemes:
         raise EANError(f"nothing to draw in {path}: no scheme was given")
-    widest = max(len(one) + len(one.blocks) for one in schemes.values())
+    widest = max(len(scheme) + len(scheme.blocks) for scheme in schemes.values())
     figure = Figure(figsize=(3.2 + 0.16 * widest, 0.7 + 0.26 * len(schemes)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for row, scheme in enumerate(schemes.values()):
-        place = 0.0
+        x = 0.0
         for number, stage in enumerate(scheme.stages):
             for bit in stage:
-                face = COLOURS[number % 3] if bit else "white"
-                axes.add_patch(Rectangle((place + 0.08, row + 0.14), 0.84, 0.72, facecolor=face, edgecolor=GREY))
-                place += 1
-            place += 0.8
-        axes.text(place, row + 0.5, f"{scheme.connections}/{len(scheme)}", va="center", fontsize=7)
+                face = COLORS[number % 3] if bit else "white"
+                axes.add_patch(Rectangle((x + 0.08, row + 0.14), 0.84, 0.72, facecolor=face, edgecolor=GRAY))
+                x += 1
+            x += 0.8
+        axes.text(x, row + 0.5, f"{scheme.connections}/{len(scheme)}", va="center", fontsize=7)
     axes.set_xlim(0, widest + 3)
     axes.set_ylim(len(schemes), 0)
     axes.set_yticks([row + 0.5 for row in range(len(schemes))], list(schemes))
@@ -167,7 +167,7 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    return save(figure, path, note="a square per block, filled where it is connected; a colour per stage")
+    return save(figure, path, note="a square per block, filled where it is connected; a color per stage")
 
 
 def draw_retrained(path: str | Path, record: Record) -> Path:
@@ -178,14 +178,14 @@ def draw_retrained(path: str | Path, record: Record) -> Path:
         record: of kind "search-retrained".
     """
     figure, axes = _figure(width=7.6, height=4.4)
-    colours = colours_of([row["methods"][0] for row in record["metrics"]])
-    for place, row in enumerate(record["metrics"]):
+    colors = colors_of([row["methods"][0] for row in record["metrics"]])
+    for number, row in enumerate(record["metrics"]):
         time = row["time_increment"] or {"value": 0.0, "low": 0.0, "high": 0.0}
         accuracy, spread = row["top1"]["mean"], row["top1"]["std"]
         sides = [[max(0.0, time["value"] - time["low"])], [max(0.0, time["high"] - time["value"])]]
         axes.errorbar(
             [time["value"]], [accuracy], xerr=sides, yerr=None if spread is None else [spread],
-            fmt="osD^v<>P"[place % 8], color=colours[row["methods"][0]], capsize=2, elinewidth=0.8,
+            fmt="osD^v<>P"[number % 8], color=colors[row["methods"][0]], capsize=2, elinewidth=0.8,
             label=", ".join(map(label_of, row["methods"])),
         )  # fmt: skip
     axes.set_xlabel("inference time increment over Org (Eq. 9), %", fontsize=9)
@@ -213,9 +213,9 @@ def _figure(*, width: float, height: float) -> tuple[Figure, Any]:
 
 
 def _looks(record: Record) -> dict[str, tuple[str, str]]:
-    """Each method's colour, and its kind of line: dashed where the colour is not the method's own."""
-    colours = colours_of(list(record["settings"]["methods"]))
-    return {label: (colour, "--" if colour in FURTHER else "-") for label, colour in colours.items()}
+    """Each method's color, and its kind of line: dashed where the color is not the method's own."""
+    colors = colors_of(list(record["settings"]["methods"]))
+    return {label: (color, "--" if color in FURTHER_COLORS else "-") for label, color in colors.items()}
 
 
 def _finish(figure: Figure, axes: Any, *, title: str) -> None:

@@ -3,85 +3,114 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ean_core.report import generic
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table, Text
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import percent, ranged
+from ean_core.report.elements import GAP, Element, Gap, Section, Table, Text
+from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
+from ean_core.report.rows import read_rows
+from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
 
 KINDS = ("speed",)
 COMMAND = "python benchmarks/scoring.py"
 
 
-def section(book: Book) -> Section:
-    """All figures of every comparison."""
+@dataclass(frozen=True)
+class NetworkSpeed:
+    """A network in one mode, both figures as fractions.
+
+    Attributes:
+        increment: Eq. 9 over Org in the same mode; None for Org.
+        time_over_plain_org: by how much its time exceeds that of the authors' Org.
+    """
+
+    increment: Interval | None
+    time_over_plain_org: Interval
+
+
+def section(results: Results) -> Section:
+    """All figures of every comparison with another way of doing the same."""
     return Section(
         "speed",
         "Speed against the plain way",
-        book.blocks(KINDS, blocks_of) or [Gap("speed against the plain way", COMMAND)],
+        results.elements(KINDS, elements_of) or [Gap("speed against the plain way", COMMAND)],
         "Both sides take turns in one run and give the same results within rounding.",
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """A table for every comparison of networks or of large images; a line for every other that has ratios."""
-    found: list[Block | None] = []
-    for entry in book.of(*KINDS):
-        found.append(network_tables(entry)[0] if is_of_networks(entry) else images_table(entry) or line(entry))
-    return [block for block in found if block is not None]
+    elements: list[Element | None] = []
+    for record in results.of_kind(*KINDS):
+        elements.append(
+            network_tables(record)[0] if is_of_networks(record) else images_table(record) or ratio_text(record)
+        )
+    return [element for element in elements if element is not None]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
-    """A record's table and pictures."""
-    if is_of_networks(entry):
-        return [*network_tables(entry), *pictures_of(entry)]
-    images = images_table(entry)
-    return [images, *pictures_of(entry)] if images else generic.blocks_of(book, entry)
+def elements_of(results: Results, record: Record) -> list[Element]:
+    """The tables of a record, by what it compares, and its pictures."""
+    if is_of_networks(record):
+        return [*network_tables(record), *pictures_of(record)]
+    images = images_table(record)
+    return [images, *pictures_of(record)] if images else generic.elements_of(results, record)
 
 
-def is_of_networks(entry: Entry) -> bool:
-    """Whether it is one of benchmarks/network.py: form -> network -> times, with the authors' form among them."""
-    plain = entry.metrics.get("plain") if isinstance(entry.metrics, Mapping) else None
+def is_of_networks(record: Record) -> bool:
+    """Whether it is of benchmarks/network.py: mode -> network -> times, with the authors' way ("plain") among them."""
+    plain = record.metrics.get("plain") if isinstance(record.metrics, Mapping) else None
     return isinstance(plain, Mapping) and all(isinstance(row, Mapping) and "increment" in row for row in plain.values())
 
 
-def network_tables(entry: Entry) -> list[Block]:
-    """Increments over Org in the same form, and how the forms compare with the authors' Org."""
-    settings, forms = entry.settings, entry.metrics
-    where = f"{settings['arch']}, batch {settings['batch_size']}"
+def network_tables(record: Record) -> list[Element]:
+    """Increments over Org in the same mode, and the speed of every mode against the authors' Org."""
+    settings = record.settings
+    modes = {mode: read_speeds(rows) for mode, rows in record.metrics.items()}
+    subject = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
         f"modules, eager float32, in eval mode without autograd (theirs: training mode with it); "
-        f"{how_many(settings['threads'], 'thread')}, {entry.machine}."
+        f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
 
-    def cells(name: str, cell: Any) -> list[str]:
-        return [cell(rows[name]) if name in rows else GAP for rows in forms.values()]
+    def increments(network: str) -> list[str]:
+        return [percent(speeds[network].increment) if network in speeds else GAP for speeds in modes.values()]
 
-    def speed(row: Mapping[str, Any]) -> str:
-        return times_as_fast(row["time_over_plain_org"])
+    def ratios(network: str) -> list[str]:
+        return [
+            times_as_fast(speeds[network].time_over_plain_org) if network in speeds else GAP
+            for speeds in modes.values()
+        ]
 
     def table(title: str, rows: list[list[str]]) -> Table:
-        return Table(title, ("network", *forms), rows, notes=(note,), records=(entry.name,))
+        return Table(title, ("network", *modes), rows, notes=(note,), records=(record.name,))
 
-    others_than_org = [name for name in forms["plain"] if name != "Org"]
-    increments = [
-        [network_label(name), *cells(name, lambda row: percent(row["increment"]))] for name in others_than_org
-    ]
-    increments.append(["Org: times as fast as plain", *cells("Org", speed)])
-    speeds = [[network_label(name), *cells(name, speed)] for name in forms["plain"]]
+    with_attention = [network for network in modes["plain"] if network != "Org"]
+    increment_rows = [[network_label(network), *increments(network)] for network in with_attention]
     return [
-        table(f"Increment over Org in the same form, %, {where}", increments),
-        table(f"Times as fast as plain Org, {where}", speeds),
+        table(
+            f"Increment over Org in the same form, %, {subject}",
+            [*increment_rows, ["Org: times as fast as plain", *ratios("Org")]],
+        ),
+        table(
+            f"Times as fast as plain Org, {subject}",
+            [[network_label(network), *ratios(network)] for network in modes["plain"]],
+        ),
     ]
 
 
-def images_table(entry: Entry) -> Table | None:
+def read_speeds(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, NetworkSpeed]:
+    """Network -> speed, in one mode."""
+    return dict(zip(rows, read_rows(NetworkSpeed, list(rows.values())), strict=True))
+
+
+def images_table(record: Record) -> Table | None:
     """Throughput and memory on large images, of benchmarks/counting.py or segmentors.py; None for other records."""
-    sizes = entry.metrics.get("prediction", entry.metrics) if isinstance(entry.metrics, Mapping) else {}
+    sizes = record.metrics.get("prediction", record.metrics) if isinstance(record.metrics, Mapping) else {}
     rows = [
         [
             f"{size}, {side}",
@@ -96,23 +125,25 @@ def images_table(entry: Entry) -> Table | None:
     ]
     if not rows:
         return None
-    settings = entry.settings
-    what = settings.get("config") or f"counter over {settings.get('arch')}"
-    note = f"{what}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {entry.machine}."
+    settings = record.settings
+    subject = settings.get("config") or f"counter over {settings.get('arch')}"
+    note = (
+        f"{subject}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {record.machine}."
+    )
     heads = ("image", "megapixels a second", "times as fast", "peak memory, MiB")
-    return Table(f"Large images, {entry.title}", heads, rows, notes=(note,), records=(entry.name,))
+    return Table(f"Large images, {record.title}", heads, rows, notes=(note,), records=(record.name,))
 
 
-def times_as_fast(over: Mapping[str, float]) -> str:
-    """An increment, as a fraction, turned round."""
-    return ranged(*(1 / (1 + over[key]) for key in ("value", "high", "low")))
+def times_as_fast(increment: Interval) -> str:
+    """How many times as fast a network is whose time is an increment, as a fraction, over another's."""
+    return ranged(*(1 / (1 + fraction) for fraction in (increment.value, increment.high, increment.low)))
 
 
-def line(entry: Entry) -> Text | None:
+def ratio_text(record: Record) -> Text | None:
     """The ratio of each way, with its interval: the first value of its row that has one."""
     parts = []
     measure = ""
-    for row in generic.rows_of(entry.metrics):
+    for row in generic.rows_of(record.metrics):
         name = next((value for value in row.values() if isinstance(value, str)), "")
         ratio = next(
             ((key, value) for key, value in row.items() if isinstance(value, Mapping) and "low" in value), None
@@ -122,4 +153,4 @@ def line(entry: Entry) -> Text | None:
             parts.append(f"{name} {generic.text_of(ratio[1])}")
     if not parts:
         return None
-    return Text(f"{measure}: {'; '.join(parts)}. {entry.machine}.", f"Speed, {entry.title}", (entry.name,))
+    return Text(f"{measure}: {'; '.join(parts)}. {record.machine}.", f"Speed, {record.title}", (record.name,))

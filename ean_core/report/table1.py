@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, interval, number, percent, seeds, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import counted, interval, mean, number, percent, seeds
+from ean_core.report.results import Record, Results
+from ean_core.report.rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows
 from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)
 COLUMNS = {("cifar100", "resnet164"): "cifar100_resnet164", ("imagenet", "resnet50"): "imagenet_resnet50"}
-"""The paper's set-ups, by data and architecture."""
+"""(data, architecture) of the paper's set-ups -> their key in paper.json."""
 OF_DATA = {data: column for (data, _), column in COLUMNS.items()}
 OF_ARCH = {arch: column for (_, arch), column in COLUMNS.items()}
 SETUPS = {
@@ -25,116 +26,116 @@ EPOCHS = {"cifar100_resnet164": 164, "imagenet_resnet50": 120}
 NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits", "folder": "own images"}
 KEYS = {"Org": "org", "Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}
 
+Network = tuple[str, str]
+"""A label and an attention: ("EAN", "se"); ("Org", "")."""
 
-def section(book: Book) -> Section:
+
+def section(results: Results) -> Section:
     """The paper's two set-ups with what was measured of them, then every other run of the pipeline."""
-    blocks: list[Block] = []
+    elements: list[Element] = []
     for (data, arch), column in COLUMNS.items():
-        blocks += [full_table(book, data, arch, column), *missing(book, data, arch)]
-    blocks += [run_table(entry, book.paper) for entry in book.of(*KINDS)]
+        elements += [full_table(results, data, arch, column), *gaps(results, data, arch)]
+    elements += [run_table(record, results.paper) for record in results.of_kind(*KINDS)]
     return Section(
         "table-1",
         "Table 1: accuracy, parameters and time increment",
-        blocks,
+        elements,
         "Org has no attention, Org-full a module per block, Share-full one module per stage, EAN the same module at "
         "the blocks that the search chose.",
     )
 
 
-def summary(book: Book) -> list[Block]:
-    """One short table of the runs on data that the paper uses too."""
-    entries = [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] in OF_DATA]
-    return [run_table(entry, book.paper) for entry in entries]
+def summary(results: Results) -> list[Element]:
+    """A short table for each run on data that the paper uses too."""
+    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
+    return [run_table(record, results.paper) for record in records]
 
 
 # -- the paper's set-ups ----------------------------------------------------------------------------------------------
 
 
-def full_table(book: Book, data: str, arch: str, column: str) -> Table:
+def full_table(results: Results, data: str, arch: str, column: str) -> Table:
     """All rows of the paper's half of Table 1, with gaps where nothing was measured in its set-up."""
-    trained, timed = in_setup(book, data, arch), times_of(book, arch)
-    runs, clocks = rows_of(trained), clock_rows(timed)
+    trained, timed = runs_in_setup(results, data, arch), times_of(results, arch)
+    trained_by_network, timed_by_network = rows_by_network(trained), timings_by_network(timed)
     rows = []
-    for network, attention in paper_rows(column, book.paper):
-        run, clock = runs.get((network, attention)), clocks.get((network, attention))
-        ours = [spread_or_gap(run), counted(known(run, clock, "parameters")), increment(run, clock)]
-        rows.append([title(network, attention), *ours, *paper_cells(network, attention, column, book.paper)])
+    for network in paper_networks(column, results.paper):
+        run, times = trained_by_network.get(network), timed_by_network.get(network)
+        parameters = next((row.parameters for row in (run, times) if row is not None), None)
+        ours = [mean(run.top1) if run else GAP, counted(parameters), increment_cell(run, times)]
+        rows.append([network_title(*network), *ours, *paper_cells(*network, column, results.paper)])
     notes = tuple(
-        f"Ours, {what}: {entry.machine} (`{entry.title}`)."
-        for what, entries in (("trained", trained), ("timed (eager)", timed))
-        for entry in entries
+        f"Ours, {what}: {record.machine} (`{record.title}`)."
+        for what, records in (("trained", trained), ("timed (eager)", timed))
+        for record in records
     )
-    notes += tuple(best_epochs(entry) for entry in trained if best_epochs(entry))
+    notes += tuple(filter(None, map(best_epochs, trained)))
     return Table(
-        f"{NAMES[data]}, {written(arch)}, the paper's set-up",
+        f"{NAMES[data]}, {arch_title(arch)}, the paper's set-up",
         ("network", "top-1, %", "parameters", "increment, %", "top-1, %", "parameters", "increment, %"),
         rows,
         groups=(("", 1), ("ours", 3), ("paper", 3)),
         notes=(f"Paper: {SETUPS[column]}.{f' {LAST_EPOCH}' if trained else ''}", *notes),
-        records=tuple(entry.name for entry in (*trained, *timed)),
+        records=tuple(record.name for record in (*trained, *timed)),
     )
 
 
-def missing(book: Book, data: str, arch: str) -> list[Block]:
-    """What of the set-up has no record."""
-    found: list[Block] = []
+def gaps(results: Results, data: str, arch: str) -> list[Element]:
+    """What has no record in one of the paper's set-ups."""
+    elements: list[Element] = []
     recipe = {"cifar100": "ean_se_r164_cifar100", "imagenet": "ean_se_r50_imagenet"}[data]
-    if not in_setup(book, data, arch):
-        found.append(
-            Gap(
-                f"accuracy on {NAMES[data]}, {written(arch)}",
-                f"python tools/search.py classification/configs/{recipe}.py --resume",
-            )
-        )
-    if not times_of(book, arch):
+    if not runs_in_setup(results, data, arch):
+        command = f"python tools/search.py classification/configs/{recipe}.py --resume"
+        elements.append(Gap(f"accuracy on {NAMES[data]}, {arch_title(arch)}", command))
+    if not times_of(results, arch):
         scheme = {"cifar100": "paper_ean_a_se_resnet164", "imagenet": "paper_ean_se_resnet50"}[data]
         command = f"python tools/benchmark.py --arch {arch} --attention se --scheme schemes/{scheme}.json"
-        found.append(Gap(f"time increment of {written(arch)}", command))
-    return found
+        elements.append(Gap(f"time increment of {arch_title(arch)}", command))
+    return elements
 
 
-def in_setup(book: Book, data: str, arch: str) -> list[Entry]:
+def runs_in_setup(results: Results, data: str, arch: str) -> list[Record]:
     """Runs of the pipeline on the paper's data, with its network and its number of epochs."""
-    return [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] == data and as_paper(entry, arch)]
+    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] == data]
+    return [record for record in records if is_papers_setup(record, arch)]
 
 
-def as_paper(entry: Entry, arch: str) -> bool:
-    """Whether a run has this network, all training images of its data, and as many epochs as the paper."""
-    recipe = entry.settings["recipe"]
-    whole = recipe.get("data", {}).get("train_per_class") is None
-    return recipe["model"]["arch"] == arch and whole and recipe["train"]["epochs"] >= EPOCHS[OF_ARCH[arch]]
+def is_papers_setup(record: Record, arch: str) -> bool:
+    """Whether a run has this network, all training images of its data, and at least the paper's number of epochs."""
+    run = RunSettings.of(record)
+    return run.arch == arch and run.all_images and run.epochs >= EPOCHS[OF_ARCH[arch]]
 
 
-def times_of(book: Book, arch: str) -> list[Entry]:
+def times_of(results: Results, arch: str) -> list[Record]:
     """The record of this network's times, in a list; of several the one on a GPU, then the one with most networks."""
-    found = [entry for entry in book.of("benchmark") if entry.settings.get("arch") == arch]
-    found = [entry for entry in found if not entry.settings.get("counter")]  # the same network inside a larger one
-    found.sort(key=lambda entry: (entry.content["environment"]["device_type"] == "cuda", len(entry.metrics)))
-    return found[-1:]
+    records = [record for record in results.of_kind("benchmark") if record.settings.get("arch") == arch]
+    records = [record for record in records if not record.settings.get("counter")]  # a part of a larger network there
+    records.sort(key=lambda record: (record.content["environment"]["device_type"] == "cuda", len(record.metrics)))
+    return records[-1:]
 
 
-def rows_of(entries: list[Entry]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Rows of runs by network and attention."""
-    found = {}
-    for entry in entries:
-        attention = entry.settings["recipe"]["model"]["attention"]
-        for row in entry.metrics:
-            found[row["network"], "" if row["network"] == "Org" else attention] = row
-    return found
+def rows_by_network(records: list[Record]) -> dict[Network, TrainedRow]:
+    """The trained networks of several records; of two of a kind the later record's."""
+    rows = {}
+    for record in records:
+        attention = RunSettings.of(record).attention
+        for row in trained_rows(record):
+            rows[row.network, "" if row.is_org else attention] = row
+    return rows
 
 
-def clock_rows(entries: list[Entry]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Rows of benchmarks by network and attention."""
-    found = {}
-    for entry in entries:
-        for row in entry.metrics:
-            network, _, attention = row["network"].partition(" ")
-            found[network, attention] = row
-    return found
+def timings_by_network(records: list[Record]) -> dict[Network, TimedRow]:
+    """The timed networks of several records; of two of a kind the later record's."""
+    rows = {}
+    for record in records:
+        for row in timed_rows(record):
+            label, _, attention = row.network.partition(" ")
+            rows[label, attention] = row
+    return rows
 
 
-def paper_rows(column: str, paper: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Networks of the paper's table: ("Org", ""), ("Org-full", "se"), .. ("EAN", "dia")."""
+def paper_networks(column: str, paper: Mapping[str, Any]) -> list[Network]:
+    """The rows of the paper's table: ("Org", ""), ("Org-full", "se"), .. ("EAN", "dia")."""
     accuracy = paper["table1_accuracy_percent"][column]
     rows = [("Org", "")]
     for attention, networks in accuracy.items():
@@ -143,62 +144,49 @@ def paper_rows(column: str, paper: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def written(arch: str) -> str:
-    """`ResNet-164` of `resnet164`."""
+def arch_title(arch: str) -> str:
+    """An architecture as the paper writes it: "ResNet-164" for `resnet164`."""
     return arch.replace("resnet", "ResNet-")
 
 
-def title(network: str, attention: str) -> str:
-    """`EAN SE`."""
+def network_title(network: str, attention: str) -> str:
+    """A network as tables name it: "EAN SE"."""
     return f"{network} {attention_label(attention)}".strip()
 
 
-def known(run: Mapping[str, Any] | None, clock: Mapping[str, Any] | None, field: str) -> Any:
-    """A field of either row."""
-    return next((row[field] for row in (run, clock) if row is not None), None)
+def increment_cell(run: TrainedRow | None, times: TimedRow | None) -> str:
+    """The increment that the benchmark measured eagerly, if it was of the run's scheme, else the run's own."""
+    if times is not None and "eager" in times.timings and (run is None or times.scheme in (None, run.scheme)):
+        return percent(times.timings["eager"].increment)
+    return GAP if run is None else run_increment_cell(run)
 
 
-def spread_or_gap(row: Mapping[str, Any] | None) -> str:
-    """A row's accuracy."""
-    return GAP if row is None else spread(row["top1"])
-
-
-def increment(run: Mapping[str, Any] | None, clock: Mapping[str, Any] | None) -> str:
-    """The increment that the benchmark measured eagerly, if of the run's scheme, else the run's own."""
-    eager = (clock or {}).get("timings", {}).get("eager")
-    if eager is not None and (run is None or clock.get("scheme", run["scheme"]) == run["scheme"]):
-        return percent(eager["increment"])
-    return GAP if run is None else "0" if run["network"] == "Org" else interval(run["time_increment"])
+def run_increment_cell(row: TrainedRow) -> str:
+    """The increment that a run measured at its end, in percent."""
+    return "0" if row.is_org else interval(row.time_increment)
 
 
 # -- a run ------------------------------------------------------------------------------------------------------------
 
 
-def run_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def run_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Test accuracy, parameters, connections and time increment of a run, beside Table 1's row of the same kind."""
-    settings = entry.settings
-    recipe, column = settings["recipe"], OF_DATA.get(settings["data"]["name"])
+    run = RunSettings.of(record)
+    column = OF_DATA.get(run.data)
     rows = []
-    for row in entry.metrics:
-        cells = [
-            row["network"],
-            spread(row["top1"]),
-            counted(row["parameters"]),
-            f"{row['connections']}/{row['blocks']}",
-            "0" if row["network"] == "Org" else interval(row["time_increment"]),
-        ]
-        rows.append(
-            cells + (paper_cells(row["network"], recipe["model"]["attention"], column, paper) if column else [])
-        )
+    for row in trained_rows(record):
+        connections = f"{row.connections}/{row.blocks}"
+        cells = [row.network, mean(row.top1), counted(row.parameters), connections, run_increment_cell(row)]
+        rows.append(cells + (paper_cells(row.network, run.attention, column, paper) if column else []))
     heads = ("network", "test top-1, %", "parameters", "connections", "time increment, %")
     theirs = ("top-1", "parameters", "increment") if column else ()
     return Table(
-        recipe["name"],
+        run.name,
         heads + theirs,
         rows,
         groups=(("", 5), ("paper", 3)) if column else (),
-        notes=run_setup(entry),
-        records=(entry.name,),
+        notes=run_notes(record),
+        records=(record.name,),
     )
 
 
@@ -224,28 +212,28 @@ def paper_millions(network: str, attention: str, column: str, paper: Mapping[str
     return paper["table1_parameters_million"][column].get(name)
 
 
-def best_epochs(entry: Entry) -> str:
-    """A sentence with the best test epochs' accuracies, where a run has them; empty where it has none."""
-    found = [f"{row['network']} {spread(row['best_epoch_top1'])}" for row in entry.metrics if "best_epoch_top1" in row]
-    return f"Best test epoch, for comparison with published figures only: {'; '.join(found)} %." if found else ""
+def best_epochs(record: Record) -> str:
+    """A sentence with the best test epochs' accuracies, where a run has them; "" where it has none."""
+    rows = [row for row in trained_rows(record) if row.best_epoch_top1 is not None]
+    accuracies = "; ".join(f"{row.network} {mean(row.best_epoch_top1)}" for row in rows)
+    return f"Best test epoch, for comparison with published figures only: {accuracies} %." if accuracies else ""
 
 
-def run_setup(entry: Entry) -> tuple[str, ...]:
-    """What was run, and how it differs from the paper."""
-    settings = entry.settings
-    recipe, images, data = settings["recipe"], settings["images"], settings["data"]["name"]
-    n = max(row["top1"]["n"] for row in entry.metrics)
-    schemes = [f"{row['network']} `{row['scheme']}`" for row in entry.metrics if row["network"].startswith("EAN")]
+def run_notes(record: Record) -> tuple[str, ...]:
+    """What was run, and how it differs from the paper's set-up."""
+    run, timing = RunSettings.of(record), record.settings["timing"]
+    rows = trained_rows(record)
+    schemes = [f"{row.network} `{row.scheme}`" for row in rows if row.network.startswith("EAN")]
     ours = (
-        f"Ours: {recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, {NAMES.get(data, data)}, "
-        f"{images['train']:,} training and {images['test']:,} test images, {recipe['train']['epochs']} epochs, "
-        f"{seeds(n)}; {'; '.join(schemes) or 'no scheme'}; "
-        f"time increment: batch {settings['timing']['batch_size']}, {settings['timing']['setting']}, "
-        f"95 % interval; {entry.machine}."
+        f"Ours: {run.arch}, {attention_label(run.attention)}, {NAMES.get(run.data, run.data)}, "
+        f"{run.train:,} training and {run.test:,} test images, {run.epochs} epochs, "
+        f"{seeds(max(row.top1.n or 1 for row in rows))}; {'; '.join(schemes) or 'no scheme'}; "
+        f"time increment: batch {timing['batch_size']}, {timing['setting']}, 95 % interval; {record.machine}."
     )
-    column, best = OF_DATA.get(data), best_epochs(entry)
-    lines = [ours, best] if best else [ours]
+    column, best = OF_DATA.get(run.data), best_epochs(record)
+    notes = [ours, best] if best else [ours]
     if column is not None:
-        other = "" if as_paper(entry, column.split("_")[1]) else ": another set-up, so compare rows, not columns"
-        lines.append(f"Paper: {SETUPS[column]}{other}. {LAST_EPOCH}")
-    return tuple(lines)
+        same = is_papers_setup(record, column.split("_")[1])
+        caution = "" if same else ": another set-up, so compare rows, not columns"
+        notes.append(f"Paper: {SETUPS[column]}{caution}. {LAST_EPOCH}")
+    return tuple(notes)

@@ -1,4 +1,4 @@
-"""Table 3: crowd counting."""
+"""Table 3: MAE and RMSE of crowd counting on ShanghaiTech."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import counted, number, seeds, sentence, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import counted, number, recorded_mean, seeds, sentence
 from ean_core.report.pictures import pictures_of
+from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label
 
 KINDS = ("counting",)
@@ -22,70 +22,70 @@ ORDER = ("Org", "Org-full", "Share-full", "EAN")
 COMMAND = "python crowd_counting/train.py --part A --attention se --weights CLASSIFIER.pth --seeds 0 1 2"
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's table, then a table for every set-up of ours, pictures last."""
-    groups = grouped(book.of(*KINDS))
-    blocks: list[Block] = [counting_table(group, book.paper, tuple(CHECKPOINTS)) for group in groups]
-    tested = [entry for entry in book.of(*KINDS) if not summarised(entry)]
-    blocks += [test_table(entry) for entry in tested]
+    groups = grouped(results.of_kind(*KINDS))
+    elements: list[Element] = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in groups]
+    tested = [record for record in results.of_kind(*KINDS) if not is_summary(record)]
+    elements += [test_table(record) for record in tested]
     done = {group[0].settings["data"]["name"] for group in groups}
-    blocks += [
+    elements += [
         Gap(f"counting on {NAMES[part]}", COMMAND.replace("part A", part.replace("_", " ")))
         for part in PARTS
         if part not in done
     ]
-    for entry in book.of(*KINDS):
-        blocks += pictures_of(entry, "photographs with the predicted density over them, and the predicted count")
-    return Section("table-3", "Table 3: crowd counting", [paper_table(book.paper), *blocks])
+    for record in results.of_kind(*KINDS):
+        elements += pictures_of(record, "photographs with the predicted density over them, and the predicted count")
+    return Section("table-3", "Table 3: crowd counting", [paper_table(results.paper), *elements])
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """The tables with the checkpoint that validation chose."""
-    return [counting_table(group, book.paper, ("best",)) for group in grouped(book.of(*KINDS))]
+    return [counting_table(group, results.paper, ("best",)) for group in grouped(results.of_kind(*KINDS))]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
-    """A record on its own."""
-    if not summarised(entry):
-        return [test_table(entry), *pictures_of(entry)]
-    tables = [counting_table(group, book.paper, tuple(CHECKPOINTS)) for group in grouped([entry])]
-    return [*tables, *pictures_of(entry)]
+def elements_of(results: Results, record: Record) -> list[Element]:
+    """The tables and pictures of a single record."""
+    if not is_summary(record):
+        return [test_table(record), *pictures_of(record)]
+    tables = [counting_table(group, results.paper, tuple(CHECKPOINTS)) for group in grouped([record])]
+    return [*tables, *pictures_of(record)]
 
 
 # -- which records stand in one table ---------------------------------------------------------------------------------
 
 
-def summarised(entry: Entry) -> bool:
+def is_summary(record: Record) -> bool:
     """Whether a record is of a training run over its seeds; others are tests of checkpoint files."""
-    return "seeds" in entry.settings and "always_the_mean" in entry.metrics
+    return "seeds" in record.settings and "always_the_mean" in record.metrics
 
 
-def grouped(entries: Iterable[Entry]) -> list[list[Entry]]:
+def grouped(records: Iterable[Record]) -> list[list[Record]]:
     """Records of the same data and training, the network's attention aside, in the order of Table 3."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if summarised(entry):
-            groups.setdefault(setup_key(entry.settings), []).append(entry)
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if is_summary(record):
+            groups.setdefault(comparison_key(record.settings), []).append(record)
     return [sorted(group, key=order) for group in groups.values()]
 
 
-def setup_key(settings: Mapping[str, Any]) -> str:
+def comparison_key(settings: Mapping[str, Any]) -> str:
     """Equal for records that may be compared: all settings but the attention, the seeds and the starting weights."""
     differing = ("attention", "attention_options", "sharing", "scheme")
     model = {key: value for key, value in settings["model"].items() if key not in differing}
     return json.dumps([settings["data"], settings["train"], model, settings["weights"] is None], sort_keys=True)
 
 
-def order(entry: Entry) -> tuple[str, int]:
-    """By attention, then as the paper orders its networks."""
-    label, attention = network_of(entry.settings["model"])
+def order(record: Record) -> tuple[str, int]:
+    """A sort key: by attention, then as the paper orders its networks."""
+    label, attention = network_of(record.settings["model"])
     return ("" if label == "Org" else attention, ORDER.index(label))
 
 
 def network_of(model: Mapping[str, Any]) -> tuple[str, str]:
-    """`("EAN", "se")` of a model's settings."""
+    """A network's label and attention from a model's settings, such as ("EAN", "se"); ("Org", "") without attention."""
     attention, scheme = model.get("attention"), model.get("scheme")
-    bits = set("".join(str(one) for one in scheme)) & {"0", "1"} if scheme is not None else {"1"}
+    bits = set("".join(map(str, scheme))) & {"0", "1"} if scheme is not None else {"1"}
     if attention is None or bits == {"0"}:
         return "Org", ""
     if model.get("sharing") == "block":
@@ -97,7 +97,7 @@ def network_of(model: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def paper_table(paper: Mapping[str, Any]) -> Table:
-    """Table 3 as published."""
+    """The paper's Table 3, with its time increments."""
     published = paper["table3_crowd_counting_mae_rmse"]
     names = {"org_full": "Org-full", "share_full": "Share-full", "ean": "EAN"}
     rows = []
@@ -106,7 +106,7 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
             for key, pair in networks.items():
                 time = published["time_increment_percent"][part][attention].get(key)
                 label = f"{part[-1]}, {names[key]} {attention_label(attention)}"
-                rows.append([label, *(str(one) for one in pair), number(time)])
+                rows.append([label, *map(str, pair), number(time)])
     heads = ("ShanghaiTech, network", "MAE", RMSE, "time increment, %")
     note = (
         "Root of the mean squared count error, which the paper prints as MSE. Backbones pretrained on ImageNet, V100."
@@ -114,27 +114,27 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
     return Table("The paper's figures", heads, rows, notes=(note,))
 
 
-def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints: Sequence[str]) -> Table:
+def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoints: Sequence[str]) -> Table:
     """Errors of the networks of one set-up, with the guess that they must beat and the paper's row."""
     rows, first = [], group[0]
     part = PARTS.get(first.settings["data"]["name"])
-    for entry in group:
-        label, attention = network_of(entry.settings["model"])
+    for record in group:
+        label, attention = network_of(record.settings["model"])
         for checkpoint in checkpoints:
-            metrics = entry.metrics[checkpoint]
+            metrics = record.metrics[checkpoint]
             name = f"{label} {attention_label(attention)}".strip()
             rows.append(
                 [
                     name if checkpoint == checkpoints[0] else f"{name}, {CHECKPOINTS[checkpoint]}",
                     str(metrics["mae"]["n"]),
-                    spread(metrics["mae"], 1),
-                    spread(metrics["rmse"], 1),
-                    spread(metrics.get("nae"), 3),
-                    counted(entry.metrics.get("parameters")),
+                    recorded_mean(metrics["mae"], 1),
+                    recorded_mean(metrics["rmse"], 1),
+                    recorded_mean(metrics.get("nae"), 3),
+                    counted(record.metrics.get("parameters")),
                     *(paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()),
                 ]
             )
-    guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in GUESSED]
+    guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in ERRORS]
     rows.append(["always the mean count", GAP, *guess, GAP, *((GAP, GAP) if part else ())])
     heads = ("network", "seeds", "MAE", RMSE, "NAE", "parameters", *(("MAE", "RMSE") if part else ()))
     name = NAMES.get(first.settings["data"]["name"], first.settings["data"]["name"])
@@ -143,12 +143,13 @@ def counting_table(group: Sequence[Entry], paper: Mapping[str, Any], checkpoints
         heads,
         rows,
         groups=(("", 6), ("paper", 2)) if part else (),
-        notes=setup(group),
-        records=tuple(entry.name for entry in group),
+        notes=setup_notes(group),
+        records=tuple(record.name for record in group),
     )
 
 
-GUESSED = (("mae", 1), ("rmse", 1), ("nae", 3))
+ERRORS = (("mae", 1), ("rmse", 1), ("nae", 3))
+"""Metrics of a record, and the decimals that are shown."""
 
 
 def paper_cells(
@@ -158,27 +159,27 @@ def paper_cells(
     if not shown:
         return ("", "")
     key = {"Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}.get(label, "")
-    found = paper["table3_crowd_counting_mae_rmse"][part].get(attention, {}).get(key)
-    return (GAP, GAP) if found is None else (str(found[0]), str(found[1]))
+    pair = paper["table3_crowd_counting_mae_rmse"][part].get(attention, {}).get(key)
+    return (GAP, GAP) if pair is None else (str(pair[0]), str(pair[1]))
 
 
-def setup(group: Sequence[Entry]) -> tuple[str, ...]:
+def setup_notes(group: Sequence[Record]) -> tuple[str, ...]:
     """Data, training, schemes and machine of a table."""
     settings = group[0].settings
     images, train, model = settings["data"]["images"], settings["train"], settings["model"]
     schemes = dict.fromkeys(
-        f"EAN `{entry.settings['model']['scheme']}`"
-        for entry in group
-        if network_of(entry.settings["model"])[0] == "EAN"
+        f"EAN `{record.settings['model']['scheme']}`"
+        for record in group
+        if network_of(record.settings["model"])[0] == "EAN"
     )
-    crop, n = settings["data"].get("crop"), max(len(entry.settings["seeds"]) for entry in group)
+    crop, n = settings["data"].get("crop"), max(len(record.settings["seeds"]) for record in group)
     lines = [
         f"Ours: {model['arch']}, {images['train']} training, {images['val']} validation and {images['test']} test "
         f"images, {f'crops of {crop} pixels' if crop else 'whole images'}, {train['epochs']} epochs of batches of "
         f"{train['batch_size']}, loss {train['loss']}, batch norm {train['batch_norm']}, "
         f"{'from weights of a classifier' if settings['weights'] else 'from random weights'}; "
         f"{seeds(n)}; checkpoint chosen on the validation images; "
-        f"{'; '.join([*schemes, *dict.fromkeys(entry.machine for entry in group)])}."
+        f"{'; '.join([*schemes, *dict.fromkeys(record.machine for record in group)])}."
     ]
     if note := group[0].content.get("data_note"):
         lines.append(sentence(note))
@@ -187,15 +188,15 @@ def setup(group: Sequence[Entry]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def test_table(entry: Entry) -> Table:
+def test_table(record: Record) -> Table:
     """A test of checkpoint files, or one seed's result."""
     rows = []
-    for name, metrics in entry.metrics.items():
-        found = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
-        if "mae" in found:
-            rows.append([name.replace("_", " "), *(number(found.get(key), digits) for key, digits in GUESSED)])
-    data = entry.settings["data"]
+    for name, metrics in record.metrics.items():
+        errors = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
+        if "mae" in errors:
+            rows.append([name.replace("_", " "), *(number(errors.get(key), digits) for key, digits in ERRORS)])
+    data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
     heads = ("checkpoint", "MAE", RMSE, "NAE")
-    note = f"{NAMES.get(data, data)}; {entry.machine}."
-    return Table(f"Crowd counting, {entry.title}", heads, rows, notes=(note,), records=(entry.name,))
+    note = f"{NAMES.get(data, data)}; {record.machine}."
+    return Table(f"Crowd counting, {record.title}", heads, rows, notes=(note,), records=(record.name,))

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
-from ean_core.report.blocks import GAP, Block, Gap, Section, Table
-from ean_core.report.book import Book, Entry
-from ean_core.report.cells import interval, number, ranged, seeds, spread
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
+from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
-from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA
+from ean_core.report.results import Record, Results
+from ean_core.report.rows import RunSettings, trained_rows
+from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA, run_increment_cell
 
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = (
@@ -40,140 +41,142 @@ HSP_ROWS = {
 """The paper's four rows of HSP -> what gives them to `tools/search.py --methods`."""
 
 
-def section(book: Book) -> Section:
+def section(results: Results) -> Section:
     """The paper's tables, then the comparisons of ours."""
-    found = book.blocks(KINDS, blocks_of) or [
+    comparisons = results.elements(KINDS, elements_of) or [
         Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)
     ]
     return Section(
         "table-4",
         "Table 4, Figures 4 and 5: search methods",
-        [paper_table(book.paper), *found],
+        [paper_table(results.paper), *comparisons],
         "The paper compares networks trained from scratch; ours compares what the searches found by the scores of one "
         "supernet at equal budgets.",
     )
 
 
-def summary(book: Book) -> list[Block]:
+def summary(results: Results) -> list[Element]:
     """What the searches found on data that the paper uses too, and how good it was when trained."""
-    known = [entry for entry in book.of(*KINDS) if entry.settings["data"]["name"] in OF_DATA]
-    found: list[Block] = [found_table(entry) for entry in known if entry.kind == "search-comparison"]
-    return found + [retrained_table(entry, book.paper) for entry in known if entry.kind == "search-retrained"]
+    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
+    compared = [record for record in records if record.kind == "search-comparison"]
+    retrained = [record for record in records if record.kind == "search-retrained"]
+    return [*map(comparison_table, compared), *(retrained_table(record, results.paper) for record in retrained)]
 
 
-def blocks_of(book: Book, entry: Entry) -> list[Block]:
-    """A record's tables and pictures."""
-    if entry.kind == "search-retrained":
+def elements_of(results: Results, record: Record) -> list[Element]:
+    """The tables and pictures of a comparison, or of schemes that were trained again."""
+    if record.kind == "search-retrained":
         shows = "test accuracy against time increment of the schemes found, trained from scratch"
-        charts = pictures_of(entry, shows) or [drawn(entry, "draw_retrained", title="Table 4", shows=shows)]
-        return [retrained_table(entry, book.paper), *charts]
-    blocks: list[Block] = [found_table(entry)]
+        charts = pictures_of(record, shows) or [drawn(record, "draw_retrained", title="Table 4", shows=shows)]
+        return [retrained_table(record, results.paper), *charts]
+    elements: list[Element] = [comparison_table(record)]
     missing = dict(FIGURES)
-    if entry.metrics.get("figure4", {}).get("methods"):
-        blocks.append(figure4_table(entry, book.paper))
+    if record.metrics.get("figure4", {}).get("methods"):
+        elements.append(figure4_table(record, results.paper))
     else:
         del missing["figure4"]
-    if any(run.get("probability") for run in entry.metrics["runs"]):
-        blocks.append(figure5_table(entry))
+    if any(run.get("probability") for run in record.metrics["runs"]):
+        elements.append(figure5_table(record))
     else:
         del missing["figure5"]
-    blocks += pictures_of(entry)
-    named_as_the_record = ["comparison"] if any(path.stem == entry.path.stem for path in entry.pictures) else []
+    elements += pictures_of(record)
+    named_as_the_record = ["comparison"] if any(path.stem == record.path.stem for path in record.pictures) else []
     for ending, (function, title, shows) in missing.items():
-        if not any(path.stem.endswith(ending) for path in entry.pictures) and ending not in named_as_the_record:
-            blocks.append(drawn(entry, function, title=f"{title}, {described(entry)}", shows=shows))
-    return blocks
+        if not any(path.stem.endswith(ending) for path in record.pictures) and ending not in named_as_the_record:
+            elements.append(drawn(record, function, title=f"{title}, {setup_title(record)}", shows=shows))
+    return elements
 
 
 def paper_table(paper: Mapping[str, Any]) -> Table:
-    """Table 4 as published."""
+    """The paper's Table 4: what each method found, trained from scratch."""
     rows = []
-    for name, found in paper["table4_search_methods_cifar100_se_resnet164"].items():
-        rows.append([label_of(HSP_ROWS.get(name, name)), number(found["accuracy"]), number(found["time_increment"])])
+    for name, figures in paper["table4_search_methods_cifar100_se_resnet164"].items():
+        method = label_of(HSP_ROWS.get(name, name))
+        rows.append([method, number(figures["accuracy"]), number(figures["time_increment"])])
     note = "CIFAR-100, SE, ResNet-164, one network each, V100."
     return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
 
 
-def found_table(entry: Entry) -> Table:
+def comparison_table(record: Record) -> Table:
     """The best and the most probable scheme of each method at the end of its budget, over the seeds."""
-    known, methods = entry.settings["exhaustive"], entry.metrics["methods"]
+    has_regret, methods = record.settings["exhaustive"], record.metrics["methods"]
     answers = {"best": "best seen", "most_probable": "most probable"}
     if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
         answers["smoothed"] = "smoothed best"
-    word = "regret" if known else "reward"
+    measure = "regret" if has_regret else "reward"
     rows = []
     for row in methods:
-        found = [row.get(answer) for answer in answers]
         cells = [
             label_of(row["method"]),
             str(row["n"]),
-            *(GAP if one is None else with_interval(one[word]) for one in found),
+            *(mean_interval(row[answer][measure]) if row.get(answer) else GAP for answer in answers),
         ]
         best = row.get("best") or {}
-        cells += [spread(best.get("validation_accuracy")), spread(best.get("connections"), 1)]
-        rows.append([*cells, number(min(row["spent"], entry.settings["budget"]["evaluations"]), 0)])
+        cells += [recorded_mean(best.get("validation_accuracy")), recorded_mean(best.get("connections"), 1)]
+        rows.append([*cells, number(min(row["spent"], record.settings["budget"]["evaluations"]), 0)])
     heads = (
-        *("method", "seeds", *(f"{word} of the {name}" for name in answers.values())),
+        *("method", "seeds", *(f"{measure} of the {name}" for name in answers.values())),
         *("accuracy of the best, %", "its connections", "budget used"),
     )
-    return Table(f"Searches on {described(entry)}", heads, rows, notes=setup(entry), records=(entry.name,))
+    return Table(f"Searches on {setup_title(record)}", heads, rows, notes=setup_notes(record), records=(record.name,))
 
 
-def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
-    settings, rows_of_paper = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
-    published = {HSP_ROWS.get(name, name): found for name, found in rows_of_paper.items()}
-    compared, rows = of_the_paper(entry), []
-    for row in entry.metrics:
-        theirs = [published[name] for name in row["methods"] if name in published]
+    settings, paper_rows = record.settings, paper["table4_search_methods_cifar100_se_resnet164"]
+    published = {HSP_ROWS.get(name, name): figures for name, figures in paper_rows.items()}
+    compared, rows = of_the_paper(record), []
+    networks = trained_rows(record)
+    for row in networks:
+        theirs = [published[name] for name in row.methods if name in published]
         rows.append(
             [
-                ", ".join(map(label_of, row["methods"])),
-                spread(row["top1"]),
-                "0" if row["methods"] == ["org"] else interval(row["time_increment"]),
-                f"{row['connections']}/{row['blocks']}",
-                f"`{row['scheme']}`",
-                *(both(one[key] for one in theirs) for key in ("accuracy", "time_increment") if compared),
+                ", ".join(map(label_of, row.methods)),
+                mean(row.top1),
+                run_increment_cell(row),
+                f"{row.connections}/{row.blocks}",
+                f"`{row.scheme}`",
+                *(joined(figures[key] for figures in theirs) for key in ("accuracy", "time_increment") if compared),
             ]
         )
-    recipe, images, n = settings["recipe"], settings["images"], max(row["top1"]["n"] for row in entry.metrics)
+    run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
     note = (
-        f"Ours: {described(entry)}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{recipe['train']['epochs']} epochs, {seeds(n)}; time: batch "
-        f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {entry.machine}. "
+        f"Ours: {setup_title(record)}, {run.train:,} training and {run.test:,} test images, "
+        f"{run.epochs} epochs, {seeds(n)}; time: batch "
+        f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
         f"{f'Paper: ResNet-164, another set-up, so compare rows, not columns. {LAST_EPOCH}' if compared else ''}"
     )
     theirs_heads = ("top-1, %", "increment, %") if compared else ()
     return Table(
-        f"Table 4: schemes found, trained from scratch, {described(entry)}",
+        f"Table 4: schemes found, trained from scratch, {setup_title(record)}",
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
         (note.strip(),),
-        (entry.name,),
+        (record.name,),
         left=(4,),
     )
 
 
-def of_the_paper(entry: Entry) -> bool:
+def of_the_paper(record: Record) -> bool:
     """Whether a record is of CIFAR-100, the only data whose search methods the paper compares."""
-    return entry.settings["data"]["name"] == "cifar100"
+    return record.settings["data"]["name"] == "cifar100"
 
 
-def with_interval(one: Mapping[str, Any]) -> str:
-    """A mean with its interval."""
-    return ranged(one["mean"], one["low"], one["high"])
+def mean_interval(recorded: Mapping[str, Any]) -> str:
+    """A record's mean over the seeds with its interval."""
+    return ranged(recorded["mean"], recorded["low"], recorded["high"])
 
 
-def described(entry: Entry) -> str:
-    """`CIFAR-100, resnet29`."""
-    data = entry.settings["data"]["name"]
-    return f"{NAMES.get(data, data)}, {entry.settings['recipe']['model']['arch']}"
+def setup_title(record: Record) -> str:
+    """The data and the network of a record, as "CIFAR-100, resnet29"."""
+    data = record.settings["data"]["name"]
+    return f"{NAMES.get(data, data)}, {record.settings['recipe']['model']['arch']}"
 
 
-def setup(entry: Entry) -> tuple[str, ...]:
-    """Budget, references and machine."""
-    settings, metrics = entry.settings, entry.metrics
+def setup_notes(record: Record) -> tuple[str, ...]:
+    """The note of a table: budget, reference schemes and machine."""
+    settings, metrics = record.settings, record.metrics
     references = (
         f"reward of no attention {metrics['all_off']['reward']:.2f}, everywhere {metrics['all_on']['reward']:.2f}"
     )
@@ -186,56 +189,56 @@ def setup(entry: Entry) -> tuple[str, ...]:
         f"{measure}Mean and 95 % bootstrap interval over {settings['seeds']} search seeds on one supernet; mean ± "
         f"standard deviation of the best scheme's accuracy on {settings['validation_images']:,} validation images; at "
         f"most {budget['evaluations']} schemes scored and {budget['proposals']} proposed; {references}. "
-        f"{entry.machine}.",
+        f"{record.machine}.",
     )
 
 
-def both(values: Iterable[float]) -> str:
+def joined(values: Iterable[float]) -> str:
     """A figure for each of the methods that found the same scheme, or a gap."""
     return " / ".join(map(number, values)) or GAP
 
 
-def figure4_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
+def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
-    found = entry.metrics["figure4"]
-    random = found["random"]
-    rows = [["random", str(random["n"]), str(random["different"]), spread(random), GAP, GAP, GAP]]
-    for label, one in found["methods"].items():
-        tests = one["against_random"]
-        figures = [number(tests["difference"]), chance(tests["welch_p"]), chance(tests["mann_whitney_p"])]
-        rows.append([label_of(label), str(one["n"]), str(one["different"]), spread(one), *figures])
+    figure4 = record.metrics["figure4"]
+    random = figure4["random"]
+    rows = [["random", str(random["n"]), str(random["different"]), recorded_mean(random), GAP, GAP, GAP]]
+    for label, sample in figure4["methods"].items():
+        tests = sample["against_random"]
+        figures = [number(tests["difference"]), p_value(tests["welch_p"]), p_value(tests["mann_whitney_p"])]
+        rows.append([label_of(label), str(sample["n"]), str(sample["different"]), recorded_mean(sample), *figures])
     theirs = ""
-    if of_the_paper(entry):
+    if of_the_paper(record):
         theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
         rows += figure4_of_the_paper(paper["figure4_scheme_distribution"])
     heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
     note = (
         "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
-        f"other, so the p-values are of these searches alone. {theirs}{entry.machine}."
+        f"other, so the p-values are of these searches alone. {theirs}{record.machine}."
     )
     return Table(
-        f"Figure 4: searched against random schemes, {described(entry)}", heads, rows, (), (note,), (entry.name,)
+        f"Figure 4: searched against random schemes, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
     )
 
 
 def figure4_of_the_paper(published: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the paper's random schemes and of EAN's."""
     random, ean = published["random"], published["ean"]
-    tests = [number(ean["mean"] - random["mean"]), chance(published["t_test_p"]), GAP]
+    tests = [number(ean["mean"] - random["mean"]), p_value(published["t_test_p"]), GAP]
     return [
-        ["paper: random", str(random["n"]), GAP, spread(random), GAP, GAP, GAP],
-        ["paper: EAN", str(ean["n"]), GAP, spread(ean), *tests],
+        ["paper: random", str(random["n"]), GAP, recorded_mean(random), GAP, GAP, GAP],
+        ["paper: EAN", str(ean["n"]), GAP, recorded_mean(ean), *tests],
     ]
 
 
-def chance(p: float | None) -> str:
-    """A p-value in short."""
+def p_value(p: float | None) -> str:
+    """A p-value as 0.020, or as 4e-07 where it is small; a gap for None."""
     return GAP if p is None else f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
 
 
-def figure5_table(entry: Entry) -> Table:
+def figure5_table(record: Record) -> Table:
     """The mean probability of the drawn scheme along the search, over the seeds."""
-    runs = [run for run in entry.metrics["runs"] if run.get("probability")]
+    runs = [run for run in record.metrics["runs"] if run.get("probability")]
     longest = min(run["probability"]["proposals"][-1] for run in runs)  # that all have reached
     marks = sorted({max(1, round(longest * share)) for share in (0.05, 0.1, 0.25, 0.5, 1)})
     rows = []
@@ -243,19 +246,21 @@ def figure5_table(entry: Entry) -> Table:
         mine = [run["probability"] for run in runs if run["method"] == label]
         rows.append([label_of(label), *(number(reached(mine, mark)) for mark in marks)])
     note = (
-        f"Mean over {entry.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
-        f"undecided, 1 is a single scheme. {entry.machine}."
+        f"Mean over {record.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
+        f"undecided, 1 is a single scheme. {record.machine}."
     )
     heads = ("method", *(f"after {mark} proposals" for mark in marks))
-    return Table(f"Figure 5: how soon a search settles, {described(entry)}", heads, rows, (), (note,), (entry.name,))
+    return Table(
+        f"Figure 5: how soon a search settles, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
+    )
 
 
 def reached(curves: list[Mapping[str, list[float]]], proposals: int) -> float | None:
     """Mean of the curves at a number of proposals; None where a search was shorter."""
     values = []
     for curve in curves:
-        place = next((n for n, end in enumerate(curve["proposals"]) if end >= proposals), None)
-        if place is None:
+        window = next((n for n, end in enumerate(curve["proposals"]) if end >= proposals), None)
+        if window is None:
             return None
-        values.append(curve["p_mean"][place])
+        values.append(curve["p_mean"][window])
     return fmean(values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from ean_core.search.hsp import HSP
 from ean_core.search.natural import NaturalEAN, NaturalSettings
 from ean_core.search.random_search import RandomSearch
 from ean_core.search.reward import Reward
-from ean_core.utils.config import check_kind
+from ean_core.utils import config
 from ean_core.utils.errors import unknown_name
 
 Build = Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]
@@ -64,12 +63,11 @@ def _with_settings(method: Callable[..., SearchMethod], defaults: Any, name: str
 
 def _with_arguments(method: Callable[..., SearchMethod], name: str) -> Build:
     """For a method whose options are its own keyword arguments."""
-    parameters = inspect.signature(method).parameters.values()
-    known = {one.name: str(one.annotation) for one in parameters if one.name not in ("blocks", "seed")}
+    arguments = config.arguments_class(method, without=("blocks", "seed"))
 
     def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
         del reward
-        _check(options, known, name)
+        _build_options(arguments, options, name)
         return method(blocks, seed=seed, **options)
 
     return build
@@ -116,16 +114,13 @@ def build_method(
 
 
 def _settings(defaults: Any, options: Mapping[str, Any], method: str) -> Any:
-    _check(options, {field.name: str(field.type) for field in dataclasses.fields(defaults)}, method)
-    return dataclasses.replace(defaults, **options)
+    given = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    return _build_options(type(defaults), {**given, **options}, method)
 
 
-def _check(options: Mapping[str, Any], known: Mapping[str, str], method: str) -> None:
-    """Refuse an option that is not known, or is of another kind than its annotation."""
-    for key, value in options.items():
-        if key not in known:
-            raise unknown_name(f"option of search method {method!r}", key, list(known))
-        check_kind(value, known[key], name=key, where=f"options of search method {method!r}")
+def _build_options(cls: type, options: Mapping[str, Any], method: str) -> Any:
+    where, unknown = f"options of search method {method!r}", f"option of search method {method!r}"
+    return config.build(cls, options, where=where, unknown=unknown)
 
 
 __all__ = [

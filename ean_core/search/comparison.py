@@ -1,4 +1,4 @@
-"""Several search methods on one set of scores, at equal budgets: what each found by when, and whether it is luck.
+"""Several search methods on shared scores, at equal budgets: what each found by when, and whether that is luck.
 
 The budget is the number of different schemes that a method asked to be scored, whoever had asked for them before. A
 gradient costs its method as much budget as the forward passes it takes.
@@ -20,10 +20,11 @@ from ean_core.scheme import Scheme
 from ean_core.search import long_name
 from ean_core.search.base import ANSWERS, SearchMethod, Trial
 from ean_core.search.driver import Evaluate, run_search
-from ean_core.search.history import History, Line
+from ean_core.search.history import History, HistoryLine
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import bootstrap
 
 GRADIENT_PASSES = 3
 """Forward passes that a gradient is counted as: one, and a backward pass, which takes about two."""
@@ -61,16 +62,16 @@ def parse_entries(texts: Sequence[str]) -> list[Entry]:
     """
     entries = []
     for label in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
-        method, *words = label.split(":")
+        method, *settings = label.split(":")
         method = long_name(method)
         options: dict[str, Any] = {}
-        for word in words:
-            name, sign, value = word.partition("=")
-            if not word:
+        for setting in settings:
+            name, sign, value = setting.partition("=")
+            if not setting:
                 raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
             name, value = (name, value) if sign else ("preset", name)
             options[name] = literal(value)
-        entries.append(Entry(":".join([method, *words]), method, options))
+        entries.append(Entry(":".join([method, *settings]), method, options))
     slugs = [entry.slug for entry in entries]
     if not entries or len(set(slugs)) < len(slugs):
         given = ", ".join(entry.label for entry in entries) or "nothing"
@@ -103,19 +104,19 @@ class Budget:
         return np.unique(np.geomspace(1, self.evaluations, 30).round().astype(int)).tolist()
 
 
-class Watch:
-    """Holds a search to its budget, and follows it: what was best when how much of the budget was spent."""
+class BudgetTracker:
+    """Holds a search to its budget, and notes the best scheme at every point of it."""
 
     def __init__(self, budget: Budget, *, gradient_cost: float) -> None:
         self.budget, self.gradient_cost = budget, gradient_cost
         self.spent: list[float] = []  # at every proposal
-        self.lines: list[Line] = []  # of every proposal
-        self.best: list[Line] = []  # at every proposal, the best line so far
+        self.lines: list[HistoryLine] = []  # of every proposal
+        self.best: list[HistoryLine] = []  # at every proposal, the best line so far
         self.p_mean: list[float | None] = []
 
     def afford(self, step: int, proposed: Sequence[Scheme]) -> list[Scheme]:
         """The driver's `afford`: the proposals that what is left of the budget pays for; the very first one always."""
-        seen = {line["bits"] for line in self.lines}
+        seen = {line.bits for line in self.lines}
         paid: list[Scheme] = []
         for scheme in proposed:
             seen.add(scheme.text)
@@ -126,20 +127,20 @@ class Watch:
             paid.append(scheme)
         return paid
 
-    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None:
-        """The driver's `on_step`."""
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
+        """Note a step's lines, and what is the best so far after each of them (the driver's `on_step`)."""
         del replayed
         self.lines += lines
         for line in lines:
             best = self.best[-1] if self.best else line
-            self.best.append(max(best, line, key=lambda one: (one["reward"], -one["connections"])))
-            self.spent.append(line["evaluations"] + self.gradient_cost * step)
-            self.p_mean.append(line.get("p_mean"))
+            self.best.append(max(best, line, key=lambda line: (line.reward, -line.connections)))
+            self.spent.append(line.evaluations + self.gradient_cost * step)
+            self.p_mean.append(line.p_mean)
 
-    def smoothed(self) -> Line:
-        """The scheme with the highest smoothed reward."""
-        lines = [line for line in self.lines if line["new"]]
-        return lines[best_smoothed([line["bits"] for line in lines], [line["reward"] for line in lines])]
+    def posterior_mean_best(self) -> HistoryLine:
+        """The scheme that is best after smoothing out evaluation noise (`smoothing.py`)."""
+        lines = [line for line in self.lines if line.new]
+        return lines[best_smoothed([line.bits for line in lines], [line.reward for line in lines])]
 
     def curve(self) -> dict[str, list[float]]:
         """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
@@ -148,8 +149,8 @@ class Watch:
             if paid := bisect_right(self.spent, count):  # proposals; what is spent never shrinks
                 line = self.best[paid - 1]
                 curve["evaluations"].append(count)
-                curve["reward"].append(round(line["reward"], 4))
-                curve["accuracy"].append(round(line["accuracy"], 4))
+                curve["reward"].append(round(line.reward, 4))
+                curve["accuracy"].append(round(line.accuracy, 4))
         return curve
 
 
@@ -171,29 +172,31 @@ def run_entry(
         gradient_cost: evaluations that a step's gradient is counted as, for methods that need one.
     """
     start = time.perf_counter()
-    watch = Watch(budget, gradient_cost=gradient_cost)
-    found = run_search(
+    tracker = BudgetTracker(budget, gradient_cost=gradient_cost)
+    result = run_search(
         method,
         evaluate,
         steps=budget.proposals,  # of one proposal at least
         reward=reward,
         history=History(None),
-        afford=watch.afford,
-        on_step=watch,
+        afford=tracker.afford,
+        on_step=tracker,
     )
-    best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[-1], watch.smoothed()))
+    best, smoothed = (
+        Scheme.parse(line.bits, blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
+    )
     # a relaxed connection is no probability
     draws = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),
         "smoothed": score_answer(smoothed, evaluate, reward),
-        "most_probable": None if found.most_probable is None else describe(found.most_probable),
-        "evaluations": watch.lines[-1]["evaluations"],
-        "spent": round(watch.spent[-1], 2),
-        "proposals": found.proposals,
-        "curve": watch.curve(),
-        "probability": None if gradient_cost else _windows(watch.p_mean),
+        "most_probable": None if result.most_probable is None else describe(result.most_probable),
+        "evaluations": tracker.lines[-1].evaluations,
+        "spent": round(tracker.spent[-1], 2),
+        "proposals": result.proposals,
+        "curve": tracker.curve(),
+        "probability": None if gradient_cost else _windows(tracker.p_mean),
         "sampled": {
             "bits": [scheme.text for scheme in draws],
             "accuracy": evaluate(draws) if draws else [],
@@ -223,30 +226,27 @@ def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
     if not values or any(value is None for value in values):
         return None
     width = -(-len(values) // WINDOWS)
-    parts = [values[place : place + width] for place in range(0, len(values), width)]
-    ends = np.cumsum([len(part) for part in parts]).tolist()
-    return {"proposals": ends, "p_mean": [round(float(np.mean(part)), 4) for part in parts]}
+    windows = [values[start : start + width] for start in range(0, len(values), width)]
+    ends = np.cumsum([len(window) for window in windows]).tolist()
+    return {"proposals": ends, "p_mean": [round(float(np.mean(window)), 4) for window in windows]}
 
 
 # -- over the seeds ---------------------------------------------------------------------------------------------------
 
 
-def interval(values: Sequence[float], *, resamples: int = 5000) -> dict[str, Any]:
-    """n, mean, standard deviation, and the mean's 95 % percentile bootstrap interval."""
-    array = np.asarray(values, dtype=float)
-    means = np.random.default_rng(0).choice(array, (resamples, len(array))).mean(axis=1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    spread = round(float(array.std(ddof=1)), 4) if len(array) > 1 else None
+def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
+    """ "n", "mean", "std", and "low" and "high" of the mean's 95 % bootstrap interval, as the record holds them."""
+    interval = bootstrap(np.mean, values, resamples=5000)
     return {
-        "n": len(array),
-        "mean": round(float(array.mean()), 4),
-        "std": spread,
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
+        "n": len(values),
+        "mean": round(interval.value, 4),
+        "std": round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None,
+        "low": round(interval.low, 4),
+        "high": round(interval.high, 4),
     }
 
 
-def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
+def summarize_methods(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
     """A row per method: means over its seeds with their intervals.
 
     Args:
@@ -261,11 +261,11 @@ def summarise(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> li
             if mine[0].get(answer) is None:
                 continue
             row[answer] = {
-                name: interval([run[answer][name] for run in mine])
+                name: mean_with_interval([run[answer][name] for run in mine])
                 for name in ("reward", "validation_accuracy", "connections")
             }
             if highest is not None:
-                row[answer]["regret"] = interval([highest - run[answer]["reward"] for run in mine])
+                row[answer]["regret"] = mean_with_interval([highest - run[answer]["reward"] for run in mine])
                 row[answer]["exact"] = sum(highest - run[answer]["reward"] < 1e-6 for run in mine)
         for name in ("evaluations", "spent", "proposals"):
             row[name] = round(float(np.mean([run[name] for run in mine])), 2)
@@ -283,31 +283,3 @@ def distribution(accuracies: Sequence[float], different: int) -> dict[str, Any]:
         "std": round(float(values.std(ddof=1)), 4) if len(values) > 1 else None,
         "accuracy": [round(float(value), 4) for value in values],
     }
-
-
-def compare_distributions(searched: Sequence[float], drawn: Sequence[float]) -> dict[str, Any]:
-    """Fig. 4's question: Welch's t-test and the Mann-Whitney test of two samples of accuracies, both two-sided.
-
-    Schemes drawn from one search depend on each other, so that the p-values say what they say of this search alone.
-
-    Returns:
-        the difference of the means, the probability that a searched scheme beats a random one (ties count half), and
-        statistic and p of both tests; None where a test is undefined (all values equal, or a single one).
-    """
-    from scipy import stats  # takes a second to import
-
-    searched, drawn = np.asarray(searched, dtype=float), np.asarray(drawn, dtype=float)
-    rank = stats.mannwhitneyu(searched, drawn, alternative="two-sided")
-    found: dict[str, Any] = {
-        "difference": round(float(searched.mean() - drawn.mean()), 4),
-        "wins": round(float(rank.statistic) / (len(searched) * len(drawn)), 4),
-        "welch_t": None,
-        "welch_p": None,
-        "mann_whitney_u": float(rank.statistic),
-        "mann_whitney_p": float(rank.pvalue) if np.ptp(np.r_[searched, drawn]) > 0 else None,
-    }
-    if min(len(searched), len(drawn)) > 1 and (np.ptp(searched) > 0 or np.ptp(drawn) > 0):
-        moments = [(one.mean(), one.std(ddof=1), len(one)) for one in (searched, drawn)]
-        welch = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
-        found |= {"welch_t": round(float(welch.statistic), 4), "welch_p": float(welch.pvalue)}
-    return found

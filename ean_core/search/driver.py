@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
-from ean_core.search.history import History, Line
+from ean_core.search.history import History, HistoryLine
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
@@ -24,7 +24,7 @@ Evaluate = Callable[[Sequence[Scheme]], list[float]]
 class OnStep(Protocol):
     """Called after every step with its number, its lines, and whether they come from the record."""
 
-    def __call__(self, step: int, lines: Sequence[Line], *, replayed: bool) -> None: ...
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None: ...
 
 
 class Afford(Protocol):
@@ -91,7 +91,7 @@ def run_search(
     """
     if steps < 1:
         raise EANError(f"a search needs at least one step, got {steps}")
-    trials = _Trials(evaluate, reward, known={line["bits"]: float(line["accuracy"]) for line in history.lines})
+    trials = _Trials(evaluate, reward, known={line.bits: float(line.accuracy) for line in history.lines})
     recorded, proposals = history.start_again(steps=steps), 0
     for step in range(1, steps + 1):
         lines, whole = _step(method, trials, step, afford)
@@ -109,7 +109,7 @@ def run_search(
     if (most_probable := method.most_probable()) is not None:
         (final,) = trials.score([most_probable])
         last = trials.line(step + 1, final, method, method.probabilities(), {})
-        keep(history, [{**last, "final": True}], recorded)
+        keep(history, [replace(last, final=True)], recorded)
     return SearchResult(trials.best, final, proposals=proposals, trials=tuple(trials.proposed.values()))
 
 
@@ -136,7 +136,7 @@ class _Trials:
 
     def line(
         self, step: int, trial: Trial, method: SearchMethod, p: np.ndarray | None, bonus: dict[str, float]
-    ) -> Line:
+    ) -> HistoryLine:
         """The history line of a proposal, which counts as proposed from now on."""
         new = trial.scheme.text not in self.proposed
         self.proposed.setdefault(trial.scheme.text, trial)
@@ -148,7 +148,7 @@ class _Trials:
         return max(self.proposed.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
 
 
-def _step(method: SearchMethod, trials: _Trials, step: int, afford: Afford | None) -> tuple[list[Line], bool]:
+def _step(method: SearchMethod, trials: _Trials, step: int, afford: Afford | None) -> tuple[list[HistoryLine], bool]:
     """Propose, score, and let the method learn; the step's lines, and whether all of the proposals were scored."""
     start = time.perf_counter()
     p, proposed = method.probabilities(), method.propose()
@@ -157,9 +157,8 @@ def _step(method: SearchMethod, trials: _Trials, step: int, afford: Afford | Non
     lines = [trials.line(step, trial, method, p, method.bonus(trial.scheme)) for trial in scored]
     if whole := len(paid) == len(proposed):
         method.update(scored)
-    for line in lines:
-        line["seconds"] = round((time.perf_counter() - start) / len(lines), 4)
-    return lines, whole
+    seconds = round((time.perf_counter() - start) / max(len(lines), 1), 4)
+    return [replace(line, seconds=seconds) for line in lines], whole
 
 
 def line_of(
@@ -171,27 +170,25 @@ def line_of(
     *,
     new: bool,
     evaluations: int,
-) -> Line:
+) -> HistoryLine:
     """A history line. `p` are the probabilities the scheme was drawn from, `p_mean` the mean p_hat of Fig. 5."""
-    line: Line = {
-        "step": step,
-        "bits": trial.scheme.text,
-        "accuracy": trial.accuracy,
-        "reward": round(trial.reward, 6),
-        "terms": {name: round(value, 6) for name, value in {**trial.terms, **bonus}.items()},
-        "connections": trial.scheme.connections,
-        "new": new,
-        "evaluations": evaluations,
-    }
-    if trial.increment is not None:
-        line["increment"] = round(trial.increment, 6)
-    if p is not None and p_hat is not None:
-        line["p"] = np.round(p, 4).tolist()
-        line["p_mean"] = round(float(np.mean(p_hat)), 6)
-    return line
+    has_probabilities = p is not None and p_hat is not None
+    return HistoryLine(
+        step=step,
+        bits=trial.scheme.text,
+        accuracy=trial.accuracy,
+        reward=round(trial.reward, 6),
+        terms={name: round(value, 6) for name, value in {**trial.terms, **bonus}.items()},
+        connections=trial.scheme.connections,
+        new=new,
+        evaluations=evaluations,
+        increment=None if trial.increment is None else round(trial.increment, 6),
+        p=tuple(np.round(p, 4).tolist()) if has_probabilities else None,
+        p_mean=round(float(np.mean(p_hat)), 6) if has_probabilities else None,
+    )
 
 
-def check_all_replayed(history: History, recorded: list[Line], *, scored: int, limit: int) -> None:
+def check_all_replayed(history: History, recorded: list[HistoryLine], *, scored: int, limit: int) -> None:
     """Refuse to stop where the record goes on.
 
     Raises:
@@ -204,7 +201,7 @@ def check_all_replayed(history: History, recorded: list[Line], *, scored: int, l
         )
 
 
-def keep(history: History, lines: list[Line], recorded: list[Line]) -> bool:
+def keep(history: History, lines: list[HistoryLine], recorded: list[HistoryLine]) -> bool:
     """Record a step's lines, unless the record has them already; says whether it had.
 
     If the record says otherwise (other versions or another processor can round a draw differently), what it holds
@@ -212,7 +209,7 @@ def keep(history: History, lines: list[Line], recorded: list[Line]) -> bool:
     """
     done = len(history.lines)
     old = recorded[done : done + len(lines)]
-    if len(old) == len(lines) and all(a["bits"] == b["bits"] for a, b in zip(old, lines, strict=True)):
+    if len(old) == len(lines) and all(a.bits == b.bits for a, b in zip(old, lines, strict=True)):
         history.lines.extend(old)
         return True
     if len(recorded) > done:

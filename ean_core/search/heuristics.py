@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
-from ean_core.search.latency_limit import Limit, at_least
+from ean_core.search.latency_limit import Limit, limit_advice
 from ean_core.utils.errors import EANError
 
 
@@ -40,7 +40,7 @@ class Family(SearchMethod):
             cost = limit.increment(fastest)
             raise EANError(
                 f"none of the {len(self.schemes)} schemes of {type(self).__name__} is at most {limit.percent:g} % "
-                f"slower than Org, not even {fastest}, which adds {cost:.2f} %: {at_least(cost)}, or another method"
+                f"slower than Org, not even {fastest}, which adds {cost:.2f} %: {limit_advice(cost)}, or another method"
             )
         self.schemes = left
 

@@ -4,15 +4,70 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from ean_core.io.to_json import to_json
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
-Line = dict[str, Any]
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """A proposal of a search, as a line of history.jsonl; the scores of a comparison have the first three fields only.
+
+    Attributes:
+        step: from 1 on.
+        bits: of the scheme.
+        accuracy: validation accuracy in percent.
+        reward: sum of the terms that rank schemes, a method's own bonus left out.
+        terms: name -> weighted term of the reward, the bonus too.
+        connections: of the scheme.
+        new: whether it was proposed for the first time.
+        evaluations: different schemes proposed so far.
+        increment: predicted percent of Org's time; None without a latency table.
+        p: (m,) probabilities that the scheme was drawn from; None for methods without.
+        p_mean: mean probability of the scheme's bits (Fig. 5); None for methods without.
+        seconds: that the step took, divided by its proposals; None for the final line.
+        final: whether it is the method's most probable scheme at the end, which was not proposed.
+    """
+
+    step: int
+    bits: str
+    accuracy: float
+    reward: float | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    connections: int = 0
+    new: bool = True
+    evaluations: int = 0
+    increment: float | None = None
+    p: tuple[float, ...] | None = None
+    p_mean: float | None = None
+    seconds: float | None = None
+    final: bool = False
+
+    @classmethod
+    def from_json(cls, text: str) -> HistoryLine:
+        """Read a line; fields of other versions are passed over.
+
+        Raises:
+            ValueError, TypeError: if it is no line of a history.
+        """
+        content = json.loads(text)
+        values = {one.name: content[one.name] for one in fields(cls) if one.name in content}
+        if values.get("p") is not None:
+            values["p"] = tuple(values["p"])
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """The line without its line break; what is None, or not there in a score, is left out."""
+        if self.reward is None:
+            return json.dumps({"step": self.step, "bits": self.bits, "accuracy": self.accuracy})
+        content = {name: value for name, value in asdict(self).items() if value is not None}
+        if not self.final:
+            del content["final"]
+        return to_json(content, what="a line of the history")
 
 
 class History:
@@ -27,7 +82,7 @@ class History:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.lines: list[Line] = []
+        self.lines: list[HistoryLine] = []
 
     @classmethod
     def open(cls, path: Path, *, resume: bool) -> History:
@@ -52,18 +107,18 @@ class History:
         history.lines = read_lines(path) if path.exists() else []
         return history
 
-    def append(self, lines: Sequence[Line]) -> None:
+    def append(self, lines: Sequence[HistoryLine]) -> None:
         """Add a step's lines, and have them on the disk before the search goes on."""
         self.lines.extend(lines)
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(to_json(line, what=self.path) + "\n" for line in lines))
+            file.write("".join(line.to_json() + "\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
 
-    def start_again(self, *, steps: int) -> list[Line]:
+    def start_again(self, *, steps: int) -> list[HistoryLine]:
         """Empty the lines for a replay, and return what was recorded, without the line of the final scheme.
 
         That line is dropped from the file too: a search that goes on has steps in its place.
@@ -71,10 +126,10 @@ class History:
         Raises:
             EANError: if the record has more than `steps` steps; none of them may be lost.
         """
-        recorded = [line for line in self.lines if not line.get("final")]
-        if recorded and recorded[-1]["step"] > steps:
+        recorded = [line for line in self.lines if not line.final]
+        if recorded and recorded[-1].step > steps:
             raise EANError(
-                f"the recorded search has {recorded[-1]['step']} steps, and {steps} were asked for: give at least as "
+                f"the recorded search has {recorded[-1].step} steps, and {steps} were asked for: give at least as "
                 "many, or another --work-dir"
             )
         if len(recorded) < len(self.lines):
@@ -86,10 +141,10 @@ class History:
         """Keep the first `count` lines."""
         self.lines = self.lines[:count]
         if self.path is not None:
-            write_atomic(self.path, "".join(to_json(line, what=self.path) + "\n" for line in self.lines))
+            write_atomic(self.path, "".join(line.to_json() + "\n" for line in self.lines))
 
 
-def read_lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[HistoryLine]:
     """The complete lines of a history file; a cut last line is left out.
 
     Raises:
@@ -102,10 +157,7 @@ def read_lines(path: Path) -> list[Line]:
     lines = []
     for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
         try:
-            line = json.loads(row)
-            if not {"step", "bits", "accuracy"} <= set(line):
-                raise KeyError
-            lines.append(line)
-        except (json.JSONDecodeError, TypeError, KeyError):
+            lines.append(HistoryLine.from_json(row))
+        except (ValueError, TypeError):
             raise EANError(f"{path}, line {number}, is damaged: remove the lines from there on, and resume") from None
     return lines

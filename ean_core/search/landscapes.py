@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod
 from ean_core.search.driver import run_search
-from ean_core.search.history import History, Line
+from ean_core.search.history import History, HistoryLine
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError, unknown_name
@@ -159,10 +159,10 @@ def measure_regret(
         scored.extend((one, sum(reward.terms(one, a).values())) for one, a in zip(schemes, accuracies, strict=True))
         return accuracies
 
-    def on_step(step: int, lines: Sequence[Line], *, replayed: bool) -> None:
+    def on_step(step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
         scheme = method.most_probable()
         if scheme is not None:
-            probable[lines[-1]["evaluations"]] = highest - landscape.reward(scheme, reward)
+            probable[lines[-1].evaluations] = highest - landscape.reward(scheme, reward)
 
     found = run_search(
         method,

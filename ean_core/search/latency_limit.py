@@ -54,7 +54,7 @@ class TimedReward(Reward):
         return {**terms, "latency": -self.latency * self.increment(scheme)} if self.latency else terms
 
 
-def at_least(percent: float) -> str:
+def limit_advice(percent: float) -> str:
     """What to do where the limit is too low: the nearest one that is not, rounded up."""
     return f"give a search.max_increment of at least {math.ceil(100 * percent - ROUNDING) / 100:g}"
 
@@ -80,7 +80,7 @@ class Limit:
         if cost > percent + ROUNDING:
             raise EANError(
                 f"only the scheme without connections is at most {percent:g} % slower than Org: the cheapest "
-                f"connection, block {cheapest + 1}, adds {cost:.2f} %; {at_least(cost)}"
+                f"connection, block {cheapest + 1}, adds {cost:.2f} %; {limit_advice(cost)}"
             )
 
     def increment(self, scheme: Scheme) -> float:

@@ -16,7 +16,7 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.base import ANSWERS
-from ean_core.search.history import Line, read_lines
+from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
 
@@ -57,7 +57,7 @@ def front_of(points: Sequence[Point]) -> list[Point]:
 
 
 def points_of(
-    lines: Sequence[Line], blocks: Sequence[int], table: LatencyTable | None = None
+    lines: Sequence[HistoryLine], blocks: Sequence[int], table: LatencyTable | None = None
 ) -> tuple[str, list[Point]]:
     """Every scored scheme once.
 
@@ -70,18 +70,22 @@ def points_of(
     Returns:
         the name of the cost, a key of `COSTS`, and the points in the order in which they were scored.
     """
-    timed = table is not None or all("increment" in line for line in lines)
+    timed = table is not None or all(line.increment is not None for line in lines)
     points = {}
     for line in lines:
-        scheme = Scheme.parse(line["bits"], blocks=blocks)
+        scheme = Scheme.parse(line.bits, blocks=blocks)
         cost = float(scheme.connections)
-        if timed:
-            cost = line["increment"] if table is None else table.predicted(scheme)
-        points[scheme.text] = Point(scheme.text, float(line["accuracy"]), cost, scheme.connections)
+        if table is not None:
+            cost = table.predicted(scheme)
+        elif timed and line.increment is not None:
+            cost = line.increment
+        points[scheme.text] = Point(scheme.text, float(line.accuracy), cost, scheme.connections)
     return "increment" if timed else "connections", list(points.values())
 
 
-def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: LatencyTable | None = None) -> Path:
+def write_front(
+    directory: Path, lines: Sequence[HistoryLine] | None = None, *, table: LatencyTable | None = None
+) -> Path:
     """pareto.json and pareto.png of a finished search, or of a comparison of searches.
 
     Args:
@@ -132,7 +136,7 @@ def write_front(directory: Path, lines: Sequence[Line] | None = None, *, table: 
     return path
 
 
-def read_scored(directory: Path, lines: Sequence[Line] | None) -> tuple[dict[str, Any], Sequence[Line]]:
+def read_scored(directory: Path, lines: Sequence[HistoryLine] | None) -> tuple[dict[str, Any], Sequence[HistoryLine]]:
     """Where the schemes of a search or a comparison are from, and their scores, read unless they are given.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ean_core.scheme import Scheme
 from ean_core.search.driver import Evaluate
-from ean_core.search.history import History, Line
+from ean_core.search.history import History, HistoryLine
 from ean_core.utils.errors import EANError
 
 CHUNK = 8
@@ -27,7 +27,7 @@ class SharedScores:
 
     def __init__(self, history: History, evaluate: Evaluate) -> None:
         self.history, self.evaluate = history, evaluate
-        self.known = {line["bits"]: float(line["accuracy"]) for line in history.lines}
+        self.known = {line.bits: float(line.accuracy) for line in history.lines}
 
     def __call__(
         self, schemes: Sequence[Scheme], *, on_chunk: Callable[[int], None] = lambda done: None
@@ -47,11 +47,11 @@ class SharedScores:
 
     def learn(self, pairs: Iterable[tuple[str, float]]) -> None:
         """Remember the scores of bits, those that are new."""
-        lines: list[Line] = []
+        lines: list[HistoryLine] = []
         for bits, accuracy in pairs:
             if bits not in self.known:
                 self.known[bits] = float(accuracy)
-                lines.append({"step": len(self.known), "bits": bits, "accuracy": float(accuracy)})
+                lines.append(HistoryLine(len(self.known), bits, float(accuracy)))
         if lines:
             self.history.append(lines)
 

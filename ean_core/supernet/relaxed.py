@@ -1,69 +1,23 @@
-"""The supernet with connections between 0 and 1, for searches that follow a gradient.
+"""The gradient of the validation loss by connections between 0 and 1, for searches that follow it.
 
 DARTS: Differentiable Architecture Search (https://arxiv.org/abs/1806.09055), on Eq. 4 of Efficient Attention Network
-(https://arxiv.org/abs/2011.14058), whose a_l may be any number in [0, 1].
+(https://arxiv.org/abs/2011.14058), whose a_l may be any number in [0, 1]; see `ean_core.supernet.gates`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ean_core.attention.base import State
 from ean_core.networks import StagedNetwork
-from ean_core.networks.stage import Stage
 from ean_core.supernet.bn_calibration import kept_batch_norm
+from ean_core.supernet.gates import gated_logits
 from ean_core.utils.errors import EANError
-
-
-@contextmanager
-def relaxed(network: StagedNetwork, a: Tensor) -> Iterator[None]:
-    """In the block, the network's forward uses the connections `a` (m,) in place of its scheme.
-
-    Where all of `a` are 0 or 1, the outputs are those of the scheme with these bits.
-
-    Raises:
-        EANError: for a wrong number of connections, or a network without attention at some block.
-    """
-    if a.shape != (sum(network.stages_blocks),):
-        raise EANError(f"the network has {sum(network.stages_blocks)} connections, got a of shape {tuple(a.shape)}")
-    for stage in network.stages:
-        stage.check_bits((1,) * stage.depth)
-    try:
-        for stage, part in zip(network.stages, a.split(network.stages_blocks), strict=True):
-            stage.forward = partial(relaxed_stage, stage, part)  # an instance's attribute comes before its class's
-        yield
-    finally:
-        for stage in network.stages:
-            stage.__dict__.pop("forward", None)
-
-
-def relaxed_stage(stage: Stage, a: Tensor, x: Tensor) -> Tensor:
-    """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) f) for every block, a (depth,) in [0, 1] (Eq. 4).
-
-    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). A recurrent attention's state moves by the share a_l.
-    """
-    state: State = None
-    shared = not isinstance(stage.attention, nn.ModuleList)
-    for index, block in enumerate(stage.blocks):
-        residual, shortcut = block(x)
-        recalibrated, moved = stage.attention_of(index)(residual, state if shared else None)
-        state = _between(state, moved, a[index])
-        x = (shortcut + a[index] * recalibrated + (1 - a[index]) * residual).relu()
-    return x
-
-
-def _between(old: State, new: State, share: Tensor) -> State:
-    """(1 - share) * old + share * new; an empty state is all zeros."""
-    if new is None:
-        return None
-    return tuple(share * after + (1 - share) * before for before, after in zip(old or (0.0, 0.0), new, strict=True))
 
 
 @contextmanager
@@ -104,10 +58,10 @@ class ValidationGradient:
         like = next(self.network.parameters())
         connections = torch.tensor(a, dtype=like.dtype, device=like.device, requires_grad=True)
         total, images = like.new_zeros(len(a) + 1), 0  # the loss, then its gradient
-        with kept_batch_norm(self.network), _kept_mode(self.network), relaxed(self.network, connections):
+        with kept_batch_norm(self.network), _kept_mode(self.network):
             self.network.train(self.batch_statistics)
             for batch in self.batches(step):
-                logits = self.network(self.normalise(batch["inputs"]))
+                logits = gated_logits(self.network, connections, self.normalise(batch["inputs"]))
                 loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
                 (slope,) = torch.autograd.grad(loss, [connections])
                 total += torch.cat([loss.detach()[None], slope])

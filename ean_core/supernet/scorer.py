@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ean_core.deploy.compile import compile_steps
+from ean_core.deploy.compile import compile_stages
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
@@ -165,7 +165,7 @@ class Scorer:
             self._folded = fold_batch_norm(self.network.eval(), prune=False).to(self.dtype)
             self.network.train(was_training)
             if self.compile:
-                compile_steps(self._folded)
+                compile_stages(self._folded)
         return self._folded
 
     def _logits(self, network: StagedNetwork) -> Iterator[tuple[Tensor, Tensor]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
+from ean_core.supernet.gates import gated_logits
 from ean_core.training.cuda_graph import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
@@ -63,18 +64,23 @@ class ImageClassifier(BaseModel):
         self.cuda_graph = cuda_graph
         self.graphed: GraphedStep | None = None
 
-    def forward(self, inputs: Tensor, labels: Tensor, mode: str = "tensor") -> dict[str, Tensor] | list | Tensor:
-        """uint8 (B, C, H, W) and labels (B,) to losses, [{"logits", "labels"}] or logits (B, K), by MMEngine's mode."""
+    def forward(
+        self, inputs: Tensor, labels: Tensor, mode: str = "tensor", *, gates: Tensor | None = None
+    ) -> dict[str, Tensor] | list | Tensor:
+        """uint8 (B, C, H, W) and labels (B,) to losses, [{"logits", "labels"}] or logits (B, K), by MMEngine's mode.
+
+        For losses, boolean `gates` (m,) may take the place of the network's scheme.
+        """
         with autocast_for(inputs.device, self.precision):
             images = self.normalise(inputs)
             if mode == "loss":
-                return self.losses(images, labels)
+                return self.losses(images, labels, gates=gates)
             logits = self.network(images).float()
         return [{"logits": logits, "labels": labels}] if mode == "predict" else logits
 
-    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:
         """Cross-entropy, and the batch's accuracy in percent for the log."""
-        logits = self.network(images).float()
+        logits = (self.network(images) if gates is None else gated_logits(self.network, gates, images)).float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         return {"loss": loss, "top1": 100.0 * (logits.detach().argmax(dim=1) == labels).float().mean()}
 
@@ -115,8 +121,10 @@ class SupernetClassifier(ImageClassifier):
         super().__init__(network, normalise, **options)
         self._register_state_dict_hook(forget_path)
 
-    def losses(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """As `ImageClassifier.losses`, averaged over `paths`."""
+    def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:
+        """As `ImageClassifier.losses`, averaged over `paths`, or of the path that the gates are."""
+        if gates is not None:
+            return super().losses(images, labels, gates=gates)
         each = []
         for path in self.paths:
             self.network.set_scheme(path)

@@ -1,8 +1,8 @@
 """A training step in one CUDA graph: a deep thin network spends most of a step on the launching of its kernels.
 
 A supernet's path changes from step to step, and a graph does not. So the graph goes through the attention of every
-block, and a tensor of bits selects between what comes out and what went in (`Stage.selected`): the same values and the
-same gradients as those of the path alone.
+block, and a tensor of boolean gates chooses between what comes out and what went in (`ean_core.supernet.gates`): the
+same values and the same gradients as those of the path alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class GraphedStep:
     def __init__(self, model: ImageClassifier, inputs: Tensor, labels: Tensor, *, capture: Capture = capture) -> None:
         self.model, self.inputs, self.labels = model, inputs.clone(), labels.clone()
         self.stages: list[Stage] = model.network.stages
-        self.bits = torch.ones(sum(stage.depth for stage in self.stages), dtype=torch.bool, device=inputs.device)
+        self.gates: Tensor | None = None  # bool (m,), of the path, where that changes from step to step
+        if model.changes_path:
+            self.gates = torch.ones(sum(model.network.stages_blocks), dtype=torch.bool, device=inputs.device)
         try:
             with kept_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
                 self.replay = capture(self.forward_backward, before=self.clear)
@@ -54,14 +56,7 @@ class GraphedStep:
 
     def forward_backward(self) -> Losses:
         """What is captured."""
-        parts = self.bits.split([stage.depth for stage in self.stages])
-        try:
-            for stage, bits in zip(self.stages, parts, strict=True):
-                stage.selects = bits if self.model.changes_path else None
-            losses = self.model(self.inputs, self.labels, mode="loss")
-        finally:
-            for stage in self.stages:
-                stage.selects = None
+        losses = self.model(self.inputs, self.labels, mode="loss", gates=self.gates)
         losses["loss"].backward()
         # Else what they were made from would stay, and with it the stream that gradients are added up on.
         return {name: value.detach() for name, value in losses.items()}
@@ -80,11 +75,11 @@ class GraphedStep:
         self.inputs.copy_(inputs)
         self.labels.copy_(labels)
         unused: set[int] = set()
-        if self.model.changes_path:
+        if self.gates is not None:
             (path,) = self.model.paths
             self.model.network.set_scheme(path)
             bits = torch.tensor(path.bits, dtype=torch.bool)
-            self.bits.copy_(bits.pin_memory() if self.bits.is_cuda else bits, non_blocking=True)
+            self.gates.copy_(bits.pin_memory() if self.gates.is_cuda else bits, non_blocking=True)
             unused = {id(one) for stage in self.stages for one in unconnected(stage)}
         losses = self.replay()
         for parameter, gradient in self.gradients:

@@ -32,6 +32,9 @@ Memory format, CUDA graph and compiler are how a device runs a step. They change
 on on another device does.
 """
 
+EARLIER_DEFAULTS = {"optimizer": "sgd"}
+"""Fields that recipes have gained, and what runs that do not name them were trained with, if it was not off."""
+
 
 def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: Sequence[Path]) -> None:
     """Take a directory for a run, or make sure that it holds the same run.
@@ -91,11 +94,12 @@ def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str)
 def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
     """The first setting in which two identities differ: its dotted name, and both values; None if they agree.
 
-    A setting that the earlier one does not know, and that is off now (None, False, 0, empty), was added to the recipes
-    since, and agrees.
+    A setting that the earlier one does not know, and that is off now (None, False, 0, empty) or as it always was
+    (`EARLIER_DEFAULTS`), was added to the recipes since, and agrees.
     """
     if isinstance(earlier, Mapping) and isinstance(now, Mapping):
-        for key in [*earlier, *(key for key in now if key not in earlier and now[key])]:
+        added = [key for key in now if key not in earlier and now[key] and now[key] != EARLIER_DEFAULTS.get(key)]
+        for key in [*earlier, *added]:
             dotted = f"{name}.{key}" if name else key
             found = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)
             if found:

@@ -75,7 +75,7 @@ def build_runner(
     Args:
         model: an `ImageClassifier` or another MMEngine model.
         loader: training batches; its length is the number of steps of an epoch.
-        settings: epochs, optimiser and schedule.
+        settings: epochs, optimizer and schedule.
         work_dir: where the log and the state go.
         seed: of MMEngine's own randomness; loaders and paths have their own.
         launcher: as `start_processes` returned it.

@@ -10,6 +10,9 @@ from ean_core.training.classifier import PRECISIONS
 from ean_core.utils.errors import EANError
 
 SCHEDULES = ("step", "cosine")
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+"""Names in recipes, and those of `torch.optim`."""
+
 RANGES = {
     "epochs": (1, math.inf),
     "batch_size": (1, math.inf),
@@ -27,18 +30,19 @@ RANGES = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """SGD training; the defaults are the paper's for CIFAR, except for `epochs`, which every recipe says.
+    """How a network is trained; the defaults are the paper's for CIFAR, except for `epochs`, which every recipe says.
 
     Attributes:
         epochs: passes over the training images.
         batch_size: images per step, over all processes together.
         lr: initial learning rate.
+        optimizer: "sgd", "adam" or "adamw".
         schedule: "step": divided by 1 / gamma at every milestone; "cosine": to zero along a half cosine.
         milestones: epochs, for "step".
         gamma: factor at each milestone, for "step".
         warmup_epochs: epochs of linear warm-up from a hundredth of `lr`; whole or not.
-        momentum: of SGD.
-        nesterov: whether its momentum is Nesterov's.
+        momentum: of SGD; Adam and AdamW keep PyTorch's betas.
+        nesterov: whether SGD's momentum is Nesterov's.
         weight_decay: on all parameters, as in the paper.
         label_smoothing: of the cross-entropy.
         ema: decay of an exponential moving average of the weights, which is then what is validated and kept.
@@ -60,6 +64,7 @@ class TrainSettings:
     epochs: int
     batch_size: int = 128
     lr: float = 0.1
+    optimizer: str = "sgd"
     schedule: str = "step"
     milestones: tuple[int, ...] = ()
     gamma: float = 0.1
@@ -85,6 +90,12 @@ class TrainSettings:
             if value is not None and not low <= value <= high:
                 upper = "" if high == math.inf else f" and at most {high}"
                 raise EANError(f"{self.section}.{name} must be at least {low}{upper}, got {value}")
+        if self.optimizer not in OPTIMIZERS:
+            raise EANError(f"{self.section}.optimizer is one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        if self.nesterov and self.optimizer != "sgd":
+            raise EANError(
+                f"{self.section}.nesterov goes with optimizer 'sgd', not {self.optimizer!r}: give one of them"
+            )
         if self.schedule not in SCHEDULES:
             raise EANError(f"{self.section}.schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.schedule == "cosine" and self.milestones:
@@ -100,19 +111,15 @@ class TrainSettings:
 def optimizer_and_schedule(
     settings: TrainSettings, *, steps_per_epoch: int
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """MMEngine's configurations of the optimiser and of the learning-rate schedule.
+    """MMEngine's configurations of the optimizer wrapper and of the learning-rate schedulers.
 
     Args:
         settings: see `TrainSettings`.
         steps_per_epoch: steps of one pass; warm-up and cosine move every step.
     """
-    sgd = {
-        "type": "SGD",
-        "lr": settings.lr,
-        "momentum": settings.momentum,
-        "weight_decay": settings.weight_decay,
-        "nesterov": settings.nesterov,
-    }
+    optimizer = {"type": OPTIMIZERS[settings.optimizer], "lr": settings.lr, "weight_decay": settings.weight_decay}
+    if settings.optimizer == "sgd":
+        optimizer |= {"momentum": settings.momentum, "nesterov": settings.nesterov}
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     total = settings.epochs * steps_per_epoch
     schedule: list[dict[str, Any]] = []
@@ -134,4 +141,4 @@ def optimizer_and_schedule(
                 "end": total,
             }
         )
-    return {"type": "OptimWrapper", "optimizer": sgd}, schedule
+    return {"type": "OptimWrapper", "optimizer": optimizer}, schedule

@@ -1,77 +1,91 @@
-"""Typed sections from dictionaries: every field has a known name and kind, and a mistake gets a sentence."""
+"""Typed sections from dictionaries: a mistake in a name or a type gets a sentence, and is not ignored.
+
+The types come from the dataclasses' annotations; dacite compares the values with them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
-from typing import Any
+import inspect
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import dacite
 
 from ean_core.utils.errors import EANError, unknown_name
 
-
-def build(cls: type, values: Mapping[str, Any], *, where: str, sections: Mapping[str, type] | None = None) -> Any:
-    """Make a section's dataclass from a dictionary, refusing what it does not know.
-
-    Args:
-        cls: a dataclass.
-        values: its fields; those named in `sections` are dictionaries themselves.
-        where: what to call it in an error.
-        sections: field name -> dataclass, at any depth.
-
-    Raises:
-        EANError: for an unknown or missing field, or a value of the wrong kind.
-    """
-    sections = sections or {}
-    fields = {one.name: one for one in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise unknown_name(f"field in {where}", key, list(fields))
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    for name, one in fields.items():
-        if name not in values and (one.default, one.default_factory) == required:
-            raise EANError(f"{where} lacks the field {name!r}")
-    made = {}
-    for key, value in values.items():
-        if key in sections and value is not None:
-            if not isinstance(value, Mapping):
-                raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-            value = build(sections[key], value, where=f"{where}, section {key!r}", sections=sections)
-        elif isinstance(value, list):
-            value = tuple(value)
-        check_kind(value, str(fields[key].type), name=key, where=where)
-        made[key] = value
-    return cls(**made)
+T = TypeVar("T")
 
 
-def check_kind(value: Any, annotation: str, *, name: str, where: str) -> None:
-    """Refuse a value of another kind than an annotation says; whole numbers pass as floats.
+def build(cls: type[T], values: Mapping[str, Any], *, where: str, unknown: str | None = None) -> T:
+    """A dataclass from a dictionary, in which fields that are dataclasses themselves are dictionaries too.
 
     Args:
-        value: what was given.
-        annotation: as it is written: "int | None".
-        name: of the field or argument, for the message.
-        where: what holds it, for the message.
+        cls: a dataclass; its annotations must resolve at run time.
+        values: its fields. Lists become tuples; whole numbers pass as floats, and booleans are no numbers.
+        where: what to call the dictionary in an error, such as "recipe.py, section 'train'".
+        unknown: what to call a field that is not known; None for "field in " and `where`.
 
     Raises:
-        EANError: for a value of another kind.
+        EANError: for an unknown or missing field, or a value of the wrong type.
     """
-    if (match := re.fullmatch(r"tuple\[(int|str), \.\.\.\]", annotation)) is not None:
-        kind = {"int": int, "str": str}[match[1]]
-        if not isinstance(value, tuple) or not all(isinstance(item, kind) for item in value):
-            raise EANError(f"{where}: {name} must be a list of {match[1]}, got {value!r}")
-        return
-    if annotation.startswith("Mapping") and not isinstance(value, Mapping):
-        raise EANError(f"{where}: {name} must be a dictionary, got {value!r}")
-    kinds = {"int": int, "float": (int, float), "bool": bool, "str": str}
-    wanted = [kind.strip() for kind in annotation.split("|")]
-    if not all(kind in kinds or kind == "None" for kind in wanted):
-        return
-    fits = any(
-        value is None
-        if kind == "None"
-        else isinstance(value, kinds[kind]) and (kind == "bool") == isinstance(value, bool)
-        for kind in wanted
-    )
-    if not fits:
-        raise EANError(f"{where}: {name} must be {annotation}, got {value!r}")
+    names = [field.name for field in dataclasses.fields(cls)]
+    hints = get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise unknown_name(unknown or f"field in {where}", name, names)
+        section = section_class(hints[name])
+        if section is not None and isinstance(value, Mapping):
+            value = build(section, value, where=f"{where}, section {name!r}")
+        elif value is None and section is hints[name]:
+            raise EANError(f"{where} has no section {name!r}: it is needed")
+        given[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return dacite.from_dict(cls, given, dacite.Config(type_hooks={int: refuse_bool, float: refuse_bool}))
+    except dacite.MissingValueError as error:
+        raise EANError(f"{where} lacks the field {error.field_path!r}") from None
+    except dacite.WrongTypeError as error:
+        name = str(error.field_path)
+        raise EANError(f"{where}: {name} must be {type_text(hints[name])}, got {values[name]!r}") from None
+
+
+def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()) -> type:
+    """A dataclass with the arguments of a function as its fields, for `build`.
+
+    Args:
+        function: a class or a function with annotations that resolve at run time.
+        without: arguments to leave out.
+    """
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    parameters = inspect.signature(function).parameters.values()
+    fields = [
+        (name, hints[name], dataclasses.field(**({} if default is inspect.Parameter.empty else {"default": default})))
+        for name, default in ((parameter.name, parameter.default) for parameter in parameters)
+        if name not in without
+    ]
+    return dataclasses.make_dataclass("Arguments", fields, kw_only=True)
+
+
+def section_class(hint: Any) -> type | None:
+    """The dataclass of a field whose type is a dataclass, perhaps an optional one; None for all other fields."""
+    return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)
+
+
+def refuse_bool(value: Any) -> Any:
+    """For fields of numbers: Python counts True and False among the integers."""
+    if isinstance(value, bool):
+        raise dacite.WrongTypeError(field_type=int, value=value)
+    return value
+
+
+def type_text(hint: Any) -> str:
+    """A type as an error names it: "int | None", "a list of str", "a dictionary"."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return " | ".join(map(type_text, get_args(hint)))
+    if get_origin(hint) is tuple:
+        return f"a list of {type_text(get_args(hint)[0])}"
+    if dataclasses.is_dataclass(hint) or (inspect.isclass(get_origin(hint)) and issubclass(get_origin(hint), Mapping)):
+        return "a dictionary"
+    return "None" if hint is types.NoneType else getattr(hint, "__name__", str(hint))

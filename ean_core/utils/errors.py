@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from unicodedata import category
 
+BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
     (errno.EEXIST, errno.ENOTDIR): ": it has a file where a folder is needed, so give another",
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": make room there, or give a folder on another disk",
@@ -44,7 +46,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
                 raise
             said = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
             if os.environ.get("RANK", "0") == "0":
-                print(f"error: {said}", file=sys.stderr)
+                print(f"error: {legible(said)}", file=sys.stderr)
             sys.exit(2)
 
     return wrapped
@@ -58,8 +60,19 @@ def tolerate_names() -> None:
 
 
 def legible(name: str) -> str:
-    """A file's name as text that can be drawn and written: bytes that are no UTF-8 become \\udcXX."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A file's name as text that can be drawn and printed.
+
+    Bytes that are no UTF-8 become \\udcXX. So do characters that steer a terminal or break a line, as \\x1b, and those
+    that turn the direction of writing, with which a name can look like another one.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode("ascii") if steers(character) else character for character in name
+    )
+
+
+def steers(character: str) -> bool:
+    """Whether a character does something to a terminal rather than be shown."""
+    return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL
 
 
 def sentence(error: Exception) -> str:

@@ -6,21 +6,19 @@ from importlib.util import find_spec
 
 from ean_core.utils.errors import EANError
 
-PACKAGES = {"pytorch_grad_cam": "grad-cam"}  # import name -> name to install, where the two differ
-
 
 def require(*modules: str, extra: str, what: str) -> None:
     """Make sure that packages are installed, before any work is done.
 
     Args:
-        modules: import names.
+        modules: import names, which are also the names to install.
         extra: of setup.py, which installs all of them.
         what: needs them, as the sentence's subject.
 
     Raises:
         EANError: if one is missing, with the command that installs it.
     """
-    missing = [PACKAGES.get(name, name) for name in modules if find_spec(name) is None]
+    missing = [name for name in modules if find_spec(name) is None]
     if missing:
         names = ", ".join(missing)
         raise EANError(

@@ -1,4 +1,4 @@
-"""Is one network better than another? Paired comparisons, as figures and as one plain sentence.
+"""Is one better than another? Paired comparisons of networks, and of two independent samples, as figures and sentences.
 
 Networks trained with the same seeds are compared seed by seed: Student's t interval of the mean difference, and the
 exact sign-flip test, which assumes nothing about how the differences are distributed. A bootstrap over three to six
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -147,6 +148,31 @@ def paired_images(first: np.ndarray, second: np.ndarray) -> PairedImages:
     differing = only_first + only_second
     p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     return PairedImages(only_first, only_second, first.size, p_value)
+
+
+def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
+    """Welch's t-test and the Mann-Whitney test of two independent samples, both two-sided.
+
+    Returns:
+        "difference" of the means (first minus second), "wins" (the probability that a value of the first is the higher
+        one; ties count half), and statistic and p of both tests; None where a test is undefined (all values equal, or
+        a single value).
+    """
+    x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    rank = stats.mannwhitneyu(x, y, alternative="two-sided")
+    tests: dict[str, Any] = {
+        "difference": round(float(x.mean() - y.mean()), 4),
+        "wins": round(float(rank.statistic) / (len(x) * len(y)), 4),
+        "welch_t": None,
+        "welch_p": None,
+        "mann_whitney_u": float(rank.statistic),
+        "mann_whitney_p": float(rank.pvalue) if np.ptp(np.r_[x, y]) > 0 else None,
+    }
+    if min(len(x), len(y)) > 1 and (np.ptp(x) > 0 or np.ptp(y) > 0):
+        moments = [(values.mean(), values.std(ddof=1), len(values)) for values in (x, y)]
+        welch = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
+        tests |= {"welch_t": round(float(welch.statistic), 4), "welch_p": float(welch.pvalue)}
+    return tests
 
 
 def compare_seeds_sentence(

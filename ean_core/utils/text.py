@@ -1,4 +1,4 @@
-"""How tables, pictures and messages name attentions and networks, and say how many there are of something."""
+"""How tables, pictures and messages name attentions and networks, and write numbers of things."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ ABBREVIATIONS = ("se", "sge", "dia")
 
 
 def how_many(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`, `30,000 test images`.
+    """A number with its noun: "1 seed", "3 seeds", "30,000 test images".
 
     Args:
-        number: how many.
-        noun: one of them; its plural must end in s.
+        number: of things.
+        noun: in the singular; its plural must end in s.
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def attention_label(name: str | None) -> str:
-    """`SE` for the paper's abbreviations, `timm:eca` and a registered `gate` as they are, and of somebody's own
-    `FILE.py:CLASS` the class alone; "" for none."""
+    """An attention's name for readers.
+
+    Args:
+        name: as commands take it; None for no attention.
+
+    Returns:
+        capitals for the paper's abbreviations ("SE"), the class alone for a user's "FILE.py:CLASS", "" for None, and
+        every other name as it is ("timm:eca").
+    """
     name = name or ""
     if ":" not in name:
         return name.upper() if name in ABBREVIATIONS else name
@@ -26,6 +33,6 @@ def attention_label(name: str | None) -> str:
 
 
 def network_label(name: str) -> str:
-    """`EAN SE` for `EAN se`, as records of times name their networks."""
+    """A network's name for readers: "EAN SE" for "EAN se", as records of times have it."""
     network, _, attention = name.partition(" ")
     return f"{network} {attention_label(attention)}".strip()

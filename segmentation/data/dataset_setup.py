@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
-from ean_core.data.copies import warn_of_copies
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.progress import console
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs
-from segmentation.data.voc import read_list
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, lacking_classes, pixels_per_class
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
 PUBLISHED = {"train": 1464, "val": 1449, "trainaug": 10582}
@@ -37,8 +34,11 @@ def download_voc(root: Path) -> None:
         ) from None
 
 
-def check_lists(root: Path, cls: Any) -> dict[str, Contents]:
+def check_lists(root: Path, cls: Any) -> tuple[dict[str, Contents], list[str]]:
     """Check the lists that are there: train and val must be, trainaug may.
+
+    Returns:
+        what each holds, and warnings.
 
     Raises:
         EANError: as `VOCSegmentation`, `check_pairs` and `check_disjoint`.
@@ -48,17 +48,15 @@ def check_lists(root: Path, cls: Any) -> dict[str, Contents]:
     for part in parts:
         prefix = {"img_path": "JPEGImages", "seg_map_path": MASKS[part]}
         sets[part] = cls(data_root=str(root), ann_file=f"ImageSets/Segmentation/{part}.txt", data_prefix=prefix)
-    for part in parts:
-        if part != "val":
-            check_disjoint(sets[part], sets["val"])
-    return {part: check_pairs(one) for part, one in sets.items()}
-
-
-def warn_of_trained(root: Path, parts: Iterable[str]) -> list[str]:
-    """A sentence for images of the validation list that a training list holds under another name."""
-    lists = {part: read_list(root / f"ImageSets/Segmentation/{part}.txt") for part in parts}
-    files = {part: [root / f"JPEGImages/{name}.jpg" for name in names] for part, names in lists.items()}
-    return warn_of_copies({"val": files.pop("val"), "train": [*chain(*files.values())]}, root)
+    warnings = [
+        line for part in parts if part != "val" for line in check_disjoint(sets[part], sets["val"], refuse_copies=False)
+    ]
+    contents = {part: check_pairs(one) for part, one in sets.items()}
+    lacking = [lacking_classes(sets[part], contents[part], part=part) for part in parts]
+    # Of part of VOC two classes or more can be told apart; with fewer there is nothing to train.
+    bad = {part: np.count_nonzero(pixels_per_class(sets[part], contents[part])) < 2 for part in parts}
+    words = ["warning" if bad[part] else "note" for part in parts]
+    return contents, [*warnings, *(f"{word}: {said}" for word, said in zip(words, lacking, strict=True) if said)]
 
 
 def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str, ...]) -> None:

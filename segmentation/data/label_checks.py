@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ean_core.inference.images import open_photo
-from ean_core.utils.errors import EANError
-from segmentation.data.masks import count_labels, read_mask
+from ean_core.data.copies import check_copies
+from ean_core.data.read_image import check_image
+from ean_core.utils.errors import EANError, legible
+from segmentation.data.masks import VOID, count_labels, read_mask
+from segmentation.data.transforms import label_table
 from segmentation.data.voc import VOCSegmentation
 
 THREADS = 8
@@ -56,28 +58,73 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
     return Contents(len(pairs), (counts > 0).sum(axis=0), counts.sum(axis=0), digest.hexdigest()[:16])
 
 
-def check_disjoint(train: VOCSegmentation, val: VOCSegmentation) -> None:
-    """Refuse a training list that holds images of the validation list.
+def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copies: bool = True) -> list[str]:
+    """Refuse a training list that holds images of the validation list, by name, as links or as copies.
+
+    Args:
+        train, val: the lists.
+        refuse_copies: False: only warn of files under another name.
+
+    Returns:
+        warnings, see `check_copies`.
 
     Raises:
         EANError: naming the first.
     """
-    seen = {Path(train.get_data_info(index)["img_path"]).stem for index in range(len(train))}
-    both = [name for i in range(len(val)) if (name := Path(val.get_data_info(i)["img_path"]).stem) in seen]
-    if both:
+    files = {
+        part: [Path(one.get_data_info(index)["img_path"]) for index in range(len(one))]
+        for part, one in (("train", train), ("val", val))
+    }
+    seen = {path.stem for path in files["train"]}
+    if both := [path.stem for path in files["val"] if path.stem in seen]:
         raise EANError(
             f"{both[0]} is in {train.ann_file} and in {val.ann_file} ({len(both)} images are): a score on trained "
             "images says nothing, take them out of one of the lists"
         )
+    return check_copies(files, files["val"][0].parents[1], refuse=refuse_copies)
+
+
+def pixels_per_class(dataset: VOCSegmentation, contents: Contents) -> np.ndarray:
+    """Pixels of each class that a data set tells apart, as training sees them, int64 (classes,)."""
+    table = label_table(dataset.label_map, reduce_zero_label=dataset.reduce_zero_label)
+    seen = np.bincount(table, weights=contents.pixels, minlength=256).astype(np.int64)
+    return seen[: len(dataset.metainfo["classes"])]
+
+
+def lacking_classes(dataset: VOCSegmentation, contents: Contents, *, part: str) -> str:
+    """A sentence on classes that are to be told apart and have no pixel; "" if all have some.
+
+    A network cannot learn such a class, or be scored on it; with masks of 0 and 255 every pixel that counts is
+    background, and every network has a mean IoU of 100.
+    """
+    counts, classes = pixels_per_class(dataset, contents), dataset.metainfo["classes"]
+    lacking = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not lacking:
+        return ""
+    total = contents.pixels.sum()
+    found = ", ".join(
+        f"{label}{' (not counted)' if label == VOID else ''} {contents.pixels[label] / total:.1%}"
+        for label in np.flatnonzero(contents.pixels)
+    )
+    hint = ""
+    if contents.pixels[VOID] and len(lacking) >= len(classes) - 1:
+        hint = f"; label {VOID} means 'not counted', so if it is your object, save it as the number of its class"
+    if dataset.reduce_zero_label:
+        hint += "; reduce_zero_label takes label 0 out of the count"
+    return (
+        f"the {part} masks have no pixel of {', '.join(lacking[:5])}{', ..' if len(lacking) > 5 else ''} "
+        f"({len(lacking)} of the {len(classes)} classes to tell apart), only the labels "
+        f"{found}{hint}; add images that show the classes, or tell fewer apart"
+    )
 
 
 def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """Pixels per label of one pair, int64 (256,), after checking it."""
-    size = open_photo(image_path).size  # upright, as mmcv's loader turns it
+    size = check_image(image_path)
     mask = read_mask(mask_path, palette)
     if mask.shape[::-1] != size:
         raise EANError(
-            f"the mask {mask_path} has {mask.shape[1]}x{mask.shape[0]} pixels and its image {size[0]}x{size[1]}: give "
-            "a mask for every pixel"
+            f"the mask {legible(mask_path)} has {mask.shape[1]}x{mask.shape[0]} pixels and its image "
+            f"{size[0]}x{size[1]}: give a mask for every pixel"
         )
     return count_labels(mask, mask_path, classes=len(palette))

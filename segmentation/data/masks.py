@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ean_core.utils.errors import EANError
+from ean_core.data.read_image import opened
+from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path
 
 VOID = 255
@@ -24,27 +25,37 @@ def save_mask(path: Path, labels: np.ndarray, palette: Sequence[Sequence[int]]) 
         image.save(temporary, format="PNG")
 
 
+def read_labels(path: str | Path) -> tuple[np.ndarray, list[int] | None]:
+    """A mask file's labels, uint8 (H, W), and the colors that they are shown in, if it says them.
+
+    Raises:
+        EANError: if it does not decode, or holds colors or more than 8 bits in place of labels.
+    """
+    try:
+        with opened(path) as image:
+            image.load()
+            mode, own, labels = image.mode, image.getpalette(), np.asarray(image)
+    except EANError as error:
+        raise EANError(str(error).replace("the image", "the mask", 1)) from error
+    if mode not in ("P", "L"):
+        raise EANError(
+            f"the mask {legible(str(path))} is an image of mode {mode}: expected labels, as an 8-bit PNG with a "
+            "palette or in gray"
+        )
+    return labels, own if mode == "P" else None
+
+
 def read_mask(path: str | Path, palette: Sequence[Sequence[int]]) -> np.ndarray:
     """A mask file's labels, uint8 (H, W).
 
     Raises:
-        EANError: if it does not decode, holds colours instead of labels, or shows the classes in other colours.
+        EANError: as `read_labels`, and if it shows the classes in other colors than `palette`.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            mode, own, labels = image.mode, image.getpalette(), np.asarray(image)
-    except Exception as error:  # as in `open_image`: Pillow raises many kinds
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise EANError(f"cannot decode the mask {path} ({reason}): replace or remove the file") from error
-    if mode not in ("P", "L"):
+    labels, own = read_labels(path)
+    if own is not None and not palette_fits(own, labels, palette):
         raise EANError(
-            f"the mask {path} is an image of mode {mode}: expected labels, as an 8-bit PNG with a palette or in gray"
-        )
-    if mode == "P" and not palette_fits(own or [], labels, palette):
-        raise EANError(
-            f"the mask {path} shows its labels in other colours than VOC's: they may be in another order; check them, "
-            "and save them with VOC's palette or in gray"
+            f"the mask {legible(str(path))} shows its labels in other colours than VOC's: they may be in another "
+            "order; check them, and save them with VOC's palette or in gray"
         )
     return labels
 

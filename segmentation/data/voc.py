@@ -15,7 +15,7 @@ import numpy as np
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.errors import EANError, legible, unknown_name
 from segmentation.data.sampling import Draw
 
 CLASSES: tuple[str, ...] = PascalVOCDataset.METAINFO["classes"]
@@ -60,15 +60,25 @@ class VOCSegmentation(PascalVOCDataset):
         """The pairs of the list.
 
         Raises:
-            EANError: if a file of a pair is missing.
+            EANError: if the list cannot be read, or a file of a pair is missing.
         """
-        pairs = super().load_data_list()
+        images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
+        shared = {"label_map": self.label_map, "reduce_zero_label": self.reduce_zero_label}
+        pairs = [
+            {
+                "img_path": str(images / f"{name}{self.img_suffix}"),
+                "seg_map_path": str(masks / f"{name}{self.seg_map_suffix}"),
+                "seg_fields": [],
+                **shared,
+            }
+            for name in read_list(Path(self.ann_file))
+        ]
         for what, key in (("image", "img_path"), ("mask", "seg_map_path")):
             lost = [pair[key] for pair in pairs if not Path(pair[key]).is_file()]
             if lost:
                 raise EANError(
-                    f"the {what} {lost[0]} does not exist, which {self.ann_file} names ({len(lost)} of {len(pairs)} "
-                    f"{what}s are missing): complete the data set, or take the names out of the list"
+                    f"the {what} {legible(lost[0])} does not exist, which {self.ann_file} names ({len(lost)} of "
+                    f"{len(pairs)} {what}s are missing): complete the data set, or take the names out of the list"
                 )
         return pairs
 
@@ -102,11 +112,17 @@ def read_list(path: Path) -> list[str]:
     """The names in a list file.
 
     Raises:
-        EANError: if it is missing or empty, or names an image twice.
+        EANError: if it is missing, empty or no UTF-8, or names an image twice.
     """
     if not path.is_file():
         raise EANError(f"the list {path} does not exist: expected a file with the name of an image a line")
-    names = [name.strip() for name in path.read_text(encoding="utf-8").split("\n") if name.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 without a mark can be read as UTF-8, with a zero in every other place
+        raise EANError(f"the list {path} is no text in UTF-8, perhaps UTF-16: save it again as UTF-8") from None
+    names = [name for line in text.splitlines() if (name := line.strip())]
     if not names:
         raise EANError(f"the list {path} is empty: expected the name of an image a line, without .jpg")
     if len(set(names)) < len(names):

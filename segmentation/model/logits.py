@@ -8,10 +8,10 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_core.networks.wrapper import AroundTrunk
+from ean_core.networks.wrapper import BackboneWrapper
 
 
-class Logits(AroundTrunk):
+class Logits(BackboneWrapper):
     """Backbone, neck, decode head and the enlargement to the image's size; not the auxiliary head of training.
 
     Its weights are called as the segmentor's.

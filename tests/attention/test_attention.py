@@ -155,19 +155,43 @@ def test_an_own_attention_is_registered_with_a_decorator() -> None:
         del ATTENTIONS["half"]
 
 
+@pytest.mark.parametrize("size", [(5, 3), (1, 1)])
 @pytest.mark.parametrize("name", list(ATTENTIONS))
-def test_switched_is_the_attention_or_the_residual(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = []
-    where = torch.where
-    monkeypatch.setattr(torch, "where", lambda on, one, other: chosen.append(one.numel()) or where(on, one, other))
-    module, residual = build_attention(name, 16), torch.randn(2, 16, 5, 3)
-    wanted, state = module(residual)
-    on, state_on = module.switched(residual, torch.tensor(True))
-    off, state_off = module.switched(residual, torch.tensor(False))
-    assert torch.equal(on, wanted)
-    assert torch.equal(off, residual)
-    for one, other in zip(state or (), (state_on or ()), strict=True):
-        assert torch.equal(one, other)
-    assert (state_off is None) == (state is None)
-    if name in ("se", "dia"):  # a choice between features would be a pass more over them, and one more backwards
-        assert chosen == [2 * 16] * 2
+def test_gradients_are_those_of_float64(name: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    module = build_attention(name, 16, options={"groups": 4} if name == "sge" else {}).double()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    x = residual(channels=16, height=size[0], width=size[1]).double().requires_grad_()
+
+    def twice(x: Tensor, *parameters: Tensor) -> Tensor:
+        named = dict(zip(dict(module.named_parameters()), parameters, strict=True))
+        first, state = torch.func.functional_call(module, named, (x,))
+        return first + torch.func.functional_call(module, named, (x, state))[0]
+
+    assert torch.autograd.gradcheck(twice, (x, *module.parameters()))
+
+
+def test_sge_is_at_least_float32_inside() -> None:
+    """Its normalization amplifies small differences, which bfloat16 would lose."""
+    torch.manual_seed(0)
+    module, x = build_attention("sge", 64), residual()
+    nn.init.normal_(module.weight)
+    exact = module.double()(x.double())[0]
+    assert exact.dtype == torch.float64
+    low = x.bfloat16()
+    out = module.float()(low)[0]
+    assert out.dtype == torch.bfloat16
+    wanted = low * module.group_mask(low.float()).bfloat16().expand(-1, -1, 8, -1, -1).flatten(1, 2)
+    assert torch.equal(out, wanted)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(module(x)[0], exact.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(ATTENTIONS))
+def test_the_output_is_the_product_with_the_mask(name: str) -> None:
+    module, x = build_attention(name, 64), residual()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        x = x.contiguous(memory_format=layout)
+        mask, _ = module.mask(x, None)
+        torch.testing.assert_close(module(x)[0], x * mask)

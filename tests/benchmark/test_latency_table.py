@@ -21,8 +21,8 @@ from ean_core.benchmark.latency_table import (
     weigh,
     weighing_design,
 )
-from ean_core.benchmark.timing import Interval
-from ean_core.deploy.modes import SETTINGS, Setting
+from ean_core.deploy.modes import MODES, Mode
+from ean_core.utils.intervals import Interval
 
 BLOCKS = (3, 3, 3)
 COSTS = np.array([0.5, 1.0, 0.25, 2.0, 0.75, 0.5, 1.5, 0.25, 3.0])  # percent of Org's time
@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, *, together: float = 0.0) -> None:
         self.now, self.together = 0.0, together
 
-    def setting(self) -> Setting:
+    def setting(self) -> Mode:
         def build(network: torch.nn.Module, batch: torch.Tensor) -> Callable[[torch.Tensor], None]:
             bits = np.array(network.scheme.bits)
             pairs = bits.sum() * (bits.sum() - 1) / 2
@@ -47,7 +47,7 @@ class Machine:
 
             return forward
 
-        return Setting(build, 0.0)
+        return Mode(build, 0.0)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[LatencyTable
 
     def make(**costs: float) -> LatencyTable:
         bench = Machine(**costs)
-        monkeypatch.setitem(SETTINGS, "made-up", bench.setting())
+        monkeypatch.setitem(MODES, "made-up", bench.setting())
         network = create_model("resnet20", attention="se")
         network.set_scheme("101010101")
         how = {"clock": lambda: bench.now}
@@ -149,18 +149,20 @@ def test_real_networks_are_timed_with_their_own_connections() -> None:
 
 
 def test_a_table_that_is_mostly_noise_says_so() -> None:
-    assert made_up().doubt is None
+    assert made_up().noise_warning is None
     wide = made_up(increments=tuple(Interval(c, c - 4, c + 2) for c in COSTS.tolist()))
     assert wide.noise == 3
-    assert "uncertain by about 3.00 points and are 1.08 on average" in wide.doubt
+    assert "uncertain by about 3.00 points and are 1.08 on average" in wide.noise_warning
 
 
 def test_a_table_from_elsewhere_says_what_was_measured_where() -> None:
     table = made_up(device="a CPU", threads=4)
-    assert table.elsewhere("a CPU", 4) is None
-    assert table.elsewhere("a CPU", None) is None
-    assert table.elsewhere("a CPU", 1).startswith("measured on a CPU with 4 threads, and this is a CPU with 1 thread")
-    assert "4 threads, and this is a GPU: " in table.elsewhere("a GPU", None)
+    assert table.device_warning("a CPU", 4) is None
+    assert table.device_warning("a CPU", None) is None
+    assert table.device_warning("a CPU", 1).startswith(
+        "measured on a CPU with 4 threads, and this is a CPU with 1 thread"
+    )
+    assert "4 threads, and this is a GPU: " in table.device_warning("a GPU", None)
 
 
 @pytest.mark.gpu
@@ -178,7 +180,7 @@ def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
 
 
 def made_up(**changes: object) -> LatencyTable:
-    """A table without measuring."""
+    """A table with the increments `COSTS`, without measuring; `changes` replace fields."""
     values = {
         **NAMES,
         "blocks": BLOCKS,

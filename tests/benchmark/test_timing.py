@@ -10,7 +10,6 @@ from torch import nn
 from ean_core import EANError, create_model
 from ean_core.benchmark.timing import (
     Timing,
-    bootstrap_median,
     compare,
     device_clock,
     forwards_per_turn,
@@ -20,6 +19,7 @@ from ean_core.benchmark.timing import (
     multiply_adds,
     round_order,
 )
+from ean_core.utils.intervals import bootstrap
 
 
 class Bench:
@@ -74,7 +74,7 @@ def test_the_interval_holds_the_value_and_narrows_with_more_rounds() -> None:
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
-    intervals = [bootstrap_median(rng.normal(3.0, 1.0, 40), resamples=300) for _ in range(200)]
+    intervals = [bootstrap(np.median, rng.normal(3.0, 1.0, 40), resamples=300) for _ in range(200)]
     covered = np.mean([interval.low <= 3.0 <= interval.high for interval in intervals])
     assert 0.89 <= covered <= 0.99
 

@@ -109,7 +109,7 @@ def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_p
     stages = [json.loads((tmp_path / name / "scheme.json").read_text())["stages"] for name in ("whole", "cut")]
     assert stages[0] == stages[1]
     lines = [
-        [(line["step"], line["bits"], line["accuracy"]) for line in read_lines(tmp_path / name / "history.jsonl")]
+        [(line.step, line.bits, line.accuracy) for line in read_lines(tmp_path / name / "history.jsonl")]
         for name in ("whole", "cut")
     ]
     assert lines[0] == lines[1]
@@ -142,7 +142,7 @@ def test_two_processes_score_what_one_scores_and_train(job, tiny: Path, tmp_path
     assert "2 process(es)" in done.stdout
     assert done.stdout.count("scheme found") == 1
     lines = [
-        [(line["bits"], line["accuracy"], line["reward"]) for line in read_lines(tmp_path / name / "history.jsonl")]
+        [(line.bits, line.accuracy, line.reward) for line in read_lines(tmp_path / name / "history.jsonl")]
         for name in ("one", "two")
     ]
     assert lines[0] == lines[1]

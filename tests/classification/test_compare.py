@@ -226,7 +226,7 @@ def test_a_copied_supernet_is_compared_both_ways(trained: Path, tmp_path: Path) 
 def test_darts_searches_alone_and_resumes(start: Start) -> None:
     def lines(job: Job) -> list[tuple]:
         search_scheme(job, job.directory / "supernet.pth")
-        return [(line["bits"], line["accuracy"], line["p"]) for line in read_lines(job.directory / "history.jsonl")]
+        return [(line.bits, line.accuracy, line.p) for line in read_lines(job.directory / "history.jsonl")]
 
     def darts(name: str, steps: int) -> Job:
         return with_method(start(name, **{"search.steps": steps}), "darts", {"search.options.learning_rate": 0.5})

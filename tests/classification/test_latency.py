@@ -16,11 +16,11 @@ from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
 from ean_core.benchmark.latency_table import device_name
-from ean_core.benchmark.timing import Interval
 from ean_core.search import METHODS
 from ean_core.search.comparison import Budget, parse_entries
 from ean_core.search.history import read_lines
 from ean_core.search.pareto import read_front
+from ean_core.utils.intervals import Interval
 from tests.benchmark.test_latency_table import COSTS, made_up
 
 MakeJob = Callable[..., Job]
@@ -46,16 +46,16 @@ def test_a_search_within_a_limit_and_its_front(
     assert "pareto.json" in told
     lines = read_lines(tmp_path / "w/history.jsonl")
     for line in lines:
-        assert line["increment"] <= LIMIT
-        assert line["terms"]["latency"] == pytest.approx(-0.5 * line["increment"])
-        assert line["increment"] == pytest.approx(sum(c for c, b in zip(COSTS, line["bits"], strict=True) if b == "1"))
+        assert line.increment <= LIMIT
+        assert line.terms["latency"] == pytest.approx(-0.5 * line.increment)
+        assert line.increment == pytest.approx(sum(c for c, b in zip(COSTS, line.bits, strict=True) if b == "1"))
     record = json.loads((tmp_path / "w/scheme.json").read_text())
     assert record["max_increment"] == LIMIT
     assert record["best"]["predicted_increment"] <= LIMIT
     front = read_front(tmp_path / "w/pareto.json")
     assert front["cost"] == "increment"
-    assert front["scored"] == len({line["bits"] for line in lines})
-    best = max(line["accuracy"] for line in lines)
+    assert front["scored"] == len({line.bits for line in lines})
+    best = max(line.accuracy for line in lines)
     assert max(point["accuracy"] for point in front["points"]) == best
     assert (tmp_path / "w/pareto.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -82,7 +82,7 @@ def test_every_method_of_the_registry_keeps_the_limit(
         one = job(method, **{**FAST, **options, "search.method": method, "search.steps": 2})
         scheme = Scheme.load(search_scheme(one, supernet))
         lines = read_lines(tmp_path / method / "history.jsonl")
-        assert all(line["increment"] <= LIMIT for line in lines), method
+        assert all(line.increment <= LIMIT for line in lines), method
         assert made_up().predicted(scheme) <= LIMIT
 
 
@@ -92,7 +92,7 @@ def test_without_a_table_the_front_is_over_connections(
     monkeypatch.setattr("classification.search.draw", lambda *_: None)
     run_pipeline(job("w", **FAST), retrain=False)
     assert read_front(tmp_path / "w/pareto.json")["cost"] == "connections"
-    assert "increment" not in read_lines(tmp_path / "w/history.jsonl")[0]
+    assert read_lines(tmp_path / "w/history.jsonl")[0].increment is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def images(tmp_path: Path) -> MakeImages:
 
     def make(counts: dict[str, int], *, side: int = 20, root: Path | None = None) -> Path:
         root = root or tmp_path / "my images"
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(zlib.crc32(root.name.encode()))  # the parts of a folder hold other images
         for label, (name, count) in enumerate(counts.items()):
             (root / name).mkdir(parents=True)
             for number in range(count):
@@ -93,13 +94,27 @@ def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp
         class_share(labels, 1.5, seed=0)
 
 
-def test_copies_between_the_parts_are_warned_of(images: MakeImages, run: Run, tmp_path: Path) -> None:
+def test_copies_between_the_parts_are_refused(images: MakeImages, run: Run, tmp_path: Path) -> None:
     root = images({"a": 6, "b": 6}, root=tmp_path / "mine")
     for path in list(root.glob("*/*")):
         shutil.copy(path, path.with_stem(f"{path.stem}_copy"))
+    done = run("tools/search.py", "--data-root", root, "--no-retrain", code=2)
+    assert re.search(r"\d of the 4 images to test on are copies of images to train on", done.stderr)
+    assert not (tmp_path / "work_dirs").exists()
+
+
+def test_val_and_test_are_used_as_such(images: MakeImages, run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "parted"
+    for part, count in (("train", 8), ("val", 3), ("test", 4)):
+        images({"a": count, "b": count}, root=root / part)
+    (root / "train" / "a" / "film.gif").write_bytes(b"x")
     options = ("supernet.epochs=1", "search.steps=1")
     done = run("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
-    assert re.search(r"warning: \d of the 4 images to test on are copies of images to train on", done.stdout)
+    assert "split: 16 to train on, 6 to score schemes on (given), 8 to test on (given)" in done.stdout
+    assert "passed over 1 file: 1 .gif (not an image format read here)" in done.stdout
+    split = json.loads((tmp_path / "work_dirs/parted/split.json").read_text())
+    for part in ("train", "val", "test"):
+        assert {name.split("/")[0] for name in split[part]} == {part}
 
 
 def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_path: Path) -> None:

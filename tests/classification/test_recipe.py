@@ -56,6 +56,8 @@ def test_the_papers_imagenet_recipe() -> None:
         ({"train.compile": 1}, "compile must be bool, got 1"),
         ({"train.schedule": "linear"}, "^train.schedule is one of step, cosine"),
         ({"train.milestones": [1]}, "^train.milestones go with schedule 'step'"),
+        ({"train.optimizer": "lion"}, "^train.optimizer is one of sgd, adam, adamw, got 'lion'"),
+        ({"train.optimizer": "adam", "train.nesterov": True}, "^train.nesterov goes with optimizer 'sgd'"),
         ({"train.precision": "int8"}, "^train.precision is one of float32, bfloat16"),
         ({"search.returned": "worst"}, "one of best, most_probable, smoothed"),
         ({"model": "resnet20"}, "model must be a dictionary"),

@@ -27,7 +27,7 @@ MakeJob = Callable[..., Job]
 
 def outcome(directory: Path) -> tuple:
     """All that two equal runs must agree in."""
-    lines = [(line["step"], line["bits"], line["accuracy"]) for line in read_lines(directory / "history.jsonl")]
+    lines = [(line.step, line.bits, line.accuracy) for line in read_lines(directory / "history.jsonl")]
     runs = {"org": directory / "org-seed0", "ean": ean_directory(directory)}
     weights = {name: read_network_file(one / "classifier.pth")["state_dict"] for name, one in runs.items()}
     sums = {f"{run}.{name}": float(value.double().sum()) for run, one in weights.items() for name, value in one.items()}
@@ -170,7 +170,7 @@ def test_a_search_can_be_extended_but_not_cut_short(job: MakeJob, tmp_path: Path
         run_pipeline(job("short", resume=True, **{"search.steps": 3}), retrain=False)
     run_pipeline(job("short", resume=True, **{"search.steps": 12}), retrain=False)
     lines = [
-        [(line["step"], line["bits"], line.get("final")) for line in read_lines(tmp_path / name / "history.jsonl")]
+        [(line.step, line.bits, line.final) for line in read_lines(tmp_path / name / "history.jsonl")]
         for name in ("long", "short")
     ]
     assert lines[0] == lines[1]

@@ -21,8 +21,8 @@ def test_search_options_reach_the_search(job: MakeJob, tmp_path: Path) -> None:
     plain = read_lines(tmp_path / "plain" / "history.jsonl")
     search_scheme(job("bn", **{"search.bn_images": 40}), supernet)
     again = read_lines(tmp_path / "bn" / "history.jsonl")
-    accuracy = {line["bits"]: line["accuracy"] for line in plain}
-    assert any(accuracy.get(line["bits"], line["accuracy"]) != line["accuracy"] for line in again)
+    accuracy = {line.bits: line.accuracy for line in plain}
+    assert any(accuracy.get(line.bits, line.accuracy) != line.accuracy for line in again)
 
 
 def test_the_answer_is_the_one_asked_for_or_the_methods_own(job: MakeJob, tmp_path: Path) -> None:

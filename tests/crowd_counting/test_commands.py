@@ -77,16 +77,18 @@ def test_prepare_train_test_predict(
         assert counts[f"{row['image']}.jpg"] == pytest.approx(float(row["estimated"]), abs=0.002)
 
 
-def test_prepare_warns_of_a_test_image_that_is_trained_on(
+def test_a_test_image_that_is_trained_on_is_warned_of_and_not_trained_on(
     crowd_root: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     part = crowd_root / "part_A"
     for file in ("images/IMG_2.jpg", "ground-truth/GT_IMG_2.mat"):
         shutil.copy(part / "train_data" / file, part / "test_data" / file)
+    says = "1 of the 3 images to test on are copies of images to train on (the first: part_A/test_data/images/IMG_2.jpg"
     assert script("prepare", "--part", "A", "--data-root", crowd_root, "--no-cache") == 0
-    said = capsys.readouterr().out
-    assert "warning: 1 of the 3 images to test on are copies of images to train on (the first: " in said
-    assert "part_A/test_data/images/IMG_2.jpg is " in said
+    assert f"warning: {says}" in capsys.readouterr().out
+    assert script("train", "--part", "A", "--data-root", crowd_root, "--work-dir", tmp_path / "run") == 2
+    assert f"error: {says}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_demo_learns(tmp_path: Path, script: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:

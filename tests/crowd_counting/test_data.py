@@ -99,7 +99,7 @@ FAULTS = {
     "another mat": r"GT_IMG_3.mat is no annotation of ShanghaiTech: expected the points in image_info",
     "three columns": r"the points of .*GT_IMG_3.mat have shape \(4, 3\): expected \(N, 2\)",
     "nan": "the points of .*GT_IMG_3.mat hold NaN or infinity",
-    "no image file": r"cannot open the image .*IMG_3.jpg \(.*\): replace or remove the file",
+    "no image file": r"cannot decode the image .*IMG_3.jpg \(.*\): replace or remove the file",
     "empty": "no images in .*: expected IMG_1.jpg",
 }
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from crowd_counting.metrics import CountErrors, ImageErrors, game, image_errors, summarise
+from crowd_counting.metrics import CountErrors, ImageErrors, game, image_errors, summarize_errors
 from tests.crowd_counting.conftest import random_points
 
 
@@ -52,14 +52,14 @@ def test_definitions() -> None:
         ImageErrors("b", 4, 3.0, (1.0,) * 4),
         ImageErrors("c", 0, 2.0, (2.0,) * 4),
     ]
-    found = summarise(rows)
+    found = summarize_errors(rows)
     assert found["mae"] == pytest.approx((3 + 1 + 2) / 3)
     assert found["rmse"] == pytest.approx(math.sqrt((9 + 1 + 4) / 3))
     assert list(found) == ["mae", "rmse", "nae", "game0", "game1", "game2", "game3", "images"]
     assert found["nae"] == pytest.approx((0.3 + 0.25) / 2)  # nobody in the third: it has no relative error
     assert found["game2"] == pytest.approx(2.0)
     assert found["images"] == 3
-    assert summarise(rows[2:])["nae"] is None
+    assert summarize_errors(rows[2:])["nae"] is None
 
 
 def test_score_is_against_the_annotated_number() -> None:
@@ -76,5 +76,5 @@ def test_the_metric_adds_up_over_batches() -> None:
     rows = [ImageErrors(str(i), i, i + 0.5 * i, (0.5 * i,) * 4) for i in range(5)]
     for row in rows:
         metric.process(None, [row])
-    assert metric.evaluate(5) == summarise(rows)
+    assert metric.evaluate(5) == summarize_errors(rows)
     assert metric.results == []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from crowd_counting.recipe import Recipe
+from ean_core.training.schedule import TrainSettings
 from ean_core.utils.errors import EANError
 
 CONFIGS = Path(__file__).parents[2] / "crowd_counting" / "configs"
@@ -25,6 +26,14 @@ def test_file_then_overrides(tmp_path: Path) -> None:
     assert recipe.train.loss_options == {"sigma": 4.0}
 
 
+def test_the_runner_gets_every_field_that_it_knows() -> None:
+    options = {"lr": 1e-3, "optimizer": "adamw", "weight_decay": 0.25, "milestones": [3], "validate_every": 2}
+    recipe = Recipe.read(None, {f"train.{name}": value for name, value in options.items()})
+    assert recipe.train.settings() == TrainSettings(
+        epochs=400, batch_size=8, lr=1e-3, optimizer="adamw", weight_decay=0.25, milestones=(3,), val_interval=2
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -38,7 +47,7 @@ def test_file_then_overrides(tmp_path: Path) -> None:
         ({"train.batch_size": 0}, "batch_size must be at least 1"),
         ({"train.validate_every": 0}, "train.validate_every must be at least 1"),
         ({"train.warmup_epochs": 400.0}, "warmup_epochs must be fewer than the 400 epochs, got 400.0"),
-        ({"train.optimizer": "sgd"}, "train.optimizer is one of adam, adamw, got 'sgd'"),
+        ({"train.optimizer": "lion"}, "train.optimizer is one of sgd, adam, adamw, got 'lion'"),
         ({"train.batch_norm": "eval"}, "train.batch_norm is one of None, train, frozen, got 'eval'"),
         ({"train.precision": "half"}, "precision is one of float32, bfloat16"),
         ({"data.kernel": "fixed"}, "kernel is 'fixed:SIGMA'"),

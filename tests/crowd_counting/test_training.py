@@ -18,10 +18,10 @@ from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, summarise
+from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.recipe import Recipe
-from crowd_counting.training import constant_counts, summarise_seeds, train_counter
+from crowd_counting.training import constant_counts, summarize_seeds, train_counter
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
@@ -135,14 +135,14 @@ def test_figures_of_a_row_are_of_one_file(crowd: CrowdData, tmp_path: Path, monk
     rising = itertools.count(1)
     with monkeypatch.context() as patch:
         patch.setattr(
-            CountErrors, "compute_metrics", lambda self, rows: {**summarise(rows), "mae": float(next(rising))}
+            CountErrors, "compute_metrics", lambda self, rows: {**summarize_errors(rows), "mae": float(next(rising))}
         )
         directory = train_counter(make_job(crowd, tmp_path), seed=0)
     metrics = read_record(directory / "result.json")["metrics"]
     assert (metrics["best"]["epoch"], metrics["final"]["epoch"]) == (1, 3)
     for name in ("best", "final"):
         rows, _ = score_file(directory / f"{name}.pth", crowd.test)
-        assert metrics[name]["test"] == pytest.approx(summarise(rows))
+        assert metrics[name]["test"] == pytest.approx(summarize_errors(rows))
     assert metrics["best"]["test"]["mae"] != metrics["final"]["test"]["mae"]
 
 
@@ -171,7 +171,12 @@ def test_every_loss_trains(crowd: CrowdData, tmp_path: Path, loss: str) -> None:
     ],
 )
 def test_options_train(crowd: CrowdData, tmp_path: Path, options: dict[str, Any]) -> None:
-    assert (train_counter(make_job(crowd, tmp_path, train__epochs=1, **options), seed=0) / "final.pth").exists()
+    job = make_job(crowd, tmp_path, train__epochs=1, **options)
+    torch.manual_seed(0)
+    before = job.counter().state_dict()
+    after = weights(train_counter(job, seed=0) / "final.pth")
+    assert all(value.isfinite().all() for value in after.values())
+    assert any(not torch.equal(before[name].cpu(), value) for name, value in after.items())
 
 
 def test_training_from_cached_maps(crowd: CrowdData, tmp_path: Path) -> None:
@@ -204,7 +209,7 @@ def test_seeds_are_summarised(crowd: CrowdData, tmp_path: Path) -> None:
     older = json.loads((directories[0] / "result.json").read_text())
     older["metrics"]["best"]["test"]["mse_in_papers"] = 1.0  # as records had it besides
     (directories[0] / "result.json").write_text(json.dumps(older))
-    found = summarise_seeds(job, directories)
+    found = summarize_seeds(job, directories)
     assert "mse_in_papers" not in found["best"]
     values = [read_record(path / "result.json")["metrics"]["best"]["test"]["mae"] for path in directories]
     assert values[0] != values[1]

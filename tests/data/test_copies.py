@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ean_core.data.copies import warn_of_copies
+import pytest
+
+from ean_core.data.copies import check_copies
+from ean_core.utils.errors import EANError
 
 
-def test_the_same_bytes_in_two_parts_are_named(tmp_path: Path) -> None:
-    def files(*names: str) -> list[Path]:
-        for name in names:
-            (tmp_path / name).write_text(name[0])  # the first letter is the content
-        return [tmp_path / name for name in names]
+def files(root: Path, *names: str) -> list[Path]:
+    """Files whose content is the first part of their name."""
+    for name in names:
+        (root / name).write_text(name.split("-")[0])
+    return [root / name for name in names]
 
-    parts = {"train": files("a1", "b1"), "val": files("c1", "d1"), "test": files("a2", "c2", "e1")}
-    (said,) = warn_of_copies(parts, tmp_path)
-    assert said.startswith("warning: 2 of the 3 images to test on are copies")
-    assert "(the first: a2 is a1)" in said
-    (said,) = warn_of_copies({"train": files("a1"), "val": files("a2", "b2")}, tmp_path)
-    assert "1 of the 2 images to score on are copies of images to train on (the first: a2 is a1)" in said
-    assert not warn_of_copies({"train": files("a1"), "val": files("b2"), "test": files("c1")}, tmp_path)
+
+def numbered(root: Path, count: int) -> list[Path]:
+    return files(root, *(f"n{number}" for number in range(count)))
+
+
+def test_few_copies_are_warned_of_and_many_are_refused(tmp_path: Path) -> None:
+    train, others = files(tmp_path, "a-1", "b-1"), numbered(tmp_path, 18)
+    parts = {"train": train, "val": files(tmp_path, "c-1"), "test": [*others, *files(tmp_path, "a-2", "c-2")]}
+    (said,) = check_copies(parts, tmp_path)
+    assert said.startswith("warning: 2 of the 20 images to test on are copies of images to train on (the first: a-2 is")
+    with pytest.raises(EANError, match=r"2 of the 19 images to test on are copies .*: remove the copies"):
+        check_copies({**parts, "test": parts["test"][1:]}, tmp_path)
+    with pytest.raises(EANError, match=r"1 of the 2 images to score on are copies .*\(the first: a-2 is a-1\)"):
+        check_copies({"train": train, "val": files(tmp_path, "a-2", "x")}, tmp_path)
+    assert not check_copies({"train": train, "val": files(tmp_path, "c-1"), "test": others}, tmp_path)
+    said = check_copies({**parts, "test": parts["test"][1:]}, tmp_path, refuse=False)
+    assert said[0].startswith("warning: 2 of the 19 images")
     (tmp_path / "longer").write_text("aa")
-    assert not warn_of_copies({"train": files("a1"), "test": [tmp_path / "longer"]}, tmp_path)
+    assert not check_copies({"train": train, "test": [tmp_path / "longer"]}, tmp_path)
+
+
+@pytest.mark.parametrize("how", ["path", "symbolic link", "hard link"])
+def test_the_same_file_is_refused_even_once(tmp_path: Path, how: str) -> None:
+    train, others = files(tmp_path, "a"), numbered(tmp_path, 99)
+    same = {"path": tmp_path / "a", "symbolic link": tmp_path / "soft", "hard link": tmp_path / "hard"}[how]
+    if how == "symbolic link":
+        same.symlink_to(train[0])
+    elif how == "hard link":
+        os.link(train[0], same)
+    for part, purpose in (("test", "to test on"), ("val", "to score on")):
+        with pytest.raises(EANError, match=f"1 of the 100 images {purpose} are also images to train on .*take them"):
+            check_copies({"train": train, part: [*others, same]}, tmp_path)
+        said = check_copies({"train": train, part: [*others, same]}, tmp_path, refuse=False)
+        assert said[0].startswith(f"warning: 1 of the 100 images {purpose} are also")
 
 
 def test_a_file_elsewhere_is_named_in_full(tmp_path: Path) -> None:
     for name in ("x", "y"):
         (tmp_path / name).write_text("same")
-    (said,) = warn_of_copies({"train": [tmp_path / "x"], "test": [str(tmp_path / "y")]}, tmp_path / "root")
-    assert f"{tmp_path / 'y'} is {tmp_path / 'x'}" in said
+    with pytest.raises(EANError) as caught:
+        check_copies({"train": [tmp_path / "x"], "test": [str(tmp_path / "y")]}, tmp_path / "root")
+    assert f"{tmp_path / 'y'} is {tmp_path / 'x'}" in str(caught.value)

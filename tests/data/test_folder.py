@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ean_core.data import load_data
 from ean_core.utils.errors import EANError
@@ -106,3 +109,66 @@ def test_one_image_cannot_be_parted(image_root):
         path.unlink()
     with pytest.raises(EANError, match=r"class 'bee' has 1 image and no val folder"):
         load_data("folder", image_root)
+
+
+def test_what_is_passed_over_is_said(image_root):
+    for name in ("a.heic", "b.gif", "c.jfif"):
+        (image_root / "train" / "ant" / name).write_bytes(b"x")
+    (image_root / "val" / "bee" / "gone.png").symlink_to("nowhere.png")
+    (image_root / "val" / "bee" / "more").mkdir()
+    data = load_data("folder", image_root)
+    assert len(data.train) + len(data.test) == 21
+    (said,) = data.remarks
+    assert said.startswith("passed over 5 files: 1 .")
+    for reason in (*(f"1 .{end} (not an image format" for end in ("heic", "gif", "jfif")), "1 broken link", "1 folder"):
+        assert reason in said
+
+
+def test_with_val_and_test_schemes_are_scored_on_one_and_networks_tested_on_the_other(image_root):
+    without = load_data("folder", image_root)
+    add_part(image_root / "test", 3)
+    data = load_data("folder", image_root)
+    assert {path.split("/")[-3] for path in data.test.paths} == {"test"}
+    assert len(data.test) == 9
+    assert len(data.train) == 21
+    assert {data.train.paths[i].split("/")[-3] for i in data.val.tolist()} == {"val"}
+    assert data.train.labels[data.val].tolist() == [0, 0, 1, 1, 2, 2]
+    assert "schemes are scored on 6 images of" in data.remarks[0]
+    assert data.fingerprint != without.fingerprint
+    assert without.val is None
+
+
+def test_a_test_folder_without_labels_is_said_not_to_be_used(image_root):
+    (image_root / "test").mkdir()
+    shutil.copy(image_root / "val" / "ant" / "0.JPEG", image_root / "test" / "unknown.jpg")
+    data = load_data("folder", image_root)
+    assert {path.split("/")[-3] for path in data.test.paths} == {"val"}
+    assert data.remarks == ("not used beside train and val: test",)
+
+
+def test_a_class_may_be_called_train(image_root):
+    for name in ("bus", "car", "train", "test"):
+        add_part(image_root / "mine" / name, 4, classes=("",))
+    data = load_data("folder", image_root / "mine")
+    assert data.classes == ("bus", "car", "test", "train")
+    add_part(image_root / "mine" / "train", 4, classes=("steam", "diesel"))
+    data = load_data("folder", image_root / "mine")
+    assert data.classes == ("diesel", "steam"), "with class folders in it it is the training part, and that is said"
+    assert data.remarks == ("not used beside train: test, bus, car",)
+
+
+@pytest.mark.parametrize("how", ["link", "copy"])
+def test_an_image_in_both_parts_is_refused(image_root, how):
+    source, place = image_root / "train" / "ant" / "0.JPEG", image_root / "val" / "ant" / "again.jpg"
+    place.symlink_to(source) if how == "link" else shutil.copy(source, place)
+    with pytest.raises(EANError, match="1 of the 7 images to test on are .*images to train on"):
+        load_data("folder", image_root)
+
+
+def add_part(folder, count, *, classes=("ant", "bee", "cat")):
+    """Images of noise that no other part has."""
+    rng = np.random.default_rng(zlib.crc32(str(folder).encode()))
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(folder / name / f"{number}.png")

@@ -13,14 +13,14 @@ from torch import nn
 from ean_core import EANError
 from ean_core.attention import Attention
 from ean_core.deploy import fused_attention
-from ean_core.deploy.compile import captured, compile_frozen, compile_network, compile_now, compile_steps
+from ean_core.deploy.compile import captured, compile_frozen, compile_network, compile_now, compile_stages
 from ean_core.deploy.fold import fold_batch_norm, in_channels_last
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.modes import MODES
 from tests.helpers.tiny_networks import difference, images, trained
 
 
-def test_the_compiler_is_given_means_over_the_narrow_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a 1x1 convolution takes has a quarter of the channels of what it gives; means pass through it."""
+def test_the_compiler_is_given_means_over_the_hidden_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The input of a 1x1 convolution has a quarter of the channels of its output; means pass through it."""
     channels = []
 
     def backend(graph, inputs):
@@ -51,14 +51,12 @@ def test_blocks_read_the_weights_that_they_share_and_no_copies(attention: str, m
     for count in (1, 2):
         x = images(network, size=8)[:1].expand(count, -1, -1, -1)
         with torch.inference_mode():
-            form = compile_network(fold_batch_norm(network), x)
-            assert difference(network(x), form(x)) < 1e-4
+            compiled = compile_network(fold_batch_norm(network), x)
+            assert difference(network(x), compiled(x)) < 1e-4
     one, several = met
     assert len(one) == len(set(one)) == 9 + 1  # a block's own layer, and the classifier
     assert len(several) > len(set(several))
-    monkeypatch.setattr(
-        fused_attention, "CACHE", 100
-    )  # bytes: what does not stay there is left to the compiler's product
+    monkeypatch.setattr(fused_attention, "CACHE_BYTES", 100)  # larger layers are left to the compiler's product
     with torch.inference_mode():
         compile_network(fold_batch_norm(network), x[:1])
     assert len(met[2]) > len(set(met[2]))
@@ -75,13 +73,13 @@ def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.M
     for stage in network.stages:
         stage.attention = Asks().eval()
     x = images(network, size=8)
-    form = compile_network(fold_batch_norm(network), x)
+    compiled = compile_network(fold_batch_norm(network), x)
     with torch.inference_mode():
         for images_now in (x, -x, 3 - x):  # masks of one half and of a quarter
-            assert difference(network(images_now), form(images_now)) < 1e-4
+            assert difference(network(images_now), compiled(images_now)) < 1e-4
 
 
-def test_before_a_call_of_a_frozen_form_only_the_images_and_the_mode_are_looked_at(
+def test_before_a_call_of_a_frozen_network_only_the_images_and_the_mode_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = torch.compile
@@ -89,15 +87,15 @@ def test_before_a_call_of_a_frozen_form_only_the_images_and_the_mode_are_looked_
     module = nn.Linear(3, 2).eval()
     module.shift = 1.0
     x = torch.randn(4, 3)
-    form = compile_frozen(lambda images: module(images) + module.shift, x)
+    compiled = compile_frozen(lambda images: module(images) + module.shift, x)
     with torch.inference_mode():
         wanted = module(x) + 1
-        assert torch.equal(form(x), wanted)
-        module.shift = 2.0  # what the form is made of is not looked at again
-        assert torch.equal(form(x), wanted)
+        assert torch.equal(compiled(x), wanted)
+        module.shift = 2.0  # its modules are not looked at again
+        assert torch.equal(compiled(x), wanted)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert form(x).dtype == torch.bfloat16
-        assert torch.equal(form(x[:2]), module(x[:2]) + 2)  # made anew for another shape
+            assert compiled(x).dtype == torch.bfloat16
+        assert torch.equal(compiled(x[:2]), module(x[:2]) + 2)  # made anew for another shape
 
 
 @pytest.mark.slow
@@ -105,11 +103,11 @@ def test_machine_code_equals_eager() -> None:
     network = trained("resnet20", "sge", scheme="010 | 000 | 000")
     x = images(network, size=8)
     folded = fold_batch_norm(network)
-    form = compile_network(folded, x)
+    compiled = compile_network(folded, x)
     with torch.inference_mode():
-        assert difference(network(x), form(x)) <= SETTINGS["compiled"].tolerance
+        assert difference(network(x), compiled(x)) <= MODES["compiled"].tolerance
         folded.fc.weight.zero_()
-        assert difference(network(x), form(x)) <= SETTINGS["compiled"].tolerance  # its weights are packed already
+        assert difference(network(x), compiled(x)) <= MODES["compiled"].tolerance  # its weights are packed already
 
 
 def test_schemes_share_the_compiled_blocks() -> None:
@@ -124,7 +122,7 @@ def test_schemes_share_the_compiled_blocks() -> None:
     real = torch.compile
     with pytest.MonkeyPatch.context() as patched, torch.inference_mode():
         patched.setattr(torch, "compile", lambda f, *, dynamic: real(f, backend=backend, dynamic=dynamic))
-        compile_steps(network)
+        compile_stages(network)
         for bits in ("110011010", "001100101"):
             network.set_scheme(bits)
             network(x)
@@ -149,9 +147,9 @@ def test_many_networks_can_be_compiled_beside_each_other(monkeypatch: pytest.Mon
     x = torch.randn(1, 3, 2, 2)
     modules = [nn.Conv2d(3, outputs, 1).eval() for outputs in range(1, 12)]
     with torch.inference_mode():
-        forms = [compile_now(in_channels_last(module), x, mode="default") for module in modules]
-        for form, module in zip(forms, modules, strict=True):
-            assert torch.allclose(form(x), module(x), atol=1e-6)
+        networks = [compile_now(in_channels_last(module), x, mode="default") for module in modules]
+        for compiled, module in zip(networks, modules, strict=True):
+            assert torch.allclose(compiled(x), module(x), atol=1e-6)
     assert len(graphs) == len(modules)
 
 
@@ -159,11 +157,11 @@ def test_the_graph_takes_its_own_shape_only(monkeypatch: pytest.MonkeyPatch) -> 
     """Without a GPU, with everything of CUDA replaced by nothing: what surrounds the graph."""
     monkeypatch.setattr(torch, "cuda", MagicMock())
     x = torch.ones(2, 3)
-    form = captured(lambda images: images * 2, x)
-    form(torch.full((2, 3), 5.0))
+    graph = captured(lambda images: images * 2, x)
+    graph(torch.full((2, 3), 5.0))
     torch.cuda.CUDAGraph().replay.assert_called_once()
     with pytest.raises(EANError, match=r"captured for \(2, 3\), got \(1, 3\)"):
-        form(torch.ones(1, 3))
+        graph(torch.ones(1, 3))
 
 
 def test_the_graph_keeps_the_weights_that_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +170,10 @@ def test_the_graph_keeps_the_weights_that_it_reads(monkeypatch: pytest.MonkeyPat
     network = trained("resnet20", "se")
     x = images(network, size=8)
     weights = weakref.ref(network.fc.weight)
-    form = captured(in_channels_last(network), x)
+    graph = captured(in_channels_last(network), x)
     del network
     gc.collect()
     assert weights() is not None
-    del form
+    del graph
     gc.collect()
     assert weights() is None

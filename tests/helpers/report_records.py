@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.benchmark.timing import Interval
 from ean_core.io.records import write_record
 from ean_core.search.pareto import write_front
+from ean_core.utils.intervals import Interval
 from tests.conftest import ROOT
 
 
@@ -255,7 +255,7 @@ def retrained(path: Path) -> Path:
         path,
         kind="search-retrained",
         settings={
-            "recipe": {"name": "tiny", "model": {"arch": "resnet20"}, "train": {"epochs": 3}},
+            "recipe": {"name": "tiny", "model": {"arch": "resnet20", "attention": "se"}, "train": {"epochs": 3}},
             "data": {"name": "cifar100"},
             "images": {"train": 20000, "test": 10000},
             "timing": {"batch_size": 50, "rounds": 30, "setting": "eager float32"},

@@ -17,14 +17,14 @@ from ean_core.attention import ATTENTIONS
 from ean_core.data import Augment
 from ean_core.data.normalize import Normalise
 from ean_core.deploy.kernels import reference
-from ean_core.deploy.modes import SETTINGS
-from ean_core.supernet.relaxed import relaxed
+from ean_core.deploy.modes import MODES
+from ean_core.supernet.gates import gated_logits
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.cuda_graph import GraphedStep
 from tests.helpers.fake_cuda import NoTransfers, fake_cuda
 
-TRACED = [name for name in SETTINGS if name != "max_autotune"]  # which hands the folded network to the compiler
+TRACED = [name for name in MODES if name != "max_autotune"]  # which hands the folded network to the compiler
 
 
 @pytest.fixture(autouse=True)
@@ -48,21 +48,21 @@ def use_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])
-@pytest.mark.parametrize("setting", TRACED)
-def test_nothing_in_a_form_waits(setting: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if setting.startswith("fused"):
+@pytest.mark.parametrize("mode", TRACED)
+def test_nothing_in_a_mode_waits(mode: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if mode.startswith("fused"):
         use_plain_kernels(monkeypatch)
     for module in ("ean_core.deploy.modes", "ean_core.deploy.compile"):
-        monkeypatch.setattr(f"{module}.captured", lambda form, _: form)
+        monkeypatch.setattr(f"{module}.captured", lambda network, _: network)
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     # The flag and not the function, which the compiler knows by its identity from when it first looks.
-    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", setting.startswith("compiled"))
+    monkeypatch.setattr(torch.compiler, "_is_compiling_flag", mode.startswith("compiled"))
     with fake_cuda():
         network = create_model("resnet29", attention=attention, scheme=attention and "101 | 000 | 011").eval()
         images = torch.randn(2, 3, 16, 16)
-        form = SETTINGS[setting].build(network, images)
+        optimized = MODES[mode].build(network, images)
         with torch.inference_mode(), NoTransfers():
-            logits = form(images)
+            logits = optimized(images)
         assert (logits.device.type, logits.dtype, logits.shape) == ("cuda", torch.float32, (2, 100))
 
 
@@ -100,8 +100,8 @@ def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
         for bits in ("111 | 111 | 111", "111 | 000 | 010"):
             with NoTransfers():
                 assert scorer._pass(Scheme.parse(bits, blocks=(3, 3, 3))).device.type == "cuda"
-        with relaxed(network, torch.ones(9)), NoTransfers():
-            assert network(normalise(batch["inputs"])).device.type == "cuda"
+        with NoTransfers():
+            assert gated_logits(network, torch.ones(9), normalise(batch["inputs"])).device.type == "cuda"
 
 
 @pytest.mark.parametrize("fill", [0, (1, 2, 3)])

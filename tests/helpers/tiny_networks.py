@@ -1,4 +1,4 @@
-"""Small networks for tests of their faster forms."""
+"""Small networks for tests of their faster modes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def check_schemes(network: StagedNetwork, other: StagedNetwork, *schemes: str, near: float) -> None:
-    """Two forms of a supernet give the same logits on every path."""
+    """Two ways to run a supernet give the same logits on every path."""
     x = images(network, size=8)
     for scheme in schemes:
         network.set_scheme(scheme)

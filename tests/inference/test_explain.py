@@ -81,6 +81,20 @@ def test_grad_cam_equals_the_reference(attention: str | None, stage: int) -> Non
         np.testing.assert_allclose(heat[index], expected, atol=1e-4)
 
 
+def test_grad_cam_equals_the_librarys() -> None:
+    library = pytest.importorskip("pytorch_grad_cam")
+    net = network()
+    images = torch.randn(2, 3, 16, 24)
+    values = [lambda logits: logits[1], lambda logits: -logits[1]]
+    with library.GradCAM(model=net, target_layers=[net.stages[-1]]) as cam:
+        expected = cam(input_tensor=images.clone(), targets=values)
+    heat, _ = grad_cam(net.requires_grad_(False), net.stages[-1], images, values)
+    np.testing.assert_allclose(heat, expected, atol=1e-5)
+    with torch.inference_mode():
+        again, _ = grad_cam(net, net.stages[-1], images.clone(), values)
+    np.testing.assert_allclose(again, heat, atol=1e-6)
+
+
 def test_the_network_is_left_as_it_was() -> None:
     net = network()
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -112,12 +126,6 @@ def test_the_heat_is_where_the_target_is() -> None:
     net = Bright()
     (heat,), _ = grad_cam(net, net.layer, images, [lambda output: output[0]])
     np.testing.assert_allclose(heat, images[0, 0].numpy(), atol=1e-5)
-
-
-def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
-    with pytest.raises(EANError, match=r"needs grad-cam, which is not installed: pip install grad-cam.*\[explain\]"):
-        grad_cam(nn.Identity(), nn.Identity(), torch.zeros(1, 3, 4, 4), [])
 
 
 # -- masks ------------------------------------------------------------------------------------------------------------
@@ -247,10 +255,20 @@ def test_what_cannot_be_explained_is_named(tiny_arch: str, tmp_path: Path) -> No
     other = open_file(tiny_classifier(tmp_path / "other.pth", classes=["w", "x", "y", "z"]))
     with pytest.raises(EANError, match=r"other\.pth: unknown class 'bee'"):
         explain([one, other], [("a.png", photo(), "bee")], tmp_path / "grid.png")
-    counter = open_file(tiny_counter(tmp_path / "best.pth"))
-    with pytest.raises(EANError, match=r"wide\.jpg is shown to .*best\.pth with 2049x8 pixels"):
-        explain([counter], [("wide.jpg", photo(8, 2049), None)], tmp_path / "grid.png")
+    with pytest.raises(EANError, match="there are no images to explain"):
+        explain([one], [], tmp_path / "grid.png")
     assert not (tmp_path / "grid.png").exists()
+
+
+def test_a_photo_over_the_limit_is_reduced_and_the_others_are_as_they_were(tiny_arch: str, tmp_path: Path) -> None:
+    counter = open_file(tiny_counter(tmp_path / "best.pth"))
+    small = ("small.png", photo(20, 30), None)
+    (alone,) = explain([counter], [small], tmp_path / "grid.png").lines
+    wide, other = explain([counter], [("wide.png", photo(8, 2056), None), small], tmp_path / "grid.png").lines
+    assert wide.startswith("wide.png (reduced to 2048x8): count ")
+    assert other == alone
+    thin, _ = explain([counter], [("thin.png", photo(1, 6000), None), small], tmp_path / "grid.png").lines
+    assert thin.startswith("thin.png (reduced to 2048x1): count ")
 
 
 def test_a_grid_of_counters_explains_the_count(tiny_arch: str, tmp_path: Path) -> None:

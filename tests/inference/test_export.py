@@ -52,6 +52,7 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
     assert json.loads(said["classes"]) == CLASSES
     assert (json.loads(said["mean"]), json.loads(said["std"])) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
     assert (said["image_size"], said["resize"], said["channels"]) == ("16", "16", "3")
+    assert said["least_size"] == "1"
     assert (said["attention"], said["scheme"], said["arch"]) == (attention, "11 | 0 | 1", "tiny")
     assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
 
@@ -62,13 +63,19 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
     report = export.export(opened, "torch", tmp_path)
     facts = {"facts.json": ""}
     program = torch.export.load(report.path, extra_files=facts)
-    assert report.sizes == "any batch, any image size"
-    for shape in ((1, 3, 16, 16), (5, 3, 12, 23)):
+    assert report.sizes == "any batch, any image size from 5x5 on"
+    assert report.shapes[-2:] == ((2, 5, 5), (1, 5, 16))
+    for shape in ((1, 3, 16, 16), (5, 3, 12, 23), (2, 3, 5, 5), (1, 3, 5, 40), (3, 3, 40, 5)):
         with torch.no_grad():
             torch.testing.assert_close(
                 program.module()(batch(*shape)), opened.network(batch(*shape)), rtol=1e-3, atol=1e-4
             )
-    assert json.loads(json.loads(facts["facts.json"])["classes"]) == CLASSES
+    said = json.loads(facts["facts.json"])
+    assert json.loads(said["classes"]) == CLASSES
+    assert said["least_size"] == "5"
+    for shape in ((1, 3, 4, 4), (1, 3, 4, 16), (1, 3, 16, 1)):
+        with pytest.raises(AssertionError, match=r"size\(\)\[[23]\] >= 5"):
+            program.module()(batch(*shape))
 
 
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])

@@ -11,8 +11,10 @@ from PIL import Image
 
 from ean_core import EANError
 from ean_core.data import ArraySource, FolderSource, make_loader
+from ean_core.data.find_images import find_images
 from ean_core.data.normalize import Normalise
-from ean_core.inference.images import Preparation, find_photos, open_photo, open_photos, write_image
+from ean_core.data.read_image import read_image
+from ean_core.inference.images import Preparation, read_images, write_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -29,7 +31,7 @@ def test_a_picture_is_written_whatever_its_name(pixels: np.ndarray, tmp_path: Pa
 
 
 def read(path: Path) -> np.ndarray:
-    image = open_photo(path)
+    image = read_image(path)
     assert image.mode == "RGB"
     return np.asarray(image)
 
@@ -81,40 +83,44 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.png").write_text("no image")
-    found = dict(open_photos(find_photos([tmp_path])))
+    found = dict(read_images(find_images([tmp_path]).files))
     assert list(found) == [tmp_path / name for name in ("a.png", "cut.png", "empty.jpg", "text.png")]
     for name in ("cut.png", "empty.jpg", "text.png"):
         assert f"cannot decode the image {tmp_path / name}" in str(found[tmp_path / name])
     assert found[tmp_path / "a.png"].size == (30, 20)
     with pytest.raises(EANError, match=r"none\.png does not exist"):
-        open_photo(tmp_path / "none.png")
+        read_image(tmp_path / "none.png")
 
 
 def test_photos_are_found_in_folders(tmp_path: Path) -> None:
     for name in ("b/2.JPG", "b/1.png", "a/c/3.tif", "a/note.txt", "a/.hidden.png", "top.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    names = [str(file.relative_to(tmp_path)) for file in find_photos([tmp_path])]
+    names = [str(file.relative_to(tmp_path)) for file in find_images([tmp_path]).files]
     assert names == ["a/c/3.tif", "b/1.png", "b/2.JPG", "top.png"]
-    again = find_photos([tmp_path / "b", tmp_path / "b/1.png", tmp_path / "a/note.txt"])
+    again = find_images([tmp_path / "b", tmp_path / "b/1.png", tmp_path / "a/note.txt"]).files
     assert [file.name for file in again] == ["1.png", "2.JPG", "note.txt"], "once each; what is named is taken"
-    assert [file.name for file in find_photos([tmp_path, tmp_path / "b"], below=False)] == ["top.png", "1.png", "2.JPG"]
+    assert [file.name for file in find_images([tmp_path, tmp_path / "b"], below=False).files] == [
+        "top.png",
+        "1.png",
+        "2.JPG",
+    ]
     (tmp_path / "none").mkdir()
     with pytest.raises(EANError, match="no images in the folder"):
-        find_photos([tmp_path / "none"])
+        find_images([tmp_path / "none"])
     with pytest.raises(EANError, match="nowhere does not exist"):
-        find_photos([tmp_path / "nowhere"])
+        find_images([tmp_path / "nowhere"])
 
 
 def test_a_photo_becomes_what_the_test_loader_gives(tmp_path: Path) -> None:
     for number, shape in enumerate([(40, 61, 3), (70, 33, 3), (24, 24, 3)]):
         Image.fromarray(RNG.integers(0, 256, shape, dtype=np.uint8)).save(tmp_path / f"{number}.png")
-    files = find_photos([tmp_path])
+    files = find_images([tmp_path]).files
     source = FolderSource(tuple(map(str, files)), torch.zeros(3, dtype=torch.int64), image_size=28, resize=32)
     (batch,) = make_loader(source, None, batch_size=3, train=False, workers=0)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
     prepare = Preparation(3, mean, std, size=28, resize=32)
-    mine = torch.stack([prepare.pixels(open_photo(file)) for file in files])
+    mine = torch.stack([prepare.pixels(read_image(file)) for file in files])
     torch.testing.assert_close(mine, batch["inputs"])
     torch.testing.assert_close(prepare.normalise(mine), Normalise(mean, std)(batch["inputs"]))
     expected = (mine[1, 2, 3, 4].item() / 255 - 0.6) / 0.4
@@ -128,7 +134,7 @@ def test_an_image_of_a_small_data_set_comes_back_from_its_png(tmp_path: Path, ch
     shown = images[0].permute(1, 2, 0).numpy()
     Image.fromarray(shown[..., 0] if channels == 1 else shown).save(tmp_path / "x.png")
     prepare = Preparation(channels, (0.5,) * channels, (0.2,) * channels, size=8, resize=8)
-    torch.testing.assert_close(prepare.pixels(open_photo(tmp_path / "x.png"))[None], batch["inputs"])
+    torch.testing.assert_close(prepare.pixels(read_image(tmp_path / "x.png"))[None], batch["inputs"])
 
 
 def test_without_a_size_the_whole_photo_is_taken() -> None:

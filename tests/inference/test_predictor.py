@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,8 @@ from PIL import Image
 
 import ean_core
 from ean_core import EANError
+from ean_core.inference.explain.cam import grad_cam
+from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.loaded_model import open_file
 from ean_core.networks.checkpoint import load_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
@@ -64,6 +69,127 @@ def test_photos_of_all_kinds_one_and_many(net: ean_core.inference.predictor.Pred
         net.predict(pixels, topk=0)
     with pytest.raises(EANError, match=r"array float64 of shape \(4, 4\): give uint8"):
         net.predict(np.zeros((4, 4)))
+
+
+def test_a_turned_photo_is_the_same_from_everywhere(
+    net: ean_core.inference.predictor.Predictor, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pixels = np.ascontiguousarray(np.broadcast_to(np.linspace(0, 255, 40).astype(np.uint8)[:, None, None], (40, 40, 3)))
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(pixels).save(path, exif=exif)
+    content = path.read_bytes()
+    expected = net.predict(path)
+    assert net.predict(np.asarray(Image.open(path))) != expected, "a network that does not see the turn shows nothing"
+    with path.open("rb") as file, Image.open(path) as image, Image.open(path) as loaded:
+        loaded.load()
+        kinds = (image, loaded, content, bytearray(content), io.BytesIO(content), file)
+        assert all(net.predict(kind) == expected for kind in kinds)
+        for guesses in net.predict(list(kinds)):
+            assert [one.index for one in guesses] == [one.index for one in expected]
+    assert net.draw([content, io.BytesIO(content)], tmp_path / "seen.png").exists()
+
+
+TEXT = io.StringIO("text")
+WRONG = {
+    "tensor": (torch.zeros(3, 8, 8), r"a tensor of shape \(3, 8, 8\) is no image and no list of images: give a path"),
+    "tensor in a list": ([torch.zeros(3, 8, 8)], r"a tensor of shape \(3, 8, 8\) is no image: give a path"),
+    "None": (None, "None is no image"),
+    "None in a list": ([None], "None is no image"),
+    "number": (3, "a int is no image"),
+    "dictionary": ({"a": 1}, "a dict is no image"),
+    "list of lists": ([["a.png"]], "a list is no image"),
+    "empty array": (np.zeros((0, 4, 3), np.uint8), "of at least one pixel"),
+    "no array": (np.array(None), "array object of shape"),
+    "batch": (np.zeros((2, 4, 4, 3), np.uint8), r"of shape \(2, 4, 4, 3\)"),
+    "empty image": (Image.new("RGB", (0, 4)), "the Pillow image has 0x4 pixels"),
+    "text file": (TEXT, "mode 'rb'"),
+    "no bytes": (b"", "cannot decode the image given as 0 bytes"),
+    "no file": ("none.png", "none.png does not exist"),
+}
+
+
+@pytest.mark.parametrize("wrong", list(WRONG))
+def test_what_is_no_image_gets_a_sentence(
+    net: ean_core.inference.predictor.Predictor, tmp_path: Path, wrong: str
+) -> None:
+    given, says = WRONG[wrong]
+    with pytest.raises(EANError, match=says):
+        net.predict(given)
+    with pytest.raises(EANError, match=says):
+        net.draw(given, tmp_path / "seen.png")
+    assert not (tmp_path / "seen.png").exists()
+
+
+def test_a_pillow_image_of_a_closed_or_damaged_file_gets_a_sentence(
+    net: ean_core.inference.predictor.Predictor, tmp_path: Path
+) -> None:
+    Image.fromarray(photo()).save(tmp_path / "x.png")
+    closed = Image.open(tmp_path / "x.png")
+    closed.close()
+    (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:500])
+    for image in (closed, Image.open(tmp_path / "cut.png")):
+        with pytest.raises(EANError, match="cannot decode the image the Pillow image"):
+            net.predict(image)
+
+
+@pytest.mark.parametrize("target", ["cow", 4, -1, 99, True, 1.5, "-1", "\u00b2"])
+def test_a_class_that_is_not_there_gets_a_sentence(
+    net: ean_core.inference.predictor.Predictor, tmp_path: Path, target: object
+) -> None:
+    with pytest.raises(EANError, match="unknown class .*give the name of one of the 4 classes"):
+        net.draw(photo(), tmp_path / "seen.png", target=target)
+
+
+def test_a_class_may_be_given_by_its_number(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
+    pictures = []
+    for target in ("ant", 0, np.int64(0), "0"):
+        pictures.append(net.draw(PHOTO, tmp_path / "seen.png", target=target).read_bytes())
+    assert len(set(pictures)) == 1
+    for stage in ("last", 1.5, None, 3):
+        with pytest.raises(EANError, match="stage"):
+            net.draw(PHOTO, tmp_path / "seen.png", stage=stage)
+    with pytest.raises(EANError, match="there are no images"):
+        net.draw([], tmp_path / "seen.png")
+
+
+PHOTO = photo()
+
+
+def test_eight_threads_get_their_own_answers(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
+    """On one network: predictions, heatmaps, masks and pictures of eight images at a time, each as alone."""
+    opened, images = net.opened, [photo(16, 16) for _ in range(8)]
+    layer = opened.trunk.stages[-1]
+
+    def look(number: int) -> tuple[object, ...]:
+        image = images[number]
+        inputs = opened.inputs([opened.pixels(Image.fromarray(image))])
+        heat, output = grad_cam(opened.network, layer, inputs, [lambda logits: logits[number % 4]])
+        masks = attention_masks(opened.network, opened.trunk, inputs)
+        guesses = net.predict(image)
+        return heat.tobytes(), output.numpy().tobytes(), [mask.values.numpy().tobytes() for mask in masks], guesses
+
+    alone = [look(number) for number in range(8)]
+    assert len({heat for heat, *_ in alone}) == 8
+    barrier = threading.Barrier(8)
+
+    def together(number: int) -> bool:
+        barrier.wait()
+        return all(look(number) == alone[number] for _ in range(15))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(together, range(8)))
+    assert not any(module._forward_hooks for module in opened.network.modules())
+    assert all(parameter.grad is None for parameter in opened.network.parameters())
+
+
+def test_threads_draw_their_own_pictures(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
+    images = [photo() for _ in range(3)]
+    alone = [net.draw(image, tmp_path / "alone.png").read_bytes() for image in images]
+    with ThreadPoolExecutor(3) as pool:
+        drawn = pool.map(lambda number: net.draw(images[number], tmp_path / f"{number}.png").read_bytes(), range(3))
+        assert list(drawn) == alone
 
 
 def test_draw_writes_a_picture(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:

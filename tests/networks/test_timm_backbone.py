@@ -124,7 +124,7 @@ def test_other_channels_classes_and_no_head() -> None:
     [
         ("vit_tiny_patch16_224", "it is a VisionTransformer"),
         ("convnext_atto", "adds without an activation"),
-        ("nf_resnet26", "scaled sums of residuals in place of normalisation"),
+        ("nf_resnet26", "scaled sums of residuals in place of normalization"),
         ("resnetv2_18", "pre-activation"),
         ("skresnet18", "its blocks are SelectiveKernelBasic"),
         ("res2net50d", "its blocks are Bottle2neck"),

@@ -12,10 +12,10 @@ from classification.compare_show import draw_all
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.report import plots_search
-from ean_core.report.book import NamedScheme
 from ean_core.report.labels import full_name, label_of, labels_of
-from ean_core.report.runs import search_blocks
-from ean_core.report.schemes import scheme_map
+from ean_core.report.results import SchemeFile
+from ean_core.report.run_folders import search_elements
+from ean_core.report.table2 import scheme_map
 from tests.helpers import report_records as made
 
 
@@ -97,15 +97,15 @@ def test_the_picture_of_table_2_names_methods_as_the_table_does(
 def test_maps_of_schemes_name_all_their_finders(tmp_path: Path) -> None:
     scheme = Scheme.all_on((1, 2))
     scheme.save(tmp_path / "scheme.json", method="enas, head-k")
-    (maps,) = search_blocks(tmp_path)
+    (maps,) = search_elements(tmp_path)
     assert maps.maps[0].note == "ENAS, head-k, 3 of 3 connected"
-    one = NamedScheme("mine", scheme, {"method": "enas, head-k"})
+    one = SchemeFile("mine", scheme, {"method": "enas, head-k"})
     assert scheme_map(one).note == "method ENAS, head-k, 3 of 3 connected"
-    assert scheme_map(NamedScheme("mine", scheme, {})).note == "3 of 3 connected"
+    assert scheme_map(SchemeFile("mine", scheme, {})).note == "3 of 3 connected"
 
 
 def test_maps_of_schemes_name_ones_own_attention_as_it_is() -> None:
     labels = {"se": "SE", "gate": "gate", "timm:eca": "timm:eca", "gate.py:Gate": "Gate"}
     scheme = Scheme.all_on((1, 2))
-    notes = {name: scheme_map(NamedScheme("mine", scheme, {"attention": name})).note for name in labels}
+    notes = {name: scheme_map(SchemeFile("mine", scheme, {"attention": name})).note for name in labels}
     assert notes == {name: f"{label}, 3 of 3 connected" for name, label in labels.items()}

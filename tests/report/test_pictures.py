@@ -18,6 +18,7 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.benchmark.per_block import draw_table
 from ean_core.io.records import read_record
 from ean_core.report import plots_search
+from ean_core.search.history import HistoryLine
 from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
 from ean_core.search.pareto import write_front
 from tests.conftest import ROOT
@@ -118,7 +119,7 @@ def test_landscapes_of_one_size_are_wrapped_with_plain_numbers(tmp_path: Path, f
 
 def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure]) -> None:
     Scheme.parse("010", blocks=(1, 2)).save(tmp_path / "scheme.json")
-    write_front(tmp_path, lines=[{"bits": "000", "accuracy": 60.0}, {"bits": "010", "accuracy": 61.0}])
+    write_front(tmp_path, lines=[HistoryLine(1, "000", 60.0), HistoryLine(2, "010", 61.0)])
     record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
     record["metrics"]["schemes"] = [row for row in record["metrics"]["schemes"] if row["connections"] in (2, 3)]
     draw_correlations(tmp_path / "a.png", record)

@@ -10,7 +10,7 @@ import pytest
 from ean_core import EANError
 from ean_core.io.records import write_record
 from ean_core.report import BEGIN, BEGIN_ALL, END, END_ALL, figure1, refresh, replace_report, report, report_all
-from ean_core.report.book import OTHERS, Book
+from ean_core.report.results import OTHER_FORMATS, Results
 from tests.conftest import ROOT, Run
 from tests.helpers import report_records as made
 
@@ -41,7 +41,7 @@ def test_own_images_with_ones_own_attention_and_one_seed(results: Path) -> None:
     made.pipeline(results / "mine.json", data="folder", attention="contrast.py:Contrast", seeds=1)
     text = report_all(results)
     assert "Ours: resnet29, Contrast, own images, 20,000 training and 10,000 test images, 3 epochs, 1 seed;" in text
-    (panel,) = figure1.blocks_of(None, Book.read(results).of("pipeline")[0])
+    (panel,) = figure1.elements_of(None, Results.read(results).of_kind("pipeline")[0])
     assert "Share-full Contrast" in panel.alt
     assert "1 seed, so no deviation is known" in panel.note
 
@@ -82,6 +82,11 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
     write_record(results / "odd.json", kind="pipeline", settings={}, metrics=[])
     with pytest.raises(EANError, match=r"odd\.json is of kind 'pipeline' but lacks .*KeyError: .*write it again"):
         report_all(results)
+    content = json.loads(made.pipeline(results / "odd.json").read_text())
+    del content["metrics"][1]["top1"]["mean"]
+    (results / "odd.json").write_text(json.dumps(content))
+    with pytest.raises(EANError, match=r"odd\.json is of kind 'pipeline' but lacks .*KeyError: 'top1\.mean'"):
+        report_all(results)
     with pytest.raises(EANError, match="is not a directory"):
         report(tmp_path / "none")
     (tmp_path / "plain.md").write_text("no marks")
@@ -121,7 +126,7 @@ def test_every_committed_record_is_complete(path: Path) -> None:
     if path.name == "paper.json":
         assert record["format"] == "ean-paper-1"
         return
-    if record["format"] in OTHERS:
+    if record["format"] in OTHER_FORMATS:
         return
     assert record["format"] == "ean-record-1"
     assert {"kind", "settings", "metrics", "environment"} <= set(record)

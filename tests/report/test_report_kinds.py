@@ -9,7 +9,7 @@ import pytest
 
 from ean_core.io.records import write_record
 from ean_core.report import html_report, report, report_all
-from ean_core.report.book import assign
+from ean_core.report.results import assign_pictures
 from ean_core.report.table3 import network_of
 from tests.helpers import report_records as made
 
@@ -164,6 +164,14 @@ def test_what_an_accuracy_is_stands_beside_the_papers(results: Path) -> None:
     assert report(results).count(said) == 1
 
 
+def test_what_a_record_of_searches_says_of_itself_is_shown(results: Path) -> None:
+    path = made.searches(results / "searches.json")
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "note": "without one method"}))
+    assert "blocks: Without one method." in report(results)
+    assert report_all(results).count("Without one method.") == 2  # in the summary and below the record's own table
+
+
 def test_rmse_says_once_a_table_what_papers_call_it(results: Path) -> None:
     made.counting(results / "a.json", attention=None)
     heads = [line for line in report_all(results).splitlines() if "| MAE |" in line]
@@ -304,7 +312,7 @@ def test_no_gap_is_left_for_what_has_a_record(tmp_path: Path) -> None:
 def test_pictures_belong_to_the_record_with_the_longest_fitting_name() -> None:
     here = Path("r")
     names = ["run.png", "run.search.png", "run_2.png", "run_2_b.png", "run/3.png", "running.png"]
-    found = assign([here / name for name in names], ["run", "run_2"], here)
+    found = assign_pictures([here / name for name in names], ["run", "run_2"], here)
     assert {stem: [path.as_posix()[2:] for path in paths] for stem, paths in found.items()} == {
         "run": ["run.png", "run.search.png", "run/3.png"],
         "run_2": ["run_2.png", "run_2_b.png"],

@@ -185,7 +185,7 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     damaged.mkdir()
     shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
     (damaged / "history.jsonl").write_text('{"step": 1, "bi')
-    for folder, said in ((damaged, "cannot be read as a search's history"), (tmp_path / "empty", "nothing to show")):
+    for folder, said in ((damaged, "holds no complete line of a search"), (tmp_path / "empty", "nothing to show")):
         with pytest.raises(EANError, match=said):
             html_report(results, [folder])
     for arguments, said in (

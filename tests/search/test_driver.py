@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ean_core.search import History, Reward, build_method, run_search
+from ean_core.search.history import HistoryLine
 from ean_core.utils.errors import EANError
 
 STEPS = 6
@@ -17,26 +19,26 @@ def finish(method, evaluate, history, **options):
 
 
 def bits_of(history):
-    return [(line["step"], line["bits"]) for line in history.lines]
+    return [(line.step, line.bits) for line in history.lines]
 
 
 def without_seconds(history):
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in history.lines]
+    return [replace(line, seconds=None) for line in history.lines]
 
 
 def test_every_scheme_is_scored_once_and_the_counts_hold(build, evaluate):
     history = History(None)
     result = finish(build(), evaluate, history)
     assert len(evaluate.asked) == len(set(evaluate.asked)) == result.evaluations
-    assert result.proposals == sum("final" not in line for line in history.lines)
-    assert history.lines[-1]["evaluations"] == result.evaluations
-    assert sum(line["new"] for line in history.lines) == result.evaluations
+    assert result.proposals == sum(not line.final for line in history.lines)
+    assert history.lines[-1].evaluations == result.evaluations
+    assert sum(line.new for line in history.lines) == result.evaluations
     assert result.best.reward == max(Reward().sparsity * (1 - b.count("1") / 9) + a for b, a in known(history).items())
-    assert all(line["reward"] == pytest.approx(line["terms"]["sparsity"] + line["accuracy"]) for line in history.lines)
+    assert all(line.reward == pytest.approx(line.terms["sparsity"] + line.accuracy) for line in history.lines)
 
 
 def known(history):
-    return {line["bits"]: line["accuracy"] for line in history.lines}
+    return {line.bits: line.accuracy for line in history.lines}
 
 
 def test_the_budget_of_evaluations_ends_the_search(evaluate):
@@ -94,7 +96,23 @@ def test_a_finished_search_can_be_made_longer(build, new_evaluate, tmp_path):
     assert bits_of(longer) == bits_of(straight)
 
 
-LINE = {"step": 1, "bits": "1", "accuracy": 50.0}
+LINE = HistoryLine(1, "1", 50.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"step": 1, "bits": "10", "accuracy": 50.0}',
+        '{"step": 2, "bits": "10", "accuracy": 50.0, "reward": 51.0, "terms": {"accuracy": 50.0}, "connections": 1, '
+        '"new": false, "evaluations": 3, "increment": 0.5, "p": [0.5, 0.25], "p_mean": 0.5, "seconds": 0.01}',
+        '{"step": 3, "bits": "00", "accuracy": 50.0, "reward": 51.0, "terms": {"accuracy": 50.0}, "connections": 0, '
+        '"new": true, "evaluations": 1, "final": true}',
+    ],
+)
+def test_a_line_is_written_as_it_was_read(text):
+    line = HistoryLine.from_json(text)
+    assert line.to_json() == text
+    assert (line.p is None, line.final) == ('"p"' not in text, "final" in text)
 
 
 def test_an_existing_record_is_not_written_over(tmp_path):
@@ -107,7 +125,7 @@ def test_an_existing_record_is_not_written_over(tmp_path):
 
 @pytest.mark.parametrize("damaged", ['{"bits": "0', '{"bits": "0"}', "123", "[]", ""])
 def test_a_damaged_line_in_the_middle_is_refused(tmp_path, damaged):
-    path, good = tmp_path / "history.jsonl", json.dumps(LINE)
+    path, good = tmp_path / "history.jsonl", LINE.to_json()
     path.write_text(f"{good}\n{damaged}\n{good}\n")
     with pytest.raises(EANError, match="line 2"):
         History.open(path, resume=True)

@@ -35,7 +35,7 @@ def test_no_method_has_a_scheme_scored_that_is_too_slow(build, evaluate):
         assert np.dot([int(bit) for bit in bits], COSTS) <= LIMIT + 1e-9, bits
     assert result.evaluations == len(evaluate.asked) == len(set(evaluate.asked))
     for line in history.lines:
-        assert line["increment"] == pytest.approx(np.dot([int(bit) for bit in line["bits"]], COSTS))
+        assert line.increment == pytest.approx(np.dot([int(bit) for bit in line.bits], COSTS))
     assert Limit(COSTS, LIMIT).allows(result.best.scheme)
     if result.most_probable is not None:
         assert Limit(COSTS, LIMIT).allows(result.most_probable.scheme)
@@ -46,7 +46,7 @@ def test_a_loose_limit_changes_nothing(build, new_evaluate):
     one = run_search(build(), new_evaluate(), steps=STEPS, reward=TimedReward.of(Reward(), COSTS), history=free)
     other = finish(build(), new_evaluate(), held, limit=100.0)
     assert one == other
-    assert [line["bits"] for line in free.lines] == [line["bits"] for line in held.lines]
+    assert [line.bits for line in free.lines] == [line.bits for line in held.lines]
 
 
 def test_an_interrupted_search_with_a_limit_ends_as_an_uninterrupted_one(build, new_evaluate, tmp_path):
@@ -60,7 +60,7 @@ def test_an_interrupted_search_with_a_limit_ends_as_an_uninterrupted_one(build, 
         evaluate = new_evaluate()
         history = History.open(path, resume=True)
         assert finish(build(), evaluate, history) == expected
-        assert [line["bits"] for line in history.lines] == [line["bits"] for line in whole.lines]
+        assert [line.bits for line in history.lines] == [line.bits for line in whole.lines]
         assert not known & set(evaluate.asked)
 
 
@@ -74,7 +74,7 @@ def test_the_terms_sum_to_the_reward_and_slow_schemes_pay(evaluate):
     method = build_method("random", BLOCKS, seed=0, reward=reward)
     history = History(None)
     result = run_search(method, evaluate, steps=40, reward=reward, history=history)
-    assert all(line["terms"]["latency"] == pytest.approx(-0.5 * line["increment"]) for line in history.lines)
+    assert all(line.terms["latency"] == pytest.approx(-0.5 * line.increment) for line in history.lines)
     assert result.best.reward == pytest.approx(sum(result.best.terms.values()))
 
 
@@ -189,7 +189,7 @@ def test_a_limit_and_a_front_over_time_work_together(new_evaluate):
     finish(method, new_evaluate(), history, steps=12)
     told = method.algorithm.pop.get("F")
     times = {round(float(time), 6) for time in told[:, 1]}
-    assert times <= {round(line["increment"], 6) for line in history.lines}  # its second objective is the time
+    assert times <= {round(line.increment, 6) for line in history.lines}  # its second objective is the time
 
 
 def test_repairs_are_counted():

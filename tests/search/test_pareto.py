@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ean_core import EANError, Scheme
 from ean_core.report import plots_analysis
+from ean_core.search.history import HistoryLine
 from ean_core.search.pareto import Point, front_of, points_of, read_front, take_point, write_front
 from tests.benchmark.test_latency_table import BLOCKS, COSTS, made_up
 from tests.conftest import Run
@@ -35,8 +37,8 @@ def test_the_front_is_what_no_other_point_dominates(pairs: list[tuple[int, int]]
     assert [point.cost for point in front] == sorted(point.cost for point in front)
 
 
-def line(bits: str, accuracy: float, **more: object) -> dict:
-    return {"step": 1, "bits": bits, "accuracy": accuracy, **more}
+def line(bits: str, accuracy: float) -> HistoryLine:
+    return HistoryLine(1, bits, accuracy)
 
 
 LINES = [
@@ -55,7 +57,7 @@ def work_dir(tmp_path: Path) -> Path:
     path = tmp_path / "w"
     best = Scheme.parse("111111111", blocks=BLOCKS)
     best.save(path / "scheme.json", arch="resnet20", attention="se", method="ean", seed=7, returned="best")
-    (path / "history.jsonl").write_text("".join(json.dumps(one) + "\n" for one in LINES))
+    (path / "history.jsonl").write_text("".join(line.to_json() + "\n" for line in LINES))
     return path
 
 
@@ -66,7 +68,7 @@ def test_costs_are_connections_the_searchs_times_or_a_tables() -> None:
     name, points = points_of(LINES, BLOCKS, made_up())
     assert name == "increment"
     assert points[3].cost == pytest.approx(COSTS[:2].sum())
-    name, points = points_of([{**one, "increment": 3.5} for one in LINES], BLOCKS)
+    name, points = points_of([replace(line, increment=3.5) for line in LINES], BLOCKS)
     assert (name, {point.cost for point in points}) == ("increment", {3.5})
 
 

@@ -19,6 +19,7 @@ from mmseg.utils import register_all_modules  # noqa: E402
 
 from segmentation.data.masks import save_mask  # noqa: E402
 from segmentation.data.voc import PALETTE  # noqa: E402
+from segmentation.job import Job  # noqa: E402
 from tests.conftest import ROOT  # noqa: E402
 
 CONFIGS = ROOT / "segmentation" / "configs"
@@ -79,3 +80,12 @@ def quick() -> Iterator[None]:
 def voc(tmp_path: Path) -> Path:
     """The root of a tiny VOC 2012 below tmp_path/data."""
     return draw_voc(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with data/ and run/last.pth of the tiny recipe."""
+    root = tmp_path_factory.mktemp("trained")
+    draw_voc(root / "data")
+    Job.prepare(SMALL, options=TINY, data_root=str(root / "data"), directory=root / "run").run()
+    return root

@@ -13,13 +13,13 @@ from mmseg.utils import register_all_modules
 from PIL import Image
 
 from ean_core import EANError
+from ean_core.data.read_image import read_image
 from ean_core.inference import export
 from ean_core.inference.dynamic_pool import GridPool
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.gallery import explain
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.explain.targets import region_target
-from ean_core.inference.images import open_photo
 from ean_core.inference.loaded_model import Opened, open_file
 from ean_core.networks import create_model
 from ean_core.networks.pretrained import load_weights
@@ -65,7 +65,7 @@ def photo(tmp_path: Path) -> Path:
 def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: Path) -> None:
     opened = open_file(state, config=config, device="cpu")
     sample = Segmentor(config, state, device="cpu")(photo)
-    pixels = opened.pixels(open_photo(photo))
+    pixels = opened.pixels(read_image(photo))
     assert tuple(pixels.shape[1:]) == tuple(sample.metainfo["img_shape"][:2]) == (48, 62)
     logits = opened.outputs([pixels])[0]
     assert logits.shape == (4, 48, 62)
@@ -75,10 +75,10 @@ def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: P
 
 def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
     opened = open_file(state, config=config, device="cpu")
-    (line,) = explain([opened], [("street", open_photo(photo), None)], tmp_path / "g.png", target="square").lines
+    (line,) = explain([opened], [("street", read_image(photo), None)], tmp_path / "g.png", target="square").lines
     assert line.startswith("street: square ")
     assert line.endswith("% of the pixels")
-    pixels = opened.pixels(open_photo(photo))
+    pixels = opened.pixels(read_image(photo))
     target = opened.make_target(opened.outputs([pixels])[0], "square")
     layer, images = opened.trunk.stages[-1], opened.inputs([pixels])
     (heat,), _ = grad_cam(opened.network, layer, images, [target.value])

@@ -13,7 +13,7 @@ import pytest
 
 from ean_core import Scheme, count_parameters, create_model
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
 from tests.conftest import ROOT, Script
 
@@ -124,7 +124,7 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
     assert time.perf_counter() - start < 2
     assert done.returncode == 0
     assert "python tools/benchmark.py --arch" in done.stdout.split("options:")[0]
-    assert all(f"\n  {setting} " in done.stdout for setting in SETTINGS)
+    assert all(f"\n  {setting} " in done.stdout for setting in MODES)
 
 
 @pytest.mark.parametrize(

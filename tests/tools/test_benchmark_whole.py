@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crowd_counting.benchmark import build_counters
 from ean_core.deploy.fold import fold_batch_norm
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
@@ -57,7 +57,7 @@ def test_all_forms_give_the_same(models: dict[str, nn.Module]) -> None:
         unsettle(model)
         expected = model(images)
         for name in ("eager", "channels_last", "folded"):
-            found = SETTINGS[name].build(model, images)(images)
+            found = MODES[name].build(model, images)(images)
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
         folded = fold_batch_norm(model)
         assert not any(isinstance(module, _BatchNorm) for module in folded.modules())

@@ -109,14 +109,6 @@ def test_mistakes_get_a_sentence(
     assert sorted(tmp_path.iterdir()) == before, "something was written"
 
 
-def test_without_the_library_there_is_a_command(
-    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
-    assert tool("gradcam", "a.png", "--checkpoints", "c.pth") == 2
-    assert "pip install grad-cam" in capsys.readouterr().err
-
-
 def test_many_images_are_limited(
     tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 import ean_core
 from tests.conftest import ROOT, Script
+from tests.data.test_read_image import png_of
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
@@ -93,3 +96,58 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "\nexample:\n  python tools/" in done.stdout
+
+
+def strange_files(folder: Path) -> None:
+    """Photos of strange shapes and names, and what is no photo."""
+    for name, size in {
+        "strip.png": (65000, 1),
+        "tower.png": (1, 3000),
+        "dot.png": (1, 1),
+        "$x^2$.png": (30, 20),
+        "new\nline\x1b[2J.png": (30, 20),
+        "x" * 250 + ".png": (30, 20),
+    }.items():
+        Image.new("RGB", size, (90, 60, 30)).save(folder / name)
+    (folder / "huge.png").write_bytes(png_of(14_000, 13_000))
+    (folder / "torn\x1b]0;x.png").write_bytes(b"torn")
+    os.mkfifo(folder / "fifo.jpg")
+    (folder / ".ipynb_checkpoints").mkdir()
+    Image.new("RGB", (9, 9)).save(folder / ".ipynb_checkpoints" / "dot-checkpoint.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "loop").symlink_to(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+@pytest.mark.parametrize("command", ["predict", "gradcam"])
+def test_strange_files_do_not_stop_the_others(
+    tiny_arch: str, tmp_path: Path, tool: Script, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    tiny_classifier(tmp_path / "classifier.pth")
+    (tmp_path / "in").mkdir()
+    strange_files(tmp_path / "in")
+    (tmp_path / "linked").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "linked" / "far.png")
+    (tmp_path / "in" / "elsewhere").symlink_to(tmp_path / "linked")
+    given = {"predict": ["classifier.pth", "in"], "gradcam": ["in", "--checkpoints", "classifier.pth"]}[command]
+    tracemalloc.start()
+    assert tool(command, *given) == 1
+    assert tracemalloc.get_traced_memory()[1] < 300e6
+    tracemalloc.stop()
+    done = capsys.readouterr()
+    answers = [line for line in done.out.splitlines() if ".png: " in line]
+    assert len(answers) == 7
+    for name in ("strip.png", "tower.png", "dot.png", "$x^2$.png", r"new\nline\x1b[2J.png", "far.png"):
+        assert sum(name in line for line in answers) == 1, name
+    assert "the image in/huge.png has 14000x13000 pixels" in done.err
+    assert r"skipped: cannot decode the image in/torn\x1b]0;x.png" in done.err
+    assert "passed over 3 files: " in done.err
+    for reason in ("1 broken link", "1 FIFO, device or the like", "1 link to a folder already looked into"):
+        assert reason in done.err
+    assert "\x1b" not in done.out + done.err
+
+
+def test_an_error_cannot_steer_the_terminal(tiny_arch: str, tmp_path: Path, refused: Callable[..., str]) -> None:
+    tiny_classifier(tmp_path / "classifier.pth")
+    assert r"none\x1b[2J.png does not exist" in refused("predict", "classifier.pth", "none\x1b[2J.png")
+    assert r"none\x1b[2J.pth" in refused("predict", "none\x1b[2J.pth", "a.png")

@@ -17,6 +17,17 @@ def test_a_setting_added_since_and_off_is_no_difference(off: object) -> None:
     assert first_difference(OLD, {**OLD, "train": {**OLD["train"], "deterministic": off}}) is None
 
 
+def test_a_setting_added_since_agrees_with_what_was_always_done() -> None:
+    assert first_difference(OLD, {**OLD, "train": {**OLD["train"], "optimizer": "sgd"}}) is None
+    adam = {**OLD, "train": {**OLD["train"], "optimizer": "adam"}}
+    assert first_difference(OLD, adam) == ("train.optimizer", None, "adam")
+    assert first_difference(adam, {**OLD, "train": {**OLD["train"], "optimizer": "sgd"}}) == (
+        "train.optimizer",
+        "adam",
+        "sgd",
+    )
+
+
 def test_differences_are_named() -> None:
     assert first_difference(OLD, {**OLD, "train": {**OLD["train"], "deterministic": True}}) == (
         "train.deterministic",

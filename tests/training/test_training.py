@@ -64,6 +64,19 @@ def rates(settings: TrainSettings, steps: int) -> list[float]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"momentum": 0.8, "nesterov": True}, {"type": "SGD", "momentum": 0.8, "nesterov": True}),
+        ({"optimizer": "adam"}, {"type": "Adam"}),
+        ({"optimizer": "adamw"}, {"type": "AdamW"}),
+    ],
+)
+def test_the_optimizer_is_that_of_the_settings(options: dict, expected: dict) -> None:
+    wrapper, _ = optimizer_and_schedule(TrainSettings(epochs=1, lr=0.2, weight_decay=0.5, **options), steps_per_epoch=1)
+    assert wrapper == {"type": "OptimWrapper", "optimizer": {**expected, "lr": 0.2, "weight_decay": 0.5}}
+
+
 def test_step_schedule_divides_at_its_milestones() -> None:
     found = rates(TrainSettings(epochs=5, lr=0.1, milestones=(2, 4)), 3)
     assert found == pytest.approx([0.1] * 6 + [0.01] * 6 + [0.001] * 3)

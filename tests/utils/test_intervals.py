@@ -1,8 +1,9 @@
-"""Correlations against SciPy's, intervals against what they are for."""
+"""Bootstraps against a loop, correlations against SciPy's, intervals against what they are for."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ from scipy import stats
 from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import (
     COEFFICIENTS,
-    FEWEST,
+    FEWEST_PAIRS,
+    Interval,
     binomial_error,
+    bootstrap,
+    bootstrap_each,
     ceiling,
     correlation_differences,
     correlations,
+    for_record,
     kendall,
     pearson,
-    plain,
     repeat_error,
     spearman,
     spread_against_error,
@@ -28,6 +32,47 @@ from ean_core.utils.intervals import (
 
 REFERENCES = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
 VALUES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=12)
+
+
+def resampled(statistic, *samples: np.ndarray, resamples: int, seed: int) -> list[float]:
+    """Percentiles of a statistic over resampled pairs, one resample after the other."""
+    draws = np.random.default_rng(seed).integers(len(samples[0]), size=(resamples, len(samples[0])))
+    return np.percentile([statistic(*(sample[draw] for sample in samples)) for draw in draws], (2.5, 97.5)).tolist()
+
+
+@pytest.mark.parametrize("statistic", [np.mean, np.median])
+def test_a_bootstrap_is_that_of_a_loop(statistic) -> None:
+    values = np.random.default_rng(0).normal(3.0, 1.0, 12)
+    interval = bootstrap(statistic, values, resamples=300, seed=5)
+    assert interval.value == statistic(values)
+    assert [interval.low, interval.high] == pytest.approx(resampled(statistic, values, resamples=300, seed=5))
+    assert bootstrap(statistic, values, resamples=300, seed=6) != interval
+
+
+def test_a_paired_bootstrap_keeps_the_pairs_together() -> None:
+    x, y = np.random.default_rng(1).normal(size=(2, 12))
+    ends = resampled(lambda x, y: stats.pearsonr(x, y).statistic, x, y, resamples=200, seed=2)
+    interval = correlations(x, y, resamples=200, seed=2)["pearson"]
+    assert [interval.low, interval.high] == pytest.approx(ends)
+
+
+def test_a_statistic_of_several_values_has_an_interval_for_each() -> None:
+    rows = np.random.default_rng(2).normal(size=(3, 20))
+    intervals = bootstrap_each(np.mean, rows, resamples=100, seed=1)
+    for interval, row in zip(intervals, rows, strict=True):
+        alone = bootstrap(np.mean, row, resamples=100, seed=1)
+        assert astuple(interval) == pytest.approx(astuple(alone))
+
+
+def test_a_single_value_has_an_interval_of_no_width() -> None:
+    assert bootstrap(np.median, [2.5]) == Interval(2.5, 2.5, 2.5)
+
+
+def test_an_interval_in_another_unit() -> None:
+    interval = Interval(0.25, 0.125, 0.5)
+    assert interval.scaled(100) == Interval(25.0, 12.5, 50.0)
+    assert interval.half_width == 0.1875
+    assert [interval.contains(value) for value in (0.1, 0.125, 0.5, 0.6)] == [False, True, True, False]
 
 
 @given(VALUES)
@@ -89,13 +134,13 @@ def test_the_difference_is_surer_than_two_intervals() -> None:
 
 
 def test_what_never_varies_has_no_number_in_a_record() -> None:
-    found = plain(correlations([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
-    assert found["kendall"] == {"value": None, "low": None, "high": None}
+    record = for_record(correlations([1.0, 1.0, 1.0, 1.0], [1.0, 2.0, 3.0, 4.0]))
+    assert record["kendall"] == {"value": None, "low": None, "high": None}
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2, 3], [1, 2, 3]), ([1, 2, 3, 4], [1, 2, 3])])
 def test_too_few_pairs_are_refused(x: list[float], y: list[float]) -> None:
-    with pytest.raises(EANError, match=f"at least {FEWEST} pairs"):
+    with pytest.raises(EANError, match=f"at least {FEWEST_PAIRS} pairs"):
         correlations(x, y)
 
 
@@ -173,4 +218,4 @@ def test_a_ceiling_that_hangs_on_one_group_has_no_narrow_interval(repeats: list[
 
 def test_there_is_no_ceiling_where_nothing_varies() -> None:
     found = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
-    assert plain({"pearson": found}) == {"pearson": {"value": None, "low": None, "high": None}}
+    assert found.to_record() == {"value": None, "low": None, "high": None}

@@ -12,6 +12,7 @@ from ean_core import EANError
 from ean_core.utils.significance import (
     FEWEST_SEEDS,
     compare_images_sentence,
+    compare_samples,
     compare_seeds_sentence,
     paired_difference,
     paired_images,
@@ -110,3 +111,17 @@ def test_what_is_not_paired_is_refused() -> None:
         paired_difference([1.0], [1.0, 2.0])
     with pytest.raises(EANError, match="on the same images, got 3 and 2 results"):
         paired_images(np.ones(3), np.ones(2))
+
+
+def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(1.0, 1.0, 30).round(1), rng.normal(0.0, 2.0, 40).round(1)
+    tests = compare_samples(first, second)
+    assert tests["welch_p"] == pytest.approx(stats.ttest_ind(first, second, equal_var=False).pvalue)
+    assert tests["mann_whitney_p"] == pytest.approx(stats.mannwhitneyu(first, second).pvalue)
+    wins = [(a > b) + 0.5 * (a == b) for a in first for b in second]
+    assert tests["wins"] == pytest.approx(np.mean(wins), abs=1e-4)
+    same = compare_samples([5.0, 5.0], [5.0, 5.0, 5.0])
+    assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
+    settled = compare_samples([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
+    assert 0 < settled["welch_p"] < 0.2

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ean_core.attention.dia import advance
+from ean_core.attention.dia import update_cell
 
 
 def channel_means(features: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def excite(pooled: Tensor, squeeze: Tensor, squeeze_bias: Tensor, excite: Tensor
 
 def cell(gates: Tensor, cell: Tensor, more: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """DIA's hidden vector and cell, each (B, C), of its gates (B, 4 C), or two parts of them, and its last cell."""
-    hidden, new = advance(gates.float() + (0 if more is None else more.float()), cell.float())
+    hidden, new = update_cell(gates.float() + (0 if more is None else more.float()), cell.float())
     return hidden.to(cell.dtype), new.to(cell.dtype)
 
 

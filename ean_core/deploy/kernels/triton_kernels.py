@@ -37,7 +37,7 @@ def relu(value):
 
 @triton.jit
 def bias_relu_kernel(features, bias, count, channels, BLOCK: tl.constexpr):
-    """`plain.bias_relu`, a block of elements a program."""
+    """`reference.bias_relu`, a block of elements a program."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     value = tl.load(features + at, inside).to(tl.float32) + tl.load(bias + at % channels, inside).to(tl.float32)
@@ -46,7 +46,7 @@ def bias_relu_kernel(features, bias, count, channels, BLOCK: tl.constexpr):
 
 @triton.jit
 def add_relu_kernel(residual, shortcut, bias, count, channels, BIASED: tl.constexpr, BLOCK: tl.constexpr):
-    """`plain.add_relu`, a block of elements a program."""
+    """`reference.add_relu`, a block of elements a program."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     value = tl.load(residual + at, inside).to(tl.float32) + tl.load(shortcut + at, inside).to(tl.float32)
@@ -59,7 +59,7 @@ def add_relu_kernel(residual, shortcut, bias, count, channels, BIASED: tl.conste
 def scale_add_relu_kernel(
     residual, mask, shortcut, bias, per_image, channels, BIASED: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """`plain.scale_add_relu`, a block of an image's elements a program."""
+    """`reference.scale_add_relu`, a block of an image's elements a program."""
     image = tl.program_id(1).to(tl.int64)  # a grid's second side is short: blocks of a large image go on the first
     within = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = within < per_image
@@ -74,7 +74,7 @@ def scale_add_relu_kernel(
 
 @triton.jit
 def channel_means_kernel(features, out, places, channels, PLACES: tl.constexpr, CHANNELS: tl.constexpr):
-    """`plain.channel_means`, some channels of an image a program."""
+    """`reference.channel_means`, some channels of an image a program."""
     image = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     known = column < channels
@@ -100,7 +100,7 @@ def excite_kernel(
     CHANNELS: tl.constexpr,
     HIDDEN: tl.constexpr,
 ):
-    """`plain.excite`, an image a program."""
+    """`reference.excite`, an image a program."""
     image = tl.program_id(0).to(tl.int64)
     column, row, place = tl.arange(0, CHANNELS), tl.arange(0, HIDDEN), tl.arange(0, INPUTS)
     known, there, given = column < channels, row < hidden, place < inputs
@@ -126,7 +126,7 @@ def gate(gates, more, at, inside, BOTH: tl.constexpr):
 
 @triton.jit
 def cell_kernel(gates, more, cell, out, out_cell, count, channels, BOTH: tl.constexpr, BLOCK: tl.constexpr):
-    """`plain.cell`, a block of the (B, C) elements a program."""
+    """`reference.cell`, a block of the (B, C) elements a program."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     first = at // channels * 4 * channels + at % channels  # of four gates that lie `channels` apart
@@ -156,7 +156,7 @@ def group_enhance_kernel(
     PLACES: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """`plain.group_enhance`, a group of an image a program.
+    """`reference.group_enhance`, a group of an image a program.
 
     It goes over the group's features three times, the last two times mostly out of the cache: the mean, the spread of
     the agreement with it, and the result. The group's width is known to the compiler, as otherwise it reads and writes
@@ -194,7 +194,7 @@ def group_enhance_kernel(
         tl.store(residual + at, relu(value).to(residual.dtype.element_ty), inside)
 
 
-# -- what is called: arguments and results as in plain.py; of features, the result is in the residual's place ----------
+# -- the functions: as in reference.py, but features are returned in the place of the residual ---------------------
 
 
 def bias_relu(features: Tensor, bias: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from ean_core.utils.errors import EANError, legible
 Photo = tuple[str, Image.Image, str | None]
 """What to call it, the photo, and its true class where that is known."""
 
-LARGEST = 2048  # pixels a side
+LARGEST = 2048  # pixels a side that a network is shown: Grad-CAM keeps all features of an image in memory
 
 
 @dataclass(frozen=True)
@@ -38,49 +38,77 @@ def true_class(file: Path, classes: Sequence[str]) -> str | None:
 
 
 def explain(
-    networks: Sequence[Opened], photos: Iterable[Photo], path: str | Path, *, target: str | None = None, stage: int = -1
+    networks: Sequence[Opened],
+    photos: Iterable[Photo],
+    path: str | Path,
+    *,
+    target: str | int | None = None,
+    stage: int = -1,
 ) -> Picture:
-    """Draw the grid of heatmaps.
+    """Draw the grid of heatmaps. A photo that a network would see with more than 2048 pixels a side is reduced first.
 
     Args:
         networks: of one kind, a column each.
-        photos: a row each.
+        photos: a row each; one at a time is in memory.
         path: of the picture, a .png.
         target: a class by name or number, for all photos; None: each photo's true class where that is known, else the
             class that the first network finds most probable. A counter's target is the count.
         stage: whose output is looked at, as an index into the stages; default the last.
 
     Raises:
-        EANError: for networks of different kinds, an unknown class or stage, or a missing package.
+        EANError: for networks of different kinds, an unknown class or stage, or no photos.
     """
     check(networks, stage)
     rows, lines = [], []
     for name, photo, truth in photos:
-        seen, heat, text, about = [], [], [], target or truth
-        for network in networks:
-            pixels = network.pixels(photo)
-            if max(pixels.shape) > LARGEST:
-                raise EANError(
-                    f"{name} is shown to {network.path} with {pixels.shape[2]}x{pixels.shape[1]} pixels, and Grad-CAM "
-                    f"keeps all features of an image in memory: reduce it to at most {LARGEST} pixels a side"
-                )
-            chosen = target_of(network, pixels, about)
-            about = about or (chosen.name if network.classes else None)
-            maps, output = grad_cam(
-                network.network, network.trunk.stages[stage], network.inputs([pixels]), [chosen.value]
-            )
-            seen.append(as_picture(pixels))
-            heat.append(maps[0])
-            text.append(chosen.text(output[0].float().cpu()))
-        title = name if truth is None or truth == name else f"{name}\ntrue: {truth}"
-        rows.append(Row(legible(title), seen[0], seen, heat, text))
-        lines.append(f"{name}: " + " | ".join(one.replace("\n", ", ") for one in text))
+        row, line = explain_photo(networks, name, photo, truth, target=target, stage=stage)
+        rows.append(row)
+        lines.append(line)
+    if not rows:
+        raise EANError("there are no images to explain: give at least one")
     headings = [f"{label}\n{network.describe()}" for label, network in zip(labels(networks), networks, strict=True)]
     number = range(len(networks[0].trunk.stages))[stage] + 1
     note = (
         f"Grad-CAM on the output of stage {number};\neach map is stretched from its least (blue) to its greatest (red)."
     )
     return Picture(draw_grid(path, rows, headings, note=note), tuple(lines))
+
+
+def explain_photo(
+    networks: Sequence[Opened],
+    name: str,
+    photo: Image.Image,
+    truth: str | None,
+    *,
+    target: str | int | None,
+    stage: int,
+) -> tuple[Row, str]:
+    """A row of the grid, and the line that says the same."""
+    name = legible(name)
+    seen, heat, text, reduced = [], [], [], ""
+    about = truth if target is None else target
+    for network in networks:
+        pixels, size = shown(network, photo)
+        reduced = f" (reduced to {size})" if size else reduced
+        chosen = target_of(network, pixels, about)
+        if about is None and network.classes:
+            about = chosen.name
+        maps, output = grad_cam(network.network, network.trunk.stages[stage], network.inputs([pixels]), [chosen.value])
+        seen.append(as_picture(pixels))
+        heat.append(maps[0])
+        text.append(chosen.text(output[0].float().cpu()))
+    title = f"{name}{reduced}" + ("" if truth is None or truth == name else f"\ntrue: {truth}")
+    line = f"{name}{reduced}: " + " | ".join(one.replace("\n", ", ") for one in text)
+    return Row(title, seen[0], seen, heat, text), line
+
+
+def shown(network: Opened, photo: Image.Image) -> tuple[Tensor, str]:
+    """What a network sees of a photo, uint8 (C, H, W), and the size that a large one was reduced to, in words."""
+    if network.prepare.size is None and network.prepare.fit is None and max(photo.size) > LARGEST:
+        scale = LARGEST / max(photo.size)
+        small = photo.resize([max(1, round(side * scale)) for side in photo.size], Image.Resampling.BOX)
+        return network.pixels(small), f"{small.width}x{small.height}"
+    return network.pixels(photo), ""
 
 
 def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) -> Picture:
@@ -93,10 +121,11 @@ def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) ->
         raise EANError(f"{network.path} has no masks to draw, as none of its blocks is connected to attention")
     rows, lines, fitted = [], [], False
     for name, photo, _ in photos:
-        pixels = network.pixels(photo)
+        pixels, _ = shown(network, photo)
         masks = attention_masks(network.network, network.trunk, network.inputs([pixels]))
         fitted = fitted or any(mask.fitted for mask in masks)
-        rows.append(MaskRow(legible(name), as_picture(pixels), by_stage(network, masks)))
+        name = legible(name)
+        rows.append(MaskRow(name, as_picture(pixels), by_stage(network, masks)))
         values = [float(mask.values.mean()) for mask in masks]
         lines.append(f"{name}: {len(masks)} masks, mean {min(values):.3f} to {max(values):.3f}")
     what = "factors that come nearest to what the attention does, as it has no masks;" if fitted else "attention masks"
@@ -114,7 +143,7 @@ def by_stage(network: Opened, masks: Sequence[BlockMask]) -> list[list[np.ndarra
     return table
 
 
-def target_of(network: Opened, pixels: Tensor, wanted: str | None) -> Target:
+def target_of(network: Opened, pixels: Tensor, wanted: str | int | None) -> Target:
     """What the network makes of the wish; the error of one that lacks the class names it."""
     try:
         return network.make_target(network.outputs([pixels])[0], wanted)
@@ -130,6 +159,8 @@ def check(networks: Sequence[Opened], stage: int) -> None:
         raise EANError(f"one grid compares networks of one kind, and {what}: draw a grid for each kind")
     for network in networks:
         count = len(network.trunk.stages)
+        if isinstance(stage, bool) or not isinstance(stage, int):
+            raise EANError(f"stage must be a whole number, an index into the stages, got {stage!r}")
         if not -count <= stage < count:
             raise EANError(f"{network.path} has the stages 1 to {count}, and stage {stage + 1} was asked for")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ean_core.utils.files import atomic_path
+from ean_core.utils.fonts import drawable
 
 SIDE = 288  # pixels that the longer side of a picture in the grid is enlarged or reduced to
 HEAT = "turbo"
 MOST_MAPS = 6  # spatial masks beside each other
+_DRAWING = threading.Lock()  # matplotlib's caches of fonts and layouts are not made for several threads
 CHARACTERS = 28  # of a line above or below a picture of the grid, so that neighbours do not run into each other
 
 
@@ -68,17 +71,17 @@ def draw_grid(path: str | Path, rows: Sequence[Row], columns: Sequence[str], *, 
     below = [[wrapped(text) for text in (row.title, *row.text)] for row in rows]
     above = [wrapped(heading) for heading in ("image", *columns)]
     lines, headings = max(map(height_of, below)), height_of(above)
-    heights = [2.0 * min(1.6, row.photo.shape[0] / row.photo.shape[1]) + 0.18 * lines for row in rows]
+    heights = [2.0 * min(1.6, max(0.1, row.photo.shape[0] / row.photo.shape[1])) + 0.18 * lines for row in rows]
     figure = Figure(figsize=(2.15 * count, sum(heights) + 0.45 + 0.18 * headings), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
     for row, texts, line in zip(rows, below, panels, strict=True):
         pictures = [enlarge(row.photo), *map(overlay, row.seen, row.heat)]
         for axes, picture, text in zip(line, pictures, texts, strict=True):
             axes.imshow(picture)
-            axes.set_xlabel(text, fontsize=8)
+            say(axes.set_xlabel, text, fontsize=8)
             bare(axes)
     for axes, heading in zip(panels[0], above, strict=True):
-        axes.set_title(heading, fontsize=9)
+        say(axes.set_title, heading, fontsize=9)
     figure.supxlabel(note, fontsize=6.5, x=0.01, ha="left", color="#555555")
     return save(figure, path)
 
@@ -131,7 +134,7 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
     shown = None
     for row, line in zip(rows, panels, strict=True):
         line[0].imshow(enlarge(row.photo))
-        line[0].set_xlabel(row.title, fontsize=8)
+        say(line[0].set_xlabel, row.title, fontsize=8)
         bare(line[0])
         for number, (axes, blocks) in enumerate(zip(line[1:], row.stages, strict=True), start=1):
             picture = mosaic(blocks) if flat else strips(blocks)
@@ -143,7 +146,7 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
     bar = figure.colorbar(shown, ax=panels[:, -1], shrink=0.8)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("factor on the residual", fontsize=7)
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    say(figure.suptitle, title, fontsize=10, x=0.01, ha="left")
     return save(figure, path)
 
 
@@ -193,9 +196,15 @@ def bare(axes: Any) -> None:
     axes.spines[:].set_visible(False)
 
 
+def say(write: Callable[..., Any], text: str, **how: Any) -> None:
+    """Write a text as it is, in fonts that have its characters: names of files and classes may hold anything."""
+    text, families = drawable(text)
+    write(text, family=families, parse_math=False, **how)
+
+
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure, atomically."""
     path = Path(path)
-    with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary, _DRAWING:
         figure.savefig(temporary, format="png")
     return path

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention.wrapper import WrappedModule
+from ean_core.inference.explain.watch import watch
 from ean_core.networks import StagedNetwork
 
 
@@ -62,12 +63,8 @@ def attention_masks(network: nn.Module, trunk: StagedNetwork, images: Tensor) ->
         mask = fit_mask(inputs[0], output[0]) if fitted else module.mask(*inputs)[0]
         found.append(BlockMask(*places[module].pop(0), mask.float().cpu(), fitted))
 
-    handles = [module.register_forward_hook(record) for module in places]
-    try:
+    with watch(places, record):
         network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Integral
 
 from torch import Tensor
 
@@ -26,24 +27,27 @@ class Target:
     text: Callable[[Tensor], str]
 
 
-def class_index(classes: Sequence[str], wanted: str) -> int:
-    """The index of a class by its name or, where no class is called that, by its number.
+def class_index(classes: Sequence[str], wanted: str | int) -> int:
+    """The index of a class by its name or, where no class is called that, by its number, as text or as an integer.
 
     Raises:
         EANError: for neither, with the nearest name.
     """
-    if wanted in classes:
+    if isinstance(wanted, str) and wanted in classes:
         return list(classes).index(wanted)
-    if wanted.isdecimal() and int(wanted) < len(classes):
-        return int(wanted)
-    near = get_close_matches(wanted, list(classes), n=3) or list(classes[:3])
+    number = wanted if isinstance(wanted, Integral) and not isinstance(wanted, bool) else str(wanted)
+    if isinstance(number, str):
+        number = int(number) if number.isascii() and number.isdecimal() and isinstance(wanted, str) else -1
+    if 0 <= number < len(classes):
+        return int(number)
+    near = get_close_matches(str(wanted), list(classes), n=3) or list(classes[:3])
     raise EANError(
         f"unknown class {wanted!r}: give the name of one of the {len(classes)} classes, such as {', '.join(near)}, or "
         f"its number from 0 to {len(classes) - 1}"
     )
 
 
-def class_target(output: Tensor, classes: Sequence[str], wanted: str | None) -> Target:
+def class_target(output: Tensor, classes: Sequence[str], wanted: str | int | None) -> Target:
     """The logit of a class, of logits (K,); the most probable class if none is wanted.
 
     The text has the softmax score of the class and, where that is another one, the most probable class with its own.
@@ -61,7 +65,7 @@ def class_target(output: Tensor, classes: Sequence[str], wanted: str | None) -> 
     return Target(classes[index], lambda logits: logits[index], text)
 
 
-def region_target(output: Tensor, classes: Sequence[str], wanted: str | None) -> Target:
+def region_target(output: Tensor, classes: Sequence[str], wanted: str | int | None) -> Target:
     """A class of a segmentation, of logits (K, H, W): the mean of its logit over the pixels that are taken for it.
 
     Where none is, the mean over all pixels. Without a wanted class it is the one that most pixels are taken for,
@@ -84,7 +88,7 @@ def region_target(output: Tensor, classes: Sequence[str], wanted: str | None) ->
     return Target(classes[index], value, lambda logits: f"{classes[index]} {region.float().mean():.0%} of the pixels")
 
 
-def count_target(output: Tensor, wanted: str | None) -> Target:
+def count_target(output: Tensor, wanted: str | int | None) -> Target:
     """The predicted count, the sum of a density map (1, h, w); there is nothing else to want."""
     if wanted not in (None, "count"):
         raise unknown_name("target", wanted, ["count"])

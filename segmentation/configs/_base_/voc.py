@@ -3,7 +3,16 @@ default_scope = "mmseg"
 custom_imports = dict(
     imports=[
         f"segmentation.{name}"
-        for name in ("backbone", "data.voc", "data.sampling", "metric", "hooks", "model.precision", "data.demo")
+        for name in (
+            "backbone",
+            "data.voc",
+            "data.transforms",
+            "data.sampling",
+            "metric",
+            "hooks",
+            "model.precision",
+            "data.demo",
+        )
     ]
 )
 crop = (480, 480)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ean_core.report.blocks import GAP, Block, Gap, Map, Maps, Picture, Section, Table, Text
-from ean_core.report.book import Entry
-from ean_core.report.style import STYLE
+from ean_core.report.elements import GAP, Element, Gap, Map, Maps, Picture, Section, Table, Text
+from ean_core.report.html_style import STYLE
+from ean_core.report.results import Record
 from ean_core.utils.errors import EANError
 
 SETTINGS_SHOWN = 12_000
@@ -27,21 +27,21 @@ WIDE = 900
 """Pictures with more pixels across than this keep a readable size on a phone and scroll in their box."""
 
 
-def page(parts: Sequence[Section], entries: Sequence[Entry], *, title: str, lead: str) -> str:
-    """The whole page.
+def page(parts: Sequence[Section], records: Sequence[Record], *, title: str, lead: str) -> str:
+    """The whole page as HTML.
 
     Args:
-        parts: its sections, in order; one without blocks is left out.
-        entries: the records behind them, listed at the end with their settings.
+        parts: its sections, in order; one without elements is left out.
+        records: the records behind them, listed at the end with their settings.
         title, lead: at the top.
     """
-    shown = [part for part in parts if part.blocks]
+    shown = [part for part in parts if part.elements]
     writer = Writer()
     body = [writer.section(part) for part in shown]
     contents = "".join(f'<li><a href="#{escape(part.key)}">{inline(part.title)}</a></li>' for part in shown)
-    if entries:
+    if records:
         contents += '<li><a href="#records">Records</a></li>'
-        body.append(records(entries))
+        body.append(record_details(records))
     return "\n".join(
         [
             "<!doctype html>",
@@ -66,23 +66,23 @@ def page(parts: Sequence[Section], entries: Sequence[Entry], *, title: str, lead
 
 
 class Writer:
-    """Turns blocks into HTML, and numbers what needs an id of its own."""
+    """Turns elements into HTML, and numbers those that need an id of their own."""
 
     def __init__(self) -> None:
         self.number = 0
 
     def section(self, part: Section) -> str:
-        """A section; pictures that are not wide and follow each other share a row."""
+        """A section; pictures that are not wide share a row with their neighbors."""
         body = []
-        for beside, blocks in groupby(part.blocks, key=lambda one: isinstance(one, Picture) and not one.wide):
-            texts = [self.block(one) for one in blocks]
-            body.append(f'<div class="row">\n{"".join(texts)}</div>\n' if beside else "".join(texts))
+        for in_row, group in groupby(part.elements, key=lambda each: isinstance(each, Picture) and not each.wide):
+            texts = [self.element(each) for each in group]
+            body.append(f'<div class="row">\n{"".join(texts)}</div>\n' if in_row else "".join(texts))
         intro = f'<p class="intro">{inline(part.intro)}</p>\n' if part.intro else ""
         key = escape(part.key)
         return f'<section id="{key}">\n<h2>{inline(part.title)}</h2>\n{intro}{"".join(body)}</section>'
 
-    def block(self, part: Block) -> str:
-        """Any block."""
+    def element(self, part: Element) -> str:
+        """The HTML of an element, whatever its type."""
         if isinstance(part, Table):
             return self.table(part)
         if isinstance(part, Picture):
@@ -99,20 +99,22 @@ class Writer:
         return f'<div class="said">{head}<p>{inline(part.text)}{links(part.records)}</p></div>\n'
 
     def table(self, part: Table) -> str:
-        """A table in a box of its own that scrolls where the page is narrow."""
+        """A table in a box of its own, which scrolls where the page is narrow."""
         self.number += 1
         label = f"table-{self.number}-title"
         groups = "".join(
             f'<th class="group" colspan="{columns}">{f"<span>{inline(text)}</span>" if text else ""}</th>'
             for text, columns in part.groups
         )
-        words = {0, *part.left}
+        text_columns = {0, *part.left}
         heads = "".join(
-            f'<th scope="col"{class_left(n in words)}>{inline(head)}</th>' for n, head in enumerate(part.heads)
+            f'<th scope="col"{class_left(n in text_columns)}>{inline(head)}</th>' for n, head in enumerate(part.heads)
         )
         rows = []
         for first, *others in part.rows:
-            figures = "".join(f"<td{class_left(n in words)}>{cell(text)}</td>" for n, text in enumerate(others, 1))
+            figures = "".join(
+                f"<td{class_left(n in text_columns)}>{cell(text)}</td>" for n, text in enumerate(others, 1)
+            )
             rows.append(f'<tr><th scope="row">{inline(first)}</th>{figures}</tr>\n')
         return (
             f'<figure><h3 id="{label}">{inline(part.title)}</h3>\n'
@@ -122,7 +124,7 @@ class Writer:
         )
 
     def picture(self, part: Picture) -> str:
-        """A picture with its caption."""
+        """A picture as a data URI, with its title above and its note below."""
         uri, width, height = data_uri(part.source)
         kind = ' class="wide"' if part.wide and width > WIDE and width > height else ""
         return (
@@ -132,28 +134,28 @@ class Writer:
 
 
 def scheme_map(part: Map) -> str:
-    """A row of squares per stage."""
-    stages, words = [], []
+    """A scheme as a row of squares per stage, and as words for screen readers."""
+    stages, descriptions = [], []
     for number, bits in enumerate(part.scheme.stages, 1):
         squares = "".join('<i class="on"></i>' if bit else "<i></i>" for bit in bits)
         stages.append(f'<div class="stage"><b>{number}</b>{squares}</div>')
-        words.append(f"stage {number}: {''.join(map(str, bits))}")
+        descriptions.append(f"stage {number}: {''.join(map(str, bits))}")
     return (
-        f'<div class="map"><h3>{inline(part.title)}</h3><div role="img" aria-label="{escape("; ".join(words))}">'
+        f'<div class="map"><h3>{inline(part.title)}</h3><div role="img" aria-label="{escape("; ".join(descriptions))}">'
         f"{''.join(stages)}</div>{note(part.note, ())}</div>\n"
     )
 
 
-def records(entries: Sequence[Entry]) -> str:
-    """All records with what was done, so that a reader need not have the files."""
+def record_details(records: Sequence[Record]) -> str:
+    """Every record's settings, folded, so that a reader need not have the files."""
     parts = []
-    for entry in entries:
-        text = json.dumps(entry.settings, indent=1, default=str, ensure_ascii=False)
+    for record in records:
+        text = json.dumps(record.settings, indent=1, default=str, ensure_ascii=False)
         if len(text) > SETTINGS_SHOWN:
             text = text[:SETTINGS_SHOWN] + "\n[the record has the rest]"
         parts.append(
-            f'<details id="{anchor(entry.name)}"><summary>{escape(entry.name)} '
-            f"<span>{escape(', '.join(filter(None, (entry.kind, entry.machine, entry.date))))}</span></summary>"
+            f'<details id="{anchor(record.name)}"><summary>{escape(record.name)} '
+            f"<span>{escape(', '.join(filter(None, (record.kind, record.machine, record.date))))}</span></summary>"
             f"<pre>{escape(text)}</pre></details>\n"
         )
     return (
@@ -171,39 +173,39 @@ def inline(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """A figure, its spread or interval in a softer tone; a gap as such."""
+    """A figure, with its spread or interval in a softer tone; a gap says that there is no record."""
     if text == GAP:
         return f'<span class="none" title="no record">{GAP}</span>'
-    found = re.fullmatch(r"([-+−]?[\d.,]+)( ± .+| \(.+\))", text)
-    return f'{found[1]}<span class="spread">{escape(found[2])}</span>' if found else inline(text)
+    match = re.fullmatch(r"([-+−]?[\d.,]+)( ± .+| \(.+\))", text)
+    return f'{match[1]}<span class="spread">{escape(match[2])}</span>' if match else inline(text)
 
 
-def class_left(words: bool) -> str:
-    """The class of a column of words."""
-    return ' class="left"' if words else ""
+def class_left(is_text: bool) -> str:
+    """The CSS class of a cell: text stands to the left, figures to the right."""
+    return ' class="left"' if is_text else ""
 
 
 def note(text: str, of: Sequence[str]) -> str:
-    """The small print, with links to the records."""
+    """The small print below an element, with links to its records; "" without either."""
     return f'<p class="note">{inline(text)}{links(of)}</p>\n' if text or of else ""
 
 
 def links(of: Sequence[str]) -> str:
-    """Links to records further down the page."""
-    found = ", ".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name in of)
-    return f" Record{'s' if len(of) > 1 else ''}: {found}." if found else ""
+    """Links to the records at the end of the page, by file name."""
+    anchors = ", ".join(f'<a href="#{anchor(name)}">{escape(name)}</a>' for name in of)
+    return f" Record{'s' if len(of) > 1 else ''}: {anchors}." if anchors else ""
 
 
 def anchor(name: str) -> str:
     """A record's id on the page: letters, digits and dashes, and different for different names."""
-    return "record-" + "".join(one if one.isascii() and one.isalnum() else f"-{ord(one):x}-" for one in name)
+    return "record-" + "".join(char if char.isascii() and char.isalnum() else f"-{ord(char):x}-" for char in name)
 
 
 def data_uri(source: Path | Callable[[], bytes]) -> tuple[str, int, int]:
     """A picture as a data URI, with its width and height in pixels.
 
     Raises:
-        EANError: if it is no picture.
+        EANError: if it cannot be read as a picture.
     """
     try:
         content = source.read_bytes() if isinstance(source, Path) else source()

@@ -1,7 +1,7 @@
-"""What a report is made of: sections of tables, pictures, connection maps and gaps, free of any markup.
+"""What a report consists of: sections of tables, pictures, connection maps and gaps, free of any markup.
 
-The same blocks become Markdown (`markdown.py`) and HTML (`page.py`), so the README, docs/results.md and the page cannot
-say different things. Texts are plain; `code` between backticks is the only markup.
+The same elements become Markdown (`markdown.py`) and HTML (`html_page.py`), so that the README, docs/results.md and the
+page cannot say different things. Texts are plain; `code` between backticks is the only markup.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Map:
 
 @dataclass(frozen=True)
 class Maps:
-    """Schemes side by side."""
+    """Connection maps that share a row where there is room."""
 
     maps: tuple[Map, ...]
 
@@ -93,7 +93,7 @@ class Gap:
     command: str
 
 
-Block = Table | Picture | Maps | Text | Gap
+Element = Table | Picture | Maps | Text | Gap
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ class Section:
     Attributes:
         key: its anchor on the page.
         title: what it is, with the paper's number of the table or figure.
-        blocks: in order.
+        elements: in order.
         intro: a sentence below the title.
     """
 
     key: str
     title: str
-    blocks: Sequence[Block]
+    elements: Sequence[Element]
     intro: str = ""

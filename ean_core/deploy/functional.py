@@ -1,4 +1,4 @@
-"""The two passes over the features that recalibrating them takes: means of the channels, and product with sum."""
+"""The two passes over the features that recalibration takes: channel means, and product with sum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def add_scaled(shortcut: Tensor, residual: Tensor, mask: Tensor) -> Tensor:
     """shortcut + mask * residual in one pass that overwrites `residual`; all (B, C, H, W) or broadcastable to it.
 
-    With gradients nothing is overwritten; a compiler joins passes by itself, and better without being told where to
+    With gradients nothing is overwritten. A compiler fuses passes by itself, and better without being told where to
     write.
     """
     if residual.requires_grad or torch.compiler.is_compiling():

@@ -1,4 +1,4 @@
-"""Everything the report is made from: the paper's figures, the records, their pictures, and the schemes."""
+"""What the report is made from: the paper's figures, the records, their pictures, and the scheme files."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from ean_core.io.records import FORMAT, read_record
-from ean_core.report.blocks import Block
+from ean_core.report.elements import Element
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 
 PICTURES = (".png", ".jpg", ".jpeg")
-OTHERS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}
-"""Formats of files that stand beside the records, and the kind as which the report takes them."""
+OTHER_FORMATS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}
+"""Formats of files that stand beside the records, and the kind of record that the report takes them for."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A record and where it is from.
+class Record:
+    """A record, and the files that belong to it.
 
     Attributes:
         name: how the report names it: the file's path below the records' directory.
         content: the JSON.
         path: of the file.
-        pictures: files that belong to it: those whose name begins with its own.
+        pictures: files whose name begins with the record's.
     """
 
     name: str
@@ -37,17 +37,17 @@ class Entry:
 
     @property
     def kind(self) -> str:
-        """What sort of run it is of."""
+        """What sort of run it is of, such as "pipeline" or "benchmark"."""
         return self.content["kind"]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was done."""
+        """Recipe, data and seeds: all that is needed to repeat the run."""
         return self.content["settings"]
 
     @property
     def metrics(self) -> Any:
-        """What came out."""
+        """The figures; their shape depends on the kind."""
         return self.content["metrics"]
 
     @property
@@ -57,24 +57,30 @@ class Entry:
 
     @property
     def date(self) -> str:
-        """The day on which it was written, "" if it does not say."""
+        """The day on which it was written, as 2026-01-31; "" if it does not say."""
         return str(self.content.get("environment", {}).get("date", ""))[:10]
 
     @property
     def machine(self) -> str:
-        """Device, version, and the commit where it is known."""
-        found = self.content.get("environment")
-        if not found:
+        """Device, PyTorch's version, and the commit where it is known, for a table's note."""
+        environment = self.content.get("environment")
+        if not environment:
             return "machine not recorded"
-        text, commit = f"{found['device']}, torch {found['versions']['torch']}", found.get("commit")
+        text, commit = f"{environment['device']}, torch {environment['versions']['torch']}", environment.get("commit")
         if not commit:
             return text
         return f"{text}, commit {commit[:8]}{' with changes' if commit.endswith('+changes') else ''}"
 
 
 @dataclass(frozen=True)
-class NamedScheme:
-    """A scheme file."""
+class SchemeFile:
+    """A file of the schemes/ directory.
+
+    Attributes:
+        name: of the file, without its ending.
+        scheme: its bits.
+        content: the JSON, with the scheme's origin.
+    """
 
     name: str
     scheme: Scheme
@@ -87,25 +93,25 @@ class NamedScheme:
 
 
 @dataclass(frozen=True)
-class Book:
-    """What the sections read.
+class Results:
+    """All that the sections are made from.
 
     Attributes:
         directory: of the records.
         paper: the published figures.
-        entries: the records, by name.
+        records: sorted by name.
         schemes: the scheme files.
-        loose: pictures beside the records that belong to none.
+        other_pictures: pictures in the directory that belong to no record.
     """
 
     directory: Path
     paper: dict[str, Any]
-    entries: tuple[Entry, ...]
-    schemes: tuple[NamedScheme, ...]
-    loose: tuple[Path, ...] = ()
+    records: tuple[Record, ...]
+    schemes: tuple[SchemeFile, ...]
+    other_pictures: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, directory: Path) -> Book:
+    def read(cls, directory: Path) -> Results:
         """Read a directory of records and paper.json, and the schemes/ directory beside it, if there is one.
 
         Raises:
@@ -116,33 +122,35 @@ class Book:
         paper = read_paper(directory / "paper.json")
         files = [path for path in sorted(directory.glob("*.json")) if path.name != "paper.json"]
         pictures = [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in PICTURES]
-        owned = assign(pictures, [path.stem for path in files], directory)
-        entries = [read_entry(path, path.name, owned[path.stem]) for path in files]
+        owned = assign_pictures(pictures, [path.stem for path in files], directory)
+        records = [read_file(path, path.name, owned[path.stem]) for path in files]
         schemes = read_schemes(sorted((directory.resolve().parent / "schemes").glob("*.json")))
-        return cls(directory, paper, tuple(entries), tuple(schemes), tuple(owned[""]))
+        return cls(directory, paper, tuple(records), tuple(schemes), tuple(owned[""]))
 
-    def of(self, *kinds: str) -> list[Entry]:
-        """The records of these kinds, by name."""
-        return [entry for entry in self.entries if entry.kind in kinds]
+    def of_kind(self, *kinds: str) -> list[Record]:
+        """The records of these kinds, sorted by name."""
+        return [record for record in self.records if record.kind in kinds]
 
-    def blocks(self, kinds: Iterable[str], blocks_of: Callable[[Book, Entry], Sequence[Block]]) -> list[Block]:
-        """The blocks of all records of these kinds, record by record."""
-        return [block for entry in self.of(*kinds) for block in blocks_of(self, entry)]
+    def elements(
+        self, kinds: Iterable[str], elements_of: Callable[[Results, Record], Sequence[Element]]
+    ) -> list[Element]:
+        """What the records of these kinds become, one record after the other."""
+        return [element for record in self.of_kind(*kinds) for element in elements_of(self, record)]
 
 
-def read_entry(path: Path, name: str, pictures: Iterable[Path]) -> Entry:
-    """A record, or a file of another format as if it were one, its kind then named by `OTHERS`.
+def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:
+    """A record, or a file of one of the `OTHER_FORMATS` as if it were a record.
 
     Raises:
         EANError: if it cannot be read or is neither.
     """
     content = read_object(path)
-    kind = OTHERS.get(str(content.get("format")))
+    kind = OTHER_FORMATS.get(str(content.get("format")))
     if kind is None:
-        return Entry(name, read_record(path), path, tuple(pictures))
+        return Record(name, read_record(path), path, tuple(pictures))
     settings = {key: value for key, value in content.items() if key not in ("points", "increments", "check")}
     environment = {"environment": content["environment"]} if "environment" in content else {}
-    return Entry(name, {"kind": kind, "settings": settings, "metrics": content, **environment}, path, tuple(pictures))
+    return Record(name, {"kind": kind, "settings": settings, "metrics": content, **environment}, path, tuple(pictures))
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -154,25 +162,29 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def shown(path: Path) -> bool:
-    """Whether the report takes a JSON file; run.json and scheme.json are of other formats."""
-    return str(read_object(path).get("format")) in (FORMAT, *OTHERS)
+def is_record_file(path: Path) -> bool:
+    """Whether the report can show a JSON file; run.json and scheme.json are of other formats."""
+    return str(read_object(path).get("format")) in (FORMAT, *OTHER_FORMATS)
 
 
 def read_paper(path: Path) -> dict[str, Any]:
-    """The paper's figures."""
+    """The published figures of paper.json.
+
+    Raises:
+        EANError: if it cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise EANError(f"{path} cannot be read ({error}): take it from the repository") from None
 
 
-def read_schemes(paths: Iterable[Path]) -> list[NamedScheme]:
-    """Scheme files by name."""
-    return [NamedScheme(path.stem, Scheme.load(path), read_scheme_file(path)) for path in paths]
+def read_schemes(paths: Iterable[Path]) -> list[SchemeFile]:
+    """Scheme files, in the order of their paths; raises as `Scheme.load` does."""
+    return [SchemeFile(path.stem, Scheme.load(path), read_scheme_file(path)) for path in paths]
 
 
-def assign(pictures: Iterable[Path], stems: list[str], directory: Path) -> dict[str, list[Path]]:
+def assign_pictures(pictures: Iterable[Path], stems: list[str], directory: Path) -> dict[str, list[Path]]:
     """Pictures by the record they belong to, "" for none: the longest stem that the picture's path begins with.
 
     `run.search.png`, `run_2.png` and `run/3.png` belong to `run.json`, and `run_2.png` to `run_2.json` if there is one.
@@ -180,20 +192,24 @@ def assign(pictures: Iterable[Path], stems: list[str], directory: Path) -> dict[
     owned: dict[str, list[Path]] = {stem: [] for stem in [*stems, ""]}
     for picture in pictures:
         name = picture.relative_to(directory).as_posix()
-        fitting = [stem for stem in stems if name.startswith(stem) and name[len(stem)] in "._-/"]
-        owned[max(fitting, key=len, default="")].append(picture)
+        owners = [stem for stem in stems if name.startswith(stem) and name[len(stem)] in "._-/"]
+        owned[max(owners, key=len, default="")].append(picture)
     return owned
 
 
 @contextmanager
-def shape_of(entry: Entry) -> Iterator[None]:
-    """Turn a missing or misshapen field of a record into a sentence that names the record."""
+def naming_record(record: Record) -> Iterator[None]:
+    """Turn the error of a missing or misshapen field into a sentence that names the record.
+
+    Raises:
+        EANError: in place of the error.
+    """
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, EANError):
             raise
         raise EANError(
-            f"record {entry.path} is of kind {entry.kind!r} but lacks what the report shows of it "
+            f"record {record.path} is of kind {record.kind!r} but lacks what the report shows of it "
             f"({type(error).__name__}: {error}): write it again with the command that made it"
         ) from error

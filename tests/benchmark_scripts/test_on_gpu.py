@@ -18,7 +18,7 @@ import pytest
 
 from classification.recipe import Recipe
 from ean_core.cli import parse_options
-from ean_core.deploy.modes import SETTINGS
+from ean_core.deploy.modes import MODES
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"
@@ -127,7 +127,7 @@ def check_command(call: list[str]) -> None:
         patched.setattr(sys, "argv", call)
         patched.syspath_prepend(str(ROOT / Path(call[0]).parent))
         arguments = runpy.run_path(str(ROOT / call[0]))["parse_arguments"]()
-    assert set(getattr(arguments, "settings", None) or []) <= set(SETTINGS)
+    assert set(getattr(arguments, "settings", None) or []) <= set(MODES)
     if hasattr(arguments, "cfg_options"):
         recipe = Recipe.from_file(ROOT / arguments.config, parse_options(arguments.cfg_options))
         assert (arguments.fast, arguments.resume) == (True, True)

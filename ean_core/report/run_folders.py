@@ -1,0 +1,144 @@
+"""Run folders: what a work directory holds, shown with the same tables as the records under results/."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ean_core.report import generic
+from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table
+from ean_core.report.formatting import counted, number
+from ean_core.report.labels import labels_of
+from ean_core.report.results import PICTURES, Record, Results, assign_pictures, is_record_file, naming_record, read_file
+from ean_core.report.table2 import connections_text
+from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.search.history import HistoryLine, read_lines
+from ean_core.utils.errors import EANError
+
+MAX_FILES = 40
+"""Records, and pictures, that are shown of one folder."""
+
+
+def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number: int) -> tuple[Section, list[Record]]:
+    """A folder's section, and its records.
+
+    Args:
+        folder: a work directory.
+        results: for the paper's figures.
+        kinds: kind -> what turns a record of it into elements.
+        number: makes the section's key different from others'.
+
+    Raises:
+        EANError: if there is no such folder, or nothing in it can be shown.
+    """
+    if not folder.is_dir():
+        raise EANError(f"run folder {folder} does not exist: give a directory that a command wrote, as work_dirs/NAME")
+    records = find_records(folder)
+    elements: list[Element] = [*search_elements(folder)]
+    trained = [record for record in records if record.kind == "train"]
+    if trained:
+        for record in trained:
+            with naming_record(record):
+                trained_table([record])
+        elements.append(trained_table(trained))
+    for record in records:
+        if record.kind in kinds:
+            with naming_record(record):
+                elements += kinds[record.kind](results, record)
+        elif record.kind != "train":
+            elements += generic.elements_of(results, record)
+    drawn = {element.source for element in elements if isinstance(element, Picture)}
+    elements += [
+        Picture(path.name, f"picture {path.name} of the run {folder.resolve().name}", path)
+        for path in find_pictures(folder)
+        if path not in drawn and path.name != "search.png"
+    ]
+    if not elements:
+        raise EANError(
+            f"run folder {folder} holds nothing to show (no history.jsonl, scheme.json, summary.json or result.json): "
+            "give a directory that a command wrote, as work_dirs/NAME"
+        )
+    return Section(f"run-{number}", f"Run: {folder.resolve().name}", elements), records
+
+
+def find_records(folder: Path) -> list[Record]:
+    """The folder's records and those below it; without the single networks' where there is a record of the whole."""
+    own, below = (sorted(filter(is_record_file, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
+    if any(path.name == "summary.json" for path in own):
+        below = [path for path in below if path.name != "result.json"]
+    files = [*own, *below][:MAX_FILES]
+    stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
+    owned, name = assign_pictures(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
+    for path, stem in stems.items():  # comparison/figure4.png is of comparison/comparison.json
+        if path.stem == path.resolve().parent.name:
+            owned[stem] += [picture for picture in owned[""] if picture.parent == path.parent]
+    return [read_file(path, f"{name}/{path.relative_to(folder).as_posix()}", owned[stems[path]]) for path in files]
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """The folder's own pictures and those of the folders in it."""
+    return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][
+        :MAX_FILES
+    ]
+
+
+def search_elements(folder: Path) -> list[Element]:
+    """The curves of history.jsonl and the map of scheme.json."""
+    file, history = folder / "scheme.json", folder / "history.jsonl"
+    if not file.is_file():
+        return []
+    scheme, content = Scheme.load(file), read_scheme_file(file)
+    content = {**content, "method": labels_of(content.get("method") or "")}
+    parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
+    elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connections_text(scheme)])),))]
+    if history.is_file():
+        elements.insert(0, search_picture(history, scheme))
+    return elements
+
+
+def search_picture(history: Path, scheme: Scheme) -> Picture:
+    """A search at a glance, drawn from its history.
+
+    Raises:
+        EANError: if the history is damaged or empty.
+    """
+    lines = read_lines(history)
+    if not lines:
+        raise EANError(f"{history} holds no complete line of a search: run the search with --resume")
+    different = len({line.bits for line in lines})
+    drawn = sum(not line.final for line in lines)
+    return Picture(
+        "The search",
+        "reward, accuracy, sparsity and mean probability of the drawn scheme, by step",
+        partial(draw_curves, lines, scheme),
+        note=f"{drawn} schemes drawn, {different} different ones scored.",
+    )
+
+
+def draw_curves(lines: list[HistoryLine], scheme: Scheme) -> bytes:
+    """The chart of a search as a PNG file's content."""
+    from ean_core.report.plots import draw_search
+
+    with tempfile.TemporaryDirectory() as folder:
+        return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()
+
+
+def trained_table(records: list[Record]) -> Table:
+    """Networks that were trained on their own, a row each."""
+    rows = []
+    for record in records:
+        metrics = record.metrics
+        figures = [number(metrics.get("top1")), number(metrics.get("top5")), counted(metrics.get("parameters"))]
+        rows.append([record.path.parent.name, *figures, str(metrics.get("connections", GAP))])
+    heads = ("network and seed", "test top-1, %", "test top-5, %", "parameters", "connections")
+    machines = dict.fromkeys(record.machine for record in records)
+    return Table(
+        "Networks trained",
+        heads,
+        rows,
+        notes=("; ".join(machines) + ".",),
+        records=tuple(record.name for record in records),
+    )

@@ -1,0 +1,78 @@
+"""The supernet with gates in a tensor in place of the bits of a scheme: Eq. 4 of Efficient Attention Network.
+
+https://arxiv.org/abs/2011.14058. With boolean gates the operations are the same on every path, as a CUDA graph needs
+(`ean_core.training.cuda_graph`). With gates in [0, 1] the loss has a gradient by them, as DARTS needs
+(`ean_core.supernet.relaxed`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention import Attention, State
+from ean_core.networks import StagedNetwork
+from ean_core.networks.stage import Stage
+from ean_core.utils.errors import EANError
+
+
+def gated_logits(network: StagedNetwork, gates: Tensor, images: Tensor) -> Tensor:
+    """The network's forward pass with `gates` (m,) in place of its scheme.
+
+    Args:
+        network: with attention at every block; its bits do not matter.
+        gates: bool, or floating point in [0, 1], on the network's device. Where all are 0 or 1 the logits are those of
+            the scheme with these bits.
+        images: (B, in_channels, H, W).
+
+    Returns:
+        logits (B, num_classes).
+
+    Raises:
+        EANError: for a wrong number of gates, or a network without attention at some block.
+    """
+    if gates.shape != (sum(network.stages_blocks),):
+        raise EANError(f"the network has {sum(network.stages_blocks)} connections, got gates of {tuple(gates.shape)}")
+    x = network.forward_stem(images)
+    for stage, stage_gates in zip(network.stages, gates.split(network.stages_blocks), strict=True):
+        x = gated_forward(stage, stage_gates, x)
+    return network.forward_head(x)
+
+
+def gated_forward(stage: Stage, gates: Tensor, x: Tensor) -> Tensor:
+    """x_{l+1} = ReLU(shortcut + (g_l M(f) + (1 - g_l)) * f) for every block l and its residual f (Eq. 4).
+
+    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride), with gates g (depth,). Every attention runs, and its gate
+    says how much that counts, for the state of a recurrent attention too; a state that is still empty counts as zero.
+    """
+    stage.check_bits((1,) * stage.depth)
+    state: State = None
+    for gate, block, index in zip(gates, stage.blocks, range(stage.depth), strict=True):
+        residual, shortcut = block(x)
+        attention = stage.attention_of(index)
+        residual, state = gated_attention(attention, gate, residual, state if stage.is_shared else None)
+        x = stage.activation(residual if shortcut is None else residual + shortcut)
+    return x
+
+
+def gated_attention(attention: nn.Module, gate: Tensor, residual: Tensor, state: State) -> tuple[Tensor, State]:
+    """(g M(f) + (1 - g)) * f for a gate g () and the residual f (B, C, H, W), and the state after it."""
+    if type(attention).forward is Attention.forward:
+        mask, new_state = attention.mask(residual, state)  # mostly (B, C, 1, 1): gating it costs less than a pass
+        recalibrated = residual * blend(gate, mask, 1.0)
+    else:  # it does more than multiply by its mask
+        output, new_state = attention(residual, state)
+        recalibrated = blend(gate, output, residual)
+    if new_state is None:
+        return recalibrated, None
+    old_state = state or tuple(torch.zeros_like(new) for new in new_state)
+    hidden, cell = (blend(gate, new, old) for new, old in zip(new_state, old_state, strict=True))
+    return recalibrated, (hidden, cell)
+
+
+def blend(gate: Tensor, on: Tensor, off: Tensor | float) -> Tensor:
+    """`on` where the gate () is 1, `off` where it is 0, and between them for a gate in between.
+
+    A boolean gate chooses, so that an infinite `on` behind a closed gate leaves no NaN.
+    """
+    return torch.where(gate, on, off) if gate.dtype == torch.bool else gate * on + (1 - gate) * off

@@ -1,0 +1,109 @@
+"""Loading and resizing as all of the project's commands do, under the names that configs of mmsegmentation have.
+
+In the scope of mmsegmentation these stand for the transforms of mmcv and mmsegmentation. Ordinary images and masks come
+out the same, bit for bit. OpenCV, which those decode with, shows the colors behind what is transparent, cuts off
+gray levels beyond 8 bits, waits at a FIFO, and fails at an image that is a thousand times as long as wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmcv.image import rescale_size
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import Resize
+from mmseg.registry import TRANSFORMS
+
+from ean_core.data.read_image import read_image
+from segmentation.data.masks import VOID, read_labels
+
+
+@TRANSFORMS.register_module(name="LoadImageFromFile")
+class LoadImage(BaseTransform):
+    """Reads `img_path` into `img`, uint8 (H, W, 3) in the order blue, green, red, as mmcv has it.
+
+    Where `img` is there already, only its shape is entered.
+
+    Args:
+        ignored: what mmcv's transform can be told of its decoders.
+    """
+
+    def __init__(self, **ignored: Any) -> None:
+        super().__init__()
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add img, img_shape and ori_shape.
+
+        Raises:
+            EANError: if the file cannot be read.
+        """
+        if "img" not in results:
+            results["img"] = as_bgr(np.asarray(read_image(results["img_path"])))
+        results["img_shape"] = results["ori_shape"] = results["img"].shape[:2]
+        return results
+
+
+def as_bgr(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3) in the order that mmcv has it."""
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+@TRANSFORMS.register_module(name="LoadAnnotations", force=True)
+class LoadLabels(BaseTransform):
+    """Reads `seg_map_path` into `gt_seg_map`, uint8 (H, W), with the data set's classes.
+
+    Args:
+        ignored: what mmsegmentation's transform can be told of its decoders.
+    """
+
+    def __init__(self, **ignored: Any) -> None:
+        super().__init__()
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add gt_seg_map.
+
+        Raises:
+            EANError: if the file cannot be read, or holds no labels.
+        """
+        labels, _ = read_labels(results["seg_map_path"])
+        table = label_table(results.get("label_map"), reduce_zero_label=results.get("reduce_zero_label", False))
+        results["gt_seg_map"] = table[labels]
+        results["seg_fields"].append("gt_seg_map")
+        return results
+
+
+def label_table(label_map: Mapping[int, int] | None, *, reduce_zero_label: bool) -> np.ndarray:
+    """What becomes of each label of a mask file, uint8 (256,).
+
+    Args:
+        label_map: of the data set: old label -> new one; labels that it does not name stay.
+        reduce_zero_label: 0 is not counted, and the labels after it move down by one, before the map.
+    """
+    table = np.arange(256, dtype=np.uint8)
+    if reduce_zero_label:
+        table = np.where((table == 0) | (table == VOID), VOID, table - 1).astype(np.uint8)
+    mapped = np.arange(256, dtype=np.uint8)
+    for old, new in (label_map or {}).items():
+        mapped[old] = new
+    return mapped[table]
+
+
+@TRANSFORMS.register_module(name="Resize", force=True)
+class ResizeToAPixel(Resize):
+    """mmsegmentation's `Resize`, which leaves at least one pixel a side, however long the image."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """As the base."""
+        height, width = results["img"].shape[:2]
+        if self.scale:
+            wanted = rescale_size((width, height), tuple(self.scale)) if self.keep_ratio else self.scale
+        else:
+            wanted = tuple(
+                int(side * factor + 0.5) for side, factor in zip((width, height), self.scale_factor, strict=True)
+            )
+        if min(wanted) >= 1:
+            return super().transform(results)
+        size = tuple(max(1, side) for side in wanted)
+        return Resize(scale=size, keep_ratio=False, interpolation=self.interpolation).transform(results)
