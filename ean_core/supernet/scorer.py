@@ -22,7 +22,6 @@ from ean_core.scheme import Scheme
 from ean_core.supernet.bn_calibration import Reestimation, kept_batch_norm
 from ean_core.supernet.prefix_cache import Batch, Batches, HeldBatches, PrefixFeatures, spare_memory
 from ean_core.utils.errors import EANError
-from ean_core.utils.finite import first_not_finite_in
 
 
 def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
@@ -73,7 +72,7 @@ class Scorer:
         room: bytes of images and features that may be held; None: as many as `spare_memory` finds.
 
     Raises:
-        EANError: for a supernet whose weights or outputs are not finite: an accuracy could still be counted.
+        EANError: in a call, for a supernet whose outputs are not finite: an accuracy could still be counted.
     """
 
     def __init__(
@@ -87,11 +86,6 @@ class Scorer:
         compile: bool = False,
         room: int | None = None,
     ) -> None:
-        if (name := first_not_finite_in(network)) is not None:
-            raise EANError(
-                f"the supernet cannot be scored, as its {name} is not finite: its training diverged, so train it again "
-                "with a lower learning rate"
-            )
         self.network = network
         self.normalise = normalise
         self.dtype, self.compile = dtype, compile

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_of_all
 from ean_core.training.hooks import SaveState
+from ean_core.training.metrics import Confusion
 from ean_core.utils.errors import EANError
 
 
@@ -94,3 +95,12 @@ def test_what_one_process_finds_stops_both() -> None:
     assert [answers.get(timeout=60) for _ in both] == [(None, "bad")] * 2
     for one in both:
         one.join()
+
+
+def test_logits_that_are_not_finite_have_no_accuracy() -> None:
+    metric = Confusion(3)
+    logits = torch.zeros(4, 3)
+    logits[1, 2] = float("nan")
+    metric.process(None, [{"logits": logits, "labels": torch.zeros(4, dtype=torch.int64)}])
+    with pytest.raises(EANError, match="outputs are not finite for 1 of 4 images"):
+        metric.evaluate(4)
