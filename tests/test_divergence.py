@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.classification.conftest import TINY as RECIPE
 from tests.conftest import Script
 from tests.crowd_counting.conftest import TINY as COUNTER
 from tests.crowd_counting.conftest import crowd_root  # noqa: F401 (a fixture)
+from tests.helpers.tiny_recipe import TINY as RECIPE
 from tests.segmentation.conftest import (
     SMALL,
     draw_voc,
