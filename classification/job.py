@@ -18,10 +18,14 @@ from ean_core.data.normalize import Normalise
 from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import ModelSpec
 from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
+from ean_core.training.run_lock import WorkDir
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import first_does, is_first, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
+
+PARTS = ("supernet", "search", "network", "comparison", "correlation")
+"""What the claims on parts of a work directory call them."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class Job:
             f"{len(self.data.test)} test images, {self.data.num_classes} classes, on {get_device()} "
             f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
         )
+
+    def work_dir(self, **how: Any) -> WorkDir:
+        """The directory, for a claim on a part of it."""
+        return WorkDir(self.directory, "classification", PARTS, **how)
 
     # -- data ---------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from classification.job import Job
 from classification.search import scheme_of
 from ean_core.io.records import read_record, write_record
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
-from ean_core.networks.checkpoint import ModelSpec, load_network
+from ean_core.networks.checkpoint import ModelSpec, load_network, read_network_file
 from ean_core.scheme import Scheme
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.metrics import Confusion
@@ -83,6 +83,7 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     directory = job.directory / target.directory(seed)
     if finished(directory):
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+        read_network_file(directory / "classifier.pth")  # a damaged one is no finished run
         return directory
     torch.manual_seed(seed)
     network = job.build(target.spec)
@@ -91,7 +92,9 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         network.compile()
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()
-    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth"])
+    same = {name: value for name, value in identity.items() if name not in ("part", "model", "seed")}
+    begun = [directory / name for name in ("last.pth", "classifier.pth", "result.json")]
+    claim(directory, identity, resume=job.resume, begun=begun, work_dir=job.work_dir(settings=same))
     runner = fit(
         job,
         model,

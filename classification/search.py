@@ -45,7 +45,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     connect_gradient(method, job, network, seed=job.recipe.seed)
     method = rules.keep(method)
     path = job.directory / "history.jsonl"
-    claim(job.directory / "search", identity, resume=job.resume, begun=[path])
+    claim(job.directory / "search", identity, resume=job.resume, begun=[path], work_dir=job.work_dir())
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")

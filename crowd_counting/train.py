@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
+        seeds=tuple(arguments.seeds),
     )
     if is_first():
         print(job.describe())

@@ -20,7 +20,7 @@ from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, ImageErrors, summarise
 from crowd_counting.model.losses import LOSSES
-from crowd_counting.model.pretrained import save_counter
+from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
 from ean_core.io.records import read_record, spread, write_record
 from ean_core.networks import count_parameters
@@ -29,7 +29,7 @@ from ean_core.training.run_lock import claim
 from ean_core.training.runner import build_runner
 from ean_core.utils.config import build
 from ean_core.utils.distributed import barrier, is_first
-from ean_core.utils.errors import batch_of
+from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import bar
 
 BEST, FINAL = "best.pth", "final.pth"
@@ -55,8 +55,10 @@ def train_counter(job: Job, *, seed: int) -> Path:
     """
     directory, recipe = job.directory / f"seed{seed}", job.recipe.train
     identity = job.identity(seed=seed)
-    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", directory / "result.json"])
+    begun = [directory / name for name in ("last.pth", "result.json", BEST, FINAL)]
+    claim(directory, identity, resume=job.resume, begun=begun, work_dir=job.work_dir())
     if (directory / "result.json").exists():
+        check_finished(directory)
         return directory
     torch.manual_seed(seed)
     counter = job.counter()
@@ -95,6 +97,20 @@ def train_counter(job: Job, *, seed: int) -> Path:
     return directory
 
 
+def check_finished(directory: Path) -> None:
+    """Make sure that what a finished run left can be read.
+
+    Raises:
+        EANError: naming the file that cannot.
+    """
+    read_record(directory / "result.json")
+    for name in (BEST, FINAL):
+        try:
+            load_counter(directory / name)
+        except EANError as error:
+            raise EANError(f"{directory} is finished by its result.json, but {error}") from None
+
+
 def save_checkpoint(
     job: Job, counter: Any, identity: dict[str, Any], path: Path, epoch: int, metrics: dict[str, Any] | None
 ) -> None:
@@ -108,7 +124,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {"epoch": content["epoch"], "validation": content["validation"], "test": summarise(rows)}
+        tested[name] = {"epoch": content.get("epoch"), "validation": content.get("validation"), "test": summarise(rows)}
     train, _ = job.split
     write_record(
         directory / "result.json",

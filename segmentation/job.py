@@ -18,7 +18,7 @@ from ean_core.networks import count_parameters
 from ean_core.networks.checkpoint import FORMAT
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import bare
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.distributed import barrier, is_first, rank_and_world
 from ean_core.utils.errors import EANError
@@ -100,7 +100,9 @@ class Job:
         check_config(config, model, classes)
         loaded = prepare_backbone(model.backbone)
         checksum = weights_sum(config)
-        claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
+        begun = [directory / STATE, directory / "result.json"]
+        work_dir = WorkDir(directory, "segmentation", (None,))
+        claim(directory, identity_of(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
         config.visualizer.pop("name", None)  # by its name it would be the one of this process's earlier run
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
         lines = (describe(config, model, data, classes=classes), loaded, *normalisation_note(config))

@@ -6,7 +6,6 @@ Files hold tensors and plain values only and are loaded as such, see `ean_core.n
 from __future__ import annotations
 
 import dataclasses
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ from torch import Tensor
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
+from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import ARCHITECTURES, StagedNetwork, is_timm, stages_blocks, timm_backbone
 from ean_core.networks.checkpoint import ModelSpec, read_weights
 from ean_core.networks.pretrained import load_torchvision_weights
 from ean_core.scheme import as_scheme, read_scheme_file
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path, sha256_of
+from ean_core.utils.files import sha256_of
 
 FORMAT = "ean-counter-1"
 
@@ -64,10 +65,10 @@ def read_start(source: str | None, *, arch: str | None) -> Start:
         return Start(source, download_imagenet(arch or "resnet50"))
     state, content = read_weights(source, takes="--weights takes a classifier.pth, or torchvision's or timm's weights")
     if content is not None:
-        spec = ModelSpec(**content["model"])
+        spec = read_spec(ModelSpec, source, content)
         if spec.in_channels != 3:
             raise EANError(f"{source} was trained on images with {spec.in_channels} channel(s): counting needs 3")
-        return Start(source, state, spec, tuple(content["mean"]), tuple(content["std"]), sha256_of(source))
+        return Start(source, state, spec, *statistics_of(source, content), sha256_of(source))
     return Start(source, state, sha256=sha256_of(source))
 
 
@@ -166,10 +167,19 @@ def save_counter(path: Path, counter: Counter, spec: CounterSpec, **info: Any) -
         info: plain values: mean, std, epoch, recipe, validation.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in counter.state_dict().items()}
-    buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
-    torch.save({"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info}, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_pth(path, {"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info})
+
+
+def statistics_of(path: str | Path, content: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation, per channel, of the images that a file's network was trained on.
+
+    Raises:
+        EANError: if the file does not say them, or they are damaged.
+    """
+    meta = check_meta(path, content)
+    if meta.mean is None or meta.std is None:
+        raise EANError(f"{path} does not say mean and std of its images, so that no photo fits: train it again")
+    return meta.mean, meta.std
 
 
 def load_counter(path: str | Path) -> tuple[Counter, dict[str, Any]]:
@@ -197,7 +207,10 @@ def build_counter_of(path: str | Path, content: dict[str, Any]) -> Counter:
     Raises:
         EANError: if weights and counter do not belong together.
     """
-    counter = CounterSpec(**content["model"]).build()
+    spec = read_spec(CounterSpec, path, content)
+    check_meta(path, content)
+    with building(path):
+        counter = spec.build()
     try:
         counter.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ean_core.io.network_meta import read_spec
 from ean_core.networks import stages_blocks
 from ean_core.networks.checkpoint import ModelSpec, read_weights, weights_in
 from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
@@ -66,7 +67,7 @@ def load_classifier(backbone: EANResNet, content: Mapping[str, Any], source: str
     initial weights, as it does with public weights. Shared attention fits whatever blocks it is connected to; where
     the classifier's connections are others, the line says so.
     """
-    spec, state = ModelSpec(**content["model"]), content["state_dict"]
+    spec, state = read_spec(ModelSpec, source, content), content["state_dict"]
     if spec.arch != backbone.arch:
         raise EANError(f"{source} is a {spec.arch} and the backbone a {backbone.arch}: give arch={spec.arch!r}")
     own = backbone.network.state_dict()
