@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import pickle
 import struct
@@ -78,7 +79,7 @@ def check_names(path: Path, file: IO[bytes], allowed: frozenset[str] | set[str])
             for name in names_in(one):
                 if name not in allowed:
                     raise refused(path, name)
-    except (EANError, OSError, MemoryError):
+    except (EANError, MemoryError):
         raise
     except Exception as error:  # pickletools, zipfile and torch raise many kinds on bad bytes
         raise damaged(path, error) from None
@@ -122,7 +123,7 @@ def read_pth(path: Path, file: IO[bytes], *, state: bool) -> Any:
             torch.serialization.add_safe_globals(stand_ins)
             content = torch.load(file, map_location="cpu", weights_only=True)
             return plain(content) if state else content
-        except (OSError, MemoryError):
+        except MemoryError:
             raise
         except Exception as error:  # on bad bytes torch raises IndexError, struct.error, AssertionError and more
             raise damaged(path, error) from None
@@ -139,7 +140,9 @@ def refused(path: Path, name: str) -> EANError:
 
 
 def damaged(path: Path, error: Exception) -> EANError:
-    """The sentence for bytes that cannot be read."""
+    """The sentence for bytes that cannot be read; the error itself where it is the disk's."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: of a place before the file
+        raise error
     if isinstance(error, pickle.UnpicklingError | struct.error | UnicodeDecodeError | ValueError):
         return EANError(f"{path} is damaged, or no file of weights: {AGAIN}")
     return EANError(f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: {AGAIN}")
