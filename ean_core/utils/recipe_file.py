@@ -14,6 +14,16 @@ from ean_core.utils.errors import EANError, first_line
 
 DATA = (".yaml", ".yml", ".json")
 _ADVICE = "see the recipes in classification/configs/"
+DEEPEST = 50
+"""Sections inside of sections; recipes have three."""
+
+_STARTS = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _IMPORTS = ("_base_", "custom_imports")  # by which a recipe names other files that run
 _CLASS = re.compile(r".*\.py:\w+|(?!timm:)[\w.]+:[A-Z]\w*")
 
@@ -55,8 +65,13 @@ def _parse(path: Path) -> Any:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise EANError(f"recipe {path} has aliases (*name): write their values out")
+        depth = 0
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            depth += isinstance(token, _STARTS) - isinstance(token, _ENDS)
+            if isinstance(token, yaml.AliasToken):
+                raise EANError(f"recipe {path} has aliases (*name): write their values out")
+            if depth > DEEPEST:
+                raise EANError(f"recipe {path} is nested deeper than {DEEPEST} levels: {_ADVICE}")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: also of the encoding
         if isinstance(error, EANError):
