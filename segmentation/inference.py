@@ -104,7 +104,8 @@ def dataset_meta(path: str | Path, content: dict[str, Any], *, classes: int) -> 
     """
     meta = content.get("meta")
     said = meta.get("dataset_meta") if isinstance(meta, dict) else None
-    said = said or {"classes": CLASSES, "palette": PALETTE}
+    if not said:
+        return {"classes": CLASSES, "palette": PALETTE}
     advice = "move it away and make it again"
     found = checked(DatasetMeta, said, where=f"{path}: dataset_meta", advice=advice)
     if not len(found.classes) == len(found.palette) == classes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
     from ean_core.report.plots import draw_search
 
     with tempfile.TemporaryDirectory() as folder:
-        return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()
+        return unwrap(draw_search)(Path(folder) / "search.png", lines, scheme).read_bytes()
 
 
 def trained_table(entries: list[Entry]) -> Table:
