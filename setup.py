@@ -19,7 +19,7 @@ setup(
         "torch>=2.2",
         "torchvision>=0.17",
         "numpy",
-        "scipy",
+        "scipy>=1.15",
         "h5py",
         "opencv-python",
         "pillow",

@@ -1,8 +1,9 @@
-"""The networks themselves (Eq. 9): eager as in the authors' style, against the fastest forms of this project.
+"""The networks themselves (Eq. 9): the authors' modules in eager mode, against the fastest forms of this project.
 
 Efficient Attention Network (https://arxiv.org/abs/2011.14058). Every form is measured for Org, Share-full and EAN
 alike, and an increment counts only against an Org in the same form. The plain attention is that of
-`plain_network.py`, as it was released, with the same weights as ours.
+`plain_network.py`, as it was released, with the same weights as ours. It runs as all others do, in eval mode without
+autograd; the authors time in training mode with autograd.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
 def measure_setting(
     setting: str, networks: dict[str, StagedNetwork], batch: Tensor, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Times and increments of all networks in one form; "plain" is the authors' style. Plain Org always takes part."""
+    """Times and increments of all networks in one form; "plain" has the authors' modules. Plain Org is always there."""
     import torch
     from ab_harness import check_equal
     from plain_network import plain_form

@@ -1,123 +1,172 @@
 #!/usr/bin/env bash
-# All figures of this project that need a GPU, most wanted first, in parts of under ten minutes each on an H100:
+# All figures of this project that need a GPU, most wanted first, as far as LIMIT seconds go (default 560). In its root:
 #
-#     bash benchmarks/on_gpu.sh 1     # tests; ResNet-164 at batch 50 in every form
-#     bash benchmarks/on_gpu.sh 2     # ResNet-164 at batch 1, ResNet-50, compiled forms
-#     bash benchmarks/on_gpu.sh 3     # training; the supernet of ResNet-164 on CIFAR-100 and its search
-#     bash benchmarks/on_gpu.sh 4     # scoring; retraining of what part 3 found
-#     bash benchmarks/on_gpu.sh 5     # Table 1's times of ResNet-50, its compiled forms, its training at 224 pixels
+#     LIMIT=190 bash benchmarks/on_gpu.sh smoke    # does the CUDA code work at all
+#     LIMIT=560 bash benchmarks/on_gpu.sh          # all the rest, from where an earlier call left off
+#     bash benchmarks/on_gpu.sh networks training  # these steps only, of: smoke search retraining networks training seeds more
 #
-# Run it in the project's root with the package installed; PY names the Python (default python3), DATA the folder that
-# holds CIFAR-100 (default data), OUT a folder for results.tgz: records, pictures and logs of all parts so far. QUICK=1
-# rehearses a part with small networks, also on a CPU. A command that fails or hangs costs no other: each has a limit.
-# The minutes are reckoned from numbers of kernels and bytes; nothing here has run on a GPU yet.
+# Whatever is done is remembered in work_dirs/gpu and not done again; a step begins only if it can end in time, and one
+# that fails costs no other. After every step OUT (default work_dirs/gpu_out) holds records.tgz (records, pictures, logs)
+# and weights.tar.NN (networks, and the state of what was cut off), in pieces of 15 MB: a call that is ended loses no more
+# than its last step. On another machine, give that folder as IN to go on from there; or SCHEME, a scheme.json, and SEEDS
+# (default "0 1 2") to train its networks with other seeds, for which no weights have to travel.
+#
+# PY: the Python (default python3); DATA: the folder that holds cifar-100-python (default data); EPOCHS: of the supernet
+# and of each network (default 12); NOTE: a sentence for the records; COMMIT: for the records, where there is no .git.
+# QUICK=1 rehearses everything with small networks, also on a CPU.
 set -uo pipefail
-part=${1:-}
-case $part in [1-5]) ;; *) echo "which part, 1 to 5?" >&2; exit 2 ;; esac
-out=${OUT:-work_dirs/gpu_out}
-logs=work_dirs/gpu_logs
-mkdir -p "$out" "$logs"
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-PY=${PY:-python3}
-DATA=${DATA:-data}
-R=work_dirs/gpu_records
-quick=${QUICK:+--quick}
-beside=$($PY -c 'import xdist' 2> /dev/null && printf -- '-n 4')  # pytest-xdist, if it is there
-started=$SECONDS
+limit=${LIMIT:-560} PY=${PY:-python3} DATA=${DATA:-data} SCHEME=${SCHEME:-} quick=${QUICK:+--quick}
+epochs=${EPOCHS:-${QUICK:+2}} proposals=${QUICK:+5}
+epochs=${epochs:-12} proposals=${proposals:-300}
+note=${NOTE:-"Supernet and networks were trained for $epochs epochs each, with a schedule of our own."}
+G=work_dirs/gpu logs=$G/logs R=$G/records out=${OUT:-work_dirs/gpu_out} run=$G/ean_se_r164_cifar100
+config=classification/configs/ean_se_r164_cifar100.py seeds=(${SEEDS:-0 1 2})
+steps=${*:-search retraining networks training seeds more}
+for name in $steps; do
+  case $name in smoke | search | retraining | networks | training | seeds | more) ;; *)
+    echo "no step '$name': give some of smoke search retraining networks training seeds more" >&2
+    exit 2 ;;
+  esac
+done
+if ! nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader && [ -z "$quick" ]; then
+  echo "no GPU here; QUICK=1 rehearses without one" >&2
+  exit 2
+fi
+mkdir -p "$logs" "$R" "$G/done" "$out"
+if [ -n "${IN:-}" ] && [ -z "$(ls "$G/done")" ]; then
+  tar xzf "$IN/records.tgz" -C "$G"
+  [ ! -e "$IN/weights.tar.00" ] || cat "$IN"/weights.tar.* | tar x -C "$G"
+fi
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 EAN_COMMIT=${COMMIT:-}
 
-step() {  # step LIMIT NAME COMMAND..: its output in a log, its end on the screen; a failure stops nothing
-  local limit=$1 name=$2 from=$SECONDS status
-  shift 2
-  timeout -k 10 "$limit" "$@" > "$logs/$name.log" 2>&1
+left() { echo $((limit - SECONDS)); }
+
+weights() {  # what is worth taking home, most wanted first: the states of runs that were cut off, and the networks
+  local state seed
+  cd "$G" || return
+  for state in */*/last.pth; do
+    [ ! -e "$state" ] || [ -e "${state%/*}.pth" ] || [ -e "${state%/*}/classifier.pth" ] || echo "$state"
+  done
+  ls */supernet.pth 2> /dev/null
+  for seed in "${seeds[@]}"; do ls */*-seed$seed/classifier.pth 2> /dev/null; done
+}
+
+pack() {  # what is small after every step; weights only when there are new ones, as many as 60 MB hold
+  local file size total=0 chosen="" state=""
+  tar czf "$out/.records.tgz" -C "$G" --exclude='*.pth' --exclude='./.*' .
+  mv "$out/.records.tgz" "$out/records.tgz"
+  for file in $(weights); do
+    size=$(stat -c %s "$G/$file") total=$((total + size))
+    if [ $total -gt 60000000 ]; then echo "weights left here: $file and what follows it"; break; fi
+    chosen="$chosen $file" state="$state $(stat -c '%n %s %Y' "$G/$file")"
+  done
+  [ -n "$chosen" ] || return
+  if [ ! -e "$out/weights.tar.00" ] || [ "$state" != "$(cat "$G/.packed" 2> /dev/null)" ]; then
+    rm -f "$out"/weights.tar.*
+    tar c -C "$G" $chosen | split -b 15000000 -d - "$out/weights.tar."
+    echo "$state" > "$G/.packed"
+  fi
+}
+
+step() {  # step NEED MOST NAME COMMAND..: begun if NEED seconds are left, ended after MOST of them
+  local need=$1 most=$2 name=$3 from=$SECONDS status
+  shift 3
+  [ ! -e "$G/done/$name" ] || return 0
+  if [ "$(left)" -lt "$need" ]; then
+    echo "=== $name: left out, $(left) s are left"
+    return 1
+  fi
+  # The rest is for packing. A rehearsal may take all the time there is: a CPU needs more of it.
+  if [ -n "$quick" ] || [ "$most" -gt $(($(left) - 12)) ]; then most=$(($(left) - 12)); fi
+  timeout -k 5 "$most" "$@" > "$logs/$name.log" 2>&1
   status=$?
-  echo "=== $name: status $status, $((SECONDS - from)) s (since the start $((SECONDS - started)) s)"
+  [ $status != 0 ] || touch "$G/done/$name"
+  echo "=== $name: status $status, $((SECONDS - from)) s, $(left) s left"
   tail -n "${LINES_OF:-14}" "$logs/$name.log" | cut -c1-170
+  pack
   return $status
 }
 
-pack() {
-  tar czf "$out/results.tgz" --ignore-failed-read --exclude='last.pth' --exclude='gpu_out' work_dirs 2> /dev/null
-  ls -l "$out/results.tgz"
-}
-trap pack EXIT
+# -- the paper's CIFAR-100 run on a short schedule --------------------------------------------------------------------
 
-network() {  # network LIMIT ARCH BATCH NAME SETTINGS..
-  local limit=$1 arch=$2 batch=$3 name=$4
+train() {  # train NEED MOST NAME TOOL ARGUMENTS.. -- OPTIONS..: it goes on from its last saved state
+  local need=$1 most=$2 name=$3 tool=$4 arguments="" section
   shift 4
-  step "$limit" "network_$name" $PY benchmarks/network.py --arch "$arch" --batch-size "$batch" --settings "$@" \
-    --output "$R/speed_network_${name}_gpu.json" $quick
+  if [ ! -d "$DATA/cifar-100-python" ]; then
+    echo "=== $name: left out, no cifar-100-python in $DATA"
+    return 1
+  fi
+  while [ "$1" != -- ]; do arguments="$arguments $1"; shift; done
+  shift
+  set -- "$@" search.steps="$proposals" note="$note"
+  for section in supernet train; do
+    set -- "$@" $section.epochs="$epochs" $section.schedule=cosine $section.milestones=[] $section.nesterov=True \
+      $section.warmup_epochs=1 $section.weight_decay=5e-4 $section.val_interval=0 $section.save_interval=2
+  done
+  [ -z "$quick" ] || set -- "$@" data.train_per_class=4 data.val_per_class=1 model.arch=resnet20
+  step "$need" "$most" "$name" "$PY" "$tool" $config --fast --work-dir $run --data-root "$DATA" --resume $arguments \
+    --cfg-options "$@"
 }
 
-# Convolutions dominate; these settings need no compiler but Triton's for seven kernels.
-GRAPHS="folded bf16 cuda_graph fused fused_bf16"
-
-case $part in
-1)
-  nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm --format=csv,noheader
-  $PY -c "import torch, triton, mmengine; print(torch.__version__, triton.__version__, torch.cuda.is_available())"
-  # First what the rest stands on: kernels, graphs, forms. Then the commands, four beside each other.
-  LINES_OF=40 step 150 pytest_basis $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
-    -p no:cacheprovider --durations=5 tests/deploy/test_kernels.py tests/training/test_cuda_graph.py tests/deploy/test_modes.py \
-    tests/networks/test_networks.py tests/benchmark/test_timing.py tests/data
-  LINES_OF=40 step 200 pytest_commands $PY -m pytest -q -m "gpu and not slow" --continue-on-collection-errors \
-    -p no:cacheprovider $beside tests/tools/test_gpu_commands.py tests/inference/test_predictor.py tests/benchmark/test_latency_table.py \
-    tests/crowd_counting/test_density.py tests/segmentation/test_training.py
-  LINES_OF=40 network 150 resnet164 50 resnet164_b50 $GRAPHS
-  ;;
-2)
-  LINES_OF=40 network 100 resnet164 1 resnet164_b1 $GRAPHS
-  LINES_OF=40 network 170 resnet50 50 resnet50_b50 $GRAPHS
-  LINES_OF=40 network 100 resnet50 1 resnet50_b1 $GRAPHS
-  # About 27 different blocks to compile, in each of two types; the others come out of the compiler's cache.
-  LINES_OF=24 network 180 resnet164 50 resnet164_b50_compiled cuda_graph compiled compiled_bf16
-  ;;
-3)
-  # 50 steps a turn: an epoch of the engine ends with a line of its log, which a turn of a few steps would be full of.
-  sides="plain bare engine fast fast-graph"
-  for network in supernet final; do
-    step 140 "training_$network" $PY benchmarks/training.py --arch resnet164 --network $network --steps 50 --rounds 5 \
-      --workers 8 --sides $sides --output $R/speed_training_resnet164_${network}_gpu.json $quick \
-      || step 90 "training_${network}_without_graph" $PY benchmarks/training.py --arch resnet164 --network $network \
-        --steps 50 --rounds 3 --workers 8 --sides plain engine fast $quick \
-        --output $R/speed_training_resnet164_${network}_gpu.json
-  done
-  ;;&
-3 | 4)
-  # A short schedule of the paper's run: ResNet-164, all of CIFAR-100.
-  config=classification/configs/ean_se_r164_cifar100.py
-  fields="cuda_graph=True precision=bfloat16 channels_last=True schedule=cosine milestones=[] nesterov=True warmup_epochs=1 weight_decay=5e-4"
-  options="supernet.epochs=16 supernet.val_interval=0 supernet.save_interval=4 train.epochs=16 train.save_interval=4 search.steps=300 search.batch_size=2000"
-  if [ -n "${QUICK:-}" ]; then
-    config=classification/configs/ean_se_r20_cifar100_subset30k.py
-    options="supernet.epochs=2 train.epochs=2 search.steps=5 data.train_per_class=4 data.val_per_class=1"
+retrain() {  # retrain NEED MOST NAME SEED..: Org, Share-full and the scheme with these seeds; finished ones are kept
+  local need=$1 most=$2 name=$3
+  shift 3
+  if [ -n "$SCHEME" ]; then
+    train "$need" "$most" "$name" tools/train_cls.py --scheme org share-full "$SCHEME" --seeds "$@" --
+  elif [ -e $run/scheme.json ]; then
+    train "$need" "$most" "$name" tools/search.py -- "seeds=[$(IFS=,; echo "$*")]"
+  else
+    echo "=== $name: left out, no scheme was found yet"
   fi
-  for field in $fields; do options="$options supernet.$field train.$field"; done
-  run=work_dirs/gpu_ean_se_r164_cifar100
-  pipeline() { step "$1" "$2" $PY tools/search.py $config --work-dir $run --data-root "$DATA" "${@:3}" --cfg-options $options; }
-  ;;&
-3)
-  pipeline 250 supernet_and_search --no-retrain --resume
-  ;;
-4)
-  [ -f $run/supernet.pth ] || pipeline 250 supernet_and_search --no-retrain --resume
-  step 130 scoring $PY benchmarks/scoring.py --config $config --supernet $run/supernet.pth --history $run/history.jsonl \
-    --data-root "$DATA" --proposals 30 --images 5000 --batch 2500 --plain-batch 500 --workers 8 \
-    --output $R/speed_scoring_resnet164_gpu.json $quick
-  LINES_OF=30 pipeline 400 retraining --resume
-  ;;
-5)
-  # As far as the time goes: the slow tests, the paper's Table 1 for SE, ResNet-50 compiled, what ImageNet would cost.
-  LINES_OF=20 step 120 pytest_slow $PY -m pytest -q -m "gpu and slow" -p no:cacheprovider tests/deploy/test_modes.py -k compiled
-  step 100 table1 $PY tools/benchmark.py --arch resnet50 --attention se --scheme schemes/paper_ean_se_resnet50.json \
-    --settings eager cuda_graph fused fused_bf16 --rounds 20 --output $R/benchmark_resnet50_gpu.json \
-    ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
-  LINES_OF=24 network 130 resnet50 50 resnet50_b50_compiled cuda_graph compiled compiled_bf16
-  step 100 training_resnet50 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 128 --steps 10 \
-    --rounds 3 --workers 12 --sides plain fast fast-graph --output $R/speed_training_resnet50_b128_gpu.json $quick
-  # With these, benchmarks/scaling.py gives the hours of ImageNet on one such GPU (docs/scaling.md).
-  step 60 training_resnet50_b32 $PY benchmarks/training.py --arch resnet50 --image-size 224 --batch-size 32 --steps 20 \
-    --rounds 3 --workers 12 --sides fast fast-graph --output $R/speed_training_resnet50_b32_gpu.json $quick
-  step 60 scoring_resnet50 $PY benchmarks/processes.py --processes 1 --arch resnet50 --image-size 224 --images 2000 \
-    --batch-size 128 --rounds 5 --output $R/speed_processes_resnet50_gpu.json $quick
-  ;;
-esac
+}
+
+for what in $steps; do
+  case $what in
+  smoke)  # kernels, graphs and modes against what they are to compute, and the pipeline in graphs; no timing
+    LINES_OF=3 step 20 100 imports "$PY" -c "import time; s = time.time(); import torch, triton, torchvision, mmengine, cv2, \
+matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available(), round(time.time() - s), 's')"
+    beside=$("$PY" -c 'import xdist; print("-n 8 --dist worksteal")' 2> /dev/null)
+    beside="$beside $("$PY" -c 'import pytest_timeout; print("--timeout 85")' 2> /dev/null)"
+    LINES_OF=90 step 60 130 smoke "$PY" -m pytest -q -m "gpu and not slow and not timing" -p no:cacheprovider --tb=short \
+      -rfE $beside --durations=8 --junitxml="$logs/smoke.xml" tests/tools/test_gpu_commands.py::test_the_pipeline_in_cuda_graphs \
+      tests/tools/test_gpu_commands.py::test_modes_are_timed tests/deploy tests/training tests/networks tests/supernet tests/data
+    ;;
+  search)
+    [ -n "$SCHEME" ] || LINES_OF=24 train 120 250 search tools/search.py --no-retrain --
+    ;;
+  retraining)
+    LINES_OF=24 retrain 90 400 "retraining_seed${seeds[0]}" "${seeds[0]}"
+    ;;
+  networks)  # Eq. 9, the authors' way against the fastest modes
+    for network in "resnet164 50" "resnet50 50" "resnet164 1"; do
+      set -- $network
+      LINES_OF=24 step 60 100 "network_$1_b$2" "$PY" benchmarks/network.py --arch "$1" --batch-size "$2" --rounds 10 \
+        --settings cuda_graph fused fused_bf16 --output "$R/speed_network_$1_b$2_gpu.json" $quick
+    done
+    ;;
+  training)
+    speed=("$PY" benchmarks/training.py --arch resnet164 --network supernet --steps 30 --rounds 3 --workers 8
+      --output "$R/speed_training_resnet164_supernet_gpu.json" $quick --sides engine fast)
+    step 45 80 training "${speed[@]}" fast-graph || step 45 80 training_without_graph "${speed[@]}"
+    ;;
+  seeds)
+    for ((count = 2; count <= ${#seeds[@]}; count++)); do
+      LINES_OF=24 retrain 60 400 "retraining_seed${seeds[count - 1]}" "${seeds[@]:0:count}" || break
+    done
+    ;;
+  more)  # Table 1's times; what ImageNet would cost on such a GPU (docs/scaling.md)
+    LINES_OF=30 step 60 100 table1 "$PY" tools/benchmark.py --arch resnet50 --attention se --rounds 15 \
+      --scheme schemes/paper_ean_se_resnet50.json --settings eager cuda_graph fused fused_bf16 \
+      --output $R/benchmark_resnet50_gpu.json ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
+    for batch in 128 32; do
+      step 60 100 training_resnet50_b$batch "$PY" benchmarks/training.py --arch resnet50 --image-size 224 --steps 10 \
+        --batch-size $batch --rounds 3 --workers 12 --output $R/speed_training_resnet50_b${batch}_gpu.json $quick \
+        --sides fast fast-graph
+    done
+    step 40 60 scoring_resnet50 "$PY" benchmarks/processes.py --processes 1 --arch resnet50 --image-size 224 --images 2000 \
+      --batch-size 128 --rounds 5 --output $R/speed_processes_resnet50_gpu.json $quick
+    ;;
+  esac
+done
+pack
+ls -l "$out"

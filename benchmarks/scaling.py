@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         supernet_images, retrain_images: forward and backward, for the supernet and for one retrained network.
-        supernet_steps, retrain_steps: of the optimiser, without a last, smaller batch of an epoch.
+        supernet_steps, retrain_steps: of the optimiser, with a last, smaller batch of every epoch.
         scoring_images: forward, if every proposal is another scheme.
         gradient_bytes: of a step, in float32.
         held_bytes: of the decoded validation images.
@@ -57,9 +57,9 @@ def work(parameters: int) -> Work:
     rest = IMAGES - VALIDATION
     return Work(
         supernet_images=SUPERNET_EPOCHS * rest,
-        supernet_steps=SUPERNET_EPOCHS * (rest // BATCH),
+        supernet_steps=SUPERNET_EPOCHS * -(-rest // BATCH),
         retrain_images=RETRAIN_EPOCHS * IMAGES,
-        retrain_steps=RETRAIN_EPOCHS * (IMAGES // BATCH),
+        retrain_steps=RETRAIN_EPOCHS * -(-IMAGES // BATCH),
         scoring_images=PROPOSALS * VALIDATION,
         gradient_bytes=4 * parameters,
         held_bytes=3 * SIDE**2 * VALIDATION,

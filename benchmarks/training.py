@@ -243,6 +243,8 @@ def run_engine(arguments: argparse.Namespace, device: Any) -> None:
 
         def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
             self.begun = checksum(model) if runner.iter == 0 else self.begun
+            if arguments.side == "fast-graph" and model.graphed is None:
+                raise EANError("the step is not in a CUDA graph (see above): leave out fast-graph")
 
         def after_train_epoch(self, runner: Any) -> None:
             finish(device)

@@ -26,6 +26,7 @@ def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
+    add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
     add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
     add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
     add_log(parser)
@@ -68,6 +69,8 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
         recipe,
         data_root=root,
         directory=directory or Path("work_dirs") / recipe.name,
+        fast=arguments.fast,
+        given=options,
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
@@ -75,5 +78,5 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     if own:
         first_does(lambda: print(own_images.write_split(job, root), flush=True))
     if is_first():
-        print(f"{recipe.name}: {job.describe()}", flush=True)
+        print(f"{recipe.name}: {job.describe()}\n{job.describe_device()}", flush=True)
     return job

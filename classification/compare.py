@@ -20,7 +20,7 @@ from ean_core.io.json_file import read_json
 from ean_core.io.records import write_record
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
-from ean_core.search import ANSWERS, GradientMethod, History, SearchMethod
+from ean_core.search import ANSWERS, STREAMS, GradientMethod, History, SearchMethod
 from ean_core.search.comparison import (
     GRADIENT_PASSES,
     Budget,
@@ -197,6 +197,7 @@ def search_once(
         "limit": both_sections(rules.job)[1].max_increment,
         "answers": ANSWERS,
         "ends": "with its budget",  # earlier ones went on to all their proposals
+        "streams": STREAMS,
     }
     path = directory / "runs" / f"{entry.slug}-seed{seed}.json"
     barrier()
@@ -207,7 +208,6 @@ def search_once(
     found = run_entry(
         rules.keep(method),
         scores,
-        seed=seed,
         reward=rules.reward,
         budget=budget,
         gradient_cost=gradient_cost(method, images=len(rules.job.split()[1])),

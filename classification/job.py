@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from ean_core.data.normalize import Normalise
 from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import ModelSpec
 from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
+from ean_core.training.device_defaults import Placement, describe, for_device
 from ean_core.training.run_lock import WorkDir
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import first_does, is_first, rank_and_world
@@ -47,15 +49,27 @@ class Job:
     backends: tuple[str, ...] = ()
 
     @classmethod
-    def start(cls, recipe: Recipe, *, data_root: str | Path, directory: str | Path, **how: Any) -> Job:
+    def start(
+        cls,
+        recipe: Recipe,
+        *,
+        data_root: str | Path,
+        directory: str | Path,
+        fast: bool = False,
+        given: Collection[str] = (),
+        **how: Any,
+    ) -> Job:
         """Read the data; the first process does it before the others, so that only one downloads.
 
         All images of a job are of one size, so cuDNN may try its kernels and keep the fastest; a recipe's
-        `deterministic` switches that off.
+        `deterministic` switches that off. What the recipe leaves to the device is chosen here, and with `fast` more:
+        all but the fields that were `given`.
         """
         torch.backends.cudnn.benchmark = True
         read = cache(partial(load_data, recipe.data.name, data_root, image_size=recipe.data.image_size))
         first_does(read)
+        placement = Placement.here(max(read().image_shape[1:]))
+        recipe = for_device(recipe, placement, fast=fast, given=given)
         return cls(recipe, read(), Path(directory), **how)
 
     def describe(self) -> str:
@@ -71,6 +85,10 @@ class Job:
     def work_dir(self, **how: Any) -> WorkDir:
         """The directory, for a claim on a part of it."""
         return WorkDir(self.directory, "classification", PARTS, **how)
+
+    def describe_device(self) -> str:
+        """One line: how this device runs the training steps."""
+        return describe(self.recipe, Placement.here(max(self.data.image_shape[1:])))
 
     # -- data ---------------------------------------------------------------------------------------------------
 
@@ -104,6 +122,7 @@ class Job:
             workers=self.recipe.data.workers,
             rank=rank,
             world_size=world,
+            drop_last=not settings.keep_last,
             classes=self.data.classes,
         )
 

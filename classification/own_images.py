@@ -24,6 +24,7 @@ from ean_core.data import load_data
 from ean_core.data.copies import warn_of_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
+from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import free_path, write_atomic
 
@@ -59,7 +60,8 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
     sizes = check_images([*data.train.paths, *data.test.paths])
     counts = enough(data)
     sides = [min(size) for size in sizes]
-    facts = Facts(len(data.train), int(counts.min()), round(median(sides)), get_device(), os.cpu_count() or 1)
+    device, side = get_device(), round(median(sides))
+    facts = Facts(len(data.train), int(counts.min()), side, device, os.cpu_count() or 1, has_bfloat16(device))
     config = Config(recommend(facts, name=name_of(root)))
     config.merge_from_dict(dict(options))
     values = config.to_dict()

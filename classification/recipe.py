@@ -84,6 +84,8 @@ class SupernetRecipe(TrainSettings):
             raise EANError(
                 "supernet.sandwich trains several paths a step and supernet.cuda_graph one: give one of them"
             )
+        if self.sandwich:
+            object.__setattr__(self, "cuda_graph", False)
 
 
 @dataclass(frozen=True)

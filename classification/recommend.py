@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ean_core.training.device_defaults import SCORING_BATCH, SMALL_IMAGE
+
 VAL_FRACTION = 0.2  # of each class's training images, for scoring schemes
 
 # (up to this shorter side, architecture, crop side, cost of an image relative to the first row); the first that fits.
@@ -29,6 +31,7 @@ class Facts:
         side: median length of the images' shorter sides, in pixels.
         device: "cpu" or "cuda".
         processors: of this machine.
+        bfloat16: whether a GPU multiplies bfloat16 itself.
     """
 
     train_images: int
@@ -36,6 +39,7 @@ class Facts:
     side: int
     device: str
     processors: int
+    bfloat16: bool = True
 
 
 def recommend(facts: Facts, *, name: str) -> dict[str, Any]:
@@ -57,8 +61,9 @@ def recommend(facts: Facts, *, name: str) -> dict[str, Any]:
         "schedule": "cosine",
         "nesterov": True,
         "weight_decay": 5e-4,
-        "precision": "bfloat16" if device == "cuda" else "float32",
-        "channels_last": True,
+        "precision": "bfloat16" if device == "cuda" and facts.bfloat16 else "float32",
+        "channels_last": device == "cpu" or facts.bfloat16,
+        "cuda_graph": device == "cuda" and crop <= SMALL_IMAGE,
     }
     return {
         "name": name,
@@ -74,7 +79,7 @@ def recommend(facts: Facts, *, name: str) -> dict[str, Any]:
             "method": "ean",
             "steps": 500 if device == "cuda" else 200,
             "max_evaluations": 300 if device == "cuda" else 100,
-            "batch_size": 250,
+            "batch_size": SCORING_BATCH if device == "cuda" and crop <= SMALL_IMAGE else 250,
         },
         "train": dict(training),
         "retrain": ["org", "share-full", "ean"],

@@ -21,6 +21,7 @@ from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.networks.checkpoint import ModelSpec, load_network, read_network_file
 from ean_core.scheme import Scheme
 from ean_core.training.classifier import ImageClassifier
+from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.metrics import Confusion
 from ean_core.training.run_lock import check_same, claim, read_claim
 from ean_core.training.state import save_state_as_network
@@ -28,6 +29,8 @@ from ean_core.utils.distributed import first_does
 from ean_core.utils.errors import EANError
 
 MODES = ("org", "org-full", "share-full")
+TEST_LOG = "test_epochs.jsonl"
+"""Test accuracies during training, beside a network's other files."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,12 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
             "val_cfg": {},
             "val_evaluator": [Confusion(job.data.num_classes)],
         },
+        hooks=[LogTestAccuracy(directory / TEST_LOG)],
     )
     metrics = runner.val_loop.run()
     result = {
         **metrics,
+        "best_test_epoch": best_test_epoch(directory / TEST_LOG),
         "parameters": count_parameters(network),
         "connections": target.scheme.connections,
         "scheme": str(target.scheme),
@@ -157,13 +162,16 @@ class Trained:
     Attributes:
         target: what was trained.
         directories: one per seed.
-        top1, top5: test accuracies in percent, one per seed.
+        top1, top5: test accuracies in percent, one per seed, after the last epoch.
+        best_epoch_top1: top-1 of each seed's best test epoch, where the test was taken during training; nothing is
+            chosen by it.
     """
 
     target: Target
     directories: tuple[Path, ...]
     top1: tuple[float, ...]
     top5: tuple[float, ...]
+    best_epoch_top1: tuple[float, ...] | None = None
 
     @cached_property
     def network(self) -> StagedNetwork:
@@ -187,12 +195,14 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
     trained = []
     for target in targets:
         records = [read_record(path / "result.json")["metrics"] for path in directories[target.label]]
+        best = [record["best_test_epoch"]["top1"] for record in records if record.get("best_test_epoch")]
         trained.append(
             Trained(
                 target,
                 tuple(directories[target.label]),
                 tuple(record["top1"] for record in records),
                 tuple(record["top5"] for record in records),
+                tuple(best) if len(best) == len(records) else None,
             )
         )
     return trained

@@ -13,15 +13,16 @@ from mmengine.device import get_device
 from classification.gradient import connect_gradient
 from classification.job import Job
 from classification.latency import Rules
+from classification.recipe import SearchRecipe
 from classification.supernet import both_sections, make_scorer
 from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import ANSWERS, History, SearchResult, Trial, long_name, run_search
-from ean_core.search.history import Line
+from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
+from ean_core.search.history import Line, read_lines
 from ean_core.search.latency_limit import Limited
 from ean_core.search.pareto import write_front
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import check_same, claim, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
@@ -44,7 +45,9 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     method = rules.build(recipe.method, recipe.options, seed=job.recipe.seed)
     connect_gradient(method, job, network, seed=job.recipe.seed)
     method = rules.keep(method)
-    path = job.directory / "history.jsonl"
+    path, final = job.directory / "history.jsonl", job.directory / "scheme.json"
+    if ended_by_earlier_version(job, identity):
+        return final
     claim(job.directory / "search", identity, resume=job.resume, begun=[path], work_dir=job.work_dir())
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
@@ -59,7 +62,6 @@ def search_scheme(job: Job, supernet: Path) -> Path:
             max_evaluations=recipe.max_evaluations,
             on_step=None if progress is None else StepText(progress, rules.blocks),
         )
-    final = job.directory / "scheme.json"
     returned = recipe.returned or method.answer
     first_does(lambda: write_scheme(final, job, result, returned, identity["supernet_sha256"]))
     first_does(lambda: draw(job.directory, history.lines, final))
@@ -81,7 +83,39 @@ def search_identity(job: Job, supernet: Path) -> dict[str, Any]:
             "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
         },
         "seed": job.recipe.seed,
+        "streams": STREAMS,
     }
+
+
+def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
+    """Whether the directory holds a search of other random numbers (`STREAMS`) that has ended, to be taken as it is.
+
+    Raises:
+        EANError: if it has not ended: replayed with the numbers of now, its record would be replaced from its start.
+    """
+    claimed, path, final = (job.directory / name for name in ("search/run.json", "history.jsonl", "scheme.json"))
+    if not (job.resume and claimed.exists() and path.exists()):
+        return False
+    earlier = read_claim(claimed)
+    if earlier.get("streams") == STREAMS:
+        return False
+    check_same({**earlier, "streams": STREAMS}, identity, what=f"{claimed.parent} holds a search made with")
+    if has_ended(path, final, both_sections(job)[1]):
+        return True
+    raise EANError(
+        f"{job.directory} holds an unfinished search by an earlier version, which drew other random numbers: it can be "
+        "read, and not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
+        "the search with the version that began it"
+    )
+
+
+def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
+    """Whether a search wrote its scheme after its last proposal, and was as long as the recipe asks for."""
+    lines = [line for line in read_lines(history) if not line.get("final")]
+    if not lines or not scheme.exists() or read_scheme_file(scheme).get("proposals") != len(lines):
+        return False
+    enough = recipe.max_evaluations is not None and lines[-1]["evaluations"] >= recipe.max_evaluations
+    return enough or lines[-1]["step"] >= recipe.steps
 
 
 def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:

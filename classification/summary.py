@@ -57,6 +57,7 @@ def row_of(one: Trained, times: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": count_parameters(one.network),
         "top1": spread(one.top1),
         "top5": spread(one.top5),
+        **({} if one.best_epoch_top1 is None else {"best_epoch_top1": spread(one.best_epoch_top1)}),
         "time_increment": times.get(one.target.label),
     }
 

@@ -21,7 +21,7 @@ from ean_core.io.records import write_record
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar, console
 
-HEADS = ("MAE", 'RMSE ("MSE" in papers)', "NAE", *(f"GAME {level}" for level in GAME_LEVELS))
+HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in GAME_LEVELS))
 KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
 
 

@@ -21,6 +21,7 @@ from crowd_counting.recipe import DataRecipe, Recipe
 from ean_core.data.loader import Plan
 from ean_core.data.normalize import Normalise
 from ean_core.training.run_lock import WorkDir
+from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 
@@ -70,6 +71,9 @@ class Job:
         Raises:
             EANError: if a file is missing or damaged, or settings do not go together.
         """
+        if recipe.train.channels_last is None:
+            layout = prefers_channels_last(get_device())
+            recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, channels_last=layout))
         split_file, world = recipe.data.split, rank_and_world()[1]
         split = (
             load_split(Path(split_file), data)
@@ -99,9 +103,11 @@ class Job:
         """One line: counter, data, and where it runs."""
         train, val = self.split
         world = rank_and_world()[1]
+        layout = "channels_last" if self.recipe.train.channels_last else "channels_first"
         return (
             f"{self.spec.arch} with {self.spec.attention or 'no attention'}, loss {self.recipe.train.loss}, batch norm "
-            f"{self.batch_norm}, batches of {self.recipe.train.batch_size}; {self.data.name}: {len(train)} training, "
+            f"{self.batch_norm}, batches of {self.recipe.train.batch_size} in {self.recipe.train.precision}, {layout}; "
+            f"{self.data.name}: {len(train)} training, "
             f"{len(val)} validation and {len(self.data.test)} test images, on {get_device()} ({world} process(es)), "
             f"writing to {self.directory}"
         )

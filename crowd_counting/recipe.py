@@ -39,7 +39,7 @@ class ModelRecipe:
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: between the head's two 1x1 convolutions, and of the decoder.
         head_norm: "none", or "group" for a group norm in the head, which knows no batch.
-        output_scale: the network gives so many times the density; the paper's maps are scaled by 100.
+        output_scale: the network gives so many times the density; 100 as in the C^3 Framework (arXiv 1907.02724).
     """
 
     arch: str | None = None
@@ -119,7 +119,7 @@ class TrainRecipe:
         loss_options: of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
         validate_every: epochs between two counts of the held-out images; the best of them is the one that is kept.
         precision: "float32" or "bfloat16" (autocast).
-        channels_last: memory format.
+        channels_last: memory format; None: as the device likes it, when the run starts.
         save_interval: epochs between two saves of the state.
     """
 
@@ -137,7 +137,7 @@ class TrainRecipe:
     loss_options: Mapping[str, Any] = field(default_factory=dict)
     validate_every: int = 5
     precision: str = "float32"
-    channels_last: bool = False
+    channels_last: bool | None = None
     save_interval: int = 1
 
     def __post_init__(self) -> None:

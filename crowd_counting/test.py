@@ -39,10 +39,12 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.data.points import check_decodes
     from crowd_counting.evaluation import print_scores, score_files
     from crowd_counting.job import load_crowd
+    from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.errors import EANError
     from ean_core.utils.files import writable
     from ean_core.utils.text import how_many
 
+    warn_of_unused_gpu()
     given = Path(arguments.checkpoint)
     if given.is_dir() and not (given / "best.pth").exists() and (seeds := sorted(given.glob("seed*/best.pth"))):
         raise EANError(

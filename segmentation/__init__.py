@@ -1,1 +1,4 @@
-"""TODO."""
+"""Semantic segmentation through mmsegmentation, with `EANResNet` (`backbone.py`) as the backbone.
+
+The commands and the job behind them; VOC and what checks it are in `data/`, what surrounds the backbone in `model/`.
+"""

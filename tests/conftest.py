@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import subprocess
 import sys
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers.processes import ROOT, environment
+
 Run = Callable[..., subprocess.CompletedProcess]
 Script = Callable[..., int]
 
@@ -40,13 +40,13 @@ def run(tmp_path: Path) -> Run:
     """
 
     def start(
-        script: str, *arguments: object, code: int = 0, gpu: bool = False, **environment: str
+        script: str, *arguments: object, code: int = 0, gpu: bool = False, **changes: str
     ) -> subprocess.CompletedProcess:
         hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
         done = subprocess.run(
             [sys.executable, str(ROOT / script), *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **hidden, **environment},
+            env=environment(**hidden, **changes),
             capture_output=True,
             text=True,
             timeout=240,

@@ -24,6 +24,7 @@ from ean_core.utils.errors import EANError, batch_of, command, out_of_memory
 from ean_core.utils.progress import bar, console
 from ean_core.utils.tasks import task_of
 from tests.conftest import ROOT, Script
+from tests.helpers.processes import python_path
 
 FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classification")
 COMMANDS = [
@@ -59,7 +60,7 @@ def test_help_starts_with_an_example_and_imports_nothing_heavy(script: str) -> N
         [sys.executable, "-X", "importtime", ROOT / script, "--help"],
         capture_output=True,
         text=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "COLUMNS": "120"},
+        env={"PYTHONPATH": python_path(), "PATH": "", "COLUMNS": "120"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
     after_usage = done.stdout.split("\n\n", 1)[1]

@@ -31,7 +31,7 @@ and summary.json into the work directory.
 With --methods, all of them search the same supernet with equal budgets and a common memory of scores; comparison/ in
 the work directory gets the record and its pictures. A search ends when it has scored --evaluations different schemes
 or proposed --proposals; its most probable scheme, an answer, is scored besides. A method may have options: ean:natural
-(a preset), ean:curiosity_weight=0, enas:schemes_per_step=5. With --retrain, each method's scheme is trained from
+(a preset), ean:curiosity_weight=0, hsp:period=2:offset=1 (0101..). With --retrain, each method's scheme is trained from
 scratch too."""
 
 

@@ -69,8 +69,10 @@ def test_classifier(arguments: argparse.Namespace) -> None:
     from classification.job import Job
     from classification.recipe import Recipe
     from ean_core.networks.checkpoint import load_network
+    from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
 
+    warn_of_unused_gpu()
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
     job = Job.start(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".")

@@ -8,7 +8,6 @@ the networks take turns, the median stands for the mean, and a bootstrap interva
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ean_core.utils.cuda_graph import no_garbage_collection
 from ean_core.utils.errors import EANError
 
 Forward = Callable[..., object]
@@ -182,19 +182,6 @@ def evaluating(networks: Sequence[Forward]) -> Iterator[None]:
     finally:
         for part, training in modes:
             part.training = training
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Collect now and not inside the block, where it would fall on whichever network is running."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 # -- the figures ------------------------------------------------------------------------------------------------------

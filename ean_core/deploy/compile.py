@@ -15,6 +15,7 @@ from ean_core.deploy.channel_order import interleave_stages
 from ean_core.deploy.fold import Form, in_channels_last
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
+from ean_core.utils.cuda_graph import CaptureFailed, capture
 from ean_core.utils.errors import EANError
 
 
@@ -151,26 +152,23 @@ def captured(form: Form, batch: Tensor) -> Form:
 
     The result takes images of the batch's shape only (`EANError` for others), and its output is overwritten by the
     next call.
+
+    Raises:
+        SettingUnavailable: if the form cannot be captured.
     """
     with torch.inference_mode(), torch.cuda.device(batch.device):
         images = batch.clone()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # capture needs the libraries' workspaces, and kernels, to be there already
-            for _ in range(3):
-                form(images)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = form(images)
+        try:
+            run = capture(lambda: form(images))
+        except CaptureFailed as reason:
+            raise SettingUnavailable(f"{reason}; 'folded' needs no graph") from reason
 
     @torch.inference_mode()  # outside of it, what was made inside cannot be written to
     def replay(new_images: Tensor) -> Tensor:
         if new_images.shape != images.shape:  # a single image would be copied to all places
             raise EANError(f"the graph was captured for {tuple(images.shape)}, got {tuple(new_images.shape)}")
         images.copy_(new_images)
-        graph.replay()
-        return logits
+        return run()
 
     replay.form = form  # the graph reads the weights where they are, and does not keep them
     return replay

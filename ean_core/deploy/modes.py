@@ -17,6 +17,7 @@ from ean_core.benchmark.timing import Comparison, compare
 from ean_core.deploy.compile import SettingUnavailable, captured, compile_network, compile_now
 from ean_core.deploy.fold import Form, fold_batch_norm, in_channels_last
 from ean_core.networks import StagedNetwork
+from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import unknown_name
 
 # -- settings: each takes a network and an example batch (B, C, H, W), and leaves both as they were -------------------
@@ -103,7 +104,7 @@ def require_cuda(setting: str, batch: Tensor) -> None:
 
 def check_bf16(batch: Tensor) -> None:
     """Refuse bfloat16 on a GPU that has none."""
-    if batch.device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    if batch.device.type == "cuda" and not has_bfloat16(batch.device):
         raise SettingUnavailable(f"{torch.cuda.get_device_name(batch.device)} has no bfloat16")
 
 

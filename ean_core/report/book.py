@@ -63,14 +63,16 @@ class Entry:
 
     @property
     def machine(self) -> str:
-        """Device, version and commit."""
+        """Device, version, and the commit where it is known."""
         found = self.content.get("environment")
         if not isinstance(found, dict):
             return "machine not recorded"
-        commit, versions = str(found.get("commit")), found.get("versions")
-        changed = " with changes" if commit.endswith("+changes") else ""
+        commit, versions = found.get("commit"), found.get("versions")
         version = versions.get("torch", "?") if isinstance(versions, dict) else "?"
-        return f"{found.get('device', 'a device')}, torch {version}, commit {commit[:8]}{changed}"
+        text = f"{found.get('device', 'a device')}, torch {version}"
+        if not isinstance(commit, str) or not commit:
+            return text
+        return f"{text}, commit {commit[:8]}{' with changes' if commit.endswith('+changes') else ''}"
 
 
 @dataclass(frozen=True)

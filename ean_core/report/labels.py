@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,17 @@ LABELS |= {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}  # 
 def label_of(name: str) -> str:
     """`EAN (natural)` for `ean:natural`, `ENAS (hidden=32, memory=0)` for `enas:hidden=32:memory=0`.
 
+    One pattern of HSP is called by its bits, as in the paper's Table 4: `HSP (1010..)` for `hsp:period=2:offset=0`.
+
     Args:
         name: of a method, perhaps with options; one that has no other label keeps its name.
     """
     method, *options = name.split(":")
     label = LABELS.get(method, method)
+    if method == "hsp" and (found := re.fullmatch(r"hsp:period=(\d+):offset=(\d+)", name)):
+        period, offset = map(int, found.groups())
+        ones = "".join(str(int(place % period == offset)) for place in range(2 * period))
+        return f"{label} ({ones}..)"
     return f"{label} ({', '.join(options)})" if options else label
 
 

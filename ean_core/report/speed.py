@@ -53,8 +53,9 @@ def network_tables(entry: Entry) -> list[Block]:
     settings, forms = entry.settings, entry.metrics
     where = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
-        f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain is the authors' way, "
-        f"eager float32; {how_many(settings['threads'], 'thread')}, {entry.machine}."
+        f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
+        f"modules, eager float32, in eval mode without autograd (theirs: training mode with it); "
+        f"{how_many(settings['threads'], 'thread')}, {entry.machine}."
     )
 
     def cells(name: str, cell: Any) -> list[str]:

@@ -11,10 +11,14 @@ from ean_core.report.book import Book, Entry
 from ean_core.report.cells import interval, number, ranged, seeds, spread
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
-from ean_core.report.table1 import NAMES, OF_DATA
+from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA
 
 KINDS = ("search-comparison", "search-retrained")
-COMMAND = "python tools/search.py CONFIG --methods ean,random,genetic,enas,darts,hsp --seeds 3"
+COMMAND = (
+    "python tools/search.py classification/configs/ean_se_r164_cifar100.py --evaluations 1000 --seeds 3 --retrain "
+    "--methods ean,genetic,enas,enas:settling,darts,hsp:period=2:offset=0,hsp:period=2:offset=1,hsp:period=3:offset=0,"
+    "hsp:period=3:offset=1"
+)
 FIGURES = {
     "comparison": (
         "draw_comparison",
@@ -25,6 +29,15 @@ FIGURES = {
     "figure5": ("draw_convergence", "Figure 5", "mean probability of the proposed scheme's bits against proposals"),
 }
 """Ending of a picture's name, what draws it where there is no such file, its title, and what it shows."""
+
+
+HSP_ROWS = {
+    "hsp_1010": "hsp:period=2:offset=0",
+    "hsp_0101": "hsp:period=2:offset=1",
+    "hsp_100100": "hsp:period=3:offset=0",
+    "hsp_010010": "hsp:period=3:offset=1",
+}
+"""The paper's four rows of HSP -> what gives them to `tools/search.py --methods`."""
 
 
 def section(book: Book) -> Section:
@@ -76,7 +89,7 @@ def paper_table(paper: Mapping[str, Any]) -> Table:
     """Table 4 as published."""
     rows = []
     for name, found in paper["table4_search_methods_cifar100_se_resnet164"].items():
-        rows.append([label_of(name.replace("_", ":")), number(found["accuracy"]), number(found["time_increment"])])
+        rows.append([label_of(HSP_ROWS.get(name, name)), number(found["accuracy"]), number(found["time_increment"])])
     note = "CIFAR-100, SE, ResNet-164, one network each, V100."
     return Table("The paper's Table 4", ("method", "test top-1, %", "time increment, %"), rows, notes=(note,))
 
@@ -108,7 +121,8 @@ def found_table(entry: Entry) -> Table:
 
 def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
     """The schemes that the methods found, trained from scratch, beside the paper's Table 4."""
-    settings, published = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
+    settings, rows_of_paper = entry.settings, paper["table4_search_methods_cifar100_se_resnet164"]
+    published = {HSP_ROWS.get(name, name): found for name, found in rows_of_paper.items()}
     compared, rows = of_the_paper(entry), []
     for row in entry.metrics:
         theirs = [published[name] for name in row["methods"] if name in published]
@@ -127,7 +141,7 @@ def retrained_table(entry: Entry, paper: Mapping[str, Any]) -> Table:
         f"Ours: {described(entry)}, {images['train']:,} training and {images['test']:,} test images, "
         f"{recipe['train']['epochs']} epochs, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {entry.machine}. "
-        f"{'Paper: ResNet-164, another set-up, so compare rows, not columns.' if compared else ''}"
+        f"{f'Paper: ResNet-164, another set-up, so compare rows, not columns. {LAST_EPOCH}' if compared else ''}"
     )
     theirs_heads = ("top-1, %", "increment, %") if compared else ()
     return Table(

@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ean_core.search.base import ANSWERS, GradientMethod, SearchMethod, Trial
+from ean_core.search.base import ANSWERS, STREAMS, GradientMethod, SearchMethod, Trial
 from ean_core.search.darts import DARTS, DARTSSettings
 from ean_core.search.driver import SearchResult, run_search
 from ean_core.search.ean import EAN, PRESETS
-from ean_core.search.enas import ENAS, ENASSettings
+from ean_core.search.enas import ENAS
+from ean_core.search.enas import PRESETS as ENAS_PRESETS
 from ean_core.search.genetic import Genetic, GeneticSettings
 from ean_core.search.heuristics import HeadK, TailK
 from ean_core.search.history import History
@@ -34,6 +35,16 @@ def _ean(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str,
     if preset not in PRESETS:
         raise unknown_name("preset of the EAN search", preset, [*PRESETS, "natural"])
     return EAN(blocks, seed=seed, settings=_settings(PRESETS[preset], options, "ean"))
+
+
+def _enas(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
+    """With a preset of its own."""
+    del reward
+    options = dict(options)
+    preset = options.pop("preset", "published")
+    if preset not in ENAS_PRESETS:
+        raise unknown_name("preset of the ENAS search", preset, list(ENAS_PRESETS))
+    return ENAS(blocks, seed=seed, settings=_settings(ENAS_PRESETS[preset], options, "enas"))
 
 
 def _darts(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
@@ -71,7 +82,7 @@ METHODS: dict[str, Build] = {
     "head-k": _with_arguments(HeadK, "head-k"),
     "tail-k": _with_arguments(TailK, "tail-k"),
     "genetic": _with_settings(Genetic, GeneticSettings(), "genetic"),
-    "enas": _with_settings(ENAS, ENASSettings(), "enas"),
+    "enas": _enas,
     "darts": _darts,
 }
 
@@ -120,6 +131,7 @@ def _check(options: Mapping[str, Any], known: Mapping[str, str], method: str) ->
 __all__ = [
     "ANSWERS",
     "METHODS",
+    "STREAMS",
     "GradientMethod",
     "History",
     "Reward",

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
+from zlib import crc32
 
 import numpy as np
+import torch
 
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 ANSWERS = ("best", "most_probable", "smoothed")
 """What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among
 those scored once chance is taken out (`smoothing.py`)."""
+
+STREAMS = "of method and seed"
+"""What a method's random numbers follow from, for the record of a search: once they followed from the seed alone, and a
+search that began that way cannot be replayed with these."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +54,42 @@ class SearchMethod(ABC):
     A method must be a deterministic function of its settings, its seed and the trials it was told of: a search is
     resumed by telling a fresh method its recorded trials again.
 
+    Its random numbers follow from its `stream` and the seed, so that two methods with one seed do not begin with the
+    same schemes. Settings of one method share them: what differs between two of its variants is then the variant.
+
     Args:
         blocks: blocks per stage.
         seed: of everything random in the method.
 
     Attributes:
         answer: which of a search's answers (`ANSWERS`) it gives where the user does not say.
+        stream: names its random numbers; the class's name where a subclass gives none.
     """
 
     answer: str = "best"
+    stream: ClassVar[str] = ""
 
     def __init__(self, blocks: Sequence[int], *, seed: int) -> None:
         self.blocks = tuple(blocks)
-        self.rng = np.random.default_rng(seed)
+        self.seed = seed
+        self.rng = self.generator()
+
+    def seed_sequence(self, *key: int) -> np.random.SeedSequence:
+        """Of the method's random numbers; each key, a few whole numbers, gives others that are independent of it."""
+        name = self.stream or type(self).__name__
+        return np.random.SeedSequence([crc32(name.encode()), self.seed], spawn_key=key)
+
+    def generator(self, *key: int) -> np.random.Generator:
+        """NumPy's generator of `seed_sequence`."""
+        return np.random.default_rng(self.seed_sequence(*key))
+
+    def weights_generator(self) -> torch.Generator:
+        """PyTorch's generator, for the weights of the method's networks."""
+        return torch.Generator().manual_seed(self.library_seed())
+
+    def library_seed(self) -> int:
+        """A number below 2**32, for libraries that take no generator."""
+        return int(self.seed_sequence(0).generate_state(1)[0])
 
     @abstractmethod
     def propose(self) -> list[Scheme]:

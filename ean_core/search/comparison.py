@@ -157,7 +157,6 @@ def run_entry(
     method: SearchMethod,
     evaluate: Evaluate,
     *,
-    seed: int,
     reward: Reward,
     budget: Budget,
     gradient_cost: float = 0.0,
@@ -167,7 +166,6 @@ def run_entry(
     Args:
         method: fresh.
         evaluate: remembers what it scored.
-        seed: of the search; the schemes drawn at the end differ from seed to seed too.
         reward: Eq. 7.
         budget: of every method.
         gradient_cost: evaluations that a step's gradient is counted as, for methods that need one.
@@ -185,7 +183,7 @@ def run_entry(
     )
     best, smoothed = (Scheme.parse(one["bits"], blocks=method.blocks) for one in (watch.best[-1], watch.smoothed()))
     # a relaxed connection is no probability
-    draws = [] if gradient_cost else method.sample(budget.samples, np.random.default_rng([seed, 1]))
+    draws = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),

@@ -33,7 +33,8 @@ class Curiosity:
 
     def errors(self, schemes: Sequence[Scheme]) -> Tensor:
         """|sigma_1(a) - sigma_2(a)|^2 for every scheme, (N,), with the predictor's gradient."""
-        bits = torch.tensor([scheme.bits for scheme in schemes], dtype=torch.float32)  # (N, m)
+        dtype = next(self.predictor.parameters()).dtype
+        bits = torch.tensor([scheme.bits for scheme in schemes], dtype=dtype)  # (N, m)
         return (self.target(bits) - self.predictor(bits)).square().sum(dim=1)
 
     @torch.no_grad()
@@ -44,7 +45,7 @@ class Curiosity:
     def update(self, schemes: Sequence[Scheme]) -> None:
         """One Adam step that shrinks the error on these schemes (Algorithm 1, line 14)."""
         self.optimizer.zero_grad()
-        self.errors(schemes).mean().backward()
+        self.errors(schemes).sum().backward()
         self.optimizer.step()
 
 

@@ -62,6 +62,8 @@ class DARTS(GradientMethod):
         reward: whose weights say what accuracy and connections are worth.
     """
 
+    stream = "darts"
+
     def __init__(
         self,
         blocks: Sequence[int],

@@ -3,13 +3,18 @@
 Algorithm 1, lines 7 to 21, readable top to bottom in `EAN.propose` and `EAN.update`. Lines 11 and 12, the reward, are
 the driver's (`driver.py`, `reward.py`).
 
-Departures from the paper, each with its reason:
-- A moving average of the reward is subtracted from G in Eq. 5 and 8 (as the released code does in Eq. 5): it leaves
-  the expected gradient as it is and lowers its variance. `baseline_decay=None` gives the bare equations. Eq. 8 has an
-  average of its own, without the curiosity that its G lacks: one that held the bonus would make every past scheme
-  look bad, and teach the controller to avoid all it has seen.
-- The curiosity bonus is given per scheme, as the paper says; the released code sums it over a step's schemes.
+Departures of the preset `paper` from the paper, each with its reason:
+- A moving average of the reward is subtracted from G in Eq. 5 and 8, as in the released code: it leaves the expected
+  gradient as it is and lowers its variance. `baseline_decay=None` gives the bare equations. Eq. 8 has an average of its
+  own, without the curiosity that its G lacks: one that held the bonus would make every past scheme look bad, and teach
+  the controller to avoid all it has seen.
 - Adam instead of plain ascent, as in the released code.
+
+The preset `released` is the update of the authors' released code, which departs from the paper further: three schemes
+a step, each of which gets the curiosity bonus of all three; the baseline moves before it is subtracted, and Eq. 8
+subtracts the same one, curiosity included; Eq. 8 takes the lower of its clipped and unclipped forms, times 0.1, from
+the 11th step on. One thing in it is a mistake and is not copied: two of a step's three schemes are stored with their
+bits in another order, for curiosity and replay.
 """
 
 from __future__ import annotations
@@ -20,17 +25,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.distributions import Bernoulli
 
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.curiosity import Curiosity, perceptron
-from ean_core.search.policy import entropy, policy_objective, replay_objective
+from ean_core.search.policy import policy_objective, replay_objective
 from ean_core.utils.errors import EANError
 
 
 @dataclass(frozen=True)
 class EANSettings:
     """The controller and its training; the defaults follow the paper, and the released code where it is silent.
+
+    The released code is that of ImageNet. That its settings were CIFAR-100's too is an assumption.
 
     Attributes:
         schemes_per_step: schemes drawn and scored per step; Algorithm 1 draws one, the released code three.
@@ -40,12 +49,15 @@ class EANSettings:
         inputs: length of the constant zero vector x_0 that the controller is given.
         entropy_weight: points of reward per nat of the policy's entropy, added to Eq. 5; 0, as in the paper.
         baseline_decay: of the exponential moving average of the reward; None for no baseline.
-        replay: "paper" (Eq. 8), "clipped" (the released code's form) or "off".
+        baseline_first: whether a step's rewards move the baseline before it is subtracted from them.
+        baseline_shared: whether Eq. 8 subtracts Eq. 5's baseline, which holds curiosity, instead of its own.
+        replay: "paper" (Eq. 8), "clipped" (the lower of that and of its form with a clipped ratio) or "off".
         replay_from: h of Algorithm 1, the first step at which a past scheme is used once more.
         replay_size: past steps that the buffer holds.
         replay_clip: how far the clipped form lets the ratio go from 1.
-        replay_scale: what the clipped form's objective is multiplied by.
+        replay_scale: what Eq. 8's objective is multiplied by.
         curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off.
+        curiosity_summed: whether each scheme gets the bonus of all the step's schemes together, not its own.
         curiosity_learning_rate: of Adam on the predictor sigma_2.
     """
 
@@ -56,34 +68,51 @@ class EANSettings:
     inputs: int = 20
     entropy_weight: float = 0.0
     baseline_decay: float | None = 0.95
+    baseline_first: bool = False
+    baseline_shared: bool = False
     replay: str = "paper"
     replay_from: int = 10
     replay_size: int = 30
     replay_clip: float = 0.1
-    replay_scale: float = 0.1
+    replay_scale: float = 1.0
     curiosity_weight: float = 1.0
+    curiosity_summed: bool = False
     curiosity_learning_rate: float = 5e-2
 
     def __post_init__(self) -> None:
         if self.replay not in ("paper", "clipped", "off"):
-            raise EANError(f"replay is 'paper' (Eq. 8), 'clipped' (the released code) or 'off', got {self.replay!r}")
+            raise EANError(f"replay is 'paper' (Eq. 8), 'clipped' (as in PPO) or 'off', got {self.replay!r}")
         if self.schemes_per_step < 1:
             raise EANError(f"schemes_per_step must be at least 1, got {self.schemes_per_step}")
 
 
 PRESETS: dict[str, EANSettings] = {
     "paper": EANSettings(),
-    "released": EANSettings(schemes_per_step=3, replay="clipped"),
+    "released": EANSettings(
+        schemes_per_step=3,
+        curiosity_summed=True,
+        baseline_first=True,
+        baseline_shared=True,
+        replay="clipped",
+        replay_scale=0.1,
+        replay_from=11,
+    ),
 }
 
 
 @dataclass(frozen=True)
-class Past:
-    """An entry of the replay buffer: (p, a, G) with the curiosity term left out of G."""
+class PastStep:
+    """An entry of the replay buffer: (p, a, G) of a step's N schemes, with the curiosity term left out of G.
 
-    p: torch.Tensor
-    bits: torch.Tensor
-    reward: float
+    Attributes:
+        bits: (N, m).
+        log_p: (N, m), log p_hat of the bits when they were drawn.
+        rewards: (N,).
+    """
+
+    bits: Tensor
+    log_p: Tensor
+    rewards: Tensor
 
 
 class EAN(SearchMethod):
@@ -95,25 +124,29 @@ class EAN(SearchMethod):
         settings: see `EANSettings`.
     """
 
+    stream = "ean"
+
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: EANSettings | None = None) -> None:
         super().__init__(blocks, seed=seed)
         self.settings = settings = settings or EANSettings()
-        bits = sum(blocks)
-        generator = torch.Generator().manual_seed(seed)
+        bits, generator = sum(blocks), self.weights_generator()
         self.x0 = torch.zeros(settings.inputs)
         self.controller = perceptron([settings.inputs, settings.hidden, 2 * bits], generator=generator)
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=settings.learning_rate)
         self.curiosity = Curiosity(bits, learning_rate=settings.curiosity_learning_rate, generator=generator)
-        self.buffer: deque[list[Past]] = deque(maxlen=settings.replay_size)
+        self.buffer: deque[PastStep] = deque(maxlen=settings.replay_size)
         start = 0.0 if settings.baseline_decay is None else None
         self.baseline: float | None = start  # of G with the curiosity term, for Eq. 5
         self.replay_baseline: float | None = start  # of G without it, for Eq. 8
         self.step = 0
 
-    def policy(self) -> torch.Tensor:
-        """p = chi_theta(x_0): a softmax over (off, on) for every bit; the probabilities of on, (m,), with gradient."""
-        logits = self.controller(self.x0).view(-1, 2) / self.settings.temperature
-        return logits.softmax(dim=1)[:, 1]
+    def policy(self) -> Bernoulli:
+        """chi_theta(x_0): m independent bits, with gradient.
+
+        The controller gives every bit two outputs, off and on; their softmax is the sigmoid of the difference.
+        """
+        off, on = self.controller(self.x0).view(-1, 2).unbind(dim=1)  # (m,) each
+        return Bernoulli(logits=(on - off) / self.settings.temperature)
 
     def propose(self) -> list[Scheme]:
         """Algorithm 1, lines 8 and 9."""
@@ -126,38 +159,47 @@ class EAN(SearchMethod):
     def update(self, trials: Sequence[Trial]) -> None:
         """Algorithm 1, lines 12 to 20."""
         self.step += 1
-        p_old = self.policy().detach()
-        past = [Past(p_old, torch.tensor(trial.scheme.bits, dtype=torch.float32), trial.reward) for trial in trials]
-        gains = [trial.reward + self.bonus(trial.scheme)["curiosity"] for trial in trials]  # Eq. 7
-        baseline = self.baseline if self.baseline is not None else float(np.mean(gains))  # the first is its own
-        self.baseline = self._average(self.baseline, gains)
-        self.replay_baseline = self._average(self.replay_baseline, [one.reward for one in past])
-        p = self.policy()
-        objectives = [policy_objective(p, one.bits, gain - baseline) for one, gain in zip(past, gains, strict=True)]
-        objective = torch.stack(objectives).mean()  # Eq. 5
+        policy, schemes = self.policy(), [trial.scheme for trial in trials]
+        bits = policy.logits.new_tensor([scheme.bits for scheme in schemes])  # (N, m)
+        rewards = bits.new_tensor([trial.reward for trial in trials])  # (N,)
+        gains = rewards + self._bonuses(schemes)  # Eq. 7
+        self.buffer.append(PastStep(bits, policy.log_prob(bits).detach(), rewards))
+
+        objective = policy_objective(policy, bits, gains - self._move_baselines(gains, rewards))  # Eq. 5
         if self.settings.entropy_weight:
-            objective = objective + self.settings.entropy_weight * entropy(p)
+            objective = objective + self.settings.entropy_weight * policy.entropy().sum()
         self._ascend(objective)
-        self.curiosity.update([trial.scheme for trial in trials])
-        self.buffer.append(past)
+        self.curiosity.update(schemes)
         if self.settings.replay != "off" and self.step >= self.settings.replay_from:
             self._replay()
+
+    @torch.no_grad()
+    def _bonuses(self, schemes: Sequence[Scheme]) -> Tensor:
+        """What curiosity adds to each scheme's gain, (N,)."""
+        errors = self.settings.curiosity_weight * self.curiosity.errors(schemes)
+        return errors.sum().expand(len(errors)) if self.settings.curiosity_summed else errors
+
+    def _move_baselines(self, gains: Tensor, rewards: Tensor) -> float:
+        """Take a step's gains and rewards (N,) into the averages, and give what is subtracted from these gains."""
+        before = float(gains.mean()) if self.baseline is None else self.baseline  # the first is its own
+        self.baseline = self._average(self.baseline, gains)
+        self.replay_baseline = self._average(self.replay_baseline, rewards)
+        return self.baseline if self.settings.baseline_first else before
 
     def _replay(self) -> None:
         """Eq. 8 on one step drawn from the buffer."""
         past = self.buffer[int(self.rng.integers(len(self.buffer)))]
-        clipped = self.settings.replay == "clipped"
-        clip, scale = (self.settings.replay_clip, self.settings.replay_scale) if clipped else (None, 1.0)
-        baseline, p = self.replay_baseline or 0.0, self.policy()
-        objectives = [replay_objective(p, one.p, one.bits, one.reward - baseline, clip=clip) for one in past]
-        self._ascend(scale * torch.stack(objectives).mean())
+        baseline = self.baseline if self.settings.baseline_shared else self.replay_baseline
+        clip = self.settings.replay_clip if self.settings.replay == "clipped" else None
+        objective = replay_objective(self.policy(), past.log_p, past.bits, past.rewards - baseline, clip=clip)
+        self._ascend(self.settings.replay_scale * objective)
 
-    def _average(self, average: float | None, gains: Sequence[float]) -> float:
+    def _average(self, average: float | None, gains: Tensor) -> float:
         """The moving average after a step's gains; always 0 where no baseline is wanted."""
         decay = self.settings.baseline_decay
         if decay is None:
             return 0.0
-        gain = float(np.mean(gains))
+        gain = float(gains.mean())
         return gain if average is None else decay * average + (1 - decay) * gain
 
     def _ascend(self, objective: torch.Tensor) -> None:
@@ -169,4 +211,4 @@ class EAN(SearchMethod):
     @torch.no_grad()
     def probabilities(self) -> np.ndarray:
         """p of every block, (m,)."""
-        return self.policy().numpy().astype(np.float64)
+        return self.policy().probs.numpy().astype(np.float64)

@@ -51,6 +51,14 @@ class ENASSettings:
             )
 
 
+PRESETS: dict[str, ENASSettings] = {
+    "published": ENASSettings(),
+    "settling": ENASSettings(learning_rate=5e-2),
+}
+"""The settings of ENAS's own publication, and EAN's learning rate: with that, and not with its own, ENAS does within 20
+to 100 steps what the paper says of it (section 6.2), it settles on 11..1 or 00..0."""
+
+
 class Controller(nn.Module):
     """Bits in, the logit of the next bit out; all weights uniform in [-0.1, 0.1] at the start, as in the paper.
 
@@ -90,11 +98,13 @@ class ENAS(SearchMethod):
         settings: see `ENASSettings`.
     """
 
+    stream = "enas"
+
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: ENASSettings | None = None) -> None:
         super().__init__(blocks, seed=seed)
         self.settings = settings = settings or ENASSettings()
         self.bits = sum(blocks)
-        self.controller = Controller(settings, generator=torch.Generator().manual_seed(seed))
+        self.controller = Controller(settings, generator=self.weights_generator())
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=settings.learning_rate)
         self.baseline: float | None = None
 

@@ -52,10 +52,12 @@ class Genetic(SearchMethod):
         settings: see `GeneticSettings`.
     """
 
+    stream = "genetic"
+
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: GeneticSettings | None = None) -> None:
         super().__init__(blocks, seed=seed)
         self.settings = settings or GeneticSettings()
-        self.algorithm = _nsga2(sum(blocks), self.settings, seed)
+        self.algorithm = _nsga2(sum(blocks), self.settings, self.library_seed())
         self.asked: Any = None
 
     def propose(self) -> list[Scheme]:

@@ -140,9 +140,13 @@ class Limited(SearchMethod):
     """
 
     def __init__(self, method: SearchMethod, limit: Limit) -> None:
-        super().__init__(method.blocks, seed=0)
         self.method, self.limit, self.repaired, self.answer = method, limit, 0, method.answer
+        super().__init__(method.blocks, seed=method.seed)
         method.restrict(limit)
+
+    def seed_sequence(self, *key: int) -> np.random.SeedSequence:
+        """The method's."""
+        return self.method.seed_sequence(*key)
 
     def propose(self) -> list[Scheme]:
         """The method's, repaired."""

@@ -73,6 +73,7 @@ class NaturalEAN(SearchMethod):
     """
 
     answer = "smoothed"
+    stream = "natural"
 
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, settings: NaturalSettings | None = None) -> None:
         super().__init__(blocks, seed=seed)
@@ -84,8 +85,9 @@ class NaturalEAN(SearchMethod):
         self.scored: dict[str, Trial] = {}  # every scheme once, the one proposed last at the end
         self.curiosity: Curiosity | None = None
         if settings.curiosity_weight:
-            generator = torch.Generator().manual_seed(seed)
-            self.curiosity = Curiosity(self.bits, learning_rate=settings.curiosity_learning_rate, generator=generator)
+            self.curiosity = Curiosity(
+                self.bits, learning_rate=settings.curiosity_learning_rate, generator=self.weights_generator()
+            )
 
     def propose(self) -> list[Scheme]:
         """Algorithm 1, lines 8 and 9; schemes known already are drawn again a few times."""

@@ -1,51 +1,47 @@
 """The two policy-gradient objectives of Efficient Attention Network (https://arxiv.org/abs/2011.14058).
 
-Both are written so that their gradient in the controller's parameters is the paper's update direction.
+Both are written so that their gradient in the controller's parameters is the paper's update direction, averaged over
+the schemes of a step. The policy draws each bit on its own, so that log p_hat_i is a Bernoulli's `log_prob`; made of
+logits, it stays finite where rounding takes a probability to 0 or 1.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
-
-IMPOSSIBLE = 1e-6
-"""A bit less probable than this teaches nothing: once rounding makes p exactly 0 or 1, replaying a bit drawn earlier
-would otherwise ask for the logarithm of 0, and fill the controller with NaN."""
+from torch.distributions import Bernoulli
 
 
-def probability_of(p: Tensor, bits: Tensor) -> Tensor:
-    """p_hat_i = a_i p_i + (1 - a_i)(1 - p_i), the probability of each drawn bit; all of shape (..., m)."""
-    return (bits * p + (1 - bits) * (1 - p)).clamp(min=IMPOSSIBLE)
-
-
-def entropy(p: Tensor) -> Tensor:
-    """Entropy of a scheme drawn from p (m,), in nats, a scalar."""
-    p = p.clamp(IMPOSSIBLE, 1 - IMPOSSIBLE)
-    return -(p * p.log() + (1 - p) * (1 - p).log()).sum()
-
-
-def policy_objective(p: Tensor, bits: Tensor, gain: float) -> Tensor:
-    """R = G(a) * sum_i log p_hat_i (Eq. 5), a scalar.
+def policy_objective(policy: Bernoulli, bits: Tensor, gains: Tensor) -> Tensor:
+    """R = G(a) * sum_i log p_hat_i (Eq. 5), the mean over N schemes, a scalar.
 
     Args:
-        p: (m,) probabilities from the controller, with gradient.
-        bits: (m,) the drawn scheme.
-        gain: G(a), or G(a) minus a baseline.
+        policy: of m bits, with gradient.
+        bits: (N, m) the drawn schemes.
+        gains: (N,) G(a), or G(a) minus a baseline.
     """
-    return gain * probability_of(p, bits).log().sum()
+    return (gains * policy.log_prob(bits).sum(dim=1)).mean()
 
 
-def replay_objective(p: Tensor, p_old: Tensor, bits: Tensor, gain: float, *, clip: float | None = None) -> Tensor:
-    """G(a) * sum_i (p_hat_i / p_hat_i_old) * log p_hat_i with the ratio held constant (Eq. 8), a scalar.
+def replay_objective(
+    policy: Bernoulli, log_p_old: Tensor, bits: Tensor, gains: Tensor, *, clip: float | None = None
+) -> Tensor:
+    """G(a) * sum_i (p_hat_i / p_hat_i_old) * log p_hat_i with the ratio held constant (Eq. 8), as above.
 
     Args:
-        p: (m,) probabilities from the controller now, with gradient.
-        p_old: (m,) probabilities when the scheme was drawn.
-        bits: (m,) the scheme.
-        gain: G(a), or G(a) minus a baseline.
-        clip: None for the paper's form; 0.1 keeps the ratio within 1 +- 0.1, as the released code does.
+        policy: of m bits as it is now, with gradient.
+        log_p_old: (N, m) log p_hat_i when the schemes were drawn.
+        bits: (N, m) the schemes, of one past step.
+        gains: (N,) G(a), or G(a) minus a baseline.
+        clip: None for the paper's form. With 0.1 the objective is the lower of two, with the ratio as it is and with
+            the ratio kept within 1 +- 0.1: the released code's form, after PPO (https://arxiv.org/abs/1707.06347).
     """
-    p_hat = probability_of(p, bits)
-    ratio = (p_hat / probability_of(p_old, bits)).detach()
-    if clip is not None:
-        ratio = ratio.clamp(1 - clip, 1 + clip)
-    return gain * (ratio * p_hat.log()).sum()
+    log_p = policy.log_prob(bits)  # (N, m)
+    ratio = (log_p.detach() - log_p_old).exp()
+
+    def weighted(ratio: Tensor) -> Tensor:
+        return (gains * (ratio * log_p).sum(dim=1)).mean()
+
+    if clip is None:
+        return weighted(ratio)
+    return torch.minimum(weighted(ratio), weighted(ratio.clamp(1 - clip, 1 + clip)))

@@ -18,6 +18,8 @@ class RandomSearch(SearchMethod):
         schemes_per_step: schemes proposed per step.
     """
 
+    stream = "random"
+
     def __init__(self, blocks: Sequence[int], *, seed: int = 0, schemes_per_step: int = 1) -> None:
         super().__init__(blocks, seed=seed)
         if schemes_per_step < 1:

@@ -12,7 +12,8 @@ from ean_core.utils.errors import EANError
 class Reward:
     """G(a) = sparsity * g_spa + accuracy * g_val + curiosity * g_rnd.
 
-    The defaults are the released code's. Its constant -54 is left out: the moving baseline absorbs any constant.
+    The defaults are the released ImageNet code's; that CIFAR-100's weights were the same is an assumption. Its constant
+    -54 is left out: the moving baseline absorbs any constant.
 
     Attributes:
         sparsity: lambda_1, points of reward for a scheme without any connection against a full one (Eq. 6).

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.training.cuda_graph import GraphedStep
+from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -39,7 +40,7 @@ class ImageClassifier(BaseModel):
         label_smoothing: of the cross-entropy.
         precision: "float32" or "bfloat16".
         cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); on one GPU, elsewhere it changes
-            nothing.
+            nothing. Where the capture fails, a sentence says so and training goes on without.
     """
 
     changes_path = False
@@ -82,13 +83,22 @@ class ImageClassifier(BaseModel):
         if not (self.cuda_graph and inputs.is_cuda):
             return super().train_step(data, optim_wrapper)
         if self.graphed is None:
-            self.graphed = GraphedStep(self, inputs, labels)
-        if not self.graphed.fits(inputs):
+            self.graphed = self.captured_step(inputs, labels)
+        if self.graphed is None or not self.graphed.fits(inputs):
             return super().train_step(data, optim_wrapper)
         losses = self.graphed(inputs, labels)
         optim_wrapper.step()
         optim_wrapper.zero_grad()
         return losses
+
+    def captured_step(self, inputs: Tensor, labels: Tensor) -> GraphedStep | None:
+        """The step in a CUDA graph; None where it cannot be captured, which is not tried again."""
+        try:
+            return GraphedStep(self, inputs, labels)
+        except CaptureFailed as reason:
+            self.cuda_graph = False
+            print(f"warning: {reason}; training goes on without it", flush=True)
+            return None
 
 
 class SupernetClassifier(ImageClassifier):

@@ -8,20 +8,25 @@ same gradients as those of the path alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ean_core.networks.stage import Stage
 from ean_core.supernet.scorer import kept_batch_norm
+from ean_core.utils.cuda_graph import capture
 
 if TYPE_CHECKING:
     from ean_core.training.classifier import ImageClassifier
 
 Losses = dict[str, Tensor]
-Capture = Callable[[Callable[[], Losses], Callable[[], None]], Callable[[], Losses]]
-"""(what to do, what to do before it) -> how to do it again."""
+
+
+class Capture(Protocol):
+    """`ean_core.utils.cuda_graph.capture`, or what imitates it."""
+
+    def __call__(self, work: Callable[[], Losses], *, before: Callable[[], None]) -> Callable[[], Losses]: ...
 
 
 class GraphedStep:
@@ -31,18 +36,21 @@ class GraphedStep:
         model: in training mode, on one device, in one process.
         inputs, labels: a batch, as all later ones will be; it changes nothing of the model.
         capture: makes the graph.
+
+    Raises:
+        CaptureFailed: if the step cannot be captured; the model is as before, without gradients.
     """
 
-    def __init__(
-        self, model: ImageClassifier, inputs: Tensor, labels: Tensor, *, capture: Capture | None = None
-    ) -> None:
+    def __init__(self, model: ImageClassifier, inputs: Tensor, labels: Tensor, *, capture: Capture = capture) -> None:
         self.model, self.inputs, self.labels = model, inputs.clone(), labels.clone()
         self.stages: list[Stage] = model.network.stages
         self.bits = torch.ones(sum(stage.depth for stage in self.stages), dtype=torch.bool, device=inputs.device)
-        with kept_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
-            self.replay = (capture or in_cuda_graph)(self.forward_backward, self.clear)
-        self.gradients = [(one, one.grad) for one in model.parameters()]
-        self.clear()
+        try:
+            with kept_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
+                self.replay = capture(self.forward_backward, before=self.clear)
+            self.gradients = [(one, one.grad) for one in model.parameters()]
+        finally:
+            self.clear()
 
     def forward_backward(self) -> Losses:
         """What is captured."""
@@ -90,24 +98,3 @@ def unconnected(stage: Stage) -> list[nn.Parameter]:
         pairs = zip(stage.attention, stage.bits, strict=True)
         return [one for module, bit in pairs if not bit for one in module.parameters()]
     return [] if stage.attention is None or any(stage.bits) else list(stage.attention.parameters())
-
-
-def in_cuda_graph(work: Callable[[], Losses], before: Callable[[], None]) -> Callable[[], Losses]:
-    """Do the work three times, then capture it in a CUDA graph."""
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # capture needs the libraries' workspaces to be there already
-        for _ in range(3):
-            before()
-            work()
-        before()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # a loader's thread may be pinning memory
-        losses = work()
-
-    def replay() -> Losses:
-        graph.replay()
-        return losses
-
-    return replay

@@ -28,6 +28,7 @@ _held: dict[Path, BaseFileLock] = {}  # for as long as the process lives
 
 HARMLESS = frozenset(
     {
+        "custom_imports",  # of a segmentation config: where modules are, not what they compute
         "data.workers",
         "search.steps",
         "search.max_evaluations",
@@ -36,11 +37,15 @@ HARMLESS = frozenset(
         *(
             f"{part}.{name}"
             for part in ("supernet", "train")
-            for name in ("val_interval", "save_interval", "random_paths")
+            for name in ("val_interval", "save_interval", "random_paths", "channels_last", "cuda_graph", "compile")
         ),
     }
 )
-"""What may differ between a run and its resumption: it changes no result that was recorded."""
+"""What may differ between a run and its resumption: it changes no result that was recorded.
+
+Memory format, CUDA graph and compiler are how a device runs a step. They change its result by rounding alone, as going
+on on another device does.
+"""
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,15 @@ class TrainSettings:
         label_smoothing: of the cross-entropy.
         ema: decay of an exponential moving average of the weights, which is then what is validated and kept.
         precision: "float32" or "bfloat16" (autocast).
-        channels_last: memory format of weights and images.
+        channels_last: memory format of weights and images; None: as the device likes it, when the run starts
+            (`ean_core.training.device_defaults`).
         compile: torch.compile; a supernet is compiled block by block, since its path changes every step.
         cuda_graph: run forward and backward passes as one CUDA graph, for deep thin networks on one GPU; without a GPU,
-            or with several processes, it changes nothing.
+            or with several processes, it changes nothing. None: where images are small and a GPU is there.
         val_interval: epochs between validations during training; 0 for none. They select nothing.
         save_interval: epochs between two saves of the state.
+        keep_last: train on an epoch's last, smaller batch too, as the authors' code does; with `cuda_graph` that step
+            runs outside the graph, and `compile` compiles once more for it.
         deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
         section: of a recipe, to name its fields in errors.
     """
@@ -67,11 +70,12 @@ class TrainSettings:
     label_smoothing: float = 0.0
     ema: float | None = None
     precision: str = "float32"
-    channels_last: bool = False
+    channels_last: bool | None = None
     compile: bool = False
-    cuda_graph: bool = False
+    cuda_graph: bool | None = None
     val_interval: int = 0
     save_interval: int = 1
+    keep_last: bool = False
     deterministic: bool = False
 
     def __post_init__(self) -> None:

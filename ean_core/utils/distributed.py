@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from ean_core.utils.allocator import keep_freed_memory
+from ean_core.utils.devices import check_gpu, warn_of_unused_gpu
 from ean_core.utils.errors import EANError, first_line, sentence
 
 LAUNCHERS = ("none", "pytorch", "slurm")
@@ -31,6 +32,9 @@ def start_processes(launcher: str = "auto") -> str:
     if launcher not in LAUNCHERS:
         raise EANError(f"launcher is one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
     keep_freed_memory()
+    if torch.cuda.is_available():
+        check_gpu(int(os.environ.get("LOCAL_RANK", "0")) if launcher == "pytorch" else 0)
+    warn_of_unused_gpu()
     if launcher == "none" or dist.is_initialized():
         return launcher
     if launcher == "slurm":

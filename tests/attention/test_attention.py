@@ -29,6 +29,18 @@ def test_se_is_its_formula() -> None:
     assert state is None
 
 
+def test_se_can_begin_as_in_the_released_imagenet_code() -> None:
+    """Its layers are 1x1 convolutions there: N(0, sqrt(2 / out)). A Linear's own rule is ten times narrower."""
+    torch.manual_seed(0)
+    conv, linear = (build_attention("se", 256, options={"init": init}) for init in ("conv", "linear"))
+    assert float(conv.squeeze.weight.detach().std()) == pytest.approx(math.sqrt(2 / 16), rel=0.05)
+    assert float(conv.excite.weight.detach().std()) == pytest.approx(math.sqrt(2 / 256), rel=0.05)
+    assert float(linear.squeeze.weight.detach().std()) == pytest.approx(1 / math.sqrt(3 * 256), rel=0.05)
+    assert float(build_attention("se", 256).squeeze.weight.detach().abs().max()) <= 1 / 16  # the default
+    with pytest.raises(EANError, match="init is 'linear' or 'conv', got 'normal'"):
+        build_attention("se", 64, options={"init": "normal"})
+
+
 @pytest.mark.parametrize("size", [(5, 3), (1, 1)])
 def test_sge_is_its_formula(size: tuple[int, int]) -> None:
     module, x = build_attention("sge", 64), residual(height=size[0], width=size[1])

@@ -164,6 +164,7 @@ def test_a_table_from_elsewhere_says_what_was_measured_where() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.timing
 def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
     network = create_model("resnet164", attention="se").eval().cuda()
     batch = torch.zeros(16, 3, 32, 32, device="cuda")

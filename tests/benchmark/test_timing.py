@@ -180,6 +180,7 @@ def test_real_time() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.timing
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_the_clock_waits_for_the_device() -> None:
     matrix = torch.randn(4096, 4096, device="cuda")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,6 +16,7 @@ import pytest
 from classification.pipeline import run_pipeline
 from ean_core.search.history import read_lines
 from tests.conftest import ROOT, Run, Script
+from tests.helpers.processes import environment
 
 
 def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) -> None:
@@ -67,6 +67,23 @@ def test_mistakes_get_a_sentence(
     assert sentence in last
 
 
+def test_how_the_device_runs_it_is_chosen_printed_and_recorded(
+    script: Script, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ean_core.training.device_defaults.has_bfloat16", lambda _: True)
+    given = ("train.epochs=1", "train.channels_last=False", "supernet.channels_last=False")
+    for flags, precision in (((), "float32"), (("--fast",), "bfloat16")):
+        work = tmp_path / precision
+        assert (
+            script("tools/train_cls.py", tiny, "--work-dir", work, *flags, "--scheme", "org", "--cfg-options", *given)
+            == 0
+        )
+        said = capsys.readouterr().out
+        assert f"train and supernet in {precision}, channels_first" in said  # the user's word goes before --fast
+        recorded = json.loads((work / "org-seed0/result.json").read_text())["settings"]["train"]
+        assert [recorded[name] for name in ("precision", "channels_last", "cuda_graph")] == [precision, False, False]
+
+
 @pytest.mark.parametrize("script", ["search.py", "train_cls.py", "test.py"])
 def test_help_is_quick_and_starts_with_an_example(run: Run, script: str) -> None:
     start = time.perf_counter()
@@ -81,15 +98,14 @@ def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_p
         sys.executable, str(ROOT / "tools/search.py"), str(tiny), "--work-dir", "cut", "--no-retrain", "--resume",
         "--data-root", str(tmp_path), "--cfg-options", "search.steps=150",
     ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for sign in ("supernet/last.pth", "history.jsonl"):
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while not (tmp_path / "cut" / sign).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it had ended before it could be killed"
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=tmp_path, env=environment(), check=True, stdout=subprocess.DEVNULL)
     stages = [json.loads((tmp_path / name / "scheme.json").read_text())["stages"] for name in ("whole", "cut")]
     assert stages[0] == stages[1]
     lines = [
@@ -104,7 +120,7 @@ def torchrun(*arguments: object, directory: Path) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *map(str, arguments)],
         cwd=directory,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=240,

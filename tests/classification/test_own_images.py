@@ -183,6 +183,14 @@ def test_every_recommendation_is_a_recipe(device: str, side: int, images_: int, 
     assert 10 <= recipe.train.epochs <= 100
     assert recipe.train.batch_size <= max(8, images_ / 10)
     assert recipe.train.precision == ("bfloat16" if device == "cuda" else "float32")
+    small = device == "cuda" and recipe.data.image_size <= 64
+    assert (recipe.train.channels_last, recipe.train.cuda_graph) == (True, small)
+    assert recipe.search.batch_size == (2000 if small else 250)
+
+
+def test_an_older_gpu_gets_what_it_is_fast_at() -> None:
+    train = recommend(Facts(1000, 10, 32, "cuda", 2, bfloat16=False), name="x")["train"]
+    assert (train["precision"], train["channels_last"], train["cuda_graph"]) == ("float32", False, True)
 
 
 def test_small_images_get_small_crops_and_a_gpu_larger_networks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from classification.job import Job
 from classification.pipeline import run_pipeline
+from classification.search import search_scheme
 from classification.supernet import train_supernet
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
@@ -111,6 +113,31 @@ def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: 
     train_supernet(job("run", **{"supernet.epochs": 1, "supernet.val_interval": 0}))
     with pytest.raises(EANError, match=sentence):
         train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
+
+
+def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_replaced(job: MakeJob) -> None:
+    """Searches of earlier versions: their schemes were drawn otherwise, and replaying would replace their record."""
+    settings = {"supernet.epochs": 1, "search.steps": 3, "search.max_evaluations": None}
+    one = job("run", **settings)
+    run_pipeline(one, retrain=False)
+    claimed, history = one.directory / "search" / "run.json", one.directory / "history.jsonl"
+    content = json.loads(claimed.read_text())
+    assert content.pop("streams")
+    claimed.write_text(json.dumps(content))
+    before, supernet = history.read_bytes(), one.directory / "supernet.pth"
+    scheme = Scheme.load(search_scheme(job("run", resume=True, **settings), supernet))
+    assert scheme == Scheme.load(one.directory / "scheme.json")
+    with pytest.raises(EANError, match="search.options.schemes_per_step = 2, and this run has 3"):
+        search_scheme(job("run", resume=True, **settings, **{"search.options.schemes_per_step": 3}), supernet)
+    with pytest.raises(EANError, match="give --resume"):
+        search_scheme(one, supernet)
+    with pytest.raises(EANError, match="unfinished search by an earlier version.*another --work-dir"):
+        search_scheme(job("run", resume=True, **{**settings, "search.steps": 4}), supernet)
+    lines = before.splitlines(keepends=True)
+    history.write_bytes(b"".join(lines[:3]))  # killed in its middle
+    with pytest.raises(EANError, match="unfinished search by an earlier version"):
+        search_scheme(job("run", resume=True, **settings), supernet)
+    assert history.read_bytes() == b"".join(lines[:3])
 
 
 def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:

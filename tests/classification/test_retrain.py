@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,16 @@ import pytest
 import torch
 
 from classification.job import Job
+from classification.recipe import Recipe
 from classification.retrain import make_target, train_all, train_network
+from classification.summary import row_of
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.networks.checkpoint import load_network
 from ean_core.training.classifier import ImageClassifier
+from ean_core.training.epoch_log import best_test_epoch
 from tests.classification.conftest import start_tiny
+from tests.conftest import ROOT
 
 MakeJob = Callable[..., Job]
 
@@ -60,6 +65,40 @@ def test_a_saved_average_is_what_was_tested(job: MakeJob, plain_weights: dict) -
             for batch in one.eval_loader(one.data.test, None, batch_size=500, shared=False)
         )
     assert content["metrics"]["top1"] == pytest.approx(100 * right / 500)
+
+
+def test_the_last_batch_of_an_epoch_is_left_out_or_kept(job: MakeJob) -> None:
+    """The authors' loaders keep it; so do the paper's recipes."""
+    for keep, sizes in ((False, [50, 50]), (True, [50, 50, 20])):
+        one = job("x", **{"train.batch_size": 50, "train.keep_last": keep})
+        loader = one.train_loader(one.training_images(), one.recipe.train, seed=0)
+        assert [len(batch["labels"]) for batch in loader] == sizes
+    for name in ("ean_se_r164_cifar100", "ean_se_r50_imagenet"):
+        recipe = Recipe.from_file(ROOT / f"classification/configs/{name}.py")
+        assert recipe.train.keep_last
+        assert recipe.supernet.keep_last
+
+
+def test_the_best_test_epoch_is_written_down_and_the_last_one_counts(job: MakeJob) -> None:
+    one = job("run", **{"train.val_interval": 1, "retrain": ["org"]})
+    (trained,) = train_all(one, [make_target(one, "org")], [0])
+    lines = [json.loads(text) for text in (one.directory / "org-seed0" / "test_epochs.jsonl").read_text().splitlines()]
+    tested = {line["epoch"]: line["top1"] for line in lines}
+    assert list(tested) == [1, 2, 3]
+    best = read_record(one.directory / "org-seed0" / "result.json")["metrics"]["best_test_epoch"]
+    assert best == {"epoch": max(tested, key=tested.get), "top1": max(tested.values()), "tested": 3}
+    assert trained.top1 == (tested[3],)
+    assert trained.best_epoch_top1 == (max(tested.values()),)
+    assert row_of(trained, {})["best_epoch_top1"]["mean"] == max(tested.values())
+
+
+def test_of_a_damaged_or_repeated_test_line_the_later_one_counts(tmp_path: Path) -> None:
+    path = tmp_path / "test_epochs.jsonl"
+    assert best_test_epoch(path) is None
+    path.write_text('{"epoch": 1, "top1": 50.0}\n{"epoch": 2, "to\n{"epoch": 1, "top1": 40.0}\n')
+    assert best_test_epoch(path) is None  # one epoch alone is no choice
+    path.write_text(path.read_text() + '{"epoch": 3, "top1": 45.0}\n{"epoch": 4, "top1": 45.0}\n')
+    assert best_test_epoch(path) == {"epoch": 3, "top1": 45.0, "tested": 3}
 
 
 def test_finished_networks_are_taken_and_others_refused(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

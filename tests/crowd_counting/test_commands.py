@@ -50,7 +50,7 @@ def test_prepare_train_test_predict(
     out = capsys.readouterr().out
     assert "random weights" in out
     assert re.search(r"seed 0 after epoch 1:  MAE \d+\.\d  RMSE \d+\.\d\n", out)  # heads, not percent
-    assert re.search(r'checkpoint.*MAE.*RMSE \("MSE" in papers\).*NAE.*GAME 0.*GAME 3', out)
+    assert re.search(r"checkpoint.*MAE.*RMSE \(papers: MSE\).*NAE.*GAME 0.*GAME 3", out)
     assert re.search(r"last epoch +│ +\d+\.\d ± \d+\.\d", out)
     assert "always the training images' mean count" in out
     summary = read_record(work / "summary.json")

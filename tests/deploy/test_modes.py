@@ -16,6 +16,8 @@ CUDA = torch.cuda.is_available()
 FAST = ("eager", "channels_last", "folded", "bf16")
 COMPILED = ("compiled", "compiled_bf16")
 CUDA_ONLY = ("max_autotune", "cuda_graph", "fused", "fused_bf16")
+NEAR_ON_CUDA = 1e-3
+"""Each of cuDNN's algorithms adds up in another order, and it chooses one for each layout and size."""
 
 
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])
@@ -86,7 +88,7 @@ def test_cuda_graph_equals_eager(setting: str, attention: str | None, monkeypatc
     form = SETTINGS[setting].build(network, x)
     with torch.inference_mode():
         for factor in (1.0, -2.0):  # a second input: the graph must read what it is given
-            assert difference(network(factor * x), form(factor * x)) <= SETTINGS[setting].tolerance
+            assert difference(network(factor * x), form(factor * x)) <= max(NEAR_ON_CUDA, SETTINGS[setting].tolerance)
 
 
 def test_what_float32_may_differ_by_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +111,7 @@ def test_compiled_on_cuda_equals_eager(setting: str, monkeypatch: pytest.MonkeyP
     x = images(network, size=8, device="cuda")
     form = SETTINGS[setting].build(network, x)
     with torch.inference_mode():
-        assert difference(network(x), form(x)) <= SETTINGS[setting].tolerance
+        assert difference(network(x), form(x)) <= max(NEAR_ON_CUDA, SETTINGS[setting].tolerance)
 
 
 def test_every_setting_has_its_equality_test() -> None:

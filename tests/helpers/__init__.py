@@ -1,0 +1,1 @@
+"""What tests of several packages share: tiny networks and files, made-up records, a traced CUDA device."""

@@ -72,7 +72,7 @@ def test_nothing_in_a_form_waits(setting: str, attention: str | None, monkeypatc
 def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention: str, precision: str) -> None:
     """But for the backward pass, for which PyTorch wants a real device."""
 
-    def traced(work: Callable, before: Callable) -> Callable:
+    def traced(work: Callable, *, before: Callable) -> Callable:
         with NoTransfers():
             losses = work()
         return lambda: losses

@@ -26,6 +26,9 @@ from tests.helpers import report_records as made
         ("ean:natural", "EAN (natural)"),
         ("enas:hidden=32:schemes_per_step=5", "ENAS (hidden=32, schemes_per_step=5)"),
         ("head-k", "head-k"),
+        ("hsp:period=2:offset=1", "HSP (0101..)"),
+        ("hsp:period=3:offset=0", "HSP (100100..)"),
+        ("hsp:period=3", "HSP (period=3)"),
         ("mine:depth=2", "mine (depth=2)"),
     ],
 )

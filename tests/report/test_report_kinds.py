@@ -134,6 +134,44 @@ def test_schemes_trained_again_stand_beside_the_papers_table_4(results: Path) ->
     assert drawn == ["| ours, resnet20 | random, GA | `010` | `100` | `101` | 4/9 | 42.50 ± 0.50 |"]
 
 
+def test_the_four_rows_of_hsp_have_the_papers_figures(results: Path) -> None:
+    """HSP (0101..) is one row of the paper's Table 4, and `hsp` alone, the best of many patterns, is none."""
+    path = made.retrained(results / "again.json")
+    record = json.loads(path.read_text())
+    record["metrics"][1]["methods"] = ["hsp:period=2:offset=1", "hsp"]
+    path.write_text(json.dumps(record))
+    text = report_all(results)
+    assert (
+        "| HSP (0101..), HSP | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` | 74.87 | 26.62 |" in text
+    )
+    for row in ("1010..", "0101..", "100100..", "010010.."):
+        assert f"| HSP ({row}) | " in text  # the paper's table itself
+
+
+def test_what_an_accuracy_is_stands_beside_the_papers(results: Path) -> None:
+    """Ours is the last epoch's; the best test epoch's, which such code publishes, is shown where it was logged."""
+    path, said = made.pipeline(results / "run.json"), "Ours is the last epoch's accuracy"
+    assert said in report(results)
+    assert "Best test epoch" not in report(results)
+    record = json.loads(path.read_text())
+    record["metrics"][0]["best_epoch_top1"] = made.spread(41.0, 42.0)
+    path.write_text(json.dumps(record))
+    assert "Best test epoch, for comparison with published figures only: Org 41.50 ± 0.50 %." in report(results)
+    assert "| Org | 40.50 ± 0.50 |" in report(results)
+    made.retrained(results / "again.json")
+    assert report(results).count(said) == 2
+    use_own_images(path)
+    assert report(results).count(said) == 1
+
+
+def test_rmse_says_once_a_table_what_papers_call_it(results: Path) -> None:
+    made.counting(results / "a.json", attention=None)
+    heads = [line for line in report_all(results).splitlines() if "| MAE |" in line]
+    assert len(heads) == 2  # the paper's table and ours
+    assert all(line.count("RMSE (papers: MSE)") == 1 for line in heads)
+    assert "paper: RMSE" in heads[1]
+
+
 def test_nothing_of_the_papers_stands_beside_searches_on_other_images(results: Path) -> None:
     for path in (made.comparison(results / "a.json"), made.retrained(results / "b.json")):
         use_own_images(path)
@@ -322,3 +360,15 @@ def test_figures_of_two_levels_are_rows_too(results: Path) -> None:
     rows = {"scoring": {"1": {"efficiency": 1.0}, "2": {"efficiency": 0.9}}}
     write_record(results / "processes.json", kind="speed", settings={}, metrics=rows)
     assert "| scoring, 2 | 0.9 |" in report_all(results)
+
+
+def test_a_record_without_a_commit_names_none(results: Path) -> None:
+    path = write_record(results / "mine.json", kind="mine", settings={}, metrics={"a": 1})
+    content = json.loads(path.read_text())
+    for known, text in ((None, "torch 9.9."), ("0123456789+changes", "torch 9.9, commit 01234567 with changes.")):
+        content["environment"] |= {"device": "a GPU", "commit": known, "versions": {"torch": "9.9"}}
+        path.write_text(json.dumps(content))
+        assert f"a GPU, {text}" in report_all(results)
+    del content["environment"]["commit"]
+    path.write_text(json.dumps(content))
+    assert "None" not in report_all(results)

@@ -17,6 +17,7 @@ CASES: list[Case] = [
     *((name, {}) for name in METHODS),
     *(("ean", {"preset": preset}) for preset in (*PRESETS, "natural") if preset != "paper"),
     ("ean", {"preset": "natural", "memory": 0}),
+    ("enas", {"preset": "settling"}),
     ("genetic", {"objectives": "reward", "population": 4}),
     ("hsp", {"period": 3}),
     ("tail-k", {"k": 2}),

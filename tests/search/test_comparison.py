@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,6 +24,7 @@ from ean_core.search.enas import ENAS
 from ean_core.search.landscapes import make_landscape
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.errors import EANError
+from tests.conftest import ROOT
 
 BLOCKS = (2, 3)
 LANDSCAPE = make_landscape("noise", BLOCKS, seed=0)
@@ -43,7 +46,7 @@ def test_methods_are_written_with_their_options() -> None:
 def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
     method = build_method(name, BLOCKS, seed=seed, reward=Reward(), options=options)
     cost = 0.5 if name == "darts" else 0.0
-    return run_entry(method, scores, seed=seed, reward=Reward(), budget=budget, gradient_cost=cost)
+    return run_entry(method, scores, reward=Reward(), budget=budget, gradient_cost=cost)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -84,6 +87,23 @@ def test_a_search_ends_with_its_budget(name: str) -> None:
     assert len(found["sampled"]["accuracy"]) == (5 if stochastic else 0)
 
 
+def test_the_readmes_table_4_has_the_papers_rows() -> None:
+    """HSP's four patterns, each alone, beside every method of the table; all can be built for ResNet-164."""
+    readme = (ROOT / "README.md").read_text()
+    (given,) = re.findall(r"--evaluations 1000 --seeds 3 --retrain --methods (\S+)`", readme)
+    entries = parse_entries([given])
+    blocks = (18, 18, 18)
+    built = {
+        one.label: build_method(one.method, blocks, seed=0, reward=Reward(), options=one.options) for one in entries
+    }
+    assert {one.method for one in entries} >= {"ean", "genetic", "enas", "darts", "hsp"}
+    patterns = [built[label].propose() for label in built if label.startswith("hsp")]
+    assert [[scheme.text for scheme in family] for family in patterns] == [
+        [(bits * 54)[:54]] for bits in ("10", "01", "100", "010")
+    ]
+    assert built["enas:settling"].settings.learning_rate == 5e-2
+
+
 @pytest.mark.parametrize("name", ["random", "enas", "genetic"])
 def test_no_scheme_but_the_answer_is_scored_past_the_budget(name: str, evaluate) -> None:
     found = run(name, Budget(evaluations=9, proposals=40), SharedScores(History(None), evaluate))
@@ -96,9 +116,9 @@ def test_each_seed_draws_its_own_schemes_at_the_end() -> None:
     scores = SharedScores(History(None), LANDSCAPE.evaluate)
     draws = []
     for seed in (0, 0, 1):
-        method = build_method("ean", BLOCKS, seed=0, reward=Reward())
+        method = build_method("ean", BLOCKS, seed=seed, reward=Reward())
         budget = Budget(evaluations=1, proposals=1, samples=20)
-        draws.append(run_entry(method, scores, seed=seed, reward=Reward(), budget=budget)["sampled"]["bits"])
+        draws.append(run_entry(method, scores, reward=Reward(), budget=budget)["sampled"]["bits"])
     assert draws[0] == draws[1] != draws[2]
 
 

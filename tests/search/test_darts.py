@@ -126,7 +126,7 @@ def test_it_finds_the_scheme_that_made_the_labels() -> None:
         network.fc.weight.mul_(30)  # clear answers, and of all classes
         network.fc.bias -= network(images).mean(dim=0)
         labels = network(images).softmax(dim=1).multinomial(1)[:, 0]
-    method = DARTS(BLOCKS, seed=0, settings=DARTSSettings(pressure=False, learning_rate=0.2))
+    method = DARTS(BLOCKS, seed=9, settings=DARTSSettings(pressure=False, learning_rate=0.2))
     method.gradient = ValidationGradient(
         network, lambda step: [{"inputs": images, "labels": labels}], normalise=lambda one: one
     )

@@ -6,8 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from torch.distributions import Bernoulli
 
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
@@ -19,7 +17,6 @@ from ean_core.search.landscapes import (
     make_landscape,
     measure_regret,
 )
-from ean_core.search.policy import entropy
 from ean_core.utils.errors import EANError
 
 REWARD = Reward()
@@ -101,12 +98,6 @@ def test_regret_is_looked_at_where_it_was_asked_for():
     natural = regret("ean", preset="natural")
     assert len(natural.most_probable) == 3
     assert min(natural.most_probable) >= -1e-9
-
-
-def test_the_entropy_bonus_is_the_policys_entropy():
-    p = torch.tensor([0.2, 0.5, 0.99])
-    torch.testing.assert_close(entropy(p), Bernoulli(p).entropy().sum())
-    assert torch.isfinite(entropy(torch.tensor([0.0, 1.0])))
 
 
 def test_the_benchmark_writes_a_record_and_goes_on_from_its_cache(run, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
 from ean_core.search.enas import ENAS, ENASSettings
+from ean_core.search.landscapes import make_landscape
+from ean_core.search.random_search import RandomSearch
 from ean_core.utils.errors import EANError
 
 STEPS = 5
@@ -61,6 +64,37 @@ def test_another_seed_gives_other_proposals(case, build, evaluate):
         assert proposals(build(seed=1), evaluate) != proposals(build(seed=2), evaluate)
 
 
+RANDOM = ("ean", "ean:natural", "random", "genetic", "enas")
+
+
+def test_methods_of_one_seed_begin_with_different_schemes():
+    """Over 10 seeds no two methods share a seed's first schemes, nor the random weights of their networks."""
+    settings = [(name.split(":")[0], {"preset": p} if (p := name.partition(":")[2]) else {}) for name in RANDOM]
+    for seed in range(10):
+        methods = [build_method(name, (18, 18, 18), seed=seed, reward=Reward(), options=o) for name, o in settings]
+        first = [method.propose()[0].text for method in methods]
+        assert len(set(first)) == len(RANDOM)
+        assert len({method.library_seed() for method in methods}) == len(RANDOM)
+        schemes = np.array([[int(bit) for bit in text] for text in first])
+        same = [(a == b).mean() for a, b in itertools.combinations(schemes, 2)]
+        assert max(same) < 0.85  # halves agree by chance; near-copies do not
+
+
+def test_settings_of_one_method_share_their_random_numbers():
+    first = [
+        build_method("ean", (18, 18, 18), seed=3, reward=Reward(), options=options).propose()
+        for options in ({}, {"curiosity_weight": 0.0}, {"learning_rate": 1e-3})
+    ]
+    assert first[0] == first[1] == first[2]
+
+
+def test_an_own_method_has_random_numbers_of_its_own():
+    class Mine(RandomSearch):
+        stream = ""
+
+    assert Mine((18, 18), seed=0).propose() != RandomSearch((18, 18), seed=0).propose()
+
+
 def test_an_unknown_option_is_named(case):
     with pytest.raises(EANError, match="schemes_pre_step") as error:
         build_method(case[0], (3, 3), seed=0, reward=Reward(), options={**case[1], "schemes_pre_step": 3})
@@ -72,8 +106,9 @@ def test_an_unknown_option_is_named(case):
 def test_unknown_names_are_refused():
     with pytest.raises(EANError, match="did you mean 'genetic'"):
         build_method("genetics", (3, 3), seed=0, reward=Reward())
-    with pytest.raises(EANError, match="natural"):
-        build_method("ean", (3, 3), seed=0, reward=Reward(), options={"preset": "naturel"})
+    for name, preset, nearest in (("ean", "naturel", "natural"), ("enas", "setling", "settling")):
+        with pytest.raises(EANError, match=nearest):
+            build_method(name, (3, 3), seed=0, reward=Reward(), options={"preset": preset})
 
 
 @pytest.mark.parametrize(
@@ -189,6 +224,24 @@ def test_enas_learns_a_scheme_that_pays(evaluate):
         method.update([Trial(s, a, {"accuracy": a}) for s, a in zip(schemes, accuracies, strict=True)])
     found = method.most_probable().bits
     assert sum(found[:3]) - sum(found[3:]) >= 2
+
+
+def test_enas_settles_on_all_or_nothing_at_the_learning_rate_of_ean():
+    """Section 6.2 of the paper: within 100 steps, mostly on 11..1 or 00..0. At ENAS's own learning rate it does not."""
+    landscape = make_landscape("noise", (3, 3, 3), seed=0)
+
+    def after_100_steps(seed: int, **options) -> tuple[float, str]:
+        method = build_method("enas", landscape.blocks, seed=seed, reward=Reward(), options=options)
+        for _ in range(100):
+            (scheme,) = method.propose()
+            (accuracy,) = landscape.evaluate([scheme])
+            method.update([Trial(scheme, accuracy, Reward().terms(scheme, accuracy))])
+        return float(method.p_hat(method.most_probable()).mean()), method.most_probable().text
+
+    settled = [after_100_steps(seed, preset="settling") for seed in range(6)]
+    assert sum(p > 0.95 for p, _ in settled) >= 5
+    assert sum(text in ("0" * 9, "1" * 9) for _, text in settled) >= 4
+    assert max(after_100_steps(seed)[0] for seed in range(2)) < 0.9
 
 
 def test_random_search_tries_everything_once(evaluate):

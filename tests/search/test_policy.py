@@ -3,85 +3,94 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Bernoulli
 
-from ean_core.search.policy import policy_objective, probability_of, replay_objective
+from ean_core.search.policy import policy_objective, replay_objective
 
-GAIN = 2.7
+GAINS = torch.tensor([2.7, -1.3, 0.4], dtype=torch.float64)
+Draw = tuple[Tensor, Tensor, Tensor]
 
 
 @pytest.fixture
-def draw() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """p now, p when the scheme was drawn, and the scheme, each (12,)."""
+def draw() -> Draw:
+    """p now (12,), p when the schemes were drawn (12,), and three schemes (3, 12)."""
     generator = torch.Generator().manual_seed(3)
     p, p_old = (0.05 + 0.9 * torch.rand(12, generator=generator, dtype=torch.float64) for _ in range(2))
-    return p, p_old, (torch.rand(12, generator=generator) < 0.5).double()
+    return p, p_old, (torch.rand(3, 12, generator=generator) < 0.5).double()
 
 
-def gradient(objective, p: torch.Tensor) -> torch.Tensor:
+def p_hat(p: Tensor, bits: Tensor) -> Tensor:
+    """The paper's a_i p_i + (1 - a_i)(1 - p_i)."""
+    return bits * p + (1 - bits) * (1 - p)
+
+
+def gradient(objective: Callable[[Tensor], Tensor], p: Tensor) -> Tensor:
+    """By p (m,)."""
     p = p.clone().requires_grad_()
     objective(p).backward()
     return p.grad
 
 
-def differences(objective, p: torch.Tensor, step: float = 1e-6) -> torch.Tensor:
-    unit = torch.eye(len(p), dtype=p.dtype) * step
-    return torch.stack([(objective(p + row) - objective(p - row)) / (2 * step) for row in unit])
+def eq5(bits: Tensor, gains: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda p: policy_objective(Bernoulli(p), bits, gains)
+
+
+def eq8(p_old: Tensor, bits: Tensor, gains: Tensor, clip: float | None = None) -> Callable[[Tensor], Tensor]:
+    return lambda p: replay_objective(Bernoulli(p), p_hat(p_old, bits).log(), bits, gains, clip=clip)
 
 
 def test_eq5_is_the_written_out_objective(draw):
     p, _, bits = draw
-    ours = gradient(lambda q: policy_objective(q, bits, GAIN), p)
-    torch.testing.assert_close(ours, gradient(lambda q: GAIN * Bernoulli(q).log_prob(bits).sum(), p))
-    torch.testing.assert_close(ours, GAIN * (bits - p) / (p * (1 - p)))
-    torch.testing.assert_close(ours, differences(lambda q: policy_objective(q, bits, GAIN), p), rtol=1e-5, atol=1e-5)
+    written_out = (GAINS[:, None] * (bits - p) / (p * (1 - p))).mean(dim=0)
+    torch.testing.assert_close(gradient(eq5(bits, GAINS), p), written_out)
+    torch.testing.assert_close(eq5(bits, GAINS)(p), (GAINS * p_hat(p, bits).log().sum(dim=1)).mean())
 
 
 def test_eq8_is_the_written_out_objective(draw):
     p, p_old, bits = draw
-    ratio = torch.exp(Bernoulli(p).log_prob(bits) - Bernoulli(p_old).log_prob(bits))
-    ours = gradient(lambda q: replay_objective(q, p_old, bits, GAIN), p)
-    torch.testing.assert_close(ours, gradient(lambda q: GAIN * (ratio * Bernoulli(q).log_prob(bits)).sum(), p))
-    torch.testing.assert_close(ours, GAIN * (2 * bits - 1) / torch.where(bits > 0, p_old, 1 - p_old))
-    held = differences(lambda q: GAIN * (ratio * probability_of(q, bits).log()).sum(), p)
-    torch.testing.assert_close(ours, held, rtol=1e-5, atol=1e-5)
+    written_out = (GAINS[:, None] * (2 * bits - 1) / p_hat(p_old, bits)).mean(dim=0)
+    torch.testing.assert_close(gradient(eq8(p_old, bits, GAINS), p), written_out)
 
 
-def test_the_clipped_form_holds_the_ratio_within_its_bounds(draw):
+@pytest.mark.parametrize("sign", [1, -1], ids=["good", "bad"])
+def test_the_clipped_form_is_the_lower_of_two(draw, sign):
+    """A good scheme's step is the larger without clipping, a bad one's with, and either can be the lower objective."""
     p, p_old, bits = draw
-    ratio = torch.exp(Bernoulli(p).log_prob(bits) - Bernoulli(p_old).log_prob(bits)).clamp(0.9, 1.1)
-    assert ((ratio == 0.9) | (ratio == 1.1)).any()
-    ours = gradient(lambda q: replay_objective(q, p_old, bits, GAIN, clip=0.1), p)
-    torch.testing.assert_close(ours, GAIN * ratio * (bits - p) / (p * (1 - p)))
+    ratio, taken = p_hat(p, bits) / p_hat(p_old, bits), set()
+    for row, old in itertools.product(range(3), (p_old, 1 - p_old)):
+        scheme, gain = bits[row : row + 1], sign * GAINS[:1]
+        ratio = p_hat(p, scheme) / p_hat(old, scheme)
+        assert ((ratio < 0.9) | (ratio > 1.1)).any()
+        values = [float(gain * (r * p_hat(p, scheme).log()).sum()) for r in (ratio, ratio.clamp(0.9, 1.1))]
+        lower = ratio if values[0] < values[1] else ratio.clamp(0.9, 1.1)
+        taken.add(values[0] < values[1])
+        ours = gradient(eq8(old, scheme, gain, clip=0.1), p)
+        torch.testing.assert_close(ours, (gain * lower * (scheme - p) / (p * (1 - p)))[0])
+    assert taken == {True, False}
 
 
 def test_with_the_old_policy_unchanged_eq8_is_eq5(draw):
     p, _, bits = draw
-    torch.testing.assert_close(
-        gradient(lambda q: replay_objective(q, p, bits, GAIN), p),
-        gradient(lambda q: policy_objective(q, bits, GAIN), p),
-    )
+    torch.testing.assert_close(gradient(eq8(p, bits, GAINS), p), gradient(eq5(bits, GAINS), p))
 
 
 @pytest.mark.parametrize("replayed", [False, True], ids=["eq5", "eq8"])
 def test_a_baseline_leaves_the_expected_gradient_as_it_is(replayed):
     generator = torch.Generator().manual_seed(0)
     p, p_old = (0.1 + 0.8 * torch.rand(4, generator=generator, dtype=torch.float64) for _ in range(2))
-    schemes = [torch.tensor(bits, dtype=torch.float64) for bits in itertools.product((0, 1), repeat=4)]
+    schemes = torch.tensor(list(itertools.product((0, 1), repeat=4)), dtype=torch.float64)
     gains = torch.randn(len(schemes), generator=generator, dtype=torch.float64)
-    drawn_from = p_old if replayed else p
+    chances = p_hat(p_old if replayed else p, schemes).prod(dim=1)
 
-    def expected(baseline: float) -> torch.Tensor:
+    def expected(baseline: float) -> Tensor:
         total = torch.zeros(4, dtype=torch.float64)
-        for bits, gain in zip(schemes, gains, strict=True):
-            weight, advantage = probability_of(drawn_from, bits).prod(), float(gain) - baseline
-            if replayed:
-                total += weight * gradient(lambda q, a=bits, g=advantage: replay_objective(q, p_old, a, g), p)
-            else:
-                total += weight * gradient(lambda q, a=bits, g=advantage: policy_objective(q, a, g), p)
+        for bits, gain, chance in zip(schemes[:, None], gains[:, None] - baseline, chances, strict=True):
+            total += chance * gradient(eq8(p_old, bits, gain) if replayed else eq5(bits, gain), p)
         return total
 
     torch.testing.assert_close(expected(0.0), expected(75.0))
@@ -90,25 +99,24 @@ def test_a_baseline_leaves_the_expected_gradient_as_it_is(replayed):
 
 def test_eq5_is_on_average_the_gradient_of_the_expected_reward():
     p = torch.tensor([0.2, 0.6, 0.9], dtype=torch.float64)
-    schemes = [torch.tensor(bits, dtype=torch.float64) for bits in itertools.product((0, 1), repeat=3)]
-    gains = [
-        float(bits @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 3 * bits[0] * bits[1]) for bits in schemes
-    ]
+    schemes = torch.tensor(list(itertools.product((0, 1), repeat=3)), dtype=torch.float64)
+    gains = schemes @ torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64) + 3 * schemes[:, 0] * schemes[:, 1]
 
-    def expected_reward(q: torch.Tensor) -> torch.Tensor:
-        return sum(probability_of(q, bits).prod() * gain for bits, gain in zip(schemes, gains, strict=True))
+    def expected_reward(q: Tensor) -> Tensor:
+        return (p_hat(q, schemes).prod(dim=1) * gains).sum()
 
+    chances = p_hat(p, schemes).prod(dim=1)
     ours = sum(
-        probability_of(p, bits).prod() * gradient(lambda q, a=bits, g=gain: policy_objective(q, a, g), p)
-        for bits, gain in zip(schemes, gains, strict=True)
+        chance * gradient(eq5(bits, gain), p)
+        for bits, gain, chance in zip(schemes[:, None], gains[:, None], chances, strict=True)
     )
     torch.testing.assert_close(ours, gradient(expected_reward, p))
 
 
 @pytest.mark.parametrize("clip", [None, 0.1])
 def test_a_bit_that_became_impossible_gives_no_nan(clip):
-    p = torch.tensor([1.0, 0.0, 0.5])
-    grad = gradient(
-        lambda q: replay_objective(q, torch.full((3,), 0.5), torch.tensor([0.0, 1.0, 1.0]), 1.0, clip=clip), p
-    )
-    assert torch.isfinite(grad).all()
+    logits = torch.tensor([200.0, -200.0, 0.0], requires_grad=True)  # p is 1 and 0 in float32
+    old = torch.full((1, 3), 0.5).log()
+    gains = torch.ones(1)
+    replay_objective(Bernoulli(logits=logits), old, torch.tensor([[0.0, 1.0, 1.0]]), gains, clip=clip).backward()
+    assert torch.isfinite(logits.grad).all()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from ean_core.data.normalize import Normalise
 from ean_core.supernet.bn_calibration import Reestimation, batch_norms
 from ean_core.supernet.prefix_cache import HeldBatches, PrefixFeatures
 from ean_core.supernet.scorer import Scorer, draw_path, sandwich_paths
-from tests.conftest import ROOT
+from tests.helpers.processes import environment
 
 BLOCKS = (3, 3, 3)
 
@@ -280,11 +279,10 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Two real processes find what one finds, with the running statistics and with re-estimated ones."""
     script = tmp_path / "score.py"
     script.write_text(SHARED)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     running = [
         subprocess.Popen(
             [sys.executable, str(script), str(rank), str(tmp_path / "rendezvous")],
-            env=environment,
+            env=environment(),
             stdout=subprocess.PIPE,
             text=True,
         )

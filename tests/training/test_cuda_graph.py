@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from ean_core import Scheme, create_model
@@ -13,6 +14,7 @@ from ean_core.data.normalize import Normalise
 from ean_core.supernet.scorer import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.cuda_graph import GraphedStep
+from ean_core.utils.cuda_graph import CaptureFailed
 
 PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]
 
@@ -37,7 +39,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
 def imitated(model: ImageClassifier):
     """In place of a graph: the work is done twice, and again whenever asked for; gradients stay where they are."""
 
-    def capture(work, before):
+    def capture(work, *, before):
         for _ in range(2):
             before()
             assert not any(one.requires_grad for one in work().values())  # nothing of the step is kept
@@ -62,7 +64,8 @@ def trained(model: ImageClassifier, *, graph: bool, device: str = "cpu") -> tupl
     data = [(images.to(device), labels.to(device)) for images, labels in batches()]
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
     model.paths = [Scheme.parse(PATHS[0], blocks=(3, 3, 3))]
-    step = GraphedStep(model, *data[0], capture=None if device == "cuda" else imitated(model)) if graph else None
+    how = {} if device == "cuda" else {"capture": imitated(model)}
+    step = GraphedStep(model, *data[0], **how) if graph else None
     losses = []
     for path, (images, labels) in zip(PATHS, data, strict=True):
         model.paths = [Scheme.parse(path, blocks=(3, 3, 3))]
@@ -109,11 +112,33 @@ def test_without_a_gpu_the_step_is_the_ordinary_one() -> None:
     model.cuda_graph = True
     model.paths = [draw_path((3, 3, 3), seed=0, step=0)]
     images, labels = batches()[0]
-    from mmengine.optim import OptimWrapper
-
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     assert set(model.train_step({"inputs": images, "labels": labels}, wrapper)) == {"loss", "top1"}
     assert model.graphed is None
+
+
+def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The same step as ever, one sentence, and no second try."""
+    tried = []
+
+    def failing(work, *, before):
+        tried.append(work())
+        raise CaptureFailed("the CUDA graph cannot be captured (no)")
+
+    monkeypatch.setattr(GraphedStep.__init__, "__kwdefaults__", {"capture": failing})
+    monkeypatch.setattr(Tensor, "is_cuda", True)
+    plain, other = model_of("se"), model_of("se")
+    other.cuda_graph = True
+    for model in (plain, other):
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+        for step, (images, labels) in enumerate(batches()):
+            model.paths = [draw_path((3, 3, 3), seed=0, step=step)]
+            model.train_step({"inputs": images, "labels": labels}, wrapper)
+    said = "warning: the CUDA graph cannot be captured (no); training goes on without it"
+    assert capsys.readouterr().out.splitlines() == [said]
+    assert len(tried) == 1
+    for (name, wanted), got in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(got, wanted), name
 
 
 def test_sandwich_and_graph_are_refused_together() -> None:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from ean_core.utils import allocator
-from tests.conftest import ROOT
+from tests.helpers.processes import python_path
 
 # A block of 64 MiB taken and given back again and again: how many pages had to be mapped anew.
 CODE = """
@@ -57,7 +57,7 @@ def clean() -> dict[str, str]:
 def in_fast_bins(how: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", BINS, how],
-        env={**clean(), "PYTHONPATH": str(ROOT)},
+        env={**clean(), "PYTHONPATH": python_path()},
         capture_output=True,
         text=True,
         check=True,
@@ -69,7 +69,7 @@ def faults(how: str, **environment: str) -> tuple[bool, int, int]:
     """Whether anything was changed, minor page faults, and the peak in KiB."""
     done = subprocess.run(
         [sys.executable, "-c", CODE, how],
-        env={**clean(), "PYTHONPATH": str(ROOT), **environment},
+        env={**clean(), "PYTHONPATH": python_path(), **environment},
         capture_output=True,
         text=True,
         check=True,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ean_core.io.records import read_record, write_record
+from ean_core.io.records import commit, read_record, write_record
 from ean_core.utils.errors import EANError, command, sentence, unknown_name
 from ean_core.utils.files import atomic_folder, atomic_path, sha256_of, sweep, writable, write_atomic
 from tests.conftest import ROOT, Script
@@ -124,6 +124,19 @@ def test_a_record_has_settings_metrics_and_environment(tmp_path: Path) -> None:
     environment = record["environment"]
     assert {"device", "threads", "python", "versions", "commit", "date"} <= set(environment)
     assert "torch" in environment["versions"]
+
+
+def test_a_record_made_without_a_checkout_takes_the_commit_that_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EAN_COMMIT", "0123abcd")
+    assert commit() != "0123abcd"  # the checkout knows better
+    monkeypatch.setattr("ean_core.io.records.__file__", str(tmp_path / "ean_core/io/records.py"))
+    assert commit() == "0123abcd"
+    monkeypatch.setenv("PATH", "")  # nor a git
+    assert commit() == "0123abcd"
+    monkeypatch.setenv("EAN_COMMIT", "")
+    assert commit() is None
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"format": "other"}', "[1]"])

@@ -1,7 +1,10 @@
 # Pascal VOC 2012, 1,464 training and 1,449 validation images, and how a run on it goes. Crops of 480 pixels, batch 16.
 default_scope = "mmseg"
 custom_imports = dict(
-    imports=[f"segmentation.{name}" for name in ("backbone", "voc", "draws", "metric", "hooks", "precision", "demo")]
+    imports=[
+        f"segmentation.{name}"
+        for name in ("backbone", "data.voc", "data.sampling", "metric", "hooks", "model.precision", "data.demo")
+    ]
 )
 crop = (480, 480)
 train_pipeline = [

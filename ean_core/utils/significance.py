@@ -1,0 +1,202 @@
+"""Is one network better than another? Paired comparisons, as figures and as one plain sentence.
+
+Networks trained with the same seeds are compared seed by seed: Student's t interval of the mean difference, and the
+exact sign-flip test, which assumes nothing about how the differences are distributed. A bootstrap over three to six
+seeds would give intervals that are too narrow. With one seed each, two networks are compared image by image
+(McNemar's test), which says something about these two networks and nothing about what they were built from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from ean_core.utils.errors import EANError
+
+CONFIDENCE = 0.95
+SIGNIFICANCE = 0.05
+POWER = 0.8
+FEWEST_SEEDS = 6
+"""With n pairs the sign-flip test gives p = 2 / 2^n at least: below 0.05 from six pairs on."""
+RESAMPLES = 9999
+MARGIN = 0.5
+"""Networks whose difference lies within this many points are called level."""
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The mean difference `first - second` over pairs, in the unit of the values.
+
+    Attributes:
+        mean: of the differences.
+        low, high: 95 % interval by Student's t; None for a single pair.
+        p_value: two-sided sign-flip test; None for a single pair.
+        std: standard deviation of the differences; None for a single pair.
+        pairs: how many.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+    std: float | None
+    pairs: int
+
+    def verdict(self, *, margin: float = MARGIN, higher_is_better: bool = True) -> str:
+        """ "better" or "worse" (of the first), "level" (within the margin), or "unknown"."""
+        if self.low is None or self.high is None or self.p_value is None:
+            return "unknown"
+        if self.p_value <= SIGNIFICANCE and (self.low > 0 or self.high < 0):
+            return "better" if (self.mean > 0) == higher_is_better else "worse"
+        return "level" if -margin <= self.low and self.high <= margin else "unknown"
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
+    """Compare two lists of values, the i-th of both with the same seed.
+
+    Raises:
+        EANError: for lists of different lengths, or empty ones.
+    """
+    if len(first) != len(second) or not first:
+        raise EANError(
+            f"a paired comparison needs the same seeds on both sides, got {len(first)} and {len(second)} values"
+        )
+    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    mean, pairs = float(differences.mean()), len(differences)
+    if pairs == 1:
+        return PairedDifference(mean, None, None, None, None, pairs)
+    std = float(differences.std(ddof=1))
+    if std <= 1e-9 * max(1.0, abs(mean)):  # ttest_rel divides by it
+        low = high = mean
+    else:
+        low, high = stats.ttest_rel(first, second).confidence_interval(CONFIDENCE)
+    return PairedDifference(mean, float(low), float(high), sign_flip_test(differences), std, pairs)
+
+
+def sign_flip_test(differences: np.ndarray) -> float:
+    """Two-sided p-value of a mean of zero; exact up to 13 pairs, by a fixed draw of sign flips above."""
+    if not np.any(differences):
+        return 1.0
+    result = stats.permutation_test(
+        (differences, np.zeros_like(differences)),
+        lambda first, second, axis: np.mean(first - second, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(result.pvalue)
+
+
+def seeds_needed(std: float, *, difference: float = MARGIN, most: int = 1000) -> int:
+    """Pairs with which a true difference is found significant in four of five studies (power 0.8).
+
+    Args:
+        std: standard deviation of the paired differences.
+        difference: that is to be shown, in the same unit.
+        most: where to stop counting.
+    """
+    for pairs in range(FEWEST_SEEDS, most):
+        quantiles = stats.t.ppf([1 - SIGNIFICANCE / 2, POWER], pairs - 1).sum()
+        if quantiles * std / math.sqrt(pairs) <= difference:
+            return pairs
+    return most
+
+
+@dataclass(frozen=True)
+class PairedImages:
+    """Two networks on the same test images.
+
+    Attributes:
+        only_first, only_second: images that one network classifies correctly and the other does not.
+        images: how many in all.
+        p_value: McNemar's exact test.
+    """
+
+    only_first: int
+    only_second: int
+    images: int
+    p_value: float
+
+    @property
+    def mean(self) -> float:
+        """Difference of the accuracies, in points."""
+        return 100 * (self.only_first - self.only_second) / self.images
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95 % interval of the difference, in points, by the normal distribution of paired differences."""
+        share, mean = (self.only_first + self.only_second) / self.images, self.mean / 100
+        return float(100 * stats.norm.ppf(1 - SIGNIFICANCE / 2) * math.sqrt((share - mean**2) / self.images))
+
+
+def paired_images(first: np.ndarray, second: np.ndarray) -> PairedImages:
+    """McNemar's test on boolean arrays (N,): whether each image was classified correctly.
+
+    Raises:
+        EANError: for arrays of different lengths, or empty ones.
+    """
+    first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    if first.shape != second.shape or not first.size:
+        raise EANError(f"networks are compared on the same images, got {first.size} and {second.size} results")
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    differing = only_first + only_second
+    p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    return PairedImages(only_first, only_second, first.size, p_value)
+
+
+def compare_seeds_sentence(
+    name: str,
+    difference: PairedDifference,
+    *,
+    metric: str = "test accuracy",
+    unit: str = "points",
+    margin: float = MARGIN,
+    higher_is_better: bool = True,
+) -> str:
+    """What a reader may conclude from networks trained with several seeds.
+
+    Args:
+        name: of the pair, such as "EAN - Org".
+        difference: with at least two pairs.
+        metric, unit: of the values.
+        margin: differences within it are called level.
+        higher_is_better: False for errors.
+    """
+    low, high, std = difference.low, difference.high, difference.std
+    assert low is not None
+    assert high is not None
+    assert std is not None
+    assert difference.p_value is not None
+    figures = (
+        f"{name}: {difference.mean:+.2f} {unit} of {metric} (95 % interval {low:.2f} to {high:.2f}, "
+        f"{difference.pairs} seeds, p = {difference.p_value:.2g})"
+    )
+    verdict = difference.verdict(margin=margin, higher_is_better=higher_is_better)
+    if verdict == "level":
+        return f"{figures}: level within {margin:g} {unit}"
+    if verdict != "unknown":
+        return f"{figures}: {verdict}"
+    return (
+        f"{figures}: cannot be told from {difference.pairs} seeds; about {seeds_needed(std, difference=margin)} seeds "
+        f"would show a difference of {margin:g} {unit}"
+    )
+
+
+def compare_images_sentence(first: str, second: str, images: PairedImages) -> str:
+    """What a reader may conclude from one network of each kind, tested on the same images."""
+    verdict = (
+        f"{first if images.mean > 0 else second} is better on images like these"
+        if images.p_value <= SIGNIFICANCE
+        else "no difference can be shown"
+    )
+    return (
+        f"{first} - {second}: {images.mean:+.2f} points on the same {images.images:,} test images "
+        f"(95 % interval {images.mean - images.half_width:.2f} to {images.mean + images.half_width:.2f}; right only "
+        f"with {first}: {images.only_first}, only with {second}: {images.only_second}; p = {images.p_value:.2g}): "
+        f"{verdict}. With one seed this is about these two networks, not about the scheme: train more with --seeds"
+    )

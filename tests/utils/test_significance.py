@@ -1,0 +1,112 @@
+"""Paired comparisons against slow references, and the sentences that they give."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from ean_core import EANError
+from ean_core.utils.significance import (
+    FEWEST_SEEDS,
+    compare_images_sentence,
+    compare_seeds_sentence,
+    paired_difference,
+    paired_images,
+    seeds_needed,
+    sign_flip_test,
+)
+
+ORG = [60.1, 60.9, 60.4, 60.7, 60.2, 60.8]
+
+
+def test_the_interval_is_students_and_the_test_flips_every_sign() -> None:
+    first = [61.2, 61.5, 61.6, 61.1, 61.4, 61.3]
+    result = paired_difference(first, ORG)
+    differences = np.subtract(first, ORG)
+    half = stats.t.ppf(0.975, 5) * differences.std(ddof=1) / np.sqrt(6)
+    assert result.mean == pytest.approx(differences.mean())
+    assert (result.low, result.high) == pytest.approx((differences.mean() - half, differences.mean() + half))
+    flips = [np.mean(np.multiply(differences, signs)) for signs in product((-1, 1), repeat=6)]
+    assert result.p_value == pytest.approx(np.mean(np.abs(flips) >= abs(differences.mean()) - 1e-12))
+    assert result.p_value == pytest.approx(2 / 64)
+    assert result.verdict() == "better"
+    assert result.verdict(higher_is_better=False) == "worse"
+    assert paired_difference(ORG, first).verdict() == "worse"
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5])
+def test_too_few_seeds_never_show_a_difference(pairs: int) -> None:
+    first = [value + 5 + 0.01 * index for index, value in enumerate(ORG[:pairs])]
+    result = paired_difference(first, ORG[:pairs])
+    assert result.p_value == pytest.approx(2 / 2**pairs)
+    assert result.low is not None
+    assert result.low > 4
+    assert result.verdict() == "unknown"
+    assert f"cannot be told from {pairs} seeds; about 6 seeds" in compare_seeds_sentence("EAN - Org", result)
+
+
+def test_equal_networks_are_level_and_one_seed_says_nothing() -> None:
+    result = paired_difference(ORG, ORG)
+    assert (result.mean, result.low, result.high, result.p_value) == (0, 0, 0, 1)
+    assert result.verdict() == "level"
+    assert paired_difference([1.0], [0.0]).verdict() == "unknown"
+    shifted = paired_difference([value + 1 for value in ORG], ORG)  # the same difference with every seed
+    assert shifted.verdict() == "better"
+    assert shifted.low == pytest.approx(1)
+
+
+def test_the_sentences() -> None:
+    near = paired_difference(
+        [value + shift for value, shift in zip(ORG, (0.1, -0.1, 0.2, -0.2, 0.1, 0), strict=True)], ORG
+    )
+    assert compare_seeds_sentence("EAN - Org", near).endswith("level within 0.5 points")
+    wide = paired_difference([value + shift for value, shift in zip(ORG, (2, -2, 1, -1, 3, 0), strict=True)], ORG)
+    text = compare_seeds_sentence("EAN - Org", wide)
+    assert text.startswith("EAN - Org: +0.50 points of test accuracy (95 % interval -1.46 to 2.46, 6 seeds, p = ")
+    assert wide.std is not None
+    assert text.endswith(
+        f"cannot be told from 6 seeds; about {seeds_needed(wide.std)} seeds would show a difference of 0.5 points"
+    )
+
+
+def test_the_number_of_seeds_finds_a_difference_in_four_of_five_studies() -> None:
+    pairs = seeds_needed(0.8, difference=0.5)
+    draws = np.random.default_rng(0).normal(0.5, 0.8, size=(4000, pairs))
+    found = stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.05)
+    assert seeds_needed(1e-6) == FEWEST_SEEDS
+    assert seeds_needed(100.0, most=50) == 50
+
+
+def test_many_pairs_are_sampled_and_always_alike() -> None:
+    differences = np.random.default_rng(1).normal(0.2, 1, size=40)
+    assert sign_flip_test(differences) == sign_flip_test(differences)
+    assert sign_flip_test(differences) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.03)
+
+
+def test_images_are_compared_by_mcnemar() -> None:
+    first = np.array([1] * 60 + [0] * 40, dtype=bool)
+    second = np.array([1] * 50 + [0] * 10 + [1] * 4 + [0] * 36, dtype=bool)
+    result = paired_images(first, second)
+    assert (result.only_first, result.only_second, result.images) == (10, 4, 100)
+    assert result.mean == pytest.approx(100 * (first.mean() - second.mean()))
+    tail = sum(stats.binom.pmf(k, 14, 0.5) for k in range(10, 15))
+    assert result.p_value == pytest.approx(2 * tail)
+    differences = first.astype(float) - second
+    assert result.half_width == pytest.approx(100 * 1.959964 * differences.std() / 10, rel=1e-5)
+    text = compare_images_sentence("EAN", "Org", result)
+    assert text.startswith("EAN - Org: +6.00 points on the same 100 test images (95 % interval")
+    assert "no difference can be shown. With one seed this is about these two networks" in text
+    better = compare_images_sentence("EAN", "Org", paired_images(np.ones(50), np.zeros(50)))
+    assert "p = 1.8e-15): EAN is better on images like these" in better
+    assert paired_images(first, first).p_value == 1.0
+
+
+def test_what_is_not_paired_is_refused() -> None:
+    with pytest.raises(EANError, match="the same seeds on both sides, got 1 and 2 values"):
+        paired_difference([1.0], [1.0, 2.0])
+    with pytest.raises(EANError, match="on the same images, got 3 and 2 results"):
+        paired_images(np.ones(3), np.ones(2))
