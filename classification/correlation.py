@@ -26,7 +26,7 @@ from classification.job import Job
 from classification.retrain import Target, finished, make_target, train_network
 from classification.supernet import both_sections, make_scorer, train_supernet
 from ean_core.io.json_file import read_json
-from ean_core.io.records import read_record
+from ean_core.io.results import read_trained
 from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import stages_blocks
 from ean_core.networks.checkpoint import load_network
@@ -295,5 +295,5 @@ def trained_accuracies(study: Study) -> list[list[float]]:
             for seed, place in places
             if finished(place)
         ]
-        found.append([float(read_record(place / "result.json")["metrics"]["top1"]) for place in done])
+        found.append([read_trained(place / "result.json").top1 for place in done])
     return found

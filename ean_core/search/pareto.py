@@ -149,13 +149,44 @@ def read_scored(directory: Path, lines: Sequence[Line] | None) -> tuple[dict[str
     return origin, lines
 
 
+@dataclass(frozen=True)
+class ComparedModel:
+    """The network of a comparison's recipe."""
+
+    arch: str
+    attention: str | None
+    attention_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ComparedRecipe:
+    """The recipe of a comparison."""
+
+    name: str
+    model: ComparedModel
+    seed: Count
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """The settings of a comparison.json, as far as a front is made of them."""
+
+    recipe: ComparedRecipe
+    blocks: tuple[Positive, ...]
+    data: Mapping[str, Any]
+    methods: Mapping[str, Any]
+    supernet_sha256: str
+
+
 def compared_origin(directory: Path) -> dict[str, Any]:
     """What a scheme.json says of where its scheme is from, for the common scores of a comparison.
 
     Raises:
         EANError: if comparison.json is no record.
     """
-    settings = read_record(directory / "comparison.json")["settings"]
+    path = directory / "comparison.json"
+    settings = read_record(path)["settings"]
+    checked(ComparisonSettings, settings, where=f"record {path}: settings", advice="run the comparison again")
     recipe = settings["recipe"]
     return {
         "blocks": settings["blocks"],
