@@ -17,7 +17,12 @@ QUICKSTART = "classification/configs/quickstart_digits.py"
 def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
     """Where, on what and how: the same flags with the same meaning in every command."""
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
+    add(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help=f"a recipe; a .py file is a program and runs (default {QUICKSTART}, or one made for --data-root)",
+    )
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")

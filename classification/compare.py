@@ -16,6 +16,7 @@ from classification.job import Job
 from classification.latency import Rules
 from classification.search import load_supernet
 from classification.supernet import both_sections, make_scorer
+from ean_core.io.json_file import read_json
 from ean_core.io.records import write_record
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
@@ -34,6 +35,7 @@ from ean_core.search.history import read_lines
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.training.run_lock import claim, first_difference, read_claim
 from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar
 
@@ -131,7 +133,7 @@ def open_scores(job: Job, network: StagedNetwork, directory: Path, *, supernet_s
         "seed": job.recipe.seed,
     }
     path = directory / "scores.jsonl"
-    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"])
+    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"], work_dir=job.work_dir())
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     scorer = make_scorer(job, network)
@@ -218,9 +220,9 @@ def search_once(
 def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """A finished search of these settings; None if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, advice="")
         return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+    except (EANError, KeyError, TypeError):
         return None
 
 

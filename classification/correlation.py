@@ -25,7 +25,9 @@ from mmengine.device import get_device
 from classification.job import Job
 from classification.retrain import Target, finished, make_target, train_network
 from classification.supernet import both_sections, make_scorer, train_supernet
-from ean_core.io.records import read_record
+from ean_core.io.json_file import read_json
+from ean_core.io.results import read_trained
+from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import stages_blocks
 from ean_core.networks.checkpoint import load_network
 from ean_core.scheme import Scheme
@@ -174,7 +176,8 @@ def claim_study(study: Study) -> None:
     }
     # A finished supernet alone, of a search, may be taken for a study as it is: it is checked where it is loaded.
     begun = [study.scores]
-    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun)
+    work_dir = study.job.work_dir(shared=True)
+    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun, work_dir=work_dir)
 
 
 def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
@@ -200,10 +203,10 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
 def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]:
     """way -> bits -> accuracy; empty for a file of another supernet, or none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, advice="")
         if content["supernet_sha256"] == supernet_sha256:
-            return {way: dict(content[way]) for way in WAYS}
-    except (OSError, ValueError, KeyError, TypeError):
+            return {way: convert(content[way], dict[str, float], way) for way in WAYS}
+    except (EANError, KeyError, TypeError, WrongValueError):
         pass  # it costs minutes to make again
     return {way: {} for way in WAYS}
 
@@ -215,8 +218,8 @@ def count_scored(directory: Path) -> int:
         EANError: if there is no study.
     """
     try:
-        return len(json.loads((directory / SCORES).read_text(encoding="utf-8"))[WAYS[-1]])
-    except (OSError, ValueError, KeyError, TypeError):
+        return len(read_json(directory / SCORES, advice="")[WAYS[-1]])
+    except (EANError, KeyError, TypeError):
         raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir") from None
 
 
@@ -292,5 +295,5 @@ def trained_accuracies(study: Study) -> list[list[float]]:
             for seed, place in places
             if finished(place)
         ]
-        found.append([float(read_record(place / "result.json")["metrics"]["top1"]) for place in done])
+        found.append([read_trained(place / "result.json").top1 for place in done])
     return found

@@ -21,9 +21,13 @@ from ean_core.networks.checkpoint import ModelSpec
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.training.device_defaults import Placement, describe, for_device
+from ean_core.training.run_lock import WorkDir
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import first_does, is_first, rank_and_world
 from ean_core.utils.errors import EANError
+
+PARTS = ("supernet", "search", "network", "comparison", "correlation")
+"""What the claims on parts of a work directory call them."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,10 @@ class Job:
             f"{len(self.data.test)} test images, {self.data.num_classes} classes, on {get_device()} "
             f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
         )
+
+    def work_dir(self, **how: Any) -> WorkDir:
+        """The directory, for a claim on a part of it."""
+        return WorkDir(self.directory, "classification", PARTS, **how)
 
     def describe_device(self) -> str:
         """One line: how this device runs the training steps."""

@@ -16,9 +16,10 @@ import torch
 from classification.fit import as_model, fit
 from classification.job import Job
 from classification.search import scheme_of
-from ean_core.io.records import read_record, write_record
+from ean_core.io.records import write_record
+from ean_core.io.results import read_trained
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
-from ean_core.networks.checkpoint import ModelSpec, load_network
+from ean_core.networks.checkpoint import ModelSpec, load_network, read_network_file
 from ean_core.scheme import Scheme
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
@@ -86,6 +87,7 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     directory = job.directory / target.directory(seed)
     if finished(directory):
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+        read_network_file(directory / "classifier.pth")  # a damaged one is no finished run
         return directory
     torch.manual_seed(seed)
     network = job.build(target.spec)
@@ -94,7 +96,9 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         network.compile()
     loader = job.train_loader(job.training_images(), settings, seed=seed)
     start = time.perf_counter()
-    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth"])
+    same = {name: value for name, value in identity.items() if name not in ("part", "model", "seed")}
+    begun = [directory / name for name in ("last.pth", "classifier.pth", "result.json")]
+    claim(directory, identity, resume=job.resume, begun=begun, work_dir=job.work_dir(settings=same))
     runner = fit(
         job,
         model,
@@ -146,7 +150,7 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
 def finished(directory: Path) -> bool:
     """Whether a run got to its end: result.json is written last, and a damaged one is as good as none."""
     try:
-        read_record(directory / "result.json")
+        read_trained(directory / "result.json")
     except EANError:
         return False
     return (directory / "classifier.pth").exists()
@@ -191,14 +195,14 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
             directories[target.label].append(train_network(job, target, seed=seed))
     trained = []
     for target in targets:
-        records = [read_record(path / "result.json")["metrics"] for path in directories[target.label]]
-        best = [record["best_test_epoch"]["top1"] for record in records if record.get("best_test_epoch")]
+        records = [read_trained(path / "result.json") for path in directories[target.label]]
+        best = [record.best_test_epoch.top1 for record in records if record.best_test_epoch]
         trained.append(
             Trained(
                 target,
                 tuple(directories[target.label]),
-                tuple(record["top1"] for record in records),
-                tuple(record["top5"] for record in records),
+                tuple(record.top1 for record in records),
+                tuple(record.top5 for record in records),
                 tuple(best) if len(best) == len(records) else None,
             )
         )

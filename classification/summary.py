@@ -12,8 +12,11 @@ from rich.table import Table
 from classification.job import Job
 from classification.retrain import Trained
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import spread, write_record
+from ean_core.io.records import read_record, spread, write_record
+from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import count_parameters
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import free_path
 from ean_core.utils.progress import console
 
 TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
@@ -66,11 +69,25 @@ def settings_of(job: Job) -> dict[str, Any]:
 
 
 def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str, Any]]:
-    """Measure the increments, write the record, and give its rows."""
+    """Measure the increments, write the record, and give its rows.
+
+    A record of seeds that this one lacks is not replaced: the new one gets a number behind its name.
+    """
     times = increments(trained, job)
     rows = [{"network": name_of(one.target.label), **row_of(one, times)} for one in trained]
+    if path.exists() and set(seeds_of(path)) - set(job.recipe.seeds):
+        path = free_path(path)
+        print(f"{path.name} is written beside an earlier record of other seeds")
     write_record(path, kind="pipeline", settings=settings_of(job), metrics=rows)
     return rows
+
+
+def seeds_of(path: Path) -> list[int]:
+    """The seeds that a record's rows are of; none where it does not say."""
+    try:
+        return convert(read_record(path)["settings"]["recipe"]["seeds"], list[int], "seeds")
+    except (EANError, KeyError, TypeError, WrongValueError):
+        return []
 
 
 def print_files(trained: Sequence[Trained]) -> None:

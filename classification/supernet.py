@@ -55,7 +55,7 @@ def train_supernet(job: Job) -> Path:
                 block.compile()
     loader = job.train_loader(train, settings, seed=seed)
     validation = path_validation(job, network, val) if settings.val_interval else None
-    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", final])
+    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", final], work_dir=job.work_dir())
     fit(
         job,
         model,

@@ -23,7 +23,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT [options]"
     )
-    parser.add_argument("config", metavar="CONFIG", help="the recipe whose data is meant")
+    parser.add_argument(
+        "config", metavar="CONFIG", help="the recipe whose data is meant; a .py file is a program and runs"
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or a segmentor's last.pth")
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")

@@ -28,7 +28,7 @@ def make_parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG [options]")
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="of segmentation/configs, classification/configs or crowd_counting/configs")
+    add("config", metavar="CONFIG", help="as those in segmentation/configs, ..; a .py file is a program and runs")
     add(
         "--weights",
         metavar="FILE",

@@ -7,6 +7,7 @@ file: it is read again and must give what the network gives, on random images of
 from __future__ import annotations
 
 import copy
+import io
 import json
 import logging
 import re
@@ -202,11 +203,14 @@ def write_torch(opened: Opened, path: Path) -> tuple[bool, str]:
     """torch.export's archive, with the facts in it as facts.json; see `widest`."""
     extra = {"facts.json": json.dumps(facts(opened))}
 
-    def save(program: torch.export.ExportedProgram) -> None:
+    def save(program: torch.export.ExportedProgram) -> bytes:
+        buffer = io.BytesIO()  # writing to a file, PyTorch aborts the process on a full disk
         with quiet():
-            torch.export.save(program, path, extra_files=extra)
+            torch.export.save(program, buffer, extra_files=extra)
+        return buffer.getvalue()
 
-    _, any_size, sizes = widest(opened, save)
+    archive, any_size, sizes = widest(opened, save)
+    path.write_bytes(archive)
     return any_size, sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from inspect import unwrap
 from pathlib import Path
 
 from ean_core.report.blocks import Block, Gap, Picture, Section
@@ -33,7 +34,7 @@ def drawn(entry: Entry, function: str, *, title: str, shows: str) -> Picture:
         from ean_core.report import plots_search  # matplotlib takes a second to import
 
         with shape_of(entry), tempfile.TemporaryDirectory() as folder:
-            path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", entry.content)
+            path: Path = unwrap(getattr(plots_search, function))(Path(folder) / "figure.png", entry.content)
             return path.read_bytes()
 
     note = f"{sentence(shows)} {entry.machine}."

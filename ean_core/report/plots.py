@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from ean_core.scheme import Scheme
+from ean_core.utils.drawing import costs_no_run, render
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
@@ -34,6 +35,7 @@ class WithInterval(Protocol):
     def high(self) -> float: ...
 
 
+@costs_no_run
 def bar_chart(
     path: str | Path,
     series: Mapping[str, Mapping[str, WithInterval]],
@@ -120,10 +122,11 @@ def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
         figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
     path = Path(path)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+        render(figure, temporary)
     return path
 
 
+@costs_no_run
 def draw_search(path: str | Path, lines: Sequence[Mapping[str, Any]], scheme: Scheme) -> Path:
     """A search at a glance: reward, accuracy, sparsity and mean probability against steps, and the scheme found.
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
 from ean_core.report import generic
 from ean_core.report.blocks import GAP, Block, Map, Maps, Picture, Section, Table
-from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown
+from ean_core.report.book import PICTURES, Book, Entry, assign, read_entry, shape_of, shown, visible
 from ean_core.report.cells import counted, number
 from ean_core.report.labels import labels_of
 from ean_core.report.schemes import connected
 from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.search.history import read_lines
 from ean_core.utils.errors import EANError
 
 MOST = 40
@@ -66,7 +67,7 @@ def section(folder: Path, book: Book, kinds: Mapping[str, Any], *, number: int) 
 
 def find_entries(folder: Path) -> list[Entry]:
     """The folder's records and those below it; without the single networks' where there is a record of the whole."""
-    own, below = (sorted(filter(shown, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
+    own, below = (list(filter(shown, visible(folder, pattern))) for pattern in ("*.json", "*/*.json"))
     if any(path.name == "summary.json" for path in own):
         below = [path for path in below if path.name != "result.json"]
     files = [*own, *below][:MOST]
@@ -80,7 +81,9 @@ def find_entries(folder: Path) -> list[Entry]:
 
 def find_pictures(folder: Path) -> list[Path]:
     """The folder's own pictures and those of the folders in it."""
-    return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][:MOST]
+    return [path for path in sorted([*visible(folder, "*.*"), *visible(folder, "*/*.*")]) if path.suffix in PICTURES][
+        :MOST
+    ]
 
 
 def search_blocks(folder: Path) -> list[Block]:
@@ -103,14 +106,8 @@ def curves(history: Path, scheme: Scheme) -> Picture:
     Raises:
         EANError: if the history is damaged.
     """
-    try:
-        lines = [json.loads(line) for line in history.read_text(encoding="utf-8").splitlines()]
-        different = len({line["bits"] for line in lines})
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise EANError(
-            f"{history} cannot be read as a search's history ({type(error).__name__}: {error}): run the search with "
-            "--resume, which mends a last line that was cut off"
-        ) from None
+    lines = read_lines(history)
+    different = len({line["bits"] for line in lines})
     drawn = sum(not line.get("final") for line in lines)
     return Picture(
         "The search",
@@ -125,7 +122,7 @@ def draw(lines: list[dict[str, Any]], scheme: Scheme) -> bytes:
     from ean_core.report.plots import draw_search
 
     with tempfile.TemporaryDirectory() as folder:
-        return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()
+        return unwrap(draw_search)(Path(folder) / "search.png", lines, scheme).read_bytes()
 
 
 def trained_table(entries: list[Entry]) -> Table:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.json_file import parse_json, read_text
 from ean_core.io.to_json import to_json
+from ean_core.io.typed import Count, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
 Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """What a line says; a comparison's scores have the first three only."""
+
+    step: Count
+    bits: str
+    accuracy: float
+    reward: float | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
+    connections: Count = 0
+    evaluations: Count = 0
+    new: bool = True
+    final: Any = None
+    increment: float | None = None
+    p: tuple[float, ...] | None = None
+    p_mean: float | None = None
+    seconds: float | None = None
 
 
 class History:
@@ -95,17 +116,14 @@ def read_lines(path: Path) -> list[Line]:
     Raises:
         EANError: if the file is missing, or a line before the last is damaged.
     """
-    try:
-        rows = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EANError(f"{path} cannot be read ({error}): give the work directory of a search") from None
+    rows = read_text(path, what="history", advice="give the work directory of a search").split("\n")
+    advice = "remove the lines from there on, and resume"
     lines = []
     for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
-        try:
-            line = json.loads(row)
-            if not {"step", "bits", "accuracy"} <= set(line):
-                raise KeyError
-            lines.append(line)
-        except (json.JSONDecodeError, TypeError, KeyError):
-            raise EANError(f"{path}, line {number}, is damaged: remove the lines from there on, and resume") from None
+        where = f"{path}, line {number},"
+        line = parse_json(row, where=where, advice=advice)
+        one = checked(HistoryLine, line, where=where, advice=advice)
+        if not one.bits or set(one.bits) - {"0", "1"}:
+            raise EANError(f"{where} is damaged (its bits are {one.bits[:40]!r}): {advice}")
+        lines.append(line)
     return lines

@@ -33,11 +33,13 @@ def task_of(path: str | Path) -> str:
     Raises:
         EANError: if it is missing, or cannot be read as a config.
     """
-    from mmengine.config import Config
+    from ean_core.utils.recipe_file import read_recipe_file  # MMEngine takes a second to import
 
     check_config_file(path, folder="segmentation/configs")
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = read_recipe_file(path, import_custom_modules=False)
+    except EANError:
+        raise
     except Exception as error:  # a config is a program: it can fail in any way
         raise EANError(f"{path} cannot be read as a config ({type(error).__name__}: {first_line(error)})") from None
     if "train_dataloader" in config or "type" in config.get("model", {}):

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from ean_core.utils.drawing import render
 from ean_core.utils.files import atomic_path
 
 SIDE = 288  # pixels that the longer side of a picture in the grid is enlarged or reduced to
@@ -197,5 +198,5 @@ def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure, atomically."""
     path = Path(path)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+        render(figure, temporary, format="png")
     return path
