@@ -21,7 +21,8 @@ from classification.recipe import Recipe
 from ean_core.data import ImageData
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.networks.checkpoint import ModelSpec, load_network
-from ean_core.networks.pretrained import DOWNLOAD, load_torchvision_weights
+from ean_core.networks.pretrained import load_weights
+from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun
 from ean_core.scheme import Scheme
@@ -36,7 +37,6 @@ from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import first_does, is_first
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import sha256_of
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
@@ -137,17 +137,16 @@ class ClassificationTask:
         """Images (B, C, H, W) -> logits (B, K)."""
         network, source = spec.build(), self.recipe.model.pretrained
         if source is not None:
-            report = load_torchvision_weights(network, source)
+            fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(TrunkSpec)}
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
             if is_first():
-                print(f"weights from {source}: {report}", flush=True)
+                print(f"weights: {report}", flush=True)
         return network
 
     def starting_weights(self) -> dict[str, str]:
-        """The pretrained weights' checksum, or that they are downloaded."""
+        """The checksum of the pretrained weights, or their address; empty when training starts from scratch."""
         source = self.recipe.model.pretrained
-        if source is None:
-            return {}
-        return {"pretrained": source if source == DOWNLOAD else sha256_of(source)}
+        return {} if source is None else {"pretrained": weights_identity(source, arch=self.recipe.model.arch)}
 
     def file_info(self) -> dict[str, Any]:
         """What a network file says of its data."""

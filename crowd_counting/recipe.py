@@ -31,8 +31,8 @@ class ModelRecipe:
         attention: a name of `ean_core.attention.ATTENTIONS`; None: that of the weights or the scheme file, else none.
         attention_options: overrides of the paper's options.
         scheme: "org", "share-full", "org-full", bits or a scheme.json; None: that of the weights, else all ones.
-        weights: where training starts: a classifier.pth of tools/train_cls.py, a file of torchvision's weights,
-            "imagenet" (torchvision's IMAGENET1K_V1, downloaded), or None for random ones.
+        weights: where training starts: a classifier.pth of tools/train_cls.py, a file or an address of public weights,
+            torchvision://resnet50, "imagenet" for the architecture's public ones, or None for random ones.
         features: "stage3" (the usual counter: stage 4 dropped) or "all" (every stage, joined by a light decoder).
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: between the head's two 1x1 convolutions, and of the decoder.

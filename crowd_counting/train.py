@@ -45,7 +45,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
     add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
-    add("--weights", metavar="FILE", help="a classifier.pth, torchvision's weights, or imagenet to download them")
+    add("--weights", metavar="FILE", help="a classifier.pth, public weights, https://.., or imagenet to download them")
     add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
     add("--epochs", type=at_least(1), metavar="N", help="default 400")
     add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")

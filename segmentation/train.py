@@ -23,7 +23,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser(HELP, usage="CONFIG [options]")
     add = parser.add_argument
     add("config", metavar="CONFIG", help="of segmentation/configs, or your own")
-    add("--weights", metavar="FILE", help="of the backbone: a classifier.pth, torchvision's, or torchvision://resnet50")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="of the backbone: a classifier.pth, public ones, https://.., torchvision://resnet50",
+    )
     add("--seed", type=seed, default=0, metavar="N", help="of weights, order and augmentation (default 0)")
     add("--amp", action="store_true", help="mixed precision: float16 on GPUs, bfloat16 on CPUs")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")

@@ -30,8 +30,9 @@ class ModelRecipe:
         arch: a name of `ean_core.networks.ARCHITECTURES`, or timm: and the name of a residual network of timm's.
         attention: se, sge, dia, timm's as timm:eca, or your own class as FILE.py:CLASS or MODULE:CLASS.
         attention_options: overrides of the paper's options.
-        pretrained: a file of torchvision's or timm's weights that all networks start from; "download" fetches those of
-            a timm: architecture. None (the paper): from scratch.
+        pretrained: what all networks start from: a file or an address of weights, torchvision://resnet50, or
+            "imagenet" for the architecture's public ones (see `ean_core.networks.weights_file`). None (the paper):
+            from scratch.
     """
 
     arch: str

@@ -21,6 +21,9 @@ from ean_core.inference.explain.gallery import explain
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.explain.targets import region_target
 from ean_core.inference.loaded_model import LoadedModel, load_file
+from ean_core.networks import create_model
+from ean_core.networks.pretrained import load_weights
+from ean_core.networks.weights_file import read_weights
 from segmentation.config import read_config
 from segmentation.inference import Segmentor
 from tests.conftest import ROOT
@@ -142,6 +145,10 @@ def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_
     assert json.loads(header["content"])["recipe"]["train_cfg"]["max_iters"] == 300
     with pytest.raises(EANError, match="the weights of a segmentor: give its config too"):
         load_file(report.path)
+    classifier = create_model("resnet20", attention="se", scheme="001001001")
+    said = load_weights(classifier, read_weights(report.path))
+    assert set(said.loaded) == set(opened.trunk.state_dict())
+    assert torch.equal(classifier.conv1.weight, opened.trunk.conv1.weight)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_the_record_says_what_was_run(voc, tmp_path):
         amp=True,
         directory=tmp_path / "run",
     )
-    assert job.lines[1].endswith("in the file but not used: fc")
+    assert job.lines[1].endswith("2 in the file but not used: fc.weight, fc.bias")
     assert "was trained on images with mean [127.5, 127.5, 127.5]" in job.lines[2]
     job.run()
     record = read_record(tmp_path / "run/result.json")
@@ -280,7 +280,7 @@ def test_the_state_is_saved_under_a_temporary_name_first(tmp_path, monkeypatch):
     hook.path = tmp_path / "last.pth"
 
     class Runner:
-        iter, max_iters, model = 1, 10, torch.nn.Linear(1, 1)
+        iter, max_iters, hooks, model = 1, 10, (), torch.nn.Linear(1, 1)
 
         def save_checkpoint(self, directory: str, name: str, by_epoch: bool) -> None:
             seen.append(((tmp_path / "last.pth").exists(), by_epoch))
