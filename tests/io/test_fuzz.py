@@ -23,7 +23,7 @@ from crowd_counting.model.pretrained import load_counter
 from ean_core.benchmark.latency_table import FORMAT as LATENCY
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.data.unpickle import load_pickle
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.io.checksum import KEY
 from ean_core.io.records import FORMAT as RECORD
 from ean_core.io.records import read_record
@@ -216,7 +216,7 @@ def test_states(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["classifier", "counter"])
 def test_networks(tiny_arch: str, tmp_path: Path, kind: str) -> None:
     path, rng = tmp_path / "net.pth", np.random.default_rng(0)
-    make, read = (tiny_classifier, open_file) if kind == "classifier" else (tiny_counter, load_counter)
+    make, read = (tiny_classifier, load_file) if kind == "classifier" else (tiny_counter, load_counter)
     content = make(path).read_bytes()
     assert not check(path, content, read)
     whole = load_tensors(path)

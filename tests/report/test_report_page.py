@@ -13,13 +13,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from ean_core.report.book import visible
-from ean_core.report.runs import find_entries
 from PIL import Image
 
 from ean_core import EANError
 from ean_core.io.records import write_record
 from ean_core.report import html_report
+from ean_core.report.results import visible
+from ean_core.report.run_folders import find_records
 from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
@@ -240,4 +240,4 @@ def test_what_killed_runs_left_is_neither_a_record_nor_a_picture(tmp_path: Path)
     (tmp_path / "results" / ".hidden" / "a.png").write_bytes(b"\x89PN")
     assert [path.name for path in visible(tmp_path / "results", "**/*.json")] == ["a.json"]
     assert not visible(tmp_path / "results", "**/*.png")
-    assert find_entries(tmp_path / "results")[0].pictures == ()
+    assert find_records(tmp_path / "results")[0].pictures == ()
