@@ -124,7 +124,7 @@ def run_side(arguments: argparse.Namespace) -> None:
     from ab_harness import serve, set_up
 
     from crowd_counting.model.network import CounterSpec
-    from crowd_counting.model.tiles import density_of
+    from crowd_counting.model.tiles import predict_density
     from crowd_counting.model.training_model import CountingModel
     from ean_core.data.normalize import Normalise
 
@@ -138,7 +138,7 @@ def run_side(arguments: argparse.Namespace) -> None:
 
     def turn() -> dict[str, Any]:
         """Count the heads of the image once."""
-        density, tiles = density_of(model, pixels, tile=tile, overlap=min(192, tile // 4))
+        density, tiles = predict_density(model, pixels, tile=tile, overlap=min(192, tile // 4))
         return {"count": float(density.sum()), "tiles": tiles}
 
     serve(turn, side=side)

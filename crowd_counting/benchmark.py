@@ -1,4 +1,4 @@
-"""The counters whose times a benchmark compares."""
+"""Build the counters that a speed benchmark compares."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ean_core.utils.errors import EANError
 def build_counters(
     arch: str, attentions: Sequence[str], schemes: Sequence[str], *, seed: int = 0, device: str = "cpu"
 ) -> dict[str, Counter]:
-    """Org, then Share-full and EAN of each attention, pruned and in eval mode.
+    """Build Org, then Share-full and EAN for each attention, pruned and in eval mode.
 
     Args:
-        arch: a named architecture.
-        attentions: names.
-        schemes: none (no EAN), one for all attentions, or one for each, over all the network's stages; bits or files.
-        seed: of the weights.
-        device: where they go.
+        arch: a name of `ean_core.networks.ARCHITECTURES`.
+        attentions: names of attention modules.
+        schemes: bits or scheme files over all stages; empty (no EAN), one for all attentions, or one per attention.
+        seed: seed for the random weights.
+        device: device of the counters.
 
     Raises:
-        EANError: for an unknown name, or a scheme of another length.
+        EANError: for an unknown name or a scheme of the wrong length.
     """
     if len(schemes) not in (0, 1, len(attentions)):
-        raise EANError(f"give one scheme, or one for each of the {len(attentions)} attentions, got {len(schemes)}")
+        raise EANError(f"give one scheme, or one per attention ({len(attentions)}), got {len(schemes)}")
 
     def counter(attention: str | None = None, scheme: str | None = None) -> Counter:
         torch.manual_seed(seed)

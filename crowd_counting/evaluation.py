@@ -1,4 +1,4 @@
-"""Score counter files on a part's test images, and show the figures."""
+"""Score counter files on test images, and print and write the metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.job import whole_images
 from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
-from crowd_counting.model.pretrained import load_counter, statistics_of
+from crowd_counting.model.pretrained import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalise
 from ean_core.io.records import write_record
@@ -26,14 +26,14 @@ KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
 
 
 def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:
-    """A counter file as a model on the device, in eval mode, and the file's other content."""
+    """Load a counter file as a model in eval mode on the default device; also return the file's other content."""
     counter, content = load_counter(path)
-    model = CountingModel(counter, Normalise(*statistics_of(path, content)))
+    model = CountingModel(counter, Normalise(*normalization_of(path, content)))
     return model.to(get_device()).eval(), content
 
 
 def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageErrors], dict[str, Any]]:
-    """The figures of every image, whole and at batch 1, and the file's other content."""
+    """Score whole images at batch size 1; also return the file's other content."""
     model, content = load_model(path)
     with bar(f"test {path.stem}", len(images)) as progress:
         rows: list[ImageErrors] = []
@@ -45,29 +45,34 @@ def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageEr
 
 
 def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
-    """Score counter files on the test images, and write test.json and a table of the images for each.
+    """Score counter files on the test images, and write test.json and one CSV of image errors per file.
 
     Returns:
-        metrics by the file's stem.
+        metrics by file stem.
     """
-    found: dict[str, dict[str, Any]] = {}
-    about: dict[str, dict[str, Any]] = {}
+    metrics: dict[str, dict[str, Any]] = {}
+    checkpoints: dict[str, dict[str, Any]] = {}
     for file in files:
         rows, content = score_file(file, data.test)
         write_table(out / f"{file.stem}_images.csv", rows)
-        found[file.stem] = summarize_errors(rows)
-        about[file.stem] = {
+        metrics[file.stem] = summarize_errors(rows)
+        checkpoints[file.stem] = {
             "sha256": sha256_of(file),
             "epoch": content.get("epoch"),
             "trained_with": content.get("recipe"),
         }
-    settings = {"data": data.name, "fingerprint": data.fingerprint(), "images": len(data.test), "checkpoints": about}
-    write_record(out / "test.json", kind="counting", settings=settings, metrics=found, data_note=data.note)
-    return found
+    settings = {
+        "data": data.name,
+        "fingerprint": data.fingerprint(),
+        "images": len(data.test),
+        "checkpoints": checkpoints,
+    }
+    write_record(out / "test.json", kind="counting", settings=settings, metrics=metrics, data_note=data.note)
+    return metrics
 
 
 def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
-    """`72.1`, `72.1 ± 0.8` of a spread, or `-`."""
+    """Format a value as `72.1`, a spread over seeds as `72.1 ± 0.8`, and None as `-`."""
     if isinstance(value, Mapping):
         mean = f"{value['mean']:.{digits}f}"
         return mean if value["std"] is None else f"{mean} ± {value['std']:.{digits}f}"
@@ -75,7 +80,7 @@ def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
 
 
 def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
-    """A line per checkpoint; values are numbers or spreads over seeds."""
+    """Print one row per checkpoint; values are numbers or spreads over seeds."""
     table = Table(title=title, title_justify="left")
     table.add_column("checkpoint", no_wrap=True)
     for head in HEADS:
@@ -86,7 +91,7 @@ def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
 
 
 def write_table(path: Path, rows: Sequence[ImageErrors]) -> None:
-    """A CSV with a line per image, the largest error first."""
+    """Write a CSV with one line per image, the largest absolute error first."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["image", "annotated", "estimated", "error", *(f"game{level}" for level in GAME_LEVELS)])

@@ -1,4 +1,4 @@
-"""Around a counter's training: progress, and the checkpoint that the held-out images choose."""
+"""Training hooks of a counter: the progress bar, and the checkpoint with the lowest validation error."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ean_core.utils.files import write_atomic
 
 
 class ShowCounting(ShowProgress):
-    """The bar, with the epoch's mean loss and error per crop, and the best validation so far."""
+    """The progress bar, with the epoch's mean loss and count error per crop, and each validation's errors."""
 
     values = ("loss", "crop_mae")
 
     def found(self, metrics: dict[str, float]) -> str:
-        """Heads, not percent; all other figures are in validation.json."""
+        """Format a validation's errors, in heads; the other metrics are in validation.json."""
         return f":  MAE {metrics['mae']:.1f}  RMSE {metrics['rmse']:.1f}"
 
     def text(self, runner: Any, means: dict[str, float]) -> str:
-        """The epoch, and the means."""
+        """Format the epoch and its means so far."""
         epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
-        return f"{epoch}  loss {means['loss']:.4g}  off by {means['crop_mae']:.1f} a crop"
+        return f"{epoch}  loss {means['loss']:.4g}  count error {means['crop_mae']:.1f} per crop"
 
 
 @dataclass(frozen=True)
 class Validation:
-    """An entry of validation.json."""
+    """One validation in validation.json: the epoch and its errors in heads."""
 
     epoch: Positive
     mae: Annotated[float, Range(0)]
@@ -43,22 +43,21 @@ class Validation:
 
 @dataclass(frozen=True)
 class Validations:
-    """All of a validation.json."""
+    """The checked content of a validation.json."""
 
     entries: tuple[Validation, ...]
 
 
 class KeepBest(Hook):
-    """Keeps the counter with the lowest MAE on the validation images, and a list of all validations.
+    """Saves the counter with the lowest validation MAE, and the list of all validations.
 
-    The state is saved after an epoch and before its validation. A run killed in between is resumed after that epoch,
-    so that its validation, if the list lacks it, is made up for before training goes on: what is kept is then what an
-    uninterrupted run keeps.
+    The training state is saved after an epoch but before its validation. A run killed in between resumes after that
+    epoch and first runs the missing validation, so that it keeps the same counter as an uninterrupted run.
 
     Args:
-        history: validation.json, a list of {"epoch", "mae", ..}.
-        every: epochs between two validations.
-        save: writes the counter as it is; called with the epoch and its metrics.
+        history: path of validation.json, a list of {"epoch", "mae", ..}.
+        every: epochs between validations.
+        save: writes the current counter; called with the epoch and its metrics.
     """
 
     priority = "LOW"
@@ -67,7 +66,7 @@ class KeepBest(Hook):
         self.history, self.every, self.save = history, every, save
 
     def before_train(self, runner: Any) -> None:
-        """Forget validations after the state that is resumed from, and make up for a missing one."""
+        """Drop validations later than the resumed state, and run the one that is missing."""
         entries = [entry for entry in self.entries() if entry["epoch"] <= runner.epoch]
         if is_first():
             write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
@@ -76,7 +75,7 @@ class KeepBest(Hook):
             runner.val_loop.run()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
-        """Keep the counter if it is the best; the list is written last, so that a kill repeats the validation."""
+        """Save the counter if it is the best; the list is written last, so that a killed run repeats the validation."""
         if not is_first():
             return
         assert metrics is not None
@@ -87,7 +86,7 @@ class KeepBest(Hook):
         write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
 
     def entries(self) -> list[dict[str, Any]]:
-        """The validations so far, in order.
+        """Read the validations so far, in order.
 
         Raises:
             EANError: if the file is damaged.

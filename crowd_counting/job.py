@@ -1,4 +1,4 @@
-"""A recipe with its data read and checked: all that can be wrong is found here, before training starts."""
+"""A counting run: the recipe with its data and weights, all checked before training starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes, tot
 from crowd_counting.data.points_file import load_points_file
 from crowd_counting.data.shanghaitech import load_shanghaitech
 from crowd_counting.model.network import Counter, CounterSpec
-from crowd_counting.model.pretrained import Start, load_start, make_spec, read_start
+from crowd_counting.model.pretrained import InitialWeights, load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import DataRecipe, Recipe
 from ean_core.data.copies import check_copies
 from ean_core.data.loader import Plan
@@ -28,10 +28,10 @@ from ean_core.utils.errors import EANError
 
 
 def load_crowd(*, part: str | None, annotations: str | None, data_root: str, refuse_copies: bool = False) -> CrowdData:
-    """The data that --part or --annotations names.
+    """Load the data set that --part or --annotations names.
 
     Raises:
-        EANError: if it cannot be read, or with `refuse_copies` if test images are trained on.
+        EANError: if it cannot be read, or, with `refuse_copies`, if training images are copies of test images.
     """
     if (part is None) == (annotations is None):
         raise EANError("give either --part A, B or demo, or --annotations FILE")
@@ -43,29 +43,29 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A counting run, all its seeds.
+    """A counting run over one or more seeds.
 
     Attributes:
-        recipe, data: what and on what.
+        recipe, data: recipe and data set.
         split: training and validation images.
-        spec: builds the counter.
-        start: weights it starts from.
-        batch_norm: "train" or "frozen", decided.
-        cache: of density maps, or None.
-        started: a line on the weights it starts from.
-        directory: of the run; seeds have theirs inside.
-        launcher, resume, backends: as for the shared runner.
-        seeds: all of the run's; its summary is of them.
+        spec: specification that builds the counter.
+        initial: weights that training starts from.
+        batch_norm: "train" or "frozen", as resolved from recipe and weights.
+        cache: density maps, or None to render them.
+        weights_message: a line about the initial weights.
+        directory: directory of the run, with a subdirectory per seed.
+        launcher, resume, backends: as for `ean_core.training.runner.build_runner`.
+        seeds: all seeds of the run, which its summary covers.
     """
 
     recipe: Recipe
     data: CrowdData
     split: Split
     spec: CounterSpec
-    start: Start
+    initial: InitialWeights
     batch_norm: str
     cache: DensityCache | None
-    started: str
+    weights_message: str
     directory: Path
     launcher: str = "none"
     resume: bool = False
@@ -74,10 +74,10 @@ class Job:
 
     @classmethod
     def prepare(cls, recipe: Recipe, data: CrowdData, *, directory: Path, **how: Any) -> Job:
-        """Check everything that a run needs.
+        """Check everything that a run needs, and build the job.
 
         Raises:
-            EANError: if a file is missing or damaged, or settings do not go together.
+            EANError: if a file is missing or damaged, or settings contradict each other.
         """
         if recipe.train.channels_last is None:
             layout = prefers_channels_last(get_device())
@@ -88,47 +88,47 @@ class Job:
             if split_file is not None
             else hold_out(data.train, seed=recipe.data.split_seed, share=recipe.data.val_share)
         )
-        held = {name: [image.path for image in part] for name, part in zip(("train", "val"), split, strict=True)}
-        data = dataclasses.replace(data, remarks=(*data.remarks, *check_copies(held, data.train[0].path.parent)))
-        start = read_start(recipe.model.weights, arch=recipe.model.arch)
-        spec = make_spec(recipe.model, start)
-        batch_norm = recipe.train.batch_norm or ("train" if start.source is None else "frozen")
-        if batch_norm == "frozen" and start.source is None:
+        paths = {name: [image.path for image in part] for name, part in zip(("train", "val"), split, strict=True)}
+        data = dataclasses.replace(data, remarks=(*data.remarks, *check_copies(paths, data.train[0].path.parent)))
+        initial = read_initial_weights(recipe.model.weights, arch=recipe.model.arch)
+        spec = make_spec(recipe.model, initial)
+        batch_norm = recipe.train.batch_norm or ("train" if initial.source is None else "frozen")
+        if batch_norm == "frozen" and initial.source is None:
             raise EANError(
-                "batch norm 'frozen' keeps the statistics of the weights that training starts from, and there are "
-                "none: give --weights, or --batch-norm train"
+                "batch norm 'frozen' keeps the statistics of the initial weights, but there are none: give --weights, "
+                "or --batch-norm train"
             )
         if recipe.train.batch_size % world:
             raise EANError(
-                f"batch_size {recipe.train.batch_size} cannot be shared evenly by {world} processes: change one"
+                f"batch_size {recipe.train.batch_size} cannot be divided evenly among {world} processes: change either"
             )
         cache = None
         if recipe.data.cache is not None:
             cache = DensityCache(recipe.data.cache, data, kernel=recipe.data.kernel, stride=recipe.model.stride)
-        started = load_start(spec.build().trunk, start, spec)  # on a counter that is thrown away: does it fit?
+        weights_message = load_initial_weights(spec.build().trunk, initial, spec)  # checked on a temporary counter
         check_decodes((*data.train, *data.test))
-        return cls(recipe, data, split, spec, start, batch_norm, cache, started, directory, **how)
+        return cls(recipe, data, split, spec, initial, batch_norm, cache, weights_message, directory, **how)
 
     def describe(self) -> str:
-        """One line: counter, data, and where it runs."""
+        """One line about the counter, the data and the device."""
         train, val = self.split
         world = rank_and_world()[1]
         layout = "channels_last" if self.recipe.train.channels_last else "channels_first"
         return (
             f"{self.spec.arch} with {self.spec.attention or 'no attention'}, loss {self.recipe.train.loss}, batch norm "
-            f"{self.batch_norm}, batches of {self.recipe.train.batch_size} in {self.recipe.train.precision}, {layout}; "
+            f"{self.batch_norm}, batch size {self.recipe.train.batch_size}, {self.recipe.train.precision}, {layout}; "
             f"{self.data.name}: {len(train)} training, "
-            f"{len(val)} validation and {len(self.data.test)} test images, on {get_device()} ({world} process(es)), "
-            f"writing to {self.directory}"
+            f"{len(val)} validation and {len(self.data.test)} test images, on {get_device().upper()}, "
+            f"{world} process{'' if world == 1 else 'es'}, writing to {self.directory}"
         )
 
     def identity(self, *, seed: int) -> dict[str, Any]:
-        """What makes a run this one: recipe, data, split, weights and seed."""
+        """The settings that identify a run: recipe, data, split, weights and seed."""
         train, val = self.split
         return {
             "part": "counter",
             "model": dataclasses.asdict(self.spec),
-            "weights": self.start.identity,
+            "weights": self.initial.identity,
             "data": {
                 "name": self.data.name,
                 "fingerprint": self.data.fingerprint(),
@@ -145,30 +145,28 @@ class Job:
         }
 
     def work_dir(self) -> WorkDir:
-        """The directory, for a claim on a seed's part of it."""
+        """The run's directory with the settings that all its seeds share, for `claim`."""
         same = {name: value for name, value in self.identity(seed=0).items() if name not in ("part", "seed")}
         return WorkDir(self.directory, "crowd counting", ("counter",), settings=same, seeds=self.seeds)
 
-    # -- parts ----------------------------------------------------------------------------------------------------
-
     def counter(self) -> Counter:
-        """A fresh counter with the start's weights, expecting as many heads as a training image has on average."""
+        """Build a counter with the initial weights and a bias that predicts the training images' mean density."""
         counter = self.spec.build()
-        load_start(counter.trunk, self.start, self.spec)
+        load_initial_weights(counter.trunk, self.initial, self.spec)
         train, _ = self.split
         pixels = sum(image.size[0] * image.size[1] for image in train)
-        counter.start_at(total_count(train) / pixels * counter.stride**2)
+        counter.set_initial_density(total_count(train) / pixels * counter.stride**2)
         if self.batch_norm == "frozen":
-            counter.freeze_statistics()
+            counter.freeze_batch_norm()
         return counter
 
-    def normalise(self) -> Normalise:
-        """With the mean and deviation of the weights, on the device."""
+    def normalize(self) -> Normalise:
+        """The normalization that the initial weights were trained with, on the device."""
         layout = self.recipe.train.channels_last
-        return Normalise(self.start.mean, self.start.std, channels_last=layout).to(get_device())
+        return Normalise(self.initial.mean, self.initial.std, channels_last=layout).to(get_device())
 
     def train_loader(self, *, seed: int) -> CrowdLoader:
-        """Shuffled views of the training images, this process's share."""
+        """A loader of shuffled crops of the training images, this process's share."""
         rank, world = rank_and_world()
         plan = Plan(self.recipe.train.batch_size // world, train=True, seed=seed, rank=rank, world_size=world)
         return CrowdLoader(
@@ -176,7 +174,7 @@ class Job:
         )
 
     def val_loader(self) -> CrowdLoader:
-        """The held-out images, whole, one by one, dealt out to the processes."""
+        """A loader of whole validation images at batch size 1, this process's share."""
         rank, world = rank_and_world()
         plan = Plan(1, train=False, rank=rank, world_size=world)
         return whole_images(self.split[1], self.recipe.data, plan=plan, stride=self.spec.stride)
@@ -185,5 +183,5 @@ class Job:
 def whole_images(
     images: tuple[CrowdImage, ...], recipe: DataRecipe | None = None, *, stride: int, plan: Plan | None = None
 ) -> CrowdLoader:
-    """A loader of whole images at batch 1, in order."""
+    """A loader of whole images at batch size 1, in order."""
     return CrowdLoader(images, plan or Plan(1, train=False), recipe or DataRecipe(), stride=stride, device=get_device())

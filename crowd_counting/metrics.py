@@ -1,8 +1,8 @@
-"""How far counts are off: MAE, RMSE, NAE and GAME, always against the annotated number of heads.
+"""Counting metrics: MAE, RMSE, NAE and GAME, always against the annotated number of heads.
 
-RMSE is the root of the mean squared error, which most counting papers, this project's too, print as "MSE". GAME:
-Guerrero-Gomez-Olmedo et al., Extremely Overlapping Vehicle Counting (IbPRIA 2015): the image is parted into 4^L equal
-regions and the errors of the regions are summed, so that a count that is right by luck does not pass.
+Most counting papers, including EAN's, print RMSE as "MSE". GAME:
+Guerrero-Gomez-Olmedo et al., Extremely Overlapping Vehicle Counting (IbPRIA 2015): the image is divided into 4^L equal
+regions and the regions' absolute errors are summed, so that a count that is right by luck scores badly.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ GAME_LEVELS = (0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class ImageErrors:
-    """An image's figures.
+    """The errors of one image.
 
     Attributes:
-        image: its name.
-        annotated: heads in the annotation.
-        estimated: heads counted.
-        game: errors at GAME levels 0 to 3; level 0 is the absolute error.
+        image: name of the image.
+        annotated: annotated number of heads.
+        estimated: predicted number of heads.
+        game: GAME at levels 0 to 3; level 0 is the absolute error.
     """
 
     image: str
@@ -39,7 +39,7 @@ class ImageErrors:
 
     @property
     def error(self) -> float:
-        """Estimated minus annotated."""
+        """Predicted minus annotated heads."""
         return self.estimated - self.annotated
 
 
@@ -47,9 +47,9 @@ def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: 
     """Compare a density map with the points of a whole image.
 
     Args:
-        name: of the image.
+        name: name of the image.
         density: (h, w), heads per cell.
-        points: (N, 2), x and y in pixels; all N count, and one outside the image is placed in the nearest cell.
+        points: (N, 2), x and y in pixels; all N count, and a point outside the image is assigned to the nearest cell.
         stride: pixels per cell.
     """
     density = np.asarray(density, dtype=np.float64)
@@ -62,7 +62,7 @@ def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: 
 
 
 def game(difference: np.ndarray, level: int) -> float:
-    """Sum over 4^level regions of |sum of the difference (h, w) in the region|; edges are rounded to whole cells."""
+    """GAME of a difference map (h, w): sum over 4^level regions of |sum in the region|, with edges rounded to cells."""
     regions = 2**level
     edges = [np.round(np.linspace(0, length, regions + 1)).astype(int) for length in difference.shape]
     total = 0.0
@@ -73,7 +73,7 @@ def game(difference: np.ndarray, level: int) -> float:
 
 
 def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
-    """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows.
+    """Mean errors over all rows: MAE, RMSE, NAE (relative, over images with heads) and GAME 0 to 3.
 
     Raises:
         EANError: if a count is not finite.
@@ -81,33 +81,33 @@ def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     for row in rows:
         if not math.isfinite(row.estimated):
             raise EANError(
-                f"the counter gives {row.estimated} heads for {row.image}: its training diverged, so train it again "
+                f"the counter predicts {row.estimated} heads for {row.image}: its training diverged, so train it again "
                 "with a lower learning rate"
             )
     errors = np.array([row.error for row in rows])
     annotated = np.array([row.annotated for row in rows])
-    some = annotated > 0  # NAE has no value where nobody is
+    nonempty = annotated > 0  # NAE is undefined for an image without heads
     return {
         "mae": float(np.abs(errors).mean()),
         "rmse": math.sqrt(float((errors**2).mean())),
-        "nae": float((np.abs(errors[some]) / annotated[some]).mean()) if some.any() else None,
+        "nae": float((np.abs(errors[nonempty]) / annotated[nonempty]).mean()) if nonempty.any() else None,
         **{f"game{level}": float(np.mean([row.game[level] for row in rows])) for level in GAME_LEVELS},
         "images": len(rows),
     }
 
 
 class CountErrors(BaseMetric):
-    """Gathers `ImageErrors` over batches and processes, for MMEngine's validation loop."""
+    """Collects `ImageErrors` over batches and processes, for MMEngine's validation loop."""
 
     default_prefix = ""
 
     def process(self, data_batch: Any, data_samples: Sequence[ImageErrors]) -> None:
-        """Keep a batch's rows."""
+        """Add the errors of a batch's images."""
         del data_batch
         self.results.extend(data_samples)
 
     def evaluate(self, size: int) -> dict[str, Any]:
-        """Gather exactly, and compute."""
+        """Gather the rows of all processes, without MMEngine's padding to equal lengths, and compute the metrics."""
         del size
         rows = list(self.results)
         self.results.clear()
@@ -118,5 +118,5 @@ class CountErrors(BaseMetric):
         return self.compute_metrics(rows)
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """See `summarize_errors`."""
+        """Compute the metrics of all rows; see `summarize_errors`."""
         return summarize_errors(results)

@@ -1,4 +1,4 @@
-"""Count the heads in an image, a folder of images or a video, and show where they are."""
+"""Count the heads in images or a video, and draw where they are."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ example:
   python crowd_counting/predict.py best.pth holiday/ more/*.jpg --out-dir counts
   python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
 
-Writes counts.json and a picture of the density over each image (over each counted frame of a video, as an .mp4).
-Images above --tile pixels a side are counted in overlapping tiles, so that only an image's own pixels, four bytes each,
-are in memory; images of more than 536 million pixels are refused."""
+Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
+with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image
+itself, four bytes per pixel; images of more than 536 million pixels are refused."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]"
@@ -27,22 +27,22 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", required=True, metavar="DIR", help="where the results go")
-    add("--tile", type=at_least(1), default=1536, metavar="N", help="pixels per side counted at once (default 1536)")
+    add("--out-dir", required=True, metavar="DIR", help="directory for the results")
+    add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",
         type=at_least(0),
         default=192,
         metavar="N",
-        help="pixels around the kept part of a tile (default 192)",
+        help="pixels around the kept center of a tile (default 192)",
     )
-    add("--every", type=at_least(1), default=1, metavar="N", help="of a video, count every N-th frame (default 1)")
+    add("--every", type=at_least(1), default=1, metavar="N", help="count every N-th frame of a video (default 1)")
     add_own_attention(parser)
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Count, and write."""
+    """Count the heads in all sources, write the results and print the counts."""
     load_attention(arguments.attention)
     from pathlib import Path
 
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
+    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
     from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

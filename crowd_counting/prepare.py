@@ -1,50 +1,54 @@
-"""Look at a crowd data set: check every file, split it, and render density maps for those who want them cached."""
+"""Prepare a crowd data set: check every file, split off validation images, and cache density maps."""
 
 from __future__ import annotations
 
 import argparse
 from functools import partial
 
-from crowd_counting.arguments import OUT, add_data, data_name
+from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
 from ean_core.cli import at_least, seed
 
 HELP = """\
 example:
   python crowd_counting/prepare.py --part A
   python crowd_counting/prepare.py --part B --data-root DIR --kernel adaptive
-  python crowd_counting/prepare.py --demo              draws a small made-up crowd into data/ShanghaiTech/part_demo
+  python crowd_counting/prepare.py --demo              draws a small synthetic crowd into data/ShanghaiTech/part_demo
   python crowd_counting/prepare.py --annotations points.json
 
-Checks counts, pairs, sizes and points, decodes every image, prints a table, and writes split.json (the seeded
-validation images) and density.h5 (maps that train.py can use with --cfg-options data.cache=FILE)."""
+Checks that images and points match, decodes every image, prints a table, and writes split.json (the seeded split into
+training and validation) and density.h5 (density maps, which train.py uses with --cfg-options data.cache=FILE)."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s --part A [options]")
-    add_data(parser)
+    add_data_arguments(parser)
     add = parser.add_argument
-    add("--demo", action="store_true", help="draw the made-up set first, and prepare it")
-    add("--kernel", default="fixed:4", help="of the maps: fixed:SIGMA, adaptive or dots (default fixed:4)")
-    add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per cell of the maps (default 8)")
-    add("--split-seed", type=seed, default=0, metavar="N", help="of the validation images (default 0)")
-    add("--no-cache", action="store_true", help="leave out density.h5")
-    add("--out-dir", metavar="DIR", help=f"where both files go (default {OUT}/NAME)")
+    add("--demo", action="store_true", help="draw the synthetic data set first, then prepare it")
+    add(
+        "--kernel",
+        default="fixed:4",
+        help="kernel of the density maps: fixed:SIGMA, adaptive or dots (default fixed:4)",
+    )
+    add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per cell of the density maps (default 8)")
+    add("--split-seed", type=seed, default=0, metavar="N", help="seed for choosing the validation images (default 0)")
+    add("--no-cache", action="store_true", help="do not write density.h5")
+    add("--out-dir", metavar="DIR", help=f"directory for both files (default {DEFAULT_WORK_DIR}/NAME)")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Check, and write."""
+    """Check and describe the data set, and write its split and density maps."""
     from pathlib import Path
 
     from crowd_counting.data.demo import draw_demo
     from crowd_counting.data.density_cache import write_cache
     from crowd_counting.data.holdout import hold_out, save_split
     from crowd_counting.data.points import check_decodes
+    from crowd_counting.dataset_summary import print_data
     from crowd_counting.density import Kernel
     from crowd_counting.job import load_crowd
-    from crowd_counting.report import print_data
     from ean_core.utils.errors import EANError
 
     Kernel.parse(arguments.kernel)
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
-    out = Path(arguments.out_dir or Path(OUT) / data_name(arguments))
+    out = Path(arguments.out_dir or Path(DEFAULT_WORK_DIR) / data_name(arguments))
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
     print(f"split: {out / 'split.json'}")
     if not arguments.no_cache:
@@ -66,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
+    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
     from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -1,4 +1,4 @@
-"""A counting run's recipe: typed sections whose defaults are the ShanghaiTech recipe, changed by a file or by flags."""
+"""The recipe of a counting run: typed sections that default to the ShanghaiTech recipe, changed by a file or flags."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ BATCH_NORMS = ("train", "frozen")
 
 @dataclass(frozen=True)
 class ModelRecipe:
-    """Which counter.
+    """The counting network.
 
     Attributes:
-        arch: a name of `ean_core.networks.ARCHITECTURES`; None: the one of the weights or the scheme file, else
+        arch: a name of `ean_core.networks.ARCHITECTURES`; None: that of the weights or the scheme file, else
             "resnet50".
         attention: a name of `ean_core.attention.ATTENTIONS`; None: that of the weights or the scheme file, else none.
         attention_options: overrides of the paper's options.
         scheme: "org", "share-full", "org-full", bits or a scheme.json; None: that of the weights, else all ones.
-        weights: where training starts: a classifier.pth of tools/train_cls.py, a file or an address of public weights,
-            torchvision://resnet50, "imagenet" for the architecture's public ones, or None for random ones.
-        features: "stage3" (the usual counter: stage 4 dropped) or "all" (every stage, joined by a light decoder).
+        weights: initial weights: a classifier.pth of tools/train_cls.py, a file or URL of public weights,
+            torchvision://resnet50, "imagenet" for the architecture's public weights, or None for random weights.
+        features: "stage3" (the usual counter: stage 4 dropped) or "all" (every stage, merged by a light decoder).
         stride: pixels per cell of the density map, one of 4, 8, 16.
-        head_channels: between the head's two 1x1 convolutions, and of the decoder.
-        head_norm: "none", or "group" for a group norm in the head, which knows no batch.
-        output_scale: the network gives so many times the density; 100 as in the C^3 Framework (arXiv 1907.02724).
+        head_channels: channels between the head's two 1x1 convolutions, and of the decoder.
+        head_norm: "none", or "group" for a group norm in the head, which is independent of the batch.
+        output_scale: factor between the raw output and the density; 100 as in the C^3 Framework (arXiv 1907.02724).
     """
 
     arch: str | None = None
@@ -60,19 +60,19 @@ class ModelRecipe:
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """Which images, and how they are shown.
+    """Loading, cropping and augmenting the images.
 
     Attributes:
-        crop: side in pixels of the random training crops, a multiple of the stride; None: whole images, which are
+        crop: side in pixels of the random training crops, a multiple of the stride; None: whole images,
             padded to the largest of their batch.
-        scale_min, scale_max: training images are resized by a random factor between these.
+        scale_min, scale_max: range of the random factor by which training images are resized.
         flip: mirror training images left to right with probability 1/2.
-        kernel: of the density maps: "fixed:SIGMA" (pixels), "adaptive" or "dots".
-        val_share: of the training images, held out to choose the checkpoint.
-        split_seed: of that draw, the same for all seeds of a run.
-        split: a split.json in place of the draw.
-        cache: an HDF5 file of density maps, as prepare.py writes it, in place of rendering; takes no scaling.
-        workers: threads that decode images.
+        kernel: kernel of the density maps: "fixed:SIGMA" (pixels), "adaptive" or "dots".
+        val_share: fraction of the training images held out to choose the checkpoint.
+        split_seed: seed of that split, the same for all seeds of a run.
+        split: a split.json to use instead.
+        cache: an HDF5 file of density maps, written by prepare.py, instead of rendering; requires unscaled crops.
+        workers: number of threads that decode images.
     """
 
     crop: int | None = 384
@@ -89,37 +89,39 @@ class DataRecipe:
     def __post_init__(self) -> None:
         Kernel.parse(self.kernel)
         if not 0 < self.scale_min <= self.scale_max:
-            raise EANError(f"data.scale_min {self.scale_min} and data.scale_max {self.scale_max}: give 0 < min <= max")
+            raise EANError(
+                f"data.scale_min {self.scale_min} and data.scale_max {self.scale_max} must satisfy 0 < min <= max"
+            )
         if self.crop is not None and self.crop < 16:
             raise EANError(f"data.crop must be at least 16 pixels, got {self.crop}")
         if self.cache is not None and (self.scale_min, self.scale_max) != (1.0, 1.0):
             raise EANError(
-                "data.cache holds maps of unscaled images: leave out the cache, or data.scale_min and scale_max"
+                "data.cache holds maps of unscaled images: omit data.cache, or data.scale_min and data.scale_max"
             )
 
 
 @dataclass(frozen=True)
 class TrainRecipe:
-    """How long and how fast.
+    """The training schedule, optimizer and loss.
 
     Attributes:
-        epochs: passes over the training images, one view of each.
-        batch_size: views per step, over all processes together. With `batch_norm`, it decides the result on part A.
+        epochs: passes over the training images, one crop of each.
+        batch_size: crops per step, over all processes together. With `batch_norm`, it matters most on part A.
         lr: learning rate.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
-        weight_decay: of the optimizer.
-        schedule: "step" (at `milestones`, none: constant) or "cosine" (to zero).
-        milestones: epochs at which the rate is multiplied by `gamma`.
-        gamma: see there.
+        weight_decay: weight decay of the optimizer.
+        schedule: "step" (at `milestones`; constant without any) or "cosine" (to zero).
+        milestones: epochs at which the learning rate is multiplied by `gamma`.
+        gamma: factor of the "step" schedule.
         warmup_epochs: epochs of linear warm-up.
         batch_norm: "train" (statistics of the batch, running means for the test) or "frozen" (the statistics of the
-            weights that training starts from); None: "frozen" with weights, "train" without.
+            initial weights); None: "frozen" with weights, "train" without.
         loss: "mse", "bayesian" or "dm_count".
-        loss_options: of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
-        validate_every: epochs between two counts of the held-out images; the best of them is the one that is kept.
+        loss_options: options of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
+        validate_every: epochs between validations; the checkpoint with the best one is kept.
         precision: "float32" or "bfloat16" (autocast).
-        channels_last: memory format; None: as the device likes it, when the run starts.
-        save_interval: epochs between two saves of the state.
+        channels_last: memory format; None: whichever is faster on the device.
+        save_interval: epochs between saves of the training state.
     """
 
     epochs: int = 400
@@ -149,9 +151,9 @@ class TrainRecipe:
         self.settings()
 
     def settings(self) -> TrainSettings:
-        """The shared runner's settings, which check the values: the fields of the same name, and `validate_every`.
+        """Convert to the shared runner's settings, which also check the values.
 
-        The others (label smoothing, averaged weights, ..) are a classifier's and keep their defaults.
+        Settings that only classifiers use (label smoothing, averaged weights, ..) keep their defaults.
         """
         names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(self))
         return TrainSettings(**{name: getattr(self, name) for name in names}, val_interval=self.validate_every)
@@ -159,7 +161,7 @@ class TrainRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a run: the sections `model`, `data` and `train`."""
+    """The complete recipe: the sections `model`, `data` and `train`."""
 
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
@@ -169,13 +171,11 @@ class Recipe:
         if self.data.crop is not None and self.data.crop % self.model.stride:
             raise EANError(f"data.crop {self.data.crop} must be a multiple of model.stride {self.model.stride}")
         if self.data.cache is not None and not LOSSES[self.train.loss].takes_maps:
-            raise EANError(
-                f"loss {self.train.loss!r} is computed from points and has no use for data.cache: leave it out"
-            )
+            raise EANError(f"loss {self.train.loss!r} is computed from points and does not use data.cache: omit it")
 
     @classmethod
     def read(cls, path: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
-        """The defaults, changed by a file and then by `overrides`.
+        """Build a recipe from the defaults, changed by a file and then by `overrides`.
 
         Args:
             path: a Python file with dictionaries `model`, `data`, `train`; None for the defaults.
@@ -192,7 +192,7 @@ class Recipe:
             config.merge_from_dict(dict(overrides))
         except EANError:
             raise
-        except Exception as error:  # a configuration is code, and can fail in any way
+        except Exception as error:  # a recipe is code and can fail in any way
             first = (str(error).splitlines() or [""])[0]
             raise EANError(f"{where} cannot be read ({type(error).__name__}: {first[:200]})") from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
@@ -209,11 +209,11 @@ class Recipe:
         return cls(**built)
 
     def to_dict(self) -> dict[str, Any]:
-        """All sections as nested dictionaries, for records."""
+        """Convert to nested dictionaries, for records."""
         return dataclasses.asdict(self)
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Refuse a value that is not among the choices, naming them all."""
+    """Raise an `EANError` that lists the choices if the value is not among them."""
     if value not in choices:
-        raise EANError(f"{name} is one of {', '.join(map(str, choices))}, got {value!r}")
+        raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")

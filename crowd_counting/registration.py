@@ -1,4 +1,4 @@
-"""What crowd counting registers with `ean_core`. Nothing heavy is imported before a function is called."""
+"""Register crowd counting with `ean_core`. Heavy modules are imported only when a function is called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def register() -> None:
-    """Make the task and its files known to the commands; the entry point in setup.cfg."""
+    """Register the task and the loader of its files; called through the entry point in setup.cfg."""
     register_task(
         TaskEntry(
             name="crowd_counting",
@@ -27,7 +27,7 @@ def register() -> None:
 
 
 def _recognizes(config: Mapping[str, Any]) -> bool:
-    """Whether it is not another task's: classification's data has a name, and mmsegmentation's model has a type."""
+    """Whether a config is not another task's: classification names its data, and mmsegmentation its model's type."""
     named, typed = "name" in config.get("data", {}), "type" in config.get("model", {})
     return not (named or typed or "train_dataloader" in config)
 

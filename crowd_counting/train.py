@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from crowd_counting.arguments import OUT, add_data, data_name
+from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
 from ean_core.cli import add_run_arguments, at_least, backends_of, load_attention, parse_options, positive, seed
 from ean_core.utils.errors import command
 
@@ -16,9 +16,9 @@ example:
   python crowd_counting/train.py --part B --weights work_dirs/NAME/share-full-seed0/classifier.pth --seeds 0 1 2
   python crowd_counting/prepare.py --demo && python crowd_counting/train.py --part demo      (minutes on a laptop)
 
-Trains on part of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one
-(final.pth), tests both on the test images, and prints their errors, as mean and deviation where there are several
-seeds. RMSE is what most counting papers call MSE. The fields that CONFIG and --cfg-options change are explained in
+Trains on most of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one
+(final.pth), tests both on the test images, and prints their errors (mean and standard deviation over several seeds).
+RMSE is what most counting papers call MSE. All fields of CONFIG and --cfg-options are documented in
 crowd_counting/recipe.py."""
 FLAGS = {  # flag -> field of the recipe
     "arch": "model.arch",
@@ -34,7 +34,7 @@ FLAGS = {  # flag -> field of the recipe
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
@@ -46,23 +46,23 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="CONFIG",
         help="a recipe; a .py file is a program and runs (default: configs/demo.py for part demo)",
     )
-    add_data(parser)
-    add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
-    add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
+    add_data_arguments(parser)
+    add("--arch", metavar="NAME", help="default: that of the weights or scheme file, else resnet50")
+    add("--attention", metavar="NAME", help="se, timm:eca, .. (default: that of the weights or scheme file, else none)")
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
-    add("--weights", metavar="FILE", help="a classifier.pth, public weights, https://.., or imagenet to download them")
+    add("--weights", metavar="FILE", help="a classifier.pth, public weights, a URL, or imagenet to download them")
     add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
     add("--epochs", type=at_least(1), metavar="N", help="default 400")
     add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")
     add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
     add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
-    add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run each (default 0)")
-    add_run_arguments(parser, work_dir=f"{OUT}/DATA-ATTENTION-LOSS", example="data.crop=256")
+    add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run per seed (default 0)")
+    add_run_arguments(parser, work_dir=f"{DEFAULT_WORK_DIR}/DATA-ATTENTION-LOSS", example="data.crop=256")
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Build everything, and run it."""
+    """Train one counter per seed, test them and print the errors."""
     from pathlib import Path
 
     from crowd_counting.evaluation import print_scores
@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.utils.text import how_many
 
     if len(set(arguments.seeds)) < len(arguments.seeds):
-        raise EANError(f"--seeds must be different, got {arguments.seeds}")
+        raise EANError(f"--seeds must be distinct, got {arguments.seeds}")
     backends = backends_of(arguments.log)
     options, arguments.attention = parse_options(arguments.cfg_options), load_attention(arguments.attention)
-    given = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
-    options.update({field: value for field, value in given.items() if value is not None})
+    fields = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
+    options.update({field: value for field, value in fields.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
     data = load_crowd(
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> None:
     job = Job.prepare(
         recipe,
         data,
-        directory=Path(arguments.work_dir or Path(OUT) / name),
+        directory=Path(arguments.work_dir or Path(DEFAULT_WORK_DIR) / name),
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
@@ -97,20 +97,20 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if is_first():
         print(job.describe())
-        for line in filter(None, (job.started, data.note, *job.data.remarks)):
+        for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
             print(line)
     directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
     if is_first():
-        found = summarize_seeds(job, directories)
+        summary = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
-        print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
-        print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")
+        print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
+        print(f"baseline, the training images' mean count: MAE {summary['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
     stop_processes()
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse and run."""
+    """Parse `argv` and train; also called by tools/train.py."""
     run(parse_arguments(argv))
 
 

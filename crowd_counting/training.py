@@ -1,4 +1,4 @@
-"""Train a counter, keep the one that the validation images choose, and test it and the last one."""
+"""Train a counter, keep the best on the validation images and the last, and test both."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ BEST, FINAL = "best.pth", "final.pth"
 
 
 class KeepFinal(Hook):
-    """Writes the counter after the last epoch."""
+    """Saves the counter after the last epoch."""
 
     def __init__(self, save: Any) -> None:
         self.save = save
 
     def after_train(self, runner: Any) -> None:
-        """Save, on the first process."""
+        """Save the counter, on the first process only."""
         if is_first():
             self.save(runner.epoch, None)
 
 
 def train_counter(job: Job, *, seed: int) -> Path:
-    """Train with one seed; writes best.pth, final.pth, validation.json and result.json.
+    """Train with one seed, and write best.pth, final.pth, validation.json and result.json.
 
     Returns:
-        the seed's directory. If result.json is there already, nothing is done.
+        the seed's directory. If it already has a result.json, nothing is trained.
     """
     directory, recipe = job.directory / f"seed{seed}", job.recipe.train
     identity = job.identity(seed=seed)
@@ -67,7 +67,7 @@ def train_counter(job: Job, *, seed: int) -> Path:
     if recipe.channels_last:
         counter.to(memory_format=torch.channels_last)
     loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
-    model = CountingModel(counter, job.normalise(), loss, precision=recipe.precision)
+    model = CountingModel(counter, job.normalize(), loss, precision=recipe.precision)
     loader = job.train_loader(seed=seed)
     save = partial(save_checkpoint, job, counter, identity)
     start = time.perf_counter()
@@ -96,29 +96,29 @@ def train_counter(job: Job, *, seed: int) -> Path:
 
 
 def check_finished(directory: Path) -> None:
-    """Make sure that what a finished run left can be read.
+    """Check that the files of a finished run can be read.
 
     Raises:
-        EANError: naming the file that cannot.
+        EANError: naming the file that cannot be read.
     """
     read_result(directory / "result.json")
     for name in (BEST, FINAL):
         try:
             load_counter(directory / name)
         except EANError as error:
-            raise EANError(f"{directory} is finished by its result.json, but {error}") from None
+            raise EANError(f"{directory} is finished according to its result.json, but {error}") from None
 
 
 def save_checkpoint(
     job: Job, counter: Any, identity: dict[str, Any], path: Path, epoch: int, metrics: dict[str, Any] | None
 ) -> None:
-    """A counter file with what is needed to use it on other images."""
-    info = {"mean": list(job.start.mean), "std": list(job.start.std), "recipe": identity}
+    """Write a counter file with all that is needed to use it on other images."""
+    info = {"mean": list(job.initial.mean), "std": list(job.initial.std), "recipe": identity}
     save_counter(path, counter, job.spec, epoch=epoch, validation=metrics, **info)
 
 
 def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds: float, counter: Any) -> None:
-    """Test both checkpoints; MAE and RMSE of a row are of one and the same file."""
+    """Test best.pth and final.pth, and write result.json; all errors of an entry are from the same file."""
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
@@ -140,14 +140,14 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
 
 
 def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> list[ImageErrors]:
-    """The errors of always giving the mean count of the training images: what a counter must beat."""
+    """Errors of always predicting the training images' mean count: the baseline that a counter must beat."""
     mean = statistics.fmean(image.count for image in train)
     return [ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4) for image in test]
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The errors of one checkpoint on the test images; those that have no value are None."""
+    """The errors of one checkpoint on the test images; undefined ones are None."""
 
     test: Mapping[str, float | None]
 
@@ -163,43 +163,43 @@ class CountingResult:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """A seed's record.
+    """Read a seed's result.json.
 
     Raises:
         EANError: if it is damaged.
     """
     record, advice = read_record(path), "move its folder away and train again"
-    found = checked(CountingResult, record["metrics"], where=f"record {path}: metrics", advice=advice)
-    for name, errors in (("best", found.best.test), ("final", found.final.test), ("", found.always_the_mean)):
+    result = checked(CountingResult, record["metrics"], where=f"record {path}: metrics", advice=advice)
+    for name, errors in (("best", result.best.test), ("final", result.final.test), ("", result.always_the_mean)):
         if errors.get("mae") is None:
-            raise EANError(f"record {path} is damaged (it has no mae of {name or 'the mean count'}): {advice}")
+            raise EANError(f"record {path} is damaged (it has no mae for {name or 'the mean count'}): {advice}")
     return record
 
 
 def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
-    """Mean and deviation over the seeds, written to summary.json.
+    """Mean and standard deviation over the seeds; also written to summary.json.
 
     Returns:
         {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
     """
     records = [read_result(path / "result.json") for path in directories]
-    found: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     for name in ("best", "final"):
         tests = [record["metrics"][name]["test"] for record in records]
-        found[name] = {
-            key: spread([one[key] for one in tests])
+        metrics[name] = {
+            key: spread([errors[key] for errors in tests])
             for key in tests[0]
-            if all(one.get(key) is not None for one in tests)
+            if all(errors.get(key) is not None for errors in tests)
         }
-    found["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
-    found["parameters"] = records[0]["metrics"]["parameters"]
+    metrics["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
+    metrics["parameters"] = records[0]["metrics"]["parameters"]
     settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
     write_record(
         job.directory / "summary.json",
         kind="counting",
         settings={**settings, "seeds": [record["settings"]["seed"] for record in records]},
-        metrics=found,
+        metrics=metrics,
         data_note=job.data.note,
         recipe=dataclasses.asdict(job.recipe),
     )
-    return found
+    return metrics

@@ -1,4 +1,4 @@
-"""Train a small classifier on scikit-learn's digits, then use it: predict, draw where it looks, export it.
+"""Train a small classifier on scikit-learn's digits, then use it: predict, draw heatmaps, export it.
 
 python examples/classify.py                    seconds on one core, everything in work_dirs/example_classify
 python examples/classify.py --epochs 20 --scheme share-full
@@ -24,7 +24,7 @@ RECIPE = Path(__file__).parents[1] / "classification" / "configs" / "quickstart_
 
 @command
 def main() -> None:
-    """Train, predict, draw, export."""
+    """Train a classifier, predict some images, draw their heatmaps and export the network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=at_least(1), default=5, metavar="N", help="default 5")
     parser.add_argument("--scheme", default="100 100 010", help="org, share-full or bits (default 100 100 010)")
@@ -32,22 +32,24 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out_dir
 
-    # A recipe, its data, and a network of fixed connections; finished already, it is taken as it is.
+    # A recipe, its data, and a network with a fixed scheme; a finished one is reused.
     recipe = Recipe.from_file(RECIPE, {"train.epochs": arguments.epochs})
     job = start_job(recipe, data_root="data", directory=out, resume=True)
     trained = train_network(job, make_target(job, arguments.scheme), seed=0)
 
-    # Photos as a user has them: files.
-    photos = []
+    # Image files, as a user has them.
+    paths = []
     for label, image in zip(job.task.data.test.labels[:6].tolist(), job.task.data.test.images[:6], strict=True):
-        photos.append(out / "photos" / str(label) / f"{len(photos)}.png")
-        photos[-1].parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(photos[-1])
+        paths.append(out / "photos" / str(label) / f"{len(paths)}.png")
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(paths[-1])
 
     net = ean_core.load(trained / "classifier.pth")
-    for photo, guesses in zip(photos, net.predict(photos, topk=3), strict=True):
-        print(f"a {photo.parent.name}: {', '.join(map(str, guesses))}")
-    print("written:", net.draw(photos, out / "seen.png", stage=1))  # of an 8x8 image the last stage has 2x2 positions
+    for path, guesses in zip(paths, net.predict(paths, topk=3), strict=True):
+        print(f"a {path.parent.name}: {', '.join(map(str, guesses))}")
+    print(
+        "written:", net.draw(paths, out / "seen.png", stage=1)
+    )  # for an 8x8 image the last stage has only 2x2 positions
     print(export(net.opened, "safetensors", out))
 
 

@@ -1,4 +1,4 @@
-"""Train a small crowd counter on a made-up crowd, then use it: count, and draw where the count comes from.
+"""Train a small crowd counter on a synthetic crowd, then use it: count, and draw heatmaps of the count.
 
 python examples/count.py                       about a minute on one core, everything in work_dirs/example_count
 python examples/count.py --epochs 30           a better counter
@@ -14,7 +14,7 @@ import numpy as np
 from crowd_counting.data.demo import PART, draw_demo
 from crowd_counting.evaluation import load_model
 from crowd_counting.job import Job, load_crowd
-from crowd_counting.model.tiles import density_of
+from crowd_counting.model.tiles import predict_density
 from crowd_counting.recipe import Recipe
 from crowd_counting.training import train_counter
 from ean_core.cli import at_least
@@ -28,10 +28,12 @@ RECIPE = Path(__file__).parents[1] / "crowd_counting" / "configs" / "demo.py"
 
 @command
 def main() -> None:
-    """Draw a crowd, train, count, explain."""
+    """Draw a synthetic crowd, train a counter, count the test images and draw heatmaps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=at_least(1), default=6, metavar="N", help="default 6")
-    parser.add_argument("--images", type=at_least(1), default=24, metavar="N", help="to train on (default 24)")
+    parser.add_argument(
+        "--images", type=at_least(1), default=24, metavar="N", help="number of training images (default 24)"
+    )
     parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_count"), metavar="DIR")
     arguments = parser.parse_args()
     out = arguments.out_dir
@@ -46,10 +48,10 @@ def main() -> None:
 
     model, _ = load_model(trained)
     for image in data.test:
-        density, _ = density_of(model, np.asarray(read_image(image.path)))
-        print(f"{image.name}: {density.sum():.1f} counted, {image.count} there")
-    photos = [(image.name, read_image(image.path), None) for image in data.test]
-    print("written:", explain([load_file(trained)], photos, out / "seen.png").path)
+        density, _ = predict_density(model, np.asarray(read_image(image.path)))
+        print(f"{image.name}: predicted {density.sum():.1f}, true {image.count}")
+    images = [(image.name, read_image(image.path), None) for image in data.test]
+    print("written:", explain([load_file(trained)], images, out / "seen.png").path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train a small segmentor on made-up shapes, then use it: segment, and draw where a class is found.
+"""Train a small segmentor on synthetic shapes, then use it: segment images, and draw the heatmap of a class.
 
 python examples/segment.py                     about two minutes on one core, everything in work_dirs/example_segment
 python examples/segment.py --iterations 60 --target square
@@ -22,10 +22,10 @@ CONFIG = Path(__file__).parents[1] / "segmentation" / "configs" / "ean_se_demo.p
 
 @command
 def main() -> None:
-    """Draw shapes, train, segment, explain."""
+    """Draw synthetic shapes, train a segmentor, segment images and draw heatmaps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", type=at_least(1), default=300, metavar="N", help="default 300")
-    parser.add_argument("--target", help="background, circle, square or triangle (default what covers most)")
+    parser.add_argument("--target", help="background, circle, square or triangle (default: the most frequent)")
     parser.add_argument("--out-dir", type=Path, default=Path("work_dirs/example_segment"), metavar="DIR")
     arguments = parser.parse_args()
     out = arguments.out_dir
@@ -35,11 +35,13 @@ def main() -> None:
     job.run()
 
     state = out / "run" / "last.pth"
-    photos = sorted((out / "data" / "voc_demo" / "JPEGImages").glob("shape_9*.jpg"))[:3]
-    for photo, shares in predict(Segmentor(CONFIG, state), photos, out):
-        print(f"{photo.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
-    named = [(photo.name, read_image(photo), None) for photo in photos]
-    print("written:", explain([load_file(state, config=CONFIG)], named, out / "seen.png", target=arguments.target).path)
+    paths = sorted((out / "data" / "voc_demo" / "JPEGImages").glob("shape_9*.jpg"))[:3]
+    for path, shares in predict(Segmentor(CONFIG, state), paths, out):
+        print(f"{path.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
+    images = [(path.name, read_image(path), None) for path in paths]
+    print(
+        "written:", explain([load_file(state, config=CONFIG)], images, out / "seen.png", target=arguments.target).path
+    )
 
 
 if __name__ == "__main__":

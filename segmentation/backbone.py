@@ -1,4 +1,4 @@
-"""The project's residual network as a backbone of mmsegmentation: five lines in anybody's config.
+"""The project's residual network as an mmsegmentation backbone: five lines in any config.
 
     custom_imports = dict(imports=["segmentation.backbone"])
     model = dict(
@@ -6,7 +6,7 @@
                       strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), contract_dilation=True),
     )
 
-Nothing of the network is defined here: `ean_core.networks` builds it, this class shows it to mmsegmentation.
+`ean_core.networks` defines and builds the network; this class only adapts it to mmsegmentation.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ NORMS = ("BN", "SyncBN")
 
 @MODELS.register_module()
 class EANResNet(BaseModule):
-    """Images to the features of the stages, with the attention that a scheme connects and no other.
+    """Maps images to stage features, with attention only where the scheme connects it.
 
     Args:
         arch: a name that `create_model` knows: "resnet50", "resnet50_nobias", "resnet29", ..
         attention: None, "se", "sge", "dia", ..
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
         scheme: None or "share-full" (all ones), "org" (no attention), "org-full", bits, a path to a scheme.json, or the
-            name of a file of the project's schemes/.
+            name of a file in the project's schemes/.
         attention_options: overrides of the paper's options.
-        out_indices: stages whose features are given, from 0; None for all. Stages after the last one are not built.
-        strides: of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
-        dilations: of each stage; None for the architecture's.
-        contract_dilation: halve the dilation of a dilated stage's first block; timm's networks always do.
+        out_indices: stages whose features are returned, from 0; None for all. Later stages are not built.
+        strides: stride of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
+        dilations: dilation of each stage; None for the architecture's.
+        contract_dilation: halve the dilation of a dilated stage's first block; timm's networks always do so.
         conv_bias: whether the convolutions have a bias; None for the architecture's choice.
-        pool: side of the squares over which images are averaged first, for CIFAR's networks, whose stem has stride 1.
-        frozen_stages: 0 freezes the stem, n the stem and the first n stages; -1 nothing.
-        norm_eval: keep batch norm's running statistics in training.
+        pool: window of an average pooling before the stem, for CIFAR networks, whose stem has stride 1.
+        frozen_stages: -1 freezes nothing, 0 the stem, n the stem and the first n stages.
+        norm_eval: use batch norm's running statistics in training.
         norm_cfg: dict(type="BN" or "SyncBN", requires_grad=True), as for mmsegmentation's backbones.
-        init_cfg: dict(type="Pretrained", checkpoint=...) with what `read_weights` of `ean_core.networks.weights_file`
-            takes: a classifier.pth or supernet.pth, a file or an address of public weights, torchvision://resnet50, or
-            "imagenet" for the architecture's public ones; None for random weights.
+        init_cfg: dict(type="Pretrained", checkpoint=...) with a source for `read_weights` of
+            `ean_core.networks.weights_file`: a classifier.pth or supernet.pth, a file or URL of public weights,
+            torchvision://resnet50, or "imagenet" for the architecture's public weights; None for random weights.
 
     Raises:
-        EANError: for an unknown name, a scheme of another length, or stages that the architecture does not have.
+        EANError: for an unknown name, a scheme of the wrong length, or stages that the architecture lacks.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class EANResNet(BaseModule):
         check_layout(arch, stages, self.out_indices, strides=strides, dilations=dilations, frozen_stages=frozen_stages)
         if pool < 1:
             raise EANError(f"pool must be at least 1, got {pool}")
-        attention, sharing, scheme = choose_path(attention, sharing, scheme, blocks)
+        attention, sharing, scheme = resolve_scheme(attention, sharing, scheme, blocks)
         layout: dict[str, Any] = {"strides": strides, "dilations": dilations, "conv_bias": conv_bias}
         layout["contract_dilation"] = contract_dilation or None
         network = create_model(
@@ -109,18 +109,18 @@ class EANResNet(BaseModule):
 
     @property
     def channels(self) -> tuple[int, ...]:
-        """Channels of the features that are given: what a head's `in_channels` must be."""
+        """Channels of the returned features, which a head's `in_channels` must match."""
         return tuple(self.network.stage_channels[index] for index in self.out_indices)
 
     def init_weights(self) -> None:
-        """Load what `init_cfg` names, and say what was done; without it the network keeps its own random weights."""
+        """Load the weights that `init_cfg` names and log a summary; without it, keep the random weights."""
         if self.init_cfg and self.init_cfg["type"] == "Pretrained":
             print_log(f"backbone: {self.load(self.init_cfg['checkpoint'])}", logger="current")
         elif self.init_cfg:
             super().init_weights()
 
     def load(self, source: str | Weights) -> LoadReport:
-        """Copy weights, or those of a file or an address, into the network; see `load_weights`."""
+        """Copy weights, given as an object, a file or a URL, into the network; see `load_weights`."""
         weights = source if isinstance(source, Weights) else read_weights(source, arch=self.arch)
         spec = TrunkSpec(
             arch=self.arch,
@@ -132,14 +132,14 @@ class EANResNet(BaseModule):
         return load_weights(self.network, weights, spec=spec)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, in_channels, H, W) -> the features of the stages in `out_indices`, (B, channels[i], H_i, W_i)."""
+        """Map images (B, in_channels, H, W) to the features of `out_indices`, each (B, channels[i], H_i, W_i)."""
         if self.pool > 1:
             images = F.avg_pool2d(images, self.pool, ceil_mode=True)
         features = self.network.forward_features(images)
         return tuple(features[index] for index in self.out_indices)
 
     def freeze(self) -> None:
-        """Take the parameters of the frozen stages out of training."""
+        """Disable the gradients of the frozen stages."""
         for module in self.frozen:
             module.requires_grad_(False)
 
@@ -148,11 +148,11 @@ class EANResNet(BaseModule):
         """The stem's layers and the frozen stages."""
         if self.frozen_stages < 0:
             return []
-        stem = [one for name, one in self.network.named_children() if not name.startswith("layer")]
+        stem = [module for name, module in self.network.named_children() if not name.startswith("layer")]
         return [*stem, *self.network.stages[: self.frozen_stages]]
 
     def train(self, mode: bool = True) -> EANResNet:
-        """As the base; frozen stages stay in eval mode, with `norm_eval` all batch norms do."""
+        """Set the mode; frozen stages, and with `norm_eval` all batch norms, stay in eval mode."""
         super().train(mode)
         for module in self.frozen:
             module.eval()
@@ -163,10 +163,10 @@ class EANResNet(BaseModule):
         return self
 
 
-def choose_path(
+def resolve_scheme(
     attention: str | None, sharing: str, scheme: SchemeLike, blocks: Sequence[int]
 ) -> tuple[str | None, str, SchemeLike]:
-    """Attention, sharing and scheme once the presets' names are resolved."""
+    """Resolve preset names such as "org-full" to (attention, sharing, scheme)."""
     if isinstance(scheme, str) and scheme == "org-full":
         sharing, scheme = "block", None
     elif isinstance(scheme, str) and (SCHEMES / f"{scheme}.json").is_file():
@@ -187,7 +187,7 @@ def check_layout(
     dilations: Sequence[int] | None,
     frozen_stages: int,
 ) -> None:
-    """Refuse stages that are not there."""
+    """Raise an `EANError` for stages that the architecture lacks."""
     if not out_indices or min(out_indices) < 0 or max(out_indices) >= stages:
         raise EANError(f"{arch} has stages 0 to {stages - 1}, got out_indices {tuple(out_indices)}")
     for name, values in (("strides", strides), ("dilations", dilations)):
@@ -198,18 +198,18 @@ def check_layout(
 
 
 def set_norm(network: StagedNetwork, norm_cfg: Mapping[str, Any] | None) -> StagedNetwork:
-    """Synchronise batch norm over processes, or take its weights out of training, as the config says."""
-    given = {"type": "BN", "requires_grad": True, **(norm_cfg or {})}
-    kind, requires_grad = given.pop("type"), given.pop("requires_grad")
+    """Convert to synchronized batch norm, or freeze its weights, as `norm_cfg` says."""
+    options = {"type": "BN", "requires_grad": True, **(norm_cfg or {})}
+    kind, requires_grad = options.pop("type"), options.pop("requires_grad")
     if kind not in NORMS:
         raise unknown_name("norm_cfg type", kind, list(NORMS))
-    if given:
-        raise EANError(f"norm_cfg of EANResNet takes type and requires_grad, got {', '.join(given)} too")
+    if options:
+        raise EANError(f"norm_cfg of EANResNet takes only type and requires_grad, got also {', '.join(options)}")
     if kind == "SyncBN" and any(
         isinstance(module, _BatchNorm) and hasattr(module, "act") for module in network.modules()
     ):
         raise EANError(
-            "the batch norms of this network activate too, which SyncBN would lose: give the backbone "
+            "this network's batch norms include the activation, which SyncBN would lose: give the backbone "
             "norm_cfg=dict(type='BN')"
         )
     if not requires_grad:

@@ -1,4 +1,4 @@
-"""The segmentors of one recipe that the last column of Table 5 compares."""
+"""Build the segmentors of one config that a speed benchmark compares, as in the last column of Table 5."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mmseg.utils import register_all_modules
 
 from ean_core.utils.errors import EANError
 from segmentation.config import read_config
-from segmentation.job import label_of
+from segmentation.job import network_label
 from segmentation.model.logits import Logits
 
 
 def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "cpu") -> dict[str, Logits]:
-    """Org, Share-full and EAN of a recipe, with its attention and scheme and random weights, in eval mode.
+    """Build Org, Share-full and EAN of a config, with its attention and scheme and random weights, in eval mode.
 
     Args:
         config_path: a segmentation config whose backbone is an EANResNet with attention.
-        seed: of the weights.
-        device: where they go.
+        seed: seed for the random weights.
+        device: device of the networks.
 
     Returns:
-        "Org", "Share-full-SE", "EAN-SE" (or another attention's name) -> network; without EAN for a recipe whose scheme
-        is all ones.
+        networks by label: "Org", "Share-full-SE", "EAN-SE" (or with another attention's name); without EAN if the
+        config's scheme is all ones.
 
     Raises:
         EANError: if the config cannot be read, or has no attention to compare.
@@ -39,8 +39,8 @@ def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "c
     for scheme in ("org", "share-full", config.model.backbone.get("scheme")):
         torch.manual_seed(seed)
         segmentor = MODELS.build({**config.model, "backbone": {**config.model.backbone, "scheme": scheme}})
-        single = revert_sync_batchnorm(segmentor)  # there is one process, and what is not synchronised can be folded
-        networks.setdefault(label_of(single.backbone), Logits(single).eval().to(device))
+        single = revert_sync_batchnorm(segmentor)  # there is only one process, and SyncBN cannot be folded
+        networks.setdefault(network_label(single.backbone), Logits(single).eval().to(device))
     if len(networks) < 2 or config.model.backbone.get("scheme") == "org":
-        raise EANError(f"{config_path} has no attention to compare: give a recipe of Share-full or EAN")
+        raise EANError(f"{config_path} has no attention to compare: give a Share-full or EAN config")
     return networks

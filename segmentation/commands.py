@@ -1,4 +1,4 @@
-"""What tools/train.py and tools/test.py do for segmentation. Nothing heavy is imported before they are called."""
+"""The segmentation parts of tools/train.py and tools/test.py. Heavy modules are imported only when called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def quiet_imports() -> None:
-    """Import mmsegmentation's parts and turn off the warnings of the libraries; the project's own are printed."""
+    """Import mmsegmentation while hiding the warnings of third-party libraries; the project's own are still shown."""
     warnings.filterwarnings("ignore", module=r"(mmcv|mmengine|mmseg|torch)(\..*)?$")
     with contextlib.redirect_stdout(io.StringIO()):
         import mmseg.datasets
@@ -18,12 +18,12 @@ def quiet_imports() -> None:
 
 
 def train_segmentor(arguments: argparse.Namespace) -> None:
-    """Check everything, train a segmentor, and show how it does."""
+    """Check everything, train a segmentor, and print its metrics."""
     quiet_imports()
     from ean_core.cli import backends_of, parse_options
     from ean_core.utils.distributed import is_first, start_processes, stop_processes
     from segmentation.job import Job
-    from segmentation.report import print_metrics
+    from segmentation.metrics_table import print_metrics
 
     launcher = start_processes(arguments.launcher)
     job = Job.prepare(
@@ -48,11 +48,11 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
 
 
 def test_segmentor(arguments: argparse.Namespace) -> None:
-    """Score a segmentation config's checkpoint."""
+    """Score a checkpoint on its config's test images, and print and write the metrics."""
     quiet_imports()
     from ean_core.cli import parse_options
     from segmentation.evaluation import TestSettings, run_test
-    from segmentation.report import print_metrics
+    from segmentation.metrics_table import print_metrics
 
     out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
     metrics = run_test(

@@ -1,4 +1,4 @@
-"""Reading a config of mmsegmentation, and fitting it to this machine and this command."""
+"""Read mmsegmentation configs, and adapt them to the command line and the device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
 
 MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
-"""What MMEngine, its registries and torch raise for a field that is unknown or of a wrong type."""
+"""Exceptions that MMEngine, its registries and torch raise for an unknown field or a wrong type."""
 
 
 def read_config(
@@ -32,24 +32,24 @@ def read_config(
     weights: str | None = None,
     amp: bool = False,
 ) -> Config:
-    """A config, with the command's options in it, for the device that is there.
+    """Read a config, and apply the command's options and the device's constraints.
 
     Args:
-        path: a file of mmsegmentation's form.
-        options: values by dotted name; one that the config does not know is refused.
-        data_root: stands for the leading `data` of the data sets' folders.
-        weights: of the backbone.
-        amp: mixed precision.
+        path: an mmsegmentation config file.
+        options: values by dotted name; unknown names are refused.
+        data_root: replaces the leading `data` of the data sets' folders.
+        weights: initial weights of the backbone.
+        amp: train with mixed precision.
 
     Raises:
-        EANError: if it is missing, no Python, no segmentation config, or an option is unknown.
+        EANError: if it is missing, not Python or not a segmentation config, or an option is unknown.
     """
     check_config_file(path, folders=["segmentation/configs"])
-    if Path(path).suffix != ".py":  # what a config of mmsegmentation names is called, whatever file names it
-        raise EANError(f"{path} is no .py file, as configs of segmentation are: see segmentation/configs/")
+    if Path(path).suffix != ".py":  # mmsegmentation configs call what they name, whatever the file format
+        raise EANError(f"{path} is not a .py file, as segmentation configs must be: see segmentation/configs/")
     try:
         config = Config.fromfile(path)
-    except Exception as error:  # a config is a program: it can fail in any way
+    except Exception as error:  # a config is code and can fail in any way
         raise EANError(f"{path} cannot be read as a config ({type(error).__name__}: {first_line(error)})") from None
     missing = [key for key in ("model", "train_dataloader", "val_dataloader", "train_cfg") if key not in config]
     if missing:
@@ -71,83 +71,82 @@ def read_config(
 
 
 def check_option(config: Config, name: str) -> None:
-    """Refuse an option whose parent the config does not have, or whose first name is new: it is a slip of the keys."""
+    """Refuse an option whose parent or first name the config lacks: it is probably a typo."""
     first, *rest = name.split(".")
-    place: Any = config._cfg_dict
+    node: Any = config._cfg_dict
     for key in (first, *rest[:-1]) if rest else (first,):
-        if isinstance(place, list | tuple) and key.isdigit() and int(key) < len(place):
-            place = place[int(key)]
-        elif isinstance(place, Mapping) and key in place:
-            place = place[key]
+        if isinstance(node, list | tuple) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, Mapping) and key in node:
+            node = node[key]
         else:
-            known = ", ".join(place) if isinstance(place, Mapping) else f"{len(place)} entries"
-            raise EANError(f"--cfg-options {name}: the config has no {key!r} there, it has {known}")
+            available = ", ".join(node) if isinstance(node, Mapping) else f"{len(node)} entries"
+            raise EANError(f"--cfg-options {name}: the config has no {key!r} there, only {available}")
 
 
 def dataset_configs(config: Config) -> Iterator[Any]:
-    """The configs of the data sets, each once, those inside of others too."""
+    """Yield the config of each data set, including nested ones."""
     for part in ("train", "val", "test"):
         if f"{part}_dataloader" in config:
             outer = config[f"{part}_dataloader"].dataset
-            yield from (one for one in outer.get("datasets", [outer]) if "data_root" in one)
+            yield from (dataset for dataset in outer.get("datasets", [outer]) if "data_root" in dataset)
 
 
 def fit_to_device(config: Config) -> None:
-    """What MMEngine assumes of a GPU, set right where there is none."""
+    """Adjust the settings in which MMEngine assumes a GPU, where there is none."""
     if torch.cuda.is_available():
         return
     config.merge_from_dict({"env_cfg": {"dist_cfg": {"backend": "gloo"}, "cudnn_benchmark": False}})
     wrapper = {"type": "MMDistributedDataParallel", "device_ids": None, "broadcast_buffers": False}
     config.model_wrapper_cfg = {**wrapper, **config.get("model_wrapper_cfg", {})}
-    if rank_and_world()[1] > 1:  # torch's synchronised batch norm runs on GPUs only
-        config.model = plain_batch_norm(config.model.to_dict())
+    if rank_and_world()[1] > 1:  # torch's synchronized batch norm runs on GPUs only
+        config.model = without_sync_batch_norm(config.model.to_dict())
 
 
-def plain_batch_norm(value: Any) -> Any:
-    """The same config with BN in place of SyncBN."""
+def without_sync_batch_norm(value: Any) -> Any:
+    """Replace SyncBN by BN everywhere in a config."""
     if isinstance(value, dict):
-        return {key: plain_batch_norm(one) for key, one in value.items()}
+        return {key: without_sync_batch_norm(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(plain_batch_norm(one) for one in value)
+        return type(value)(without_sync_batch_norm(item) for item in value)
     return "BN" if value == "SyncBN" else value
 
 
-def datasets_of(config: Config) -> tuple[Any, Any]:
-    """The training and the validation data set; building them checks their folders and lists.
+def build_datasets(config: Config) -> tuple[Any, Any]:
+    """Build the training and validation data sets, which checks their folders and lists.
 
-    The classes are called themselves, since the registry's `build` puts words of its own before a sentence.
+    The classes are called directly, since the registry's `build` prefixes error messages.
     """
     return tuple(build_dataset(config[f"{part}_dataloader"].dataset) for part in ("train", "val"))
 
 
 def build_dataset(config: Mapping[str, Any]) -> Any:
-    """One data set of a config."""
+    """Build one data set from its config."""
     arguments = dict(config)
     name = arguments.pop("type")
     cls = DATASETS.get(name)
     if cls is None:
-        raise EANError(f"the data set {name!r} is not known: name the module that registers it in custom_imports")
+        raise EANError(f"unknown data set {name!r}: add the module that registers it to custom_imports")
     try:
         return cls(**arguments)
-    except (TypeError, KeyError) as error:  # an argument or a transform that does not exist
+    except (TypeError, KeyError) as error:  # an unknown argument or transform
         raise EANError(f"the data set {name} cannot be built ({first_line(error)}): check its fields") from None
 
 
 def build_model(config: Config) -> Any:
-    """The segmentor of a config.
+    """Build the segmentor of a config.
 
     Raises:
-        EANError: if it cannot be built, without the words that the registry puts before a sentence.
+        EANError: if it cannot be built.
     """
     try:
         return MODELS.build(config.model)
     except (EANError, *MISTAKES) as error:
-        raise unbuilt("model", error) from None
+        raise build_error("model", error) from None
 
 
 def check_fields(config: Config, model: Any) -> None:
-    """Build what MMEngine would build only when the training starts: optimiser, schedules and hooks; check the loop's
-    arguments.
+    """Build the optimizer, schedules and hooks, and check the loop's arguments, before MMEngine does so in training.
 
     Raises:
         EANError: if one of them cannot be built.
@@ -166,11 +165,11 @@ def check_fields(config: Config, model: Any) -> None:
         loop = {name: value for name, value in config.train_cfg.items() if name != "type"}
         signature(LOOPS.get(config.train_cfg.type)).bind(runner=None, dataloader=None, **loop)
     except (EANError, *MISTAKES) as error:
-        raise unbuilt(part, error) from None
+        raise build_error(part, error) from None
 
 
-def unbuilt(what: str, error: Exception) -> EANError:
-    """The sentence for a part that cannot be built, without the words that the registry puts before each."""
+def build_error(what: str, error: Exception) -> EANError:
+    """An `EANError` for a part that cannot be built, without the prefixes that MMEngine's registry adds."""
     message = re.sub(r"^(class `\w+` in [\w/.]+: )+", "", str(error))
     if isinstance(error, EANError):
         return EANError(message)

@@ -1,4 +1,4 @@
-"""Test a trained segmentor: the whole image at once, in sliding windows, or flipped and at several scales."""
+"""Test a trained segmentor: on whole images, in sliding windows, or with test-time augmentation."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
 from segmentation.config import build_dataset, read_config
-from segmentation.data.label_checks import check_pairs, lacking_classes
+from segmentation.data.label_checks import check_pairs, missing_classes
 from segmentation.inference import load_segmentor
 
 
 @dataclass(frozen=True)
 class TestSettings:
-    """How images are shown.
+    """How images are fed to the network.
 
     Attributes:
-        slide: side in pixels of overlapping windows, a third of which overlaps; None for the whole image.
+        slide: side in pixels of sliding windows, which overlap by a third; None for the whole image.
         tta: average over flips and the scales of the config's tta_pipeline.
-        device: None for a GPU where there is one.
+        device: None for a GPU if there is one.
     """
 
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # keeps pytest from collecting it
 
     slide: int | None = None
     tta: bool = False
@@ -56,7 +56,7 @@ def run_test(
 
     Args:
         path: the config.
-        checkpoint: last.pth of a run with it.
+        checkpoint: last.pth of a run with this config.
         settings: see `TestSettings`.
         options, data_root: as for training.
         out: directory of test.json; None for the checkpoint's.
@@ -65,15 +65,15 @@ def run_test(
         the metrics, see `ClassIoU.table`.
 
     Raises:
-        EANError: as for training.
+        EANError: for any fault in config, data or checkpoint.
     """
     register_all_modules(init_default_scope=True)
     config = read_config(path, options, data_root=data_root)
     check_test_parts(config)
     dataset = build_dataset(config.test_dataloader.dataset)
     contents = check_pairs(dataset)
-    if said := lacking_classes(dataset, contents, part="test"):
-        print(f"warning: {said}", file=sys.stderr)
+    if message := missing_classes(dataset, contents, part="test"):
+        print(f"warning: {message}", file=sys.stderr)
     if settings.slide is not None:
         step = max(1, settings.slide * 2 // 3)
         config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}
@@ -82,14 +82,22 @@ def run_test(
     if settings.tta:
         model = wrap_tta(config, model)
     table = score(config, model.to(choose_device(settings.device)))
-    how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
-    how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
-    write_record(out / "test.json", kind="segmentation-test", settings=how, metrics=table)
+    test_settings = {
+        "slide": settings.slide,
+        "tta": settings.tta,
+        "config": Path(path).stem,
+        "checkpoint": str(checkpoint),
+    }
+    test_settings |= {
+        "checkpoint_sha256": sha256_of(checkpoint),
+        "data": {"images": contents.pairs, "of": contents.fingerprint},
+    }
+    write_record(out / "test.json", kind="segmentation-test", settings=test_settings, metrics=table)
     return table
 
 
 def check_test_parts(config: Config) -> None:
-    """Make sure that the config says what to test on, and with this project's metric, before an hour is spent.
+    """Check that the config has a test loader and this project's metric, before testing starts.
 
     Raises:
         EANError: if not.
@@ -103,17 +111,17 @@ def check_test_parts(config: Config) -> None:
 
 
 def wrap_tta(config: Config, model: Any) -> Any:
-    """The model that averages over the config's augmented views, and the pipeline that makes them."""
+    """Wrap the model to average over augmented images, and set the config's pipeline that makes them."""
     if "tta_pipeline" not in config:
-        raise EANError("this config has no tta_pipeline: add one, as segmentation/configs/_base_/voc.py has it")
+        raise EANError("this config has no tta_pipeline: add one like that in segmentation/configs/_base_/voc.py")
     config.test_dataloader.dataset.pipeline = config.tta_pipeline
     return MODELS.build({**config.get("tta_model", {"type": "SegTTAModel"}), "module": model}).eval()
 
 
 def score(config: Config, model: Any) -> dict[str, Any]:
-    """Run over the test list."""
+    """Score a model on the test images."""
     init_default_scope("mmseg")
-    MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints the table too, in its form
+    MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints its own table too
     loader = Runner.build_dataloader(config.test_dataloader, seed=0)
     metric = METRICS.build(config.test_evaluator)
     metric.dataset_meta = loader.dataset.metainfo

@@ -1,4 +1,4 @@
-"""What happens around a training step: dropout is seeded, progress and pictures are shown, the state is saved."""
+"""Training hooks: seeded dropout, saved states, recorded validations, progress and pictures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ean_core.data.read_image import read_image
 from ean_core.inference.images import write_image
 from ean_core.training.hooks import SaveState, ShowProgress
 from ean_core.utils.distributed import is_first, rank_and_world
-from segmentation.pictures import picture_of
+from segmentation.pictures import draw_sample
 
 STATE = "last.pth"
 
 
 @HOOKS.register_module()
 class SeedSteps(Hook):
-    """Makes dropout a function of seed, step and process, so that a resumed run repeats it."""
+    """Seeds dropout from seed, step and process, so that a resumed run repeats it."""
 
     priority = "VERY_HIGH"
 
@@ -36,126 +36,126 @@ class SeedSteps(Hook):
 
 @HOOKS.register_module()
 class SaveIterations(SaveState):
-    """Writes the whole state to last.pth in the work directory every `interval` steps, and at the end."""
+    """Saves the full training state to last.pth in the work directory every `interval` steps and at the end."""
 
     def __init__(self, *, interval: int = 1000) -> None:
         super().__init__(Path(STATE), interval=interval)
 
     def before_train(self, runner: Any) -> None:
-        """The work directory is the runner's."""
+        """Set the path inside the runner's work directory."""
         self.path = Path(runner.work_dir) / STATE
 
     def after_train_epoch(self, runner: Any) -> None:
-        """A run of steps is one long epoch for MMEngine: its end is the last step, which is saved already."""
+        """Do nothing: iteration-based training is a single epoch, whose last step is already saved."""
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Save if it is time."""
+        """Save the state if it is due."""
         step = runner.iter + 1
         if step % self.interval == 0 or step == runner.max_iters:
-            average_statistics(runner.model)
+            average_buffers(runner.model)
             self.save(runner, by_epoch=False)
 
     def before_val_epoch(self, runner: Any) -> None:
-        """All processes validate the same network."""
-        average_statistics(runner.model)
+        """Average the buffers, so that all processes validate the same network."""
+        average_buffers(runner.model)
 
 
-def average_statistics(model: nn.Module) -> None:
-    """Batch norm statistics become their mean over the processes, where batch norm did not synchronise them itself."""
+def average_buffers(model: nn.Module) -> None:
+    """Average the batch-norm statistics over the processes, where batch norm is not synchronized."""
     if rank_and_world()[1] > 1:
         all_reduce_params(model.buffers(), op="mean")
 
 
 @HOOKS.register_module()
 class KeepValidations(Hook):
-    """Remembers what each validation found, in the state and so over a resumption.
+    """Keeps the scores of all validations in the training state, so that they survive resuming.
 
-    The state is saved after a step and before its validation. A run killed in between is resumed after that step, so
-    that its validation is made up for before training goes on: the list is then that of an uninterrupted run.
+    The state is saved after a step but before its validation. A run killed in between resumes after that step and first
+    runs the missing validation, so that it ends with the same list as an uninterrupted run.
     """
 
     def before_train(self, runner: Any) -> None:
-        """Make up for the validation that the state was saved before; one after the last step is always repeated."""
+        """Run a validation that the state was saved before; one after the last step is always repeated."""
         due = runner.iter >= runner.val_begin and runner.iter % runner.val_interval == 0
         lacking = all(row["iteration"] != runner.iter for row in validations(runner))
         if runner.iter == runner.max_iters or (runner.iter and due and lacking):
             runner.val_loop.run()
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Add the figures under the step they belong to."""
-        found = {name: float(value) for name, value in (metrics or {}).items() if name in ("mIoU", "mAcc", "aAcc")}
-        known = validations(runner)
-        rows = [row for row in known if row["iteration"] < runner.iter]
-        runner.message_hub.update_info("validations", [*rows, {"iteration": runner.iter, **found}])
+        """Record the scores under their step."""
+        scores = {name: float(value) for name, value in (metrics or {}).items() if name in ("mIoU", "mAcc", "aAcc")}
+        previous = validations(runner)
+        rows = [row for row in previous if row["iteration"] < runner.iter]
+        runner.message_hub.update_info("validations", [*rows, {"iteration": runner.iter, **scores}])
 
 
 def validations(runner: Any) -> list[dict[str, float]]:
-    """What `KeepValidations` remembers."""
+    """The validations that `KeepValidations` has recorded, in order."""
     hub = runner.message_hub
     return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
 
 
 class CountSeconds(Hook):
-    """How long a run took, over its resumptions; what a killed process did after its last state counts for nothing."""
+    """Measures training time across resumed runs; time after the last saved state of a killed run does not count."""
 
-    priority = "VERY_HIGH"  # the state that is saved after a step holds the step's time
+    priority = "VERY_HIGH"  # so that the state saved after a step includes the step's time
 
     def __init__(self) -> None:
         self.start, self.before = time.monotonic(), 0.0
 
     @property
     def seconds(self) -> float:
-        """So far."""
+        """Seconds of training so far."""
         return self.before + time.monotonic() - self.start
 
     def before_train(self, runner: Any) -> None:
-        """Take over what the resumed state says."""
+        """Continue from the time in the resumed state."""
         hub = runner.message_hub
         self.before = float(hub.get_info("seconds")) if "seconds" in hub.runtime_info else 0.0
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """For the state."""
+        """Store the time in the training state."""
         runner.message_hub.update_info("seconds", self.seconds)
 
 
 class ShowSteps(ShowProgress):
-    """The bar of a run without epochs: the mean loss since its last look, and what validations found."""
+    """The progress bar of an iteration-based run, with the mean loss since the last update and validation scores."""
 
     values = ("loss",)
 
     def show(self, runner: Any, means: dict[str, float]) -> None:
-        """As the base, and start new means."""
+        """Update the bar and reset the means."""
         super().show(runner, means)
         self.before_train_epoch(runner)
 
     def text(self, runner: Any, means: dict[str, float]) -> str:
-        """The loss alone."""
+        """Format the mean loss."""
         return f"loss {means['loss']:.3f}"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Say what a validation found."""
+        """Print the scores of a validation."""
         if self.bar is not None and metrics:
-            found = "  ".join(f"{name} {metrics[name]:.2f}" for name in ("mIoU", "mAcc", "aAcc") if name in metrics)
-            self.bar.say(f"after step {runner.iter}, %:  {found}")
+            scores = "  ".join(f"{name} {metrics[name]:.2f}" for name in ("mIoU", "mAcc", "aAcc") if name in metrics)
+            self.bar.say(f"after step {runner.iter}, %:  {scores}")
 
 
 @HOOKS.register_module()
 class SidePictures(Hook):
-    """Writes image, truth and prediction of the first validation images at every validation.
+    """Writes image, ground truth and prediction of the first validation images side by side at every validation.
 
     Args:
-        count: how many images.
+        count: number of images.
     """
 
     def __init__(self, *, count: int = 4) -> None:
         self.count, self.seen = count, 0
 
     def before_val_epoch(self, runner: Any) -> None:
-        """Count anew."""
+        """Reset the number of images drawn."""
         self.seen = 0
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Draw what is still wanted; the other processes have other images and draw none."""
+        """Draw the images still due; only the first process draws."""
         for sample in outputs if is_first() else ():
             if self.seen >= self.count:
                 return
@@ -164,5 +164,5 @@ class SidePictures(Hook):
             image = np.asarray(read_image(sample.img_path))
             write_image(
                 Path(runner.work_dir) / "pictures" / name,
-                picture_of(image, sample, runner.val_dataloader.dataset.metainfo),
+                draw_sample(image, sample, runner.val_dataloader.dataset.metainfo),
             )

@@ -1,4 +1,4 @@
-"""Segment images with a trained config and checkpoint: a mask and a picture for each."""
+"""Segment images with a trained segmentor, and write a mask and a picture for each."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
 from segmentation.data.transforms import as_bgr
 from segmentation.data.voc import CLASSES, PALETTE
-from segmentation.pictures import LONGEST, picture_of
+from segmentation.pictures import LONGEST, draw_sample
 
-MAX_SCORES = 1 << 29  # a score per class and pixel of the picture: 2 GiB
-MAX_UNRESIZED = 1 << 23  # pixels of a picture that the network sees as it is, with all its features
+MAX_SCORES = 1 << 29  # float32 scores, one per class and pixel: 2 GiB
+MAX_UNRESIZED = 1 << 23  # pixels of the largest image that is not resized, which bounds the features
 
 Level = Annotated[int, Range(0, 255)]
 
@@ -43,12 +43,12 @@ class Segmentor:
     """A trained segmentor with its config's test pipeline.
 
     Args:
-        config: a segmentation config, or the path of one.
-        checkpoint: last.pth of a run with it, or the .safetensors made of one.
-        device: cpu, cuda, ..; None for a GPU where there is one.
+        config: a segmentation config or its path.
+        checkpoint: last.pth of a run with this config, or the .safetensors exported from it.
+        device: cpu, cuda, ..; None for a GPU if there is one.
 
     Raises:
-        EANError: if one of them cannot be read, they do not belong together, or the device cannot be used.
+        EANError: if a file cannot be read, they do not belong together, or the device is unavailable.
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path, *, device: str | None = None) -> None:
@@ -62,12 +62,12 @@ class Segmentor:
         self.max_pixels = MAX_SCORES // len(self.meta["classes"]) if resized else MAX_UNRESIZED
 
     def __call__(self, source: ImageSource | Picture) -> Any:
-        """A picture -> mmsegmentation's data sample, whose `pred_sem_seg` has labels (1, H, W) of the picture's size.
+        """Segment a picture; return mmsegmentation's data sample, with labels (1, H, W) in `pred_sem_seg`.
 
-        The network is shown a picture of more than `max_pixels` made smaller, and its labels are enlarged.
+        A picture of more than `max_pixels` is reduced for the network, and its labels are enlarged again.
 
         Raises:
-            EANError: if the picture cannot be read, or not be brought to what the network takes.
+            EANError: if the picture cannot be read, or the test pipeline cannot process it.
         """
         picture = source if isinstance(source, Picture) else open_picture(source)
         width, height = picture.size
@@ -77,8 +77,8 @@ class Segmentor:
             packed = self.pipeline({"img_path": name, "img": as_bgr(np.asarray(shown))})
         except (cv2.error, AssertionError, ValueError) as error:
             raise EANError(
-                f"the image {name} of {width}x{height} pixels cannot be brought to what the config's test_pipeline "
-                f"says ({first_line(error)}): crop it, or change the pipeline"
+                f"the image {name} of {width}x{height} pixels cannot be processed by the config's test_pipeline "
+                f"({first_line(error)}): crop it, or change the pipeline"
             ) from None
         with torch.no_grad():
             batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}
@@ -90,22 +90,22 @@ class Segmentor:
         return sample
 
     def longest(self, width: int, height: int) -> int:
-        """Pixels that the longer side may have so that there are at most `max_pixels`."""
+        """Length of the longer side, in pixels, at which there are at most `max_pixels`."""
         scale = min(1.0, math.sqrt(self.max_pixels / (width * height)))
         return max(1, int(max(width, height) * scale))
 
 
 def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[str, Any]]:
-    """A config's segmentor with a run's weights, in eval mode, and the classes and colours of its data.
+    """Build a config's segmentor with a run's weights, in eval mode; also return its classes and colors.
 
     Raises:
-        EANError: if the file is no segmentor's, or one of another config.
+        EANError: if the file is not a segmentor's, or belongs to another config.
     """
     content = read_weights(Path(checkpoint))
-    config.model.backbone.init_cfg = None  # its weights are in the checkpoint
+    config.model.backbone.init_cfg = None  # the weights are in the checkpoint
     model = build_model(config)
     weights = content["state_dict"]
-    if content.get("format") == FORMAT:  # exported, without the auxiliary head that only training needs
+    if content.get("format") == FORMAT:  # exported without the auxiliary head, which only training needs
         weights = {**{name: value for name, value in model.state_dict().items() if "auxiliary_head" in name}, **weights}
     try:
         with warnings.catch_warnings():
@@ -127,34 +127,34 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
 
 @dataclass(frozen=True)
 class DatasetMeta:
-    """Names and colours of a segmentor's classes, as its file says them."""
+    """Names and colors of the classes, as stored in a segmentor's file."""
 
     classes: tuple[str, ...]
     palette: tuple[tuple[Level, Level, Level], ...]
 
 
 def dataset_meta(path: str | Path, content: dict[str, Any], *, classes: int) -> dict[str, Any]:
-    """Names and colours of the classes; VOC's where a file does not say them.
+    """Read the names and colors of the classes; VOC's if the file has none.
 
     Raises:
-        EANError: if they are damaged, or of another number than the segmentor's classes.
+        EANError: if they are damaged, or their number differs from the segmentor's classes.
     """
     meta = content.get("meta")
-    said = meta.get("dataset_meta") if isinstance(meta, dict) else None
-    if not said:
+    saved = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    if not saved:
         return {"classes": CLASSES, "palette": PALETTE}
     advice = "move it away and make it again"
-    found = checked(DatasetMeta, said, where=f"{path}: dataset_meta", advice=advice)
-    if not len(found.classes) == len(found.palette) == classes:
+    parsed = checked(DatasetMeta, saved, where=f"{path}: dataset_meta", advice=advice)
+    if not len(parsed.classes) == len(parsed.palette) == classes:
         raise EANError(
-            f"{path} names {len(found.classes)} classes with {len(found.palette)} colours, and its segmentor has "
+            f"{path} names {len(parsed.classes)} classes with {len(parsed.palette)} colors, but its segmentor has "
             f"{classes}: {advice}"
         )
-    return {**said, "classes": found.classes, "palette": [list(color) for color in found.palette]}
+    return {**saved, "classes": parsed.classes, "palette": [list(color) for color in parsed.palette]}
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """A run's state, or the .safetensors that tools/export.py made of one.
+    """Read a run's training state, or the .safetensors that tools/export.py made of it.
 
     Raises:
         EANError: if it is neither.
@@ -201,7 +201,7 @@ def predict(
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
         save_mask(out / result_name(file.stem, "_mask.png"), labels, segmentor.meta["palette"])
         small = np.asarray(picture.reduced(LONGEST))
-        write_image(out / result_name(file.stem, ".png"), picture_of(small, sample, segmentor.meta))
+        write_image(out / result_name(file.stem, ".png"), draw_sample(small, sample, segmentor.meta))
         shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
         order = [index for index in np.argsort(-shares) if shares[index] > 0]
         yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}

@@ -1,4 +1,4 @@
-"""A training run: a config of mmsegmentation, checked before anything starts, trained by MMEngine, and its record."""
+"""A segmentation run: an mmsegmentation config that is checked, trained by MMEngine, and recorded."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import bar
 from ean_core.utils.text import attention_label
 from segmentation.backbone import EANResNet
-from segmentation.config import build_model, check_fields, datasets_of, read_config
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, lacking_classes
+from segmentation.config import build_datasets, build_model, check_fields, read_config
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run needs, checked.
+    """A checked segmentation run.
 
     Attributes:
-        config: of the runner, with work_dir and launcher.
-        directory: where everything is written.
-        label: "Org", "Share-full-SE", "EAN-SE", ..
-        data: what the training and the validation list hold.
-        weights_sha256: of the file that the backbone starts from; None without one.
-        parameters: of the whole segmentor.
-        resume: whether to go on from the state in the directory.
-        lines: what is worth saying before the start.
+        config: the runner's config, including work_dir and launcher.
+        directory: output directory.
+        label: name in the paper's tables: "Org", "Share-full-SE", "EAN-SE", ..
+        data: contents of the lists "train" and "val".
+        weights_sha256: checksum of the backbone's initial weights file; None without a file.
+        parameters: number of parameters of the whole segmentor.
+        resume: whether to resume from the state in the directory.
+        lines: messages to print before the start.
     """
 
     config: Config
@@ -68,34 +68,34 @@ class Job:
         resume: bool = False,
         backends: Sequence[str] = (),
     ) -> Job:
-        """Read a config, look at its data and its weights, and claim the directory.
+        """Read a config, check its data and weights, and claim the directory.
 
         Args:
-            path: a config.
-            options: replace its fields, by dotted name.
-            data_root: stands for the leading `data` of the data sets' folders.
-            weights: what the backbone starts from; replaces the config's init_cfg.
-            seed: of everything.
-            amp: mixed precision: float16 on GPUs, bfloat16 on CPUs.
-            directory: default work_dirs/NAME.
-            launcher: as `start_processes` returned it.
-            resume: go on with what is in the directory.
-            backends: further visualisation backends by their registered names.
+            path: a segmentation config.
+            options: fields to replace, by dotted name.
+            data_root: replaces the leading `data` of the data sets' folders.
+            weights: initial weights of the backbone; replaces the config's init_cfg.
+            seed: seed of weights, order and augmentation.
+            amp: train with mixed precision: float16 on GPUs, bfloat16 on CPUs.
+            directory: output directory; default work_dirs/NAME.
+            launcher: as returned by `start_processes`.
+            resume: resume the run in the directory.
+            backends: names of additional visualization backends.
 
         Raises:
-            EANError: for anything that would stop the run later; nothing is written then.
+            EANError: for anything that would make the run fail later; nothing is written then.
         """
         register_all_modules(init_default_scope=True)
         config = read_config(path, options, data_root=data_root, weights=weights, amp=amp)
         directory = Path(directory or Path("work_dirs") / Path(path).stem)
         config.work_dir, config.launcher = str(directory), launcher
         config.randomness = {**config.get("randomness", {}), "seed": seed}
-        train, val = datasets_of(config)
+        train, val = build_datasets(config)
         data = {"train": check_pairs(train), "val": check_pairs(val)}
         warnings = check_disjoint(train, val)
         for dataset, (part, contents) in zip((train, val), data.items(), strict=True):
-            if said := lacking_classes(dataset, contents, part={"train": "training", "val": "validation"}[part]):
-                raise EANError(said)
+            if message := missing_classes(dataset, contents, part={"train": "training", "val": "validation"}[part]):
+                raise EANError(message)
         model = build_model(config)
         classes = len(train.metainfo["classes"])
         check_config(config, model, classes)
@@ -103,31 +103,31 @@ class Job:
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
         begun = [directory / STATE, directory / "result.json"]
         work_dir = WorkDir(directory, "segmentation", (None,))
-        claim(directory, identity_of(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
-        config.visualizer.pop("name", None)  # by its name it would be the one of this process's earlier run
+        claim(directory, run_identity(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
+        config.visualizer.pop("name", None)  # a named visualizer would be reused from this process's earlier run
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
-        loaded = "random weights; --weights gives it a classifier.pth or torchvision://resnet50 to start from"
+        loaded = "random weights: give --weights torchvision://resnet50, or a classifier.pth, for useful accuracy"
         if weights is not None:
             loaded = str(model.backbone.load(weights)) if isinstance(model.backbone, EANResNet) else weights.source
         lines = (
             describe(config, model, data, classes=classes),
             f"backbone: {loaded}",
-            *normalisation_note(config, weights),
+            *normalization_notes(config, weights),
             *warnings,
         )
-        label, parameters = label_of(model.backbone), count_parameters(model)
+        label, parameters = network_label(model.backbone), count_parameters(model)
         return cls(config, directory, label, data, checksum, parameters, resume, lines)
 
     @property
     def record(self) -> Path:
-        """Where the run's record goes."""
+        """Path of the run's record."""
         return self.directory / "result.json"
 
     def run(self) -> dict[str, Any]:
-        """Train, validate the last weights, and write the record.
+        """Train, validate the final weights, and write the record.
 
         Returns:
-            the record's metrics; an empty dictionary in processes other than the first.
+            the record's metrics; an empty dictionary in all processes but the first.
         """
         state, clock = self.directory / STATE, CountSeconds()
         runner = QuietRunner.from_cfg(self.config)
@@ -155,7 +155,7 @@ class Job:
         return metrics
 
     def settings(self) -> dict[str, Any]:
-        """What the record says of the run."""
+        """The settings that the record stores."""
         config = self.config
         backbone = dict(config.model.backbone)
         return {
@@ -172,43 +172,43 @@ class Job:
             "optim_wrapper": dict(config.optim_wrapper),
             "crop": config.model.data_preprocessor.get("size"),
             "data": {
-                part: {"images": one.pairs, "fingerprint": one.fingerprint, **where(config, part)}
-                for part, one in self.data.items()
+                part: {"images": contents.pairs, "fingerprint": contents.fingerprint, **data_source(config, part)}
+                for part, contents in self.data.items()
             },
             "processes": rank_and_world()[1],
         }
 
 
 def describe(config: Config, model: Any, data: Mapping[str, Contents], *, classes: int) -> str:
-    """A line that says what is about to be trained."""
+    """One line about the network, the data and the seed."""
     return (
-        f"{Path(config.filename).stem}: {label_of(model.backbone)}, {count_parameters(model):,} parameters, "
+        f"{Path(config.filename).stem}: {network_label(model.backbone)}, {count_parameters(model):,} parameters, "
         f"{data['train'].pairs:,} training and {data['val'].pairs:,} validation images, {classes} classes, "
         f"seed {config.randomness['seed']}"
     )
 
 
-def identity_of(config: Config, data: Mapping[str, Contents], weights_sha256: str | None) -> dict[str, Any]:
-    """What makes a run this one: the config but for where and how it is started, the data and the weights."""
+def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: str | None) -> dict[str, Any]:
+    """The settings that identify a run: the config without directory and launcher, the data and the weights."""
     identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sha256}
-    identity["data_fingerprints"] = {part: one.fingerprint for part, one in data.items()}
+    identity["data_fingerprints"] = {part: contents.fingerprint for part, contents in data.items()}
     return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher")}
 
 
-def where(config: Config, part: str) -> dict[str, Any]:
-    """The data set's folder and list, as the config names them."""
+def data_source(config: Config, part: str) -> dict[str, Any]:
+    """Folder, list and classes of a data set, as the config names them."""
     dataset = config[f"{part}_dataloader"].dataset
     return {"root": str(dataset.data_root), "list": dataset.ann_file, "only": dataset.get("only")}
 
 
 def starting_weights(config: Config, backbone: Any) -> Weights | None:
-    """The weights that the backbone starts from, read; None for random ones.
+    """Read the backbone's initial weights; None for random weights.
 
-    All other parts get theirs from MMEngine, whose reader would run what an unknown file asks for: they are given the
-    path of a file that was read here.
+    All other parts load theirs through MMEngine, whose reader can execute code in a file: they are pointed to a file
+    that was checked here.
 
     Raises:
-        EANError: if weights cannot be had, are damaged, or hold more than weights.
+        EANError: if weights are unavailable or damaged, or a file contains more than weights.
     """
     weights = None
     for init in pretrained_parts(config.model):
@@ -223,34 +223,34 @@ def starting_weights(config: Config, backbone: Any) -> Weights | None:
 
 
 def pretrained_parts(part: Any) -> Iterator[Any]:
-    """The init_cfg of every part of a model's config that asks for a file."""
+    """Yield the init_cfg of every part of a model's config that loads a file."""
     if isinstance(part, list | tuple):
-        for one in part:
-            yield from pretrained_parts(one)
+        for item in part:
+            yield from pretrained_parts(item)
     elif isinstance(part, Mapping):
         if part.get("type") == "Pretrained" and "checkpoint" in part:
             yield part
-        for one in part.values():
-            yield from pretrained_parts(one)
+        for item in part.values():
+            yield from pretrained_parts(item)
 
 
-def normalisation_note(config: Config, weights: Weights | None) -> list[str]:
-    """A line for weights whose images were normalised in another way than the config's; none if they agree."""
+def normalization_notes(config: Config, weights: Weights | None) -> list[str]:
+    """Notes for weights that were trained with a normalization other than the config's; empty if they agree."""
     theirs = None if weights is None else weights.normalization
     notes = []
     for name, values in zip(("mean", "std"), theirs or (), strict=False):
         scaled, ours = [255 * value for value in values], list(config.model.data_preprocessor.get(name) or ())
-        if any(abs(one - other) > 1 for one, other in zip(scaled, ours, strict=False)):
+        if any(abs(expected - configured) > 1 for expected, configured in zip(scaled, ours, strict=False)):
             shown = ", ".join(f"{value:.1f}" for value in scaled)
             notes.append(
-                f"note: the classifier was trained on images with {name} [{shown}], and the config says {ours}: set "
-                f"model.data_preprocessor.{name} to it"
+                f"note: the classifier was trained on images with {name} [{shown}], but the config has {ours}: set "
+                f"model.data_preprocessor.{name} accordingly"
             )
     return notes
 
 
 def check_config(config: Config, model: Any, classes: int) -> None:
-    """Make sure that a config, with its model and its data's number of classes, can be trained, resumed and recorded.
+    """Check that a config can be trained, resumed and recorded with this model and number of classes.
 
     Raises:
         EANError: if not.
@@ -264,13 +264,13 @@ def check_config(config: Config, model: Any, classes: int) -> None:
 
 
 def check_parts(config: Config) -> None:
-    """Make sure that the config has what resuming and the record depend on.
+    """Check that the config has the metric and hooks that resuming and recording need.
 
     Raises:
         EANError: if not.
     """
-    there = {config.get("val_evaluator", {}).get("type"), *(hook["type"] for hook in config.get("custom_hooks", ()))}
-    missing = [name for name in ("ClassIoU", "SaveIterations", "KeepValidations", "SeedSteps") if name not in there]
+    present = {config.get("val_evaluator", {}).get("type"), *(hook["type"] for hook in config.get("custom_hooks", ()))}
+    missing = [name for name in ("ClassIoU", "SaveIterations", "KeepValidations", "SeedSteps") if name not in present]
     if missing:
         raise EANError(
             f"{config.filename} has no {missing[0]}: base it on segmentation/configs/_base_/voc.py, or train it with "
@@ -279,7 +279,7 @@ def check_parts(config: Config) -> None:
 
 
 def check_numbers(config: Config) -> None:
-    """Make sure that lengths are numbers of which a training can be made.
+    """Check that the numbers of steps and images are positive integers.
 
     Raises:
         EANError: if not.
@@ -287,17 +287,17 @@ def check_numbers(config: Config) -> None:
     for name, least in (("train_cfg.max_iters", 1), ("train_cfg.val_interval", 1), ("train_dataloader.batch_size", 1)):
         part, key = name.split(".")
         if not isinstance(value := config[part].get(key, least), int) or value < least:
-            raise EANError(f"{name} must be a whole number of at least {least}, got {value!r}")
+            raise EANError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 def check_batch(config: Config) -> None:
-    """Make sure that batch norm has something to average over, also after the pooling of a whole image to one value.
+    """Check that batch norm sees several values, also after global pooling.
 
     Raises:
         EANError: if not.
     """
-    synchronised = torch.cuda.is_available() and rank_and_world()[1] > 1
-    if config.train_dataloader.batch_size < 2 and not synchronised:
+    synchronized = torch.cuda.is_available() and rank_and_world()[1] > 1
+    if config.train_dataloader.batch_size < 2 and not synchronized:
         raise EANError(
             f"train_dataloader.batch_size is {config.train_dataloader.batch_size}: batch norm after global pooling "
             "needs at least 2 images per process"
@@ -305,7 +305,7 @@ def check_batch(config: Config) -> None:
 
 
 def check_classes(model: Any, classes: int) -> None:
-    """Make sure that the heads have an output for every class.
+    """Check that the heads have one output per class.
 
     Raises:
         EANError: if not.
@@ -314,13 +314,13 @@ def check_classes(model: Any, classes: int) -> None:
     for head in (model.decode_head, auxiliary):
         if head is not None and head.num_classes != classes:
             raise EANError(
-                f"{type(head).__name__} has num_classes={head.num_classes} and the data set {classes} classes: set "
-                "num_classes of decode_head and auxiliary_head to it"
+                f"{type(head).__name__} has num_classes={head.num_classes} but the data set has {classes} classes: set "
+                "num_classes of decode_head and auxiliary_head to that"
             )
 
 
 def check_losses(config: Config, model: Any, classes: int) -> None:
-    """Make sure that losses weigh as many classes as there are, and that what is not counted is none of them.
+    """Check that the losses' class weights match the classes, and that no class is ignored.
 
     Raises:
         EANError: if not.
@@ -339,20 +339,20 @@ def check_losses(config: Config, model: Any, classes: int) -> None:
             weights = getattr(loss, "class_weight", None)
             if weights is not None and len(weights) != classes:
                 raise EANError(
-                    f"the loss of {type(head).__name__} has a class_weight of {len(weights)} numbers and the data set "
-                    f"{classes} classes: give one for each"
+                    f"the loss of {type(head).__name__} has {len(weights)} class weights but the data set has "
+                    f"{classes} classes: give one per class"
                 )
             ignored.append((f"the ignore_index of {type(head).__name__}'s loss", getattr(loss, "ignore_index", None)))
     for what, label in ignored:
         if isinstance(label, int) and 0 <= label < classes:
             raise EANError(
                 f"{what} is {label}, which is a class of the data set ({classes} classes, 0 to {classes - 1}): "
-                "give 255, or another number that is none"
+                "use 255 or another number that is not a class"
             )
 
 
-def label_of(backbone: Any) -> str:
-    """The name of the paper's tables for a backbone."""
+def network_label(backbone: Any) -> str:
+    """The backbone's name in the paper's tables, such as "EAN-SE"."""
     if getattr(backbone, "attention", None) is None:
         return "Org"
     network, name = backbone.network, attention_label(backbone.attention)

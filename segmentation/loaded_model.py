@@ -1,4 +1,4 @@
-"""A segmentor for the commands of all tasks: Grad-CAM of a class, and export."""
+"""Load a segmentor for the commands that work on any task: Grad-CAM and export."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from segmentation.commands import quiet_imports
 
 
 def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
-    """A last.pth, or the .safetensors made of one, with the config that it was trained with.
+    """Load a last.pth, or the .safetensors exported from it, with the config that it was trained with.
 
-    Photos are resized as the config's test images.
+    Images are resized like the config's test images.
 
     Raises:
-        EANError: if one cannot be read, they do not belong together, or the backbone is not this project's.
+        EANError: if a file cannot be read, they do not belong together, or the backbone is not this project's.
     """
     quiet_imports()
     from segmentation.inference import Segmentor
@@ -42,54 +42,54 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
         kind="segmentor",
         network=Logits(segmentor.model).eval(),
         trunk=network,
-        prepare=Preparation(3, mean, std, fit=fit_of(segmentor.config)),
+        prepare=Preparation(3, mean, std, fit=resize_scale(segmentor.config)),
         classes=classes,
         make_target=lambda output, wanted: region_target(output, classes, wanted),
         output="logits",
-        content=json.loads(json.dumps(content, default=str)),  # plain values, as a file holds them
+        content=json.loads(json.dumps(content, default=str)),  # plain values, as in a file
         config=Path(config),
     )
 
 
 def ask_for_config(path: Path, content: dict[str, Any]) -> LoadedModel:
-    """Refuse weights of a segmentor without their config: what a file names is never imported.
+    """Refuse a segmentor's weights without their config, since names in a file are never imported.
 
     Raises:
         EANError: always.
     """
-    raise EANError(f"{path} holds the weights of a segmentor: give its config too, with --config")
+    raise EANError(f"{path} contains the weights of a segmentor: give its config too, with --config")
 
 
 def check_composition(model: Any, config: str | Path) -> None:
-    """Refuse a segmentor that is not backbone, decode head and logits of all classes.
+    """Refuse a segmentor other than an EANResNet with one decode head and one logit per class.
 
     Raises:
-        EANError: naming the part.
+        EANError: naming the unsupported part.
     """
     backbone, head = model.backbone, model.decode_head
     if not hasattr(backbone, "network"):
-        raise EANError(f"the backbone in {config} is a {type(backbone).__name__}: this command takes an EANResNet")
+        raise EANError(f"the backbone in {config} is a {type(backbone).__name__}: this command needs an EANResNet")
     if not hasattr(head, "align_corners"):
-        raise EANError(f"the segmentor in {config} has several decode heads: this command takes one")
+        raise EANError(f"the segmentor in {config} has several decode heads: this command needs exactly one")
     if head.out_channels != head.num_classes:
         raise EANError(
             f"the head in {config} has out_channels={head.out_channels} for {head.num_classes} classes: this command "
-            "takes a head with an output for every class"
+            "needs a head with one output per class"
         )
 
 
-def fit_of(config: Any) -> tuple[int, int] | None:
-    """The scale that the config's test images are resized to, if they are.
+def resize_scale(config: Any) -> tuple[int, int] | None:
+    """The scale that the config's test images are resized to; None if they are not resized.
 
     Raises:
-        EANError: if they are resized in another way than photos are here.
+        EANError: if they are resized in an unsupported way.
     """
     resize = next((step for step in config.test_dataloader.dataset.pipeline if step["type"] == "Resize"), None)
     if resize is None:
         return None
     if not resize.get("keep_ratio") or not isinstance(resize.get("scale"), list | tuple):
         raise EANError(
-            "the config resizes its test images in a way that photos here are not: give its Resize a scale of two "
+            "the config resizes its test images in a way that is not supported here: give its Resize a scale of two "
             "numbers and keep_ratio=True"
         )
     return tuple(resize["scale"])

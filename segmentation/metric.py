@@ -1,4 +1,4 @@
-"""mmsegmentation's IoU, with the table of the classes kept as numbers and not only printed."""
+"""mmsegmentation's IoU metric, with the per-class table kept as numbers."""
 
 from __future__ import annotations
 
@@ -17,43 +17,41 @@ from ean_core.utils.errors import EANError
 
 @METRICS.register_module()
 class ClassIoU(IoUMetric):
-    """`IoUMetric` that remembers its last table.
+    """`IoUMetric` that keeps its last table.
 
     Attributes:
         table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, and for every class its IoU and
-            accuracy in percent, None where neither truth nor prediction has it; None before the first evaluation.
+            accuracy in percent, None for a class without pixels; None before the first evaluation.
     """
 
     table: dict[str, Any] | None = None
-    wild: int = 0  # images whose logits are not finite
+    non_finite: int = 0  # images whose logits are not finite
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
-        """Add a batch's areas; logits that are not finite have labels too, which mean nothing."""
+        """Add a batch's areas, and count images with non-finite logits, whose labels are meaningless."""
         for sample in data_samples:
             logits = sample.get("seg_logits", {}).get("data")
-            self.wild += logits is not None and not bool(logits.isfinite().all())
+            self.non_finite += logits is not None and not bool(logits.isfinite().all())
         super().process(data_batch, data_samples)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Sum over batches and processes.
+        """Compute the metrics over all batches and processes.
 
         Raises:
-            EANError: in all processes, if the logits of an image of one of them are not finite.
+            EANError: in all processes, if any process had non-finite logits.
         """
-        wild, self.wild = self.wild, 0
-        what = f"the segmentor's outputs are not finite for {wild} image(s)" if wild else None
-        if (what := first_of_all(what, device=torch.device(get_device()))) is not None:
+        non_finite, self.non_finite = self.non_finite, 0
+        message = f"the segmentor's outputs are not finite for {non_finite} image(s)" if non_finite else None
+        if (message := first_of_all(message, device=torch.device(get_device()))) is not None:
             self.results.clear()
-            raise EANError(f"{what}: its training diverged, so train it again with a lower learning rate")
+            raise EANError(f"{message}: its training diverged, so train it again with a lower learning rate")
         return super().evaluate(size)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """As the base."""
+        """Compute the metrics, and keep the table of the classes."""
         intersection, union, _, truth = (sum(part) for part in zip(*results, strict=True))
         if not truth.sum():
-            raise EANError(
-                "no pixel of the masks counts: all have a label that is not counted, so that nothing can be scored"
-            )
+            raise EANError("all pixels of the masks have an ignored label: nothing can be scored")
         iou = percent(intersection, union)
         accuracy = percent(intersection, truth)
         self.table = {
@@ -62,8 +60,8 @@ class ClassIoU(IoUMetric):
             "aAcc": float(100 * intersection.sum() / truth.sum()),
             "images": len(results),
             "classes": [
-                {"class": name, "IoU": one, "Acc": other}
-                for name, one, other in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
+                {"class": name, "IoU": class_iou, "Acc": class_accuracy}
+                for name, class_iou, class_accuracy in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
             ],
         }
         return super().compute_metrics(results)
@@ -75,6 +73,6 @@ def percent(part: Any, whole: Any) -> list[float | None]:
 
 
 def mean(values: list[float | None]) -> float:
-    """Over the classes that are there."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else math.nan
+    """Mean over the classes that are not None; NaN without any."""
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else math.nan

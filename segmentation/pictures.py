@@ -1,4 +1,4 @@
-"""Image, truth and prediction side by side, in VOC's colours, with the names of the classes under them."""
+"""Draw image, ground truth and prediction side by side, with a legend of the classes."""
 
 from __future__ import annotations
 
@@ -21,71 +21,71 @@ LINE = 22
 def side_by_side(
     image: np.ndarray, masks: Mapping[str, np.ndarray], *, classes: tuple[str, ...], palette: list[list[int]]
 ) -> np.ndarray:
-    """One picture of an image and its masks.
+    """Draw an image and its masks next to each other, with a legend.
 
     Args:
         image: uint8 (H, W, 3), RGB.
         masks: title -> labels (H, W).
-        classes, palette: of the data set.
+        classes, palette: names and colors of the data set's classes.
 
     Returns:
         uint8 (H', W', 3), RGB.
     """
-    panels = [titled(image, "image")]
-    panels += [titled(colours(mask, palette), title) for title, mask in masks.items()]
+    panels = [with_title(image, "image")]
+    panels += [with_title(colorize(mask, palette), title) for title, mask in masks.items()]
     gap = np.full((panels[0].shape[0], GAP, 3), 255, np.uint8)
     row = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
     present = sorted({int(label) for mask in masks.values() for label in np.unique(mask)})
     keys = [(classes[i], palette[i]) for i in present if i < len(classes)]
     if present and present[-1] >= len(classes):  # label 255: the borders of objects
-        keys.append(("not counted", list(BORDER)))
+        keys.append(("ignored", list(BORDER)))
     return np.concatenate([row, legend(row.shape[1], keys)], axis=0)
 
 
-def colours(mask: np.ndarray, palette: list[list[int]]) -> np.ndarray:
-    """Labels (H, W) -> uint8 (H, W, 3)."""
+def colorize(mask: np.ndarray, palette: list[list[int]]) -> np.ndarray:
+    """Map labels (H, W) to colors, uint8 (H, W, 3)."""
     table = np.full((256, 3), BORDER, np.uint8)
     table[: len(palette)] = palette
     return table[mask.astype(np.uint8)]
 
 
-def titled(panel: np.ndarray, title: str) -> np.ndarray:
-    """A panel under a line with its title."""
+def with_title(panel: np.ndarray, title: str) -> np.ndarray:
+    """Put a title line above a panel."""
     line = np.full((LINE, panel.shape[1], 3), 255, np.uint8)
     return np.concatenate([write(line, title, 2), panel], axis=0)
 
 
 def legend(width: int, entries: list[tuple[str, list[int]]]) -> np.ndarray:
-    """Lines of colour boxes and names."""
+    """Draw lines of color boxes with class names."""
     lines, x = [np.full((LINE, width, 3), 255, np.uint8)], 4
-    for name, colour in entries:
+    for name, color in entries:
         needed = 30 + 9 * len(name)
         if x + needed > width and x > 4:
             lines.append(np.full((LINE, width, 3), 255, np.uint8))
             x = 4
-        cv2.rectangle(lines[-1], (x, 5), (x + 12, 17), colour, -1)
+        cv2.rectangle(lines[-1], (x, 5), (x + 12, 17), color, -1)
         write(lines[-1], name, x + 17)
         x += needed
     return np.concatenate(lines, axis=0)
 
 
 def write(line: np.ndarray, text: str, x: int) -> np.ndarray:
-    """Text into a line, in place; OpenCV knows ASCII only."""
+    """Write text into a line in place; OpenCV supports only ASCII."""
     if not text.isascii():
         shown, families = drawable(text)
         image = Image.fromarray(line)
         file = font_manager.findfont(families[-1])
-        ImageDraw.Draw(image).text((x, 2), shown, fill=(0, 0, 0), font=ImageFont.truetype(file, 14))
+        ImageDraw.SeededIndex(image).text((x, 2), shown, fill=(0, 0, 0), font=ImageFont.truetype(file, 14))
         line[:] = np.asarray(image)
         return line
     cv2.putText(line, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return line
 
 
-def picture_of(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.ndarray:
-    """The picture of an RGB image and mmsegmentation's data sample for it, with the truth where it has one.
+def draw_sample(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.ndarray:
+    """Draw an RGB image with mmsegmentation's data sample for it, including the ground truth if it has one.
 
-    The image may be a reduced one: the masks are drawn at its size.
+    The image may be reduced; the masks are resized to it.
     """
     masks = {}
     if "gt_sem_seg" in sample:
@@ -95,4 +95,6 @@ def picture_of(image: np.ndarray, sample: Any, meta: Mapping[str, Any]) -> np.nd
     masks = {
         name: cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for name, mask in masks.items()
     }
-    return side_by_side(image, masks, classes=tuple(meta["classes"]), palette=[list(one) for one in meta["palette"]])
+    return side_by_side(
+        image, masks, classes=tuple(meta["classes"]), palette=[list(color) for color in meta["palette"]]
+    )

@@ -12,28 +12,28 @@ example:
       data/voc_demo/JPEGImages --out-dir predictions
 
 Writes for every image NAME_mask.png (labels, with VOC's palette) and NAME.png (image and prediction side by side), and
-prints which classes cover how much of it."""
+prints the share of pixels of each class."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]"
     )
     parser.add_argument(
-        "config", metavar="CONFIG", help="that the checkpoint was trained with; it is a program and runs"
+        "config", metavar="CONFIG", help="config that the checkpoint was trained with; it is code and gets executed"
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="last.pth of tools/train.py")
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="images, or folders of images")
-    parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the results go")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    parser.add_argument("--out-dir", required=True, metavar="DIR", help="directory for the results")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Segment, and write."""
+    """Segment all images, write the results and print the class shares."""
     from segmentation.commands import quiet_imports
 
     quiet_imports()
@@ -45,13 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
-    found = find_images(arguments.images, below=False)  # --out-dir may be inside of a folder of photos
-    if said := found.describe():
-        print(said, file=sys.stderr)
+    listing = find_images(arguments.images, below=False)  # --out-dir may lie inside a folder of images
+    if message := listing.describe():
+        print(message, file=sys.stderr)
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
     done = 0
-    for file, shares in predict(segmentor, found.files, Path(arguments.out_dir)):
+    for file, shares in predict(segmentor, listing.files, Path(arguments.out_dir)):
         if isinstance(shares, EANError):
             print(f"{legible(file.name)}: skipped: {shares}")
             continue
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
+    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
     from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -1,4 +1,4 @@
-"""Get and check Pascal VOC 2012: download it, merge the augmented masks, and look at every image and mask."""
+"""Prepare Pascal VOC 2012: download it, merge the augmented masks, and check every image and mask."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from functools import partial
 HELP = """\
 example:
   python segmentation/prepare.py                                    checks data/VOCdevkit/VOC2012
-  python segmentation/prepare.py --download                         gets it first (2 GB)
+  python segmentation/prepare.py --download                         downloads it first (2 GB)
   python segmentation/prepare.py --sbd benchmark_RELEASE/dataset    merges SBD's masks: 10,582 training images
-  python segmentation/prepare.py --demo                             draws the made-up shapes into data/voc_demo
+  python segmentation/prepare.py --demo                             draws synthetic shapes into data/voc_demo
 
-Decodes every image and mask of the lists, compares their sizes, labels and colours with VOC's, and prints a table."""
+Decodes every image and mask of the lists, compares their sizes, labels and colors with VOC's, and prints a table."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
     add = parser.add_argument
-    add("--data-root", default="data", metavar="DIR", help="holds, or gets, VOCdevkit/VOC2012 (default data)")
-    add("--download", action="store_true", help="download VOC 2012 with torchvision if it is not there")
+    add("--data-root", default="data", metavar="DIR", help="folder of VOCdevkit/VOC2012 (default data)")
+    add("--download", action="store_true", help="download VOC 2012 with torchvision first")
     add("--sbd", metavar="DIR", help="SBD's folder with cls/*.mat, or a folder with a mask NAME.png per image")
-    add("--demo", action="store_true", help="the made-up shapes instead of VOC")
+    add("--demo", action="store_true", help="use the synthetic shapes instead of VOC")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Get, merge, check."""
+    """Download and merge if requested, check all lists and print a table."""
     from segmentation.commands import quiet_imports
 
     quiet_imports()
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
+    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
     from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -1,4 +1,4 @@
-"""What segmentation registers with `ean_core`. Nothing heavy is imported before a function is called."""
+"""Register segmentation with `ean_core`. Heavy modules are imported only when a function is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def register() -> None:
-    """Make the task and its files known to the commands; the entry point in setup.cfg."""
+    """Register the task and the loader of its files; called through the entry point in setup.cfg."""
     register_task(
         TaskEntry(
             name="segmentation",

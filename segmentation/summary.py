@@ -1,4 +1,4 @@
-"""Bring runs with several seeds together: mean and deviation of mIoU, mAcc, aAcc and of every class, in one record."""
+"""Summarize runs over several seeds in one record: mean and standard deviation of mIoU, mAcc, aAcc and class IoUs."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ HELP = """\
 example:
   python segmentation/summary.py work_dirs/seg/* --output results/voc_person_subset.json
 
-Takes the result.json of every directory; runs that differ in more than network, start and seed are refused. Prints the
-table and writes it as a record, and beside it, as .predictions.jpg, pictures of the first directory's last validation.
+Reads the result.json of every directory; runs may differ only in network, initial weights and seed. Prints a table and
+writes it as a record, with pictures of the first directory's last validation next to it as .predictions.jpg.
 """
 
-MOST = 3  # pictures
-SAME = ("title", "head", "iterations", "batch_size", "optim_wrapper", "crop", "processes")
+MAX_PICTURES = 3
+SHARED_SETTINGS = ("title", "head", "iterations", "batch_size", "optim_wrapper", "crop", "processes")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s DIR.. --output JSON")
     parser.add_argument("directories", nargs="+", metavar="DIR", help="work directories of tools/train.py")
-    parser.add_argument("--output", required=True, type=file_of(".json"), metavar="JSON", help="where the record goes")
+    parser.add_argument("--output", required=True, type=file_of(".json"), metavar="JSON", help="path of the record")
     return parser.parse_args()
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read, compare, write."""
+    """Read and compare the runs, print the table and write the record."""
     from ean_core.io.records import write_record
 
-    records = [read_run(Path(one)) for one in arguments.directories]
+    records = [read_run(Path(directory)) for directory in arguments.directories]
     rows = summarize_runs(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
@@ -52,14 +52,14 @@ Percent = Annotated[float, Range(0, 100)]
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class of a record; None where it has no pixels."""
+    """The IoU of one class; None without pixels."""
 
     IoU: Percent | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one validation."""
+    """The scores of one validation, in percent."""
 
     mIoU: Percent
     mAcc: Percent = 0.0
@@ -82,7 +82,7 @@ class SegmentationMetrics:
 
 @dataclass(frozen=True)
 class DataPart:
-    """Which images a part of the data is."""
+    """Fingerprint and size of the training or validation list."""
 
     fingerprint: str
     images: Count
@@ -90,7 +90,7 @@ class DataPart:
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """The settings of a segmentation run's result.json, as far as runs are compared by them."""
+    """The settings in a segmentation run's result.json by which runs are compared."""
 
     title: str
     seed: Count
@@ -101,10 +101,10 @@ class SegmentationSettings:
 
 
 def read_run(directory: Path) -> dict[str, Any]:
-    """A directory's record.
+    """Read the record of a run.
 
     Raises:
-        EANError: if there is none, or one of another kind.
+        EANError: if there is none, or it is of another kind.
     """
     from ean_core.io.records import read_record
     from ean_core.utils.errors import EANError
@@ -122,7 +122,7 @@ def read_run(directory: Path) -> dict[str, Any]:
 
 
 def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What all runs share, for the record.
+    """The settings that all runs share, for the record.
 
     Raises:
         EANError: naming the first setting in which two runs differ.
@@ -131,21 +131,21 @@ def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
 
     first = records[0]
     for other in records[1:]:
-        pairs = [(name, first["settings"].get(name), other["settings"].get(name)) for name in SAME]
+        pairs = [(name, first["settings"].get(name), other["settings"].get(name)) for name in SHARED_SETTINGS]
         pairs += [("data." + part, fingerprint(first, part), fingerprint(other, part)) for part in ("train", "val")]
         pairs += [("arch", first["settings"]["backbone"].get("arch"), other["settings"]["backbone"].get("arch"))]
-        for name, one, two in pairs:
-            if one != two:
+        for name, value, other_value in pairs:
+            if value != other_value:
                 raise EANError(
-                    f"{first['directory']} and {other['directory']} differ in {name} ({one} and {two}): only runs of "
-                    "one recipe are compared"
+                    f"{first['directory']} and {other['directory']} differ in {name} ({value} and {other_value}): give "
+                    "runs of one recipe"
                 )
-    shared = {name: first["settings"][name] for name in (*SAME, "note", "data")}
-    return {**shared, "arch": first["settings"]["backbone"].get("arch"), "runs": [describe(one) for one in records]}
+    shared = {name: first["settings"][name] for name in (*SHARED_SETTINGS, "note", "data")}
+    return {**shared, "arch": first["settings"]["backbone"].get("arch"), "runs": [describe(value) for value in records]}
 
 
 def describe(record: dict[str, Any]) -> dict[str, Any]:
-    """Where one run came from."""
+    """The origin of one run, for the record."""
     settings = record["settings"]
     return {
         "directory": record["directory"],
@@ -160,21 +160,21 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def fingerprint(record: dict[str, Any], part: str) -> str:
-    """Of a run's training or validation pairs."""
+    """Fingerprint of a run's training or validation list."""
     return record["settings"]["data"][part]["fingerprint"]
 
 
 def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per network and start: mean, deviation and values over the seeds, of the last weights.
+    """One row per network and kind of initial weights: mean, standard deviation and values over the seeds.
 
     Raises:
-        EANError: if a seed is there twice for a row.
+        EANError: if a row has the same seed twice.
     """
     from ean_core.io.records import spread
     from ean_core.utils.errors import EANError
 
     groups: dict[tuple[bool, str], list[dict[str, Any]]] = {}
-    for record in sorted(records, key=lambda one: one["settings"]["seed"]):
+    for record in sorted(records, key=lambda run: run["settings"]["seed"]):
         key = (record["settings"]["weights"] is not None, record["metrics"]["network"])
         groups.setdefault(key, []).append(record)
     rows = []
@@ -182,19 +182,19 @@ def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (pretrained, network), runs in sorted(
         groups.items(), key=lambda item: (not item[0][0], order.index(item[0][1].rpartition("-")[0] or "Org"))
     ):
-        seeds = [one["settings"]["seed"] for one in runs]
+        seeds = [run["settings"]["seed"] for run in runs]
         if len(set(seeds)) < len(seeds):
-            twice = [one["directory"] for one in runs]
+            twice = [run["directory"] for run in runs]
             raise EANError(f"{network} has the same seed twice in {', '.join(twice)}: give each run once")
-        last = [one["metrics"]["last"] for one in runs]
+        last = [run["metrics"]["last"] for run in runs]
         rows.append(
             {
                 "network": network,
                 "pretrained": pretrained,
                 "seeds": seeds,
-                **{name: spread([one[name] for one in last]) for name in ("mIoU", "mAcc", "aAcc")},
+                **{name: spread([run[name] for run in last]) for name in ("mIoU", "mAcc", "aAcc")},
                 "classes": class_spreads(last),
-                "best_of_validations": spread([one["metrics"]["best_of_validations"]["mIoU"] for one in runs]),
+                "best_of_validations": spread([run["metrics"]["best_of_validations"]["mIoU"] for run in runs]),
                 "images": last[0]["images"],
                 "parameters": runs[0]["metrics"]["parameters"],
                 "backbone_parameters": runs[0]["metrics"]["backbone_parameters"],
@@ -204,31 +204,33 @@ def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def class_spreads(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """IoU of every class over the seeds, None where a seed has none."""
+    """IoU of every class over the seeds; None if a seed has none."""
     from ean_core.io.records import spread
 
-    found = []
+    spreads = []
     for rows in zip(*(table["classes"] for table in tables), strict=True):
-        known = all(row["IoU"] is not None for row in rows)
-        found.append({"class": rows[0]["class"], "IoU": spread([row["IoU"] for row in rows]) if known else None})
-    return found
+        complete = all(row["IoU"] is not None for row in rows)
+        spreads.append({"class": rows[0]["class"], "IoU": spread([row["IoU"] for row in rows]) if complete else None})
+    return spreads
 
 
 def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | None:
-    """The pictures of a run's last validation under each other, as a JPEG beside the record; None if it drew none."""
+    """Stack pictures of a run's last validation in a JPEG next to the record; None if there are none."""
     from PIL import Image
 
     from ean_core.data.read_image import read_image
     from ean_core.utils.files import atomic_path
 
-    drawn = [read_image(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MOST]]
-    if not drawn:
+    images = [
+        read_image(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MAX_PICTURES]
+    ]
+    if not images:
         return None
-    sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")
+    sheet = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)), "white")
     top = 0
-    for one in drawn:
-        sheet.paste(one, (0, top))
-        top += one.height
+    for image in images:
+        sheet.paste(image, (0, top))
+        top += image.height
     path = output.with_suffix(".predictions.jpg")
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="JPEG", quality=85)
@@ -236,7 +238,7 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
 
 
 def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
-    """The rows on the screen."""
+    """Print the rows as a table."""
     from rich.table import Table
 
     from ean_core.utils.progress import console
@@ -245,19 +247,19 @@ def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
     for name in ("network", "pretrained backbone", "mIoU, %", "mAcc, %", "aAcc, %", "seeds", "parameters"):
         table.add_column(name, justify="left" if name == "network" else "right")
     for row in rows:
-        cells = [with_spread(row[name]) for name in ("mIoU", "mAcc", "aAcc")]
+        cells = [mean_and_std(row[name]) for name in ("mIoU", "mAcc", "aAcc")]
         start = "yes" if row["pretrained"] else "no"
         table.add_row(row["network"], start, *cells, str(len(row["seeds"])), f"{row['parameters']:,}")
     console().print(table)
 
 
-def with_spread(value: dict[str, Any]) -> str:
-    """Mean and standard deviation."""
+def mean_and_std(value: dict[str, Any]) -> str:
+    """Format a spread as mean ± standard deviation."""
     return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
+    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
     from ean_core.utils.errors import command
 
     command(partial(run, parsed))()

@@ -1,4 +1,4 @@
-"""Test a trained segmentor: mIoU, mAcc, aAcc and every class."""
+"""Test a trained segmentor: mIoU, mAcc, aAcc, and IoU and accuracy per class."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ HELP = """\
 example:
   python tools/test.py segmentation/configs/ean_se_voc.py work_dirs/ean_se_voc/last.pth --tta
 
-Prints IoU and accuracy of every class and their means on the config's test images, and writes them to test.json beside
-the checkpoint."""
+Prints IoU and accuracy of every class and their means on the config's test images, and writes them to test.json next
+to the checkpoint."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options]")
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="that the segmentor was trained with")
+    add("config", metavar="CONFIG", help="config that the segmentor was trained with")
     add("checkpoint", metavar="CHECKPOINT", help="a last.pth")
-    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    add("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
+    add("--data-root", default="data", metavar="DIR", help="folder of the data sets (default data)")
+    add("--out-dir", metavar="DIR", help="directory for the results (default: that of the checkpoint)")
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
-    add("--slide", type=at_least(16), metavar="N", help="in windows of N pixels, a third overlapping")
+    add("--slide", type=at_least(16), metavar="N", help="test in sliding windows of N pixels that overlap by a third")
     add("--tta", action="store_true", help="average over flips and several scales")
     add_own_attention(parser)
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse and test."""
+    """Parse `argv` and test; called by tools/test.py."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from segmentation.commands import test_segmentor

@@ -1,5 +1,5 @@
 # ShanghaiTech part A on a CPU: a counter over the small CIFAR network, from weights of our own classification run.
-# Rate and batch-norm mode were chosen by the held-out training images, in ten-epoch runs of Org.
+# The learning rate and batch-norm mode were chosen on the held-out training images, in ten-epoch runs of Org.
 model = dict(arch="resnet29")
 data = dict(crop=256, workers=1)
 train = dict(

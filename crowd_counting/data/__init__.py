@@ -1,4 +1,4 @@
-"""Head points and photos: ShanghaiTech, points files, the split, crops, the cache of density maps, batches.
+"""Images and head points to batches: ShanghaiTech, points files, the train/validation split, crops, cached maps.
 
-What a density map is stands in `crowd_counting/density.py`; the networks are in `crowd_counting/model`.
+Density maps themselves are defined in `crowd_counting/density.py`, networks in `crowd_counting/model`.
 """

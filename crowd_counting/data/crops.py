@@ -1,4 +1,4 @@
-"""What a network sees of an image: a window, perhaps scaled and mirrored, with its points and its map."""
+"""Training crops: a window of an image, optionally scaled and mirrored, with its points and density map."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from crowd_counting.density import inside
 
 
 @dataclass(frozen=True)
-class View:
-    """A window of an image, and what becomes of it.
+class Crop:
+    """A window of an image, and how it is resized and mirrored.
 
     Attributes:
         top, left: first row and column of the window in the image, pixels.
-        height, width: of the window, pixels.
-        out_height, out_width: what it is resized to, pixels.
-        mirrored: whether left and right are exchanged, after the resizing.
+        height, width: size of the window, pixels.
+        out_height, out_width: size after resizing, pixels.
+        mirrored: whether it is flipped left to right, after resizing.
     """
 
     top: int
@@ -32,43 +32,43 @@ class View:
     mirrored: bool = False
 
     @classmethod
-    def whole(cls, size: tuple[int, int]) -> View:
-        """All of an image (H, W) as it is."""
+    def full_image(cls, size: tuple[int, int]) -> Crop:
+        """The whole image of this size (H, W), unscaled."""
         return cls(0, 0, *size, *size)
 
     @property
     def scale(self) -> float:
-        """Pixels after per pixel before; the geometric mean of the axes, which rounding sets a little apart."""
+        """Output pixels per input pixel: the geometric mean of both axes, which rounding makes slightly different."""
         return float(np.sqrt(self.out_height / self.height * self.out_width / self.width))
 
-    def of_image(self, image: Image.Image) -> Tensor:
-        """An RGB image -> uint8 (3, out_height, out_width)."""
+    def apply_to_image(self, image: Image.Image) -> Tensor:
+        """Crop an RGB image to uint8 (3, out_height, out_width)."""
         box = (self.left, self.top, self.left + self.width, self.top + self.height)
         size = (self.out_width, self.out_height)
-        same = size == (self.width, self.height)
-        part = image.crop(box) if same else image.resize(size, Image.Resampling.BILINEAR, box=box)
-        pixels = np.asarray(part)[:, ::-1] if self.mirrored else np.asarray(part)
+        unscaled = size == (self.width, self.height)
+        cropped = image.crop(box) if unscaled else image.resize(size, Image.Resampling.BILINEAR, box=box)
+        pixels = np.asarray(cropped)[:, ::-1] if self.mirrored else np.asarray(cropped)
         return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
-    def of_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 2) of the image -> points (K, 2) of the view, and which were in the window: bool (N,).
+    def apply_to_points(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Map points (N, 2) of the image to points (K, 2) of the crop, and tell which were inside: bool (N,).
 
-        Pixel i reaches from i - 0.5 to i + 0.5, hence the halves. A point in the window stays in the view: one in the
-        outer half of a border pixel, which scaling or mirroring puts just over the edge, is moved back onto it.
+        Pixel i spans i - 0.5 to i + 0.5, hence the halves. A point inside the window stays inside the crop: one in the
+        outer half of a border pixel, which scaling or mirroring would move just over the edge, is clipped to the edge.
         """
-        moved = points - np.array([self.left, self.top], dtype=np.float32)
-        kept = inside(moved, (self.height, self.width))
-        out = np.array([self.out_width, self.out_height], dtype=np.float32)
-        moved = (moved[kept] + 0.5) * (out / np.array([self.width, self.height], dtype=np.float32)) - 0.5
+        shifted = points - np.array([self.left, self.top], dtype=np.float32)
+        kept = inside(shifted, (self.height, self.width))
+        out_size = np.array([self.out_width, self.out_height], dtype=np.float32)
+        shifted = (shifted[kept] + 0.5) * (out_size / np.array([self.width, self.height], dtype=np.float32)) - 0.5
         if self.mirrored:
-            moved[:, 0] = self.out_width - 1 - moved[:, 0]
-        return np.clip(moved, 0, np.nextafter(out, np.float32(0))).astype(np.float32), kept
+            shifted[:, 0] = self.out_width - 1 - shifted[:, 0]
+        return np.clip(shifted, 0, np.nextafter(out_size, np.float32(0))).astype(np.float32), kept
 
-    def of_density(self, density: np.ndarray, *, stride: int) -> Tensor:
-        """A map of the whole image at `stride` -> the view's, float32 (out_height / stride, out_width / stride).
+    def apply_to_density(self, density: np.ndarray, *, stride: int) -> Tensor:
+        """Crop the whole image's map at `stride` to float32 (out_height / stride, out_width / stride).
 
-        Only for views without scaling, whose edges are multiples of the stride; see `draw_view`'s `align`. A side that
-        is shorter than a cell is seen whole, as the one cell that it has.
+        Only for unscaled crops whose edges are multiples of the stride; see `align` of `random_crop`. A side shorter
+        than a cell is kept whole, as its only cell.
         """
         assert (self.height, self.width) == (self.out_height, self.out_width), "a cached map cannot be scaled"
         edges = (self.top, self.left, self.height, self.width)
@@ -78,7 +78,7 @@ class View:
         return torch.from_numpy((part[:, ::-1] if self.mirrored else part).copy())
 
 
-def draw_view(
+def random_crop(
     size: tuple[int, int],
     generator: torch.Generator,
     *,
@@ -86,28 +86,28 @@ def draw_view(
     scales: tuple[float, float] = (1.0, 1.0),
     flip: bool = True,
     align: int = 1,
-) -> View:
-    """Draw a training view.
+) -> Crop:
+    """Draw a random training crop.
 
     Args:
         size: (H, W) of the image.
-        generator: all that is random; the same number of draws whatever is switched on.
-        crop: side in pixels of the view; where the image is smaller, so is the view. None: the whole image.
-        scales: least and greatest factor by which the image is resized.
+        generator: the only source of randomness; it is called equally often whatever is enabled.
+        crop: side of the crop in pixels, less where the image is smaller; None for the whole image.
+        scales: smallest and largest factor by which the image is resized.
         flip: mirror with probability 1/2.
-        align: the window's edges are multiples of this many pixels; of a side that has fewer it is all of it.
+        align: the window's edges are multiples of this many pixels; a shorter side is taken whole.
     """
-    draws = torch.rand(4, generator=generator).tolist()
-    scale = scales[0] + draws[0] * (scales[1] - scales[0])
-    window, out = [], []
+    uniforms = torch.rand(4, generator=generator).tolist()
+    scale = scales[0] + uniforms[0] * (scales[1] - scales[0])
+    window_sides, out_sides = [], []
     for side in size:
-        wanted = side if crop is None else max(1, round(crop / scale))
-        length = min(side, wanted)
-        length = max(min(align, side), length // align * align)
-        window.append(length)
-        out.append(crop if crop is not None and length == wanted else max(1, round(length * scale)))
+        window_side = side if crop is None else max(1, round(crop / scale))
+        side_used = min(side, window_side)
+        side_used = max(min(align, side), side_used // align * align)
+        window_sides.append(side_used)
+        out_sides.append(crop if crop is not None and side_used == window_side else max(1, round(side_used * scale)))
     top, left = (
-        int(draw * ((side - length) // align + 1)) * align
-        for draw, side, length in zip(draws[1:3], size, window, strict=True)
+        int(uniform * ((side - side_used) // align + 1)) * align
+        for uniform, side, side_used in zip(uniforms[1:3], size, window_sides, strict=True)
     )
-    return View(top, left, *window, *out, mirrored=flip and draws[3] < 0.5)
+    return Crop(top, left, *window_sides, *out_sides, mirrored=flip and uniforms[3] < 0.5)

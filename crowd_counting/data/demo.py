@@ -1,6 +1,6 @@
-"""A made-up crowd in ShanghaiTech's layout: light discs of several sizes on a mottled ground, a head each.
+"""A synthetic crowd in ShanghaiTech's layout: bright discs of several sizes on a mottled background, one per head.
 
-It shows the commands at work in minutes; how a counter does on it says nothing of real crowds.
+It lets the commands run in minutes; accuracy on it says nothing about real crowds.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ PART = "part_demo"
 
 
 def draw_demo(root: Path, *, train: int = 60, test: int = 20, seed: int = 0) -> Path:
-    """Draw ROOT/part_demo with so many training and test images; some are grayscale.
+    """Draw ROOT/part_demo with `train` training and `test` test images, every tenth in grayscale.
 
     Raises:
-        EANError: if it is there already.
+        EANError: if the folder already exists.
     """
     folder = root / PART
     if folder.exists():
-        raise EANError(f"{folder} is there already: remove it to draw it again, or give another --data-root")
+        raise EANError(f"{folder} already exists: remove it to draw it again, or give another --data-root")
     with atomic_folder(folder) as temporary:
         draw_parts(temporary, train=train, test=test, seed=seed)
     return folder
 
 
 def draw_parts(folder: Path, *, train: int, test: int, seed: int) -> None:
-    """The images and annotations of both parts."""
+    """Draw the images and annotations of both parts."""
     rng = np.random.default_rng(seed)
     for part, count in (("train_data", train), ("test_data", test)):
         for number in range(1, count + 1):
@@ -47,7 +47,7 @@ def draw_parts(folder: Path, *, train: int, test: int, seed: int) -> None:
 
 
 def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (H, W, 3) and its heads, float64 (N, 2) as x, y; smaller towards the top."""
+    """Draw an image, uint8 (H, W, 3), and its heads, float64 (N, 2) as x, y; heads are smaller toward the top."""
     height, width = SIZE
     coarse = rng.uniform(20, 110, (height // 16, width // 16, 3)).astype(np.float32)
     pixels = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -55,18 +55,18 @@ def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     count = int(rng.integers(5, 90))
     y = height * rng.power(1.2, count)
     x = rng.uniform(0, width, count)
-    order = np.argsort(y)  # the near ones last, in front
+    order = np.argsort(y)  # nearest last, so that they are in front
     points = np.stack([x[order], y[order]], axis=1)
-    for at in points:
-        radius = 1.5 + 3.5 * at[1] / height
-        colour = rng.uniform(150, 250, 3)
-        centre = tuple(round(16 * float(value)) for value in at)  # in sixteenths of a pixel
-        cv2.circle(pixels, centre, int(16 * radius), colour.tolist(), -1, cv2.LINE_AA, shift=4)
+    for point in points:
+        radius = 1.5 + 3.5 * point[1] / height
+        color = rng.uniform(150, 250, 3)
+        center = tuple(round(16 * float(value)) for value in point)  # in sixteenths of a pixel
+        cv2.circle(pixels, center, int(16 * radius), color.tolist(), -1, cv2.LINE_AA, shift=4)
     return np.clip(pixels, 0, 255).astype(np.uint8), points
 
 
 def save_mat(path: Path, points: np.ndarray) -> None:
-    """An annotation file of ShanghaiTech's form: image_info[0, 0][0, 0] is (points, number)."""
+    """Write an annotation file in ShanghaiTech's format: image_info[0, 0][0, 0] is (points, number)."""
     inner = np.empty((1, 1), dtype=[("location", object), ("number", object)])
     inner[0, 0] = (np.asarray(points, dtype=np.float64).reshape(-1, 2), len(points))
     outer = np.empty((1, 1), dtype=object)

@@ -1,4 +1,4 @@
-"""The validation images: a seeded tenth of the training images, as is usual (270/30 of part A, 360/40 of part B)."""
+"""The validation images: a seeded tenth of the training images, as is usual (30 in part A, 40 in part B)."""
 
 from __future__ import annotations
 
@@ -15,48 +15,49 @@ from ean_core.io.json_file import read_json
 from ean_core.io.typed import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
+from ean_core.utils.text import how_many
 
 FORMAT = "ean-crowd-split-1"
 Split = tuple[tuple[CrowdImage, ...], tuple[CrowdImage, ...]]
 
 
 def hold_out(images: Sequence[CrowdImage], *, seed: int, share: float = 0.1) -> Split:
-    """Part the training images.
+    """Split the training images into training and validation.
 
     Args:
-        images: of the training part.
-        seed: the draw depends on it and on the images' names, not on their order.
-        share: of the images to hold out, rounded, at least one.
+        images: the training images.
+        seed: the split depends on it and on the images' names, not on their order.
+        share: fraction of the images to hold out, rounded, at least one image.
 
     Returns:
-        (train, val): disjoint, together all images, each in the order given.
+        (train, val): disjoint, together all images, in their original order.
 
     Raises:
         EANError: if there are fewer than two images.
     """
     if len(images) < 2:
         raise EANError(
-            f"{len(images)} training image(s) cannot be parted into training and validation: give two or more"
+            f"cannot split {how_many(len(images), 'training image')} into training and validation: give at least two"
         )
     if not 0 < share < 1:
-        raise EANError(f"the held-out share must be between 0 and 1, got {share}")
+        raise EANError(f"the held-out share must lie between 0 and 1, got {share}")
     count = min(len(images) - 1, max(1, round(share * len(images))))
     names = sorted(image.name for image in images)
     drawn = torch.randperm(len(names), generator=generator_for(seed, len(names)))[:count]
-    held = {names[position] for position in drawn.tolist()}
-    return parted(images, held)
+    val_names = {names[position] for position in drawn.tolist()}
+    return split_by_name(images, val_names)
 
 
-def parted(images: Sequence[CrowdImage], held: set[str]) -> Split:
-    """Training images, and those whose names are in `held`."""
+def split_by_name(images: Sequence[CrowdImage], val_names: set[str]) -> Split:
+    """Split images by name: (those not in `val_names`, those in `val_names`)."""
     return (
-        tuple(image for image in images if image.name not in held),
-        tuple(image for image in images if image.name in held),
+        tuple(image for image in images if image.name not in val_names),
+        tuple(image for image in images if image.name in val_names),
     )
 
 
 def save_split(path: Path, data: CrowdData, split: Split, *, seed: int) -> None:
-    """Write the names of the training, validation and test images."""
+    """Write a split file with the names of the training, validation and test images."""
     names = {part: [image.name for image in images] for part, images in zip(("train", "val"), split, strict=True)}
     record = {
         "format": FORMAT,
@@ -71,26 +72,26 @@ def save_split(path: Path, data: CrowdData, split: Split, *, seed: int) -> None:
 
 @dataclass(frozen=True)
 class SplitFile:
-    """What a split file says."""
+    """The image names in a split file."""
 
     train: tuple[str, ...]
     val: tuple[str, ...]
 
 
 def load_split(path: Path, data: CrowdData) -> Split:
-    """Read a split file: one of `save_split`, or one with another choice of names.
+    """Read a split file, written by `save_split` or by hand.
 
     Raises:
-        EANError: if it cannot be read, names images that are not there, or leaves some out.
+        EANError: if it cannot be read, names unknown images, or leaves some out.
     """
-    advice = "crowd_counting/prepare.py writes one" + ("" if not path.exists() else ', with lists "train" and "val"')
+    advice = "crowd_counting/prepare.py writes it" + ("" if not path.exists() else ', with lists "train" and "val"')
     record = checked(SplitFile, read_json(path, what="split", advice=advice), where=f"split {path}", advice=advice)
     train, val = set(record.train), set(record.val)
-    known = {image.name for image in data.train}
-    if train & val or train | val != known or not train or not val:
-        wrong = sorted((train & val) | ((train | val) ^ known))
+    names = {image.name for image in data.train}
+    if train & val or train | val != names or not train or not val:
+        wrong = sorted((train & val) | ((train | val) ^ names))
         raise EANError(
-            f"split {path} must part the {len(known)} training images of {data.name} into train and val, none empty; "
-            f"{len(wrong)} names are in both, missing or unknown{f', the first is {wrong[0]!r}' if wrong else ''}"
+            f"split {path} must divide the {len(names)} training images of {data.name} into nonempty train and val; "
+            f"{len(wrong)} names are in both, missing or unknown{f' (the first: {wrong[0]!r})' if wrong else ''}"
         )
-    return parted(data.train, val)
+    return split_by_name(data.train, val)

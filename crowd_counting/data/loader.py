@@ -1,4 +1,4 @@
-"""Batches of views for training and of whole images for evaluation, decoded by threads."""
+"""Batches of crops for training and of whole images for evaluation, decoded by threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crowd_counting.data.crops import View, draw_view
+from crowd_counting.data.crops import Crop, random_crop
 from crowd_counting.data.density_cache import DensityCache
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.density import Kernel, inside
@@ -26,19 +26,19 @@ Batch = dict[str, Any]
 
 
 class CrowdLoader(Loader):
-    """Gives batches, epoch after epoch; a view depends on seed, epoch and image only.
+    """Yields batches epoch after epoch; a crop depends only on the seed, the epoch and the image.
 
-    A batch is {"inputs": uint8 (B, 3, H, W), zero in the padding at the right and the bottom, "sizes": int64 (B, 2),
-    each image's (H, W) without it, "points": B tensors float32 (N_i, 2), "sigmas": B tensors float32 (N_i,) or None
-    for dots, "density": float32 (B, h, w) or None if maps are rendered, "images": the B `CrowdImage`s}.
+    A batch is {"inputs": uint8 (B, 3, H, W), zero-padded at the right and bottom, "sizes": int64 (B, 2), each image's
+    (H, W) without the padding, "points": B tensors float32 (N_i, 2), "sigmas": B tensors float32 (N_i,) or None
+    for dots, "density": float32 (B, h, w), or None if maps are to be rendered, "images": the B `CrowdImage`s}.
 
     Args:
-        images: to draw from.
-        plan: batch size, order, seed, and this process's share.
-        recipe: how training images are shown; evaluation shows them whole.
-        stride: pixels per cell; images are padded to whole cells.
-        device: where tensors end up.
-        cache: maps in place of rendering.
+        images: images to load.
+        plan: batch size, order, seed, and this process's share of the images.
+        recipe: crop and augmentation settings for training; evaluation uses whole images.
+        stride: pixels per cell of the density map; images are padded to whole cells.
+        device: device of the batches.
+        cache: density maps to use instead of rendering.
     """
 
     def __init__(
@@ -58,53 +58,54 @@ class CrowdLoader(Loader):
         self._device, self._cache = torch.device(device), cache
         kernel = Kernel.parse(recipe.kernel)
         self._points = [image.points[inside(image.points, image.size)] for image in self._images]
-        # On whole images: the neighbours of a head are its neighbours in every crop.
+        # Computed on whole images, so that a head's neighbors do not depend on the crop.
         self._sigmas = [kernel.sigmas(points) for points in self._points]
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         order = self._plan.order(len(self._images), self._generator(epoch))
         if not self._recipe.workers:
-            yield from (self._moved(self._batch(epoch, part.tolist())) for part in order)
+            yield from (self._to_device(self._batch(epoch, indices.tolist())) for indices in order)
             return
         with ThreadPoolExecutor(self._recipe.workers) as threads:
-            waiting: deque[Future[Batch]] = deque()
-            for part in order:
-                waiting.append(threads.submit(self._batch, epoch, part.tolist()))
-                if len(waiting) > self._recipe.workers:
-                    yield self._moved(waiting.popleft().result())
-            while waiting:
-                yield self._moved(waiting.popleft().result())
+            pending: deque[Future[Batch]] = deque()
+            for indices in order:
+                pending.append(threads.submit(self._batch, epoch, indices.tolist()))
+                if len(pending) > self._recipe.workers:
+                    yield self._to_device(pending.popleft().result())
+            while pending:
+                yield self._to_device(pending.popleft().result())
 
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
-        """A batch on the CPU."""
-        views = [self._view(epoch, index) for index in indices]
-        pictures = [
-            view.of_image(read_image(self._images[index].path)) for view, index in zip(views, indices, strict=True)
+        """Load one batch on the CPU."""
+        crops = [self._crop(epoch, index) for index in indices]
+        inputs = [
+            crop.apply_to_image(read_image(self._images[index].path))
+            for crop, index in zip(crops, indices, strict=True)
         ]
-        height, width = (self._side(max(picture.shape[axis] for picture in pictures)) for axis in (1, 2))
+        height, width = (self._side(max(pixels.shape[axis] for pixels in inputs)) for axis in (1, 2))
         points, sigmas, maps = [], [], []
-        for view, index in zip(views, indices, strict=True):
-            moved, kept = view.of_points(self._points[index])
-            points.append(torch.from_numpy(moved))
-            if (spread := self._sigmas[index]) is not None:
-                sigmas.append(torch.from_numpy(spread[kept] * np.float32(view.scale)))
+        for crop, index in zip(crops, indices, strict=True):
+            in_crop, kept = crop.apply_to_points(self._points[index])
+            points.append(torch.from_numpy(in_crop))
+            if (image_sigmas := self._sigmas[index]) is not None:
+                sigmas.append(torch.from_numpy(image_sigmas[kept] * np.float32(crop.scale)))
             if self._cache is not None:
-                density = view.of_density(self._cache[self._images[index].name], stride=self._stride)
-                maps.append(padded(density, -(-height // self._stride), -(-width // self._stride)))
+                density = crop.apply_to_density(self._cache[self._images[index].name], stride=self._stride)
+                maps.append(pad_to(density, -(-height // self._stride), -(-width // self._stride)))
         return {
-            "inputs": torch.stack([padded(picture, height, width) for picture in pictures]),
-            "sizes": torch.tensor([picture.shape[1:] for picture in pictures]),
+            "inputs": torch.stack([pad_to(pixels, height, width) for pixels in inputs]),
+            "sizes": torch.tensor([pixels.shape[1:] for pixels in inputs]),
             "points": points,
             "sigmas": sigmas or None,
             "density": torch.stack(maps) if maps else None,
             "images": [self._images[index] for index in indices],
         }
 
-    def _view(self, epoch: int, index: int) -> View:
+    def _crop(self, epoch: int, index: int) -> Crop:
         size, recipe = self._images[index].size, self._recipe
         if not self._plan.train:
-            return View.whole(size)
-        return draw_view(
+            return Crop.full_image(size)
+        return random_crop(
             size,
             generator_for(self._plan.seed, epoch, index),
             crop=recipe.crop,
@@ -114,22 +115,22 @@ class CrowdLoader(Loader):
         )
 
     def _side(self, longest: int) -> int:
-        """Of the padded batch: the crop's side when training with crops, else the longest in whole cells."""
+        """Side of the padded batch: the crop size when training on crops, else `longest` rounded up to cells."""
         if self._plan.train and self._recipe.crop is not None:
             return self._recipe.crop
         return -(-longest // self._stride) * self._stride
 
-    def _moved(self, batch: Batch) -> Batch:
-        """The batch on the loader's device."""
+    def _to_device(self, batch: Batch) -> Batch:
+        """Move a batch to the loader's device."""
 
         def move(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(self._device, non_blocking=True)
-            return [move(one) for one in value] if isinstance(value, list) else value
+            return [move(item) for item in value] if isinstance(value, list) else value
 
         return {name: move(value) for name, value in batch.items()}
 
 
-def padded(picture: Tensor, height: int, width: int) -> Tensor:
-    """(.., H, W) with zeros at the right and the bottom -> (.., height, width)."""
-    return F.pad(picture, (0, width - picture.shape[-1], 0, height - picture.shape[-2]))
+def pad_to(values: Tensor, height: int, width: int) -> Tensor:
+    """Zero-pad (.., H, W) at the right and bottom to (.., height, width)."""
+    return F.pad(values, (0, width - values.shape[-1], 0, height - values.shape[-2]))

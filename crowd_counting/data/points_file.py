@@ -1,13 +1,13 @@
-"""Any other point-annotated set, in one JSON or CSV file.
+"""Custom data sets: images with head points in one JSON or CSV file.
 
-JSON; paths are relative to the file, x and y in pixels:
+JSON, with image paths relative to the file, and x and y in pixels:
 
     {"train": [{"image": "images/a.jpg", "points": [[12.5, 40.0], [80, 33]]}, {"image": "images/b.jpg", "points": []}],
      "test":  [{"image": "images/c.jpg", "points": [[7, 9]]}]}
 
-A photo that its camera turned (EXIF) is shown upright, and so are its points to be.
+Images are rotated by their EXIF orientation first; points refer to the upright image.
 
-CSV, a line for every point; an image without points has a line with empty x and y:
+CSV, one line per point; an image without points has one line with empty x and y:
 
     part,image,x,y
     train,images/a.jpg,12.5,40.0
@@ -33,22 +33,22 @@ from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.text import how_many
 
 PARTS = ("train", "test")
-MOST_OUTSIDE = 0.05  # of the points may lie outside of their images without a word
+MAX_OUTSIDE = 0.05  # fraction of points that may lie outside their images without a warning
 COLUMNS = ["part", "image", "x", "y"]
 Lists = dict[str, dict[str, Any]]  # part -> image -> points
 
 
 def load_points_file(path: str | Path) -> CrowdData:
-    """Read a data set from a .json or .csv file of points; the file's docstring shows both forms.
+    """Read a data set from a .json or .csv file of points; the module's docstring shows both formats.
 
     Raises:
-        EANError: if the file, an image of it or a line of it is missing or of another form.
+        EANError: if the file or an image is missing, or an entry is malformed.
     """
     path = Path(path)
     readers = {".json": read_json, ".csv": read_csv}
     if path.suffix.lower() not in readers:
         raise EANError(
-            f"annotations {path} must be a .json or .csv file: crowd_counting/data/points_file.py shows both"
+            f"annotations {path} must be a .json or .csv file: crowd_counting/data/points_file.py shows both formats"
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -57,47 +57,47 @@ def load_points_file(path: str | Path) -> CrowdData:
     except (OSError, UnicodeDecodeError) as error:
         raise EANError(f"annotations {path} cannot be read ({error})") from None
     lists = readers[path.suffix.lower()](text, path)
-    train, test = (images_of(lists[part], path) for part in PARTS)
+    train, test = (make_images(lists[part], path) for part in PARTS)
     for part, images in zip(PARTS, (train, test), strict=True):
         if not images:
-            raise EANError(f"annotations {path} have no {part} images: both {' and '.join(PARTS)} are needed")
-    return CrowdData(path.stem, train, test, remarks=tuple(doubts(path, (*train, *test))))
+            raise EANError(f"annotations {path} have no {part} images: {' and '.join(PARTS)} images are both needed")
+    return CrowdData(path.stem, train, test, remarks=tuple(point_warnings(path, (*train, *test))))
 
 
-def doubts(path: Path, images: Sequence[CrowdImage]) -> list[str]:
-    """Sentences on points that can hardly be pixels of the upright images."""
+def point_warnings(path: Path, images: Sequence[CrowdImage]) -> list[str]:
+    """Warnings about points that are unlikely to be pixel coordinates of the upright images."""
     filled = [image for image in images if image.count]
     points = np.concatenate([image.points for image in filled]) if filled else np.zeros((0, 2), np.float32)
     larger = any(max(image.size) > 2 for image in filled)
     if larger and points.min() >= 0 and points.max() <= 1:
         return [
-            f"warning: all {how_many(len(points), 'point')} of {path} lie within 0 to 1, as fractions of an image's "
-            "sides: x and y are expected in pixels, so multiply them by width and height"
+            f"warning: all {how_many(len(points), 'point')} of {path} lie between 0 and 1, like fractions of the "
+            "image size: x and y must be in pixels, so multiply them by width and height"
         ]
     outside = sum(int((~inside(image.points, image.size)).sum()) for image in filled)
-    if outside > MOST_OUTSIDE * len(points):
+    if outside > MAX_OUTSIDE * len(points):
         return [
-            f"warning: {outside:,} of the {how_many(len(points), 'point')} of {path} lie outside of their images and "
-            "are not trained on: x and y are expected in this order, in pixels of the image as it is shown upright"
+            f"warning: {outside:,} of the {how_many(len(points), 'point')} of {path} lie outside their images and "
+            "are not used for training: x comes first, then y, both in pixels of the upright image"
         ]
     return []
 
 
-def images_of(points: dict[str, Any], path: Path) -> tuple[CrowdImage, ...]:
-    """The images of a part; their names are the paths as given, since folders may repeat file names."""
-    made = (
+def make_images(points: dict[str, Any], path: Path) -> tuple[CrowdImage, ...]:
+    """Create the images of a part, named by their paths, since file names may repeat across folders."""
+    images = (
         replace(make_image(path.parent / name, rows, where=f"{name} in {path}"), name=name)
         for name, rows in points.items()
     )
-    return tuple(made)
+    return tuple(images)
 
 
 def read_json(text: str, path: Path) -> Lists:
-    """The lists of a JSON file."""
+    """Read the images and points of both parts from JSON."""
     try:
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits, and of depth
-        raise EANError(f"annotations {path} are no JSON ({first_line(error)})") from None
+    except (ValueError, RecursionError) as error:  # also for numbers with thousands of digits, and for deep nesting
+        raise EANError(f"annotations {path} are not valid JSON ({first_line(error)})") from None
     try:
         lists: Lists = {}
         for part in PARTS:
@@ -106,21 +106,21 @@ def read_json(text: str, path: Path) -> Lists:
                 add_image(lists[part], str(entry["image"]), entry["points"], path)
     except (KeyError, TypeError) as error:
         raise EANError(
-            f'annotations {path} have another form ({type(error).__name__}: {error}): expected "train" and "test", '
+            f'annotations {path} have the wrong form ({type(error).__name__}: {error}): expected "train" and "test", '
             'lists of {"image": .., "points": [[x, y], ..]}'
         ) from None
     return lists
 
 
 def add_image(images: dict[str, Any], name: str, points: Any, path: Path) -> None:
-    """Enter an image, which must be the first of its name."""
+    """Add an image, whose name must be new."""
     if name in images:
-        raise EANError(f"annotations {path} name the image {name} twice in one part: give all its points together")
+        raise EANError(f"annotations {path} list the image {name} twice in one part: give all its points in one entry")
     images[name] = points
 
 
 def read_csv(text: str, path: Path) -> Lists:
-    """The lists of a CSV file."""
+    """Read the images and points of both parts from CSV."""
     lines = csv.reader(text.splitlines())
     header = next(lines, [])
     if [name.strip() for name in header] != COLUMNS:

@@ -1,4 +1,4 @@
-"""The counter over the shared residual network, its training model and losses, counting in tiles, its weights.
+"""The counting network, its losses, its wrapper for training, tiled inference and its weight files.
 
-Data and density maps stay outside; commands are at the top of `crowd_counting`.
+Data and density maps belong elsewhere; the commands are at the top of `crowd_counting`.
 """

@@ -1,7 +1,7 @@
-"""What a predicted density map is trained towards: three losses, from the plain to the refined.
+"""Three losses for predicted density maps: mean squared error, Bayesian loss and DM-Count.
 
-Each takes the density (B, h, w) in heads per cell, zero in the padding, and a `Target`. Sums over an image are meant
-per image; a batch's loss is the mean over its images.
+Each takes the density (B, h, w) in heads per cell, zero in the padding, and a `Target`. A batch's loss is the mean of
+its images' losses.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class Target:
-    """The truth of a batch.
+    """The ground truth of a batch.
 
     Attributes:
-        points: of each image, float32 (N_i, 2), x and y in pixels.
+        points: points of each image, float32 (N_i, 2), x and y in pixels.
         sizes: int64 (B, 2), (H, W) of each image without its padding.
         stride: pixels per cell.
-        sigmas: of each image's points, float32 (N_i,), pixels; None for dots.
-        density: maps (B, h, w) if they were not to be rendered.
+        sigmas: standard deviations of each image's points, float32 (N_i,), pixels; None for dots.
+        density: cached maps (B, h, w); None to render them.
     """
 
     points: Sequence[Tensor]
@@ -37,21 +37,21 @@ class Target:
     density: Tensor | None = None
 
     def maps(self, shape: torch.Size) -> Tensor:
-        """Density maps, float32 (B, h, w)."""
+        """Density maps of this shape, cached or rendered, float32 (B, h, w)."""
         return self.render(shape, self.sigmas) if self.density is None else self.density
 
     def dots(self, shape: torch.Size) -> Tensor:
-        """Heads in each cell, float32 (B, h, w)."""
+        """Number of heads in each cell, float32 (B, h, w)."""
         return self.render(shape, None)
 
     def render(self, shape: torch.Size, sigmas: Sequence[Tensor] | None) -> Tensor:
-        """Maps of the cells `shape` = (B, h, w)."""
+        """Render maps of shape (B, h, w)."""
         pixels = (shape[1] * self.stride, shape[2] * self.stride)
         return render_batch(self.points, self.sizes, sigmas, shape=pixels, stride=self.stride)
 
 
 class Loss(Protocol):
-    """What a loss is called with; `takes_maps` says whether it compares maps, which may then come from a cache."""
+    """Interface of the losses; `takes_maps` says whether the loss compares maps, which may then come from a cache."""
 
     takes_maps: ClassVar[bool]
 
@@ -60,7 +60,7 @@ class Loss(Protocol):
 
 @dataclass(frozen=True)
 class ScaledMSE:
-    """Mean squared error of the maps, both multiplied by `scale`: the usual choice, and taken for the paper's.
+    """Mean squared error between the maps, both multiplied by `scale`: the usual choice, and presumably the paper's.
 
     The mean is over the cells inside the images, so that padding does not dilute it.
     """
@@ -79,13 +79,13 @@ class Bayesian:
     """Bayesian Loss for Crowd Count Estimation with Point Supervision (https://arxiv.org/abs/1908.03684), "Bayes+".
 
     Every cell belongs to each head with a posterior probability, from Gaussians around the heads, and to the
-    background with that of a dummy point which lies d further along the line from the nearest head through the cell.
-    The expected count of every head is to be 1, and that of the background 0. A departure of the released code, not
-    followed: d^2 / distance^2 in place of the dummy's squared distance (d - distance)^2.
+    background with that of a dummy point at distance d from the nearest head, on the line through the cell. The
+    expected count of every head should be 1, and that of the background 0. The released code departs from the paper
+    with d^2 / distance^2 in place of the dummy's squared distance (d - distance)^2; this follows the paper.
 
     Attributes:
-        sigma: of the likelihood, pixels.
-        background: d, as a share of the image's shorter side.
+        sigma: standard deviation of the likelihood, pixels.
+        background: d, as a fraction of the image's shorter side.
     """
 
     sigma: float = 8.0
@@ -97,7 +97,7 @@ class Bayesian:
         for number, points in enumerate(target.points):
             cells, values = image_cells(density, target, number)
             if not len(points):
-                losses.append(values.sum())  # all of it is background
+                losses.append(values.sum())  # everything is background
                 continue
             squared = squared_distances(points, cells)  # (N, M)
             gap = self.background * target.sizes[number].min() - squared.min(dim=0).values.sqrt()
@@ -109,16 +109,16 @@ class Bayesian:
 
 @dataclass(frozen=True)
 class DMCount:
-    """Distribution Matching for Crowd Counting (https://arxiv.org/abs/2009.13077), with its settings.
+    """Distribution Matching for Crowd Counting (https://arxiv.org/abs/2009.13077), with its default settings.
 
-    |count difference| + lambda_1 * optimal transport between the normalised maps + lambda_2 * count * total variation
-    between them. The transport is Sinkhorn's, here on logarithms, which neither overflow nor underflow.
+    |count difference| + lambda_1 * optimal transport between the normalized maps + lambda_2 * count * total variation
+    between them. Optimal transport uses Sinkhorn iterations in the log domain, which avoids over- and underflow.
 
     Attributes:
-        transport: lambda_1.
-        variation: lambda_2.
-        entropy: of Sinkhorn's regularisation, in squared pixels.
-        iterations: of Sinkhorn.
+        transport: lambda_1, the weight of optimal transport.
+        variation: lambda_2, the weight of total variation.
+        entropy: strength of the entropic regularization, in squared pixels.
+        iterations: number of Sinkhorn iterations.
     """
 
     transport: float = 0.1
@@ -141,7 +141,7 @@ class DMCount:
                 share = values / total
                 cost = squared_distances(points, cells)  # (N, M)
                 alpha, beta = sinkhorn(cost, share.detach(), entropy=self.entropy, iterations=self.iterations)
-                # The dual form of the cost, whose gradient with respect to the map is the potential beta.
+                # The dual form of the cost: its gradient with respect to the map is the potential beta.
                 loss = loss + self.transport * (alpha.mean() + (beta * share).sum())
                 _, truth = image_cells(dots, target, number)
                 loss = loss + self.variation * count * 0.5 * (truth / count - share).abs().sum()
@@ -153,35 +153,35 @@ LOSSES: dict[str, type] = {"mse": ScaledMSE, "bayesian": Bayesian, "dm_count": D
 
 
 def image_cells(maps: Tensor, target: Target, number: int) -> tuple[Tensor, Tensor]:
-    """The cells inside image `number`: their centres (M, 2) as x, y in pixels, and their values (M,)."""
+    """The cells inside image `number`: centers (M, 2) as x, y in pixels, and values (M,)."""
     height, width = (-(-side // target.stride) for side in target.sizes[number].tolist())
     values = maps[number, :height, :width]
-    first = (target.stride - 1) / 2  # the centre of pixels 0 to stride - 1
+    first = (target.stride - 1) / 2  # the center of pixels 0 to stride - 1
     y = torch.arange(height, device=maps.device) * target.stride + first
     x = torch.arange(width, device=maps.device) * target.stride + first
-    centres = torch.stack(torch.broadcast_tensors(x[None], y[:, None]), dim=2)  # (height, width, 2)
-    return centres.reshape(-1, 2), values.reshape(-1)
+    centers = torch.stack(torch.broadcast_tensors(x[None], y[:, None]), dim=2)  # (height, width, 2)
+    return centers.reshape(-1, 2), values.reshape(-1)
 
 
 def squared_distances(points: Tensor, cells: Tensor) -> Tensor:
-    """Points (N, 2) and cell centres (M, 2) -> (N, M), squared pixels."""
+    """Squared distances (N, M) between points (N, 2) and cell centers (M, 2), in squared pixels."""
     x, y = (points[:, axis, None] - cells[:, axis] for axis in (0, 1))
     return x.square() + y.square()
 
 
 @torch.no_grad()
 def sinkhorn(cost: Tensor, share: Tensor, *, entropy: float, iterations: int) -> tuple[Tensor, Tensor]:
-    """Dual potentials of the transport between the heads, 1 / N each, and a map of sum 1.
+    """Dual potentials of the optimal transport between N heads of mass 1 / N and a map of sum 1.
 
     Args:
-        cost: (N, M) of moving a unit from a head to a cell.
-        share: (M,), the map.
-        entropy: strength of the regularisation, in units of the cost.
-        iterations: of alternating projections (https://arxiv.org/abs/1306.0895).
+        cost: (N, M), cost of moving unit mass from a head to a cell.
+        share: (M,), the map normalized to sum 1.
+        entropy: strength of the regularization, in units of the cost.
+        iterations: number of alternating projections (https://arxiv.org/abs/1306.0895).
 
     Returns:
-        alpha (N,) and beta (M,), in units of the cost: alpha.mean() + <beta, share> is the transport's cost as far as
-        the regularisation lets it be.
+        alpha (N,) and beta (M,), in units of the cost: alpha.mean() + <beta, share> is the transport cost, up to the
+        regularization.
     """
     log_share = share.clamp(min=1e-12).log()
     kernel = -cost / entropy

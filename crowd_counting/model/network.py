@@ -1,8 +1,8 @@
 """The counter: the shared residual network, a head of two 1x1 convolutions, and softplus.
 
 The head is that of C^3 Framework's ResNet-50 counter (https://arxiv.org/abs/1907.02724); the paper of this project
-(https://arxiv.org/abs/2011.14058) publishes none. A departure: softplus where that counter has a ReLU, whose gradient
-is gone once its inputs are all negative, and with it the training; softplus always has one.
+(https://arxiv.org/abs/2011.14058) publishes none. A departure: softplus instead of that counter's final ReLU, whose
+gradient vanishes when all its inputs are negative, which stops training; softplus always has a gradient.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ GROUPS = 8
 
 @dataclass(frozen=True)
 class CounterSpec:
-    """All that builds a counter, as plain values.
+    """The plain values that define a counter.
 
     Attributes:
         arch, attention, sharing, scheme, attention_options: as for `ean_core.create_model`.
-        features: "stage3" or "all".
+        features: stages that the head sees: "stage3" or "all".
         stride: pixels per cell of the density map, one of 4, 8, 16.
-        head_channels: between the head's two convolutions, and of the decoder.
-        head_norm: "none" or "group".
-        output_scale: the network's output is so many times the density.
+        head_channels: channels between the head's two convolutions, and of the decoder.
+        head_norm: normalization in the head: "none" or "group".
+        output_scale: factor between the network's raw output and the density.
     """
 
     arch: str = "resnet50"
@@ -51,15 +51,15 @@ class CounterSpec:
     output_scale: float = 100.0
 
     def build(self) -> Counter:
-        """The counter, with fresh weights and without the attention that the scheme does not connect."""
+        """Build the counter with random weights, without attention modules that the scheme does not connect."""
         stages_blocks(self.arch)  # refuses an unknown name
-        for name, value, known in (
+        for name, value, choices in (
             ("features", self.features, FEATURES),
             ("stride", self.stride, STRIDES),
             ("head_norm", self.head_norm, HEAD_NORMS),
         ):
-            if value not in known:
-                raise EANError(f"{name} is one of {', '.join(map(str, known))}, got {value!r}")
+            if value not in choices:
+                raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
         if self.head_channels < GROUPS or self.head_channels % GROUPS:
             raise EANError(f"head_channels must be a multiple of {GROUPS}, got {self.head_channels}")
         pool, strides = layout(self.arch, features=self.features, stride=self.stride)
@@ -77,48 +77,51 @@ class CounterSpec:
         if self.attention is not None:
             trunk = trunk.prune()
         channels = trunk.stage_channels if self.features == "all" else trunk.stage_channels[-1:]
-        joined = Join(channels, self.head_channels) if self.features == "all" else Last()
+        fusion = FuseStages(channels, self.head_channels) if self.features == "all" else LastStage()
         inputs = self.head_channels if self.features == "all" else channels[-1]
         head = make_head(inputs, self.head_channels, norm=self.head_norm)
-        return Counter(trunk, joined, head, pool=pool, stride=self.stride, output_scale=self.output_scale)
+        return Counter(trunk, fusion, head, pool=pool, stride=self.stride, output_scale=self.output_scale)
 
 
 def build_counter(
     arch: str = "resnet50", *, attention: str | None = None, scheme: SchemeLike = None, **options: Any
 ) -> Counter:
-    """The whole counter of an attention and a scheme, in eval mode: what is timed, or wrapped into something else.
+    """Build a counter for an attention and a scheme, in eval mode, for timing or embedding in other code.
 
     Args:
         arch: a name of `ARCHITECTURES`.
         attention: None, "se", "sge", "dia", ..
-        scheme: None (all ones), "org", a `Scheme`, bits, or a path to a scheme.json, over all the network's stages.
-        options: further fields of `CounterSpec`.
+        scheme: None (all ones), "org", a `Scheme`, bits, or a path to a scheme.json, over all stages.
+        options: other fields of `CounterSpec`.
 
     Returns:
-        a network from normalised images (B, 3, H, W) to densities (B, 1, ceil(H / stride), ceil(W / stride)).
+        a network that maps normalized images (B, 3, H, W) to densities (B, 1, ceil(H / stride), ceil(W / stride)).
 
     Raises:
-        EANError: for an unknown name, or a scheme of another length.
+        EANError: for an unknown name or a scheme of the wrong length.
     """
     text = None if scheme is None else as_scheme(scheme, stages_blocks(arch)).text
     return CounterSpec(arch=arch, attention=attention, scheme=text, **options).build().eval()
 
 
 def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...] | None]:
-    """How a network gets to a stride: pooling before its stem, and the strides of its stages.
+    """How an architecture reaches a stride: pooling before its stem, and the strides of its stages.
 
-    An ImageNet stem has stride 4; stages 2 and 3 take what is left, and with features "all" every stage keeps its
-    stride, since the decoder brings them together. CIFAR's stem has stride 1 and its stages end at 4, so that the
-    image is first averaged over stride / 4 squared pixels: at full size these networks would be far too slow. timm's
-    keep their strides.
+    An ImageNet stem has stride 4, and stages 2 and 3 provide the rest; with features "all" every stage keeps its
+    stride, since the decoder merges them. A CIFAR stem has stride 1 and its stages end at stride 4, so the image is
+    first average-pooled by stride / 4: at full resolution these networks would be far too slow. timm's networks keep
+    their strides.
+
+    Returns:
+        (pool, strides), with strides None for the architecture's own.
 
     Raises:
-        EANError: for a stride that the stages of timm's network do not have.
+        EANError: for a stride that a timm network's stages do not provide.
     """
     if is_timm(arch):
         if features != "all" and stride != 16:
             raise EANError(
-                f"stage 3 of {arch} has stride 16, and stride {stride} was asked for: give --cfg-options "
+                f"stage 3 of {arch} has stride 16, but stride {stride} was requested: give --cfg-options "
                 "model.stride=16 or model.features=all"
             )
         return 1, None
@@ -130,7 +133,7 @@ def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ..
 
 
 def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:
-    """1x1 convolution, group norm if asked for, ReLU, 1x1 convolution to one channel."""
+    """Build the head: 1x1 convolution, optional group norm, ReLU, 1x1 convolution to one channel."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 1)]
     if norm == "group":
         layers.append(nn.GroupNorm(GROUPS, channels))
@@ -140,20 +143,20 @@ def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class Last(nn.Module):
-    """The last stage's features, already at the output stride."""
+class LastStage(nn.Module):
+    """Selects the last stage's features, which are already at the output stride."""
 
     def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features of all stages -> (B, C, *size)."""
+        """Map the features of all stages to (B, C, *size)."""
         return features[-1]
 
 
-class Join(nn.Module):
-    """A light decoder: every stage through a 1x1 convolution, brought to one size and summed.
+class FuseStages(nn.Module):
+    """A light decoder: a 1x1 convolution per stage, resized to one size and summed.
 
     Args:
-        inputs: channels of the stages.
-        channels: of the sum.
+        inputs: channels of each stage.
+        channels: channels of the sum.
     """
 
     def __init__(self, inputs: tuple[int, ...], channels: int) -> None:
@@ -161,29 +164,29 @@ class Join(nn.Module):
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in inputs)
 
     def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Features of all stages -> (B, channels, *size)."""
+        """Map the features of all stages to (B, channels, *size)."""
         total: Tensor | None = None
-        for lateral, one in zip(self.lateral, features, strict=True):
-            one = lateral(one)
-            if one.shape[-1] > size[1]:
-                one = F.adaptive_avg_pool2d(one, size)
-            elif one.shape[-1] < size[1]:
-                one = F.interpolate(one, size, mode="bilinear", align_corners=False)
-            total = one if total is None else total + one
+        for lateral, feature in zip(self.lateral, features, strict=True):
+            feature = lateral(feature)
+            if feature.shape[-1] > size[1]:
+                feature = F.adaptive_avg_pool2d(feature, size)
+            elif feature.shape[-1] < size[1]:
+                feature = F.interpolate(feature, size, mode="bilinear", align_corners=False)
+            total = feature if total is None else total + feature
         assert total is not None
         return total.relu()
 
 
 class Counter(BackboneWrapper):
-    """Images to densities.
+    """The counting network: normalized images to density maps.
 
     Args:
         trunk: the residual network.
-        join: features of its stages to one map.
-        head: that map to one channel.
-        pool: side of the squares over which the image is averaged first.
-        stride: pixels per cell.
-        output_scale: softplus of the head is so many times the density.
+        join: merges the features of the trunk's stages.
+        head: maps the merged features to one channel.
+        pool: window of the average pooling before the trunk; 1 for none.
+        stride: pixels per cell of the density map.
+        output_scale: the head's softplus is divided by this to get the density.
     """
 
     def __init__(
@@ -192,12 +195,12 @@ class Counter(BackboneWrapper):
         super().__init__()
         self.trunk, self.join, self.head = trunk, join, head
         self.pool, self.stride, self.output_scale = pool, stride, output_scale
-        self.frozen_statistics = False
+        self.batch_norm_frozen = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
+        """Map normalized images (B, 3, H, W) to heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
 
-        Images are padded with zeros, which is their mean, at the right and the bottom to whole cells.
+        Images are padded with zeros, their mean, at the right and bottom to whole cells.
         """
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
@@ -208,21 +211,21 @@ class Counter(BackboneWrapper):
         scaled = F.softplus(self.head(self.join(features, size)).float())
         return scaled / self.output_scale
 
-    def start_at(self, density: float) -> None:
-        """Set the head's last bias so that an untrained counter gives about this many heads per cell everywhere."""
+    def set_initial_density(self, density: float) -> None:
+        """Set the head's last bias so that an untrained counter predicts about this many heads per cell."""
         scaled = max(density * self.output_scale, 1e-4)
         # The inverse of softplus: log(e^y - 1), which for large y is y.
         nn.init.constant_(self.head[-1].bias, scaled + math.log(-math.expm1(-scaled)))
 
-    def freeze_statistics(self) -> None:
-        """Keep batch norm's running statistics and normalise with them, in training too; its weights still learn."""
-        self.frozen_statistics = True
+    def freeze_batch_norm(self) -> None:
+        """Use the running statistics of batch norm in training too; its weights are still trained."""
+        self.batch_norm_frozen = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Counter:
-        """As the base; batch norms stay in eval mode where the statistics are frozen."""
+        """Set the mode; frozen batch norms stay in eval mode."""
         super().train(mode)
-        if self.frozen_statistics:
+        if self.batch_norm_frozen:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()

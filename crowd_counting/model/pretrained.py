@@ -1,6 +1,6 @@
-"""Weights that a counter starts from, and the files that counters are kept in.
+"""The initial weights of a counter, and reading and writing counter files.
 
-Files hold tensors and plain values only and are loaded as such, see `ean_core.io.safe_load`.
+Files contain only tensors and plain values, and are loaded as such; see `ean_core.io.safe_load`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ FORMAT = "ean-counter-1"
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """Weights to start from.
+class InitialWeights:
+    """The weights that training starts from.
 
     Attributes:
-        weights: None for random ones.
-        identity: tells these weights from others.
-        mean, std: of the images the weights were trained with, per channel; ImageNet's for public ones.
+        weights: None for random weights.
+        identity: a string that identifies these weights.
+        mean, std: per channel, of the images the weights were trained on; ImageNet's for public weights.
     """
 
     weights: Weights | None = None
@@ -43,49 +43,51 @@ class Start:
 
     @property
     def source(self) -> str | None:
-        """What the user gave; None for random weights."""
+        """The source as given by the user; None for random weights."""
         return None if self.weights is None else self.weights.source
 
     @property
     def spec(self) -> TrunkSpec | None:
-        """Of the network in a file of ours; None for public weights."""
+        """Specification of the trunk in a file of this project; None for public weights."""
         return None if self.weights is None else self.weights.spec
 
 
-def read_start(source: str | None, *, arch: str | None) -> Start:
+def read_initial_weights(source: str | None, *, arch: str | None) -> InitialWeights:
     """Read the weights that `model.weights` names.
 
     Args:
-        source: as `ean_core.networks.weights_file.read_weights`; None for random weights.
-        arch: of the recipe, which says what "imagenet" downloads.
+        source: as for `ean_core.networks.weights_file.read_weights`; None for random weights.
+        arch: the recipe's architecture, which decides what "imagenet" downloads.
 
     Raises:
-        EANError: if the weights cannot be had, are damaged, or are something else.
+        EANError: if the weights are unavailable, damaged, or not weights.
     """
     if source is None:
-        return Start()
+        return InitialWeights()
     arch = arch or "resnet50"
     weights = read_weights(source, arch=arch)
-    return Start(weights, weights_identity(source, arch=arch), *(weights.normalization or (MEAN, STD)))
+    return InitialWeights(weights, weights_identity(source, arch=arch), *(weights.normalization or (MEAN, STD)))
 
 
-def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
-    """What the recipe leaves open comes from the weights, then from the scheme file, then from the defaults.
+def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
+    """Resolve the counter's specification: from the recipe, then the weights, the scheme file and the defaults.
 
     Raises:
-        EANError: for an architecture other than the weights', an unknown name, or a scheme of another length.
+        EANError: for an architecture that differs from the weights', an unknown name, or a scheme of the wrong length.
     """
-    given = start.spec
+    weights_spec = initial.spec
     from_file = isinstance(recipe.scheme, str) and recipe.scheme.endswith(".json")
     record = read_scheme_file(recipe.scheme) if from_file else {}
-    if start.weights is not None and recipe.arch is not None:
-        check_arch(start.weights, recipe.arch)
-    arch = recipe.arch or (given and given.arch) or record.get("arch") or "resnet50"
-    attention = recipe.attention or (given and given.attention) or record.get("attention")
-    same = given is not None and given.attention == attention
-    options = recipe.attention_options or (given.attention_options if given is not None and same else {})
-    sharing = given.sharing if given else "stage"
-    scheme = given.scheme if given else None
+    if initial.weights is not None and recipe.arch is not None:
+        check_arch(initial.weights, recipe.arch)
+    arch = recipe.arch or (weights_spec and weights_spec.arch) or record.get("arch") or "resnet50"
+    attention = recipe.attention or (weights_spec and weights_spec.attention) or record.get("attention")
+    same_attention = weights_spec is not None and weights_spec.attention == attention
+    options = recipe.attention_options or (
+        weights_spec.attention_options if weights_spec is not None and same_attention else {}
+    )
+    sharing = weights_spec.sharing if weights_spec else "stage"
+    scheme = weights_spec.scheme if weights_spec else None
     blocks = stages_blocks(arch)
     if recipe.scheme == "org":
         attention, options, scheme = None, {}, None
@@ -95,7 +97,7 @@ def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
         sharing, scheme = "stage", as_scheme(recipe.scheme, blocks).text
     if recipe.scheme not in (None, "org") and attention is None:
         raise EANError(
-            f"the scheme {recipe.scheme!r} connects attention, and there is none: give --attention se or another"
+            f"the scheme {recipe.scheme!r} connects attention, but none is given: add --attention se or another"
         )
     return CounterSpec(
         arch=arch,
@@ -111,76 +113,78 @@ def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
     )
 
 
-def load_start(trunk: StagedNetwork, start: Start, spec: CounterSpec) -> str:
-    """Copy the start's weights into a trunk that `spec` built; gives a line that says what was done.
+def load_initial_weights(trunk: StagedNetwork, initial: InitialWeights, spec: CounterSpec) -> str:
+    """Copy the initial weights into a trunk built by `spec`; return a line that says what was loaded.
 
     Raises:
-        EANError: if they do not fit; nothing is changed then.
+        EANError: if they do not fit; the trunk is unchanged then.
     """
-    if start.weights is None:
-        return "random weights: give --weights imagenet, or a classifier.pth, for results worth having"
-    fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(TrunkSpec) if hasattr(spec, one.name)}
-    return str(load_weights(trunk, start.weights, spec=TrunkSpec(**fields)))
+    if initial.weights is None:
+        return "random weights: give --weights imagenet, or a classifier.pth, for useful accuracy"
+    fields = {item.name: getattr(spec, item.name) for item in dataclasses.fields(TrunkSpec) if hasattr(spec, item.name)}
+    return str(load_weights(trunk, initial.weights, spec=TrunkSpec(**fields)))
 
 
 # -- counter files ----------------------------------------------------------------------------------------------------
 
 
 def save_counter(path: Path, counter: Counter, spec: CounterSpec, **info: Any) -> None:
-    """Write a counter file, atomically.
+    """Write a counter file atomically.
 
     Args:
-        path: a .pth file.
-        counter: on any device.
-        spec: what builds it.
-        info: plain values: mean, std, epoch, recipe, validation.
+        path: the .pth file to write.
+        counter: counter on any device.
+        spec: specification that builds it.
+        info: plain values to store: mean, std, epoch, recipe, validation.
 
     Raises:
-        EANError: if a weight is not finite; a file that is there already stays.
+        EANError: if a weight is not finite; an existing file stays unchanged.
     """
     check_finite(counter, path)
-    weights = counter.state_dict()  # filled again in place: it knows the scheme
+    weights = counter.state_dict()  # modified in place, since it carries the scheme
     for name, value in weights.items():
         weights[name] = value.detach().cpu().contiguous()
     write_pth(path, {"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info})
 
 
-def statistics_of(path: str | Path, content: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation, per channel, of the images that a file's network was trained on.
+def normalization_of(path: str | Path, content: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Per-channel mean and standard deviation of the images that a file's network was trained on.
 
     Raises:
-        EANError: if the file does not say them, or they are damaged.
+        EANError: if the file lacks them, or they are damaged.
     """
     meta = check_meta(path, content)
     if meta.mean is None or meta.std is None:
-        raise EANError(f"{path} does not say mean and std of its images, so that no photo fits: train it again")
+        raise EANError(
+            f"{path} lacks the mean and std of its images, so that no image can be normalized: train it again"
+        )
     return meta.mean, meta.std
 
 
 def load_counter(path: str | Path) -> tuple[Counter, dict[str, Any]]:
-    """Build a file's counter and load its weights.
+    """Load a counter file.
 
     Returns:
         the counter in eval mode, and the file's other content.
 
     Raises:
-        EANError: if the file is missing, damaged, of another kind, or its weights do not fit.
+        EANError: if the file is missing, damaged or of another kind, or its weights do not fit.
     """
-    if Path(path).name == "last.pth":  # beside the counters, and soon given by mistake
-        raise EANError(f"{path} is the state that --resume goes on from, not a counter: give a best.pth or final.pth")
+    if Path(path).name == "last.pth":  # next to the counters, and easily given by mistake
+        raise EANError(f"{path} is the training state for --resume, not a counter: give a best.pth or final.pth")
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
-        is_a = f"a file of format {found!r}" if found else "another kind of file"
+        form = content.get("format") if isinstance(content, dict) else None
+        is_a = f"a file of format {form!r}" if form else "another kind of file"
         raise EANError(f"{path} is {is_a}, not a counter: give a best.pth or final.pth of crowd_counting/train.py")
-    return build_counter_of(path, content), content
+    return counter_from_content(path, content), content
 
 
-def build_counter_of(path: str | Path, content: dict[str, Any]) -> Counter:
-    """The counter of a file's content in eval mode; its weights are taken out of the content.
+def counter_from_content(path: str | Path, content: dict[str, Any]) -> Counter:
+    """Build the counter of a file's content in eval mode; its weights are removed from the content.
 
     Raises:
-        EANError: if weights and counter do not belong together.
+        EANError: if the weights do not fit the counter.
     """
     spec = read_spec(CounterSpec, path, content)
     check_meta(path, content)

@@ -1,4 +1,4 @@
-"""Counting images of any size in bounded memory: in tiles that overlap, of which only the middles are kept."""
+"""Count images of any size in bounded memory: in overlapping tiles, of which only the centers are kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ean_core.utils.errors import EANError
 
 
 class Tile(NamedTuple):
-    """A tile along one axis, in cells: what is shown to the network, and what of its answer is kept."""
+    """A tile along one axis, in cells: the range that the network sees, and the range of its output that is kept."""
 
     first: int
     end: int
@@ -24,8 +24,10 @@ class Tile(NamedTuple):
 
 
 def tiles_along(cells: int, *, tile: int, overlap: int) -> Iterator[Tile]:
-    """Tiles of at most `tile` cells whose kept middles part 0 to `cells`; what is kept has `overlap` cells around it,
-    or the border of the image."""
+    """Tiles of at most `tile` cells whose kept ranges partition 0 to `cells`.
+
+    Each kept range has `overlap` cells on both sides, or the border of the image.
+    """
     if cells <= tile:
         yield Tile(0, cells, 0, cells)
         return
@@ -39,32 +41,32 @@ def tiles_along(cells: int, *, tile: int, overlap: int) -> Iterator[Tile]:
 
 
 @torch.no_grad()
-def density_of(
+def predict_density(
     model: CountingModel, pixels: np.ndarray | Picture, *, tile: int = 1536, overlap: int = 192
 ) -> tuple[Tensor, int]:
-    """The density map of an image.
+    """Predict the density map of an image.
 
-    An image of up to `tile` pixels a side is counted in one piece, as in the test. Where the overlap covers the
-    network's field of view (for ResNet-50 to stage 3 about 140 pixels to each side) tiles give what the whole image
-    gives; but attention pools over all it is shown, which is then a tile.
+    An image with sides up to `tile` pixels is processed whole, as in testing. Where the overlap covers the receptive
+    field (about 140 pixels to each side for ResNet-50 up to stage 3), tiles give the same result as the whole image,
+    except that attention pools over the tile instead of the image.
 
     Args:
         model: in eval mode, on its device.
-        pixels: uint8 (H, W, 3), RGB; or a picture, of which only a tile is converted at a time.
-        tile: side in pixels of what is shown to the network at once.
-        overlap: pixels around the kept middle of a tile.
+        pixels: uint8 (H, W, 3), RGB; or a `Picture`, of which only one tile is converted at a time.
+        tile: side in pixels of the tiles that the network sees.
+        overlap: pixels around the kept center of a tile.
 
     Returns:
         float32 (ceil(H / stride), ceil(W / stride)) on the CPU, heads per cell; and the number of tiles.
 
     Raises:
-        EANError: if the overlap leaves nothing of a tile.
+        EANError: if the overlap leaves no center.
     """
     stride = model.counter.stride
     side, margin = tile // stride, -(-overlap // stride)
     if overlap < 0 or side <= 2 * margin:
         raise EANError(
-            f"a tile of {tile} pixels with an overlap of {overlap} keeps nothing: give a tile over twice that"
+            f"a tile of {tile} pixels with an overlap of {overlap} keeps nothing: use a tile over twice the overlap"
         )
     device = next(model.parameters()).device
     height, width = (-(-length // stride) for length in pixels.shape[:2])
@@ -73,8 +75,8 @@ def density_of(
         for column in tiles_along(width, tile=side, overlap=margin):
             part = pixels[row.first * stride : row.end * stride, column.first * stride : column.end * stride]
             image = torch.from_numpy(part.transpose(2, 0, 1).copy())[None].to(device)
-            found = model.counter(model.normalise(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
-            kept = found[
+            predicted = model.counter(model.normalize(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
+            kept = predicted[
                 row.keep_first - row.first : row.keep_end - row.first,
                 column.keep_first - column.first : column.keep_end - column.first,
             ]

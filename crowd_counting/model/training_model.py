@@ -1,4 +1,4 @@
-"""The counter as an MMEngine model: normalisation, loss and validation around it."""
+"""The counter as an MMEngine model, with normalization, loss and validation."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ean_core.training.classifier import autocast_for
 
 
 class CountingModel(BaseModel):
-    """Takes the batches of `CrowdLoader`, in training and in validation the same way.
+    """Processes the batches of `CrowdLoader`, in the same way in training and validation.
 
     Args:
-        counter: normalised images to densities.
-        normalise: uint8 images to the counter's input.
-        loss: of `crowd_counting.model.losses`.
-        precision: "float32" or "bfloat16", of the network; maps and losses are float32.
+        counter: maps normalized images to densities.
+        normalize: maps uint8 images to the counter's input.
+        loss: a loss of `crowd_counting.model.losses`.
+        precision: precision of the network, "float32" or "bfloat16"; maps and losses are float32.
     """
 
     def __init__(
-        self, counter: Counter, normalise: Normalise, loss: Loss | None = None, *, precision: str = "float32"
+        self, counter: Counter, normalize: Normalise, loss: Loss | None = None, *, precision: str = "float32"
     ) -> None:
         super().__init__()
-        self.counter, self.normalise, self.loss, self.precision = counter, normalise, loss, precision
+        self.counter, self.normalize, self.loss, self.precision = counter, normalize, loss, precision
 
     def forward(
         self,
@@ -43,7 +43,7 @@ class CountingModel(BaseModel):
         density: Tensor | None = None,
         mode: str = "tensor",
     ) -> dict[str, Tensor] | list[ImageErrors] | Tensor:
-        """A batch to losses, to `ImageErrors`, or to densities (B, h, w), by MMEngine's mode."""
+        """Return losses, `ImageErrors`, or densities (B, h, w), depending on MMEngine's mode."""
         predicted = self.density(inputs, sizes)
         if mode == "loss":
             target = Target(points, sizes, self.counter.stride, sigmas, density)
@@ -51,23 +51,22 @@ class CountingModel(BaseModel):
         return self.errors(predicted, sizes, images) if mode == "predict" else predicted
 
     def density(self, inputs: Tensor, sizes: Tensor) -> Tensor:
-        """uint8 (B, 3, H, W) padded at the right and the bottom -> heads per cell (B, h, w), zero in the padding."""
-        # The padding becomes zero after the normalisation, as in `Counter.forward`: a network in training sees what it
-        # is going to see in the test.
-        images = self.normalise(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
+        """Map padded uint8 images (B, 3, H, W) to heads per cell, float32 (B, h, w), zero in the padding."""
+        # The padding is zero after normalization, as in `Counter.forward`, so that training and testing agree.
+        images = self.normalize(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
         with autocast_for(inputs.device, self.precision):
             predicted = self.counter(images)[:, 0]
         return predicted.float() * inside_mask(-(-sizes // self.counter.stride), predicted.shape[-2:])
 
     def losses(self, predicted: Tensor, target: Target) -> dict[str, Tensor]:
-        """The loss, and the mean error of the views' counts in heads for the log."""
+        """The loss, and for the log the mean absolute count error per crop, in heads."""
         assert self.loss is not None
-        heads = predicted.new_tensor([len(one) for one in target.points])
+        heads = predicted.new_tensor([len(points) for points in target.points])
         error = (predicted.detach().sum(dim=(1, 2)) - heads).abs().mean()
         return {"loss": self.loss(predicted, target), "crop_mae": error}
 
     def errors(self, predicted: Tensor, sizes: Tensor, images: Sequence[CrowdImage]) -> list[ImageErrors]:
-        """Each whole image's figures, against all of its annotated points."""
+        """The errors of each whole image, against all its annotated points."""
         stride, rows = self.counter.stride, []
         for map_, size, image in zip(predicted.double().cpu(), sizes.tolist(), images, strict=True):
             height, width = (-(-side // stride) for side in size)
@@ -76,7 +75,7 @@ class CountingModel(BaseModel):
 
 
 def inside_mask(sizes: Tensor, shape: Sequence[int]) -> Tensor:
-    """1 inside each image and 0 in its padding: sizes (B, 2) as (H, W) -> float32 (B, *shape)."""
+    """A mask float32 (B, *shape), 1 inside each image and 0 in its padding, for sizes (B, 2) as (H, W)."""
     rows = torch.arange(shape[0], device=sizes.device) < sizes[:, :1]  # (B, H)
     columns = torch.arange(shape[1], device=sizes.device) < sizes[:, 1:]  # (B, W)
     return (rows[:, :, None] & columns[:, None, :]).float()
@@ -84,6 +83,6 @@ def inside_mask(sizes: Tensor, shape: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def evaluate(model: CountingModel, batches: Any) -> list[ImageErrors]:
-    """The figures of all images of a loader, in eval mode and in the loader's order."""
+    """The errors of all images of a loader, in the loader's order; sets eval mode."""
     model.eval()
     return [row for batch in batches for row in model(**batch, mode="predict")]

@@ -1,4 +1,4 @@
-"""Images and masks in VOC's layout: reading, drawing a demo, setting up, and checking labels before a training.
+"""Images and masks in VOC's layout: reading, drawing a demo set, setting up, and checking labels before training.
 
-mmsegmentation's own data sets are used as they are; here is what it lacks.
+mmsegmentation's own data sets are used as they are; this package adds what they lack.
 """

@@ -1,7 +1,7 @@
-"""The augmented training list: VOC's own masks, and those of SBD for the images that VOC has no mask of.
+"""The augmented training list (trainaug): VOC's own masks, plus SBD's for images without one.
 
-Semantic Contours from Inverse Detectors (Hariharan et al., ICCV 2011) annotated 11,355 images of VOC 2011. What is in
-VOC 2012's val list is left out, and VOC's own masks are preferred: 10,582 images, the list everybody calls trainaug.
+Semantic Contours from Inverse Detectors (Hariharan et al., ICCV 2011) annotated 11,355 images of VOC 2011. Images of
+VOC 2012's val list are excluded and VOC's own masks take precedence, which leaves the usual 10,582 images.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ def merge_masks(root: Path, source: Path) -> int:
     """Write SegmentationClassAug/NAME.png and ImageSets/Segmentation/trainaug.txt.
 
     Args:
-        root: of VOC 2012.
+        root: folder of VOC 2012.
         source: SBD's `dataset` folder with cls/NAME.mat, or a folder with NAME.png of labels.
 
     Returns:
-        how many images the list has.
+        number of images in the list.
 
     Raises:
-        EANError: for a missing folder or list, a file that cannot be read, or a mask without its image; the list is
-            written last, so that there is none to train on before everything is there.
+        EANError: for a missing folder or list, a file that cannot be read, or a mask without its image. The list is
+            written last, so that it exists only when everything is complete.
     """
     train, val = (read_list(root / LISTS / f"{part}.txt") for part in ("train", "val"))
     folder = source / "cls" if (source / "cls").is_dir() else source
     files = {file.stem: file for file in (*sorted(folder.glob("*.mat")), *sorted(folder.glob("*.png")))}
     if not files:
-        raise EANError(f"{source} holds no masks: expected SBD's folder with cls/NAME.mat, or one with NAME.png")
+        raise EANError(
+            f"{source} contains no masks: expected SBD's folder with cls/NAME.mat, or a folder with NAME.png"
+        )
     sources = {name: file for name, file in files.items() if name not in set(val)}
     sources |= {name: root / "SegmentationClass" / f"{name}.png" for name in train}
     out = root / "SegmentationClassAug"
@@ -55,12 +57,12 @@ def merge_masks(root: Path, source: Path) -> int:
 
 
 def read_mat(path: Path) -> np.ndarray:
-    """The labels of SBD's GTcls.Segmentation, uint8 (H, W).
+    """Read the labels in SBD's GTcls.Segmentation, uint8 (H, W).
 
     Raises:
-        EANError: if the file cannot be read, or holds something else.
+        EANError: if the file cannot be read or has other content.
     """
     try:
         return np.asarray(scipy.io.loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
-    except Exception as error:  # SciPy's reader raises many kinds on bad bytes
-        raise EANError(f"{path} cannot be read as a mask of SBD ({first_line(error)}): replace the file") from None
+    except Exception as error:  # SciPy raises many exception types for a damaged file
+        raise EANError(f"{path} cannot be read as an SBD mask ({first_line(error)}): replace the file") from None

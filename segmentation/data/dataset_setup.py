@@ -1,4 +1,4 @@
-"""What prepare.py does: the download, the check of all lists, and the table."""
+"""The steps of prepare.py: download VOC, check its lists, and print a table."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from rich.table import Table
 
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.progress import console
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, lacking_classes, pixels_per_class
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
 PUBLISHED = {"train": 1464, "val": 1449, "trainaug": 10582}
 
 
 def download_voc(root: Path) -> None:
-    """VOC 2012's training and validation images into ROOT/VOCdevkit/VOC2012, by torchvision.
+    """Download VOC 2012's training and validation images to ROOT/VOCdevkit/VOC2012 with torchvision.
 
     Raises:
-        EANError: if it cannot be downloaded, or is there already.
+        EANError: if the download fails or the folder already exists.
     """
     from torchvision.datasets import VOCSegmentation
 
     if (root / "VOCdevkit/VOC2012/JPEGImages").exists():
-        raise EANError(f"{root}/VOCdevkit/VOC2012 is there already: leave out --download, or give another --data-root")
+        raise EANError(f"{root}/VOCdevkit/VOC2012 already exists: omit --download, or give another --data-root")
     try:
         VOCSegmentation(str(root), year="2012", image_set="train", download=True)
     except (OSError, RuntimeError) as error:
@@ -35,13 +35,13 @@ def download_voc(root: Path) -> None:
 
 
 def check_lists(root: Path, cls: Any) -> tuple[dict[str, Contents], list[str]]:
-    """Check the lists that are there: train and val must be, trainaug may.
+    """Check the lists: train and val must exist, trainaug may.
 
     Returns:
-        what each holds, and warnings.
+        the contents of each list, and warnings.
 
     Raises:
-        EANError: as `VOCSegmentation`, `check_pairs` and `check_disjoint`.
+        EANError: as in `VOCSegmentation`, `check_pairs` and `check_disjoint`.
     """
     parts = [part for part in MASKS if part != "trainaug" or (root / f"ImageSets/Segmentation/{part}.txt").is_file()]
     sets = {}
@@ -51,29 +51,34 @@ def check_lists(root: Path, cls: Any) -> tuple[dict[str, Contents], list[str]]:
     warnings = [
         line for part in parts if part != "val" for line in check_disjoint(sets[part], sets["val"], refuse_copies=False)
     ]
-    contents = {part: check_pairs(one) for part, one in sets.items()}
-    lacking = [lacking_classes(sets[part], contents[part], part=part) for part in parts]
-    # Of part of VOC two classes or more can be told apart; with fewer there is nothing to train.
-    bad = {part: np.count_nonzero(pixels_per_class(sets[part], contents[part])) < 2 for part in parts}
-    words = ["warning" if bad[part] else "note" for part in parts]
-    return contents, [*warnings, *(f"{word}: {said}" for word, said in zip(words, lacking, strict=True) if said)]
+    contents = {part: check_pairs(dataset) for part, dataset in sets.items()}
+    messages = [missing_classes(sets[part], contents[part], part=part) for part in parts]
+    # A subset of VOC may lack classes, but training needs at least two.
+    untrainable = {part: np.count_nonzero(pixels_per_class(sets[part], contents[part])) < 2 for part in parts}
+    labels = ["warning" if untrainable[part] else "note" for part in parts]
+    return contents, [
+        *warnings,
+        *(f"{label}: {message}" for label, message in zip(labels, messages, strict=True) if message),
+    ]
 
 
 def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str, ...]) -> None:
-    """Images per class and list, and how many pixels are not counted."""
+    """Print the images per class and list, and the share of ignored pixels."""
     table = Table(title=f"{root}: images in which a class occurs")
     table.add_column("class")
     for part in contents:
         table.add_column(part, justify="right")
     for label, name in enumerate(classes):
-        table.add_row(name, *(f"{one.images[label]:,}" for one in contents.values()))
+        table.add_row(name, *(f"{listing.images[label]:,}" for listing in contents.values()))
     table.add_section()
-    table.add_row("pairs", *(f"{one.pairs:,}" for one in contents.values()))
-    table.add_row("pixels not counted", *(f"{one.pixels[255] / one.pixels.sum():.1%}" for one in contents.values()))
+    table.add_row("pairs", *(f"{listing.pairs:,}" for listing in contents.values()))
+    table.add_row(
+        "ignored pixels", *(f"{listing.pixels[255] / listing.pixels.sum():.1%}" for listing in contents.values())
+    )
     console().print(table)
-    for part, one in contents.items():
-        if len(classes) == 21 and one.pairs != PUBLISHED[part]:
-            print(f"{part}: {one.pairs:,} pairs, VOC 2012 has {PUBLISHED[part]:,}: call what you train on a subset")
-        if one.pixels[255] == 0:
-            print(f"{part}: no pixel has label 255, with which VOC's own masks leave out the borders of objects")
-    print("every image and mask decodes; sizes, labels and colours are VOC's")
+    for part, listing in contents.items():
+        if len(classes) == 21 and listing.pairs != PUBLISHED[part]:
+            print(f"{part}: {listing.pairs:,} pairs, VOC 2012 has {PUBLISHED[part]:,}: report results as a subset")
+        if listing.pixels[255] == 0:
+            print(f"{part}: no pixel has label 255, which VOC's own masks use for object borders")
+    print("all images and masks can be read; sizes, labels and colors match VOC's")

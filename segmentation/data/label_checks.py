@@ -1,4 +1,4 @@
-"""Looking at every image and mask of a data set, so that a bad file is named before training and not in the middle."""
+"""Check every image and mask of a data set, so that a bad file is reported before training starts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ THREADS = 8
 
 @dataclass(frozen=True)
 class Contents:
-    """What the pairs of a list hold.
+    """Statistics of the image and mask pairs in a list.
 
     Attributes:
-        pairs: how many.
-        images: per label of the files, in how many masks it occurs.
-        pixels: per label of the files, in how many pixels; index 255 is the border.
-        fingerprint: of the names and the masks.
+        pairs: number of pairs.
+        images: int64 (256,), number of masks in which each label of the files occurs.
+        pixels: int64 (256,), number of pixels of each label; index 255 is the border.
+        fingerprint: hash of the names and label counts.
     """
 
     pairs: int
@@ -42,7 +42,7 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
 
     Raises:
         EANError: for the first pair, in the order of the list, that does not decode, whose sizes differ, or whose mask
-            has another label or another palette than VOC's.
+            has a label or palette that is not VOC's.
     """
     pairs = [dataset.get_data_info(index) for index in range(len(dataset))]
     palette = dataset.METAINFO["palette"]
@@ -50,7 +50,7 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
     def count(pair: dict[str, str]) -> np.ndarray:
         return check_pair(pair["img_path"], pair["seg_map_path"], palette)
 
-    with ThreadPoolExecutor(THREADS) as pool:  # Pillow decodes outside of Python's lock
+    with ThreadPoolExecutor(THREADS) as pool:  # Pillow releases the GIL while it decodes
         counts = np.stack(list(pool.map(count, pairs)))
     digest = sha256()
     for pair, row in zip(pairs, counts, strict=True):
@@ -59,72 +59,72 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
 
 
 def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copies: bool = True) -> list[str]:
-    """Refuse a training list that holds images of the validation list, by name, as links or as copies.
+    """Refuse a training list that contains validation images, by name, as links or as copies.
 
     Args:
-        train, val: the lists.
-        refuse_copies: False: only warn of files under another name.
+        train, val: the data sets.
+        refuse_copies: False to only warn about copies under another name.
 
     Returns:
         warnings, see `check_copies`.
 
     Raises:
-        EANError: naming the first.
+        EANError: naming the first image in both.
     """
     files = {
-        part: [Path(one.get_data_info(index)["img_path"]) for index in range(len(one))]
-        for part, one in (("train", train), ("val", val))
+        part: [Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset))]
+        for part, dataset in (("train", train), ("val", val))
     }
     seen = {path.stem for path in files["train"]}
-    if both := [path.stem for path in files["val"] if path.stem in seen]:
+    if shared := [path.stem for path in files["val"] if path.stem in seen]:
         raise EANError(
-            f"{both[0]} is in {train.ann_file} and in {val.ann_file} ({len(both)} images are): a score on trained "
-            "images says nothing, take them out of one of the lists"
+            f"{shared[0]} is in {train.ann_file} and in {val.ann_file} ({len(shared)} images are): a score on training "
+            "images is meaningless, so remove them from one of the lists"
         )
     return check_copies(files, files["val"][0].parents[1], refuse=refuse_copies)
 
 
 def pixels_per_class(dataset: VOCSegmentation, contents: Contents) -> np.ndarray:
-    """Pixels of each class that a data set tells apart, as training sees them, int64 (classes,)."""
+    """Pixels of each class after the data set's label mapping, int64 (classes,)."""
     table = label_table(dataset.label_map, reduce_zero_label=dataset.reduce_zero_label)
     seen = np.bincount(table, weights=contents.pixels, minlength=256).astype(np.int64)
     return seen[: len(dataset.metainfo["classes"])]
 
 
-def lacking_classes(dataset: VOCSegmentation, contents: Contents, *, part: str) -> str:
-    """A sentence on classes that are to be told apart and have no pixel; "" if all have some.
+def missing_classes(dataset: VOCSegmentation, contents: Contents, *, part: str) -> str:
+    """A message about classes without any pixel; "" if all classes occur.
 
-    A network cannot learn such a class, or be scored on it; with masks of 0 and 255 every pixel that counts is
+    A network can neither learn such a class nor be scored on it: with masks of only 0 and 255 every counted pixel is
     background, and every network has a mean IoU of 100.
     """
     counts, classes = pixels_per_class(dataset, contents), dataset.metainfo["classes"]
-    lacking = [name for name, count in zip(classes, counts, strict=True) if not count]
-    if not lacking:
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if not missing:
         return ""
     total = contents.pixels.sum()
-    found = ", ".join(
-        f"{label}{' (not counted)' if label == VOID else ''} {contents.pixels[label] / total:.1%}"
+    present = ", ".join(
+        f"{label}{' (ignored)' if label == VOID else ''} {contents.pixels[label] / total:.1%}"
         for label in np.flatnonzero(contents.pixels)
     )
     hint = ""
-    if contents.pixels[VOID] and len(lacking) >= len(classes) - 1:
-        hint = f"; label {VOID} means 'not counted', so if it is your object, save it as the number of its class"
+    if contents.pixels[VOID] and len(missing) >= len(classes) - 1:
+        hint = f"; label {VOID} means 'ignored', so if it marks your object, save the number of its class instead"
     if dataset.reduce_zero_label:
-        hint += "; reduce_zero_label takes label 0 out of the count"
+        hint += "; reduce_zero_label makes label 0 ignored"
     return (
-        f"the {part} masks have no pixel of {', '.join(lacking[:5])}{', ..' if len(lacking) > 5 else ''} "
-        f"({len(lacking)} of the {len(classes)} classes to tell apart), only the labels "
-        f"{found}{hint}; add images that show the classes, or tell fewer apart"
+        f"the {part} masks have no pixel of {', '.join(missing[:5])}{', ..' if len(missing) > 5 else ''} "
+        f"({len(missing)} of the {len(classes)} classes), only the labels "
+        f"{present}{hint}; add images of these classes, or use fewer classes"
     )
 
 
 def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Pixels per label of one pair, int64 (256,), after checking it."""
+    """Check one pair and return its pixels per label, int64 (256,)."""
     size = check_image(image_path)
     mask = read_mask(mask_path, palette)
     if mask.shape[::-1] != size:
         raise EANError(
-            f"the mask {legible(mask_path)} has {mask.shape[1]}x{mask.shape[0]} pixels and its image "
-            f"{size[0]}x{size[1]}: give a mask for every pixel"
+            f"the mask {legible(mask_path)} has {mask.shape[1]}x{mask.shape[0]} pixels but its image has "
+            f"{size[0]}x{size[1]}: the mask must cover every pixel"
         )
     return count_labels(mask, mask_path, classes=len(palette))

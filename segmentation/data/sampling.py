@@ -1,6 +1,6 @@
-"""Which image comes when, and with which randomness: a function of seed, epoch and image, so that nothing is saved.
+"""Image order and augmentation as a function of seed, epoch and image, so that no random state needs saving.
 
-A resumed run, one with other worker processes, and one with more processes all see the same augmented images.
+Runs that are resumed, or use other numbers of workers or processes, see the same augmented images.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from mmengine.dataset import InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS
 
 
-class Draw(NamedTuple):
-    """An image to be shown.
+class SeededIndex(NamedTuple):
+    """An image index with the seed of its augmentation.
 
     Attributes:
-        index: of the image in its data set.
-        seed: of its augmentation.
+        index: index of the image in its data set.
+        seed: seed of its augmentation.
     """
 
     index: int
@@ -29,9 +29,9 @@ class Draw(NamedTuple):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(InfiniteSampler):
-    """MMEngine's endless sampler, whose every index comes with the seed of its augmentation.
+    """MMEngine's infinite sampler, with an augmentation seed for every index.
 
-    It inherits `skip`, with which a resumed run goes on at its place without loading what is past.
+    It inherits `skip`, which lets a resumed run continue at its position without loading earlier images.
     """
 
     def _infinite_indices(self) -> Iterator[Any]:
@@ -39,4 +39,4 @@ class SeededSampler(InfiniteSampler):
         for epoch in itertools.count():
             order = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
             for index in order.tolist():
-                yield Draw(index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]))
+                yield SeededIndex(index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]))

@@ -1,8 +1,8 @@
-"""Loading and resizing as all of the project's commands do, under the names that configs of mmsegmentation have.
+"""Image loading and resizing as in all of the project's commands, under the names used in mmsegmentation configs.
 
-In the scope of mmsegmentation these stand for the transforms of mmcv and mmsegmentation. Ordinary images and masks come
-out the same, bit for bit. OpenCV, which those decode with, shows the colors behind what is transparent, cuts off
-gray levels beyond 8 bits, waits at a FIFO, and fails at an image that is a thousand times as long as wide.
+Within mmsegmentation's scope these replace the transforms of mmcv and mmsegmentation. Ordinary images and masks give
+identical results, bit for bit. OpenCV, which the originals use, ignores transparency, truncates gray levels beyond
+8 bits, blocks on a FIFO, and fails on an image that is a thousand times as long as wide.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from segmentation.data.masks import VOID, read_labels
 
 @TRANSFORMS.register_module(name="LoadImageFromFile")
 class LoadImage(BaseTransform):
-    """Reads `img_path` into `img`, uint8 (H, W, 3) in the order blue, green, red, as mmcv has it.
+    """Reads `img_path` into `img`, uint8 (H, W, 3) in BGR order, as in mmcv.
 
-    Where `img` is there already, only its shape is entered.
+    If `img` is already set, only its shape is added.
 
     Args:
-        ignored: what mmcv's transform can be told of its decoders.
+        ignored: decoder arguments of mmcv's transform.
     """
 
     def __init__(self, **ignored: Any) -> None:
@@ -46,16 +46,16 @@ class LoadImage(BaseTransform):
 
 
 def as_bgr(pixels: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3) in the order that mmcv has it."""
+    """Convert RGB pixels, uint8 (H, W, 3), to mmcv's BGR order."""
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
 @TRANSFORMS.register_module(name="LoadAnnotations", force=True)
 class LoadLabels(BaseTransform):
-    """Reads `seg_map_path` into `gt_seg_map`, uint8 (H, W), with the data set's classes.
+    """Reads `seg_map_path` into `gt_seg_map`, uint8 (H, W), mapped to the data set's classes.
 
     Args:
-        ignored: what mmsegmentation's transform can be told of its decoders.
+        ignored: decoder arguments of mmsegmentation's transform.
     """
 
     def __init__(self, **ignored: Any) -> None:
@@ -65,7 +65,7 @@ class LoadLabels(BaseTransform):
         """Add gt_seg_map.
 
         Raises:
-            EANError: if the file cannot be read, or holds no labels.
+            EANError: if the file cannot be read or has no labels.
         """
         labels, _ = read_labels(results["seg_map_path"])
         table = label_table(results.get("label_map"), reduce_zero_label=results.get("reduce_zero_label", False))
@@ -75,11 +75,11 @@ class LoadLabels(BaseTransform):
 
 
 def label_table(label_map: Mapping[int, int] | None, *, reduce_zero_label: bool) -> np.ndarray:
-    """What becomes of each label of a mask file, uint8 (256,).
+    """Lookup table from the labels in a mask file to training labels, uint8 (256,).
 
     Args:
-        label_map: of the data set: old label -> new one; labels that it does not name stay.
-        reduce_zero_label: 0 is not counted, and the labels after it move down by one, before the map.
+        label_map: the data set's mapping from old to new labels; other labels are unchanged.
+        reduce_zero_label: before mapping, ignore label 0 and decrease all others by one.
     """
     table = np.arange(256, dtype=np.uint8)
     if reduce_zero_label:
@@ -91,11 +91,11 @@ def label_table(label_map: Mapping[int, int] | None, *, reduce_zero_label: bool)
 
 
 @TRANSFORMS.register_module(name="Resize", force=True)
-class ResizeToAPixel(Resize):
-    """mmsegmentation's `Resize`, which leaves at least one pixel a side, however long the image."""
+class ResizeAtLeastOnePixel(Resize):
+    """mmsegmentation's `Resize`, but keeping at least one pixel per side, however elongated the image."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """As the base."""
+        """Resize `img` and its masks as `Resize` does, to at least one pixel per side."""
         height, width = results["img"].shape[:2]
         if self.scale:
             wanted = rescale_size((width, height), tuple(self.scale)) if self.keep_ratio else self.scale

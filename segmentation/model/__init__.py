@@ -1,4 +1,4 @@
-"""What surrounds the backbone in a segmentor: logits for export, precision, and weights to start from.
+"""Around the backbone: a segmentor as a plain network for export, and mixed precision on CPUs.
 
-The backbone itself is `segmentation/backbone.py`, the path that mmsegmentation configs import.
+The backbone itself is in `segmentation/backbone.py`, the path that mmsegmentation configs import.
 """

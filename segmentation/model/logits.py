@@ -1,4 +1,4 @@
-"""A segmentor of mmsegmentation as a plain network, for timing, folding, Grad-CAM and export."""
+"""An mmsegmentation segmentor as a plain network, for timing, folding, Grad-CAM and export."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ean_core.networks.wrapper import BackboneWrapper
 
 
 class Logits(BackboneWrapper):
-    """Backbone, neck, decode head and the enlargement to the image's size; not the auxiliary head of training.
+    """Backbone, neck, decode head and upsampling to the image size, without the auxiliary head.
 
-    Its weights are called as the segmentor's.
+    Parameter names are those of the segmentor.
 
     Args:
-        segmentor: an EncoderDecoder of mmsegmentation.
+        segmentor: an mmsegmentation EncoderDecoder.
     """
 
     trunk_name = "backbone.network"
@@ -28,12 +28,12 @@ class Logits(BackboneWrapper):
         self.neck = segmentor.neck if segmentor.with_neck else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits (B, classes, H, W)."""
+        """Map normalized images (B, 3, H, W) to logits (B, classes, H, W)."""
         logits = self.decode_head(self.neck(self.backbone(images)))
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=self.decode_head.align_corners)
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """The backbone's, and those of mmcv's modules of convolution, norm and activation in neck and head."""
+        """Yield the backbone's pairs, and those of mmcv's `ConvModule`s in neck and head."""
         yield from super().conv_norm_pairs()
         for name, module in self.named_modules():
             if isinstance(module, ConvModule) and module.with_norm and module.order[:2] == ("conv", "norm"):

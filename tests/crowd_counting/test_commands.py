@@ -52,13 +52,13 @@ def test_prepare_train_test_predict(
     assert re.search(r"seed 0 after epoch 1:  MAE \d+\.\d  RMSE \d+\.\d\n", out)  # heads, not percent
     assert re.search(r"checkpoint.*MAE.*RMSE \(papers: MSE\).*NAE.*GAME 0.*GAME 3", out)
     assert re.search(r"last epoch +│ +\d+\.\d ± \d+\.\d", out)
-    assert "always the training images' mean count" in out
+    assert "baseline, the training images' mean count" in out
     summary = read_record(work / "summary.json")
     assert summary["kind"] == "counting"
     assert summary["metrics"]["best"]["mae"]["n"] == 2
 
     assert script("test", work, *data) == 2
-    assert f"holds the runs of 2 seeds: give the directory of one, as {work / 'seed0'}" in capsys.readouterr().err
+    assert f"holds the runs of 2 seeds: give one of them, such as {work / 'seed0'}" in capsys.readouterr().err
     assert script("test", work / "seed0", *data) == 0
     assert "best" in capsys.readouterr().out
     record = read_record(work / "seed0" / "test.json")
@@ -119,7 +119,7 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
     launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     done = subprocess.run([*launch, *train, *options], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("always the training images' mean count") == 1
+    assert done.stdout.count("baseline, the training images' mean count") == 1
     (entry,) = json.loads((tmp_path / "two" / "seed0" / "validation.json").read_text())[:1]
     assert entry["images"] == 3
 
@@ -130,13 +130,13 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
         ("train", ["--part", "A", "--data-root", "nowhere"], "error: no folder part_A or part_A_final in nowhere"),
         ("train", [], "error: give either --part A, B or demo, or --annotations FILE"),
         ("train", ["--part", "A", "--loss", "mae"], "error: unknown loss 'mae'"),
-        ("train", ["--seeds", "1", "1", "--part", "A"], "error: --seeds must be different, got [1, 1]"),
+        ("train", ["--seeds", "1", "1", "--part", "A"], "error: --seeds must be distinct, got [1, 1]"),
         ("train", ["--cfg-options", "data.crop", "--part", "A"], "error: --cfg-options takes NAME=VALUE"),
         ("train", ["none.py", "--part", "A"], "error: configuration none.py does not exist"),
         ("train", ["--part", "A", "--attention", "se", "--scheme", "0101"], "4 bits but the network needs 16"),
         ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
         ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
-        ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel is 'fixed:SIGMA'"),
+        ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel must be 'fixed:SIGMA'"),
         ("prepare", ["--demo", "--part", "A"], "error: --demo draws part demo"),
         ("prepare", ["--part", "demo"], "draw it with crowd_counting/prepare.py --demo"),
     ],

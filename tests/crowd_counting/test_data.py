@@ -97,11 +97,11 @@ FAULTS = {
     "no images folder": "no folder .*images: expected images/IMG_1.jpg",
     "no points folder": "no folder ground-truth or ground_truth in",
     "no mat": r"GT_IMG_3.mat does not exist: every image needs its points",
-    "no image": r"GT_IMG_3.mat has no image: put IMG_3.jpg beside the others",
+    "no image": r"GT_IMG_3.mat has no image: put IMG_3.jpg next to the others",
     "truncated mat": r"cannot read the annotations .*GT_IMG_3.mat \(.*\): replace the file",
-    "another mat": r"GT_IMG_3.mat is no annotation of ShanghaiTech: expected the points in image_info",
+    "another mat": r"GT_IMG_3.mat is not a ShanghaiTech annotation: expected the points in image_info",
     "three columns": r"the points of .*GT_IMG_3.mat have shape \(4, 3\): expected \(N, 2\)",
-    "nan": "the points of .*GT_IMG_3.mat hold NaN or infinity",
+    "nan": "the points of .*GT_IMG_3.mat contain NaN or infinity",
     "no image file": r"cannot decode the image .*IMG_3.jpg \(.*\): replace or remove the file",
     "empty": "no images in .*: expected IMG_1.jpg",
 }
@@ -157,7 +157,7 @@ def test_split_file(tmp_path: Path, crowd: CrowdData) -> None:
     assert record["test"] == ["IMG_1", "IMG_2", "IMG_3"]
     record["train"].append(record["val"][0])
     (tmp_path / "split.json").write_text(json.dumps(record))
-    with pytest.raises(EANError, match="must part the 8 training images of part_A into train and val"):
+    with pytest.raises(EANError, match="must divide the 8 training images of part_A into nonempty train and val"):
         load_split(tmp_path / "split.json", crowd)
     (tmp_path / "split.json").write_text('{"train": []')
     with pytest.raises(EANError, match="cannot be read"):
@@ -167,7 +167,7 @@ def test_split_file(tmp_path: Path, crowd: CrowdData) -> None:
 
 
 def test_impossible_splits() -> None:
-    with pytest.raises(EANError, match="cannot be parted"):
+    with pytest.raises(EANError, match="cannot split 1 training image"):
         hold_out(numbered(1), seed=0)
     with pytest.raises(EANError, match="between 0 and 1"):
         hold_out(numbered(5), seed=0, share=1.5)
@@ -206,11 +206,11 @@ def test_json_and_csv_say_the_same(pictures: Path) -> None:
     ("name", "text", "sentence"),
     [
         ("s.txt", "", r"must be a .json or .csv file"),
-        ("s.json", "{", "are no JSON"),
-        ("s.json", '{"train": []}', 'have another form .*expected "train" and "test"'),
-        ("s.json", '{"train": [1], "test": []}', "have another form"),
+        ("s.json", "{", "are not valid JSON"),
+        ("s.json", '{"train": []}', 'have the wrong form .*expected "train" and "test"'),
+        ("s.json", '{"train": [1], "test": []}', "have the wrong form"),
         ("s.json", '{"train": [], "test": []}', "have no train images"),
-        ("s.json", json.dumps({**JSON_SET, "test": JSON_SET["test"] * 2}), "name the image i/c.png twice"),
+        ("s.json", json.dumps({**JSON_SET, "test": JSON_SET["test"] * 2}), "list the image i/c.png twice"),
         ("s.json", json.dumps(JSON_SET).replace("[5, 6]", "[5]"), r"the points of i/c.png .* have shape \(1, 1\)"),
         ("s.json", json.dumps(JSON_SET).replace("i/c", "i/d"), r"the image .*i/d.png does not exist"),
         ("s.csv", "a,b\n", "the first line must be part,image,x,y"),
@@ -239,9 +239,9 @@ def test_cache_holds_the_maps(tmp_path: Path, crowd: CrowdData) -> None:
     for image in crowd.train:
         assert cache[image.name].shape == tuple(-(-side // 8) for side in image.size)
         assert cache[image.name].sum() == pytest.approx(image.count, rel=1e-4)
-    with pytest.raises(EANError, match="has kernel adaptive, and this run needs dots"):
+    with pytest.raises(EANError, match="has kernel adaptive, but this run needs dots"):
         DensityCache(tmp_path / "maps.h5", crowd, kernel="dots", stride=8)
-    with pytest.raises(EANError, match="has stride 8, and this run needs 4"):
+    with pytest.raises(EANError, match="has stride 8, but this run needs 4"):
         DensityCache(tmp_path / "maps.h5", crowd, kernel="adaptive", stride=4)
     fewer = CrowdData(crowd.name, crowd.train[1:], crowd.test)
     with pytest.raises(EANError, match="has fingerprint"):
@@ -279,7 +279,7 @@ def test_maps_that_are_no_densities_are_refused(tmp_path: Path, crowd: CrowdData
         image = file[name].attrs["image"]
         del file[name]
         file.create_dataset(name, data=value).attrs["image"] = image
-    with pytest.raises(EANError, match=r"maps.h5 cannot be read \((a density in it is not finite|it holds something)"):
+    with pytest.raises(EANError, match=r"maps.h5 cannot be read \((a density is not finite|it holds something)"):
         DensityCache(path, crowd, kernel="fixed:4", stride=8)
 
 

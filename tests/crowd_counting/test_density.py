@@ -98,7 +98,7 @@ def test_duplicates_add_up() -> None:
 
 
 @pytest.mark.parametrize("x", [20.0, 20.3, 20.5])
-def test_kernel_stands_at_the_true_centre(x: float) -> None:
+def test_kernel_stands_at_the_true_center(x: float) -> None:
     density = render_density([(x, 25.0)], size=(50, 41), kernel="fixed:3").double()
     assert float((density.sum(dim=0) * torch.arange(41)).sum()) == pytest.approx(x, abs=1e-3)
     assert float((density.sum(dim=1) * torch.arange(50)).sum()) == pytest.approx(25.0, abs=1e-3)
@@ -159,7 +159,7 @@ def test_no_heads() -> None:
 
 @pytest.mark.parametrize("kernel", ["gauss", "fixed", "fixed:", "fixed:0", "fixed:-1", "fixed:nan", "dots:3", ""])
 def test_unknown_kernel(kernel: str) -> None:
-    with pytest.raises(EANError, match="kernel is 'fixed:SIGMA' with pixels above 0, 'adaptive' or 'dots'"):
+    with pytest.raises(EANError, match="kernel must be 'fixed:SIGMA' with SIGMA > 0 pixels, 'adaptive' or 'dots'"):
         render_density([(1, 1)], (8, 8), kernel=kernel)
 
 

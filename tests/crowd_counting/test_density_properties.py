@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crowd_counting.data.crops import View
+from crowd_counting.data.crops import Crop
 from crowd_counting.density import render_density
 
 KERNELS = st.sampled_from(["fixed:0.4", "fixed:2", "fixed:9", "adaptive", "dots"])
@@ -54,8 +54,8 @@ def test_mirroring_commutes_with_rendering(crowd: tuple[tuple[int, int], np.ndar
     points = points[
         points[:, 0] <= width - 1
     ]  # in the outer half of the last pixel, mirroring moves them onto the edge
-    view = View(0, 0, height, width, height, width, mirrored=True)
-    mirrored, _ = view.of_points(points)
+    view = Crop(0, 0, height, width, height, width, mirrored=True)
+    mirrored, _ = view.apply_to_points(points)
     expected = render_density(points, (height, width), 1, kernel).flip(1)
     torch.testing.assert_close(render_density(mirrored, (height, width), 1, kernel), expected, rtol=1e-3, atol=1e-5)
 
@@ -66,8 +66,8 @@ def test_a_crop_holds_the_heads_of_its_window(crowd: tuple[tuple[int, int], np.n
     size, points = crowd
     corner = [data.draw(st.integers(0, side - 1)) for side in size]
     sides = [data.draw(st.integers(1, side - start)) for side, start in zip(size, corner, strict=True)]
-    view = View(*corner, *sides, *sides)
-    moved, kept = view.of_points(points)
+    view = Crop(*corner, *sides, *sides)
+    moved, kept = view.apply_to_points(points)
     window = points - np.array(corner[::-1], dtype=np.float32)
     assert kept.sum() == len(moved) == heads_inside(window, (sides[0], sides[1]))
     # dots land on the nearest pixel, so that within the window the two maps are the same
@@ -82,7 +82,7 @@ def test_a_crop_holds_the_heads_of_its_window(crowd: tuple[tuple[int, int], np.n
 def test_scaling_keeps_the_heads(crowd: tuple[tuple[int, int], np.ndarray], factor: float) -> None:
     (height, width), points = crowd
     out = (max(1, round(height * factor)), max(1, round(width * factor)))
-    moved, _ = View(0, 0, height, width, *out).of_points(points)
+    moved, _ = Crop(0, 0, height, width, *out).apply_to_points(points)
     assert math.isclose(
         float(render_density(moved, out, 1, "fixed:2").double().sum()),
         heads_inside(points, (height, width)),

@@ -160,7 +160,7 @@ def test_an_image_beyond_pillows_limit_is_counted_in_bounded_memory(
     def zeros(model: CountingModel, pixels: inference.Picture, **how: int) -> tuple[torch.Tensor, int]:
         return torch.zeros(-(-pixels.shape[0] // 8), -(-pixels.shape[1] // 8)), 1
 
-    monkeypatch.setattr(inference, "density_of", zeros)
+    monkeypatch.setattr(inference, "predict_density", zeros)
     files = [tmp_path / "huge.png", tmp_path / "small.png"]
     tracemalloc.start()
     huge, other = predict(model, files[:1], tmp_path / "out", Settings()) + predict(
@@ -187,8 +187,8 @@ def test_a_picture_is_counted_as_its_array(model: CountingModel, tmp_path: Path)
     Image.fromarray(np.ascontiguousarray(np.rot90(pixels))).save(tmp_path / "x.png", exif=exif)
     picture = inference.open_picture(tmp_path / "x.png")
     for settings in ({}, {"tile": 96, "overlap": 32}):
-        one, tiles = inference.density_of(model, picture, **settings)
-        other, _ = inference.density_of(model, pixels, **settings)
+        one, tiles = inference.predict_density(model, picture, **settings)
+        other, _ = inference.predict_density(model, pixels, **settings)
         assert torch.equal(one, other)
     assert tiles > 4
 
@@ -200,9 +200,9 @@ def test_fractions_and_points_outside_are_warned_of(
     assert script("prepare", "--annotations", points, "--out-dir", tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "warning: all 32 points of" in said
-    assert "lie within 0 to 1, as fractions" in said
+    assert "lie between 0 and 1, like fractions" in said
     (remark,) = load_points_file(write_points(tmp_path / "e", SIZES, scale=3)).remarks
-    assert "lie outside of their images" in remark
+    assert "lie outside their images" in remark
     assert not load_points_file(write_points(tmp_path / "f", SIZES)).remarks
 
 
@@ -240,5 +240,5 @@ def test_strange_files_do_not_stop_the_others(
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert len(pictures) == 4
     os.mkfifo(folder / "film.mp4")
-    with pytest.raises(EANError, match=r"film\.mp4 is no regular file"):
+    with pytest.raises(EANError, match=r"film\.mp4 is not a regular file"):
         predict(model, [folder / "film.mp4"], tmp_path / "out", Settings())

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from crowd_counting.density_overlay import overlay
 from crowd_counting.inference import Settings, predict
 from crowd_counting.model.network import build_counter
-from crowd_counting.model.tiles import density_of, tiles_along
+from crowd_counting.model.tiles import predict_density, tiles_along
 from crowd_counting.model.training_model import CountingModel
-from crowd_counting.picture import overlay
 from ean_core.data.normalize import Normalise
 from ean_core.utils.errors import EANError
 
@@ -49,23 +49,23 @@ def test_tiles_part_the_axis(cells: int, tile: int, overlap: int) -> None:
 def test_tiles_equal_the_whole_image(model: CountingModel) -> None:
     """resnet20 at stride 8 sees under 120 pixels to each side."""
     pixels = noise(403, 517)
-    whole, one = density_of(model, pixels)
-    tiled, many = density_of(model, pixels, tile=320, overlap=128)
+    whole, one = predict_density(model, pixels)
+    tiled, many = predict_density(model, pixels, tile=320, overlap=128)
     assert one == 1
     assert many > 4
     assert float(whole.std()) > 1e-4
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-6)
-    careless, _ = density_of(model, pixels, tile=320, overlap=0)
+    careless, _ = predict_density(model, pixels, tile=320, overlap=0)
     assert float((careless - whole).abs().max()) > 1e-5  # it is the overlap that makes them equal
 
 
 def test_the_network_never_sees_more_than_a_tile(model: CountingModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen, forward = [], model.counter.forward
     monkeypatch.setattr(model.counter, "forward", lambda x: (seen.append(x.shape[-2:]), forward(x))[1])
-    density_of(model, noise(50, 900), tile=160, overlap=32)
+    predict_density(model, noise(50, 900), tile=160, overlap=32)
     assert max(max(shape) for shape in seen) == 160
     with pytest.raises(EANError, match="a tile of 64 pixels with an overlap of 32 keeps nothing"):
-        density_of(model, noise(8, 8), tile=64, overlap=32)
+        predict_density(model, noise(8, 8), tile=64, overlap=32)
 
 
 def test_overlay_shows_where_heads_are() -> None:
@@ -95,7 +95,7 @@ def test_folder_with_a_broken_image(model: CountingModel, tmp_path: Path) -> Non
     by_name = {entry["image"]: entry for entry in entries}
     assert set(by_name) == {"a.jpg", "a.png", "b.jpg", "gray.png", "turned.png"}
     assert "cannot decode" in by_name["b.jpg"]["error"]
-    density, _ = density_of(model, noise(40, 61))
+    density, _ = predict_density(model, noise(40, 61))
     assert by_name["a.png"]["count"] == pytest.approx(float(density.sum()), rel=1e-5)
     assert by_name["turned.png"]["count"] == pytest.approx(by_name["a.png"]["count"], rel=1e-5)
     assert (by_name["a.png"]["height"], by_name["a.png"]["width"], by_name["a.png"]["tiles"]) == (40, 61, 1)
@@ -113,7 +113,7 @@ def test_files_of_one_name_from_several_folders(model: CountingModel, tmp_path: 
     assert len({entry["picture"] for entry in entries}) == 3
     assert [Image.open(tmp_path / "out" / entry["picture"]).width for entry in entries] == [40, 41, 42]
     (tmp_path / "film.avi").touch()
-    with pytest.raises(EANError, match=r"film\.avi is a video: give it alone"):
+    with pytest.raises(EANError, match=r"film\.avi is a video: give it as the only source"):
         predict(model, [files[0], tmp_path / "film.avi"], tmp_path / "out", Settings())
 
 
@@ -142,7 +142,7 @@ def test_video(model: CountingModel, tmp_path: Path) -> None:
     [
         (lambda path: None, "does not exist: give an image, a folder of images or a video"),
         (lambda path: path.mkdir(), "no images in the folder"),
-        (lambda path: path.write_text("x"), "is no image .* and no video"),
+        (lambda path: path.write_text("x"), "is neither an image .* nor a video"),
     ],
 )
 def test_nothing_to_count(model: CountingModel, tmp_path: Path, make: Callable[[Path], object], sentence: str) -> None:
@@ -176,6 +176,6 @@ def test_a_video_that_was_not_written_whole_replaces_none(
             pass
 
     monkeypatch.setattr(cv2, "VideoWriter", Full)
-    with pytest.raises(EANError, match="in_density.mp4 could not be written whole: make room there"):
+    with pytest.raises(EANError, match="in_density.mp4 could not be written completely: free disk space there"):
         predict(model, [tmp_path / "in.avi"], tmp_path / "out", Settings())
     assert (tmp_path / "out" / "in_density.mp4").read_bytes() == b"a good one"

@@ -60,12 +60,12 @@ def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: 
         heads = target.points[number].tolist()
         expected = [0.0] * (len(heads) + 1)
         for row, column in cells_of(number):
-            centre = (column * 8 + 3.5, row * 8 + 3.5)
+            center = (column * 8 + 3.5, row * 8 + 3.5)
             value = float(density[number, row, column])
             if not heads:
                 expected[0] += value
                 continue
-            distances = [math.dist(centre, head) for head in heads]
+            distances = [math.dist(center, head) for head in heads]
             dummy = background * min(size) - min(distances)
             likelihoods = [math.exp(-(d**2) / (2 * sigma**2)) for d in (*distances, dummy)]
             for index, likelihood in enumerate(likelihoods):
@@ -97,7 +97,7 @@ def test_dm_count_without_transport() -> None:
 
 
 def test_sinkhorn_is_near_the_exact_transport() -> None:
-    """Against a linear programme over all plans."""
+    """Against a linear program over all plans."""
     rng = np.random.default_rng(0)
     heads, cells, share = rng.random((4, 2)) * 30, rng.random((7, 2)) * 30, rng.random(7)
     share /= share.sum()
@@ -128,13 +128,13 @@ def test_every_loss_falls_from_any_start(name: str, counts: tuple[int, ...]) -> 
     target = make_target(counts=counts)
     for start in (-12.0, 0.0):
         raw = torch.full((3, 4, 5), start, requires_grad=True)
-        optimiser, values = torch.optim.Adam([raw], lr=0.3), []
+        optimizer, values = torch.optim.Adam([raw], lr=0.3), []
         for _ in range(60):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             value = loss(torch.nn.functional.softplus(raw) * (make_density() > 0), target)
             value.backward()
             assert raw.grad.isfinite().all()
-            optimiser.step()
+            optimizer.step()
             values.append(float(value.detach()))
         assert values[-1] < 0.7 * values[0] or values[-1] < 0.01
 

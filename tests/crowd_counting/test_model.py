@@ -10,7 +10,13 @@ import torchvision
 from torch import nn
 
 from crowd_counting.model.network import Counter, CounterSpec, build_counter
-from crowd_counting.model.pretrained import load_counter, load_start, make_spec, read_start, save_counter
+from crowd_counting.model.pretrained import (
+    load_counter,
+    load_initial_weights,
+    make_spec,
+    read_initial_weights,
+    save_counter,
+)
 from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import ModelRecipe
 from ean_core import Scheme
@@ -67,15 +73,15 @@ def test_softplus_does_not_die() -> None:
     torch.manual_seed(0)
     counter = CounterSpec("resnet20", head_channels=8).build()
     nn.init.constant_(counter.head[-1].bias, -8.0)
-    optimiser = torch.optim.Adam(counter.head.parameters(), lr=0.2)
+    optimizer = torch.optim.Adam(counter.head.parameters(), lr=0.2)
     images = torch.randn(1, 3, 16, 16)
     counter.eval()
     assert float(counter(images).sum().detach()) < 1e-3
     for _ in range(100):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         ((counter(images).sum(dim=(1, 2, 3)) - 3.0) ** 2).mean().backward()
         assert counter.head[-1].bias.grad.abs() > 0
-        optimiser.step()
+        optimizer.step()
     assert float(counter(images).sum().detach()) == pytest.approx(3.0, rel=0.3)
 
 
@@ -83,7 +89,7 @@ def test_softplus_does_not_die() -> None:
 def test_start_at_gives_the_density(density: float) -> None:
     counter = build_counter("resnet20", head_channels=8)
     nn.init.zeros_(counter.head[-1].weight)
-    counter.start_at(density)
+    counter.set_initial_density(density)
     with torch.no_grad():
         assert float(counter(torch.zeros(1, 3, 32, 32)).mean()) == pytest.approx(density, rel=1e-3)
 
@@ -93,7 +99,7 @@ def test_frozen_statistics_stay() -> None:
     for frozen in (False, True):
         counter = build_counter("resnet20", head_channels=8)
         if frozen:
-            counter.freeze_statistics()
+            counter.freeze_batch_norm()
         counter.train()
         before = counter.trunk.bn1.running_mean.clone()
         counter(images)
@@ -101,7 +107,7 @@ def test_frozen_statistics_stay() -> None:
         assert counter.trunk.bn1.weight.requires_grad
 
 
-def test_padding_and_normalisation_are_the_same_in_training_and_test() -> None:
+def test_padding_and_normalization_are_the_same_in_training_and_test() -> None:
     """A small image in a larger padded batch gives what it gives alone."""
     counter = build_counter("resnet20", head_channels=8)
     model = CountingModel(counter, Normalise((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))).eval()
@@ -109,7 +115,7 @@ def test_padding_and_normalisation_are_the_same_in_training_and_test() -> None:
     batch = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     batch[0, :, :40, :35] = small
     with torch.no_grad():
-        alone = counter(model.normalise(small))[0, 0]
+        alone = counter(model.normalize(small))[0, 0]
         sizes = torch.tensor([(40, 35), (64, 64)])
         together = model(batch, sizes, [], [])[0]
         assert together[5:].abs().sum() + together[:, 5:].abs().sum() == 0
@@ -122,9 +128,9 @@ def test_padding_and_normalisation_are_the_same_in_training_and_test() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"features": "stage5"}, "features is one of stage3, all"),
-        ({"stride": 6}, "stride is one of 4, 8, 16"),
-        ({"head_norm": "batch"}, "head_norm is one of none, group"),
+        ({"features": "stage5"}, "features must be one of stage3, all"),
+        ({"stride": 6}, "stride must be one of 4, 8, 16"),
+        ({"head_norm": "batch"}, "head_norm must be one of none, group"),
         ({"head_channels": 12}, "head_channels must be a multiple of 8"),
     ],
 )
@@ -146,13 +152,13 @@ def classifier_file(path: Path, *, scheme: str = BITS, channels: int = 3) -> Mod
 
 
 def started(recipe: ModelRecipe) -> tuple[Counter, str]:
-    start = read_start(recipe.weights, arch=recipe.arch)
+    start = read_initial_weights(recipe.weights, arch=recipe.arch)
     spec = make_spec(recipe, start)
     counter = spec.build()
-    return counter, load_start(counter.trunk, start, spec)
+    return counter, load_initial_weights(counter.trunk, start, spec)
 
 
-def test_classifier_gives_network_scheme_weights_and_normalisation(tmp_path: Path) -> None:
+def test_classifier_gives_network_scheme_weights_and_normalization(tmp_path: Path) -> None:
     classifier_file(path := tmp_path / "classifier.pth")
     counter, report = started(ModelRecipe(weights=str(path)))
     state = torch.load(path, weights_only=True)["state_dict"]
@@ -160,7 +166,7 @@ def test_classifier_gives_network_scheme_weights_and_normalisation(tmp_path: Pat
     for name, value in counter.trunk.state_dict().items():
         assert torch.equal(value, state[name]), name
     assert "tensors loaded" in report
-    start = read_start(str(path), arch=None)
+    start = read_initial_weights(str(path), arch=None)
     assert (start.mean, start.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
 
 
@@ -191,53 +197,53 @@ def test_torchvision_weights(tmp_path: Path) -> None:
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     with pytest.raises(EANError, match="does not exist"):
-        read_start(str(path), arch=None)
+        read_initial_weights(str(path), arch=None)
     classifier_file(path)
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(EANError, match="damaged or truncated"):
-        read_start(str(path), arch=None)
+        read_initial_weights(str(path), arch=None)
     torch.save({"epoch": 3}, path)
     with pytest.raises(EANError, match="holds no weights of a network"):
-        read_start(str(path), arch=None)
+        read_initial_weights(str(path), arch=None)
     classifier_file(path, channels=1)
     torch.save({**torch.load(path), "mean": [0.5], "std": [0.5]}, path)
     with pytest.raises(EANError, match=r"trained on images with 1 channel\(s\), and the network to start takes 3"):
         started(ModelRecipe(weights=str(path)))
     with pytest.raises(EANError, match="no public ImageNet weights of 'resnet20'"):
-        read_start("imagenet", arch="resnet20")
+        read_initial_weights("imagenet", arch="resnet20")
 
 
 def test_timms_network_from_its_public_weights(tmp_path: Path) -> None:
     timm, safetensors = pytest.importorskip("timm"), pytest.importorskip("safetensors.torch")
     theirs = timm.create_model("resnet18").state_dict()
     safetensors.save_file(theirs, tmp_path / "model.safetensors")
-    start = read_start(str(tmp_path / "model.safetensors"), arch="timm:resnet18")
+    start = read_initial_weights(str(tmp_path / "model.safetensors"), arch="timm:resnet18")
     for choice in ({"features": "all"}, {"stride": 16}):
         spec = make_spec(ModelRecipe(arch="timm:resnet18", attention="timm:eca", head_channels=8, **choice), start)
         counter = spec.build().eval()
-        load_start(counter.trunk, start, spec)
+        load_initial_weights(counter.trunk, start, spec)
         assert torch.equal(counter.trunk.state_dict()["layer3.1.conv2.weight"], theirs["layer3.1.conv2.weight"])
         with torch.no_grad():
             density = counter(torch.randn(1, 3, 45, 67))
         assert density.shape == (1, 1, -(-45 // spec.stride), -(-67 // spec.stride))
-    with pytest.raises(EANError, match="stage 3 of timm:resnet18 has stride 16, and stride 8 was asked for"):
+    with pytest.raises(EANError, match="stage 3 of timm:resnet18 has stride 16, but stride 8 was requested"):
         build_counter("timm:resnet18")
 
 
 def test_scheme_file_gives_network_and_attention(tmp_path: Path) -> None:
     Scheme.parse(BITS, blocks=(3, 3, 3)).save(path := tmp_path / "scheme.json", arch="resnet20", attention="sge")
-    spec = make_spec(ModelRecipe(scheme=str(path)), read_start(None, arch=None))
+    spec = make_spec(ModelRecipe(scheme=str(path)), read_initial_weights(None, arch=None))
     assert (spec.arch, spec.attention, spec.scheme) == ("resnet20", "sge", BITS)
 
 
 def test_schemes_by_name() -> None:
-    start = read_start(None, arch=None)
+    start = read_initial_weights(None, arch=None)
     full = make_spec(ModelRecipe(arch="resnet20", attention="se"), start)
     assert (full.sharing, full.build().trunk.scheme.connections) == ("stage", 9)
     per_block = make_spec(ModelRecipe(arch="resnet20", attention="se", scheme="org-full"), start)
     assert per_block.sharing == "block"
     assert make_spec(ModelRecipe(arch="resnet20", attention="se", scheme="org"), start).attention is None
-    with pytest.raises(EANError, match="connects attention, and there is none: give --attention"):
+    with pytest.raises(EANError, match="connects attention, but none is given: add --attention"):
         make_spec(ModelRecipe(arch="resnet20", scheme=BITS), start)
     with pytest.raises(EANError, match="8 bits but the network needs 9"):
         make_spec(ModelRecipe(arch="resnet20", attention="se", scheme="01010101"), start)

@@ -148,7 +148,7 @@ def test_figures_of_a_row_are_of_one_file(crowd: CrowdData, tmp_path: Path, monk
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_the_optimiser_is_the_recipes(crowd: CrowdData, tmp_path: Path, name: str) -> None:
+def test_the_optimizer_is_the_recipes(crowd: CrowdData, tmp_path: Path, name: str) -> None:
     job = make_job(crowd, tmp_path, train__epochs=1, train__optimizer=name, train__weight_decay=0.25)
     state = torch.load(train_counter(job, seed=0) / "last.pth", weights_only=False)["optimizer"]
     group = state["param_groups"][0]
@@ -204,7 +204,7 @@ def test_always_the_mean(crowd: CrowdData) -> None:
     assert [row.annotated for row in rows] == [2, 4, 6]
 
 
-def test_seeds_are_summarised(crowd: CrowdData, tmp_path: Path) -> None:
+def test_seeds_are_summarized(crowd: CrowdData, tmp_path: Path) -> None:
     job = make_job(crowd, tmp_path, train__epochs=1)
     directories = [train_counter(job, seed=seed) for seed in (0, 1)]
     older = json.loads((directories[0] / "result.json").read_text())
@@ -247,7 +247,7 @@ def test_a_damaged_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path) -
 
 
 def test_what_is_wrong_is_said_before_training(crowd: CrowdData, tmp_path: Path) -> None:
-    with pytest.raises(EANError, match="batch norm 'frozen' keeps the statistics of the weights"):
+    with pytest.raises(EANError, match="batch norm 'frozen' keeps the statistics of the initial weights"):
         make_job(crowd, tmp_path, train__batch_norm="frozen")
     with pytest.raises(EANError, match="does not exist"):
         make_job(crowd, tmp_path, model__weights=str(tmp_path / "none.pth"))

@@ -220,7 +220,7 @@ def test_norm_eval_and_frozen_norms():
     assert backbone.network.conv1.weight.requires_grad
 
 
-def test_synchronised_batch_norm_and_back():
+def test_synchronized_batch_norm_and_back():
     from mmengine.model import revert_sync_batchnorm
 
     backbone = EANResNet("resnet20", "se", norm_cfg={"type": "SyncBN", "requires_grad": True})
@@ -261,7 +261,7 @@ def test_timms_network_with_its_public_weights_and_attention(tmp_path):
     assert [tuple(one.shape[1:]) for one in features] == [(256, 8, 6), (512, 8, 6)]
 
 
-def test_norms_that_activate_are_not_synchronised():
+def test_norms_that_activate_are_not_synchronized():
     pytest.importorskip("timm")
     with pytest.raises(EANError, match="activate too, which SyncBN would lose: give the backbone norm_cfg"):
         EANResNet("timm:regnetx_002", "se", norm_cfg={"type": "SyncBN"})

@@ -18,7 +18,7 @@ from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from segmentation.benchmark import build_segmentors
 from segmentation.config import read_config
-from segmentation.job import label_of
+from segmentation.job import network_label
 from tests.segmentation.conftest import CONFIGS
 
 FILES = sorted(CONFIGS.glob("*.py"))
@@ -37,7 +37,7 @@ def test_ones_own_attention_keeps_its_name():
     full = Scheme.all_on((1, 2))
     network = SimpleNamespace(sharing="stage", scheme=full, stages_blocks=full.blocks)
     names = {"sge": "SGE", "gate": "gate", "path/gate.py:Gate": "Gate"}
-    found = {name: label_of(SimpleNamespace(attention=name, network=network)) for name in names}
+    found = {name: network_label(SimpleNamespace(attention=name, network=network)) for name in names}
     assert found == {name: f"Share-full-{label}" for name, label in names.items()}
 
 
@@ -49,7 +49,7 @@ def test_a_recipe_is_what_its_name_says(file: Path):
     kind, _, rest = file.stem.replace("share_full", "share-full").partition("_")
     attention = "" if kind == "org" else f"-{rest.split('_')[0].upper()}"
     wanted = {"org": "Org", "share-full": "Share-full", "ean": "EAN"}[kind]
-    assert label_of(model.backbone) == wanted + attention
+    assert network_label(model.backbone) == wanted + attention
     assert model.decode_head.in_channels == model.backbone.channels[model.decode_head.in_index]
     assert len(((config._filename and Path(config.filename).read_text()) or "").splitlines()) <= 40
     if file in FULL:

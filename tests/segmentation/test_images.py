@@ -17,7 +17,7 @@ from ean_core.utils.errors import EANError
 from segmentation import inference
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import read_mask, save_mask
-from segmentation.data.transforms import LoadImage, LoadLabels, ResizeToAPixel, label_table
+from segmentation.data.transforms import LoadImage, LoadLabels, ResizeAtLeastOnePixel, label_table
 from segmentation.data.voc import PALETTE, read_list
 from segmentation.inference import Segmentor
 from segmentation.job import Job, check_losses
@@ -64,7 +64,7 @@ def test_labels_are_mapped_as_mmsegmentation_maps_them(tmp_path: Path, label_map
 @pytest.mark.parametrize("scale", [{"scale": (2048, 480)}, {"scale": (192, 192)}, {"scale_factor": 0.3}])
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1), (40, 60)])
 def test_resizing_leaves_a_pixel_a_side(scale: dict, size: tuple[int, int]) -> None:
-    step = ResizeToAPixel(keep_ratio=True, **scale)
+    step = ResizeAtLeastOnePixel(keep_ratio=True, **scale)
     results = {
         "img": np.zeros((*size, 3), np.uint8),
         "gt_seg_map": np.zeros(size, np.uint8),

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from ean_core.utils.errors import EANError
-from segmentation.data.demo import COLOURS, SIZE, VOCShapes, draw_shapes
+from segmentation.data.demo import COLORS, SIZE, VOCShapes, draw_shapes
 from segmentation.data.label_checks import check_pairs
 from segmentation.data.masks import read_mask, save_mask
-from segmentation.data.sampling import Draw, SeededSampler
+from segmentation.data.sampling import SeededIndex, SeededSampler
 from segmentation.data.voc import CLASSES, PALETTE, VOCSegmentation
 from tests.segmentation.conftest import SMALL, flags
 
@@ -41,7 +41,7 @@ def other_size(voc: Path) -> None:
     Image.fromarray(np.zeros((45, 36), np.uint8)).save(voc / f"SegmentationClass/{NAME}.png")
 
 
-def colour_mask(voc: Path) -> None:
+def color_mask(voc: Path) -> None:
     Image.new("RGB", (45, 36)).save(voc / f"SegmentationClass/{NAME}.png")
 
 
@@ -60,8 +60,8 @@ DAMAGES = {
     "mask does not decode": (damage("SegmentationClass", ".png"), f"cannot decode the mask .*{NAME}.png"),
     "label 30": (strange_label, f"{NAME}.png has label 30 .1620 pixels.: expected 0 to 20, and 255"),
     "mask of another size": (other_size, "has 36x45 pixels and its image 45x36"),
-    "mask of colours": (colour_mask, "of mode RGB: expected labels"),
-    "other palette": (other_palette, "other colours than VOC's"),
+    "mask of colors": (color_mask, "of mode RGB: expected labels"),
+    "other palette": (other_palette, "other colors than VOC's"),
     "empty list": (lambda voc: (voc / LISTS / "train.txt").write_text("\n"), "train.txt is empty"),
     "no list": (lambda voc: (voc / LISTS / "val.txt").unlink(), "val.txt does not exist"),
     "name twice": (lambda voc: (voc / LISTS / "val.txt").write_text(f"{NAME}\n{NAME}\n"), "more than once"),
@@ -116,7 +116,7 @@ def test_classes_that_are_not_told_apart_are_background_and_the_border_stays(voc
 # -- which image, and with which randomness ---------------------------------------------------------------------------
 
 
-def take(sampler: SeededSampler, count: int) -> list[Draw]:
+def take(sampler: SeededSampler, count: int) -> list[SeededIndex]:
     return list(itertools.islice(iter(sampler), count))
 
 
@@ -150,11 +150,11 @@ def test_a_draw_gives_the_same_view_whatever_was_drawn_before(voc):
 
     pipeline = Config.fromfile(SMALL, import_custom_modules=False).train_dataloader.dataset.pipeline
     pairs = dataset(voc, pipeline=pipeline, only=["person"])
-    first = pairs[Draw(2, 77)]["inputs"]
+    first = pairs[SeededIndex(2, 77)]["inputs"]
     np.random.seed(1)  # noqa: NPY002
-    pairs[Draw(1, 5)]
-    assert torch.equal(pairs[Draw(2, 77)]["inputs"], first)
-    assert not torch.equal(pairs[Draw(2, 78)]["inputs"], first)
+    pairs[SeededIndex(1, 5)]
+    assert torch.equal(pairs[SeededIndex(2, 77)]["inputs"], first)
+    assert not torch.equal(pairs[SeededIndex(2, 78)]["inputs"], first)
 
 
 # -- masks and made-up shapes -----------------------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def test_masks_are_written_as_voc_has_them(tmp_path):
     with Image.open(tmp_path / "m.png") as image:
         assert image.mode == "P"
         assert np.array_equal(np.asarray(image), labels)
-        colours = np.asarray(image.convert("RGB"))
-    assert colours[0].tolist() == [[0, 0, 0], [192, 128, 128], [224, 224, 192]]
+        colors = np.asarray(image.convert("RGB"))
+    assert colors[0].tolist() == [[0, 0, 0], [192, 128, 128], [224, 224, 192]]
     assert np.array_equal(read_mask(tmp_path / "m.png", PALETTE), labels)
 
 
@@ -182,7 +182,7 @@ def test_shapes_are_drawn_once_and_the_same_everywhere(tmp_path):
     contents = check_pairs(shapes)
     assert contents.pairs == 4
     assert contents.pixels.sum() == 4 * SIZE[0] * SIZE[1]
-    assert contents.pixels[len(COLOURS) : 255].sum() == 0
+    assert contents.pixels[len(COLORS) : 255].sum() == 0
     assert contents.pixels[255] > 0
 
 

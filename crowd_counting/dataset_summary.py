@@ -1,4 +1,4 @@
-"""What prepare.py says about a data set after looking at every file of it."""
+"""The table that prepare.py prints about a crowd data set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ean_core.utils.progress import console
 
 
 def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
-    """Figures of a part: images, heads, sizes, grayscale images, duplicate points and points outside their image."""
+    """Statistics of a part: images, heads, sizes, grayscale images, duplicate points and points outside the image."""
     counts = [image.count for image in images]
     modes = Counter(mode_of(image.path) for image in images)
     sizes = np.array([image.size for image in images])
@@ -36,30 +36,30 @@ def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
 
 
 def mode_of(path: Path) -> str:
-    """Pillow's name of the pixel format, from the file's header."""
+    """Pillow's name for the pixel format, from the file's header."""
     with opened(path) as image:
         return image.mode
 
 
 def print_data(data: CrowdData, split: Split) -> None:
-    """A line for the training, validation and test images each."""
+    """Print one row each for the training, validation and test images."""
     table = Table(title=data.name, title_justify="left")
     table.add_column("part", no_wrap=True)
     heads = ("images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points")
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
     for name, images in zip(("train", "val", "test"), (*split, data.test), strict=True):
-        found = describe_images(images)
-        low, high = (f"{height} x {width}" for height, width in (found["size_min"], found["size_max"]))
+        figures = describe_images(images)
+        low, high = (f"{height} x {width}" for height, width in (figures["size_min"], figures["size_max"]))
         table.add_row(
             name,
-            str(found["images"]),
-            str(found["grayscale"]),
-            f"{found['heads']:,}",
-            f"{found['heads_min']} to {found['heads_max']}",
+            str(figures["images"]),
+            str(figures["grayscale"]),
+            f"{figures['heads']:,}",
+            f"{figures['heads_min']} to {figures['heads_max']}",
             low if low == high else f"{low} to {high}",
-            str(found["outside"]),
-            str(found["duplicates"]),
+            str(figures["outside"]),
+            str(figures["duplicates"]),
         )
     console().print(table)
     for line in filter(None, (data.note, *data.remarks)):

@@ -1,4 +1,4 @@
-"""The table of the classes on the screen."""
+"""Print the metrics of a segmentor as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ean_core.utils.progress import console
 
 
 def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
-    """Per class IoU and accuracy, and their means, in percent."""
+    """Print IoU and accuracy per class, and their means, in percent."""
     table = Table(title=title)
     for name in ("class", "IoU, %", "Acc, %"):
         table.add_column(name, justify="left" if name == "class" else "right")
@@ -23,5 +23,5 @@ def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
 
 
 def number(value: float | None) -> str:
-    """Two decimals, or a gap for a class that is not there."""
+    """Format with two decimals; a dash for a class without pixels."""
     return "–" if value is None else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""Mixed precision where MMEngine has none: its AmpOptimWrapper refuses CPUs, and torch's autocast does not."""
+"""Mixed precision on CPUs, which MMEngine's AmpOptimWrapper refuses although torch's autocast supports them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
-    """Forward passes in bfloat16, weights and steps in float32. Its range is float32's, so losses are not scaled."""
+    """Forward passes in bfloat16, weights and updates in float32; losses need no scaling, as the range is float32's."""
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """As the base, under autocast."""
+        """The wrapper's context, under bfloat16 autocast."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield

@@ -1,8 +1,8 @@
-"""Write CIFAR test images as PNG files, in a folder per class, for the commands that take photos.
+"""Write CIFAR test images as PNG files, one folder per class, for commands that take image files.
 
-    python examples/cifar_photos.py photos apple bee bicycle castle elephant sunflower
+    python examples/export_cifar_images.py images apple bee bicycle castle elephant sunflower
 
-The rule is fixed, so that nobody picks what looks good: of each class named, the first COUNT images of the test file.
+Always the first COUNT test images of each class, so that nobody picks the ones that look good.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ean_core.utils.errors import command, unknown_name
 
 @command
 def main() -> None:
-    """Parse, read, write."""
+    """Write the first COUNT test images of each class."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the class folders go")
+    parser.add_argument("folder", type=Path, help="folder for the class folders")
     parser.add_argument("classes", nargs="+", metavar="CLASS")
     parser.add_argument("--data", default="cifar100", help="cifar100 or cifar10 (default cifar100)")
-    parser.add_argument("--data-root", default="data", metavar="DIR", help="where the archive is (default data)")
+    parser.add_argument("--data-root", default="data", metavar="DIR", help="folder of the archive (default data)")
     parser.add_argument("--count", type=at_least(1), default=1, metavar="N", help="images per class (default 1)")
     arguments = parser.parse_args()
     data = load_data(arguments.data, arguments.data_root)

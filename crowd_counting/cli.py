@@ -1,0 +1,27 @@
+"""Command-line arguments shared by the counting commands. It imports nothing heavy, so that --help is instant."""
+
+from __future__ import annotations
+
+import argparse
+
+DATA_ROOT = "data/ShanghaiTech"
+DEFAULT_WORK_DIR = "work_dirs/crowd_counting"
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add --part, --annotations and --data-root, which select the images."""
+    add = parser.add_argument
+    add("--part", metavar="A|B|demo", help="part of ShanghaiTech, or the synthetic set drawn by prepare.py --demo")
+    add(
+        "--annotations",
+        metavar="FILE",
+        help="a different data set: a .json or .csv of points, see crowd_counting/data/points_file.py",
+    )
+    add("--data-root", default=DATA_ROOT, metavar="DIR", help=f"folder with part_A and part_B (default {DATA_ROOT})")
+
+
+def data_name(arguments: argparse.Namespace) -> str:
+    """Name for the data set's output directories: part_A, or the stem of the annotation file."""
+    from pathlib import Path
+
+    return f"part_{arguments.part}" if arguments.annotations is None else Path(arguments.annotations).stem
