@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import ParamSpec
 from unicodedata import category
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -25,7 +26,10 @@ class EANError(ValueError):
     """Bad input. The message says what was found, what was expected and what to do, in one sentence."""
 
 
-def command(main: Callable[[], None]) -> Callable[[], None]:
+_P = ParamSpec("_P")
+
+
+def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
     So does an `OSError` (a full disk, a directory that may not be written to), and a device or machine without enough
@@ -33,10 +37,10 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     """
 
     @functools.wraps(main)
-    def wrapped() -> None:
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             tolerate_names()
-            main()
+            main(*args, **kwargs)
         except KeyboardInterrupt:
             print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
             sys.exit(130)
