@@ -41,6 +41,7 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     from classification.job import Job
     from classification.recipe import Recipe
     from ean_core.utils.distributed import first_does, is_first, start_processes
+    from ean_core.utils.process_agreement import check_same_files
 
     options = parse_options(arguments.cfg_options)
     flags = {"model.attention": arguments.attention, **flags}
@@ -60,6 +61,8 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
 
         first_does(choose)
     recipe = Recipe.from_file(config, options)
+    if arguments.resume:
+        check_same_files(Path(directory or Path("work_dirs") / recipe.name))
     job = Job.start(
         recipe,
         data_root=root,

@@ -34,6 +34,7 @@ from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.intervals import FEWEST_PAIRS
+from ean_core.utils.startup import PARENT
 
 WAYS = ("running", "re-estimated")
 """Batch-norm statistics of a score: the supernet's own (the paper), or re-estimated for the scheme."""
@@ -267,7 +268,8 @@ def start_workers(count: int, *, directory: Path) -> Iterator[None]:
             log = directory / f"worker{number}.log"
             device = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if len(devices) > 1 else {}
             file = stack.enter_context(log.open("w"))
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **device}
+            own = {"OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}  # it ends when this process is killed
+            environment = {**os.environ, **own, **device}
             one = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
             started.append((one, log))
             stack.callback(one.wait)

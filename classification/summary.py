@@ -12,7 +12,7 @@ from rich.table import Table
 from classification.job import Job
 from classification.retrain import Trained
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import spread, write_record
+from ean_core.io.records import processes_note, processes_of, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.utils.progress import console
 
@@ -55,6 +55,7 @@ def row_of(one: Trained, times: Mapping[str, Any]) -> dict[str, Any]:
         "top1": spread(one.top1),
         "top5": spread(one.top5),
         **({} if one.best_epoch_top1 is None else {"best_epoch_top1": spread(one.best_epoch_top1)}),
+        "processes": processes(one),
         "time_increment": times.get(one.target.label),
     }
 
@@ -73,8 +74,15 @@ def summarise(job: Job, trained: Sequence[Trained], path: Path) -> list[dict[str
     return rows
 
 
+def processes(one: Trained) -> list[int]:
+    """How many processes each of its trainings had, as far as that is known."""
+    return [count for path in one.directories if (count := processes_of(path)) is not None]
+
+
 def print_files(trained: Sequence[Trained]) -> None:
-    """Where every network is that was trained."""
+    """Where every network is that was trained, and whether they were trained alike."""
+    if note := processes_note({name_of(one.target.label): processes(one) for one in trained}):
+        print(f"note: {note}")
     for one in trained:
         print(f"{one.target.label}: {', '.join(str(path / 'classifier.pth') for path in one.directories)}")
 

@@ -71,6 +71,7 @@ def test_classifier(arguments: argparse.Namespace) -> None:
     from ean_core.utils.files import writable
 
     warn_of_unused_gpu()
+    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
     job = Job.start(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".")
@@ -80,11 +81,10 @@ def test_classifier(arguments: argparse.Namespace) -> None:
             f"{arguments.checkpoint} has {len(known)} classes ({', '.join(known[:3])}, ..) and {job.data.name} has "
             f"{len(wanted)} ({', '.join(wanted[:3])}, ..): give the recipe that the checkpoint was trained with"
         )
-    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     metrics, matrix = evaluate(job, network, batch_size=arguments.batch_size)
-    write_test(out, job, metrics, matrix, checkpoint=arguments.checkpoint)
     images = f"{job.data.name}, {metrics['images']} test images"
-    print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
+    print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %", flush=True)
+    write_test(out, job, metrics, matrix, checkpoint=arguments.checkpoint)
     print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -154,7 +155,7 @@ def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
         trunk=network,
         prepare=Preparation(channels, tuple(content["mean"]), tuple(content["std"]), size, resize_of(content, size)),
         classes=classes,
-        make_target=lambda output, wanted: class_target(output, classes, wanted),
+        make_target=partial(class_target, classes=classes),
         output="logits",
         content=content,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from ean_core.utils.distributed import first_does
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
+from ean_core.utils.process_agreement import check_agreement
 
 HARMLESS = frozenset(
     {
@@ -48,7 +49,8 @@ def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: 
         begun: files that a run leaves behind; a claim without any of them has no work to lose, and is replaced.
 
     Raises:
-        EANError: if it holds a run and `resume` is false, or one that differs in a named setting.
+        EANError: if the processes disagree on any of it; if it holds a run and `resume` is false, or one that differs
+            in a named setting.
     """
     path, now = directory / "run.json", json.loads(json.dumps(identity))
 
@@ -61,6 +63,7 @@ def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: 
             check_same(read_claim(path), now, what=f"{directory} cannot be resumed: it was started with")
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
+    check_agreement({**now, "work directory": str(directory), "--resume": resume})
     first_does(take)
 
 

@@ -21,7 +21,9 @@ from ean_core.training.hooks import SaveState
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import read_state
+from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.process_agreement import state_to_resume
 
 _numbers = itertools.count()
 
@@ -44,14 +46,20 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
+        """As the base, with worker processes that do not leave the run waiting for ever."""
+        return guard_workers(Runner.build_dataloader(*args, **kwargs))
+
     def resume_from(self, state: Path) -> None:
-        """Go on from a run's state when training starts.
+        """Go on from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or holds something else.
+            EANError: if the file is damaged or holds something else, or not all processes have the same.
         """
-        read_state(state)
-        self._resume, self._load_from = True, str(state)
+        if state_to_resume(state) is not None:
+            read_state(state)
+            self._resume, self._load_from = True, str(state)
 
 
 def build_runner(
@@ -101,7 +109,7 @@ def build_runner(
         **_logging(backends),
         **(validation or {}),
     )
-    if resume and state.exists():
+    if resume:
         runner.resume_from(state)
     return runner
 
