@@ -48,9 +48,8 @@ def main() -> None:
     import numpy as np
     from mmengine.device import get_device
 
-    from classification.job import Job
+    from classification.job import start_job
     from classification.recipe import Recipe
-    from classification.supernet import make_scorer
     from ean_core.io.records import write_record
     from ean_core.networks.checkpoint import load_network
     from ean_core.scheme import Scheme
@@ -58,21 +57,20 @@ def main() -> None:
 
     recipe = Recipe.from_file(arguments.config)
     network = load_network(arguments.supernet)[0].to(get_device())
-    job = Job.start(recipe, data_root=arguments.data_root, directory=Path(arguments.supernet).parent)
+    job = start_job(recipe, data_root=arguments.data_root, directory=Path(arguments.supernet).parent)
     blocks, rng = network.stages_blocks, np.random.default_rng(0)
     schemes = [Scheme.all_on(blocks), Scheme.all_off(blocks)]
     schemes += [Scheme.random(blocks, rng) for _ in range(arguments.schemes)]
     scores = {}
     for name, images in (("running", 0), ("re-estimated", arguments.images)):
         search = dataclasses.replace(recipe.search, bn_images=images)
-        scorer = make_scorer(dataclasses.replace(job, recipe=recipe.replace(search=search)), network)
-        scores[name] = [score.accuracy for score in scorer(schemes)]
+        scores[name] = job.replace_recipe(search=search).task.make_scorer(network)(schemes)
         drawn = np.array(scores[name][2:])
         print(
             f"{name:<13} full {scores[name][0]:.2f} %  empty {scores[name][1]:.2f} %  {len(drawn)} random: mean "
             f"{drawn.mean():.2f} %, deviation {drawn.std(ddof=1):.2f}, from {drawn.min():.2f} to {drawn.max():.2f}"
         )
-    images = len(job.split()[1])
+    images = job.task.count_validation_images()
     error = float(np.sqrt(np.mean(scores["re-estimated"]) * (100 - np.mean(scores["re-estimated"])) / images))
     print(f"standard error of one score on {images} validation images: {error:.2f}")
     path = write_record(
@@ -80,7 +78,7 @@ def main() -> None:
         kind="batch-norm",
         settings={
             "recipe": recipe.to_dict(),
-            "data": job.data_identity(),
+            "data": dict(job.task.dataset().fingerprint),
             "validation_images": images,
             "reestimation_images": arguments.images,
             "seed": 0,

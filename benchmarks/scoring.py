@@ -60,15 +60,15 @@ def run_side(arguments: argparse.Namespace) -> None:
     import torch
     from ab_harness import serve, set_up
 
-    from classification.job import Job
+    from classification.job import start_job
     from classification.recipe import Recipe
     from ean_core.networks.checkpoint import load_network
     from ean_core.scheme import Scheme
 
     device = set_up(arguments, keep_memory=arguments.side != "plain")
-    job = Job.start(Recipe.from_file(str(arguments.config)), data_root=arguments.data_root, directory=Path())
+    job = start_job(Recipe.from_file(str(arguments.config)), data_root=arguments.data_root, directory=Path())
     torch.manual_seed(0)
-    network = load_network(arguments.supernet)[0] if arguments.supernet else job.spec().build()
+    network = load_network(arguments.supernet)[0] if arguments.supernet else job.task.spec().build()
     network = network.eval().to(device)
     make = plain_scorer if arguments.side == "plain" else our_scorer
     blocks = network.stages_blocks
@@ -100,7 +100,7 @@ def proposed(arguments: argparse.Namespace, count: int) -> list[str]:
 
 def val_images(job: Any, arguments: argparse.Namespace) -> Any:
     """Indices of the validation images; every so many-th one, since they are ordered by class."""
-    val = job.split()[1]
+    val = job.task.images.split()[1]
     return val[:: max(1, len(val) // arguments.images)][: arguments.images]
 
 
@@ -113,10 +113,11 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
 
     network = network.to(memory_format=torch.channels_last)
     room = spare_memory(next(network.parameters()).device) // len(arguments.sides)  # they hold what they hold at once
+    images = job.task.images
     scorer = Scorer(
         network,
-        job.eval_loader(job.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalise=job.normalise(channels_last=True),
+        images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
+        normalise=images.normalise(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
         room=room,
@@ -130,8 +131,8 @@ def plain_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     from torch.utils.data import DataLoader, Dataset
 
     indices = val_images(job, arguments)
-    images, labels = job.data.train.images[indices], job.data.train.labels[indices]
-    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (job.data.mean, job.data.std))
+    images, labels = job.task.data.train.images[indices], job.task.data.train.labels[indices]
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (job.task.data.mean, job.task.data.std))
 
     class Images(Dataset):
         def __len__(self) -> int:

@@ -1,1 +1,4 @@
-"""Image classification: the recipes, and the parts of the pipeline supernet -> search -> retraining."""
+"""Image classification as a task of the pipeline: its recipes, its images, and the commands around them.
+
+What every task shares, from supernet to table, is in `ean_core.pipeline`.
+"""

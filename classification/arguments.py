@@ -3,56 +3,53 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ean_core.cli import add_log, backends_of, parse_options
+from ean_core.cli import add_run_arguments, backends_of, parse_options
 
 if TYPE_CHECKING:
-    from classification.job import Job
+    from ean_core.pipeline.job import Job
 
 QUICKSTART = "classification/configs/quickstart_digits.py"
 
 
-def add_common(parser: argparse.ArgumentParser, *, work_dir: str) -> None:
-    """Where, on what and how: the same flags with the same meaning in every command."""
+def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipe, attention, data and work directory: the same flags with the same meaning in every command."""
     add = parser.add_argument
     add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
-    add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
     add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
-    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
-    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
-    add_log(parser)
-    add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as search.steps=50")
+    add_run_arguments(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE", example="search.steps=50")
 
 
-def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
+def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     """Read the recipe, join the other processes, and read the data.
 
     Without a recipe but with a data root, one is made for the images there.
 
     Args:
-        arguments: with the flags of `add_common`, and `config`.
+        arguments: of `add_pipeline_arguments`.
         flags: recipe fields that other flags replace; those that are None were not given.
     """
     from classification import own_images
-    from classification.job import Job
+    from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.utils.distributed import first_does, is_first, start_processes
     from ean_core.utils.process_agreement import check_same_files
 
     options = parse_options(arguments.cfg_options)
-    flags = {"model.attention": arguments.attention, **flags}
-    options.update({name: value for name, value in flags.items() if value is not None})
+    replaced = {"model.attention": arguments.attention, **flags}
+    options.update({name: value for name, value in replaced.items() if value is not None})
     backends = backends_of(arguments.log)
     launcher = start_processes(arguments.launcher)
     config = arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART
     root, directory = Path(arguments.data_root or "data"), arguments.work_dir
     own = arguments.config is None and arguments.data_root is not None
     if own:
-        directory = Path(directory or Path("work_dirs") / own_images.name_of(root))
+        directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
         config = directory / "recipe.py"
 
         def choose() -> None:  # by the first process alone: it writes the file that is looked for
@@ -63,7 +60,7 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
     recipe = Recipe.from_file(config, options)
     if arguments.resume:
         check_same_files(Path(directory or Path("work_dirs") / recipe.name))
-    job = Job.start(
+    job = start_job(
         recipe,
         data_root=root,
         directory=directory or Path("work_dirs") / recipe.name,
@@ -74,8 +71,8 @@ def start_job(arguments: argparse.Namespace, flags: dict[str, Any]) -> Job:
         backends=backends,
     )
     if own:
-        first_does(lambda: print(own_images.write_split(job, root), flush=True))
+        first_does(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
     if is_first():
-        lines = [f"{recipe.name}: {job.describe()}", job.describe_device(), *job.data.remarks]
+        lines = [f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks]
         print("\n".join(lines), flush=True)
     return job

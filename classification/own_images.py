@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor
 
-from classification.job import Job
+from classification.images import Images
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
@@ -34,8 +34,8 @@ NAMED = 12  # classes listed one by one
 BEFORE_A_RUN = re.compile(r"recipe(_\d+)?\.py|split\.json")  # what is written before anything is trained
 
 
-def name_of(root: str | Path) -> str:
-    """The recipe's name, and the work directory's: the folder's, without blanks and the like."""
+def recipe_name(root: str | Path) -> str:
+    """Name of recipe and work directory for a folder of images: the folder's, without blanks and the like."""
     return re.sub(r"[^\w.-]+", "_", Path(root).resolve().name) or "images"
 
 
@@ -58,18 +58,18 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
     """
     data = load_data("folder", root)
     sizes = check_images([*data.train.paths, *data.test.paths])
-    counts = enough(data)
+    counts = count_per_class(data)
     sides = [min(size) for size in sizes]
     device, side = get_device(), round(median(sides))
     facts = Facts(len(data.train), int(counts.min()), side, device, os.cpu_count() or 1, has_bfloat16(device))
-    config = Config(recommend(facts, name=name_of(root)))
+    config = Config(recommend(facts, name=recipe_name(root)))
     config.merge_from_dict(dict(options))
     values = config.to_dict()
     Recipe.from_values(values, where="the recipe chosen for your images, with --cfg-options")
     path = directory / "recipe.py"
     text = as_text(values, comment=f"Chosen for {facts.train_images} training images of {root} on {facts.device}.")
     if path.exists() and path.read_text(encoding="utf-8") != text:
-        if any(not BEFORE_A_RUN.fullmatch(one.name) for one in directory.iterdir()):
+        if any(not BEFORE_A_RUN.fullmatch(file.name) for file in directory.iterdir()):
             raise EANError(
                 f"{path} is of an earlier run with other images or options: give --resume to go on with it, or another "
                 "--work-dir"
@@ -99,11 +99,11 @@ def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
     chosen = [paths[i * len(paths) // CHECKED] for i in range(CHECKED)] if len(paths) > CHECKED else paths
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(_size_or_reason, chosen))
-    bad = [(path, found) for path, found in zip(chosen, results, strict=True) if isinstance(found, str)]
+    bad = [(path, result) for path, result in zip(chosen, results, strict=True) if isinstance(result, str)]
     if bad:
         path, reason = bad[0]
         raise EANError(f"{len(bad)} of {len(chosen)} images cannot be decoded, the first is {legible(path)}: {reason}")
-    return [found for found in results if not isinstance(found, str)]
+    return [result for result in results if not isinstance(result, str)]
 
 
 def _size_or_reason(path: str) -> tuple[int, int] | str:
@@ -113,7 +113,7 @@ def _size_or_reason(path: str) -> tuple[int, int] | str:
         return str(error)
 
 
-def enough(data: ImageData) -> Tensor:
+def count_per_class(data: ImageData) -> Tensor:
     """Images of each training class (K,), if every class has enough of them.
 
     Raises:
@@ -146,33 +146,38 @@ def describe_classes(data: ImageData) -> str:
     return f"{head}, from {min(counts)} to {max(counts)} in a class"
 
 
-def write_split(job: Job, root: Path) -> str:
-    """Write `split.json`: which image is in which part, as paths in the folder.
+def write_split(images: Images, root: Path, directory: Path) -> str:
+    """Write `directory`/split.json: which image is in which part, as paths in the folder.
+
+    Args:
+        images: of the run.
+        root: the folder of the images.
+        directory: the work directory.
 
     Returns:
         what to print.
     """
-    train, val = job.split()
+    data, recipe = images.data, images.recipe
+    train, val = images.split()
     paths = {
-        "train": [job.data.train.paths[i] for i in train.tolist()],
-        "val": [job.data.train.paths[i] for i in val.tolist()],
-        "test": list(job.data.test.paths),
+        "train": [data.train.paths[i] for i in train.tolist()],
+        "val": [data.train.paths[i] for i in val.tolist()],
+        "test": list(data.test.paths),
     }
     record = {
-        "seed": job.recipe.data.split_seed,
-        "classes": list(job.data.classes),
-        "note": job.data.note or "test part as given",
-        **{part: [Path(one).relative_to(root).as_posix() for one in files] for part, files in paths.items()},
+        "seed": recipe.split_seed,
+        "classes": list(data.classes),
+        "note": data.note or "test part as given",
+        **{part: [Path(file).relative_to(root).as_posix() for file in files] for part, files in paths.items()},
     }
-    path = job.directory / "split.json"
+    path = directory / "split.json"
     write_atomic(path, json.dumps(record, indent=1) + "\n")
-    share = job.recipe.data.val_fraction
-    scoring = f"{job.recipe.data.val_per_class if share is None else f'{share:.0%}'} of each class's rest"
-    scoring = scoring if job.data.val is None else "given"
-    held = "given" if not job.data.note else f"{HELD_OUT:.0%} of each class"
-    said = (
+    count = recipe.val_per_class if recipe.val_fraction is None else f"{recipe.val_fraction:.0%}"
+    scoring = f"{count} of each class's rest" if data.val is None else "given"
+    held_out = "given" if not data.note else f"{HELD_OUT:.0%} of each class"
+    told = (
         f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring}), "
-        f"{len(job.data.test)} to test on ({held}), all the same every time; written to {path}"
+        f"{len(data.test)} to test on ({held_out}), all the same every time; written to {path}"
     )
     drawn = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
-    return "\n".join([said, *(check_copies(drawn, root) if job.data.val is None else ())])
+    return "\n".join([told, *(check_copies(drawn, root) if data.val is None else ())])

@@ -108,7 +108,7 @@ def as_text(values: dict[str, Any], *, comment: str) -> str:
     lines = [f"# {comment}"]
     for key, value in values.items():
         pairs = value.items() if isinstance(value, dict) else ()
-        shown = f"dict({', '.join(f'{name}={one!r}' for name, one in pairs)})" if pairs else repr(value)
+        shown = f"dict({', '.join(f'{name}={field!r}' for name, field in pairs)})" if pairs else repr(value)
         lines.append(f"{key} = {shown}")
     return "\n".join(lines) + "\n"
 

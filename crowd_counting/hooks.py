@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from ean_core.io.to_json import to_json
 from ean_core.training.hooks import ShowProgress
 from ean_core.utils.distributed import is_first
 from ean_core.utils.files import write_atomic
@@ -51,7 +52,7 @@ class KeepBest(Hook):
         """Forget validations after the state that is resumed from, and make up for a missing one."""
         entries = [entry for entry in self.entries() if entry["epoch"] <= runner.epoch]
         if is_first():
-            write_atomic(self.history, json.dumps(entries, indent=1) + "\n")
+            write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
         due = runner.epoch % self.every == 0 or runner.epoch == runner.max_epochs
         if runner.epoch and due and all(entry["epoch"] != runner.epoch for entry in entries):
             runner.val_loop.run()
@@ -65,7 +66,7 @@ class KeepBest(Hook):
         if all(metrics["mae"] < entry["mae"] for entry in entries):
             self.save(runner.epoch, metrics)
         entries.append({"epoch": runner.epoch, **metrics})
-        write_atomic(self.history, json.dumps(entries, indent=1) + "\n")
+        write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
 
     def entries(self) -> list[dict[str, Any]]:
         """The validations so far, in order."""

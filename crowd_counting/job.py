@@ -102,7 +102,7 @@ class Job:
         cache = None
         if recipe.data.cache is not None:
             cache = DensityCache(recipe.data.cache, data, kernel=recipe.data.kernel, stride=recipe.model.stride)
-        started = load_start(spec.build().trunk, start)  # on a counter that is thrown away: does it fit?
+        started = load_start(spec.build().trunk, start, spec)  # on a counter that is thrown away: does it fit?
         check_decodes((*data.train, *data.test))
         return cls(recipe, data, split, spec, start, batch_norm, cache, started, directory, **how)
 
@@ -125,7 +125,7 @@ class Job:
         return {
             "part": "counter",
             "model": dataclasses.asdict(self.spec),
-            "weights": self.start.sha256 or self.start.source,
+            "weights": self.start.identity,
             "data": {
                 "name": self.data.name,
                 "fingerprint": self.data.fingerprint(),
@@ -146,7 +146,7 @@ class Job:
     def counter(self) -> Counter:
         """A fresh counter with the start's weights, expecting as many heads as a training image has on average."""
         counter = self.spec.build()
-        load_start(counter.trunk, self.start)
+        load_start(counter.trunk, self.start, self.spec)
         train, _ = self.split
         pixels = sum(image.size[0] * image.size[1] for image in train)
         counter.start_at(total_count(train) / pixels * counter.stride**2)

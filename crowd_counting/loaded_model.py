@@ -8,13 +8,13 @@ from typing import Any
 from crowd_counting.model.pretrained import build_counter_of
 from ean_core.inference.explain.targets import count_target
 from ean_core.inference.images import Preparation
-from ean_core.inference.loaded_model import Opened
+from ean_core.inference.loaded_model import LoadedModel
 
 
-def open_counter(path: Path, content: dict[str, Any]) -> Opened:
+def load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
     """A best.pth or final.pth: photos of any size, as they are, to densities."""
     counter = build_counter_of(path, content)
-    return Opened(
+    return LoadedModel(
         path=path,
         kind="counter",
         network=counter,

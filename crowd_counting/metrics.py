@@ -16,6 +16,8 @@ import numpy as np
 import torch.distributed as dist
 from mmengine.evaluator import BaseMetric
 
+from ean_core.utils.errors import EANError
+
 GAME_LEVELS = (0, 1, 2, 3)
 
 
@@ -71,7 +73,17 @@ def game(difference: np.ndarray, level: int) -> float:
 
 
 def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
-    """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows."""
+    """MAE, RMSE, NAE in heads per head over images with heads, GAME 0 to 3, over all rows.
+
+    Raises:
+        EANError: if a count is not finite.
+    """
+    for row in rows:
+        if not math.isfinite(row.estimated):
+            raise EANError(
+                f"the counter gives {row.estimated} heads for {row.image}: its training diverged, so train it again "
+                "with a lower learning rate"
+            )
     errors = np.array([row.error for row in rows])
     annotated = np.array([row.annotated for row in rows])
     some = annotated > 0  # NAE has no value where nobody is

@@ -15,8 +15,8 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
+from ean_core.utils.config_files import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
-from ean_core.utils.tasks import check_config_file
 
 BATCH_NORMS = ("train", "frozen")
 
@@ -31,8 +31,8 @@ class ModelRecipe:
         attention: a name of `ean_core.attention.ATTENTIONS`; None: that of the weights or the scheme file, else none.
         attention_options: overrides of the paper's options.
         scheme: "org", "share-full", "org-full", bits or a scheme.json; None: that of the weights, else all ones.
-        weights: where training starts: a classifier.pth of tools/train_cls.py, a file of torchvision's weights,
-            "imagenet" (torchvision's IMAGENET1K_V1, downloaded), or None for random ones.
+        weights: where training starts: a classifier.pth of tools/train_cls.py, a file or an address of public weights,
+            torchvision://resnet50, "imagenet" for the architecture's public ones, or None for random ones.
         features: "stage3" (the usual counter: stage 4 dropped) or "all" (every stage, joined by a light decoder).
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: between the head's two 1x1 convolutions, and of the decoder.
@@ -184,7 +184,7 @@ class Recipe:
             EANError: if the file cannot be read, or a field is unknown or of the wrong kind.
         """
         if path is not None:
-            check_config_file(path, folder="crowd_counting/configs")
+            check_config_file(path, folders=["crowd_counting/configs"])
         where = str(path or "the recipe")
         try:
             config = Config() if path is None else Config.fromfile(path)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
 
 from crowd_counting.arguments import OUT, add_data, data_name
-from ean_core.cli import add_log, at_least, backends_of, load_attention, parse_options, positive, seed
+from ean_core.cli import add_run_arguments, at_least, backends_of, load_attention, parse_options, positive, seed
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -31,7 +33,7 @@ FLAGS = {  # flag -> field of the recipe
 }
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -43,19 +45,15 @@ def parse_arguments() -> argparse.Namespace:
     add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
     add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
-    add("--weights", metavar="FILE", help="a classifier.pth, torchvision's weights, or imagenet to download them")
+    add("--weights", metavar="FILE", help="a classifier.pth, public weights, https://.., or imagenet to download them")
     add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
     add("--epochs", type=at_least(1), metavar="N", help="default 400")
     add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")
     add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
     add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run each (default 0)")
-    add("--work-dir", metavar="DIR", help=f"where everything is written (default {OUT}/DATA-ATTENTION-LOSS)")
-    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
-    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
-    add_log(parser)
-    add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields, as data.crop=256")
-    return parser.parse_args()
+    add_run_arguments(parser, work_dir=f"{OUT}/DATA-ATTENTION-LOSS", example="data.crop=256")
+    return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -109,8 +107,10 @@ def run(arguments: argparse.Namespace) -> None:
     stop_processes()
 
 
-if __name__ == "__main__":
-    parsed = parse_arguments()  # first, for --help's sake
-    from ean_core.utils.errors import command
+def main(argv: Sequence[str]) -> None:
+    """Parse and run."""
+    run(parse_arguments(argv))
 
-    command(partial(run, parsed))()
+
+if __name__ == "__main__":
+    command(main)(sys.argv[1:])

@@ -39,6 +39,34 @@ def literal(text: str) -> Any:
         return text
 
 
+def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    """A command's parser, whose help shows the text as it is laid out.
+
+    Args:
+        text: what the command does; begins with an example.
+        usage: the arguments, such as "CONFIG [options]".
+        epilog: more text, below the options.
+    """
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=text, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:
+    """The flags of commands that train: where everything is written, how it is gone on with, and how processes start.
+
+    Args:
+        parser: gets the flags.
+        work_dir: the default work directory, for the help.
+        example: of a field that `--cfg-options` replaces, for the help.
+    """
+    add = parser.add_argument
+    add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
+    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
+    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
+    add_log(parser)
+    add("--cfg-options", nargs="+", default=[], metavar="K=V", help=f"replace recipe fields, as {example}")
+
+
 def file_of(suffix: str) -> Callable[[str], Path]:
     """An argument's `type=` for a file to write: any other ending is refused, lest a slip overwrite an image or a
     network."""

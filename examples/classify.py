@@ -12,11 +12,11 @@ from pathlib import Path
 from PIL import Image
 
 import ean_core
-from classification.job import Job
+from classification.job import start_job
 from classification.recipe import Recipe
-from classification.retrain import make_target, train_network
 from ean_core.cli import at_least
 from ean_core.inference.export import export
+from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.utils.errors import command
 
 RECIPE = Path(__file__).parents[1] / "classification" / "configs" / "quickstart_digits.py"
@@ -34,12 +34,12 @@ def main() -> None:
 
     # A recipe, its data, and a network of fixed connections; finished already, it is taken as it is.
     recipe = Recipe.from_file(RECIPE, {"train.epochs": arguments.epochs})
-    job = Job.start(recipe, data_root="data", directory=out, resume=True)
+    job = start_job(recipe, data_root="data", directory=out, resume=True)
     trained = train_network(job, make_target(job, arguments.scheme), seed=0)
 
     # Photos as a user has them: files.
     photos = []
-    for label, image in zip(job.data.test.labels[:6].tolist(), job.data.test.images[:6], strict=True):
+    for label, image in zip(job.task.data.test.labels[:6].tolist(), job.task.data.test.images[:6], strict=True):
         photos.append(out / "photos" / str(label) / f"{len(photos)}.png")
         photos[-1].parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0].numpy()).save(photos[-1])

@@ -20,7 +20,7 @@ from crowd_counting.training import train_counter
 from ean_core.cli import at_least
 from ean_core.data.read_image import read_image
 from ean_core.inference.explain.gallery import explain
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.utils.errors import command
 
 RECIPE = Path(__file__).parents[1] / "crowd_counting" / "configs" / "demo.py"
@@ -49,7 +49,7 @@ def main() -> None:
         density, _ = density_of(model, np.asarray(read_image(image.path)))
         print(f"{image.name}: {density.sum():.1f} counted, {image.count} there")
     photos = [(image.name, read_image(image.path), None) for image in data.test]
-    print("written:", explain([open_file(trained)], photos, out / "seen.png").path)
+    print("written:", explain([load_file(trained)], photos, out / "seen.png").path)
 
 
 if __name__ == "__main__":

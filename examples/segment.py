@@ -12,7 +12,7 @@ from pathlib import Path
 from ean_core.cli import at_least
 from ean_core.data.read_image import read_image
 from ean_core.inference.explain.gallery import explain
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.utils.errors import command
 from segmentation.inference import Segmentor, predict
 from segmentation.job import Job
@@ -39,7 +39,7 @@ def main() -> None:
     for photo, shares in predict(Segmentor(CONFIG, state), photos, out):
         print(f"{photo.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
     named = [(photo.name, read_image(photo), None) for photo in photos]
-    print("written:", explain([open_file(state, config=CONFIG)], named, out / "seen.png", target=arguments.target).path)
+    print("written:", explain([load_file(state, config=CONFIG)], named, out / "seen.png", target=arguments.target).path)
 
 
 if __name__ == "__main__":

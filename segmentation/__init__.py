@@ -2,3 +2,6 @@
 
 The commands and the job behind them; VOC and what checks it are in `data/`, what surrounds the backbone in `model/`.
 """
+
+FORMAT = "ean-segmentor-1"
+"""The entry "format" of an exported segmentor's weights."""

@@ -23,9 +23,10 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ean_core.networks import StagedNetwork, create_model, stages_blocks
+from ean_core.networks.pretrained import LoadReport, load_weights
+from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError, unknown_name
-from segmentation.model.pretrained import load_weights
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 NORMS = ("BN", "SyncBN")
@@ -51,8 +52,9 @@ class EANResNet(BaseModule):
         frozen_stages: 0 freezes the stem, n the stem and the first n stages; -1 nothing.
         norm_eval: keep batch norm's running statistics in training.
         norm_cfg: dict(type="BN" or "SyncBN", requires_grad=True), as for mmsegmentation's backbones.
-        init_cfg: dict(type="Pretrained", checkpoint=...) with a classifier.pth or supernet.pth, a file of torchvision's
-            or timm's weights, torchvision://resnet50, or "download" for timm's networks; None for random weights.
+        init_cfg: dict(type="Pretrained", checkpoint=...) with what `read_weights` of `ean_core.networks.weights_file`
+            takes: a classifier.pth or supernet.pth, a file or an address of public weights, torchvision://resnet50, or
+            "imagenet" for the architecture's public ones; None for random weights.
 
     Raises:
         EANError: for an unknown name, a scheme of another length, or stages that the architecture does not have.
@@ -117,9 +119,17 @@ class EANResNet(BaseModule):
         elif self.init_cfg:
             super().init_weights()
 
-    def load(self, source: str) -> str:
-        """Load a file or an address; gives a line that says what was loaded and what was left out: `load_weights`."""
-        return load_weights(self, source)
+    def load(self, source: str | Weights) -> LoadReport:
+        """Copy weights, or those of a file or an address, into the network; see `load_weights`."""
+        weights = source if isinstance(source, Weights) else read_weights(source, arch=self.arch)
+        spec = TrunkSpec(
+            arch=self.arch,
+            attention=self.attention,
+            sharing=self.network.sharing,
+            attention_options=self.attention_options,
+            in_channels=self.network.in_channels,
+        )
+        return load_weights(self.network, weights, spec=spec)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> the features of the stages in `out_indices`, (B, channels[i], H_i, W_i)."""

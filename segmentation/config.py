@@ -16,9 +16,9 @@ from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
 import segmentation.data.transforms  # noqa: F401 (registers how all configs' images and masks are read)
+from ean_core.utils.config_files import check_config_file
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.tasks import check_config_file
 
 MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
 """What MMEngine, its registries and torch raise for a field that is unknown or of a wrong type."""
@@ -44,7 +44,7 @@ def read_config(
     Raises:
         EANError: if it is missing, no Python, no segmentation config, or an option is unknown.
     """
-    check_config_file(path, folder="segmentation/configs")
+    check_config_file(path, folders=["segmentation/configs"])
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program: it can fail in any way

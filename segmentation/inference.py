@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from mmseg.utils import register_all_modules
 
 from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
-from ean_core.inference.loaded_model import SEGMENTOR
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
+from ean_core.networks.base import SchemeWarning
 from ean_core.training.state import read_state
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, first_line, legible
+from segmentation import FORMAT
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
 from segmentation.data.transforms import as_bgr
@@ -99,10 +101,17 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
     config.model.backbone.init_cfg = None  # its weights are in the checkpoint
     model = build_model(config)
     weights = content["state_dict"]
-    if content.get("format") == SEGMENTOR:  # exported, without the auxiliary head that only training needs
+    if content.get("format") == FORMAT:  # exported, without the auxiliary head that only training needs
         weights = {**{name: value for name, value in model.state_dict().items() if "auxiliary_head" in name}, **weights}
     try:
-        model.load_state_dict(weights)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SchemeWarning)
+            model.load_state_dict(weights)
+    except SchemeWarning as difference:
+        raise EANError(
+            f"{checkpoint} does not fit the config: {str(difference).partition(':')[0]}; give the config that it was "
+            "trained with, and its --cfg-options"
+        ) from None
     except RuntimeError as error:
         reason = first_line(RuntimeError("\n".join(str(error).splitlines()[1:]).strip()))
         raise EANError(
@@ -122,7 +131,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     if path.suffix != SUFFIX:
         return read_state(path)
     content = load_tensors(path)
-    if content["format"] != SEGMENTOR:
+    if content["format"] != FORMAT:
         raise EANError(f"{path} is a file of format {content['format']!r}, not a segmentor's: give a last.pth")
     return content
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from mmengine.config import Config
 from mmseg.utils import register_all_modules
 
 from ean_core.io.records import write_record
-from ean_core.io.safe_load import load_tensors
-from ean_core.io.safetensors_file import is_public
 from ean_core.networks import count_parameters
-from ean_core.networks.checkpoint import FORMAT
+from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import bare
 from ean_core.training.run_lock import claim
@@ -101,12 +99,20 @@ class Job:
         model = build_model(config)
         classes = len(train.metainfo["classes"])
         check_config(config, model, classes)
-        loaded = prepare_backbone(model.backbone)
-        checksum = weights_sum(config)
+        weights = starting_weights(config, model.backbone)
+        checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
         claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
         config.visualizer.pop("name", None)  # by its name it would be the one of this process's earlier run
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
-        lines = (describe(config, model, data, classes=classes), loaded, *normalisation_note(config), *warnings)
+        loaded = "random weights; --weights gives it a classifier.pth or torchvision://resnet50 to start from"
+        if weights is not None:
+            loaded = str(model.backbone.load(weights)) if isinstance(model.backbone, EANResNet) else weights.source
+        lines = (
+            describe(config, model, data, classes=classes),
+            f"backbone: {loaded}",
+            *normalisation_note(config, weights),
+            *warnings,
+        )
         label, parameters = label_of(model.backbone), count_parameters(model)
         return cls(config, directory, label, data, checksum, parameters, resume, lines)
 
@@ -193,23 +199,47 @@ def where(config: Config, part: str) -> dict[str, Any]:
     return {"root": str(dataset.data_root), "list": dataset.ann_file, "only": dataset.get("only")}
 
 
-def prepare_backbone(backbone: Any) -> str:
-    """Load a backbone's weights to see that they fit; gives a line that says what was loaded."""
-    if not isinstance(backbone, EANResNet) or not backbone.init_cfg:
-        return "backbone: random weights; --weights gives it a classifier.pth or torchvision://resnet50 to start from"
-    return f"backbone: {backbone.load(backbone.init_cfg['checkpoint'])}"
+def starting_weights(config: Config, backbone: Any) -> Weights | None:
+    """The weights that the backbone starts from, read; None for random ones.
+
+    All other parts get theirs from MMEngine, whose reader would run what an unknown file asks for: they are given the
+    path of a file that was read here.
+
+    Raises:
+        EANError: if weights cannot be had, are damaged, or hold more than weights.
+    """
+    weights = None
+    for init in pretrained_parts(config.model):
+        read = read_weights(init["checkpoint"], arch=getattr(backbone, "arch", None))
+        of_backbone = init is config.model.backbone.get("init_cfg")
+        weights = read if of_backbone else weights
+        if not (of_backbone and isinstance(backbone, EANResNet)):
+            init["checkpoint"] = str(read.path)
+    if config.get("load_from"):
+        config.load_from = str(read_weights(config.load_from).path)
+    return weights
 
 
-def normalisation_note(config: Config) -> list[str]:
-    """A line for a classifier whose images were normalised in another way than the config's; none if they agree."""
-    source = (config.model.backbone.get("init_cfg") or {}).get("checkpoint")
-    content = load_tensors(source) if source and Path(source).is_file() and not is_public(source) else {}
+def pretrained_parts(part: Any) -> Iterator[Any]:
+    """The init_cfg of every part of a model's config that asks for a file."""
+    if isinstance(part, list | tuple):
+        for one in part:
+            yield from pretrained_parts(one)
+    elif isinstance(part, Mapping):
+        if part.get("type") == "Pretrained" and "checkpoint" in part:
+            yield part
+        for one in part.values():
+            yield from pretrained_parts(one)
+
+
+def normalisation_note(config: Config, weights: Weights | None) -> list[str]:
+    """A line for weights whose images were normalised in another way than the config's; none if they agree."""
+    theirs = None if weights is None else weights.normalization
     notes = []
-    for name in ("mean", "std"):
-        theirs = [255 * value for value in content.get(name, ())] if content.get("format") == FORMAT else []
-        ours = list(config.model.data_preprocessor.get(name) or ())
-        if theirs and any(abs(one - other) > 1 for one, other in zip(theirs, ours, strict=False)):
-            shown = ", ".join(f"{value:.1f}" for value in theirs)
+    for name, values in zip(("mean", "std"), theirs or (), strict=False):
+        scaled, ours = [255 * value for value in values], list(config.model.data_preprocessor.get(name) or ())
+        if any(abs(one - other) > 1 for one, other in zip(scaled, ours, strict=False)):
+            shown = ", ".join(f"{value:.1f}" for value in scaled)
             notes.append(
                 f"note: the classifier was trained on images with {name} [{shown}], and the config says {ours}: set "
                 f"model.data_preprocessor.{name} to it"
@@ -328,9 +358,3 @@ def label_of(backbone: Any) -> str:
         return f"Org-full-{name}"
     full = network.scheme == Scheme.all_on(network.stages_blocks)
     return f"{'Share-full' if full else 'EAN'}-{name}"
-
-
-def weights_sum(config: Config) -> str | None:
-    """SHA-256 of the file that the backbone starts from."""
-    source = (config.model.backbone.get("init_cfg") or {}).get("checkpoint")
-    return sha256_of(source) if source and Path(source).is_file() else None

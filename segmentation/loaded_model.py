@@ -9,12 +9,13 @@ from typing import Any
 
 from ean_core.inference.explain.targets import region_target
 from ean_core.inference.images import Preparation
-from ean_core.inference.loaded_model import SEGMENTOR, Opened
+from ean_core.inference.loaded_model import LoadedModel
 from ean_core.utils.errors import EANError
+from segmentation import FORMAT
 from segmentation.commands import quiet_imports
 
 
-def open_segmentor(path: Path, config: str | Path) -> Opened:
+def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
     """A last.pth, or the .safetensors made of one, with the config that it was trained with.
 
     Photos are resized as the config's test images.
@@ -27,7 +28,7 @@ def open_segmentor(path: Path, config: str | Path) -> Opened:
     from segmentation.model.logits import Logits
 
     segmentor = Segmentor(config, path, device="cpu")
-    check_parts(segmentor.model, config)
+    check_composition(segmentor.model, config)
     backbone, classes = segmentor.model.backbone, tuple(segmentor.meta["classes"])
     norm = segmentor.model.data_preprocessor
     mean, std = (tuple((values.flatten() / 255).tolist()) for values in (norm.mean, norm.std))
@@ -35,9 +36,9 @@ def open_segmentor(path: Path, config: str | Path) -> Opened:
     model = {"arch": backbone.arch, "attention": backbone.attention, "sharing": network.sharing}
     model |= {"scheme": network.scheme.text if backbone.attention else None}
     model |= {"attention_options": backbone.attention_options, "head": type(segmentor.model.decode_head).__name__}
-    content = {"format": SEGMENTOR, "model": model, "classes": classes, "mean": mean, "std": std}
+    content = {"format": FORMAT, "model": model, "classes": classes, "mean": mean, "std": std}
     content |= {"meta": {"dataset_meta": segmentor.meta}, "recipe": segmentor.config.to_dict()}
-    return Opened(
+    return LoadedModel(
         path=path,
         kind="segmentor",
         network=Logits(segmentor.model).eval(),
@@ -51,7 +52,7 @@ def open_segmentor(path: Path, config: str | Path) -> Opened:
     )
 
 
-def ask_for_config(path: Path, content: dict[str, Any]) -> Opened:
+def ask_for_config(path: Path, content: dict[str, Any]) -> LoadedModel:
     """Refuse weights of a segmentor without their config: what a file names is never imported.
 
     Raises:
@@ -60,7 +61,7 @@ def ask_for_config(path: Path, content: dict[str, Any]) -> Opened:
     raise EANError(f"{path} holds the weights of a segmentor: give its config too, with --config")
 
 
-def check_parts(model: Any, config: str | Path) -> None:
+def check_composition(model: Any, config: str | Path) -> None:
     """Refuse a segmentor that is not backbone, decode head and logits of all classes.
 
     Raises:

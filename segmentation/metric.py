@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import torch
+from mmengine.device import get_device
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
+from ean_core.training.finite_guard import first_of_all
 from ean_core.utils.errors import EANError
 
 
@@ -21,6 +25,27 @@ class ClassIoU(IoUMetric):
     """
 
     table: dict[str, Any] | None = None
+    wild: int = 0  # images whose logits are not finite
+
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
+        """Add a batch's areas; logits that are not finite have labels too, which mean nothing."""
+        for sample in data_samples:
+            logits = sample.get("seg_logits", {}).get("data")
+            self.wild += logits is not None and not bool(logits.isfinite().all())
+        super().process(data_batch, data_samples)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Sum over batches and processes.
+
+        Raises:
+            EANError: in all processes, if the logits of an image of one of them are not finite.
+        """
+        wild, self.wild = self.wild, 0
+        what = f"the segmentor's outputs are not finite for {wild} image(s)" if wild else None
+        if (what := first_of_all(what, device=torch.device(get_device()))) is not None:
+            self.results.clear()
+            raise EANError(f"{what}: its training diverged, so train it again with a lower learning rate")
+        return super().evaluate(size)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """As the base."""

@@ -13,17 +13,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from classification.fit import fit
 from classification.recipe import Recipe
 from ean_core import cli
 from ean_core.cli import at_least, backends_of, positive, seed
+from ean_core.pipeline.fit import fit
+from ean_core.pipeline.task import TrainingRun
 from ean_core.search.landscape_suite import LANDSCAPES
 from ean_core.search.landscapes import KINDS
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of, command
 from ean_core.utils.failures import out_of_memory
 from ean_core.utils.progress import bar, console
-from ean_core.utils.tasks import task_of
+from ean_core.utils.tasks import task_of_config
 from tests.conftest import ROOT, Script
 from tests.helpers.processes import python_path
 
@@ -157,12 +158,13 @@ def test_training_says_which_option_to_change(monkeypatch: pytest.MonkeyPatch, t
     def run_out(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr("classification.fit.build_runner", lambda *_, **__: SimpleNamespace(train=run_out))
+    monkeypatch.setattr("ean_core.pipeline.fit.build_runner", lambda *_, **__: SimpleNamespace(train=run_out))
     settings = Recipe.from_file(ROOT / "classification/configs/ean_se_r164_cifar100.py").train
-    job = SimpleNamespace(launcher="none", resume=False, backends=())
-    for name, section in (("supernet", "supernet"), ("share-full 0", "train")):
+    for section in ("supernet", "train"):
+        directory = tmp_path / section
+        run = TrainingRun(section, section, directory, directory / "classifier.pth", identity={}, seed=0)
         with pytest.raises(EANError, match=rf"128 image.* try --cfg-options {section}.batch_size=64$"):
-            fit(job, None, [0], settings, name=name, directory=tmp_path, seed=0, validation=None)
+            fit(run, None, [0], settings)
 
 
 def test_a_device_that_is_not_there() -> None:
@@ -196,7 +198,7 @@ def test_a_misspelt_recipe_gets_the_nearest(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(EANError, match="classification/configs is a folder: give a file, as those in "):
         Recipe.from_file("classification/configs")
     with pytest.raises(EANError, match="does not exist: .*did you mean segmentation/configs/ean_se_voc.py"):
-        task_of("segmentation/configs/ean_se_vocc.py")
+        task_of_config("segmentation/configs/ean_se_vocc.py")
 
 
 def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

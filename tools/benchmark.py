@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ean_core.cli import at_least, file_of, seed
+from ean_core.cli import at_least, file_of, make_parser, seed
 from ean_core.utils.errors import command
 
 HELP = """\
@@ -41,8 +41,7 @@ The increment is the median over the rounds of (t_with - t_without) / t_without,
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, epilog=NOTES, formatter_class=raw, usage="%(prog)s [options]")
+    parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
@@ -80,6 +79,7 @@ def main() -> None:
 
     from ean_core.benchmark import compare as benchmark
     from ean_core.io.records import write_record
+    from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.files import free_path, writable
 
@@ -92,7 +92,8 @@ def main() -> None:
     if arguments.per_block:
         from ean_core.benchmark.per_block import measure_blocks
 
-        measure_blocks(arguments)
+        table, path = measure_blocks(arguments)
+        print(f"chart: {draw_table(path.with_suffix('.png'), table)}")
         return
     networks = build_networks(arguments)
     if arguments.output:
@@ -111,7 +112,7 @@ def main() -> None:
         print(f"skipped {setting}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
     print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
-    chart = benchmark.draw_increments(output.with_suffix(".png"), rows, settings)
+    chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         print(f"chart:  {chart}")
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 
-from classification.arguments import add_common, start_job
-from ean_core.cli import at_least, seed
+from classification.arguments import add_pipeline_arguments, job_from_arguments
+from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
 
 HELP = """\
@@ -26,8 +26,7 @@ correlation.json and correlation.png into the work directory, after every traini
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
+    parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add(
         "--schemes",
@@ -42,7 +41,7 @@ def parse_arguments() -> argparse.Namespace:
         "--workers", type=at_least(1), default=1, metavar="N", help="processes that train, one network each (default 1)"
     )
     add("--report", action="store_true", help="only report what is there; trains nothing")
-    add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
+    add_pipeline_arguments(parser)
     return parser.parse_args()
 
 
@@ -50,11 +49,12 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    from classification.correlation import Study, count_scored, prepare, start_workers, train_open
-    from classification.correlation_summary import report
+    from ean_core.pipeline.correlation.study import Study, count_scored, prepare
+    from ean_core.pipeline.correlation.summary import report_study
+    from ean_core.pipeline.correlation.training import start_workers, train_remaining
 
     arguments.resume |= arguments.report
-    job = start_job(arguments, {"seeds": arguments.seeds})
+    job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     count = 12 if arguments.schemes is None else arguments.schemes
     if arguments.report:
         scored = count_scored(job.directory)
@@ -65,10 +65,10 @@ def main() -> None:
     scores = prepare(study)
     if not arguments.report:
         with start_workers(arguments.workers - 1, directory=job.directory):
-            for place in train_open(study):
-                print(f"trained {place}", flush=True)
-                report(study, scores, last=False)
-    files = report(study, scores, last=True)
+            for directory in train_remaining(study):
+                print(f"trained {directory}", flush=True)
+                report_study(study, scores, last=False)
+    files = report_study(study, scores, last=True)
     print("files: " + "  ".join(map(str, files)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.cli import add_own_attention, load_attention, positive
+from ean_core.cli import add_own_attention, load_attention, make_parser, positive
 from ean_core.utils.errors import command
 
 HELP = """\
@@ -23,8 +23,7 @@ kept."""
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT [options]")
+    parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
     add("--config", metavar="FILE", help="of a segmentor, as WORK_DIR/NAME_OF_THE_CONFIG.py")
@@ -43,17 +42,17 @@ def main() -> None:
     from pathlib import Path
 
     from ean_core.inference.export import TARGETS, export
-    from ean_core.inference.loaded_model import open_file
+    from ean_core.inference.loaded_model import load_file
     from ean_core.utils.errors import unknown_name
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in TARGETS:
             raise unknown_name("form", name, list(TARGETS))
-    opened = open_file(arguments.checkpoint, device="cpu", config=arguments.config)
-    directory = Path(arguments.output_dir) if arguments.output_dir else opened.path.parent
-    print(f"{opened.path}: {opened.kind}, {opened.describe()}")
+    model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
+    directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
+    print(f"{model.path}: {model.kind}, {model.describe()}")
     for name in dict.fromkeys(arguments.to):
-        print(export(opened, name, directory, tolerance=arguments.tolerance), flush=True)
+        print(export(model, name, directory, tolerance=arguments.tolerance), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ean_core.cli import add_own_attention, at_least, file_of, load_attention
+from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ after or, if that is no class, the most probable one of the first checkpoint."""
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s IMAGE|FOLDER... --checkpoints FILE... [options]"
-    )
+    parser = make_parser(HELP, usage="IMAGE|FOLDER... --checkpoints FILE... [options]")
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them")
     add(
@@ -64,9 +61,9 @@ def main() -> None:
     from ean_core.data.find_images import find_images
     from ean_core.inference.explain.gallery import explain, explain_masks, labels, true_class
     from ean_core.inference.images import read_images
-    from ean_core.inference.loaded_model import open_file
+    from ean_core.inference.loaded_model import load_file
 
-    networks = [open_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
+    networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     found = find_images(arguments.images)
     files = found.files
     if output.resolve() in [file.resolve() for file in files]:

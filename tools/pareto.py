@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ean_core.cli import at_least, file_of
+from ean_core.cli import at_least, file_of, make_parser
 from ean_core.utils.errors import EANError, command
 
 HELP = """\
@@ -22,8 +22,7 @@ table or one is given, else the number of connections."""
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s WORK_DIR [options]")
+    parser = make_parser(HELP, usage="WORK_DIR [options]")
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
     parser.add_argument("--take", type=at_least(1), metavar="N", help="write this point as a scheme")
@@ -42,8 +41,9 @@ def main() -> None:
     from rich.table import Table
 
     from ean_core.benchmark.latency_table import LatencyTable
+    from ean_core.pipeline.front import write_front
     from ean_core.scheme import Scheme
-    from ean_core.search.pareto import COSTS, read_front, take_point, write_front
+    from ean_core.search.pareto import COSTS, read_front, take_point
     from ean_core.utils.progress import console
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from ean_core.cli import add_own_attention, at_least, file_of, load_attention
+from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command, legible
 
 HELP = """\
@@ -20,10 +20,7 @@ network's test images were. Files that cannot be read are listed, the rest goes 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER... [options]"
-    )
+    parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER... [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")

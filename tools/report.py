@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ean_core.cli import file_of
+from ean_core.cli import file_of, make_parser
 from ean_core.utils.errors import EANError, command
 
 HELP = """\
@@ -21,10 +21,7 @@ without a record is shown as a gap with the command that would make it, never ma
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s [--html FILE [RUN_FOLDER ...]] [options]"
-    )
+    parser = make_parser(HELP, usage="[--html FILE [RUN_FOLDER ...]] [options]")
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
     add("--html", type=file_of(".html"), metavar="FILE", help="write the page")

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from classification.arguments import add_common, start_job
-from ean_core.cli import at_least, parse_options, seed
+from classification.arguments import add_pipeline_arguments
+from ean_core.cli import at_least, make_parser, parse_options, seed
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
-    from classification.compare import Comparison
-    from classification.job import Job
+    from ean_core.pipeline.comparison.compare import Comparison
+    from ean_core.pipeline.job import Job
 
 HELP = """\
 example:
@@ -37,8 +37,7 @@ scratch too."""
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] [options]")
+    parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
     add("--seed", type=seed, metavar="N", help="of supernet and search: replaces the recipe's")
@@ -61,37 +60,43 @@ def parse_arguments() -> argparse.Namespace:
         "--samples", type=at_least(0), metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)"
     )
     add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
-    add_common(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE")
+    add_pipeline_arguments(parser)
     return parser.parse_args()
 
 
-COMPARING = ("seeds", "evaluations", "proposals", "samples", "exhaustive")
-"""Flags that only a comparison has."""
+COMPARISON_FLAGS = ("seeds", "evaluations", "proposals", "samples", "exhaustive")
 
 
 def check(arguments: argparse.Namespace) -> None:
     """Refuse flags that do not go together."""
     if arguments.methods and arguments.method:
         raise EANError(f"--methods compares and --method {arguments.method} searches with one: give only one of them")
-    for name in COMPARING:
+    for name in COMPARISON_FLAGS:
         if getattr(arguments, name) is not None and not arguments.methods:
             raise EANError(f"--{name} is for comparing search methods: give --methods ean,random,.. too")
 
 
-def comparison_of(arguments: argparse.Namespace, job: Job) -> Comparison:
-    """What --methods and the flags beside it ask for."""
-    from classification.compare import Comparison
-    from classification.supernet import both_sections
-    from ean_core.search.comparison import Budget, parse_entries
+def start_job(arguments: argparse.Namespace) -> Job:
+    """The job of the recipe's task; classification's where no recipe is given."""
+    from ean_core.utils.tasks import get_task, task_of_config
 
-    _, search = both_sections(job)
+    task = task_of_config(arguments.config) if arguments.config else get_task("classification")
+    if task.start_job is None:
+        raise EANError(f"{arguments.config} is a configuration of {task.name}, which has no search yet: give another")
+    return task.start_job(arguments, {"seed": arguments.seed})
+
+
+def make_comparison(arguments: argparse.Namespace, job: Job) -> Comparison:
+    """The comparison that --methods and the flags that go with it ask for."""
+    from ean_core.pipeline.comparison.compare import Comparison
+    from ean_core.search.comparison import Budget, parse_entries
 
     def given(name: str, default: int) -> int:
         value = getattr(arguments, name)
         return default if value is None else value
 
-    evaluations = given("evaluations", search.max_evaluations or 100)
-    budget = Budget(evaluations, given("proposals", search.steps), given("samples", 40))
+    evaluations = given("evaluations", job.search.max_evaluations or 100)
+    budget = Budget(evaluations, given("proposals", job.search.steps), given("samples", 40))
     return Comparison(parse_entries(arguments.methods), given("seeds", 3), budget, arguments.exhaustive)
 
 
@@ -100,15 +105,15 @@ def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
     check(arguments)
-    from classification.pipeline import run_comparison, run_pipeline
-    from classification.search import with_method
+    from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+    from ean_core.pipeline.search import with_method
     from ean_core.utils.distributed import stop_processes
 
-    job = start_job(arguments, {"seed": arguments.seed})
+    job = start_job(arguments)
     if arguments.method:
         job = with_method(job, arguments.method, parse_options(arguments.cfg_options))
     if arguments.methods:
-        run_comparison(job, comparison_of(arguments, job), retrain=bool(arguments.retrain))
+        run_comparison(job, make_comparison(arguments, job), retrain=bool(arguments.retrain))
     else:
         run_pipeline(job, retrain=arguments.retrain is not False)
     stop_processes()

@@ -1,29 +1,29 @@
-"""Weights that a counter starts from, a classifier.pth or torchvision's, and the files that counters are kept in.
+"""Weights that a counter starts from, and the files that counters are kept in.
 
-Files hold tensors and plain values only and are loaded as such, see `ean_core.networks.checkpoint`.
+Files hold tensors and plain values only and are loaded as such, see `ean_core.io.safe_load`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
 from ean_core.io.safe_load import load_tensors
-from ean_core.networks import ARCHITECTURES, StagedNetwork, is_timm, stages_blocks, timm_backbone
-from ean_core.networks.checkpoint import ModelSpec, read_weights
-from ean_core.networks.pretrained import load_torchvision_weights
+from ean_core.networks import StagedNetwork, stages_blocks
+from ean_core.networks.checkpoint import check_finite
+from ean_core.networks.pretrained import check_arch, load_weights
+from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
 from ean_core.scheme import as_scheme, read_scheme_file
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path, sha256_of
+from ean_core.utils.files import atomic_path
 
 FORMAT = "ean-counter-1"
 
@@ -33,61 +33,42 @@ class Start:
     """Weights to start from.
 
     Attributes:
-        source: what the user gave; None for random weights.
-        state: of a classifier or of torchvision's network.
-        spec: of the classifier that it is; None for torchvision's.
-        mean, std: of the images the weights were trained with, per channel.
-        sha256: of the file; None without one.
+        weights: None for random ones.
+        identity: tells these weights from others.
+        mean, std: of the images the weights were trained with, per channel; ImageNet's for public ones.
     """
 
-    source: str | None = None
-    state: dict[str, Tensor] = field(default_factory=dict)
-    spec: ModelSpec | None = None
+    weights: Weights | None = None
+    identity: str | None = None
     mean: tuple[float, ...] = MEAN
     std: tuple[float, ...] = STD
-    sha256: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """What the user gave; None for random weights."""
+        return None if self.weights is None else self.weights.source
+
+    @property
+    def spec(self) -> TrunkSpec | None:
+        """Of the network in a file of ours; None for public weights."""
+        return None if self.weights is None else self.weights.spec
 
 
 def read_start(source: str | None, *, arch: str | None) -> Start:
     """Read the weights that `model.weights` names.
 
     Args:
-        source: a file, "imagenet", or None.
+        source: as `ean_core.networks.weights_file.read_weights`; None for random weights.
         arch: of the recipe, which says what "imagenet" downloads.
 
     Raises:
-        EANError: if the file is missing, damaged, or holds something else, or the download fails.
+        EANError: if the weights cannot be had, are damaged, or are something else.
     """
     if source is None:
         return Start()
-    if source == "imagenet":
-        return Start(source, download_imagenet(arch or "resnet50"))
-    state, content = read_weights(source, takes="--weights takes a classifier.pth, or torchvision's or timm's weights")
-    if content is not None:
-        spec = ModelSpec(**content["model"])
-        if spec.in_channels != 3:
-            raise EANError(f"{source} was trained on images with {spec.in_channels} channel(s): counting needs 3")
-        return Start(source, state, spec, tuple(content["mean"]), tuple(content["std"]), sha256_of(source))
-    return Start(source, state, sha256=sha256_of(source))
-
-
-def download_imagenet(arch: str) -> dict[str, Tensor]:
-    """torchvision's first ImageNet weights of a network, as the second are from a longer recipe; or timm's."""
-    from torchvision.models import get_model_weights
-
-    if is_timm(arch):
-        return timm_backbone.download(arch.removeprefix(timm_backbone.PREFIX))
-    arch = arch.removesuffix("_nobias")
-    if ARCHITECTURES.get(arch, {}).get("stem") != "imagenet":
-        raise EANError(
-            f"there are no public ImageNet weights of {arch!r}: give --arch resnet50 or another of its family"
-        )
-    try:
-        return get_model_weights(arch)["IMAGENET1K_V1"].get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise EANError(
-            f"the ImageNet weights of {arch} cannot be downloaded ({error}): download them elsewhere and give the file"
-        ) from None
+    arch = arch or "resnet50"
+    weights = read_weights(source, arch=arch)
+    return Start(weights, weights_identity(source, arch=arch), *(weights.normalization or (MEAN, STD)))
 
 
 def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
@@ -96,14 +77,15 @@ def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
     Raises:
         EANError: for an architecture other than the weights', an unknown name, or a scheme of another length.
     """
-    given: Any = start.spec
+    given = start.spec
     from_file = isinstance(recipe.scheme, str) and recipe.scheme.endswith(".json")
     record = read_scheme_file(recipe.scheme) if from_file else {}
-    if given is not None and recipe.arch not in (None, given.arch):
-        raise EANError(f"{start.source} is a {given.arch}, and the recipe asks for {recipe.arch}: give one of the two")
+    if start.weights is not None and recipe.arch is not None:
+        check_arch(start.weights, recipe.arch)
     arch = recipe.arch or (given and given.arch) or record.get("arch") or "resnet50"
     attention = recipe.attention or (given and given.attention) or record.get("attention")
-    options = recipe.attention_options or (given.attention_options if given else {})
+    same = given is not None and given.attention == attention
+    options = recipe.attention_options or (given.attention_options if given is not None and same else {})
     sharing = given.sharing if given else "stage"
     scheme = given.scheme if given else None
     blocks = stages_blocks(arch)
@@ -131,26 +113,16 @@ def make_spec(recipe: ModelRecipe, start: Start) -> CounterSpec:
     )
 
 
-def load_start(trunk: StagedNetwork, start: Start) -> str:
-    """Copy the start's weights into a trunk; gives a line that says what was done.
+def load_start(trunk: StagedNetwork, start: Start, spec: CounterSpec) -> str:
+    """Copy the start's weights into a trunk that `spec` built; gives a line that says what was done.
 
     Raises:
         EANError: if they do not fit; nothing is changed then.
     """
-    if start.source is None:
+    if start.weights is None:
         return "random weights: give --weights imagenet, or a classifier.pth, for results worth having"
-    if start.spec is None:
-        report = load_torchvision_weights(trunk, start.state)
-        return f"{start.source}: {dataclasses.replace(report, unused=())}"
-    own = trunk.state_dict()
-    wrong = [name for name, value in own.items() if start.state.get(name, torch.empty(0)).shape != value.shape]
-    if wrong:
-        raise EANError(
-            f"{start.source} does not fit this counter: {len(wrong)} tensors are missing or differ in shape, the first "
-            f"is {wrong[0]}; leave --attention and --scheme to the checkpoint, or give those it was trained with"
-        )
-    trunk.load_state_dict({name: start.state[name] for name in own})
-    return f"{start.source}: {len(own)} tensors loaded"
+    fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(TrunkSpec) if hasattr(spec, one.name)}
+    return str(load_weights(trunk, start.weights, spec=TrunkSpec(**fields)))
 
 
 # -- counter files ----------------------------------------------------------------------------------------------------
@@ -164,8 +136,14 @@ def save_counter(path: Path, counter: Counter, spec: CounterSpec, **info: Any) -
         counter: on any device.
         spec: what builds it.
         info: plain values: mean, std, epoch, recipe, validation.
+
+    Raises:
+        EANError: if a weight is not finite; a file that is there already stays.
     """
-    weights = {name: value.detach().cpu().contiguous() for name, value in counter.state_dict().items()}
+    check_finite(counter, path)
+    weights = counter.state_dict()  # filled again in place: it knows the scheme
+    for name, value in weights.items():
+        weights[name] = value.detach().cpu().contiguous()
     buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
     torch.save({"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:

@@ -18,13 +18,12 @@ from ean_core.benchmark.mode_comparison import compare_modes
 from ean_core.benchmark.timing import Comparison, multiply_adds
 from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
-from ean_core.report.plots import bar_chart
 from ean_core.scheme import read_scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
-from ean_core.utils.text import how_many, network_label
+from ean_core.utils.text import how_many
 
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
@@ -192,35 +191,4 @@ def how_measured(settings: Mapping[str, Any]) -> str:
         f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
         f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
         "networks interleaved"
-    )
-
-
-def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Path | None:
-    """A bar chart of the increments.
-
-    Args:
-        path: a .png file; replaced atomically.
-        rows: of `describe_rows`.
-        settings: of the record.
-
-    Returns:
-        the file; None if there are no increments to draw.
-    """
-    series = {
-        setting: {
-            network_label(row["network"]): Interval(**row["timings"][setting]["increment"]).scaled(100)
-            for row in rows
-            if row["timings"][setting]["increment"]
-        }
-        for setting in rows[0]["timings"]
-    }
-    if not any(series.values()):
-        return None
-    subject = benchmark_name(argparse.Namespace(**settings)).replace("_", " ")
-    return bar_chart(
-        path,
-        series,
-        axis="time increment, %, with 95 % intervals",
-        title=f"{subject}: inference time over Org's in the same setting",
-        note=how_measured(settings),
     )

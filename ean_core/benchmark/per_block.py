@@ -13,15 +13,14 @@ from ean_core.benchmark.compare import round_bars
 from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
 from ean_core.cli import parse_options
 from ean_core.networks import create_model, input_shape
-from ean_core.report.plots import bar_chart
 from ean_core.scheme import Scheme
 from ean_core.utils.files import free_path, writable
 from ean_core.utils.progress import console
-from ean_core.utils.text import attention_label, how_many
+from ean_core.utils.text import how_many
 
 
-def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
-    """Measure a latency table, check it, print it, and write it with its chart.
+def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
+    """Measure a latency table, check it, print it, and write it.
 
     Args:
         arguments: of the command, after `check_arguments`.
@@ -51,8 +50,7 @@ def measure_blocks(arguments: argparse.Namespace) -> LatencyTable:
     print_table(table)  # first: what was measured must not be lost if it cannot be written
     table.save(output)
     print(f"table: {output}")
-    print(f"chart: {draw_table(output.with_suffix('.png'), table)}")
-    return table
+    return table, output
 
 
 def default_output(table: LatencyTable) -> Path:
@@ -107,15 +105,3 @@ def print_table(table: LatencyTable) -> None:
     if table.noise_warning is not None:
         print(f"warning: {table.noise_warning}")
     print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
-
-
-def draw_table(path: Path, table: LatencyTable) -> Path:
-    """A bar chart of what connecting each block adds, with intervals; the .png file is replaced atomically."""
-    return bar_chart(
-        path,
-        {"connection": dict(zip(block_names(table), table.increments, strict=True))},
-        axis="percent of Org's time, with 95 % intervals",
-        title=f"{table.arch} with {attention_label(table.attention)}: what connecting one block adds",
-        note=describe(table),
-        number="{:.2f}",
-    )

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.inference.dynamic_pool import free_of_sizes
-from ean_core.inference.loaded_model import Opened, open_file
+from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.io.safetensors_file import write_safetensors
 from ean_core.networks import StagedNetwork
 from ean_core.utils.errors import EANError, first_line, unknown_name
@@ -88,7 +88,7 @@ class Report:
         )
 
 
-def export(opened: Opened, target: str, directory: str | Path, *, tolerance: float = TOLERANCE) -> Report:
+def export(opened: LoadedModel, target: str, directory: str | Path, *, tolerance: float = TOLERANCE) -> Report:
     """Write a network in another form, and check it.
 
     Args:
@@ -123,17 +123,17 @@ def export(opened: Opened, target: str, directory: str | Path, *, tolerance: flo
 # -- what is exported -------------------------------------------------------------------------------------------------
 
 
-def deployable(opened: Opened) -> nn.Module:
+def deployable(opened: LoadedModel) -> nn.Module:
     """A pruned copy with batch norm folded, on the CPU and in eval mode."""
     return fold_batch_norm(on_cpu(opened))
 
 
-def on_cpu(opened: Opened) -> nn.Module:
+def on_cpu(opened: LoadedModel) -> nn.Module:
     """A copy of the network on the CPU and in eval mode."""
     return copy.deepcopy(opened.network).cpu().eval()
 
 
-def facts(opened: Opened, sizes: Sizes) -> dict[str, str]:
+def facts(opened: LoadedModel, sizes: Sizes) -> dict[str, str]:
     """What whoever runs an exported network must know, as text: lists and numbers are JSON."""
     prepare, model = opened.prepare, opened.content["model"]
     plain = {
@@ -155,7 +155,7 @@ def facts(opened: Opened, sizes: Sizes) -> dict[str, str]:
     return {**words, **{name: json.dumps(value) for name, value in plain.items()}}
 
 
-def trace(opened: Opened, *, any_size: bool) -> torch.export.ExportedProgram:
+def trace(opened: LoadedModel, *, any_size: bool) -> torch.export.ExportedProgram:
     """The deployable network as a graph for any batch, and for any image size or for the one it was trained on."""
     side = side_of(opened)
     example = torch.zeros(2, opened.prepare.channels, side, side)  # a batch of one would be taken for a constant
@@ -182,7 +182,7 @@ class Renamed(nn.Module):
 # -- the forms --------------------------------------------------------------------------------------------------------
 
 
-def write_onnx(opened: Opened, path: Path) -> tuple[Sizes, str]:
+def write_onnx(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """ONNX, with the facts as metadata; see `widest`."""
     require("onnx", "onnxscript", "onnxruntime", extra="export", what="the export to ONNX")
     import onnx
@@ -213,7 +213,7 @@ def name_axes(model: Any) -> None:
                 axis.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), axis.dim_param)
 
 
-def read_onnx(path: Path, opened: Opened) -> Run:
+def read_onnx(path: Path, opened: LoadedModel) -> Run:
     """The file in ONNX Runtime."""
     return run_onnx(path.read_bytes())
 
@@ -228,7 +228,7 @@ def run_onnx(content: bytes) -> Run:
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def write_torch(opened: Opened, path: Path) -> tuple[Sizes, str]:
+def write_torch(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """torch.export's archive, with the facts in it as facts.json; see `widest`.
 
     The tracer takes for granted that no map on the way has a side of 1, and the program refuses smaller images with a
@@ -252,18 +252,18 @@ def write_torch(opened: Opened, path: Path) -> tuple[Sizes, str]:
     return sizes, str(sizes)
 
 
-def read_torch(path: Path, opened: Opened) -> Run:
+def read_torch(path: Path, opened: LoadedModel) -> Run:
     """The archive, loaded."""
     return torch.export.load(path).module()
 
 
-def write_weights(opened: Opened, path: Path) -> tuple[Sizes, str]:
+def write_weights(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """The pruned network's weights, batch norm not folded, so that they can be trained on."""
     write_safetensors(path, *as_content(opened))
     return Sizes(side_of(opened)), "weights with scheme, recipe and classes"
 
 
-def as_content(opened: Opened) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def as_content(opened: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights, and what a network file says besides, of the pruned network."""
     content, network = dict(opened.content), opened.network
     if "pruned" in content["model"]:
@@ -274,24 +274,24 @@ def as_content(opened: Opened) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, content
 
 
-def read_weights(path: Path, opened: Opened) -> Run:
+def read_weights(path: Path, opened: LoadedModel) -> Run:
     """The network that the file builds, for a segmentor with its config."""
-    return open_file(path, device="cpu", config=opened.config).network
+    return load_file(path, device="cpu", config=opened.config).network
 
 
-TARGETS: dict[str, tuple[str, Callable[[Opened, Path], tuple[Sizes, str]]]] = {
+TARGETS: dict[str, tuple[str, Callable[[LoadedModel, Path], tuple[Sizes, str]]]] = {
     "onnx": (".onnx", write_onnx),
     "torch": (".pt2", write_torch),
     "safetensors": (".safetensors", write_weights),
 }
-READERS: Mapping[str, Callable[[Path, Opened], Run]] = {
+READERS: Mapping[str, Callable[[Path, LoadedModel], Run]] = {
     "onnx": read_onnx,
     "torch": read_torch,
     "safetensors": read_weights,
 }
 
 
-def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool]:
+def widest(opened: LoadedModel, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool]:
     """The conversion for any image size or, where the network does not allow it, for the one it was trained on.
 
     Returns:
@@ -318,7 +318,7 @@ def widest(opened: Opened, convert: Callable[[torch.export.ExportedProgram], Any
 # -- checking ---------------------------------------------------------------------------------------------------------
 
 
-def shapes_of(opened: Opened, *, any_size: bool, least: int | None = None) -> tuple[Shape, ...]:
+def shapes_of(opened: LoadedModel, *, any_size: bool, least: int | None = None) -> tuple[Shape, ...]:
     """(batch, height, width) to check with: several batches, and odd and unequal sides where sizes are free."""
     side = side_of(opened)
     own = (1, side, side), (3, side, side)
@@ -326,7 +326,7 @@ def shapes_of(opened: Opened, *, any_size: bool, least: int | None = None) -> tu
     return (*own, (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3), *small) if any_size else own
 
 
-def sizes_of(run: Run, opened: Opened, *, any_size: bool) -> Sizes:
+def sizes_of(run: Run, opened: LoadedModel, *, any_size: bool) -> Sizes:
     """What images an exported network takes, with the least side, found by trying."""
     side = side_of(opened)
     if not any_size:
@@ -334,7 +334,7 @@ def sizes_of(run: Run, opened: Opened, *, any_size: bool) -> Sizes:
     return Sizes(side, least=1 + bisect_left(range(1, side), True, key=lambda one: runs(run, opened, one)))
 
 
-def runs(run: Run, opened: Opened, side: int) -> bool:
+def runs(run: Run, opened: LoadedModel, side: int) -> bool:
     """Whether an exported network takes an image of this side."""
     try:
         run(torch.zeros(1, opened.prepare.channels, side, side))
@@ -343,13 +343,13 @@ def runs(run: Run, opened: Opened, side: int) -> bool:
     return True
 
 
-def side_of(opened: Opened) -> int:
+def side_of(opened: LoadedModel) -> int:
     """Pixels a side of the images that a network is traced and checked with first."""
     return opened.prepare.size or NO_SIZE
 
 
 @torch.inference_mode()
-def compare(opened: Opened, run: Run, shapes: tuple[Shape, ...]) -> tuple[float, float]:
+def compare(opened: LoadedModel, run: Run, shapes: tuple[Shape, ...]) -> tuple[float, float]:
     """Largest difference of `run` from the network on random images, and relative to the network's largest output."""
     network = on_cpu(opened)
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,6 @@
-"""A network file of any task, opened: the network with all that looking at it, using it and exporting it needs.
+"""A loaded network file of any task: the network with all that predicting, explaining and exporting need.
 
-Each task says in one function how its files are opened; `OPENERS` names the function by the file's format, and it is
-imported when such a file comes.
+Each task registers a function that loads its files (`ean_core.utils.tasks.register_loader`).
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,24 +22,18 @@ from ean_core.networks import StagedNetwork
 from ean_core.networks.checkpoint import FORMAT, build_network
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
-
-SEGMENTOR = "ean-segmentor-1"
-OPENERS = {  # format of the file -> module:function from path and content to `Opened`; a new task adds its line
-    FORMAT: "ean_core.inference.loaded_model:open_classifier",
-    "ean-counter-1": "crowd_counting.loaded_model:open_counter",
-    SEGMENTOR: "segmentation.loaded_model:ask_for_config",
-}
-WITH_CONFIG = "segmentation.loaded_model:open_segmentor"  # path and config: a state of mmsegmentation names no network
+from ean_core.utils.tasks import Loader, get_loader, register_loader, task_of_config
 
 
 class MakeTarget(Protocol):
-    """What a task's file defines: (output for one image, name or index or None for the network's own choice)."""
+    """Makes the target that Grad-CAM explains: (output for one image, name or index, or None for the network's own
+    choice)."""
 
     def __call__(self, output: Tensor, wanted: str | int | None) -> Target: ...
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class LoadedModel:
     """A network and what its file says of it.
 
     Attributes:
@@ -54,7 +46,7 @@ class Opened:
         make_target: what Grad-CAM is to explain.
         output: name of what comes out, for an exported network.
         content: the file, without the weights.
-        config: that a segmentor was opened with.
+        config: that a segmentor was loaded with.
     """
 
     path: Path
@@ -87,7 +79,7 @@ class Opened:
         return self.network(self.inputs(pixels)).float().cpu()
 
     def describe(self) -> str:
-        """A few words: architecture, attention, and how many blocks are connected to it."""
+        """Architecture, attention, and how many blocks are connected to it, such as "resnet20, se 3/9"."""
         model = self.content["model"]
         if not model.get("attention"):
             return model["arch"]
@@ -95,8 +87,8 @@ class Opened:
         return f"{model['arch']}, {model['attention']} {scheme.connections}/{len(scheme)}"
 
 
-def open_file(path: str | Path, *, device: str | None = None, config: str | Path | None = None) -> Opened:
-    """Open a network file of any task.
+def load_file(path: str | Path, *, device: str | None = None, config: str | Path | None = None) -> LoadedModel:
+    """Load a network file of any task.
 
     Args:
         path: a classifier.pth, supernet.pth or counter or, with a config, a segmentor's last.pth; or the .safetensors
@@ -109,37 +101,52 @@ def open_file(path: str | Path, *, device: str | None = None, config: str | Path
     """
     path = Path(path)
     if config is not None:
-        opened = call(WITH_CONFIG, path, config)
+        model = load_with_config(path, Path(config))
     else:
-        content = read_content(path)
-        opened = call(OPENERS[content["format"]], path, content)
-    opened.network.to(choose_device(device))
-    return opened
+        content, loader = read_content(path)
+        model = loader(path, content)
+    model.network.to(choose_device(device))
+    return model
 
 
-def call(reference: str, *arguments: Any) -> Opened:
-    """Import `module:function`, and call it."""
-    module, _, function = reference.partition(":")
-    return getattr(import_module(module), function)(*arguments)
+def load_with_config(path: Path, config: Path) -> LoadedModel:
+    """Load a checkpoint that needs its configuration, by the configuration's task.
+
+    Raises:
+        EANError: if that task's checkpoints need none.
+    """
+    task = task_of_config(config)
+    if task.load_with_config is None:
+        raise EANError(f"{config} is a configuration of {task.name}, whose checkpoints need none: leave it out")
+    return task.load_with_config(path, config)
 
 
-def read_content(path: Path) -> dict[str, Any]:
-    """The content of a file that one of `OPENERS` is for."""
-    if path.name == "last.pth" and path.exists():  # beside the networks, and soon given by mistake
+def read_content(path: Path) -> tuple[dict[str, Any], Loader]:
+    """The content of a network file, and what makes a model of it.
+
+    Raises:
+        EANError: if it is no file that a task has a loader for.
+    """
+    if path.name == "last.pth" and path.exists():  # lies in the same directory as the networks, and is soon mistaken
         raise EANError(f"{path} {A_STATE}")
     content = load_tensors(path)
-    found = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(found, str) or found not in OPENERS:
-        is_a = f"a file of format {found!r}" if found else "another kind of file"
+    file_format = content.get("format") if isinstance(content, dict) else None
+    loader = get_loader(file_format) if isinstance(file_format, str) else None
+    if loader is None:
+        is_a = f"a file of format {file_format!r}" if file_format else "another kind of file"
         raise EANError(
-            f"{path} is {is_a}, not a network of this project: give a classifier.pth, or a best.pth of "
-            "crowd_counting/train.py, or a .safetensors made of one"
+            f"{path} is {is_a}, not a network of this project: give a classifier.pth, or a best.pth of a crowd "
+            "counter, or a .safetensors made of one"
         )
-    return content
+    return content, loader
 
 
-def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
-    """A classifier.pth or supernet.pth."""
+def load_classifier(path: Path, content: dict[str, Any]) -> LoadedModel:
+    """The model of a classifier.pth's or supernet.pth's content.
+
+    Raises:
+        EANError: if the file does not say how its images were prepared.
+    """
     network = build_network(path, content)
     for name in ("mean", "std", "image_shape"):
         if name not in content:
@@ -148,7 +155,7 @@ def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
     if not classes:  # a file that names no classes: numbers, as its labels were
         classes = tuple(map(str, range(content["model"]["num_classes"])))
     channels, size, _ = content["image_shape"]
-    return Opened(
+    return LoadedModel(
         path=path,
         kind="classifier",
         network=network,
@@ -159,6 +166,9 @@ def open_classifier(path: Path, content: dict[str, Any]) -> Opened:
         output="logits",
         content=content,
     )
+
+
+register_loader(FORMAT, load_classifier)
 
 
 def resize_of(content: Mapping[str, Any], size: int) -> int:

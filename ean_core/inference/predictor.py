@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ean_core.data.read_image import ImageSource, as_rgb, read_image
-from ean_core.inference.loaded_model import Opened, open_file
+from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.utils.errors import EANError
 
 ImageLike = ImageSource | Image.Image | np.ndarray
@@ -56,7 +56,7 @@ class Predictor:
         opened: its file.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: LoadedModel) -> None:
         if opened.kind != "classifier":
             raise EANError(f"{opened.path} is a {opened.kind}, not a classifier: give a classifier.pth")
         self.opened = opened
@@ -134,7 +134,7 @@ def load(path: str | Path, *, device: str | None = None) -> Predictor:
     Raises:
         EANError: if the file is missing, damaged or no classifier.
     """
-    return Predictor(open_file(path, device=device))
+    return Predictor(load_file(path, device=device))
 
 
 def is_one(images: Any) -> bool:

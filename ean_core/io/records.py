@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ean_core.io.to_json import to_json
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
@@ -35,11 +36,14 @@ def write_record(path: str | Path, *, kind: str, settings: Mapping[str, Any], me
         settings: everything needed to repeat the run: recipe, data and its fingerprint, seed.
         metrics: what came out, JSON values with n and spread where there are repetitions.
         extra: further top-level fields.
+
+    Raises:
+        EANError: for a number that is not finite, which JSON cannot hold and no table should.
     """
     record = {"format": FORMAT, "kind": kind, "settings": portable(settings), "metrics": metrics, **extra}
     record["environment"] = environment()
     path = Path(path)
-    write_atomic(path, json.dumps(record, indent=2, default=str) + "\n")
+    write_atomic(path, to_json(record, what=path, indent=2, default=str) + "\n")
     return path
 
 

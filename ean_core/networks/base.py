@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -12,6 +13,10 @@ from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme, SchemeLike, as_scheme
 
 _Network = TypeVar("_Network", bound="StagedNetwork")
+
+
+class SchemeWarning(UserWarning):
+    """Weights were loaded into a network whose connections are not those of the network that they were taken from."""
 
 
 class StagedNetwork(nn.Module):
@@ -77,6 +82,32 @@ class StagedNetwork(nn.Module):
             delattr(self, f"layer{number + 1}")
         self.stages_blocks = self.stages_blocks[:count]
         self.stage_channels = self.stage_channels[:count]
+
+    # -- the scheme beside the weights --------------------------------------------------------------------------
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Add the scheme to the state dict's metadata, which holds torch's module versions and is saved with it.
+
+        Keys and tensors stay as they are, so that all files can be read as before.
+        """
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        metadata = getattr(destination, "_metadata", {})
+        if prefix[:-1] in metadata:
+            metadata[prefix[:-1]]["scheme"] = str(self.scheme)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *rest: Any
+    ) -> None:
+        """Warn of weights with another scheme: all keys match, and the outputs would still be others."""
+        theirs, ours = local_metadata.get("scheme"), str(self.scheme)
+        if theirs is not None and theirs != ours:
+            warnings.warn(
+                f"the weights are those of a network with the connections {theirs}, and this network has {ours}: its "
+                "outputs are others than that network's; set_scheme gives it the same connections",
+                SchemeWarning,
+                stacklevel=4,  # the caller of load_state_dict
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     # -- forward ------------------------------------------------------------------------------------------------
 

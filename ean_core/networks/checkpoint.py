@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from ean_core.io.safe_load import load_tensors
-from ean_core.io.safetensors_file import is_public
 from ean_core.networks import StagedNetwork, create_model
-from ean_core.networks.pretrained import read_public_safetensors
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
+from ean_core.utils.finite import first_not_finite_in
 
 FORMAT = "ean-network-1"
 
@@ -64,48 +63,31 @@ def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **in
         network: on any device; memory formats are not kept.
         spec: what builds it.
         info: plain values and tensors: classes, mean, std, recipe, metrics.
+
+    Raises:
+        EANError: if a weight is not finite; a file that is there already stays.
     """
-    weights = {
-        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, value in network.state_dict().items()
-    }
+    check_finite(network, path)
+    weights = network.state_dict()  # filled again in place: it knows the scheme
+    for name, value in weights.items():
+        weights[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
     torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 
-def read_weights(source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
-    """`weights_in` of a file, which may be a public .safetensors, such as timm's.
+def check_finite(network: nn.Module, path: str | Path) -> None:
+    """Refuse to write a network that is of no use to anybody.
 
     Raises:
-        EANError: if it is missing or damaged, or as `weights_in`.
+        EANError: naming the first tensor that is not finite.
     """
-    if is_public(source):
-        return read_public_safetensors(source), None
-    return weights_in(load_tensors(source), source, takes=takes)
-
-
-def weights_in(content: Any, source: str | Path, *, takes: str) -> tuple[Mapping[str, Tensor], dict[str, Any] | None]:
-    """The weights to start from in a network file or in a public one, and a network file's whole content.
-
-    Args:
-        content: what was read from `source`.
-        source: the file or its address, for the sentence.
-        takes: ends the sentence: what may be given.
-
-    Raises:
-        EANError: if it is another kind of file, or holds no weights.
-    """
-    kind = content.get("format") if isinstance(content, dict) else None
-    if kind == FORMAT:
-        return content["state_dict"], content
-    if isinstance(kind, str):
-        raise EANError(f"{source} is a {kind} file: {takes}")
-    state = content.get("state_dict", content) if isinstance(content, dict) else {}
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise EANError(f"{source} holds no weights of a network: {takes}")
-    return state, None
+    if (name := first_not_finite_in(network)) is not None:
+        raise EANError(
+            f"{path} is not written, as the network's {name} is not finite: its training diverged, so train it again "
+            "with a lower learning rate"
+        )
 
 
 def read_network_file(path: str | Path) -> dict[str, Any]:

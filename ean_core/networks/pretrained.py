@@ -1,134 +1,269 @@
-"""Public ImageNet weights into our networks."""
+"""Copying weights to start from into a network, for all tasks in one way: what does not fit is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ean_core.io.safe_load import load_tensors
+from ean_core.networks import stages_blocks
 from ean_core.networks.base import StagedNetwork
-from ean_core.networks.timm_backbone import TimmNetwork, download
-from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.optional_packages import require
+from ean_core.networks.timm_backbone import TimmNetwork
+from ean_core.networks.weights_file import PUBLIC, TrunkSpec, Weights, as_weights, read_weights
+from ean_core.scheme import as_scheme
+from ean_core.utils.errors import EANError
 
-DOWNLOAD = "download"
+SHOWN = 6  # names in a sentence
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did, by name of the network's state.
+    """What a load did, by name of the network's state; `print` it.
 
     Attributes:
+        source: what the user gave.
         loaded: taken from the file.
-        left: kept as they were (attention, and a head of another size).
+        missing: not taken, and kept as they were: attention, and a head that the file lacks or has in another size.
         zeroed: convolution biases that the file does not have, set to zero, which gives the same function.
         unused: in the file, but not in the network.
+        notes: what else is worth knowing.
     """
 
+    source: str
     loaded: tuple[str, ...]
-    left: tuple[str, ...]
-    zeroed: tuple[str, ...]
-    unused: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    zeroed: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
-        if self.left:
-            heads = sorted(
-                {name.rsplit(".attention", 1)[0] + ".attention" if ".attention" in name else name for name in self.left}
-            )
-            parts.append(f"left at their initial value: {', '.join(heads)}")
+        if self.missing:
+            parts.append(f"{len(self.missing)} left at their initial value: {listed(self.missing)}")
         if self.zeroed:
             parts.append(f"{len(self.zeroed)} convolution biases set to zero")
         if self.unused:
-            parts.append(f"in the file but not used: {', '.join(self.unused)}")
-        return "; ".join(parts)
+            parts.append(f"{len(self.unused)} in the file but not used: {listed(self.unused)}")
+        return f"{self.source}: {'; '.join((*parts, *self.notes))}"
 
 
 def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
-    """Copy the weights of torchvision's or timm's network into the trunk; attention keeps its initial value.
+    """Copy weights into a network; attention that the weights lack keeps its initial value.
 
     Args:
-        network: built by `create_model` with the same depth; biased convolutions get a zero bias.
-        state_dict: of torchvision's network of that depth, as from `torchvision.models.resnet50(...).state_dict()`, or
-            of timm's for a `timm:` architecture; the path of a file that holds one (.pth or .safetensors), loaded as
-            tensors only; or "download", for a `timm:` architecture, which fetches timm's.
+        network: built by `create_model` with the weights' depth; biased convolutions get a zero bias.
+        state_dict: of torchvision's network, as from `torchvision.models.resnet50(...).state_dict()`, or of timm's for
+            a `timm:` architecture; or what `ean_core.networks.weights_file.read_weights` reads: a file, an address,
+            "torchvision://resnet50", or "imagenet" for the public weights of timm's architecture.
 
     Returns:
         what was loaded and what was left; `print` it.
 
     Raises:
-        EANError: if the weights cannot be read or fetched, or a trunk weight is missing or has another shape; nothing
-            is changed then.
+        EANError: if the weights cannot be read or fetched, or are those of another network; nothing is changed then.
     """
-    if isinstance(state_dict, str) and state_dict == DOWNLOAD:
-        if not isinstance(network, TimmNetwork):
-            raise EANError("only weights of timm's networks can be downloaded: give the file, or a timm: architecture")
-        state_dict = download(network.name)
-    elif not isinstance(state_dict, Mapping):
-        state_dict = read_weights(state_dict)
-    state_dict = {network.own_name(name.removeprefix("module.")): value for name, value in state_dict.items()}
+    if isinstance(state_dict, Mapping):
+        return load_weights(network, as_weights(state_dict, source="the state dict"))
+    arch = f"timm:{network.name}" if isinstance(network, TimmNetwork) else None
+    if arch is None and str(state_dict) in PUBLIC:
+        raise EANError(f"{state_dict} fetches weights by the name of a timm: architecture: give torchvision://resnet50")
+    return load_weights(network, read_weights(state_dict, arch=arch))
+
+
+def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | None = None) -> LoadReport:
+    """Copy weights into a network, whose head and attention may be others.
+
+    Args:
+        network: changed in place.
+        weights: of the same architecture.
+        spec: what the network was built from, with all its stages; None: what the network itself shows.
+
+    Returns:
+        what was loaded, and what was not.
+
+    Raises:
+        EANError: if the weights are of another network: a tensor of the trunk is missing, has another shape, or has no
+            place in this one, as a deeper network's; or the attention differs. Nothing is changed then.
+    """
+    if spec is not None:
+        check_spec(weights, spec)
+    blocks = network.stages_blocks if spec is None else stages_blocks(spec.arch)
+    given = {network.own_name(name): value for name, value in weights.tensors.items()}
     own = network.state_dict()
-    loaded, left, zeroed, wrong = [], [], [], []
+    check_depth(given, blocks, weights.source)
+    check_attention(given, connected_attention(network, own), weights.source)
+    loaded, missing, zeroed, wrong = [], [], [], []
     for name, value in own.items():
-        given = state_dict.get(name)
-        if given is not None and given.shape == value.shape:
+        tensor = given.get(name)
+        if tensor is not None and fits(tensor, value):
             loaded.append(name)
-        elif ".attention." in name or name.startswith("fc."):
-            left.append(name)
-        elif given is None and is_conv_bias(network, name):
+        elif name.startswith("fc.") or (tensor is None and ".attention." in name):
+            missing.append(name)
+        elif tensor is None and is_conv_bias(network, name):
             zeroed.append(name)
-        elif not name.endswith("num_batches_tracked"):
-            shape = "missing" if given is None else f"of shape {tuple(given.shape)}"
-            wrong.append(f"{name} {shape} in the file, {tuple(value.shape)} in the network")
-    if wrong:
-        raise EANError(
-            f"these weights are of another network: {len(wrong)} tensors do not fit, the first is {wrong[0]}; build "
-            "the architecture that the file was made with"
-        )
+        elif tensor is not None or not name.endswith("num_batches_tracked"):
+            found = "missing" if tensor is None else f"{kind_of(tensor)}"
+            wrong.append(f"{name} ({found} in the file, {kind_of(value)} in the network)")
+    unused = [name for name in given if name not in own or name in missing]
+    strangers = [name for name in unused if name not in own and belongs_to_trunk(name, own, network)]
+    if wrong or strangers:
+        raise another_network(weights.source, wrong, strangers)
     with torch.no_grad():
         for name in loaded:
-            own[name].copy_(state_dict[name])
+            own[name].copy_(given[name])
         for name in zeroed:
             own[name].zero_()
-    unused = tuple(name for name in state_dict if name not in own or name in left)
-    return LoadReport(tuple(loaded), tuple(left), tuple(zeroed), unused)
+    notes = notes_on(weights, network)
+    return LoadReport(weights.source, tuple(loaded), tuple(missing), tuple(zeroed), tuple(unused), notes)
 
 
-def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """The weights in a file: a state dict, or one under "state_dict" or "model" as training scripts save it.
-
-    Raises:
-        EANError: if the file cannot be read, holds more than tensors and plain values, or no weights.
-    """
-    if Path(path).suffix == ".safetensors" and Path(path).is_file():
-        return read_public_safetensors(path)
-    content = load_tensors(path)
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise EANError(f"{path} holds no weights: expected names and tensors, as torchvision's files have them")
-    return content
+# -- what does not fit -------------------------------------------------------------------------------------------------
 
 
-def read_public_safetensors(path: str | Path) -> Mapping[str, Tensor]:
-    """The tensors of a .safetensors file, as the hub has them for timm's networks.
+def check_spec(weights: Weights, spec: TrunkSpec) -> None:
+    """Refuse a file of ours whose network is another one than `spec` says.
 
     Raises:
-        EANError: if the file is damaged.
+        EANError: naming what differs.
     """
-    require("safetensors", extra="export", what=f"reading {path}")
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    check_arch(weights, spec.arch)
+    theirs = weights.spec
+    if theirs is None:
+        return
+    if theirs.in_channels != spec.in_channels:
+        raise EANError(
+            f"{weights.source} was trained on images with {theirs.in_channels} channel(s), and the network to start "
+            f"takes {spec.in_channels}: give weights of such images"
+        )
+    both = theirs.attention is not None and spec.attention is not None
+    if both and in_words(theirs) != in_words(spec):
+        raise EANError(
+            f"{weights.source} was trained with attention {in_words(theirs)}, and the network to start has "
+            f"{in_words(spec)}: give it the attention that the file was trained with, or weights without any"
+        )
 
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): get it again") from None
+
+def check_arch(weights: Weights, arch: str) -> None:
+    """Refuse a file of ours of another architecture; one without convolution biases fits the one with them.
+
+    Raises:
+        EANError: naming both.
+    """
+    if weights.spec is not None and weights.spec.arch not in (arch, f"{arch}_nobias"):
+        raise EANError(
+            f"{weights.source} holds a {weights.spec.arch}, and the network to start is a {arch}: give weights of a "
+            f"{arch}, or build a {weights.spec.arch}"
+        )
+
+
+def in_words(spec: TrunkSpec) -> str:
+    """Attention, sharing and options, as files hold them: tuples are lists there."""
+    options = f" with {json.dumps(dict(spec.attention_options), sort_keys=True)}" if spec.attention_options else ""
+    return f"{spec.attention} (one module per {spec.sharing}{options})"
+
+
+def check_depth(given: Iterable[str], blocks: Sequence[int], source: str) -> None:
+    """Refuse weights that have more stages, or more blocks in a stage, than the architecture.
+
+    Raises:
+        EANError: naming the first block that is too many.
+    """
+    matches = filter(None, (re.match(r"layer(\d+)\.(\d+)\.", name) for name in given))
+    for stage, block in sorted({(int(match[1]), int(match[2])) for match in matches}):
+        if stage > len(blocks) or block >= blocks[stage - 1]:
+            here = f"{len(blocks)} stages" if stage > len(blocks) else f"{blocks[stage - 1]} blocks in layer{stage}"
+            raise EANError(
+                f"{source} holds the weights of another network, a deeper one: it has layer{stage}.{block}, and the "
+                f"network to start has {here}; build the architecture that the file was made with"
+            )
+
+
+def connected_attention(network: StagedNetwork, own: Iterable[str]) -> list[str]:
+    """The names of the network's state that belong to attention which its scheme connects."""
+    connected = []
+    for number, stage in enumerate(network.stages, start=1):
+        blocks = [f"layer{number}.attention.{index}." for index, bit in enumerate(stage.bits) if bit]
+        whole = [f"layer{number}.attention."] if blocks else []
+        connected += blocks if network.sharing == "block" else whole
+    return [name for name in own if name.startswith(tuple(connected))]
+
+
+def check_attention(given: Mapping[str, Tensor], wanted: Iterable[str], source: str) -> None:
+    """Refuse attention of another kind, and weights in which a part of the wanted attention is missing.
+
+    Weights without any attention may start a network with some, which then keeps its initial values.
+
+    Raises:
+        EANError: naming the first tensor.
+    """
+    theirs = {name for name in given if ".attention." in name}
+    for name in wanted if theirs else ():
+        if name not in theirs:
+            raise EANError(
+                f"{source} has attention in {listed(theirs)}, and the network to start has {name} too: give it the "
+                "attention and the scheme that the file was trained with, or weights without attention"
+            )
+
+
+def belongs_to_trunk(name: str, own: Mapping[str, Tensor], network: StagedNetwork) -> bool:
+    """Whether a tensor that the network has no place for changes what its trunk computes, unlike a head's.
+
+    Stages that were not built are left out, as they are no part of this trunk, and so is attention that the network has
+    not.
+    """
+    first = name.split(".")[0]
+    stage = re.fullmatch(r"layer(\d+)", first)
+    if stage is not None:
+        return int(stage[1]) <= len(network.stages_blocks) and ".attention." not in name
+    return first != "fc" and any(one.startswith(f"{first}.") for one in own)
+
+
+def another_network(source: str, wrong: Sequence[str], strangers: Sequence[str]) -> EANError:
+    """The sentence for weights that do not fit."""
+    what = (
+        f"{len(wrong)} tensor(s) do not fit, the first is {wrong[0]}"
+        if wrong
+        else f"it has {listed(strangers)}, for which the network to start has no place"
+    )
+    return EANError(
+        f"{source} holds the weights of another network: {what}; build the architecture that the file was made with"
+    )
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def notes_on(weights: Weights, network: StagedNetwork) -> tuple[str, ...]:
+    """That averaged weights were taken, and that a file's attention was connected to other blocks."""
+    notes = [f"the averaged weights under {weights.averaged!r} were taken"] if weights.averaged else []
+    spec = weights.spec
+    if spec is not None and spec.attention is not None:
+        trained, path = as_scheme(spec.scheme, stages_blocks(spec.arch)), network.scheme
+        if trained.bits[: len(path)] != path.bits:
+            notes.append(f"it was trained with the connections {trained}, and the network has {path}")
+    return tuple(notes)
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first names, those of one attention module as one."""
+    groups = list(dict.fromkeys(re.sub(r"\.attention\..*", ".attention", name) for name in names))
+    more = f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
+    return ", ".join(groups[:SHOWN]) + more
+
+
+def fits(tensor: Tensor, own: Tensor) -> bool:
+    """Whether a tensor of the file can stand for one of the network: whole numbers cannot stand for weights."""
+    return tensor.shape == own.shape and (tensor.is_floating_point() or not own.is_floating_point())
+
+
+def kind_of(tensor: Tensor) -> str:
+    """Shape, and the type where it is no floating-point number."""
+    return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" of {tensor.dtype}")
 
 
 def is_conv_bias(network: StagedNetwork, name: str) -> bool:

@@ -170,33 +170,36 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     return save(figure, path, note="a square per block, filled where it is connected; a color per stage")
 
 
-def draw_retrained(path: str | Path, record: Record) -> Path:
-    """Table 4 as a picture: test accuracy against time increment of the methods' schemes, trained from scratch.
+def draw_retrained(path: str | Path, record: Record, *, key: str = "top1", metric: str = "accuracy, %") -> Path:
+    """Table 4 as a picture: test results against time increment of the methods' schemes, trained from scratch.
 
     Args:
         path: a .png file; replaced atomically.
         record: of kind "search-retrained".
+        key: of the test result in the record's rows.
+        metric: its name and unit.
     """
     figure, axes = _figure(width=7.6, height=4.4)
     colors = colors_of([row["methods"][0] for row in record["metrics"]])
     for number, row in enumerate(record["metrics"]):
         time = row["time_increment"] or {"value": 0.0, "low": 0.0, "high": 0.0}
-        accuracy, spread = row["top1"]["mean"], row["top1"]["std"]
+        result, spread = row[key]["mean"], row[key]["std"]
         sides = [[max(0.0, time["value"] - time["low"])], [max(0.0, time["high"] - time["value"])]]
         axes.errorbar(
-            [time["value"]], [accuracy], xerr=sides, yerr=None if spread is None else [spread],
+            [time["value"]], [result], xerr=sides, yerr=None if spread is None else [spread],
             fmt="osD^v<>P"[number % 8], color=colors[row["methods"][0]], capsize=2, elinewidth=0.8,
             label=", ".join(map(label_of, row["methods"])),
         )  # fmt: skip
     axes.set_xlabel("inference time increment over Org (Eq. 9), %", fontsize=9)
-    axes.set_ylabel("test top-1, %", fontsize=9)
-    settings, seeds = record["settings"], max(row["top1"]["n"] for row in record["metrics"])
+    axes.set_ylabel(f"test {metric}", fontsize=9)
+    settings, seeds = record["settings"], max(row[key]["n"] for row in record["metrics"])
     _finish(figure, axes, title=f"The methods' schemes trained from scratch (as Table 4), {settings['recipe']['name']}")
     spread = "mean and standard deviation of " if seeds > 1 else ""
-    accuracy = (
-        f"accuracy: {spread}{how_many(seeds, 'training seed')}, {how_many(settings['images']['test'], 'test image')}"
+    results = (
+        f"{metric.split(',')[0]}: {spread}{how_many(seeds, 'training seed')}, "
+        f"{how_many(settings['images']['test'], 'test image')}"
     )
-    return save(figure, path, note=f"{accuracy}; time: median and 95 % interval")
+    return save(figure, path, note=f"{results}; time: median and 95 % interval")
 
 
 # -- what the charts share --------------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ def section(results: Results) -> Section:
     comparisons = results.elements(KINDS, elements_of) or [
         Gap("the search methods side by side on images, with Figures 4 and 5", COMMAND)
     ]
+    if results.of_kind("search-comparison") and not results.of_kind("search-retrained"):
+        comparisons.append(Gap("Table 4's accuracies: the schemes found, trained from scratch", COMMAND))
     return Section(
         "table-4",
         "Table 4, Figures 4 and 5: search methods",

@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 from zlib import crc32
 
 import numpy as np
 import torch
 
 from ean_core.scheme import Scheme
+from ean_core.search.latency_limit import Limit
 from ean_core.utils.errors import EANError
-
-if TYPE_CHECKING:
-    from ean_core.search.latency_limit import Limit
 
 ANSWERS = ("best", "most_probable", "smoothed")
 """What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among
@@ -98,7 +96,7 @@ class SearchMethod(ABC):
     def restrict(self, limit: Limit) -> None:  # noqa: B027
         """Called once before the first step where there is a limit: for methods with fixed schemes, to leave some out.
 
-        The proposals of all others are repaired where they are above the limit (`limit.py`).
+        The proposals of all others are repaired where they are above the limit (`limited_method.py`).
         """
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from ean_core.io.to_json import to_json
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -66,7 +67,7 @@ class HistoryLine:
         content = {name: value for name, value in asdict(self).items() if value is not None}
         if not self.final:
             del content["final"]
-        return json.dumps(content)
+        return to_json(content, what="a line of the history")
 
 
 class History:

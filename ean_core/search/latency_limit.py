@@ -1,4 +1,4 @@
-"""Inference time in the search: as a term of the reward, and as a limit that no scored scheme exceeds.
+"""A limit on the predicted time: which schemes keep it, and how a scheme that does not is repaired.
 
 How the limit is kept. A proposal above it is repaired before it is scored: its connections are drawn one after the
 other with odds p / (1 - p), p the method's own probabilities or a half where it has none, and those that still fit are
@@ -14,44 +14,13 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ean_core.scheme import Scheme
-from ean_core.search.base import SearchMethod, Trial
-from ean_core.search.reward import Reward
 from ean_core.utils.errors import EANError
 
 ROUNDING = 1e-9
-COUNTED = 10_000
-"""Schemes within a limit are counted up to here, or up to what was scored."""
-
-
-@dataclass(frozen=True)
-class TimedReward(Reward):
-    """Eq. 7 with a term for the predicted time increment.
-
-    Attributes:
-        increments: (m,) percent of Org's time that each connection adds.
-    """
-
-    increments: tuple[float, ...] = ()
-
-    @classmethod
-    def of(cls, reward: Reward, increments: Sequence[float]) -> TimedReward:
-        """The same weights, and a table."""
-        weights = {one.name: getattr(reward, one.name) for one in fields(Reward)}
-        return cls(**weights, increments=tuple(increments))
-
-    def increment(self, scheme: Scheme) -> float:
-        """Predicted percent of Org's time that the scheme adds."""
-        return float(np.dot(scheme.bits, self.increments))
-
-    def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
-        """See `Reward.terms`."""
-        terms = self.untimed_terms(scheme, accuracy)
-        return {**terms, "latency": -self.latency * self.increment(scheme)} if self.latency else terms
 
 
 def limit_advice(percent: float) -> str:
@@ -126,74 +95,3 @@ class Limit:
             if scheme.bits[index] and not bits[index] and after <= self.percent + ROUNDING:
                 bits[index] = 1
         return Scheme(tuple(bits.tolist()), scheme.blocks)
-
-
-class Limited(SearchMethod):
-    """A search method that keeps to a limit; the driver sees no difference.
-
-    Args:
-        method: fresh, and complete (DARTS has its gradient).
-        limit: what every proposal has to keep.
-
-    Attributes:
-        repaired: proposals that were above the limit.
-    """
-
-    def __init__(self, method: SearchMethod, limit: Limit) -> None:
-        self.method, self.limit, self.repaired, self.answer = method, limit, 0, method.answer
-        super().__init__(method.blocks, seed=method.seed)
-        method.restrict(limit)
-
-    def seed_sequence(self, *key: int) -> np.random.SeedSequence:
-        """The method's."""
-        return self.method.seed_sequence(*key)
-
-    def propose(self) -> list[Scheme]:
-        """The method's, repaired."""
-        p, proposed = self.method.probabilities(), self.method.propose()
-        self.repaired += sum(not self.limit.allows(scheme) for scheme in proposed)
-        return [self.limit.repair(scheme, p) for scheme in proposed]
-
-    def bonus(self, scheme: Scheme) -> dict[str, float]:
-        """The method's."""
-        return self.method.bonus(scheme)
-
-    def update(self, trials: Sequence[Trial]) -> None:
-        """The method hears of the schemes that were scored."""
-        self.method.update(trials)
-
-    def probabilities(self) -> np.ndarray | None:
-        """The method's, which know nothing of the limit."""
-        return self.method.probabilities()
-
-    def most_probable(self) -> Scheme | None:
-        """The method's; above the limit, its most probable connections."""
-        scheme, p = self.method.most_probable(), self.method.probabilities()
-        if scheme is None or self.limit.allows(scheme):
-            return scheme
-        return self.limit.keep(scheme, np.zeros(len(scheme)) if p is None else p)
-
-    def p_hat(self, scheme: Scheme) -> np.ndarray | None:
-        """The method's."""
-        return self.method.p_hat(scheme)
-
-    def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:
-        """The method's, repaired."""
-        p = self.method.probabilities()
-        return [self.limit.repair(scheme, p) for scheme in self.method.sample(count, rng)]
-
-    def account(self, *, scored: int, proposals: int) -> str:
-        """A sentence on what the limit left to search.
-
-        Args:
-            scored: different schemes.
-            proposals: in which they came up, some of them more than once.
-        """
-        most = max(COUNTED, scored) + 1
-        there = self.limit.count(most)
-        number = f"more than {most - 1:,}" if there == most else f"{there:,}"
-        return (
-            f"{'all' if scored == there else f'{scored:,} of the'} {number} schemes that are predicted to be at most "
-            f"{self.limit.percent:g} % slower than Org were scored; {self.repaired:,} of the {proposals:,} proposals "
-            "were slower and lost connections first"
-        )

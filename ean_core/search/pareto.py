@@ -18,7 +18,6 @@ from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.base import ANSWERS
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.files import write_atomic
 
 FORMAT = "ean-pareto-1"
 COSTS = {"increment": "predicted time increment over Org, %", "connections": "connections"}
@@ -83,23 +82,19 @@ def points_of(
     return "increment" if timed else "connections", list(points.values())
 
 
-def write_front(
-    directory: Path, lines: Sequence[HistoryLine] | None = None, *, table: LatencyTable | None = None
-) -> Path:
-    """pareto.json and pareto.png of a finished search, or of a comparison of searches.
+def front_content(
+    origin: Mapping[str, Any], lines: Sequence[HistoryLine], table: LatencyTable | None = None
+) -> dict[str, Any]:
+    """What pareto.json holds: every point of the front with its number, and where the schemes are from.
 
     Args:
-        directory: holds scheme.json, and history.jsonl if `lines` are not given; or comparison.json and scores.jsonl.
+        origin: of `read_scored`.
         lines: of the history.
         table: as for `points_of`.
 
-    Returns:
-        pareto.json.
-
     Raises:
-        EANError: if the directory holds no finished search, no scheme is scored, or the table is of another network.
+        EANError: if the table is of another network.
     """
-    origin, lines = read_scored(directory, lines)
     if table is not None:
         table.require(
             "the latency table",
@@ -110,37 +105,22 @@ def write_front(
             sharing="stage",
         )
     cost, points = points_of(lines, origin["blocks"], table)
-    front = front_of(points)
-    path = directory / "pareto.json"
-    content = {
+    return {
         "format": FORMAT,
         "cost": cost,
         "unit": COSTS[cost],
         "blocks": list(origin["blocks"]),
         "scored": len(points),
-        "points": [{"number": number, **asdict(point)} for number, point in enumerate(front, start=1)],
+        "points": [{"number": number, **asdict(point)} for number, point in enumerate(front_of(points), start=1)],
         "origin": {key: value for key, value in origin.items() if key not in _OF_ITS_SCHEME},
     }
-    write_atomic(path, json.dumps(content, indent=2) + "\n")
-    from ean_core.report.plots_analysis import draw_front  # matplotlib takes a second to import
-
-    name = origin.get("recipe", directory.resolve().name)
-    draw_front(
-        path.with_suffix(".png"),
-        [(point.cost, point.accuracy) for point in points],
-        [(point.cost, point.accuracy) for point in front],
-        axis=COSTS[cost],
-        whole=cost == "connections",
-        note=f"{name}: {len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
-    )
-    return path
 
 
 def read_scored(directory: Path, lines: Sequence[HistoryLine] | None) -> tuple[dict[str, Any], Sequence[HistoryLine]]:
     """Where the schemes of a search or a comparison are from, and their scores, read unless they are given.
 
     Raises:
-        EANError: as `write_front`.
+        EANError: if the directory holds no finished search, or no scheme is scored.
     """
     compared = (directory / "comparison.json").exists()
     origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
@@ -177,7 +157,7 @@ _OF_ITS_SCHEME = frozenset(
 
 
 def read_front(path: Path) -> dict[str, Any]:
-    """What `write_front` wrote.
+    """The content of a pareto.json, as `front_content` gives it.
 
     Raises:
         EANError: if it is missing or something else.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
@@ -19,7 +22,7 @@ class Reward:
         sparsity: lambda_1, points of reward for a scheme without any connection against a full one (Eq. 6).
         accuracy: lambda_2, points of reward per percentage point of validation accuracy.
         curiosity: lambda_3, weight of the random-network-distillation bonus; only EAN's controller sees this term.
-        latency: points of reward that a percent of time increment costs; it needs a latency table (`limit.py`).
+        latency: points of reward that a percent of time increment costs; it needs a latency table (`TimedReward`).
     """
 
     sparsity: float = 2.0
@@ -51,3 +54,29 @@ class Reward:
     def untimed_terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
         """The terms of the paper."""
         return {"sparsity": self.sparsity * scheme.sparsity, "accuracy": self.accuracy * accuracy}
+
+
+@dataclass(frozen=True)
+class TimedReward(Reward):
+    """Eq. 7 with a term for the predicted time increment.
+
+    Attributes:
+        increments: (m,) percent of Org's time that each connection adds.
+    """
+
+    increments: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, reward: Reward, increments: Sequence[float]) -> TimedReward:
+        """The same weights, with the increments of a latency table."""
+        weights = {field.name: getattr(reward, field.name) for field in fields(Reward)}
+        return cls(**weights, increments=tuple(increments))
+
+    def increment(self, scheme: Scheme) -> float:
+        """Predicted percent of Org's time that the scheme adds."""
+        return float(np.dot(scheme.bits, self.increments))
+
+    def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
+        """See `Reward.terms`."""
+        terms = self.untimed_terms(scheme, accuracy)
+        return {**terms, "latency": -self.latency * self.increment(scheme)} if self.latency else terms

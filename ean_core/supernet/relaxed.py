@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.supernet.bn_calibration import kept_batch_norm
 from ean_core.supernet.gates import gated_logits
+from ean_core.utils.errors import EANError
 
 
 @contextmanager
@@ -68,4 +69,6 @@ class ValidationGradient:
         total /= images
         self.share(total)
         values = total.double().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise EANError("the supernet's loss or its gradient is not finite: train it with a lower learning rate")
         return float(values[0]), values[1:]

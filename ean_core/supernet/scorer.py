@@ -21,6 +21,7 @@ from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.supernet.bn_calibration import Reestimation, kept_batch_norm
 from ean_core.supernet.prefix_cache import Batch, Batches, HeldBatches, PrefixFeatures, spare_memory
+from ean_core.utils.errors import EANError
 
 
 def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
@@ -69,6 +70,9 @@ class Scorer:
         dtype: of the features; bfloat16 for mixed precision.
         compile: torch.compile of the blocks, once for all schemes; not with `training`.
         room: bytes of images and features that may be held; None: as many as `spare_memory` finds.
+
+    Raises:
+        EANError: in a call, for a supernet whose outputs are not finite: an accuracy could still be counted.
     """
 
     def __init__(
@@ -103,24 +107,32 @@ class Scorer:
         named = sorted({scheme.text: scheme for scheme in schemes}.items())
         new = {text: scheme for text, scheme in named if text not in self.memory}
         if new:
-            counts = torch.stack([self._pass(scheme) for scheme in new.values()])  # (schemes, 2)
+            counts = torch.stack([self._pass(scheme) for scheme in new.values()])  # (schemes, 3)
             if dist.is_initialized():
                 dist.all_reduce(counts)
             found = counts.tolist()  # the one place where a device is waited for
             each = (time.perf_counter() - start) / len(new)
+            for text, (_, total, wild) in zip(new, found, strict=True):
+                if wild:
+                    raise EANError(
+                        f"the supernet's path {text} gives outputs that are not finite for {wild} of {total} images: "
+                        "its training diverged, so train it again with a lower learning rate"
+                    )
             self.memory |= {
                 text: Score(accuracy=100.0 * correct / total, seconds=each)
-                for text, (correct, total) in zip(new, found, strict=True)
+                for text, (correct, total, _) in zip(new, found, strict=True)
             }
         return [self.memory[scheme.text] for scheme in schemes]
 
     @torch.no_grad()
     def _pass(self, scheme: Scheme) -> Tensor:
-        """int64 (2,) on the device: how many of this process's images the scheme gets right, and how many there are."""
-        counts = torch.zeros(2, dtype=torch.int64, device=self.device)
+        """int64 (3,) on the device: how many of this process's images the scheme gets right, how many there are, and
+        how many have outputs that are not finite."""
+        counts = torch.zeros(3, dtype=torch.int64, device=self.device)
         for logits, labels in self._logits(self._network(scheme)):
             counts[0] += (logits.argmax(dim=1) == labels).sum()  # on the device: no wait per batch
             counts[1] += len(labels)
+            counts[2] += (~logits.isfinite()).any(dim=1).sum()
         return counts
 
     def _network(self, scheme: Scheme) -> StagedNetwork:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,10 @@ class SupernetClassifier(ImageClassifier):
     changes_path = True
     paths: Sequence[Scheme] = ()
 
+    def __init__(self, network: StagedNetwork, normalise: nn.Module, **options: Any) -> None:
+        super().__init__(network, normalise, **options)
+        self._register_state_dict_hook(forget_path)
+
     def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:
         """As `ImageClassifier.losses`, averaged over `paths`, or of the path that the gates are."""
         if gates is not None:
@@ -125,3 +130,9 @@ class SupernetClassifier(ImageClassifier):
             self.network.set_scheme(path)
             each.append(super().losses(images, labels))
         return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
+
+
+def forget_path(model: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
+    """Take the last step's path out of a supernet's state dict: the weights are those of all paths."""
+    del model, local_metadata
+    getattr(state, "_metadata", {}).get(f"{prefix}network", {}).pop("scheme", None)

@@ -7,18 +7,17 @@ same values and the same gradients as those of the path alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
+from ean_core.scheme import Scheme
 from ean_core.supernet.scorer import kept_batch_norm
 from ean_core.utils.cuda_graph import capture
-
-if TYPE_CHECKING:
-    from ean_core.training.classifier import ImageClassifier
 
 Losses = dict[str, Tensor]
 
@@ -27,6 +26,24 @@ class Capture(Protocol):
     """`ean_core.utils.cuda_graph.capture`, or what imitates it."""
 
     def __call__(self, work: Callable[[], Losses], *, before: Callable[[], None]) -> Callable[[], Losses]: ...
+
+
+class Model(Protocol):
+    """A module whose step is captured: an `ImageClassifier`, or a `SupernetClassifier` whose path changes.
+
+    Attributes:
+        network: whose stages are gone through.
+        changes_path: whether `paths` holds another path before every step.
+        paths: one scheme.
+    """
+
+    network: StagedNetwork
+    changes_path: bool
+    paths: Sequence[Scheme]
+
+    def __call__(self, inputs: Tensor, labels: Tensor, mode: str) -> Losses: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class GraphedStep:
@@ -41,7 +58,7 @@ class GraphedStep:
         CaptureFailed: if the step cannot be captured; the model is as before, without gradients.
     """
 
-    def __init__(self, model: ImageClassifier, inputs: Tensor, labels: Tensor, *, capture: Capture = capture) -> None:
+    def __init__(self, model: Model, inputs: Tensor, labels: Tensor, *, capture: Capture = capture) -> None:
         self.model, self.inputs, self.labels = model, inputs.clone(), labels.clone()
         self.stages: list[Stage] = model.network.stages
         self.gates: Tensor | None = None  # bool (m,), of the path, where that changes from step to step

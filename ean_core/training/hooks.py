@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from ean_core.supernet.scorer import draw_path, sandwich_paths
+from ean_core.training.finite_guard import check_run
 from ean_core.utils.distributed import barrier, is_first
 from ean_core.utils.files import named
 from ean_core.utils.progress import Bar
@@ -65,7 +66,12 @@ class SaveState(Hook):
             self.save(runner, by_epoch=True)
 
     def save(self, runner: Any, *, by_epoch: bool) -> None:
-        """Write the state after the current epoch, or after the current step."""
+        """Write the state after the current epoch, or after the current step.
+
+        Raises:
+            EANError: if the weights are not finite: the state before them stays.
+        """
+        check_run(runner)
         if is_first():
             # One name, unlike `atomic_path`'s: the large part that a kill leaves is replaced by the next state.
             temporary = self.path.with_name(f".{self.path.name}.tmp")

@@ -11,6 +11,8 @@ from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from ean_core.utils.errors import EANError
+
 
 class Confusion(BaseMetric):
     """Top-1 and top-5 accuracy in percent, and the confusion matrix they come with.
@@ -38,26 +40,36 @@ class Confusion(BaseMetric):
             pairs = labels * self.num_classes + ranked[:, 0]
             matrix = torch.bincount(pairs, minlength=self.num_classes**2)
             top5 = (ranked == labels[:, None]).any(dim=1).sum()
-            counts = torch.cat([matrix, top5[None]])
+            wild = (~logits.isfinite()).any(dim=1).sum()
+            counts = torch.cat([matrix, top5[None], wild[None]])
             self.counts = counts if self.counts is None else self.counts + counts
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Sum over batches and processes."""
+        """Sum over batches and processes.
+
+        Raises:
+            EANError: in all processes, if logits are not finite: their order means nothing, and would still be scored.
+        """
         del size
         counts, self.counts = self.counts, None
         if counts is None:  # a process without images
-            counts = torch.zeros(self.num_classes**2 + 1, dtype=torch.int64, device=get_device())
+            counts = torch.zeros(self.num_classes**2 + 2, dtype=torch.int64, device=get_device())
         if dist.is_initialized():
             dist.all_reduce(counts)
-        self.matrix = counts[:-1].view(self.num_classes, self.num_classes).cpu()
+        self.matrix = counts[:-2].view(self.num_classes, self.num_classes).cpu()
+        if wild := int(counts[-1]):
+            raise EANError(
+                f"the network's outputs are not finite for {wild} of {int(self.matrix.sum())} images: its training "
+                "diverged, so train it again with a lower learning rate"
+            )
         return self.compute_metrics([counts])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Percentages from the summed counts."""
         counts = results[0].double().cpu()
-        matrix, total = counts[:-1].view(self.num_classes, self.num_classes), counts[:-1].sum()
+        matrix, total = counts[:-2].view(self.num_classes, self.num_classes), counts[:-2].sum()
         return {
             "top1": float(100 * matrix.diagonal().sum() / total),
-            "top5": float(100 * counts[-1] / total),
+            "top5": float(100 * counts[-2] / total),
             "images": int(total),
         }

@@ -10,7 +10,7 @@ from typing import Any
 from ean_core.utils.distributed import first_does
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
-from ean_core.utils.process_agreement import check_agreement
+from ean_core.utils.process_agreement import check_agreement, check_same_files
 
 HARMLESS = frozenset(
     {
@@ -64,6 +64,8 @@ def claim(directory: Path, identity: Mapping[str, Any], *, resume: bool, begun: 
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
     check_agreement({**now, "work directory": str(directory), "--resume": resume})
+    if resume:
+        check_same_files(directory)
     first_does(take)
 
 

@@ -17,6 +17,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
+from ean_core.training.finite_guard import StopIfNotFinite
 from ean_core.training.hooks import SaveState
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
@@ -29,7 +30,7 @@ _numbers = itertools.count()
 
 
 class QuietRunner(Runner):
-    """MMEngine's runner with its long log in the log file, and only errors on the screen.
+    """MMEngine's runner with its long log in the log file, only errors on the screen, and a guard against divergence.
 
     MMEngine names what a run remembers by the second; here every run of a process has a name of its own.
     """
@@ -37,6 +38,7 @@ class QuietRunner(Runner):
     def __init__(self, model: Any, work_dir: str, *args: Any, **kwargs: Any) -> None:
         kwargs["experiment_name"] = f"{Path(work_dir).name}_{next(_numbers)}"
         super().__init__(model, work_dir, *args, **kwargs)
+        self.register_hook(StopIfNotFinite())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """As the base, with the screen's handler set to errors."""

@@ -7,9 +7,11 @@ import functools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import ParamSpec
 from unicodedata import category
 
 from ean_core.utils.failures import explain, memory_sentence, out_of_memory
@@ -28,11 +30,14 @@ class EANError(ValueError):
     """Bad input. The message says what was found, what was expected and what to do, in one sentence."""
 
 
+_P = ParamSpec("_P")
+
+
 class SharedError(EANError):
     """Raised in all processes of a run at once, so that one of them says it for all."""
 
 
-def command(main: Callable[[], None]) -> Callable[[], None]:
+def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
     So does an `OSError` (a full disk, a directory that may not be written to), a device or machine without enough
@@ -41,10 +46,10 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     """
 
     @functools.wraps(main)
-    def wrapped() -> None:
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
         prepare()
         with quiet_broken_pipe():
-            _in_sentences(main)
+            _in_sentences(functools.partial(main, *args, **kwargs))
 
     return wrapped
 
@@ -57,7 +62,10 @@ def _in_sentences(main: Callable[[], None]) -> None:
         print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would say again and again that a worker died
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGCHLD, signal.SIG_DFL
+            )  # torch's handler would say again and again that a worker died
         if isinstance(error, BrokenPipeError) and outputs_without_reader():
             raise
         said = explain(error) or (sentence(error) if isinstance(error, EANError | OSError) else None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from classification.pipeline import run_pipeline
+from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.search.history import read_lines
 from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from classification.own_images import name_of, write_recipe
+from classification.own_images import recipe_name, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
 from ean_core.data import load_data, search_split
@@ -219,5 +219,5 @@ def test_small_images_get_small_crops_and_a_gpu_larger_networks() -> None:
 
 
 def test_the_name_is_the_folders() -> None:
-    assert name_of("data/My Images (2)") == "My_Images_2_"
-    assert name_of("/") == "images"
+    assert recipe_name("data/My Images (2)") == "My_Images_2_"
+    assert recipe_name("/") == "images"

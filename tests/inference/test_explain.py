@@ -29,7 +29,7 @@ from ean_core.inference.explain.grid import (
 )
 from ean_core.inference.explain.masks import attention_masks, fit_mask
 from ean_core.inference.explain.targets import class_index, class_target, count_target
-from ean_core.inference.loaded_model import label_files, open_file
+from ean_core.inference.loaded_model import label_files, load_file
 from ean_core.networks import StagedNetwork
 from tests.helpers.tiny_files import CLASSES, shake, tiny_arch, tiny_classifier, tiny_counter
 
@@ -230,7 +230,7 @@ def test_a_grid_of_classifiers(tiny_arch: str, tmp_path: Path) -> None:
     files = [tiny_classifier(tmp_path / f"{name}.pth", attention, seed=seed) for seed, (name, attention) in enumerate(
         [("org", None), ("ean", "se"), ("full", "dia")]
     )]  # fmt: skip
-    networks = [open_file(file) for file in files]
+    networks = [load_file(file) for file in files]
     photos = [("one.png", photo(), None), ("two.png", photo(20, 30), "cat")]
     picture = explain(networks, photos, tmp_path / "grid.png")
     seen = networks[0].pixels(photos[0][1])
@@ -251,8 +251,8 @@ def test_a_grid_of_classifiers(tiny_arch: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_explained_is_named(tiny_arch: str, tmp_path: Path) -> None:
-    one = open_file(tiny_classifier(tmp_path / "one.pth"))
-    other = open_file(tiny_classifier(tmp_path / "other.pth", classes=["w", "x", "y", "z"]))
+    one = load_file(tiny_classifier(tmp_path / "one.pth"))
+    other = load_file(tiny_classifier(tmp_path / "other.pth", classes=["w", "x", "y", "z"]))
     with pytest.raises(EANError, match=r"other\.pth: unknown class 'bee'"):
         explain([one, other], [("a.png", photo(), "bee")], tmp_path / "grid.png")
     with pytest.raises(EANError, match="there are no images to explain"):
@@ -261,7 +261,7 @@ def test_what_cannot_be_explained_is_named(tiny_arch: str, tmp_path: Path) -> No
 
 
 def test_a_photo_over_the_limit_is_reduced_and_the_others_are_as_they_were(tiny_arch: str, tmp_path: Path) -> None:
-    counter = open_file(tiny_counter(tmp_path / "best.pth"))
+    counter = load_file(tiny_counter(tmp_path / "best.pth"))
     small = ("small.png", photo(20, 30), None)
     (alone,) = explain([counter], [small], tmp_path / "grid.png").lines
     wide, other = explain([counter], [("wide.png", photo(8, 2056), None), small], tmp_path / "grid.png").lines
@@ -272,7 +272,7 @@ def test_a_photo_over_the_limit_is_reduced_and_the_others_are_as_they_were(tiny_
 
 
 def test_a_grid_of_counters_explains_the_count(tiny_arch: str, tmp_path: Path) -> None:
-    counter = open_file(tiny_counter(tmp_path / "best.pth"))
+    counter = load_file(tiny_counter(tmp_path / "best.pth"))
     big = photo(50, 70)
     (line,) = explain([counter], [("crowd.jpg", big, None)], tmp_path / "grid.png").lines
     pixels = counter.pixels(big)
@@ -284,7 +284,7 @@ def test_a_grid_of_counters_explains_the_count(tiny_arch: str, tmp_path: Path) -
     expected = reference_cam(counter.network, counter.trunk.stages[-1], inputs, lambda density: density.sum())
     np.testing.assert_allclose(heat, expected, atol=1e-4)
     with pytest.raises(EANError, match="networks of one kind"):
-        explain([counter, open_file(tiny_classifier(tmp_path / "c.pth"))], [], tmp_path / "x.png")
+        explain([counter, load_file(tiny_classifier(tmp_path / "c.pth"))], [], tmp_path / "x.png")
     assert not (tmp_path / "x.png").exists()
 
 
@@ -294,7 +294,7 @@ def test_pictures_of_masks(tiny_arch: str, tmp_path: Path, attention: str, monke
     monkeypatch.setattr(
         gallery, "draw_masks", lambda path, rows, title: drawn.append(rows) or draw_masks(path, rows, title=title)
     )
-    net = open_file(tiny_classifier(tmp_path / "ean.pth", attention))
+    net = load_file(tiny_classifier(tmp_path / "ean.pth", attention))
     one = photo()
     picture = explain_masks(net, [("one.png", one, None)], tmp_path / "masks.png")
     assert picture.path.stat().st_size > 5000
@@ -305,7 +305,7 @@ def test_pictures_of_masks(tiny_arch: str, tmp_path: Path, attention: str, monke
     expected = masks[0].values[0].mean(dim=0 if attention == "sge" else (1, 2))
     np.testing.assert_allclose(row.stages[0][0], expected)
     with pytest.raises(EANError, match="none of its blocks is connected"):
-        explain_masks(open_file(tiny_classifier(tmp_path / "org.pth", None)), [], tmp_path / "none.png")
+        explain_masks(load_file(tiny_classifier(tmp_path / "org.pth", None)), [], tmp_path / "none.png")
 
 
 def test_drawing_takes_unlike_rows(tmp_path: Path) -> None:

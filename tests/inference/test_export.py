@@ -16,7 +16,7 @@ from ean_core import EANError
 from ean_core.attention import ATTENTIONS, Attention, register
 from ean_core.inference import export
 from ean_core.inference.export import TARGETS, deployable, shapes_of
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.networks.checkpoint import load_network, save_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
@@ -32,7 +32,7 @@ def batch(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
 def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str) -> None:
-    opened = open_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
     report = export.export(opened, "onnx", tmp_path / "out")
     assert report.path == tmp_path / "out" / "ean.onnx"
     assert report.sizes == "any batch, any image size"
@@ -59,7 +59,7 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
 
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
 def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
-    opened = open_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
     report = export.export(opened, "torch", tmp_path)
     facts = {"facts.json": ""}
     program = torch.export.load(report.path, extra_files=facts)
@@ -82,7 +82,7 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
 @pytest.mark.parametrize("sharing", ["stage", "block"])
 def test_safetensors_there_and_back(tiny_arch: str, tmp_path: Path, attention: str | None, sharing: str) -> None:
     path = tiny_classifier(tmp_path / "ean.pth", attention, sharing=sharing, scheme="01 0 1" if attention else None)
-    report = export.export(open_file(path, device="cpu"), "safetensors", tmp_path)
+    report = export.export(load_file(path, device="cpu"), "safetensors", tmp_path)
     assert report.difference == 0
     (before, said), (after, again) = load_network(path), load_network(report.path)
     torch.testing.assert_close(after(batch(2, 3, 16, 16)), before(batch(2, 3, 16, 16)), rtol=0, atol=0)
@@ -107,7 +107,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
 
 
 def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> None:
-    opened = open_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
+    opened = load_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
     report = export.export(opened, "onnx", tmp_path)
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].name == "density"
@@ -119,7 +119,7 @@ def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> N
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
     weights = export.export(opened, "safetensors", tmp_path)
     assert weights.difference == 0
-    assert open_file(weights.path).kind == "counter"
+    assert load_file(weights.path).kind == "counter"
 
 
 def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> 
 
     with patch.dict(ATTENTIONS):
         register("places")(Places)
-        opened = open_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
+        opened = load_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
         report = export.export(opened, "torch", tmp_path)
     assert report.sizes == "any batch, images of 16x16 only"
     assert report.shapes == ((1, 16, 16), (3, 16, 16))
@@ -145,7 +145,7 @@ def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> 
 def test_a_file_that_differs_is_not_left(
     tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float
 ) -> None:
-    opened = open_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     right = export.READERS["safetensors"]
     wrong = {"safetensors": lambda *given: lambda images: right(*given)(images) * (1 + error)}
     monkeypatch.setattr(export, "READERS", wrong)
@@ -155,35 +155,35 @@ def test_a_file_that_differs_is_not_left(
 
 
 def test_what_is_deployed_is_pruned_and_folded(tiny_arch: str, tmp_path: Path) -> None:
-    opened = open_file(tiny_classifier(tmp_path / "ean.pth", scheme="01 0 1"), device="cpu")
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth", scheme="01 0 1"), device="cpu")
     network = deployable(opened)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert network.layer2.attention is None
     assert any(isinstance(module, nn.BatchNorm2d) for module in opened.network.modules()), "the network was changed"
-    counter = open_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
+    counter = load_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
     assert not any(isinstance(module, nn.BatchNorm2d) for module in deployable(counter).modules())
     assert shapes_of(opened, any_size=True) == ((1, 16, 16), (3, 16, 16), (2, 21, 16), (5, 16, 27))
 
 
 def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = open_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     with pytest.raises(EANError, match="unknown form 'onx'.*did you mean 'onnx'"):
         export.export(opened, "onx", tmp_path)
     path = export.export(opened, "safetensors", tmp_path).path
     with pytest.raises(EANError, match="would be written over itself"):
-        export.export(open_file(path), "safetensors", tmp_path)
+        export.export(load_file(path), "safetensors", tmp_path)
     content = path.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(EANError, match=r"cut\.safetensors is damaged or truncated"):
-        open_file(tmp_path / "cut.safetensors")
+        load_file(tmp_path / "cut.safetensors")
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(EANError, match="does not say what network its weights are of"):
-        open_file(tmp_path / "foreign.safetensors")
+        load_file(tmp_path / "foreign.safetensors")
     save_network(tmp_path / "ean.pth", opened.network, ean_core.networks.checkpoint.ModelSpec("resnet20", 4, "se"))
     with pytest.raises(EANError, match="do not fit the network"):
-        open_file(tmp_path / "ean.pth")
+        load_file(tmp_path / "ean.pth")
     monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
     for target in TARGETS:
         if target != "torch":

@@ -17,7 +17,7 @@ import ean_core
 from ean_core import EANError
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.masks import attention_masks
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.networks.checkpoint import load_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
@@ -214,7 +214,7 @@ def test_a_file_without_names_gives_numbers(tiny_arch: str, tmp_path: Path) -> N
     [({}, 16), ({"data": {"name": "folder"}}, 18), ({"data": {"name": "imagenet"}}, 18), ({"resize": 24}, 24)],
 )
 def test_the_crop_is_that_of_the_data(tiny_arch: str, tmp_path: Path, content: dict, resize: int) -> None:
-    prepare = open_file(tiny_classifier(tmp_path / "c.pth", **content)).prepare
+    prepare = load_file(tiny_classifier(tmp_path / "c.pth", **content)).prepare
     assert (prepare.size, prepare.resize) == (16, resize)
 
 

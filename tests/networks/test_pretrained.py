@@ -32,7 +32,7 @@ def test_all_bits_off_gives_torchvisions_outputs(name: str, suffix: str) -> None
     with torch.inference_mode():
         torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
     assert not report.unused
-    assert all(".attention." in left for left in report.left)
+    assert all(".attention." in name for name in report.missing)
     assert bool(report.zeroed) == (suffix == "")
 
 
@@ -42,9 +42,9 @@ def test_attention_and_another_head_are_left_and_named() -> None:
     before = {name: value.clone() for name, value in ours.state_dict().items()}
     report = load_torchvision_weights(ours, public("resnet18").state_dict())
     after = ours.state_dict()
-    for name in report.left:
+    for name in report.missing:
         assert torch.equal(before[name], after[name]), name
-    assert "fc.weight" in report.left
+    assert "fc.weight" in report.missing
     assert report.unused == ("fc.weight", "fc.bias")
     assert "layer1.attention" in str(report)
     assert not torch.equal(before["conv1.weight"], after["conv1.weight"])
@@ -76,7 +76,7 @@ def test_weights_come_from_a_file_that_cannot_run_code(tmp_path: Path) -> None:
     for content in (theirs.state_dict(), {"state_dict": theirs.state_dict()}):
         torch.save(content, tmp_path / "w.pth")
         report = load_torchvision_weights(ours, tmp_path / "w.pth")
-        assert not report.left
+        assert not report.missing
         assert torch.equal(ours.fc.weight, theirs.fc.weight)
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     with pytest.raises(EANError, match="holds no weights"):

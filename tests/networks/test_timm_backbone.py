@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from classification.job import Job
-from classification.pipeline import run_pipeline
+from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.networks import input_shape, stages_blocks, timm_backbone
 from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
 
 timm = pytest.importorskip("timm")
@@ -166,14 +166,14 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         net = create_model("timm:regnetx_002", num_classes=7, attention="se")
         report = load_torchvision_weights(net, tmp_path / file)
         assert torch.equal(net.layer3.blocks[1].conv2.conv.weight, theirs.s3.b2.conv2.conv.weight)
-        assert "fc.weight" in report.left
+        assert "fc.weight" in report.missing
         assert "layer4.attention" in str(report)
-    with pytest.raises(EANError, match="these weights are of another network"):
+    with pytest.raises(EANError, match="holds the weights of another network"):
         load_torchvision_weights(create_model("timm:regnety_002"), tmp_path / "model.pth")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(EANError, match="damaged or truncated"):
         load_torchvision_weights(net, tmp_path / "cut.safetensors")
-    with pytest.raises(EANError, match="only weights of timm's networks can be downloaded"):
+    with pytest.raises(EANError, match="fetches weights by the name of a timm: architecture"):
         load_torchvision_weights(create_model("resnet20"), "download")
 
     def no_network(*_: object, **__: object) -> None:
@@ -196,8 +196,8 @@ def test_the_pipeline_on_timms_network_with_its_weights(tmp_path: Path, capsys: 
         'retrain = ["ean"]\n'
     )
     recipe = Recipe.from_file(tmp_path / "tiny.py")
-    run_pipeline(Job.start(recipe, data_root=tmp_path, directory=tmp_path / "w"))
-    assert "public.pth: 90 tensors loaded; left at their initial value: fc.bias" in capsys.readouterr().out
+    run_pipeline(start_job(recipe, data_root=tmp_path, directory=tmp_path / "w"))
+    assert "public.pth: 90 tensors loaded; 6 left at their initial value: layer1.attention" in capsys.readouterr().out
     assert json.loads((tmp_path / "w/scheme.json").read_text())["arch"] == "timm:test_resnet"
     network, content = load_network(tmp_path / "w/supernet.pth")
     assert network.stages_blocks == (1, 1, 1, 1)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from classification.compare_show import draw_all
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
+from ean_core.pipeline.comparison.show import draw_all
 from ean_core.report import plots_search
 from ean_core.report.labels import full_name, label_of, labels_of
 from ean_core.report.results import SchemeFile

@@ -11,16 +11,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from benchmarks.landscape_study import draw
-from classification.correlation_summary import draw_correlations
 from ean_core import Scheme
-from ean_core.benchmark import compare as benchmark
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.benchmark.per_block import draw_table
 from ean_core.io.records import read_record
+from ean_core.pipeline.correlation.show import draw_correlations
+from ean_core.pipeline.front import write_front
+from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
+from ean_core.report.time_charts import draw_increments, draw_table
 from ean_core.search.history import HistoryLine
 from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
-from ean_core.search.pareto import write_front
 from tests.conftest import ROOT
 from tests.helpers import report_records as made
 
@@ -122,7 +122,7 @@ def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure])
     write_front(tmp_path, lines=[HistoryLine(1, "000", 60.0), HistoryLine(2, "010", 61.0)])
     record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
     record["metrics"]["schemes"] = [row for row in record["metrics"]["schemes"] if row["connections"] in (2, 3)]
-    draw_correlations(tmp_path / "a.png", record)
+    draw_correlations(tmp_path / "a.png", record, metric=Metric("top1", "accuracy", "%"))
     front, (*_, counts, scale) = figures[0].axes[0], figures[1].axes
     assert [ticks(axis) for axis in (front.xaxis, counts.xaxis, scale.yaxis)] == [["0", "1"], ["2", "3"], ["2", "3"]]
     assert note_of(figures[1]).startswith("ean_se_r20_cifar100_subset30k, 4 schemes, 2 seeds each;")
@@ -130,13 +130,13 @@ def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure])
 
 def test_charts_of_times_are_drawn_from_the_record_alone(tmp_path: Path, figures: list[Figure]) -> None:
     record = read_record(ROOT / "results/benchmark_counter_r29_cpu.json")
-    benchmark.draw_increments(tmp_path / "a.png", record["metrics"], record["settings"])
+    draw_increments(tmp_path / "a.png", record["metrics"], record["settings"])
     (axes,) = figures[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Share-full SE", "EAN SE"]
     assert axes.get_xlabel() == "time increment, %, with 95 % intervals"
     words = "batch of 1, 512x512 pixels, cpu, 2 threads, 15 rounds, networks interleaved"
     assert note_of(figures[0]) == words
-    assert benchmark.draw_increments(tmp_path / "b.png", record["metrics"][:1], record["settings"]) is None
+    assert draw_increments(tmp_path / "b.png", record["metrics"][:1], record["settings"]) is None
 
 
 def test_times_of_connections_name_the_attention_and_the_set_up(tmp_path: Path, figures: list[Figure]) -> None:

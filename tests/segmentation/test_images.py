@@ -12,7 +12,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from ean_core.data.read_image import read_image
-from ean_core.inference.loaded_model import open_file
+from ean_core.inference.loaded_model import load_file
 from ean_core.utils.errors import EANError
 from segmentation import inference
 from segmentation.config import build_model, read_config
@@ -101,7 +101,7 @@ def kinds(folder: Path) -> list[Path]:
 def test_every_command_sees_one_picture(trained: Path, segmentor: Segmentor, tmp_path: Path) -> None:
     config = tmp_path / "config.py"
     config.write_text("\n".join(f"{name} = {value!r}" for name, value in segmentor.config.to_dict().items()))
-    opened = open_file(trained / "run/last.pth", device="cpu", config=config)
+    opened = load_file(trained / "run/last.pth", device="cpu", config=config)
     (tmp_path / "in").mkdir()
     for path in kinds(tmp_path / "in"):
         image = read_image(path)

@@ -32,6 +32,15 @@ def images(root: Path) -> list[Path]:
     return sorted((root / "data/VOCdevkit/VOC2012/JPEGImages").glob("2007_0005*.jpg"))
 
 
+def test_a_config_with_another_scheme_is_refused(trained):
+    """Its tensors have the same names and shapes, and would give other masks."""
+    other = tiny_config(trained, **{"model.backbone.scheme": "100100100"})
+    with pytest.raises(
+        EANError, match=r"connections 001 \| 001 \| 001, and this network has 100 \| 100 \| 100; give the"
+    ):
+        Segmentor(other, trained / "run/last.pth")
+
+
 def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys):
     arguments = (SMALL, trained / "run/last.pth", images(trained)[0])
     assert script("segmentation/predict.py", *arguments, "--out-dir", "out", *flags()) == 0

@@ -20,7 +20,10 @@ from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.gallery import explain
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.explain.targets import region_target
-from ean_core.inference.loaded_model import Opened, open_file
+from ean_core.inference.loaded_model import LoadedModel, load_file
+from ean_core.networks import create_model
+from ean_core.networks.pretrained import load_weights
+from ean_core.networks.weights_file import read_weights
 from segmentation.config import read_config
 from segmentation.inference import Segmentor
 from tests.conftest import ROOT
@@ -60,7 +63,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: Path) -> None:
-    opened = open_file(state, config=config, device="cpu")
+    opened = load_file(state, config=config, device="cpu")
     sample = Segmentor(config, state, device="cpu")(photo)
     pixels = opened.pixels(read_image(photo))
     assert tuple(pixels.shape[1:]) == tuple(sample.metainfo["img_shape"][:2]) == (48, 62)
@@ -71,7 +74,7 @@ def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: P
 
 
 def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
-    opened = open_file(state, config=config, device="cpu")
+    opened = load_file(state, config=config, device="cpu")
     (line,) = explain([opened], [("street", read_image(photo), None)], tmp_path / "g.png", target="square").lines
     assert line.startswith("street: square ")
     assert line.endswith("% of the pixels")
@@ -100,19 +103,19 @@ def test_the_region_of_a_class() -> None:
 
 def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> None:
     with pytest.raises(EANError, match="the state that a run goes on from.*--config"):
-        open_file(state)
+        load_file(state)
     with pytest.raises(EANError, match="does not exist: see segmentation/configs/"):
-        open_file(state, config="none.py")
-    assert isinstance(open_file(state, config=config), Opened)
+        load_file(state, config="none.py")
+    assert isinstance(load_file(state, config=config), LoadedModel)
     config.write_text(config.read_text().replace("keep_ratio=True", "keep_ratio=False"))
     with pytest.raises(EANError, match="resizes its test images in a way that photos here are not"):
-        open_file(state, config=config)
+        load_file(state, config=config)
 
 
 def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    opened = open_file(state, config=config, device="cpu")
+    opened = load_file(state, config=config, device="cpu")
     report = export.export(opened, "onnx", tmp_path / "out")
     assert report.sizes == "any batch, any image size"
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
@@ -130,7 +133,7 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
 
 def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors")
-    opened = open_file(state, config=config, device="cpu")
+    opened = load_file(state, config=config, device="cpu")
     report = export.export(opened, "safetensors", tmp_path)
     assert report.difference == 0
     before, after = (Segmentor(config, path, device="cpu")(photo) for path in (state, report.path))
@@ -141,7 +144,11 @@ def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_
     assert header["scheme"] == "001001001"
     assert json.loads(header["content"])["recipe"]["train_cfg"]["max_iters"] == 300
     with pytest.raises(EANError, match="the weights of a segmentor: give its config too"):
-        open_file(report.path)
+        load_file(report.path)
+    classifier = create_model("resnet20", attention="se", scheme="001001001")
+    said = load_weights(classifier, read_weights(report.path))
+    assert set(said.loaded) == set(opened.trunk.state_dict())
+    assert torch.equal(classifier.conv1.weight, opened.trunk.conv1.weight)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,7 @@ def test_what_is_beyond_is_named(config: Path, tmp_path: Path, changes: str, sen
     model = MODELS.build(read_config(config).model)
     torch.save({"state_dict": model.state_dict(), "optimizer": {}, "meta": {}}, tmp_path / "last.pth")
     with pytest.raises(EANError, match=sentence):
-        open_file(tmp_path / "last.pth", config=config)
+        load_file(tmp_path / "last.pth", config=config)
 
 
 @pytest.mark.parametrize(("grid", "size"), [((2, 2), (5, 7)), ((3, 3), (8, 8)), ((6, 6), (16, 23)), ((6, 2), (4, 5))])

@@ -17,6 +17,7 @@ from ean_core.data.normalize import Normalise
 from ean_core.supernet.bn_calibration import Reestimation, batch_norms
 from ean_core.supernet.prefix_cache import HeldBatches, PrefixFeatures
 from ean_core.supernet.scorer import Scorer, draw_path, sandwich_paths
+from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
 
 BLOCKS = (3, 3, 3)
@@ -124,6 +125,19 @@ def test_a_call_waits_for_the_device_once(net: torch.nn.Module, batches: list, m
     scores = Scorer(net, batches, normalise=normalise)(schemes)
     assert waits == ["tolist"]
     assert len({score.seconds for score in scores}) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, value: float) -> None:
+    """Logits of NaN have a largest one too, and so an accuracy."""
+    with torch.no_grad():
+        net.layer2.blocks[0].conv1.weight[0, 0, 0, 0] = value
+    scorer = Scorer(net, batches, normalise=normalise)
+    with pytest.raises(
+        EANError, match=r"path \d+ gives outputs that are not finite for \d+ of \d+ images: .* again with"
+    ):
+        scorer([Scheme.all_off(BLOCKS)])
+    assert not scorer.memory
 
 
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:

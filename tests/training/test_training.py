@@ -117,6 +117,8 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Path) -> None:
     class Runner:
+        hooks, model = (), torch.nn.Linear(1, 1)
+
         def __init__(self, *named: str) -> None:
             self.named = named
 

@@ -14,7 +14,7 @@ from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.grid import MaskRow, Row, draw_grid, draw_masks
 from ean_core.inference.explain.masks import BlockMask, attention_masks
 from ean_core.inference.explain.targets import Target
-from ean_core.inference.loaded_model import Opened, label_files
+from ean_core.inference.loaded_model import LoadedModel, label_files
 from ean_core.utils.errors import EANError, legible
 
 Photo = tuple[str, Image.Image, str | None]
@@ -38,7 +38,7 @@ def true_class(file: Path, classes: Sequence[str]) -> str | None:
 
 
 def explain(
-    networks: Sequence[Opened],
+    networks: Sequence[LoadedModel],
     photos: Iterable[Photo],
     path: str | Path,
     *,
@@ -75,7 +75,7 @@ def explain(
 
 
 def explain_photo(
-    networks: Sequence[Opened],
+    networks: Sequence[LoadedModel],
     name: str,
     photo: Image.Image,
     truth: str | None,
@@ -102,7 +102,7 @@ def explain_photo(
     return Row(title, seen[0], seen, heat, text), line
 
 
-def shown(network: Opened, photo: Image.Image) -> tuple[Tensor, str]:
+def shown(network: LoadedModel, photo: Image.Image) -> tuple[Tensor, str]:
     """What a network sees of a photo, uint8 (C, H, W), and the size that a large one was reduced to, in words."""
     if network.prepare.size is None and network.prepare.fit is None and max(photo.size) > LARGEST:
         scale = LARGEST / max(photo.size)
@@ -111,7 +111,7 @@ def shown(network: Opened, photo: Image.Image) -> tuple[Tensor, str]:
     return network.pixels(photo), ""
 
 
-def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) -> Picture:
+def explain_masks(network: LoadedModel, photos: Iterable[Photo], path: str | Path) -> Picture:
     """Draw the attention masks of a connected network, block by block.
 
     Raises:
@@ -133,7 +133,7 @@ def explain_masks(network: Opened, photos: Iterable[Photo], path: str | Path) ->
     return Picture(draw_masks(path, rows, title=title), tuple(lines))
 
 
-def by_stage(network: Opened, masks: Sequence[BlockMask]) -> list[list[np.ndarray | None]]:
+def by_stage(network: LoadedModel, masks: Sequence[BlockMask]) -> list[list[np.ndarray | None]]:
     """The masks of the first image, stage by stage; spatial ones as maps, where any is spatial."""
     table: list[list[np.ndarray | None]] = [[None] * depth for depth in network.trunk.stages_blocks]
     spatial = any(mask.spatial for mask in masks)
@@ -143,7 +143,7 @@ def by_stage(network: Opened, masks: Sequence[BlockMask]) -> list[list[np.ndarra
     return table
 
 
-def target_of(network: Opened, pixels: Tensor, wanted: str | int | None) -> Target:
+def target_of(network: LoadedModel, pixels: Tensor, wanted: str | int | None) -> Target:
     """What the network makes of the wish; the error of one that lacks the class names it."""
     try:
         return network.make_target(network.outputs([pixels])[0], wanted)
@@ -151,7 +151,7 @@ def target_of(network: Opened, pixels: Tensor, wanted: str | int | None) -> Targ
         raise EANError(f"{network.path}: {error}") from None
 
 
-def check(networks: Sequence[Opened], stage: int) -> None:
+def check(networks: Sequence[LoadedModel], stage: int) -> None:
     """Refuse what cannot stand in one grid."""
     kinds = {network.kind: network.path for network in networks}
     if len(kinds) > 1:
@@ -165,7 +165,7 @@ def check(networks: Sequence[Opened], stage: int) -> None:
             raise EANError(f"{network.path} has the stages 1 to {count}, and stage {stage + 1} was asked for")
 
 
-def labels(networks: Sequence[Opened]) -> list[str]:
+def labels(networks: Sequence[LoadedModel]) -> list[str]:
     """A heading per network."""
     return label_files([network.path for network in networks])
 

@@ -1,0 +1,310 @@
+"""Classification as a task of the pipeline: see `ean_core.pipeline.task.Task` for what each method has to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from mmengine.device import get_device
+from torch import Tensor
+
+from classification.evaluation import evaluate
+from classification.images import Images
+from classification.recipe import Recipe
+from ean_core.data import ImageData
+from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
+from ean_core.networks.checkpoint import ModelSpec, load_network
+from ean_core.networks.pretrained import load_weights
+from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
+from ean_core.pipeline.fit import fit
+from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun
+from ean_core.scheme import Scheme
+from ean_core.supernet.relaxed import ValidationGradient
+from ean_core.supernet.scorer import Scorer
+from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetClassifier
+from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
+from ean_core.training.hooks import DrawPaths
+from ean_core.training.loops import PathValLoop
+from ean_core.training.metrics import Confusion
+from ean_core.training.schedule import TrainSettings
+from ean_core.training.state import save_state_as_network
+from ean_core.utils.distributed import first_does, is_first
+from ean_core.utils.errors import EANError
+
+GRADIENT_BATCH = 128
+"""Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
+
+TEST_BATCH = 500
+"""Images per forward pass of the test at the end of a training."""
+
+TEST_LOG = "test_epochs.jsonl"
+"""Test accuracies during training, in the network's directory."""
+
+_Classifier = TypeVar("_Classifier", bound=ImageClassifier)
+
+
+@dataclass(frozen=True)
+class ClassificationTask:
+    """Image classification with a recipe and its data.
+
+    Attributes:
+        recipe: of the run.
+        data: the data set that its data section names.
+    """
+
+    recipe: Recipe
+    data: ImageData
+
+    score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("top1", "accuracy", "%", proportion=True),
+        Metric("top5", "top-5 accuracy", "%", proportion=True),
+    )
+    network_file: ClassVar[str] = "classifier.pth"
+
+    def with_recipe(self, recipe: Recipe) -> ClassificationTask:
+        """The same images under another recipe."""
+        return dataclasses.replace(self, recipe=recipe)
+
+    # -- data ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def images(self) -> Images:
+        """The images as the recipe splits them."""
+        return Images(self.recipe.data, self.data)
+
+    def describe(self) -> str:
+        """Numbers of images and classes."""
+        data, total = self.data, len(self.data.train)
+        subset = "" if self.recipe.data.train_per_class is None else f" (a subset of {total})"
+        return (
+            f"{data.name}: {len(self.images.training())} training images{subset}, {len(data.test)} test images, "
+            f"{data.num_classes} classes"
+        )
+
+    def dataset(self) -> DatasetInfo:
+        """Sizes, shape and fingerprint of the images."""
+        recipe = self.recipe.data
+        share, count = recipe.val_fraction, recipe.val_per_class
+        fingerprint = {
+            "name": self.data.name,
+            "fingerprint": self.data.fingerprint,
+            "train_per_class": recipe.train_per_class,
+            **({"val_per_class": count} if share is None else {"val_fraction": share}),
+            "split_seed": recipe.split_seed,
+            "augment": dataclasses.asdict(recipe.augment),
+        }
+        return DatasetInfo(
+            name=self.data.name,
+            train_images=len(self.images.training()),
+            test_images=len(self.data.test),
+            image_shape=self.data.image_shape,
+            fingerprint=fingerprint,
+            search_only=frozenset({"val_per_class", "val_fraction"}),
+            note=self.data.note,
+        )
+
+    def count_validation_images(self) -> int:
+        """Images of the search split's validation part."""
+        return len(self.images.split()[1])
+
+    # -- networks -----------------------------------------------------------------------------------------------
+
+    def blocks(self) -> tuple[int, ...]:
+        """Those of the recipe's architecture."""
+        return stages_blocks(self.recipe.model.arch)
+
+    def spec(self, **changes: Any) -> ModelSpec:
+        """The recipe's network with an output for every class."""
+        model = self.recipe.model
+        spec = ModelSpec(
+            arch=model.arch,
+            num_classes=self.data.num_classes,
+            attention=model.attention,
+            attention_options=dict(model.attention_options),
+            in_channels=self.data.image_shape[0],
+        )
+        return dataclasses.replace(spec, **changes)
+
+    def build(self, spec: ModelSpec) -> StagedNetwork:
+        """Images (B, C, H, W) -> logits (B, K)."""
+        network, source = spec.build(), self.recipe.model.pretrained
+        if source is not None:
+            fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(TrunkSpec)}
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
+            if is_first():
+                print(f"weights: {report}", flush=True)
+        return network
+
+    def starting_weights(self) -> dict[str, str]:
+        """The checksum of the pretrained weights, or their address; empty when training starts from scratch."""
+        source = self.recipe.model.pretrained
+        return {} if source is None else {"pretrained": weights_identity(source, arch=self.recipe.model.arch)}
+
+    def file_info(self) -> dict[str, Any]:
+        """What a network file says of its data."""
+        return {
+            "classes": list(self.data.classes),
+            "mean": list(self.data.mean),
+            "std": list(self.data.std),
+            "image_shape": list(self.data.image_shape),
+            "resize": getattr(self.data.train, "resize", self.data.image_shape[1]),  # the shorter side before the crop
+            "data": dict(self.dataset().fingerprint),
+        }
+
+    # -- supernet -----------------------------------------------------------------------------------------------
+
+    def train_supernet(self, run: TrainingRun, spec: ModelSpec) -> None:
+        """Cross-entropy of one random path a step (several under the sandwich rule)."""
+        settings = self.recipe.supernet
+        train, val = self.images.split()
+        torch.manual_seed(run.seed)
+        network = self.build(spec)
+        model = self._as_model(SupernetClassifier, network, settings)
+        if settings.compile:  # block by block: the paths through them change from step to step
+            for stage in network.stages:
+                for block in stage.blocks:
+                    block.compile()
+        fit(
+            run,
+            model,
+            self.images.train_loader(train, settings, seed=run.seed),
+            settings,
+            validation=self._path_validation(network, val) if settings.val_interval else None,
+            hooks=[DrawPaths(seed=run.seed, sandwich=settings.sandwich)],
+            unused_parameters=True,
+        )
+        info = {**self.file_info(), "recipe": run.identity}
+        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+
+    def _path_validation(self, network: StagedNetwork, images: Tensor) -> dict[str, Any]:
+        """The runner's arguments for scoring a few paths during training, on these images (N,) of the training part."""
+        batch_size = self.recipe.search.batch_size
+        return {
+            "val_dataloader": self.images.eval_loader(self.data.train, images, batch_size=batch_size, shared=False),
+            "val_cfg": {
+                "type": PathValLoop,
+                "make_scorer": lambda: self.path_scorer(network),
+                "random_paths": self.recipe.supernet.random_paths,
+            },
+            "val_evaluator": [],
+        }
+
+    def load_supernet(self, path: Path) -> StagedNetwork:
+        """The trained supernet, if it is the recipe's."""
+        network, content = load_network(path)
+        if content["model"] != dataclasses.asdict(self.spec()):
+            model = content["model"]
+            raise EANError(
+                f"{path} holds a {model['arch']} with {model['attention']}, made for other data or options than recipe "
+                f"{self.recipe.name!r} ({self.recipe.model.arch} with {self.recipe.model.attention}): give another "
+                "--work-dir"
+            )
+        network = network.to(get_device())
+        return network.to(memory_format=torch.channels_last) if self.recipe.supernet.channels_last else network
+
+    def make_scorer(self, supernet: StagedNetwork) -> SchemeScorer:
+        """Top-1 accuracy in percent on the validation images."""
+        scorer = self.path_scorer(supernet)
+
+        def accuracies(schemes: Sequence[Scheme]) -> list[float]:
+            return [score.accuracy for score in scorer(schemes)]
+
+        return accuracies
+
+    def path_scorer(self, supernet: StagedNetwork) -> Scorer:
+        """A `Scorer` over the validation images, as the recipe's search section says."""
+        settings, search = self.recipe.supernet, self.recipe.search
+        calibration = None
+        if search.bn_images:
+            calibration = self.images.calibration_loader(
+                count=search.bn_images, batch_size=search.bn_batch_size, seed=self.recipe.seed
+            )
+        _, val = self.images.split()
+        return Scorer(
+            supernet,
+            self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
+            normalise=self.images.normalise(channels_last=settings.channels_last),
+            training=calibration,
+            dtype=PRECISIONS[settings.precision] or torch.float32,
+            compile=settings.compile,
+        )
+
+    def make_gradient(self, supernet: StagedNetwork, *, images: int, seed: int) -> ValidationGradient:
+        """The gradient of the cross-entropy.
+
+        In float32 whatever the recipe's precision: a connection's slope is a sum over millions of products. Batch norm
+        uses each batch's own statistics where the recipe calibrates them for scoring.
+        """
+        _, val = self.images.split()
+        count = min(images, len(val))
+
+        def batches(step: int) -> Iterable[Mapping[str, Tensor]]:
+            drawn = np.random.default_rng([seed, step]).choice(val.numpy(), count, replace=False)
+            batch_size = min(GRADIENT_BATCH, count)
+            return self.images.eval_loader(
+                self.data.train, torch.from_numpy(drawn), batch_size=batch_size, shared=False
+            )
+
+        return ValidationGradient(
+            supernet,
+            batches,
+            normalise=self.images.normalise(channels_last=self.recipe.supernet.channels_last),
+            batch_statistics=self.recipe.search.bn_images > 0,
+            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
+        )
+
+    # -- networks of fixed connections --------------------------------------------------------------------------
+
+    def train_network(self, run: TrainingRun, spec: ModelSpec) -> TrainedNetwork:
+        """Train on all the recipe's training images, and test the weights of the last epoch."""
+        settings = self.recipe.train
+        torch.manual_seed(run.seed)
+        network = self.build(spec)
+        model = self._as_model(ImageClassifier, network, settings)
+        if settings.compile:
+            network.compile()
+        runner = fit(
+            run,
+            model,
+            self.images.train_loader(self.images.training(), settings, seed=run.seed),
+            settings,
+            validation={
+                "val_dataloader": self.images.eval_loader(self.data.test, None, batch_size=TEST_BATCH, shared=True),
+                "val_cfg": {},
+                "val_evaluator": [Confusion(self.data.num_classes)],
+            },
+            hooks=[LogTestAccuracy(run.directory / TEST_LOG)],
+        )
+        metrics = runner.val_loop.run()
+        info = {**self.file_info(), "recipe": run.identity, "metrics": metrics}
+        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+        best = best_test_epoch(run.directory / TEST_LOG)
+        return TrainedNetwork({**metrics, "best_test_epoch": best}, count_parameters(network))
+
+    def load_network(self, path: Path) -> StagedNetwork:
+        """A classifier.pth."""
+        return load_network(path)[0]
+
+    def evaluate(self, network: StagedNetwork, *, batch_size: int) -> Mapping[str, float]:
+        """Top-1 and top-5 accuracy in percent."""
+        return evaluate(self.images, network, batch_size=batch_size)[0]
+
+    def _as_model(self, kind: type[_Classifier], network: StagedNetwork, settings: TrainSettings) -> _Classifier:
+        """The network as an MMEngine model of this kind, in the settings' memory format and precision."""
+        if settings.channels_last:
+            network.to(memory_format=torch.channels_last)
+        return kind(
+            network,
+            self.images.normalise(channels_last=settings.channels_last),
+            label_smoothing=settings.label_smoothing,
+            precision=settings.precision,
+            cuda_graph=settings.cuda_graph,
+        )

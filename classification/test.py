@@ -1,0 +1,63 @@
+"""Test a trained classifier: top-1, top-5, and which classes are taken for which."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, parse_options
+from ean_core.utils.errors import EANError
+
+HELP = """\
+example:
+  python tools/test.py classification/configs/quickstart_digits.py work_dirs/quickstart_digits/org-seed0/classifier.pth
+
+Prints top-1 and top-5 accuracy on the recipe's test images, and writes test.json (with every class's accuracy and the
+most frequent confusions) and confusion.csv (rows: the true class, columns: the predicted one) beside the checkpoint."""
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options]")
+    add = parser.add_argument
+    add("config", metavar="CONFIG", help="the recipe whose data is meant")
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth")
+    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
+    add("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
+    add("--batch-size", type=at_least(1), default=500, metavar="N", help="images per forward (default 500)")
+    add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
+    add_own_attention(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Score a classifier on its recipe's test images."""
+    arguments = parse_arguments(argv)
+    load_attention(arguments.attention)
+    from pathlib import Path
+
+    from classification.evaluation import evaluate, write_test
+    from classification.job import start_job
+    from classification.recipe import Recipe
+    from ean_core.networks.checkpoint import load_network
+    from ean_core.utils.devices import warn_of_unused_gpu
+    from ean_core.utils.files import writable
+
+    warn_of_unused_gpu()
+    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
+    recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
+    network, content = load_network(arguments.checkpoint)
+    task = start_job(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".").task
+    trained_on, classes = content["classes"], list(task.data.classes)
+    if trained_on != classes:
+        raise EANError(
+            f"{arguments.checkpoint} has {len(trained_on)} classes ({', '.join(trained_on[:3])}, ..) and "
+            f"{task.data.name} has {len(classes)} ({', '.join(classes[:3])}, ..): give the recipe that the checkpoint "
+            "was trained with"
+        )
+    metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
+    images = f"{task.data.name}, {metrics['images']} test images"
+    print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
+    settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
+    write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
+    print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")

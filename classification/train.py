@@ -1,0 +1,49 @@
+"""Train classifiers of fixed connections from scratch: Org, Org-full, Share-full, or a searched scheme."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from classification.arguments import add_pipeline_arguments, job_from_arguments
+from ean_core.cli import make_parser, seed
+
+HELP = """\
+example:
+  python tools/train_cls.py                                              share-full on the embedded digits
+  python tools/train_cls.py --data-root my_images --scheme org share-full   your own images, a folder per class
+  python tools/train_cls.py classification/configs/ean_se_r164_cifar100.py --scheme org share-full \\
+      work_dirs/ean_se_r164_cifar100/scheme.json --seeds 0 1 2
+  python tools/train_cls.py classification/configs/ean_se_r50_imagenet.py --scheme 0100010110011001 --data-root DIR
+
+Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
+and the standard deviation over the seeds, the parameters and the time increment."""
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = make_parser(HELP, usage="[CONFIG] [options]")
+    parser.add_argument(
+        "--scheme",
+        nargs="+",
+        default=["share-full"],
+        metavar="WHICH",
+        help="org, share-full, org-full, a scheme.json or bits; several are compared",
+    )
+    parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
+    add_pipeline_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, build, run."""
+    arguments = parse_arguments(argv)
+    from ean_core.pipeline.pipeline import retrain_and_summarize
+    from ean_core.pipeline.retrain import make_target
+    from ean_core.utils.distributed import stop_processes
+
+    job = job_from_arguments(arguments, {"seeds": arguments.seeds})
+    targets = [make_target(job, value) for value in arguments.scheme]
+    name = f"train_{'_'.join(target.label for target in targets)}.json"
+    retrain_and_summarize(job, targets, job.directory / name)
+    stop_processes()

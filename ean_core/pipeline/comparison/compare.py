@@ -1,0 +1,166 @@
+"""Search methods side by side on one trained supernet: Table 4's searches, Fig. 4 and Fig. 5, with statistics."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ean_core.pipeline.comparison.record import draw_random, figure4, reference_points, write_comparison
+from ean_core.pipeline.comparison.scores import open_scores, score_all
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.search_constraints import SearchConstraints
+from ean_core.search import ANSWERS, STREAMS
+from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
+from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.files import sha256_of, write_atomic
+
+EXHAUSTIVE_BY_DEFAULT = 1024
+"""Number of schemes up to which all are scored without being asked for: the answers' regret is then known."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        entries: the methods with their options; the recipe's own method and options are not looked at.
+        seeds: searches per method, with the seeds 0, 1, ..
+        budget: of every search.
+        exhaustive: score all schemes first; None: if there are at most `EXHAUSTIVE_BY_DEFAULT`.
+    """
+
+    entries: Sequence[Entry]
+    seeds: int
+    budget: Budget
+    exhaustive: bool | None = None
+
+    def check(self, job: Job) -> SearchConstraints:
+        """Find a mistake in the methods before hours of training, by building each once.
+
+        Returns:
+            what all the searches have in common besides the scores, for `compare_methods`.
+        """
+        constraints = SearchConstraints.of(job)
+        for entry in self.entries:
+            constraints.make_method(entry.method, entry.options, seed=0, supernet=None)
+        if self.exhaustive:
+            all_schemes(constraints.blocks)
+        return constraints
+
+    def scores_every_scheme(self, blocks: Sequence[int]) -> bool:
+        """Whether every scheme of a network with these blocks per stage is scored."""
+        return 2 ** sum(blocks) <= EXHAUSTIVE_BY_DEFAULT if self.exhaustive is None else self.exhaustive
+
+
+def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: Comparison) -> Path:
+    """Run, or go on with, all searches, and write comparison.json.
+
+    Args:
+        constraints: what `comparison.check` returned.
+        supernet: file that `train_supernet` wrote.
+        comparison: methods, seeds and budget.
+
+    Returns:
+        the record, in the work directory's folder comparison/.
+    """
+    job, supernet_sha256 = constraints.job, sha256_of(supernet)
+    directory, network = job.directory / "comparison", job.task.load_supernet(supernet)
+    scores = open_scores(job, network, directory, supernet_sha256=supernet_sha256)
+    every_scheme = all_schemes(constraints.blocks) if comparison.scores_every_scheme(constraints.blocks) else []
+    score_all(scores, every_scheme)
+    searches = Searches(constraints, network, scores, comparison.budget, directory / "runs")
+    runs = []
+    for seed in range(comparison.seeds):  # seed by seed, so that an early stop leaves a fair comparison
+        for entry in comparison.entries:
+            runs.append(searches.run(entry, seed=seed))
+            if is_first():
+                print(describe_run(runs[-1]), flush=True)
+    drawn = draw_random(constraints, comparison.budget.samples * comparison.seeds)
+    metrics = {
+        **reference_points(constraints, scores, every_scheme),
+        "runs": runs,
+        "figure4": figure4(runs, drawn, scores(drawn)),
+    }
+    metrics["methods"] = summarize_methods(runs, highest=metrics["highest"]["reward"] if every_scheme else None)
+    path = directory / "comparison.json"
+    settings = {"entries": comparison.entries, "seeds": comparison.seeds, "budget": comparison.budget}
+    first_does(lambda: write_comparison(path, constraints, metrics, supernet_sha256=supernet_sha256, **settings))
+    return path
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Runs single searches of a comparison, and keeps what they found.
+
+    Attributes:
+        constraints: of all searches.
+        network: the supernet, for methods that follow its gradient.
+        scores: the common memory.
+        budget: of every search.
+        directory: for a file per search.
+    """
+
+    constraints: SearchConstraints
+    network: nn.Module
+    scores: SharedScores
+    budget: Budget
+    directory: Path
+
+    def run(self, entry: Entry, *, seed: int) -> dict[str, Any]:
+        """One search, or what its file says if it was run with the same settings before."""
+        key, path = self.key(entry, seed), self.directory / f"{entry.slug}-seed{seed}.json"
+        barrier()
+        if (earlier := read_run(path, key)) is not None:
+            return {"method": entry.label, "seed": seed, **earlier}
+        method = self.constraints.make_method(entry.method, entry.options, seed=seed, supernet=self.network)
+        gradient_images = self.constraints.gradient_images(method)
+        images = self.constraints.job.task.count_validation_images()
+        run = run_entry(
+            method,
+            self.scores,
+            reward=self.constraints.reward,
+            budget=self.budget,
+            gradient_cost=GRADIENT_PASSES * gradient_images / images,  # in passes that score a scheme
+        )
+        barrier()
+        first_does(lambda: write_atomic(path, json.dumps({"key": key, "run": run}) + "\n"))
+        return {"method": entry.label, "seed": seed, **run}
+
+    def key(self, entry: Entry, seed: int) -> dict[str, Any]:
+        """What a search depends on besides the scores."""
+        return {
+            "method": entry.method,
+            "options": dict(entry.options),
+            "seed": seed,
+            "budget": dataclasses.asdict(self.budget),
+            "reward": dataclasses.asdict(self.constraints.reward),
+            "limit": self.constraints.job.search.max_increment,
+            "answers": ANSWERS,
+            "ends": "with its budget",  # earlier ones went on to all their proposals
+            "streams": STREAMS,
+        }
+
+
+def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
+    """A finished search of these settings; None if there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+        return None
+
+
+def describe_run(run: dict[str, Any]) -> str:
+    """A search in a line, as it ends."""
+    best = run["best"]
+    return (
+        f"{run['method']}, seed {run['seed']}: best reward {best['reward']:.2f} with {best['bits']} "
+        f"({best['validation_accuracy']:.2f} %), {run['evaluations']} schemes in {run['proposals']} proposals"
+    )

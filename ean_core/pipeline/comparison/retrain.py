@@ -1,0 +1,77 @@
+"""Table 4: the schemes that the search methods found, trained from scratch with one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ean_core.io.records import write_record
+from ean_core.pipeline.comparison.show import answer_schemes, show_mean
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.retrain import make_target, train_all
+from ean_core.pipeline.summary import print_files, show_spread, summarize, summary_settings
+from ean_core.pipeline.task import Metric
+from ean_core.utils.distributed import first_does
+from ean_core.utils.progress import console
+
+
+def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
+    """Train each method's answer and the recipe's other networks with all the recipe's seeds, and write Table 4.
+
+    A scheme that several methods found is trained once, and one that is trained already is taken as it is.
+
+    Args:
+        job: its `train` section and `seeds`.
+        record: of kind "search-comparison".
+        path: the record to write.
+    """
+    methods: dict[str, list[str]] = {}  # bits -> the methods whose answer they are
+    for label, scheme in answer_schemes(record).items():
+        methods.setdefault(scheme.text, []).append(label)
+    references = dict.fromkeys(label for label in ("org", *job.recipe.retrain) if label != "ean")
+    targets = [make_target(job, label) for label in references]
+    targets += [make_target(job, text, label=", ".join(labels)) for text, labels in methods.items()]
+    trained = train_all(job, targets, job.recipe.seeds)
+    settings = {**summary_settings(job), "supernet_sha256": record["settings"]["supernet_sha256"]}
+
+    def measure_and_write() -> None:  # by the first process alone: several clocks at once disturb each other
+        rows = [
+            {
+                "methods": [row.label] if row.label in references else methods[row.scheme.text],
+                **row.to_record(),
+            }
+            for row in summarize(trained, job)
+        ]
+        write_record(path, kind="search-retrained", settings=settings, metrics=rows)
+        print_files(trained)
+
+    first_does(measure_and_write)
+    return path
+
+
+def print_retrained(record: Mapping[str, Any], *, metric: Metric) -> None:
+    """Print Table 4.
+
+    Args:
+        record: of kind "search-retrained".
+        metric: the one to show, the task's first.
+    """
+    settings = record["settings"]
+    title = f"{settings['recipe']['name']}: trained from scratch, {settings['images']['test']:,} test images"
+    table = Table(title=title, title_justify="left")
+    table.add_column("found by")
+    for head in (f"test {metric.heading}", "time increment % (95 %)", "connections", "parameters"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("scheme", no_wrap=True)
+    for row in record["metrics"]:
+        time = row["time_increment"]
+        cells = [
+            show_spread(row[metric.key]["values"]),
+            "0" if time is None else show_mean({"mean": time["value"], **time}),
+        ]
+        cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
+        table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
+    console().print(table)

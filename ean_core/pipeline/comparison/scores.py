@@ -1,0 +1,76 @@
+"""The scores that all searches of a comparison share, kept in comparison/scores.jsonl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ean_core.pipeline.job import Job
+from ean_core.scheme import Scheme
+from ean_core.search import History
+from ean_core.search.history import read_lines
+from ean_core.search.scores import SharedScores
+from ean_core.training.run_lock import claim, first_difference, read_claim
+from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.progress import bar
+
+
+def open_scores(job: Job, network: nn.Module, directory: Path, *, supernet_sha256: str) -> SharedScores:
+    """The memory of the work directory's comparison, with what its own search scored on the same supernet.
+
+    Args:
+        job: the run.
+        network: the supernet.
+        directory: of the comparison.
+        supernet_sha256: of the supernet's file.
+
+    Raises:
+        EANError: if the directory holds a comparison on another supernet, other data or other batch-norm statistics.
+    """
+    search = job.search
+    identity = {
+        "part": "comparison",
+        "supernet_sha256": supernet_sha256,
+        "data": dict(job.task.dataset().fingerprint),
+        "bn_images": search.bn_images,
+        "bn_batch_size": search.bn_batch_size if search.bn_images else None,
+        "seed": job.recipe.seed,
+    }
+    path = directory / "scores.jsonl"
+    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"])
+    history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
+    barrier()
+    scores = SharedScores(history, job.task.make_scorer(network))
+    scores.learn(earlier_scores(job, identity))
+    return scores
+
+
+def earlier_scores(job: Job, identity: dict[str, Any]) -> list[tuple[str, float]]:
+    """What a search in the same work directory scored, if it scored as this comparison does."""
+    path, claimed = job.directory / "history.jsonl", job.directory / "search" / "run.json"
+    if not path.exists() or not claimed.exists():
+        return []
+    earlier = read_claim(claimed)
+    settings = earlier.get("search", {})
+    same = {
+        "part": "comparison",
+        **{name: earlier.get(name) for name in ("supernet_sha256", "data", "seed")},
+        "bn_images": settings.get("bn_images"),
+        "bn_batch_size": settings.get("bn_batch_size") if settings.get("bn_images") else None,
+    }
+    if first_difference(same, json.loads(json.dumps(identity))):
+        return []
+    return [(line.bits, line.accuracy) for line in read_lines(path)]
+
+
+def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:
+    """Score those that were not scored before, under a progress bar."""
+    unseen = [scheme for scheme in schemes if scheme.text not in scores.known]
+    if not unseen:
+        return
+    with bar("all schemes", len(unseen), show=is_first()) as progress:
+        scores(unseen, on_chunk=lambda done: progress.update(done) if progress else None)

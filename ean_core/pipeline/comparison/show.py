@@ -1,0 +1,138 @@
+"""What a comparison shows: a table on the screen and its pictures, made from the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ean_core.pipeline.task import Metric
+from ean_core.report.labels import label_of
+from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.utils.errors import EANError
+from ean_core.utils.progress import console
+from ean_core.utils.text import how_many
+
+Record = Mapping[str, Any]
+
+
+def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]) -> list[Path]:
+    """comparison.png, figure4.png, figure5.png and schemes.png; a picture that has nothing to show is left out.
+
+    Args:
+        record: of kind "search-comparison".
+        directory: where they go.
+        published: further schemes, drawn below those that were found.
+    """
+    from ean_core.report import plots_search  # matplotlib takes a second to import
+
+    def draw_schemes(path: Path, record: Record) -> Path:
+        title = f"Schemes found on {record['settings']['recipe']['name']} (as Table 2)"
+        answers = {label_of(name): scheme for name, scheme in answer_schemes(record).items()}
+        return plots_search.draw_schemes(path, {**answers, **published}, title=title)
+
+    drawn = []
+    for name, draw in (
+        ("comparison.png", plots_search.draw_comparison),
+        ("figure4.png", plots_search.draw_distributions),
+        ("figure5.png", plots_search.draw_convergence),
+        ("schemes.png", draw_schemes),
+    ):
+        try:
+            drawn.append(draw(directory / name, record))
+        except EANError:
+            (directory / name).unlink(missing_ok=True)  # a picture of an earlier run would contradict the record
+    return drawn
+
+
+def answer_schemes(record: Record) -> dict[str, Scheme]:
+    """Each method's answer, the best one over its seeds."""
+    blocks = record["settings"]["blocks"]
+    return {label: Scheme.parse(best["bits"], blocks=blocks) for label, best in best_answers(record).items()}
+
+
+def best_answers(record: Record) -> dict[str, Record]:
+    """Each method's answer with reward, validation accuracy and connections: of the answers that the method returns by
+    default, the one with the highest reward; among equals the one with fewer connections."""
+    answers = {}
+    for label in record["settings"]["methods"]:
+        runs = [run for run in record["metrics"]["runs"] if run["method"] == label]
+        returned = [run[run.get("returned", "best")] for run in runs]  # older records hold no other answer
+        answers[label] = max(returned, key=lambda answer: (answer["reward"], -answer["connections"]))
+    return answers
+
+
+def published_schemes(directory: Path, **origin: str | None) -> dict[str, Scheme]:
+    """The scheme files of a directory by name, those of this `arch`, `attention` and `data` where they are given."""
+    schemes = {}
+    for path in sorted(directory.glob("*.json")):
+        content = read_scheme_file(path)
+        if all(content.get(key) == value for key, value in origin.items()):
+            schemes[path.stem] = Scheme.load(path)
+    return schemes
+
+
+def print_comparison(record: Record, *, score: Metric) -> None:
+    """Print a row per method: means over the seeds, and bootstrap intervals of the means.
+
+    Args:
+        record: of kind "search-comparison".
+        score: what schemes were scored by.
+    """
+    console().print(comparison_table(record, score))
+    metrics = record["metrics"]
+    for name, key in (("best of all", "highest"), ("all off", "all_off"), ("all on", "all_on")):
+        if (point := metrics.get(key)) is not None:
+            value = f"{score.name} {point['validation_accuracy']:.2f} {score.unit}"
+            print(f"{name}: reward {point['reward']:.2f}, {value}, {point['bits']}")
+    for label, drawn in metrics["figure4"].get("methods", {}).items():
+        print(f"{label} against random schemes: {describe_tests(drawn)}")
+
+
+def comparison_table(record: Record, score: Metric) -> Table:
+    """The table that `print_comparison` prints first."""
+    settings, metrics, answers = record["settings"], record["metrics"], best_answers(record)
+    table = Table(
+        title=f"{settings['recipe']['name']}: {settings['budget']['evaluations']} evaluations, "
+        f"{how_many(settings['seeds'], 'search seed')}, {settings['validation_images']:,} validation images",
+        title_justify="left",
+    )
+    exhaustive = settings["exhaustive"]
+    table.add_column("method", overflow="fold")
+    heads = ["best reward", *(["regret (95 %)"] if exhaustive else []), score.heading, "connections"]
+    measure = "regret" if exhaustive else "reward"
+    for head in [*heads, f"most probable: {measure}", f"smoothed: {measure}", "scored in all"]:
+        table.add_column(head, justify="right")  # wrapped where the terminal is narrow: a figure must not be cut
+    table.add_column("its answer, of all seeds", overflow="fold")
+    for row in metrics["methods"]:
+        best = row["best"]
+        cells = [f"{best['reward']['mean']:.2f}" if exhaustive else show_mean(best["reward"])]
+        cells += [show_mean(best["regret"])] if exhaustive else []
+        cells += [f"{best['validation_accuracy']['mean']:.2f}", f"{best['connections']['mean']:.1f}"]
+        others = [row.get(answer) for answer in ("most_probable", "smoothed")]
+        cells += ["-" if other is None else show_mean(other[measure]) for other in others]
+        table.add_row(row["method"], *cells, f"{row['evaluations']:.0f}", answers[row["method"]]["bits"])
+    return table
+
+
+def show_mean(value: Record) -> str:
+    """`33.10 (32.80 to 33.40)`, or the number alone where nothing varies."""
+    if value["low"] == value["high"]:
+        return f"{value['mean']:.2f}"
+    return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
+
+
+def describe_tests(drawn: Record) -> str:
+    """Fig. 4's figures of a method in a sentence."""
+    tests = drawn["against_random"]
+
+    def p(value: float | None) -> str:
+        return "undefined" if value is None else f"{value:.2g}"
+
+    return (
+        f"mean {drawn['mean']:.2f} % ({tests['difference']:+.2f} points), better in {100 * tests['wins']:.0f} % of the "
+        f"pairs, Welch p {p(tests['welch_p'])}, Mann-Whitney p {p(tests['mann_whitney_p'])}; {drawn['different']} "
+        f"different schemes of {drawn['n']} drawn"
+    )

@@ -1,0 +1,108 @@
+"""What a correlation study shows: a table, lines and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ean_core.pipeline.correlation.study import COUNT
+from ean_core.pipeline.task import Metric
+from ean_core.utils.intervals import FEWEST_PAIRS
+from ean_core.utils.progress import console
+from ean_core.utils.text import how_many
+
+
+def print_summary(figures: Mapping[str, Any], *, metric: Metric) -> None:
+    """Print the figures.
+
+    Args:
+        figures: of `study_figures`.
+        metric: what trained networks were tested by.
+    """
+    total = len(figures["schemes"])
+    if "correlations" not in figures:
+        print(f"{figures['trained']} of {total} schemes trained: a correlation needs {FEWEST_PAIRS}")
+        return
+    table = Table(title=f"{figures['trained']} of {total} schemes trained from scratch", title_justify="left")
+    table.add_column(f"correlation with test {metric.name} (95 %)", no_wrap=True)
+    for head in ("Pearson's r", "Spearman's rho", "Kendall's tau"):
+        table.add_column(head, justify="right", no_wrap=True)
+    named = {way: f"score, batch norm {way}" for way in figures["correlations"] if way != COUNT}
+    for way, row in figures["correlations"].items():
+        table.add_row(named.get(way, "number of connections"), *(show(coefficient) for coefficient in row.values()))
+    table.add_row("re-estimated minus running", *(show(coefficient) for coefficient in figures["difference"].values()))
+    if figures["ceiling"]:
+        table.add_row("of a score without error, at most", show(figures["ceiling"]))
+    console().print(table)
+    for way, spread in figures["spread"].items():
+        print(describe_spread(named.get(way, f"test {metric.name}"), spread, "%" if way in named else metric.unit))
+
+
+def describe_spread(name: str, spread: Mapping[str, float | None], unit: str) -> str:
+    """Mean, deviation and error of some schemes' values in a sentence."""
+    points = "points" if unit == "%" else unit
+    text = f"{name}: mean {spread['mean']:.2f} {unit}, deviation {spread['deviation']:.2f}"
+    errors = {
+        "standard error of one": spread["standard_error"],
+        "deviation between seeds": spread.get("seed_deviation"),
+    }
+    shown = ", ".join(f"{what} {error:.2f}" for what, error in errors.items() if error is not None)
+    return f"{text}, range {spread['range']:.2f} {points}" + (f"; {shown}" if shown else "")
+
+
+def print_line(figures: Mapping[str, Any]) -> None:
+    """Where a study stands, in a line."""
+    text = f"{figures['trained']} of {len(figures['schemes'])} schemes trained"
+    if "correlations" in figures:
+        rows = {way: row for way, row in figures["correlations"].items() if way != COUNT}
+        text += "; rho " + ", ".join(f"{show(row['spearman'])} {way}" for way, row in rows.items())
+    print(text, flush=True)
+
+
+def show(estimate: Mapping[str, float | None]) -> str:
+    """`+0.62 (+0.10 to +0.88)`; a dash where nothing varies."""
+    if None in estimate.values():
+        return "-"
+    return f"{estimate['value']:+.2f} ({estimate['low']:+.2f} to {estimate['high']:+.2f})"
+
+
+def draw_correlations(path: Path, record: Mapping[str, Any], *, metric: Metric) -> Path:
+    """Draw a scatter plot for each way of scoring.
+
+    Args:
+        path: a .png file; replaced atomically.
+        record: of kind "correlation", with correlations.
+        metric: what trained networks were tested by.
+    """
+    from ean_core.report.plots_analysis import Panel, scatter_panels  # matplotlib takes a second to import
+
+    figures, panels = record["metrics"], []
+    trained = [row for row in figures["schemes"] if row[metric.key]]
+    for way, coefficients in figures["correlations"].items():
+        counted = way == COUNT
+        title = "number of connections" if counted else f"batch norm {way}"
+        panels.append(
+            Panel(
+                title=f"{title}\nSpearman's rho {show(coefficients['spearman'])}",
+                axis="connections" if counted else "score on the supernet, %",
+                x=[row["connections"] if counted else row["scores"][way] for row in trained],
+                x_error=0.0 if counted else figures["spread"][way]["standard_error"] or 0.0,
+                whole=counted,
+            )
+        )
+    counts = [row[metric.key]["n"] for row in trained]
+    unit = f", {metric.unit}" if metric.unit else ""
+    seeds = ("up to " if min(counts) < max(counts) else "") + how_many(max(counts), "seed")
+    return scatter_panels(
+        path,
+        panels,
+        y=[row[metric.key]["mean"] for row in trained],
+        y_error=figures["spread"]["trained"]["standard_error"] or 0.0,
+        connections=[row["connections"] for row in trained],
+        y_axis=f"test {metric.name} trained from scratch{unit}",
+        note=f"{record['settings']['recipe']['name']}, {how_many(len(trained), 'scheme')}, {seeds} each; "
+        "bars: standard error from the number of images alone",
+    )

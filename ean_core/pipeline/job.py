@@ -1,0 +1,90 @@
+"""A task's run: what is done, where it is kept, and how it is gone on with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.device import get_device
+
+from ean_core.pipeline.recipe import Recipe, SearchRecipe
+from ean_core.pipeline.task import Task, TrainingRun
+from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task and the directory that its run writes to.
+
+    Attributes:
+        task: with its recipe and its data.
+        directory: the work directory.
+        launcher: as `start_processes` returned it.
+        resume: go on with what the directory holds.
+        backends: further MMEngine visualization backends.
+    """
+
+    task: Task
+    directory: Path
+    launcher: str = "none"
+    resume: bool = False
+    backends: tuple[str, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The task's."""
+        return self.task.recipe
+
+    @property
+    def supernet(self) -> Any:
+        """The recipe's supernet section, whose fields are the task's.
+
+        Raises:
+            EANError: if supernet or search is missing.
+        """
+        self._require_search()
+        return self.recipe.supernet
+
+    @property
+    def search(self) -> SearchRecipe:
+        """The recipe's search section.
+
+        Raises:
+            EANError: if supernet or search is missing.
+        """
+        self._require_search()
+        assert self.recipe.search is not None
+        return self.recipe.search
+
+    def _require_search(self) -> None:
+        if self.recipe.supernet is None or self.recipe.search is None:
+            raise EANError(
+                f"recipe {self.recipe.name!r} has no supernet and search sections: it is for retraining only"
+            )
+
+    def replace_recipe(self, **sections: Any) -> Job:
+        """The same run with other sections of the recipe; not another data section, since the data is read."""
+        return dataclasses.replace(self, task=self.task.with_recipe(self.recipe.replace(**sections)))
+
+    def training_run(
+        self, name: str, *, section: str, directory: Path, output: Path, identity: Mapping[str, Any], seed: int
+    ) -> TrainingRun:
+        """A training in this job; see `TrainingRun` for the arguments."""
+        return TrainingRun(name, section, directory, output, identity, seed, self.launcher, self.resume, self.backends)
+
+    def describe(self) -> str:
+        """One line: network, attention, data, and where it runs."""
+        model = self.recipe.model
+        return (
+            f"{model.arch} with {model.attention}, {self.task.describe()}, on {get_device()} "
+            f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
+        )
+
+    def record_settings(self) -> dict[str, Any]:
+        """What every record of a run says of it: the recipe and the data."""
+        dataset = self.task.dataset()
+        return {"recipe": self.recipe.to_dict(), "data": {**dataset.fingerprint, "note": dataset.note}}

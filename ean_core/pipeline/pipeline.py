@@ -1,0 +1,113 @@
+"""Algorithm 1 from end to end: supernet -> search -> retraining -> table; and the comparison of searches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ean_core.io.records import read_record
+from ean_core.pipeline.comparison.compare import Comparison, compare_methods
+from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
+from ean_core.pipeline.comparison.show import draw_all, print_comparison, published_schemes
+from ean_core.pipeline.front import write_front
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.retrain import Target, make_target, train_all
+from ean_core.pipeline.search import search_scheme
+from ean_core.pipeline.search_constraints import SearchConstraints
+from ean_core.pipeline.summary import print_files, print_table, summarize, write_summary
+from ean_core.pipeline.supernet import train_supernet
+from ean_core.scheme import Scheme
+from ean_core.utils.distributed import is_first
+from ean_core.utils.text import how_many
+
+SCHEMES = Path(__file__).resolve().parents[2] / "schemes"
+"""The published and found schemes, drawn together with those of a comparison of the same network on the same data."""
+
+FILES = ("scheme.json", "search.png", "pareto.json", "pareto.png", "history.jsonl", "supernet.pth", "summary.json")
+"""What a run may leave in its work directory, besides the directories of the trainings."""
+
+
+def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
+    """Do, or go on with, everything that the recipe asks for; print what a reader wants to know.
+
+    Args:
+        job: the run.
+        retrain: train the recipe's `retrain` list from scratch and compare.
+
+    Returns:
+        scheme.json.
+    """
+    search, constraints = job.search, SearchConstraints.of(job)
+    # A mistake in the search's settings must show before hours of training.
+    constraints.make_method(search.method, search.options, seed=job.recipe.seed, supernet=None)
+    constraints.print_warnings()
+    scheme = search_scheme(job, train_supernet(job))
+    if is_first():
+        print(f"scheme found: {Scheme.load(scheme)}  ({scheme})", flush=True)
+    if job.recipe.retrain and retrain:
+        targets = [
+            make_target(job, str(scheme), label="ean") if label == "ean" else make_target(job, label)
+            for label in job.recipe.retrain
+        ]
+        retrain_and_summarize(job, targets, job.directory / "summary.json", with_note=True)
+    if is_first():
+        files = [name for name in FILES if (job.directory / name).exists()]
+        print(f"files in {job.directory}/: " + "  ".join(files))
+    return scheme
+
+
+def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_note: bool = False) -> None:
+    """Train networks from scratch with the recipe's seeds, and print and record what they score and cost.
+
+    Args:
+        job: the run.
+        targets: what to train.
+        path: the record to write.
+        with_note: print the recipe's note under the table.
+    """
+    recipe = job.recipe
+    trained = train_all(job, targets, recipe.seeds)
+    if not is_first():  # several clocks at once disturb each other
+        return
+    rows = summarize(trained, job)
+    write_summary(path, rows, job)
+    seeds = how_many(len(recipe.seeds), "seed")
+    title = f"{recipe.name}: {job.task.dataset().name} test images, {seeds}"
+    print_table(rows, metric=job.task.metrics[0], title=title)
+    if with_note and recipe.note:
+        print(recipe.note)
+    print_files(trained)
+
+
+def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -> Path:
+    """Train the supernet, run all the searches on it, and show what they found; perhaps train that from scratch.
+
+    Args:
+        job: the run.
+        comparison: methods, seeds and budget.
+        retrain: also train each method's answer, for Table 4.
+
+    Returns:
+        comparison.json.
+    """
+    constraints = comparison.check(job)  # a mistake must show before hours of training
+    constraints.print_warnings()
+    path = compare_methods(constraints, train_supernet(job), comparison)
+    if is_first():
+        record = read_record(path)
+        model = job.recipe.model
+        origin = {"arch": model.arch, "attention": model.attention, "data": job.task.dataset().name}
+        pictures = draw_all(record, path.parent, published=published_schemes(SCHEMES, **origin))
+        front = write_front(path.parent, table=constraints.table)
+        print_comparison(record, score=job.task.score)
+        files = [path, *pictures, front, front.with_suffix(".png")]
+        print("files: " + "  ".join(map(str, files)), flush=True)
+    if retrain:
+        table = retrain_answers(job, read_record(path), path.with_name("retrained.json"))
+        if is_first():
+            from ean_core.report.plots_search import draw_retrained  # matplotlib takes a second to import
+
+            record, metric = read_record(table), job.task.metrics[0]
+            print_retrained(record, metric=metric)
+            picture = draw_retrained(table.with_suffix(".png"), record, key=metric.key, metric=metric.axis)
+            print(f"files: {table}  {picture}")
+    return path

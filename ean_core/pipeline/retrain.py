@@ -1,0 +1,180 @@
+"""Third part of the pipeline: train a network of fixed connections from scratch, and test it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ean_core.io.records import read_record, write_record
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.search import scheme_of
+from ean_core.pipeline.task import NetworkSpec, Task
+from ean_core.scheme import Scheme
+from ean_core.training.run_lock import check_same, read_claim
+from ean_core.utils.distributed import first_does
+from ean_core.utils.errors import EANError
+
+MODES = ("org", "org-full", "share-full")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to train.
+
+    Attributes:
+        label: names its row: "org", "org-full", "share-full", "ean", or "ean-" and a file's name.
+        spec: builds it.
+        scheme: its connections.
+    """
+
+    label: str
+    spec: NetworkSpec
+    scheme: Scheme
+
+    def directory(self, seed: int) -> str:
+        """Name of a seed's directory: by mode, or for a scheme by its bits, so that no two schemes share one."""
+        if self.label in MODES:
+            return f"{self.label}-seed{seed}"
+        return f"ean-{sha256(self.scheme.text.encode()).hexdigest()[:6]}-seed{seed}"
+
+
+def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
+    """The network that `--scheme` names.
+
+    Args:
+        job: whose recipe names the network.
+        value: "org", "org-full", "share-full", bits, or a scheme.json.
+        label: of the row; default the mode, "ean-" and the name for a file, the bits themselves for bits.
+    """
+    blocks = job.task.blocks()
+    if value == "org":
+        return Target("org", job.task.spec(attention=None, attention_options={}), Scheme.all_off(blocks))
+    if value in ("org-full", "share-full"):
+        sharing = "block" if value == "org-full" else "stage"
+        return Target(value, job.task.spec(sharing=sharing), Scheme.all_on(blocks))
+    scheme = scheme_of(value, blocks, job.recipe.model.attention)
+    default = Path(value).stem if value.endswith(".json") else scheme.text
+    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text, pruned=True), scheme)
+
+
+def train_network(job: Job, target: Target, *, seed: int) -> Path:
+    """Train a network on all the recipe's training images, test it, and write its network file and result.json.
+
+    Returns:
+        its directory. A run that is there already, finished and with the same settings, is taken as it is.
+
+    Raises:
+        EANError: if the directory holds an unfinished run and the job does not resume, or one with other settings.
+    """
+    identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
+    if finished(directory, job.task):
+        check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+        return directory
+    run = job.training_run(
+        f"{target.label} {seed}",
+        section="train",
+        directory=directory,
+        output=directory / job.task.network_file,
+        identity=identity,
+        seed=seed,
+    )
+    start = time.perf_counter()
+    trained = job.task.train_network(run, target.spec)
+    result = {
+        **trained.metrics,
+        "parameters": trained.parameters,
+        "connections": target.scheme.connections,
+        "scheme": str(target.scheme),
+        "seconds": time.perf_counter() - start,
+    }
+    settings = {"recipe": job.recipe.name, **identity}
+    first_does(lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result))
+    return directory
+
+
+def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
+    """What a trained network depends on; the search's share of the images is not part of it."""
+    dataset = job.task.dataset()
+    return {
+        "part": "network",
+        "model": dataclasses.asdict(target.spec),
+        "data": {name: value for name, value in dataset.fingerprint.items() if name not in dataset.search_only},
+        "train": dataclasses.asdict(job.recipe.train),
+        "seed": seed,
+        **job.task.starting_weights(),
+    }
+
+
+def finished(directory: Path, task: Task) -> bool:
+    """Whether a training got to its end: result.json is written last, and a damaged one counts as none."""
+    try:
+        read_record(directory / "result.json")
+    except EANError:
+        return False
+    return (directory / task.network_file).exists()
+
+
+@dataclass(frozen=True)
+class TrainedTarget:
+    """A target trained with several seeds.
+
+    Attributes:
+        target: what was trained.
+        task: that it was trained for.
+        seeds: of the trainings.
+        directories: one per seed, in the order of `seeds`.
+        results: key of each of the task's metrics -> one value per seed after the last epoch, in the order of `seeds`.
+        best_epoch: the first metric in each seed's best test epoch, where the test was taken during training; nothing
+            is chosen by it.
+    """
+
+    target: Target
+    task: Task
+    seeds: tuple[int, ...]
+    directories: tuple[Path, ...]
+    results: Mapping[str, tuple[float, ...]]
+    best_epoch: tuple[float, ...] | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """The network files, one per seed."""
+        return [directory / self.task.network_file for directory in self.directories]
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network of the first seed, read from its file once."""
+        return self.task.load_network(self.files[0])
+
+
+def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list[TrainedTarget]:
+    """Train every target with every seed, seed by seed, so that an early stop leaves a fair comparison.
+
+    Raises:
+        EANError: if two targets or two seeds are the same: they would be one run counted twice.
+    """
+    for what, names in (("networks", [target.directory(0) for target in targets]), ("seeds", list(seeds))):
+        if len(set(names)) < len(names):
+            raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
+    directories: dict[str, list[Path]] = {target.label: [] for target in targets}
+    for seed in seeds:
+        for target in targets:
+            directories[target.label].append(train_network(job, target, seed=seed))
+    return [read_results(job.task, target, seeds, directories[target.label]) for target in targets]
+
+
+def read_results(task: Task, target: Target, seeds: Sequence[int], directories: Sequence[Path]) -> TrainedTarget:
+    """The test results that finished trainings wrote."""
+    records = [read_record(path / "result.json")["metrics"] for path in directories]
+    results = {metric.key: tuple(record[metric.key] for record in records) for metric in task.metrics}
+    key = task.metrics[0].key
+    best = tuple(record["best_test_epoch"][key] for record in records if record.get("best_test_epoch"))
+    best_epoch = best if len(best) == len(records) else None
+    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, best_epoch)

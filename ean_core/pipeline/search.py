@@ -1,0 +1,213 @@
+"""Second part of the pipeline: search a scheme on the trained supernet (Algorithm 1, lines 6 to 22)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ean_core.pipeline.front import write_front
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.recipe import SearchRecipe
+from ean_core.pipeline.search_constraints import SearchConstraints
+from ean_core.pipeline.task import Metric
+from ean_core.scheme import Scheme, as_scheme, read_scheme_file
+from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
+from ean_core.search.history import HistoryLine, read_lines
+from ean_core.search.limited_method import Limited
+from ean_core.training.run_lock import check_same, claim, read_claim
+from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.files import sha256_of
+from ean_core.utils.progress import Bar, bar
+
+
+def search_scheme(job: Job, supernet: Path) -> Path:
+    """Search, or go on with a search, and write history.jsonl, scheme.json and search.png.
+
+    Args:
+        job: the run.
+        supernet: file that `train_supernet` wrote.
+
+    Returns:
+        scheme.json.
+    """
+    recipe, supernet_sha256 = job.search, sha256_of(supernet)
+    network, constraints = job.task.load_supernet(supernet), SearchConstraints.of(job)
+    scorer = job.task.make_scorer(network)
+    method = constraints.make_method(recipe.method, recipe.options, seed=job.recipe.seed, supernet=network)
+    path, output = job.directory / "history.jsonl", job.directory / "scheme.json"
+    identity = search_identity(job, supernet_sha256)
+    if ended_by_earlier_version(job, identity):
+        return output
+    claim(job.directory / "search", identity, resume=job.resume, begun=[path])
+    history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
+    barrier()
+    memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")
+    with memory, bar("search", recipe.steps, show=is_first()) as progress:
+        result = run_search(
+            method,
+            scorer,
+            steps=recipe.steps,
+            reward=constraints.reward,
+            history=history,
+            max_evaluations=recipe.max_evaluations,
+            on_step=None if progress is None else StepText(progress, constraints.blocks, job.task.score),
+        )
+    returned = recipe.returned or method.answer
+
+    def write() -> None:
+        from ean_core.report.plots import draw_search  # matplotlib takes a second to import
+
+        write_scheme(output, job, result, returned, supernet_sha256)
+        draw_search(job.directory / "search.png", history.lines, Scheme.load(output))
+        write_front(job.directory, history.lines)
+
+    first_does(write)
+    if isinstance(method, Limited) and is_first():
+        print(method.account(scored=result.evaluations, proposals=result.proposals))
+    return output
+
+
+def search_identity(job: Job, supernet_sha256: str) -> dict[str, Any]:
+    """What a search depends on: the same directory goes on with no other."""
+    recipe = job.search
+    return {
+        "part": "search",
+        "supernet_sha256": supernet_sha256,
+        "data": dict(job.task.dataset().fingerprint),
+        "search": {
+            **dataclasses.asdict(recipe),
+            "latency": None if recipe.latency is None else sha256_of(recipe.latency),  # wherever the file is
+        },
+        "seed": job.recipe.seed,
+        "streams": STREAMS,
+    }
+
+
+def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
+    """Whether the directory holds a search of other random numbers (`STREAMS`) that has ended, to be taken as it is.
+
+    Raises:
+        EANError: if it has not ended: replayed with the numbers of now, its record would be replaced from its start.
+    """
+    claimed, path, final = (job.directory / name for name in ("search/run.json", "history.jsonl", "scheme.json"))
+    if not (job.resume and claimed.exists() and path.exists()):
+        return False
+    earlier = read_claim(claimed)
+    if earlier.get("streams") == STREAMS:
+        return False
+    check_same({**earlier, "streams": STREAMS}, identity, what=f"{claimed.parent} holds a search made with")
+    if has_ended(path, final, job.search):
+        return True
+    raise EANError(
+        f"{job.directory} holds an unfinished search by an earlier version, which drew other random numbers: it can be "
+        "read, and not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
+        "the search with the version that began it"
+    )
+
+
+def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
+    """Whether a search wrote its scheme after its last proposal, and was as long as the recipe asks for."""
+    lines = [line for line in read_lines(history) if not line.final]
+    if not lines or not scheme.exists() or read_scheme_file(scheme).get("proposals") != len(lines):
+        return False
+    enough = recipe.max_evaluations is not None and lines[-1].evaluations >= recipe.max_evaluations
+    return enough or lines[-1].step >= recipe.steps
+
+
+def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
+    """The job with another search method.
+
+    Args:
+        job: whose recipe's options belong to the recipe's own method.
+        name: of the method, as a user may write it.
+        given: recipe fields that the user gave too; those of `search.options` are the other method's options.
+    """
+    search, name = job.search, long_name(name)
+    prefix = "search.options."
+    options = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
+    options = search.options if name == search.method else options
+    return job.replace_recipe(search=dataclasses.replace(search, method=name, options=options))
+
+
+class StepText:
+    """Moves the progress bar with a step's reward, score and connections, and the best reward so far.
+
+    Args:
+        progress: the bar.
+        blocks: blocks per stage.
+        score: what schemes are scored by.
+    """
+
+    def __init__(self, progress: Bar, blocks: Sequence[int], score: Metric) -> None:
+        self.progress, self.score, self.count = progress, score, sum(blocks)
+        self.best = -float("inf")
+
+    def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
+        """Show the step's last scheme."""
+        if replayed:
+            self.progress.first = step  # steps read from the history cost no time, and predict none
+        last = lines[-1]
+        self.best = max(self.best, *(line.reward for line in lines))
+        text = (
+            f"reward {last.reward:.2f} (best {self.best:.2f})  "
+            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}  "
+            f"connections {last.connections}/{self.count}  schemes scored {last.evaluations}"
+        )
+        self.progress.update(step, text + ("  from the record" if replayed else ""))
+
+
+def write_scheme(path: Path, job: Job, result: SearchResult, returned: str, supernet_sha256: str) -> None:
+    """scheme.json: the returned scheme, its provenance, and all answers of the search."""
+    recipe = job.search
+    answers = {name: getattr(result, name) for name in ANSWERS}
+    returned = "best" if answers[returned] is None else returned  # a method without probabilities
+    answers[returned].scheme.save(
+        path,
+        arch=job.recipe.model.arch,
+        attention=job.recipe.model.attention,
+        attention_options=dict(job.recipe.model.attention_options),
+        data=job.task.dataset().name,
+        method=recipe.method,
+        options=dict(recipe.options),
+        seed=job.recipe.seed,
+        returned=returned,
+        **{name: None if trial is None else describe(trial) for name, trial in answers.items()},
+        reward_weights=dataclasses.asdict(recipe.reward),
+        max_increment=recipe.max_increment,
+        proposals=result.proposals,
+        evaluations=result.evaluations,
+        supernet_sha256=supernet_sha256,
+        recipe=job.recipe.name,
+    )
+
+
+def describe(trial: Trial) -> dict[str, object]:
+    """A trial as scheme.json shows it."""
+    return {
+        "bits": str(trial.scheme),
+        "reward": trial.reward,
+        "reward_terms": dict(trial.terms),
+        "validation_accuracy": trial.accuracy,
+        "connections": trial.scheme.connections,
+        **({} if trial.increment is None else {"predicted_increment": trial.increment}),
+    }
+
+
+def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Scheme:
+    """A scheme from bits or a file; a file must have been searched for the same attention.
+
+    Raises:
+        EANError: for another attention, or as `as_scheme`.
+    """
+    scheme = as_scheme(value, blocks)
+    if value.endswith(".json"):
+        searched_for = read_scheme_file(value).get("attention")
+        if searched_for is not None and searched_for != attention:
+            raise EANError(
+                f"{value} was found for attention {searched_for!r}, and the network has {attention!r}: give "
+                f"--attention {searched_for}, or the bits themselves to use it all the same"
+            )
+    return scheme

@@ -1,0 +1,171 @@
+"""The table at the end: what the retrained networks score, how large they are and what time they take."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from ean_core.benchmark.timing import increment, measure
+from ean_core.io.records import processes_note, processes_of, spread, write_record
+from ean_core.networks import count_parameters
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.retrain import TrainedTarget
+from ean_core.pipeline.task import Metric
+from ean_core.scheme import Scheme
+from ean_core.utils.intervals import Interval
+from ean_core.utils.progress import console
+
+TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
+"""How the increments are measured."""
+
+NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """A row of the table: one network trained with several seeds.
+
+    Attributes:
+        label: of the target, such as "org".
+        scheme: its connections.
+        parameters: without what is not connected.
+        seeds: of the trainings.
+        results: key of each of the task's metrics -> one test result per seed, in the order of `seeds`.
+        best_epoch: see `TrainedTarget`.
+        time_increment: Eq. 9 against Org in percent, 95 % interval; None where no Org was trained.
+        processes: that the trainings had, as far as it is known.
+    """
+
+    label: str
+    scheme: Scheme
+    parameters: int
+    seeds: tuple[int, ...]
+    results: Mapping[str, tuple[float, ...]]
+    best_epoch: tuple[float, ...] | None
+    time_increment: Interval | None
+    processes: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As the tables show it: "EAN" for the searched network, "EAN NAME" for one of several files."""
+        return NAMES.get(self.label) or "EAN " + self.label.removeprefix("ean-")
+
+    def to_record(self) -> dict[str, Any]:
+        """The row as records hold it, without the network's name."""
+        best = {} if self.best_epoch is None else {f"best_epoch_{next(iter(self.results))}": spread(self.best_epoch)}
+        return {
+            "scheme": str(self.scheme),
+            "connections": self.scheme.connections,
+            "blocks": len(self.scheme),
+            "parameters": self.parameters,
+            **{key: spread(values) for key, values in self.results.items()},
+            **best,
+            "processes": list(self.processes),
+            "time_increment": None if self.time_increment is None else dataclasses.asdict(self.time_increment),
+        }
+
+
+def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary]:
+    """Measure the time increments, and add the test results; in the order of `trained`."""
+    increments = measure_increments(trained, job)
+    return [
+        NetworkSummary(
+            label=entry.target.label,
+            scheme=entry.target.scheme,
+            parameters=count_parameters(entry.network),
+            seeds=entry.seeds,
+            results=entry.results,
+            best_epoch=entry.best_epoch,
+            time_increment=increments.get(entry.target.label),
+            processes=processes(entry),
+        )
+        for entry in trained
+    ]
+
+
+def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, Interval]:
+    """Eq. 9 of every network against Org, in percent, by label; empty without an Org."""
+    networks = {entry.target.label: entry.network for entry in trained}
+    if "org" not in networks:
+        return {}
+    shape = job.task.dataset().image_shape
+    batch = torch.randn(TIMING["batch_size"], *shape, generator=torch.Generator().manual_seed(0))
+    if torch.cuda.is_available():
+        networks = {label: network.cuda() for label, network in networks.items()}
+        batch = batch.cuda()
+    timings = measure(networks, batch, rounds=TIMING["rounds"])
+    ratios = {label: increment(timing, timings["org"]) for label, timing in timings.items()}
+    return {label: Interval(100 * ratio.value, 100 * ratio.low, 100 * ratio.high) for label, ratio in ratios.items()}
+
+
+def summary_settings(job: Job) -> dict[str, Any]:
+    """What a record of trained networks says of the run."""
+    dataset = job.task.dataset()
+    images = {"train": dataset.train_images, "test": dataset.test_images}
+    return {**job.record_settings(), "images": images, "timing": TIMING}
+
+
+def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
+    """Write the table as a record."""
+    metrics = [{"network": row.name, **row.to_record()} for row in rows]
+    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
+
+
+def processes(trained: TrainedTarget) -> tuple[int, ...]:
+    """How many processes each of a network's trainings had, as far as that is known."""
+    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
+
+
+def print_files(trained: Sequence[TrainedTarget]) -> None:
+    """Print where every network is that was trained, and whether not all were trained alike."""
+    if note := processes_note({entry.target.label: processes(entry) for entry in trained}):
+        print(f"note: {note}")
+    for entry in trained:
+        print(f"{entry.target.label}: {', '.join(map(str, entry.files))}")
+
+
+def print_table(rows: Sequence[NetworkSummary], *, metric: Metric, title: str) -> None:
+    """Print the rows.
+
+    Args:
+        rows: of `summarize`.
+        metric: the one to show, the task's first.
+        title: of the table.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("network", no_wrap=True)
+    for head in (f"test {metric.heading}", "parameters", "connections", "time increment % (95 %)"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("scheme", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.name,
+            show_spread(row.results[metric.key]),
+            f"{row.parameters:,}",
+            f"{row.scheme.connections}/{len(row.scheme)}",
+            show_increment(row),
+            str(row.scheme),
+        )
+    console().print(table)
+
+
+def show_spread(values: Sequence[float]) -> str:
+    """`74.29` or, for several, `74.29 ± 0.20 (n=3)`."""
+    over = spread(values)
+    if over["std"] is None:
+        return f"{over['mean']:.2f}"
+    return f"{over['mean']:.2f} ± {over['std']:.2f} (n={over['n']})"
+
+
+def show_increment(row: NetworkSummary) -> str:
+    """`23.5 (22.1 to 24.9)`, `0` for Org itself, `-` where nothing was measured."""
+    if row.label == "org":
+        return "0"
+    measured = row.time_increment
+    return "-" if measured is None else f"{measured.value:.1f} ({measured.low:.1f} to {measured.high:.1f})"

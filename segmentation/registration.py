@@ -1,0 +1,53 @@
+"""What segmentation registers with `ean_core`. Nothing heavy is imported before a function is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ean_core.utils.tasks import TaskEntry, register_loader, register_task
+from segmentation import FORMAT
+
+if TYPE_CHECKING:
+    from ean_core.inference.loaded_model import LoadedModel
+
+
+def register() -> None:
+    """Make the task and its files known to the commands; the entry point in setup.cfg."""
+    register_task(
+        TaskEntry(
+            name="segmentation",
+            configs="segmentation/configs",
+            # Its configs are mmsegmentation's, and the model of such a config has a type.
+            recognizes=lambda config: "train_dataloader" in config or "type" in config.get("model", {}),
+            train=_train,
+            test=_test,
+            load_with_config=_load_with_config,
+        )
+    )
+    register_loader(FORMAT, _ask_for_config)
+
+
+def _train(argv: Sequence[str]) -> None:
+    from segmentation.train import main
+
+    main(argv)
+
+
+def _test(argv: Sequence[str]) -> None:
+    from segmentation.test import main
+
+    main(argv)
+
+
+def _load_with_config(path: Path, config: Path) -> LoadedModel:
+    from segmentation.loaded_model import load_segmentor
+
+    return load_segmentor(path, config)
+
+
+def _ask_for_config(path: Path, content: dict[str, Any]) -> LoadedModel:
+    from segmentation.loaded_model import ask_for_config
+
+    return ask_for_config(path, content)

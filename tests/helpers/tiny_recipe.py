@@ -1,0 +1,30 @@
+"""A classification recipe whose whole pipeline runs in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from classification.job import start_job
+from classification.recipe import Recipe
+from ean_core.pipeline.job import Job
+
+TINY = """
+model = dict(arch="resnet20", attention="se")
+data = dict(name="digits", train_per_class=12, val_per_class=4, augment=dict(crop_padding=1, flip=False))
+supernet = dict(epochs=3, batch_size=20, lr=0.05, val_interval=2)
+search = dict(steps=8, options=dict(schemes_per_step=2, replay_from=3))
+train = dict(epochs=3, batch_size=24, lr=0.05, schedule="cosine")
+retrain = ["org", "ean"]
+"""
+
+
+def start_tiny(directory: Path) -> Job:
+    """The tiny recipe in a directory that tests share."""
+    (directory / "tiny.py").write_text(TINY)
+    return start_job(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+
+
+def ean_directory(directory: Path) -> Path:
+    """Where the network of the scheme that a run found is."""
+    (only,) = directory.glob("ean-*-seed0")
+    return only

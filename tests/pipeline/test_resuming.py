@@ -1,0 +1,185 @@
+"""An interrupted run ends as an uninterrupted one, and a directory that holds another run is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ean_core import EANError, Scheme
+from ean_core.io.records import read_record
+from ean_core.networks.checkpoint import read_network_file
+from ean_core.pipeline.pipeline import run_pipeline
+from ean_core.pipeline.search import search_scheme
+from ean_core.pipeline.supernet import train_supernet
+from ean_core.search.history import read_lines
+from ean_core.supernet.scorer import Scorer
+from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from tests.helpers.tiny_recipe import ean_directory, start_tiny
+from tests.pipeline.conftest import MakeJob
+
+
+def outcome(directory: Path) -> tuple:
+    """All that two equal runs must agree in."""
+    lines = [(line.step, line.bits, line.accuracy) for line in read_lines(directory / "history.jsonl")]
+    runs = {"org": directory / "org-seed0", "ean": ean_directory(directory)}
+    weights = {name: read_network_file(one / "classifier.pth")["state_dict"] for name, one in runs.items()}
+    sums = {f"{run}.{name}": float(value.double().sum()) for run, one in weights.items() for name, value in one.items()}
+    results = [read_record(one / "result.json")["metrics"]["top1"] for one in runs.values()]
+    return lines, Scheme.load(directory / "scheme.json"), sums, results
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """The outcome of the tiny recipe's run in one go."""
+    one = start_tiny(tmp_path_factory.mktemp("whole"))
+    run_pipeline(one)
+    return outcome(one.directory)
+
+
+def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
+    job: MakeJob, tmp_path: Path, uninterrupted: tuple
+) -> None:
+    run_pipeline(job("one"))
+    assert outcome(tmp_path / "one") == uninterrupted
+    run_pipeline(job("three", seed=1), retrain=False)
+    assert read_lines(tmp_path / "one" / "history.jsonl") != read_lines(tmp_path / "three" / "history.jsonl")
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize(
+    ("where", "call"),
+    [
+        ((SupernetClassifier, "losses"), 1),  # in the first epoch: nothing saved yet
+        ((SupernetClassifier, "losses"), 9),  # in the third epoch
+        ((Scorer, "_pass"), 11),  # in the search, after the validation's five passes
+        ((ImageClassifier, "losses"), 18),  # in the retraining: the supernet's twelve steps call it as well
+    ],
+)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple, where: tuple, call: int
+) -> None:
+    owner, name = where
+    original, calls = getattr(owner, name), []
+
+    def killing(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, killing)
+        with pytest.raises(Killed):
+            run_pipeline(job("cut"))
+    run_pipeline(job("cut", resume=True))
+    assert outcome(tmp_path / "cut") == uninterrupted
+
+
+def test_a_finished_run_resumed_does_nothing_again(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_pipeline(job("run"))
+    before = outcome(tmp_path / "run")
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(ImageClassifier, "losses", never)
+    run_pipeline(job("run", resume=True))
+    assert outcome(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"model.arch": "resnet29"}, "model.arch = 'resnet20', and this run has 'resnet29'"),
+        ({"model.attention": "sge"}, "model.attention = 'se', and this run has 'sge'"),
+        ({"supernet.lr": 0.5}, "supernet.lr = 0.05, and this run has 0.5"),
+        ({"data.train_per_class": 20}, "data.train_per_class = 12, and this run has 20"),
+        ({"seed": 3}, "seed = 0, and this run has 3"),
+    ],
+)
+def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: str) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1, "supernet.val_interval": 0}))
+    with pytest.raises(EANError, match=sentence):
+        train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
+
+
+def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_replaced(job: MakeJob) -> None:
+    """Searches of earlier versions: their schemes were drawn otherwise, and replaying would replace their record."""
+    settings = {"supernet.epochs": 1, "search.steps": 3, "search.max_evaluations": None}
+    one = job("run", **settings)
+    run_pipeline(one, retrain=False)
+    claimed, history = one.directory / "search" / "run.json", one.directory / "history.jsonl"
+    content = json.loads(claimed.read_text())
+    assert content.pop("streams")
+    claimed.write_text(json.dumps(content))
+    before, supernet = history.read_bytes(), one.directory / "supernet.pth"
+    scheme = Scheme.load(search_scheme(job("run", resume=True, **settings), supernet))
+    assert scheme == Scheme.load(one.directory / "scheme.json")
+    with pytest.raises(EANError, match="search.options.schemes_per_step = 2, and this run has 3"):
+        search_scheme(job("run", resume=True, **settings, **{"search.options.schemes_per_step": 3}), supernet)
+    with pytest.raises(EANError, match="give --resume"):
+        search_scheme(one, supernet)
+    with pytest.raises(EANError, match="unfinished search by an earlier version.*another --work-dir"):
+        search_scheme(job("run", resume=True, **{**settings, "search.steps": 4}), supernet)
+    lines = before.splitlines(keepends=True)
+    history.write_bytes(b"".join(lines[:3]))  # killed in its middle
+    with pytest.raises(EANError, match="unfinished search by an earlier version"):
+        search_scheme(job("run", resume=True, **settings), supernet)
+    assert history.read_bytes() == b"".join(lines[:3])
+
+
+def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    other = job("run", resume=True, **{"supernet.epochs": 1})
+    data = dataclasses.replace(other.task.data, fingerprint="0" * 16)
+    other = dataclasses.replace(other, task=dataclasses.replace(other.task, data=data))
+    with pytest.raises(EANError, match="data.fingerprint"):
+        train_supernet(other)
+
+
+def test_an_earlier_run_is_not_overwritten(job: MakeJob) -> None:
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    with pytest.raises(EANError, match="holds an earlier run: give --resume"):
+        train_supernet(job("run", **{"supernet.epochs": 1}))
+
+
+def test_a_truncated_state_is_named(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classification.task.save_state_as_network", lambda *args, **kwargs: None)
+    train_supernet(job("run", **{"supernet.epochs": 1}))
+    state = tmp_path / "run" / "supernet" / "last.pth"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(EANError, match=r"last\.pth is damaged or truncated"):
+        train_supernet(job("run", resume=True, **{"supernet.epochs": 1}))
+
+
+def test_a_search_can_be_extended_but_not_cut_short(job: MakeJob, tmp_path: Path) -> None:
+    run_pipeline(job("long", **{"search.steps": 12}), retrain=False)
+    run_pipeline(job("short"), retrain=False)
+    with pytest.raises(EANError, match="has 8 steps, and 3 were asked for"):
+        run_pipeline(job("short", resume=True, **{"search.steps": 3}), retrain=False)
+    run_pipeline(job("short", resume=True, **{"search.steps": 12}), retrain=False)
+    lines = [
+        [(line.step, line.bits, line.final) for line in read_lines(tmp_path / name / "history.jsonl")]
+        for name in ("long", "short")
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_a_foreign_supernet_and_another_search_are_refused(job: MakeJob, tmp_path: Path) -> None:
+    supernet = train_supernet(job("one", seed=5))
+    (tmp_path / "two").mkdir()
+    shutil.copy(supernet, tmp_path / "two")
+    with pytest.raises(EANError, match="was trained with seed = 5, and this run has 0"):
+        run_pipeline(job("two", resume=True), retrain=False)
+    run_pipeline(job("three"), retrain=False)
+    with pytest.raises(EANError, match="search.reward.sparsity = 2.0, and this run has 9"):
+        run_pipeline(job("three", resume=True, **{"search.reward": {"sparsity": 9.0}}), retrain=False)
