@@ -18,7 +18,12 @@ QUICKSTART = "classification/configs/quickstart_digits.py"
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe, attention, data and work directory: the same flags with the same meaning in every command."""
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
+    add(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help=f"a recipe; a .py file is a program and runs (default {QUICKSTART}, or one made for --data-root)",
+    )
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
     add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")

@@ -62,6 +62,7 @@ class ClassificationTask:
     recipe: Recipe
     data: ImageData
 
+    name: ClassVar[str] = "classification"
     score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("top1", "accuracy", "%", proportion=True),

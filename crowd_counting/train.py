@@ -40,7 +40,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
     )
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help="a recipe file (default: configs/demo.py for part demo, else none)")
+    add(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a recipe; a .py file is a program and runs (default: configs/demo.py for part demo)",
+    )
     add_data(parser)
     add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
     add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
@@ -89,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
+        seeds=tuple(arguments.seeds),
     )
     if is_first():
         print(job.describe())

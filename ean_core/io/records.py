@@ -6,24 +6,38 @@ Every figure in the README comes from such a record under results/.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
+from ean_core.io.typed import checked
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
 FORMAT = "ean-record-1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What every record says; what `settings` and `metrics` hold depends on its kind."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any] | list[Any]
+    environment: Mapping[str, Any] | None = None
+
+
 _PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation")
 
 
@@ -68,21 +82,21 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file cannot be read or is no record.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EANError(f"record {path} cannot be read ({error}): run the command that writes it again") from None
+    advice = "run the command that writes it again"
+    record = read_json(path, what="record", advice=advice)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise EANError(f"{path} is not a record of this project (expected format {FORMAT!r})")
+    checked(Record, record, where=f"record {path}", advice=advice)
     return record
 
 
 def processes_of(directory: Path) -> int | None:
     """How many processes a training ended with, as its result.json says; None where it does not say so."""
     try:
-        return read_record(directory / "result.json").get("environment", {}).get("processes")
+        count = (read_record(directory / "result.json").get("environment") or {}).get("processes")
     except EANError:
         return None
+    return count if isinstance(count, int) else None
 
 
 def processes_note(by_network: Mapping[str, Sequence[int]]) -> str | None:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ean_core.report.plots import COLORS, save, tidy, whole_numbers
+from ean_core.utils.drawing import costs_no_run
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Panel:
     whole: bool = False
 
 
+@costs_no_run
 def scatter_panels(
     path: str | Path,
     panels: Sequence[Panel],
@@ -73,6 +75,7 @@ def scatter_panels(
     return save(figure, path, note=note)
 
 
+@costs_no_run
 def draw_front(
     path: str | Path,
     points: Sequence[tuple[float, float]],

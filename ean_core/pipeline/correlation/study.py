@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
+from ean_core.io.json_file import read_json
+from ean_core.io.typed import WrongValueError, convert
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target
 from ean_core.pipeline.supernet import train_supernet
@@ -168,7 +170,8 @@ def claim_study(study: Study) -> None:
     }
     # A finished supernet alone, of a search, may be taken for a study as it is: it is checked where it is loaded.
     begun = [study.scores]
-    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun)
+    work_dir = study.job.work_dir(shared=True)
+    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun, work_dir=work_dir)
 
 
 def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
@@ -197,10 +200,10 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
 def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]:
     """way -> bits -> score; empty for a file of another supernet, or none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, advice="")
         if content["supernet_sha256"] == supernet_sha256:
-            return {way: dict(content[way]) for way in WAYS}
-    except (OSError, ValueError, KeyError, TypeError):
+            return {way: convert(content[way], dict[str, float], way) for way in WAYS}
+    except (EANError, KeyError, TypeError, WrongValueError):
         pass  # it costs minutes to make again
     return {way: {} for way in WAYS}
 
@@ -212,6 +215,6 @@ def count_scored(directory: Path) -> int:
         EANError: if there is no study.
     """
     try:
-        return len(json.loads((directory / SCORES).read_text(encoding="utf-8"))[WAYS[-1]])
-    except (OSError, ValueError, KeyError, TypeError):
+        return len(read_json(directory / SCORES, advice="")[WAYS[-1]])
+    except (EANError, KeyError, TypeError):
         raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir") from None

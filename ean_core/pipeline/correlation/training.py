@@ -16,9 +16,8 @@ from pathlib import Path
 import torch
 from filelock import Timeout
 
-from ean_core.io.records import read_record
 from ean_core.pipeline.correlation.study import Study
-from ean_core.pipeline.retrain import finished, train_network
+from ean_core.pipeline.retrain import finished, read_result, train_network
 from ean_core.utils.errors import EANError
 from ean_core.utils.startup import PARENT
 
@@ -96,5 +95,5 @@ def read_test_results(study: Study) -> list[list[float]]:
             for seed in study.job.recipe.seeds
             if finished(study.training_directory(scheme, seed), study.job.task)
         ]
-        results.append([float(read_record(path / "result.json")["metrics"][key]) for path in directories])
+        results.append([read_result(path / "result.json", study.job.task).metrics[key] for path in directories])
     return results
