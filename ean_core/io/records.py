@@ -93,9 +93,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
 def processes_of(directory: Path) -> int | None:
     """How many processes a training ended with, as its result.json says; None where it does not say so."""
     try:
-        return read_record(directory / "result.json").get("environment", {}).get("processes")
+        count = (read_record(directory / "result.json").get("environment") or {}).get("processes")
     except EANError:
         return None
+    return count if isinstance(count, int) else None
 
 
 def processes_note(by_network: Mapping[str, Sequence[int]]) -> str | None:

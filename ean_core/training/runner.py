@@ -27,7 +27,8 @@ from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
 from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.distributed import rank_and_world
-from ean_core.utils.errors import EANError, first_line, out_of_memory
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.failures import out_of_memory
 from ean_core.utils.process_agreement import state_to_resume
 
 _numbers = itertools.count()
