@@ -126,17 +126,17 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
     return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
 
 
-def processes(trained: TrainedTarget) -> tuple[int, ...]:
-    """How many processes each of a network's trainings had, as far as that is known."""
-    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
-
-
 def recorded_seeds(path: Path) -> list[int]:
     """The seeds of the networks in a record; none where it does not say."""
     try:
         return convert(read_record(path)["settings"]["recipe"]["seeds"], list[int], "seeds")
     except (EANError, KeyError, TypeError, WrongValueError):
         return []
+
+
+def processes(trained: TrainedTarget) -> tuple[int, ...]:
+    """How many processes each of a network's trainings had, as far as that is known."""
+    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
 
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:

@@ -103,7 +103,7 @@ def claim(
         work_dir: the whole of which `directory` is a part; None for `directory` itself.
 
     Raises:
-        EANError: if the processes disagree on any of it; if another run works there; if the directory is another
+        EANError: if the processes disagree on any of it; if another process works there; if the directory is another
             task's, or holds a run and `resume` is false, or one that differs in a named setting.
     """
     path, now = directory / "run.json", json.loads(json.dumps(identity))
