@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def explain(error: BaseException) -> str | None:
         )
     if "exited unexpectedly" in worker or "killed by signal" in worker:
         return WORKER_KILLED
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
     kinds = {type(one).__name__ for one in _chain(error)}
     if kinds & {"DistBackendError", "DistNetworkError", "DistStoreError"} or any(map(_PEER.search, texts)):
         return (

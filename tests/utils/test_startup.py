@@ -215,7 +215,8 @@ def test_a_fault_of_our_own_keeps_its_traceback() -> None:
         assert explain(error) is None
 
 
-def test_a_lost_process_is_explained() -> None:
+def test_a_lost_process_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
     gloo = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:123"
     for error in (RuntimeError(gloo), torch.distributed.DistBackendError("NCCL error: remote process exited")):
         assert "--resume" in str(explain(error))
