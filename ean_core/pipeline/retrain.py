@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
@@ -94,10 +96,28 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         "connections": target.scheme.connections,
         "scheme": str(target.scheme),
         "seconds": time.perf_counter() - start,
+        **({} if trained.per_image is None else {"per_image": pack_results(trained.per_image)}),
     }
     settings = {"recipe": job.recipe.name, **identity}
     first_does(lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result))
     return directory
+
+
+def pack_results(values: np.ndarray) -> dict[str, Any] | list[float]:
+    """Results (N,) of the test images for a record: eight to a byte and base64 for bool, else the numbers."""
+    if values.dtype != bool:
+        return [float(value) for value in values]
+    return {"images": len(values), "right": base64.b64encode(np.packbits(values).tobytes()).decode()}
+
+
+def unpack_results(packed: Mapping[str, Any] | Sequence[float] | None) -> np.ndarray | None:
+    """What `pack_results` packed; None for nothing."""
+    if packed is None:
+        return None
+    if not isinstance(packed, Mapping):
+        return np.asarray(packed, dtype=float)
+    bits = np.frombuffer(base64.b64decode(packed["right"]), dtype=np.uint8)
+    return np.unpackbits(bits, count=packed["images"]).astype(bool)
 
 
 def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
@@ -132,6 +152,7 @@ class TrainedTarget:
         seeds: of the trainings.
         directories: one per seed, in the order of `seeds`.
         results: key of each of the task's metrics -> one value per seed after the last epoch, in the order of `seeds`.
+        per_image: the test images' results of each seed (`TrainedNetwork.per_image`); None where they were not kept.
         best_epoch: the first metric in each seed's best test epoch, where the test was taken during training; nothing
             is chosen by it.
     """
@@ -141,6 +162,7 @@ class TrainedTarget:
     seeds: tuple[int, ...]
     directories: tuple[Path, ...]
     results: Mapping[str, tuple[float, ...]]
+    per_image: tuple[np.ndarray | None, ...]
     best_epoch: tuple[float, ...] | None = None
 
     @property
@@ -177,4 +199,5 @@ def read_results(task: Task, target: Target, seeds: Sequence[int], directories: 
     key = task.metrics[0].key
     best = tuple(record["best_test_epoch"][key] for record in records if record.get("best_test_epoch"))
     best_epoch = best if len(best) == len(records) else None
-    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, best_epoch)
+    per_image = tuple(unpack_results(record.get("per_image")) for record in records)
+    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, per_image, best_epoch)

@@ -27,6 +27,11 @@ TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
 
 
+def name_of(label: str) -> str:
+    """A target as tables show it: "Org", "EAN" for the searched network, "EAN NAME" for one of several files."""
+    return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
+
+
 @dataclass(frozen=True)
 class NetworkSummary:
     """A row of the table: one network trained with several seeds.
@@ -51,8 +56,8 @@ class NetworkSummary:
 
     @property
     def name(self) -> str:
-        """As the tables show it: "EAN" for the searched network, "EAN NAME" for one of several files."""
-        return NAMES.get(self.label) or "EAN " + self.label.removeprefix("ean-")
+        """As the tables show it; see `name_of`."""
+        return name_of(self.label)
 
     def to_record(self) -> dict[str, Any]:
         """The row as records hold it, without the network's name."""
@@ -107,10 +112,11 @@ def summary_settings(job: Job) -> dict[str, Any]:
     return {**job.record_settings(), "images": images, "timing": TIMING}
 
 
-def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
-    """Write the table as a record."""
+def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, comparisons: Sequence[str] = ()) -> Path:
+    """Write the table as a record, with the sentences that compare its rows."""
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
-    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
+    said = {"comparisons": list(comparisons)}
+    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
 
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:
