@@ -27,6 +27,7 @@ setup(
         "matplotlib",
         "rich",
         "filelock",
+        "pyyaml",
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
         "onedl-mmengine",

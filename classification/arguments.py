@@ -20,7 +20,12 @@ QUICKSTART = "classification/configs/quickstart_digits.py"
 def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
     """Recipe, attention, data and work directory: the same flags with the same meaning in every command."""
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help=f"a recipe (default {QUICKSTART}, or one made for --data-root)")
+    add(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help=f"a recipe; a .py file is a program and runs (default {QUICKSTART}, or one made for --data-root)",
+    )
     add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
     add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
     add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
@@ -83,6 +88,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.utils.distributed import first_does, is_first, start_processes
+    from ean_core.utils.process_agreement import check_same_files
 
     options = parse_options(arguments.cfg_options)
     replaced = {"model.attention": arguments.attention, **flags}
@@ -102,6 +108,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
 
         first_does(choose)
     recipe = Recipe.from_file(config, options)
+    if arguments.resume:
+        check_same_files(Path(directory or Path("work_dirs") / recipe.name))
     job = start_job(
         recipe,
         data_root=root,

@@ -16,6 +16,9 @@ from ean_core.pipeline.job import Job
 from ean_core.training.device_defaults import Placement, describe, for_device
 from ean_core.utils.distributed import first_does
 
+PARTS = ("supernet", "search", "network", "comparison", "correlation")
+"""What the claims on parts of a work directory call them."""
+
 
 def start_job(
     recipe: Recipe,

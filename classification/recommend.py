@@ -104,13 +104,16 @@ def batch_size(images: int, *, largest: int) -> int:
 
 
 def as_text(values: dict[str, Any], *, comment: str) -> str:
-    """The recipe as a configuration file."""
-    lines = [f"# {comment}"]
+    """The recipe as a configuration file.
+
+    The file is a program, and names of folders are in it: none of them may become code.
+    """
+    lines = [f"# {comment if comment.isprintable() else repr(comment)}"]
     for key, value in values.items():
         pairs = value.items() if isinstance(value, dict) else ()
         shown = f"dict({', '.join(f'{name}={field!r}' for name, field in pairs)})" if pairs else repr(value)
         lines.append(f"{key} = {shown}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines).replace("{{", r"{\x7b") + "\n"  # MMEngine replaces {{ .. }} before it reads the file
 
 
 def one_line(values: dict[str, Any]) -> str:

@@ -68,6 +68,7 @@ class ClassificationTask:
     recipe: Recipe
     data: ImageData
 
+    name: ClassVar[str] = "classification"
     score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
     network_file: ClassVar[str] = "classifier.pth"
 

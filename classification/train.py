@@ -39,7 +39,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
     parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
-    parser.add_argument(TRAIN_ONLY, action="store_true", help="no table at the end, as the lines of a job list")
+    parser.add_argument(
+        TRAIN_ONLY,
+        action="store_true",
+        help="no table: train what no other process has or does, as the lines of a job list do",
+    )
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
@@ -50,7 +54,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
-    from ean_core.pipeline.retrain import make_target, train_all
+    from ean_core.pipeline.retrain import make_target
+    from ean_core.pipeline.side_by_side import train_missing
     from ean_core.utils.distributed import first_does, stop_processes
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
@@ -58,7 +63,8 @@ def main(argv: Sequence[str]) -> None:
     if arguments.jobs:
         first_does(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:
-        train_all(job, targets, job.recipe.seeds)
+        for directory in train_missing(job, targets):
+            print(f"trained {directory}", flush=True)
     else:
         name = f"train_{'_'.join(target.label for target in targets)}.json"
         retrain_and_summarize(job, targets, job.directory / name)

@@ -14,7 +14,7 @@ from rich.table import Table
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.job import whole_images
 from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
-from crowd_counting.model.pretrained import load_counter
+from crowd_counting.model.pretrained import load_counter, statistics_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalise
 from ean_core.io.records import write_record
@@ -28,7 +28,7 @@ KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
 def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:
     """A counter file as a model on the device, in eval mode, and the file's other content."""
     counter, content = load_counter(path)
-    model = CountingModel(counter, Normalise(content["mean"], content["std"]))
+    model = CountingModel(counter, Normalise(*statistics_of(path, content)))
     return model.to(get_device()).eval(), content
 
 
@@ -45,18 +45,25 @@ def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageEr
 
 
 def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
-    """Score counter files on the test images, and write test.json and a table of the images for each.
+    """Score counter files on the test images, print the figures, and write test.json and a table of images for each.
 
     Returns:
         metrics by the file's stem.
     """
     found: dict[str, dict[str, Any]] = {}
     about: dict[str, dict[str, Any]] = {}
+    tables: dict[str, list[ImageErrors]] = {}
     for file in files:
         rows, content = score_file(file, data.test)
-        write_table(out / f"{file.stem}_images.csv", rows)
-        found[file.stem] = summarize_errors(rows)
-        about[file.stem] = {"sha256": sha256_of(file), "epoch": content["epoch"], "trained_with": content["recipe"]}
+        tables[file.stem], found[file.stem] = rows, summarize_errors(rows)
+        about[file.stem] = {
+            "sha256": sha256_of(file),
+            "epoch": content.get("epoch"),
+            "trained_with": content.get("recipe"),
+        }
+    print_scores(found, title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
+    for name, rows in tables.items():
+        write_table(out / f"{name}_images.csv", rows)
     settings = {"data": data.name, "fingerprint": data.fingerprint(), "images": len(data.test), "checkpoints": about}
     write_record(out / "test.json", kind="counting", settings=settings, metrics=found, data_note=data.note)
     return found

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mmengine.hooks import Hook
 
+from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
+from ean_core.io.typed import Positive, Range, checked
 from ean_core.training.hooks import ShowProgress
 from ean_core.utils.distributed import is_first
 from ean_core.utils.files import write_atomic
@@ -28,6 +30,22 @@ class ShowCounting(ShowProgress):
         """The epoch, and the means."""
         epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
         return f"{epoch}  loss {means['loss']:.4g}  off by {means['crop_mae']:.1f} a crop"
+
+
+@dataclass(frozen=True)
+class Validation:
+    """An entry of validation.json."""
+
+    epoch: Positive
+    mae: Annotated[float, Range(0)]
+    rmse: Annotated[float, Range(0)] | None = None
+
+
+@dataclass(frozen=True)
+class Validations:
+    """All of a validation.json."""
+
+    entries: tuple[Validation, ...]
 
 
 class KeepBest(Hook):
@@ -69,5 +87,15 @@ class KeepBest(Hook):
         write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
 
     def entries(self) -> list[dict[str, Any]]:
-        """The validations so far, in order."""
-        return json.loads(self.history.read_text(encoding="utf-8")) if self.history.exists() else []
+        """The validations so far, in order.
+
+        Raises:
+            EANError: if the file is damaged.
+        """
+        if not self.history.exists():
+            return []
+        advice = "move the folder away and train again"
+        entries = read_json(self.history, what="list of validations", advice=advice)
+        where = f"list of validations {self.history}"
+        checked(Validations, {"entries": entries}, where=where, advice=advice)
+        return entries

@@ -132,7 +132,7 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
         if str(path) != legible(str(path)):
             raise EANError(f"the path {legible(str(path))} is not valid UTF-8, which videos need: rename it")
     video = cv2.VideoCapture(str(source))
-    writer, highest, found = None, 0.0, 0
+    writer, highest, found, written = None, 0.0, 0, 0
     rate, frames = video.get(cv2.CAP_PROP_FPS) or 25.0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def running(peak: float) -> float:
@@ -156,6 +156,7 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
                         code = cv2.VideoWriter.fourcc(*"mp4v")
                         writer = cv2.VideoWriter(str(temporary), code, rate / settings.every, size)
                     writer.write(np.ascontiguousarray(picture[..., ::-1]))
+                    written += 1
                     yield {"frame": found, "seconds": found / rate, **entry}
                     if progress is not None:
                         progress.update(min(found + 1, max(frames, 1)), f"{entry['count']:.1f}")
@@ -163,5 +164,21 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
             if writer is None:
                 raise EANError(f"no frame of the video {source} can be decoded: convert it, or give another")
             writer.release()
+            check_video(temporary, out / f"{source.stem}_density.mp4", frames=written)
     finally:
         video.release()
+
+
+def check_video(path: Path, name: Path, *, frames: int) -> None:
+    """Make sure that a video holds what was written into it, since OpenCV says nothing of a full disk.
+
+    Raises:
+        EANError: if it does not, so that it replaces none.
+    """
+    video = cv2.VideoCapture(str(path))
+    try:
+        whole = video.isOpened() and int(video.get(cv2.CAP_PROP_FRAME_COUNT)) >= frames and video.read()[0]
+    finally:
+        video.release()
+    if not whole:
+        raise EANError(f"the video {name} could not be written whole: make room there, or give another --out-dir")

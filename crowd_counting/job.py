@@ -21,6 +21,7 @@ from crowd_counting.recipe import DataRecipe, Recipe
 from ean_core.data.copies import check_copies
 from ean_core.data.loader import Plan
 from ean_core.data.normalize import Normalise
+from ean_core.training.run_lock import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
@@ -54,6 +55,7 @@ class Job:
         started: a line on the weights it starts from.
         directory: of the run; seeds have theirs inside.
         launcher, resume, backends: as for the shared runner.
+        seeds: all of the run's; its summary is of them.
     """
 
     recipe: Recipe
@@ -68,6 +70,7 @@ class Job:
     launcher: str = "none"
     resume: bool = False
     backends: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     @classmethod
     def prepare(cls, recipe: Recipe, data: CrowdData, *, directory: Path, **how: Any) -> Job:
@@ -140,6 +143,11 @@ class Job:
             "train": {**dataclasses.asdict(self.recipe.train), "batch_norm": self.batch_norm},
             "seed": seed,
         }
+
+    def work_dir(self) -> WorkDir:
+        """The directory, for a claim on a seed's part of it."""
+        same = {name: value for name, value in self.identity(seed=0).items() if name not in ("part", "seed")}
+        return WorkDir(self.directory, "crowd counting", ("counter",), settings=same, seeds=self.seeds)
 
     # -- parts ----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crowd_counting.model.pretrained import build_counter_of
+from crowd_counting.model.pretrained import build_counter_of, statistics_of
 from ean_core.inference.explain.targets import count_target
 from ean_core.inference.images import Preparation
 from ean_core.inference.loaded_model import LoadedModel
@@ -19,7 +19,7 @@ def load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
         kind="counter",
         network=counter,
         trunk=counter.trunk,
-        prepare=Preparation(3, tuple(content["mean"]), tuple(content["std"])),
+        prepare=Preparation(3, *statistics_of(path, content)),
         classes=(),
         make_target=count_target,
         output="density",

@@ -17,6 +17,7 @@ from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
 from ean_core.utils.config_files import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.recipe_file import read_recipe_file
 
 BATCH_NORMS = ("train", "frozen")
 
@@ -187,8 +188,10 @@ class Recipe:
             check_config_file(path, folders=["crowd_counting/configs"])
         where = str(path or "the recipe")
         try:
-            config = Config() if path is None else Config.fromfile(path)
+            config = Config() if path is None else read_recipe_file(path)
             config.merge_from_dict(dict(overrides))
+        except EANError:
+            raise
         except Exception as error:  # a configuration is code, and can fail in any way
             first = (str(error).splitlines() or [""])[0]
             raise EANError(f"{where} cannot be read ({type(error).__name__}: {first[:200]})") from None

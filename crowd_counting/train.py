@@ -40,7 +40,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
     )
     add = parser.add_argument
-    add("config", nargs="?", metavar="CONFIG", help="a recipe file (default: configs/demo.py for part demo, else none)")
+    add(
+        "config",
+        nargs="?",
+        metavar="CONFIG",
+        help="a recipe; a .py file is a program and runs (default: configs/demo.py for part demo)",
+    )
     add_data(parser)
     add("--arch", metavar="NAME", help="default that of the weights or the scheme file, else resnet50")
     add("--attention", metavar="NAME", help="se, timm:eca, .. (default that of the weights or scheme file, else none)")
@@ -64,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
     from crowd_counting.training import summarize_seeds, train_counter
+    from ean_core.io.records import processes_note
     from ean_core.utils.distributed import is_first, start_processes, stop_processes
     from ean_core.utils.errors import EANError
     from ean_core.utils.text import how_many
@@ -76,10 +82,10 @@ def run(arguments: argparse.Namespace) -> None:
     options.update({field: value for field, value in given.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
+    launcher = start_processes(arguments.launcher)
     data = load_crowd(
         part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
     )
-    launcher = start_processes(arguments.launcher)
     name = f"{data_name(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(
         recipe,
@@ -88,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
+        seeds=tuple(arguments.seeds),
     )
     if is_first():
         print(job.describe())
@@ -98,6 +105,9 @@ def run(arguments: argparse.Namespace) -> None:
         found = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
+        seeds = {f"seed {seed}": [count] for seed, count in zip(arguments.seeds, found["processes"], strict=False)}
+        if note := processes_note(seeds):
+            print(f"note: {note}")
         print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
     stop_processes()

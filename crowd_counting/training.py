@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,17 @@ from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
-from crowd_counting.model.pretrained import save_counter
+from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
-from ean_core.io.records import read_record, spread, write_record
+from ean_core.io.records import processes_of, read_record, spread, write_record
+from ean_core.io.typed import Count, checked
 from ean_core.networks import count_parameters
 from ean_core.training.hooks import bare
 from ean_core.training.run_lock import claim
 from ean_core.training.runner import build_runner
 from ean_core.utils.config import build
 from ean_core.utils.distributed import barrier, is_first
-from ean_core.utils.errors import batch_of
+from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import bar
 
 BEST, FINAL = "best.pth", "final.pth"
@@ -55,8 +57,10 @@ def train_counter(job: Job, *, seed: int) -> Path:
     """
     directory, recipe = job.directory / f"seed{seed}", job.recipe.train
     identity = job.identity(seed=seed)
-    claim(directory, identity, resume=job.resume, begun=[directory / "last.pth", directory / "result.json"])
+    begun = [directory / name for name in ("last.pth", "result.json", BEST, FINAL)]
+    claim(directory, identity, resume=job.resume, begun=begun, work_dir=job.work_dir())
     if (directory / "result.json").exists():
+        check_finished(directory)
         return directory
     torch.manual_seed(seed)
     counter = job.counter()
@@ -91,6 +95,20 @@ def train_counter(job: Job, *, seed: int) -> Path:
     return directory
 
 
+def check_finished(directory: Path) -> None:
+    """Make sure that what a finished run left can be read.
+
+    Raises:
+        EANError: naming the file that cannot.
+    """
+    read_result(directory / "result.json")
+    for name in (BEST, FINAL):
+        try:
+            load_counter(directory / name)
+        except EANError as error:
+            raise EANError(f"{directory} is finished by its result.json, but {error}") from None
+
+
 def save_checkpoint(
     job: Job, counter: Any, identity: dict[str, Any], path: Path, epoch: int, metrics: dict[str, Any] | None
 ) -> None:
@@ -104,7 +122,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {"epoch": content["epoch"], "validation": content["validation"], "test": summarize_errors(rows)}
+        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_errors(rows)}
     train, _ = job.split
     write_record(
         directory / "result.json",
@@ -127,13 +145,44 @@ def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> 
     return [ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4) for image in test]
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The errors of one checkpoint on the test images; those that have no value are None."""
+
+    test: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class CountingResult:
+    """The metrics of a seed's result.json."""
+
+    best: Tested
+    final: Tested
+    always_the_mean: Mapping[str, float | None]
+    parameters: Count
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A seed's record.
+
+    Raises:
+        EANError: if it is damaged.
+    """
+    record, advice = read_record(path), "move its folder away and train again"
+    found = checked(CountingResult, record["metrics"], where=f"record {path}: metrics", advice=advice)
+    for name, errors in (("best", found.best.test), ("final", found.final.test), ("", found.always_the_mean)):
+        if errors.get("mae") is None:
+            raise EANError(f"record {path} is damaged (it has no mae of {name or 'the mean count'}): {advice}")
+    return record
+
+
 def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     """Mean and deviation over the seeds, written to summary.json.
 
     Returns:
         {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
     """
-    records = [read_record(path / "result.json") for path in directories]
+    records = [read_result(path / "result.json") for path in directories]
     found: dict[str, Any] = {}
     for name in ("best", "final"):
         tests = [record["metrics"][name]["test"] for record in records]
@@ -142,6 +191,7 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
             for key in tests[0]
             if all(one.get(key) is not None for one in tests)
         }
+    found["processes"] = [count for path in directories if (count := processes_of(path)) is not None]
     found["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
     found["parameters"] = records[0]["metrics"]["parameters"]
     settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}

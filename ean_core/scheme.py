@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
+from ean_core.io.json_file import read_json
+from ean_core.io.typed import Range, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -153,11 +155,27 @@ class Scheme:
         record = read_scheme_file(path)
         scheme = cls(tuple(int(bit) for stage in record["stages"] for bit in stage), tuple(record["blocks"]))
         if blocks is not None and scheme.blocks != tuple(blocks):
+            of = f" of {record['arch']}" if record.get("arch") else ""
             raise EANError(
-                f"{path} holds a scheme for {describe_blocks(scheme.blocks)}"
-                f"{' of ' + record['arch'] if 'arch' in record else ''}, but the network has {describe_blocks(blocks)}"
+                f"{path} holds a scheme for {describe_blocks(scheme.blocks)}{of}, but the network has "
+                f"{describe_blocks(blocks)}"
             )
         return scheme
+
+
+@dataclass(frozen=True)
+class SchemeFile:
+    """What a scheme.json says, as far as later steps depend on it."""
+
+    blocks: Annotated[tuple[Annotated[int, Range(1, 10_000)], ...], Range(1)]
+    stages: tuple[str, ...]
+    arch: str | None = None
+    attention: str | None = None
+    attention_options: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    method: str | None = None
+    recipe: str | None = None
+    supernet_sha256: str | None = None
 
 
 def read_scheme_file(path: str | Path) -> dict[str, Any]:
@@ -166,19 +184,15 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file is missing, truncated, or no scheme.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-        stages, blocks = record["stages"], record["blocks"]
-        well_formed = all(isinstance(stage, str) and set(stage) <= {"0", "1"} for stage in stages)
-        well_formed = well_formed and [len(stage) for stage in stages] == list(blocks)
-    except FileNotFoundError:
-        raise EANError(f"scheme file {path} does not exist: run tools/search.py first, or give the bits") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EANError(f"scheme file {path} cannot be read as JSON ({error}): write it again with the search") from None
-    except (KeyError, TypeError):
-        well_formed = False
-    if not well_formed:
-        raise EANError(f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)')
+    missing = not Path(path).exists()
+    advice = "run tools/search.py first, or give the bits" if missing else "write it again with the search"
+    record = read_json(path, what="scheme file", advice=advice)
+    form = f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)'
+    if not isinstance(record, dict) or not {"blocks", "stages"} <= set(record):
+        raise EANError(form)
+    file = checked(SchemeFile, record, where=f"scheme file {path}", advice=advice)
+    if [len(stage) for stage in file.stages] != list(file.blocks) or set("".join(file.stages)) - {"0", "1"}:
+        raise EANError(form)
     return record
 
 

@@ -45,6 +45,8 @@ def read_config(
         EANError: if it is missing, no Python, no segmentation config, or an option is unknown.
     """
     check_config_file(path, folders=["segmentation/configs"])
+    if Path(path).suffix != ".py":  # what a config of mmsegmentation names is called, whatever file names it
+        raise EANError(f"{path} is no .py file, as configs of segmentation are: see segmentation/configs/")
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program: it can fail in any way

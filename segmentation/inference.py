@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
+from ean_core.io.typed import Range, checked
 from ean_core.networks.base import SchemeWarning
 from ean_core.training.state import read_state
 from ean_core.utils.devices import choose_device
@@ -33,6 +35,8 @@ from segmentation.pictures import LONGEST, picture_of
 
 MAX_SCORES = 1 << 29  # a score per class and pixel of the picture: 2 GiB
 MAX_UNRESIZED = 1 << 23  # pixels of a picture that the network sees as it is, with all its features
+
+Level = Annotated[int, Range(0, 255)]
 
 
 class Segmentor:
@@ -118,8 +122,35 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
             f"{checkpoint} does not fit the config ({reason}): give the config that it was trained with, and its "
             "--cfg-options"
         ) from None
-    meta = content["meta"].get("dataset_meta") or {"classes": CLASSES, "palette": PALETTE}
-    return model.eval(), meta
+    return model.eval(), dataset_meta(checkpoint, content, classes=model.decode_head.num_classes)
+
+
+@dataclass(frozen=True)
+class DatasetMeta:
+    """Names and colours of a segmentor's classes, as its file says them."""
+
+    classes: tuple[str, ...]
+    palette: tuple[tuple[Level, Level, Level], ...]
+
+
+def dataset_meta(path: str | Path, content: dict[str, Any], *, classes: int) -> dict[str, Any]:
+    """Names and colours of the classes; VOC's where a file does not say them.
+
+    Raises:
+        EANError: if they are damaged, or of another number than the segmentor's classes.
+    """
+    meta = content.get("meta")
+    said = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    if not said:
+        return {"classes": CLASSES, "palette": PALETTE}
+    advice = "move it away and make it again"
+    found = checked(DatasetMeta, said, where=f"{path}: dataset_meta", advice=advice)
+    if not len(found.classes) == len(found.palette) == classes:
+        raise EANError(
+            f"{path} names {len(found.classes)} classes with {len(found.palette)} colours, and its segmentor has "
+            f"{classes}: {advice}"
+        )
+    return {**said, "classes": found.classes, "palette": [list(color) for color in found.palette]}
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -131,8 +162,8 @@ def read_weights(path: Path) -> dict[str, Any]:
     if path.suffix != SUFFIX:
         return read_state(path)
     content = load_tensors(path)
-    if content["format"] != FORMAT:
-        raise EANError(f"{path} is a file of format {content['format']!r}, not a segmentor's: give a last.pth")
+    if content.get("format") != FORMAT:
+        raise EANError(f"{path} is a file of format {content.get('format')!r}, not a segmentor's: give a last.pth")
     return content
 
 

@@ -16,7 +16,7 @@ from ean_core.networks import count_parameters
 from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import bare
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.distributed import barrier, is_first, rank_and_world
 from ean_core.utils.errors import EANError
@@ -101,7 +101,9 @@ class Job:
         check_config(config, model, classes)
         weights = starting_weights(config, model.backbone)
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
-        claim(directory, identity_of(config, data, checksum), resume=resume, begun=[directory / STATE])
+        begun = [directory / STATE, directory / "result.json"]
+        work_dir = WorkDir(directory, "segmentation", (None,))
+        claim(directory, identity_of(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
         config.visualizer.pop("name", None)  # by its name it would be the one of this process's earlier run
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
         loaded = "random weights; --weights gives it a classifier.pth or torchvision://resnet50 to start from"
@@ -129,7 +131,7 @@ class Job:
         """
         state, clock = self.directory / STATE, CountSeconds()
         runner = QuietRunner.from_cfg(self.config)
-        if self.resume and state.exists():
+        if self.resume:
             runner.resume_from(state)
         runner.register_hook(clock)
         with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:

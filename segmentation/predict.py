@@ -21,7 +21,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]"
     )
-    parser.add_argument("config", metavar="CONFIG", help="the config that the checkpoint was trained with")
+    parser.add_argument(
+        "config", metavar="CONFIG", help="that the checkpoint was trained with; it is a program and runs"
+    )
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="last.pth of tools/train.py")
     parser.add_argument("images", nargs="+", metavar="IMAGES", help="images, or folders of images")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="where the results go")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ean_core.cli import file_of
+from ean_core.io.typed import Count, Range, checked
 
 HELP = """\
 example:
@@ -44,6 +47,59 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"pictures: {sheet}")
 
 
+Percent = Annotated[float, Range(0, 100)]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A class of a record; None where it has no pixels."""
+
+    IoU: Percent | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one validation."""
+
+    mIoU: Percent
+    mAcc: Percent = 0.0
+    aAcc: Percent = 0.0
+    images: Count = 0
+    classes: tuple[ClassRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class SegmentationMetrics:
+    """The metrics of a segmentation run's result.json."""
+
+    network: str
+    last: Scores
+    best_of_validations: Scores
+    parameters: Count
+    backbone_parameters: Count
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """Which images a part of the data is."""
+
+    fingerprint: str
+    images: Count
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """The settings of a segmentation run's result.json, as far as runs are compared by them."""
+
+    title: str
+    seed: Count
+    backbone: Mapping[str, Any]
+    data: Mapping[str, DataPart]
+    weights: str | None
+    weights_sha256: str | None
+
+
 def read_run(directory: Path) -> dict[str, Any]:
     """A directory's record.
 
@@ -59,7 +115,10 @@ def read_run(directory: Path) -> dict[str, Any]:
     record = read_record(path)
     if record["kind"] != "segmentation-run":
         raise EANError(f"{path} is a record of kind {record['kind']!r}: give directories of segmentation runs")
-    return {**record, "directory": directory.name}
+    advice = "train it again"
+    checked(SegmentationMetrics, record["metrics"], where=f"record {path}: metrics", advice=advice)
+    checked(SegmentationSettings, record["settings"], where=f"record {path}: settings", advice=advice)
+    return {"environment": {"commit": None}, **record, "directory": directory.name}
 
 
 def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
-    add("--config", metavar="FILE", help="of a segmentor, as WORK_DIR/NAME_OF_THE_CONFIG.py")
+    add("--config", metavar="FILE", help="of a segmentor; it is a program and runs")
     add("--to", nargs="+", default=["onnx"], metavar="FORM", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
     add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")

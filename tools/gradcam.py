@@ -39,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="classifiers, counters or segmentors; a column each",
     )
-    add("--config", metavar="FILE", help="of segmentors, whose checkpoints are a last.pth of tools/train.py")
+    add("--config", metavar="FILE", help="of segmentors, whose checkpoints are a last.pth; it is a program and runs")
     add(
         "--output", type=file_of(".png"), default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)"
     )

@@ -13,7 +13,7 @@ import scipy.io
 
 from ean_core.inference.images import write_image
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path
+from ean_core.utils.files import atomic_folder, atomic_path
 
 SIZE = (192, 256)  # (H, W) in pixels
 PART = "part_demo"
@@ -28,6 +28,13 @@ def draw_demo(root: Path, *, train: int = 60, test: int = 20, seed: int = 0) -> 
     folder = root / PART
     if folder.exists():
         raise EANError(f"{folder} is there already: remove it to draw it again, or give another --data-root")
+    with atomic_folder(folder) as temporary:
+        draw_parts(temporary, train=train, test=test, seed=seed)
+    return folder
+
+
+def draw_parts(folder: Path, *, train: int, test: int, seed: int) -> None:
+    """The images and annotations of both parts."""
     rng = np.random.default_rng(seed)
     for part, count in (("train_data", train), ("test_data", test)):
         for number in range(1, count + 1):
@@ -37,7 +44,6 @@ def draw_demo(root: Path, *, train: int = 60, test: int = 20, seed: int = 0) -> 
             write_image(folder / part / "images" / f"IMG_{number}.jpg", pixels)
             with atomic_path(folder / part / "ground-truth" / f"GT_IMG_{number}.mat") as temporary:
                 save_mat(temporary, points)
-    return folder
 
 
 def draw_image(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

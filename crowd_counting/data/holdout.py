@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from crowd_counting.data.points import CrowdData, CrowdImage
 from ean_core.data.seeding import generator_for
+from ean_core.io.json_file import read_json
+from ean_core.io.typed import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -66,21 +69,23 @@ def save_split(path: Path, data: CrowdData, split: Split, *, seed: int) -> None:
     write_atomic(path, json.dumps(record, indent=2) + "\n")
 
 
+@dataclass(frozen=True)
+class SplitFile:
+    """What a split file says."""
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+
+
 def load_split(path: Path, data: CrowdData) -> Split:
     """Read a split file: one of `save_split`, or one with another choice of names.
 
     Raises:
         EANError: if it cannot be read, names images that are not there, or leaves some out.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        train, val = set(record["train"]), set(record["val"])
-    except FileNotFoundError:
-        raise EANError(f"split {path} does not exist: crowd_counting/prepare.py writes one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EANError(
-            f'split {path} cannot be read ({type(error).__name__}): expected lists "train" and "val"'
-        ) from None
+    advice = "crowd_counting/prepare.py writes one" + ("" if not path.exists() else ', with lists "train" and "val"')
+    record = checked(SplitFile, read_json(path, what="split", advice=advice), where=f"split {path}", advice=advice)
+    train, val = set(record.train), set(record.val)
     known = {image.name for image in data.train}
     if train & val or train | val != known or not train or not val:
         wrong = sorted((train & val) | ((train | val) ^ known))

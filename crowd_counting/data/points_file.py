@@ -29,7 +29,7 @@ import numpy as np
 
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
 from crowd_counting.density import inside
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.text import how_many
 
 PARTS = ("train", "test")
@@ -96,13 +96,14 @@ def read_json(text: str, path: Path) -> Lists:
     """The lists of a JSON file."""
     try:
         content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers of thousands of digits, and of depth
+        raise EANError(f"annotations {path} are no JSON ({first_line(error)})") from None
+    try:
         lists: Lists = {}
         for part in PARTS:
             lists[part] = {}
             for entry in content[part]:
                 add_image(lists[part], str(entry["image"]), entry["points"], path)
-    except json.JSONDecodeError as error:
-        raise EANError(f"annotations {path} are no JSON ({error})") from None
     except (KeyError, TypeError) as error:
         raise EANError(
             f'annotations {path} have another form ({type(error).__name__}: {error}): expected "train" and "test", '

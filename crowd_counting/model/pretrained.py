@@ -6,16 +6,15 @@ Files hold tensors and plain values only and are loaded as such, see `ean_core.i
 from __future__ import annotations
 
 import dataclasses
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
+from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.checkpoint import check_finite
@@ -23,7 +22,6 @@ from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
 from ean_core.scheme import as_scheme, read_scheme_file
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path
 
 FORMAT = "ean-counter-1"
 
@@ -144,10 +142,19 @@ def save_counter(path: Path, counter: Counter, spec: CounterSpec, **info: Any) -
     weights = counter.state_dict()  # filled again in place: it knows the scheme
     for name, value in weights.items():
         weights[name] = value.detach().cpu().contiguous()
-    buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
-    torch.save({"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info}, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_pth(path, {"format": FORMAT, "model": dataclasses.asdict(spec), "state_dict": weights, **info})
+
+
+def statistics_of(path: str | Path, content: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation, per channel, of the images that a file's network was trained on.
+
+    Raises:
+        EANError: if the file does not say them, or they are damaged.
+    """
+    meta = check_meta(path, content)
+    if meta.mean is None or meta.std is None:
+        raise EANError(f"{path} does not say mean and std of its images, so that no photo fits: train it again")
+    return meta.mean, meta.std
 
 
 def load_counter(path: str | Path) -> tuple[Counter, dict[str, Any]]:
@@ -175,7 +182,10 @@ def build_counter_of(path: str | Path, content: dict[str, Any]) -> Counter:
     Raises:
         EANError: if weights and counter do not belong together.
     """
-    counter = CounterSpec(**content["model"]).build()
+    spec = read_spec(CounterSpec, path, content)
+    check_meta(path, content)
+    with building(path):
+        counter = spec.build()
     try:
         counter.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:

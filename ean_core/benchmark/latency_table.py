@@ -25,10 +25,12 @@ from scipy.linalg import hadamard
 from ean_core.benchmark.timing import Clock, compare, measure, median_interval
 from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
+from ean_core.io.json_file import read_json
 from ean_core.io.records import cpu_name, environment
+from ean_core.io.typed import checked
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 from ean_core.utils.intervals import Interval, bootstrap_each
 from ean_core.utils.text import how_many
@@ -123,22 +125,11 @@ class LatencyTable:
         Raises:
             EANError: if the file is missing, or no table.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise EANError(f"latency table {path} cannot be read ({first_line(error)}): {MEASURE}") from None
-        try:
-            if content["format"] != FORMAT:
-                raise ValueError
-            values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
-            values["org"] = Interval(**values["org"])
-            values["increments"] = tuple(Interval(**increment) for increment in values["increments"])
-            values["blocks"] = tuple(values["blocks"])
-            table = cls(**values)
-            fits = len(table.increments) == sum(table.blocks) and np.isfinite(table.percent).all()
-        except (KeyError, TypeError, ValueError):
-            fits = False
-        if not fits:
+        content = read_json(path, what="latency table", advice=MEASURE)
+        table = None
+        if isinstance(content, dict) and content.get("format") == FORMAT:
+            table = checked(cls, content, where=f"latency table {path}", advice=MEASURE)
+        if table is None or len(table.increments) != sum(table.blocks):
             raise EANError(f"{path} is not a latency table (format {FORMAT!r}, an increment per block): {MEASURE}")
         return table
 

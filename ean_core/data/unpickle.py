@@ -1,16 +1,19 @@
 """Read a pickle of NumPy arrays and plain values, and nothing that could run code.
 
 A pickle may name any function to be called while it is read (https://docs.python.org/3/library/pickle.html, the
-warning on top). CIFAR's files need four names; any other is refused before it is looked up.
+warning on top). CIFAR's files need four names, and even of these NumPy's own functions are not called: they take types
+with objects inside, which are addresses of memory. Arrays are made of raw bytes with a checked type and shape.
 """
 
 from __future__ import annotations
 
 import pickle
+import pickletools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from ean_core.io.pickled_names import ArrayStandIn, DTypeStandIn
 from ean_core.utils.errors import EANError
 
 
@@ -21,17 +24,38 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# The functions are taken from NumPy's own pickling: their module is named otherwise in NumPy 1 and 2.
-_RECONSTRUCT = np.empty(0, np.uint8).__reduce__()[0]
-_FROM_BUFFER = np.empty(1, np.uint8).__reduce_ex__(5)[0]
+def _from_buffer(raw: bytes, dtype: DTypeStandIn, shape: tuple[int, ...], order: str) -> ArrayStandIn:
+    array = ArrayStandIn()
+    array.set(dtype, raw, shape, order)
+    return array
+
+
+class _Callable:
+    """What stands for a name: it can be called, and unlike a function or a class it cannot be changed by a pickle."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it tries to change a function")
+
+
+_RECONSTRUCT = _Callable(lambda *_: ArrayStandIn())
+_FROM_BUFFER = _Callable(_from_buffer)
 _ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
     ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,  # protocol 5, the default from Python 3.14 on
     ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _latin1,
+    ("numpy", "ndarray"): _RECONSTRUCT,
+    ("numpy", "dtype"): _Callable(DTypeStandIn),
+    ("_codecs", "encode"): _Callable(_latin1),
+    ("__builtin__", "bytes"): _Callable(lambda: b""),  # of an empty array, called with nothing
 }
 
 
@@ -51,7 +75,8 @@ def load_pickle(path: Path) -> dict[str, object]:
     """
     try:
         with path.open("rb") as file:
-            content = _ArraysOnly(file, encoding="latin1").load()
+            _check_memo(file, path.stat().st_size)
+            content = _arrays(_ArraysOnly(file, encoding="latin1").load())
     except EANError as error:
         raise EANError(
             f"{path} {error}, which image files never need, and was not loaded: get the file from its original source"
@@ -62,7 +87,28 @@ def load_pickle(path: Path) -> dict[str, object]:
         raise EANError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk") from error
     except Exception as error:  # a damaged pickle raises almost anything: the opcodes run on rubbish
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise EANError(f"{path} is truncated or damaged ({reason}): get the file again") from error
+        raise EANError(f"{path} is truncated or damaged ({reason[:160]}): get the file again") from error
     if not isinstance(content, dict):
         raise EANError(f"{path} holds a {type(content).__name__} where a dictionary was expected: get the file again")
     return content
+
+
+def _check_memo(file: Any, size: int) -> None:
+    """Refuse a pickle that numbers its memory beyond its own length: room for all numbers up to it would be taken."""
+    for instruction, argument, _ in pickletools.genops(file):
+        if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > size:
+            raise pickle.UnpicklingError("its memory has holes")
+    file.seek(0)
+
+
+def _arrays(value: Any) -> Any:
+    """The content with its arrays in place of what stood for them."""
+    if isinstance(value, ArrayStandIn):
+        return value.array
+    if isinstance(value, DTypeStandIn | _Callable):
+        raise pickle.UnpicklingError("it holds a function where a value was expected")
+    if isinstance(value, dict):
+        return {key: _arrays(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_arrays(one) for one in value)
+    return value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -148,7 +149,7 @@ def load_classifier(path: Path, content: dict[str, Any]) -> LoadedModel:
     """
     network = build_network(path, content)
     for name in ("mean", "std", "image_shape"):
-        if name not in content:
+        if content.get(name) is None:
             raise EANError(f"{path} does not say the {name} of its images, so that no photo fits: train it again")
     classes = tuple(content.get("classes") or ())
     if not classes:  # a file that names no classes: numbers, as its labels were
@@ -161,7 +162,7 @@ def load_classifier(path: Path, content: dict[str, Any]) -> LoadedModel:
         trunk=network,
         prepare=Preparation(channels, tuple(content["mean"]), tuple(content["std"]), size, resize_of(content, size)),
         classes=classes,
-        make_target=lambda output, wanted: class_target(output, classes, wanted),
+        make_target=partial(class_target, classes=classes),
         output="logits",
         content=content,
     )
@@ -172,9 +173,9 @@ register_loader(FORMAT, load_classifier)
 
 def resize_of(content: Mapping[str, Any], size: int) -> int:
     """The shorter side before the crop; older files do not say it, but their data set decides it."""
-    if "resize" in content:
+    if content.get("resize") is not None:
         return int(content["resize"])
-    from_files = content.get("data", {}).get("name") in ("imagenet", "folder")
+    from_files = (content.get("data") or {}).get("name") in ("imagenet", "folder")
     return round(size * 256 / 224) if from_files else size
 
 

@@ -6,23 +6,38 @@ Every figure in the README comes from such a record under results/.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
+from ean_core.io.typed import checked
+from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
 FORMAT = "ean-record-1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What every record says; what `settings` and `metrics` hold depends on its kind."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    metrics: Mapping[str, Any] | list[Any]
+    environment: Mapping[str, Any] | None = None
+
+
 _PACKAGES = ("torch", "torchvision", "numpy", "onedl-mmengine", "onedl-mmcv", "onedl-mmsegmentation")
 
 
@@ -67,13 +82,37 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file cannot be read or is no record.
     """
-    try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EANError(f"record {path} cannot be read ({error}): run the command that writes it again") from None
+    advice = "run the command that writes it again"
+    record = read_json(path, what="record", advice=advice)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise EANError(f"{path} is not a record of this project (expected format {FORMAT!r})")
+    checked(Record, record, where=f"record {path}", advice=advice)
     return record
+
+
+def processes_of(directory: Path) -> int | None:
+    """How many processes a training ended with, as its result.json says; None where it does not say so."""
+    try:
+        return read_record(directory / "result.json").get("environment", {}).get("processes")
+    except EANError:
+        return None
+
+
+def processes_note(by_network: Mapping[str, Sequence[int]]) -> str | None:
+    """A sentence where networks that are compared were trained by different numbers of processes, else None.
+
+    Args:
+        by_network: name -> the number of processes of each of its trainings, as far as it is known.
+    """
+    if len({count for counts in by_network.values() for count in counts}) < 2:
+        return None
+    said = ", ".join(
+        f"{name} {'/'.join(map(str, sorted(set(counts))))}" for name, counts in by_network.items() if counts
+    )
+    return (
+        f"Trained by different numbers of processes ({said}), each of which normalizes its own part of a batch: not "
+        "the same training."
+    )
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
@@ -87,12 +126,13 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Device, versions, commit and time of a run."""
+    """Device, number of processes, versions, commit and time of a run."""
     cuda = torch.cuda.is_available()
     return {
         "device": torch.cuda.get_device_name() if cuda else cpu_name(),
         "device_type": "cuda" if cuda else "cpu",
         "devices": torch.cuda.device_count() if cuda else 1,
+        "processes": rank_and_world()[1],
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda if cuda else None,

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ean_core.io.checksum import KEY, checksum_of
+from ean_core.io.json_file import parse_json
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.optional_packages import require
 
@@ -32,7 +34,8 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], content: Mappin
 
     model = content["model"]
     header = {name: str(model.get(name) or "none") for name in ("arch", "attention", "scheme")}
-    path.write_bytes(save(dict(weights), {"format": content["format"], **header, "content": json.dumps(dict(content))}))
+    content = {**content, KEY: checksum_of({**content, "state_dict": weights})}
+    path.write_bytes(save(dict(weights), {"format": content["format"], **header, "content": json.dumps(content)}))
 
 
 def is_public(path: str | Path) -> bool:
@@ -59,19 +62,20 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         EANError: if the file is damaged, or was made by something else.
     """
     require("safetensors", extra="export", what=f"reading {path}")
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-        content = json.loads(header["content"])
-        return {**content, "state_dict": weights}
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # on bad bytes its parts raise several kinds
         raise EANError(
             f"{path} is damaged or truncated ({first_line(error)}): move it away and make it again"
         ) from None
-    except (KeyError, TypeError, json.JSONDecodeError):
-        raise EANError(
-            f"{path} does not say what network its weights are of: give a {SUFFIX} file that tools/export.py wrote"
-        ) from None
+    advice = f"give a {SUFFIX} file that tools/export.py wrote"
+    if "content" not in header:
+        raise EANError(f"{path} does not say what network its weights are of: {advice}")
+    content = parse_json(header["content"], where=f"the header of {path}", advice=advice)
+    if not isinstance(content, dict) or not isinstance(content.get("format"), str):
+        raise EANError(f"the header of {path} is damaged (it names no format): {advice}")
+    return {**content, "state_dict": weights}

@@ -5,7 +5,6 @@ They hold tensors and plain values only and are loaded as such, so that a file f
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, create_model
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path
 from ean_core.utils.finite import first_not_finite_in
 
 FORMAT = "ean-network-1"
@@ -71,10 +71,7 @@ def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **in
     weights = network.state_dict()  # filled again in place: it knows the scheme
     for name, value in weights.items():
         weights[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-    buffer = io.BytesIO()  # a file would hold its own name; a buffer gives the same bytes for the same content
-    torch.save({"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info}, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_pth(path, {"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info})
 
 
 def check_finite(network: nn.Module, path: str | Path) -> None:
@@ -124,7 +121,10 @@ def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
     Raises:
         EANError: if weights and network do not belong together.
     """
-    network = ModelSpec(**content["model"]).build()
+    spec = read_spec(ModelSpec, path, content)
+    check_meta(path, content, classes=spec.num_classes, channels=spec.in_channels)
+    with building(path):
+        network = spec.build()
     try:
         network.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:

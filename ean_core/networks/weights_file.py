@@ -5,7 +5,7 @@ Only tensors and plain values are read, so that a file from the internet cannot 
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ean_core.io.download import fetch, is_url
+from ean_core.io.network_meta import check_meta, read_spec
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import is_public
 from ean_core.networks import ARCHITECTURES, is_timm, timm_backbone
@@ -78,17 +79,10 @@ class Weights:
         Raises:
             EANError: if the file's are no such numbers.
         """
-        if self.spec is None or not {"mean", "std"} & set(self.content):
+        if self.spec is None:
             return None
-        mean, std = (self.content.get(name) for name in ("mean", "std"))
-        for values, least in ((mean, -math.inf), (std, 0.0)):
-            good = isinstance(values, list | tuple) and len(values) == self.spec.in_channels
-            if not (good and all(isinstance(value, int | float) and least < value < math.inf for value in values)):
-                raise EANError(
-                    f"{self.source} says of its images mean {mean!r} and std {std!r}: expected "
-                    f"{self.spec.in_channels} number(s) each, std above 0; train it again"
-                )
-        return tuple(map(float, mean)), tuple(map(float, std))
+        meta = check_meta(self.source, self.content, channels=self.spec.in_channels)
+        return None if meta.mean is None or meta.std is None else (meta.mean, meta.std)
 
 
 def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
@@ -203,14 +197,11 @@ def spec_of(content: Any, source: str) -> TrunkSpec | None:
     """
     if not isinstance(content, Mapping) or not str(content.get("format", "")).startswith("ean-"):
         return None
-    kinds = {"arch": str, "attention": str | None, "sharing": str, "scheme": str | None, "attention_options": Mapping}
-    model, kinds = content.get("model"), {**kinds, "in_channels": int}
-    if not (isinstance(model, Mapping) and isinstance(content.get("state_dict"), Mapping) and "arch" in model):
-        raise EANError(f"{source} is a file of format {content['format']!r} without weights of a network")
-    for name, kind in kinds.items():
-        if name in model and not isinstance(model[name], kind):
-            raise EANError(f"{source} is damaged (its network's {name} is {model[name]!r}): make it again")
-    return TrunkSpec(**{name: model[name] for name in kinds if name in model})
+    known = {one.name for one in dataclasses.fields(TrunkSpec)}
+    model = content.get("model")
+    if isinstance(model, Mapping):  # a task's own fields are nothing to another task
+        model = {name: value for name, value in model.items() if name in known}
+    return read_spec(TrunkSpec, source, {**content, "model": model})
 
 
 def unwrapped(content: Any) -> tuple[Any, str | None]:

@@ -12,8 +12,12 @@ from mmengine.device import get_device
 
 from ean_core.pipeline.recipe import Recipe, SearchRecipe
 from ean_core.pipeline.task import Task, TrainingRun
+from ean_core.training.run_lock import WorkDir
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+
+PARTS = ("supernet", "search", "network", "comparison", "correlation")
+"""What the claims on parts of a work directory call them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,15 @@ class Job:
         self, name: str, *, section: str, directory: Path, output: Path, identity: Mapping[str, Any], seed: int
     ) -> TrainingRun:
         """A training in this job; see `TrainingRun` for the arguments."""
-        return TrainingRun(name, section, directory, output, identity, seed, self.launcher, self.resume, self.backends)
+        # Networks stand side by side in one summary, so that they must share all but their connections and seeds.
+        differing = ("part", "model", "seed")
+        shared = {name: value for name, value in identity.items() if name not in differing and section == "train"}
+        how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared))
+        return TrainingRun(name, section, directory, output, identity, seed, *how)
+
+    def work_dir(self, **how: Any) -> WorkDir:
+        """The directory, for a claim on a part of it; `how` as `WorkDir` takes it."""
+        return WorkDir(self.directory, self.task.name, PARTS, **how)
 
     def describe(self) -> str:
         """One line: network, attention, data, and where it runs."""

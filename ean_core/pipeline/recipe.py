@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from mmengine.config import Config
-
 from ean_core.attention import load
 from ean_core.search import ANSWERS, Reward, long_name
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
 from ean_core.utils.config_files import check_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.recipe_file import read_recipe_file
 
 RETRAIN = ("org", "org-full", "share-full", "ean")
 
@@ -179,8 +178,10 @@ class Recipe:
         path = Path(path)
         check_config_file(path, folders=[cls.configs])
         try:
-            config = Config.fromfile(path)
+            config = read_recipe_file(path)
             config.merge_from_dict(dict(overrides or {}))
+        except EANError:
+            raise
         except Exception as error:  # a configuration is code, and can fail in any way
             raise EANError(
                 f"configuration {path} cannot be read ({type(error).__name__}: {first_line(error)}): see "

@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.io.typed import Percent, WrongValueError, convert
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
@@ -78,6 +79,7 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
     """
     identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
     if finished(directory, job.task):
+        job.task.load_network(directory / job.task.network_file)  # a damaged one is no finished run
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     run = job.training_run(
@@ -111,12 +113,18 @@ def pack_results(values: np.ndarray) -> dict[str, Any] | list[float]:
 
 
 def unpack_results(packed: Mapping[str, Any] | Sequence[float] | None) -> np.ndarray | None:
-    """What `pack_results` packed; None for nothing."""
+    """What `pack_results` packed; None for nothing.
+
+    Raises:
+        KeyError, TypeError, ValueError: for what it cannot have packed.
+    """
     if packed is None:
         return None
     if not isinstance(packed, Mapping):
         return np.asarray(packed, dtype=float)
-    bits = np.frombuffer(base64.b64decode(packed["right"]), dtype=np.uint8)
+    bits = np.frombuffer(base64.b64decode(packed["right"], validate=True), dtype=np.uint8)
+    if len(bits) != -(-packed["images"] // 8):
+        raise ValueError(f"per_image holds {len(bits)} bytes for {packed['images']} images")
     return np.unpackbits(bits, count=packed["images"]).astype(bool)
 
 
@@ -136,10 +144,47 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
 def finished(directory: Path, task: Task) -> bool:
     """Whether a training got to its end: result.json is written last, and a damaged one counts as none."""
     try:
-        read_record(directory / "result.json")
+        read_result(directory / "result.json", task)
     except EANError:
         return False
     return (directory / task.network_file).exists()
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a result.json says of a trained network's tests.
+
+    Attributes:
+        metrics: key of each of the task's metrics -> its value after the last epoch.
+        best_epoch: the first metric in the best test epoch; None if the test was not taken during training.
+        per_image: of the test images, see `TrainedNetwork`; None where they were not kept.
+    """
+
+    metrics: Mapping[str, float]
+    best_epoch: float | None = None
+    per_image: np.ndarray | None = None
+
+
+def read_result(path: Path, task: Task) -> TrainingResult:
+    """The test results of a trained network's record.
+
+    Raises:
+        EANError: if the record is damaged, or one of another kind of run.
+    """
+    record, advice = read_record(path), "move its folder away and train the network again"
+    if record["kind"] != "train":
+        raise EANError(f"{path} is a record of kind {record['kind']!r}, where a trained network's was expected")
+    kinds = {metric.key: Percent if metric.proportion else float for metric in task.metrics}
+    first = task.metrics[0].key
+    try:
+        content = convert(record["metrics"], Mapping[str, Any], "metrics")
+        metrics = {key: convert(content.get(key), kind, key) for key, kind in kinds.items()}
+        best = convert(content.get("best_test_epoch"), Mapping[str, Any] | None, "best_test_epoch")
+        best_epoch = None if best is None else convert(best.get(first), kinds[first], f"best_test_epoch.{first}")
+        per_image = unpack_results(content.get("per_image"))
+    except (WrongValueError, KeyError, TypeError, ValueError) as error:
+        raise EANError(f"record {path} is damaged ({error}): {advice}") from None
+    return TrainingResult(metrics, best_epoch, per_image)
 
 
 @dataclass(frozen=True)
@@ -194,10 +239,9 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
 
 def read_results(task: Task, target: Target, seeds: Sequence[int], directories: Sequence[Path]) -> TrainedTarget:
     """The test results that finished trainings wrote."""
-    records = [read_record(path / "result.json")["metrics"] for path in directories]
-    results = {metric.key: tuple(record[metric.key] for record in records) for metric in task.metrics}
-    key = task.metrics[0].key
-    best = tuple(record["best_test_epoch"][key] for record in records if record.get("best_test_epoch"))
-    best_epoch = best if len(best) == len(records) else None
-    per_image = tuple(unpack_results(record.get("per_image")) for record in records)
+    read = [read_result(directory / "result.json", task) for directory in directories]
+    results = {metric.key: tuple(result.metrics[metric.key] for result in read) for metric in task.metrics}
+    best = tuple(result.best_epoch for result in read if result.best_epoch is not None)
+    best_epoch = best if len(best) == len(read) else None
+    per_image = tuple(result.per_image for result in read)
     return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, per_image, best_epoch)

@@ -41,7 +41,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     identity = search_identity(job, supernet_sha256)
     if ended_by_earlier_version(job, identity):
         return output
-    claim(job.directory / "search", identity, resume=job.resume, begun=[path])
+    claim(job.directory / "search", identity, resume=job.resume, begun=[path], work_dir=job.work_dir())
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")

@@ -12,12 +12,15 @@ import torch
 from rich.table import Table
 
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import spread, write_record
+from ean_core.io.records import processes_note, processes_of, read_record, spread, write_record
+from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import free_path
 from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
 
@@ -44,6 +47,7 @@ class NetworkSummary:
         results: key of each of the task's metrics -> one test result per seed, in the order of `seeds`.
         best_epoch: see `TrainedTarget`.
         time_increment: Eq. 9 against Org in percent, 95 % interval; None where no Org was trained.
+        processes: that the trainings had, as far as it is known.
     """
 
     label: str
@@ -53,6 +57,7 @@ class NetworkSummary:
     results: Mapping[str, tuple[float, ...]]
     best_epoch: tuple[float, ...] | None
     time_increment: Interval | None
+    processes: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,6 +74,7 @@ class NetworkSummary:
             "parameters": self.parameters,
             **{key: spread(values) for key, values in self.results.items()},
             **best,
+            "processes": list(self.processes),
             "time_increment": None if self.time_increment is None else dataclasses.asdict(self.time_increment),
         }
 
@@ -85,6 +91,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary
             results=entry.results,
             best_epoch=entry.best_epoch,
             time_increment=increments.get(entry.target.label),
+            processes=processes(entry),
         )
         for entry in trained
     ]
@@ -113,14 +120,35 @@ def summary_settings(job: Job) -> dict[str, Any]:
 
 
 def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, comparisons: Sequence[str] = ()) -> Path:
-    """Write the table as a record, with the sentences that compare its rows."""
+    """Write the table as a record, with the sentences that compare its rows.
+
+    A record of seeds that this one lacks is not replaced: the new one gets a number behind its name.
+    """
+    if path.exists() and set(recorded_seeds(path)) - set(job.recipe.seeds):
+        path = free_path(path)
+        print(f"{path.name} is written beside an earlier record of other seeds")
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
     said = {"comparisons": list(comparisons)}
     return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
 
 
+def recorded_seeds(path: Path) -> list[int]:
+    """The seeds of the networks in a record; none where it does not say."""
+    try:
+        return convert(read_record(path)["settings"]["recipe"]["seeds"], list[int], "seeds")
+    except (EANError, KeyError, TypeError, WrongValueError):
+        return []
+
+
+def processes(trained: TrainedTarget) -> tuple[int, ...]:
+    """How many processes each of a network's trainings had, as far as that is known."""
+    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
+
+
 def print_files(trained: Sequence[TrainedTarget]) -> None:
-    """Print where every network is that was trained."""
+    """Print where every network is that was trained, and whether not all were trained alike."""
+    if note := processes_note({entry.target.label: processes(entry) for entry in trained}):
+        print(f"note: {note}")
     for entry in trained:
         print(f"{entry.target.label}: {', '.join(map(str, entry.files))}")
 

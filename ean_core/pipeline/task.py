@@ -18,7 +18,7 @@ from torch import nn
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
-from ean_core.training.run_lock import claim
+from ean_core.training.run_lock import WorkDir, claim
 
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
@@ -99,6 +99,7 @@ class TrainingRun:
         launcher: as `start_processes` returned it.
         resume: go on with what the directory holds.
         backends: further MMEngine visualization backends.
+        work_dir: the whole of which the directory is a part.
     """
 
     name: str
@@ -110,6 +111,7 @@ class TrainingRun:
     launcher: str = "none"
     resume: bool = False
     backends: tuple[str, ...] = ()
+    work_dir: WorkDir | None = None
 
     @property
     def state(self) -> Path:
@@ -123,7 +125,8 @@ class TrainingRun:
         Raises:
             EANError: if the directory holds another run, or this one and it was not to be resumed.
         """
-        claim(self.directory, self.identity, resume=self.resume, begun=[self.state, self.output])
+        begun = [self.state, self.output, self.directory / "result.json"]
+        claim(self.directory, self.identity, resume=self.resume, begun=begun, work_dir=self.work_dir)
 
 
 @dataclass(frozen=True)
@@ -151,12 +154,14 @@ class Task(Protocol):
     """A task with its data read.
 
     Attributes:
+        name: of the task, as sentences say it; a work directory belongs to one task.
         recipe: with at least the sections that `ean_core.pipeline.recipe.Recipe` describes.
         score: how schemes are judged in the search: Eq. 7's accuracy term, in percent, higher for better schemes.
         metrics: how trained networks are judged on the test images; the first one heads the tables.
         network_file: name of a trained network's file, such as "classifier.pth".
     """
 
+    name: str
     recipe: Recipe
     score: Metric
     metrics: tuple[Metric, ...]

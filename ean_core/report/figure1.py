@@ -107,6 +107,8 @@ def draw(points: Sequence[Point]) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    from ean_core.utils.drawing import render
+
     figure = Figure(figsize=(4.4, 3.9), dpi=190, layout="constrained")
     axes = figure.add_subplot()
     smallest = min((point.millions for point in points if point.millions), default=1.0)
@@ -146,7 +148,7 @@ def draw(points: Sequence[Point]) -> bytes:
     ncols = 3 if longest <= 16 else 2 if longest <= 28 else 1  # what fits into the figure's width
     figure.legend(handles=keys, loc="outside lower center", ncols=ncols, fontsize=7.5, frameon=False, markerscale=0.9)
     stream = io.BytesIO()
-    figure.savefig(stream, format="png")
+    render(figure, stream, format="png")
     return stream.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from inspect import unwrap
 from pathlib import Path
 
 from ean_core.report.elements import Element, Gap, Picture, Section
@@ -45,7 +46,7 @@ def drawn(record: Record, function: str, *, title: str, shows: str) -> Picture:
         from ean_core.report import plots_search  # matplotlib takes a second to import
 
         with naming_record(record), tempfile.TemporaryDirectory() as folder:
-            path: Path = getattr(plots_search, function)(Path(folder) / "figure.png", record.content)
+            path: Path = unwrap(getattr(plots_search, function))(Path(folder) / "figure.png", record.content)
             return path.read_bytes()
 
     note = f"{sentence(shows)} {record.machine}."

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ean_core.report.plots import COLORS, save, tidy, whole_numbers
+from ean_core.utils.drawing import costs_no_run
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Panel:
     whole: bool = False
 
 
+@costs_no_run
 def scatter_panels(
     path: str | Path,
     panels: Sequence[Panel],
@@ -88,6 +90,7 @@ class Strips:
     values: Mapping[str, Sequence[float]]
 
 
+@costs_no_run
 def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note: str) -> Path:
     """Panels side by side with the same rows: a dot per value, and a bar at each row's mean.
 
@@ -116,6 +119,7 @@ def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note
     return save(figure, path, note=note)
 
 
+@costs_no_run
 def draw_front(
     path: str | Path,
     points: Sequence[tuple[float, float]],

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
 from ean_core.report.elements import Element
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
+from ean_core.utils.files import is_hidden
 
 PICTURES = (".png", ".jpg", ".jpeg")
 OTHER_FORMATS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}
@@ -58,16 +59,18 @@ class Record:
     @property
     def date(self) -> str:
         """The day on which it was written, as 2026-01-31; "" if it does not say."""
-        return str(self.content.get("environment", {}).get("date", ""))[:10]
+        return str((self.content.get("environment") or {}).get("date", ""))[:10]
 
     @property
     def machine(self) -> str:
         """Device, PyTorch's version, and the commit where it is known, for a table's note."""
         environment = self.content.get("environment")
-        if not environment:
+        if not isinstance(environment, dict):
             return "machine not recorded"
-        text, commit = f"{environment['device']}, torch {environment['versions']['torch']}", environment.get("commit")
-        if not commit:
+        commit, versions = environment.get("commit"), environment.get("versions")
+        version = versions.get("torch", "?") if isinstance(versions, dict) else "?"
+        text = f"{environment.get('device', 'a device')}, torch {version}"
+        if not isinstance(commit, str) or not commit:
             return text
         return f"{text}, commit {commit[:8]}{' with changes' if commit.endswith('+changes') else ''}"
 
@@ -120,11 +123,11 @@ class Results:
         if not directory.is_dir():
             raise EANError(f"{directory} is not a directory: give --results the directory that holds the records")
         paper = read_paper(directory / "paper.json")
-        files = [path for path in sorted(directory.glob("*.json")) if path.name != "paper.json"]
-        pictures = [path for path in sorted(directory.rglob("*")) if path.suffix.lower() in PICTURES]
+        files = [path for path in visible(directory, "*.json") if path.name != "paper.json"]
+        pictures = [path for path in visible(directory, "**/*") if path.suffix.lower() in PICTURES]
         owned = assign_pictures(pictures, [path.stem for path in files], directory)
         records = [read_file(path, path.name, owned[path.stem]) for path in files]
-        schemes = read_schemes(sorted((directory.resolve().parent / "schemes").glob("*.json")))
+        schemes = read_schemes(visible(directory.resolve().parent / "schemes", "*.json"))
         return cls(directory, paper, tuple(records), tuple(schemes), tuple(owned[""]))
 
     def of_kind(self, *kinds: str) -> list[Record]:
@@ -136,6 +139,11 @@ class Results:
     ) -> list[Element]:
         """What the records of these kinds become, one record after the other."""
         return [element for record in self.of_kind(*kinds) for element in elements_of(self, record)]
+
+
+def visible(directory: Path, pattern: str) -> list[Path]:
+    """The files of a pattern by name, without hidden ones: a killed run can have left parts of files."""
+    return [path for path in sorted(directory.glob(pattern)) if not is_hidden(path, directory)]
 
 
 def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:
@@ -156,8 +164,8 @@ def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:
 def read_object(path: Path) -> dict[str, Any]:
     """A JSON file's content, empty if it cannot be read or is no object."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        content = read_json(path, advice="")
+    except EANError:
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -173,10 +181,11 @@ def read_paper(path: Path) -> dict[str, Any]:
     Raises:
         EANError: if it cannot be read.
     """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EANError(f"{path} cannot be read ({error}): take it from the repository") from None
+    advice = "take it from the repository"
+    content = read_json(path, advice=advice)
+    if not isinstance(content, dict):
+        raise EANError(f"{path} holds no figures of the paper: {advice}")
+    return content
 
 
 def read_schemes(paths: Iterable[Path]) -> list[SchemeFile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from functools import partial
+from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from ean_core.report import generic
 from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table
 from ean_core.report.formatting import counted, number
 from ean_core.report.labels import labels_of
-from ean_core.report.results import PICTURES, Record, Results, assign_pictures, is_record_file, naming_record, read_file
+from ean_core.report.results import (
+    PICTURES,
+    Record,
+    Results,
+    assign_pictures,
+    is_record_file,
+    naming_record,
+    read_file,
+    visible,
+)
 from ean_core.report.table2 import connections_text
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.history import HistoryLine, read_lines
@@ -66,7 +76,7 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
 
 def find_records(folder: Path) -> list[Record]:
     """The folder's records and those below it; without the single networks' where there is a record of the whole."""
-    own, below = (sorted(filter(is_record_file, folder.glob(pattern))) for pattern in ("*.json", "*/*.json"))
+    own, below = (list(filter(is_record_file, visible(folder, pattern))) for pattern in ("*.json", "*/*.json"))
     if any(path.name == "summary.json" for path in own):
         below = [path for path in below if path.name != "result.json"]
     files = [*own, *below][:MAX_FILES]
@@ -80,7 +90,7 @@ def find_records(folder: Path) -> list[Record]:
 
 def find_pictures(folder: Path) -> list[Path]:
     """The folder's own pictures and those of the folders in it."""
-    return [path for path in sorted([*folder.glob("*.*"), *folder.glob("*/*.*")]) if path.suffix in PICTURES][
+    return [path for path in sorted([*visible(folder, "*.*"), *visible(folder, "*/*.*")]) if path.suffix in PICTURES][
         :MAX_FILES
     ]
 
@@ -123,7 +133,7 @@ def draw_curves(lines: list[HistoryLine], scheme: Scheme) -> bytes:
     from ean_core.report.plots import draw_search
 
     with tempfile.TemporaryDirectory() as folder:
-        return draw_search(Path(folder) / "search.png", lines, scheme).read_bytes()
+        return unwrap(draw_search)(Path(folder) / "search.png", lines, scheme).read_bytes()
 
 
 def trained_table(records: list[Record]) -> Table:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ean_core.io.json_file import parse_json, read_text
 from ean_core.io.to_json import to_json
+from ean_core.io.typed import Count, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -33,32 +35,19 @@ class HistoryLine:
         final: whether it is the method's most probable scheme at the end, which was not proposed.
     """
 
-    step: int
+    step: Count
     bits: str
     accuracy: float
     reward: float | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
-    connections: int = 0
+    connections: Count = 0
     new: bool = True
-    evaluations: int = 0
+    evaluations: Count = 0
     increment: float | None = None
     p: tuple[float, ...] | None = None
     p_mean: float | None = None
     seconds: float | None = None
     final: bool = False
-
-    @classmethod
-    def from_json(cls, text: str) -> HistoryLine:
-        """Read a line; fields of other versions are passed over.
-
-        Raises:
-            ValueError, TypeError: if it is no line of a history.
-        """
-        content = json.loads(text)
-        values = {one.name: content[one.name] for one in fields(cls) if one.name in content}
-        if values.get("p") is not None:
-            values["p"] = tuple(values["p"])
-        return cls(**values)
 
     def to_json(self) -> str:
         """The line without its line break; what is None, or not there in a score, is left out."""
@@ -150,14 +139,13 @@ def read_lines(path: Path) -> list[HistoryLine]:
     Raises:
         EANError: if the file is missing, or a line before the last is damaged.
     """
-    try:
-        rows = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EANError(f"{path} cannot be read ({error}): give the work directory of a search") from None
+    rows = read_text(path, what="history", advice="give the work directory of a search").split("\n")
+    advice = "remove the lines from there on, and resume"
     lines = []
     for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
-        try:
-            lines.append(HistoryLine.from_json(row))
-        except (ValueError, TypeError):
-            raise EANError(f"{path}, line {number}, is damaged: remove the lines from there on, and resume") from None
+        where = f"{path}, line {number},"
+        line = checked(HistoryLine, parse_json(row, where=where, advice=advice), where=where, advice=advice)
+        if not line.bits or set(line.bits) - {"0", "1"}:
+            raise EANError(f"{where} is damaged (its bits are {line.bits[:40]!r}): {advice}")
+        lines.append(line)
     return lines

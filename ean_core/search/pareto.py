@@ -6,18 +6,19 @@ points look better than they are; train those that matter from scratch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ean_core.benchmark.latency_table import LatencyTable
+from ean_core.io.json_file import read_json
 from ean_core.io.records import read_record
+from ean_core.io.typed import Count, Positive, checked
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.base import ANSWERS
 from ean_core.search.history import HistoryLine, read_lines
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError
 
 FORMAT = "ean-pareto-1"
 COSTS = {"increment": "predicted time increment over Org, %", "connections": "connections"}
@@ -131,13 +132,44 @@ def read_scored(directory: Path, lines: Sequence[HistoryLine] | None) -> tuple[d
     return origin, lines
 
 
+@dataclass(frozen=True)
+class ComparedModel:
+    """The network of a comparison's recipe."""
+
+    arch: str
+    attention: str | None
+    attention_options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ComparedRecipe:
+    """The recipe of a comparison."""
+
+    name: str
+    model: ComparedModel
+    seed: Count
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """The settings of a comparison.json, as far as a front is made of them."""
+
+    recipe: ComparedRecipe
+    blocks: tuple[Positive, ...]
+    data: Mapping[str, Any]
+    methods: Mapping[str, Any]
+    supernet_sha256: str
+
+
 def compared_origin(directory: Path) -> dict[str, Any]:
     """What a scheme.json says of where its scheme is from, for the common scores of a comparison.
 
     Raises:
         EANError: if comparison.json is no record.
     """
-    settings = read_record(directory / "comparison.json")["settings"]
+    path = directory / "comparison.json"
+    settings = read_record(path)["settings"]
+    checked(ComparisonSettings, settings, where=f"record {path}: settings", advice="run the comparison again")
     recipe = settings["recipe"]
     return {
         "blocks": settings["blocks"],
@@ -156,20 +188,38 @@ _OF_ITS_SCHEME = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class FrontPoint:
+    """A point of a pareto.json."""
+
+    number: Positive
+    bits: str
+    accuracy: float
+    cost: float
+    connections: Count
+
+
+@dataclass(frozen=True)
+class FrontFile:
+    """A pareto.json."""
+
+    cost: Literal["connections", "increment"]
+    blocks: tuple[Positive, ...]
+    points: tuple[FrontPoint, ...]
+    origin: Mapping[str, Any]
+
+
 def read_front(path: Path) -> dict[str, Any]:
     """The content of a pareto.json, as `front_content` gives it.
 
     Raises:
         EANError: if it is missing or something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT or not content["points"]:
-            raise KeyError
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise EANError(f"{path} cannot be read ({first_line(error)}): give the work directory of a search") from None
-    except (KeyError, TypeError):
-        raise EANError(f"{path} is not a Pareto front of this project (format {FORMAT!r})") from None
+    advice = "give the work directory of a search"
+    content = read_json(path, what="front", advice=advice)
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.get("points"):
+        raise EANError(f"{path} is not a Pareto front of this project (format {FORMAT!r})")
+    checked(FrontFile, content, where=f"front {path}", advice=advice)
     return content
 
 

@@ -45,7 +45,7 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
         try:
             line = json.loads(text)
             tested[line["epoch"]] = line["top1"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, RecursionError, KeyError, TypeError):
             continue  # a line that a kill cut short
     if len(tested) < 2:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from torch import nn
 
 from ean_core.supernet.scorer import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
+from ean_core.training.state import plain_state
 from ean_core.utils.distributed import barrier, is_first
-from ean_core.utils.files import named
+from ean_core.utils.files import named, put_in_place
 from ean_core.utils.progress import Bar
 
 
@@ -78,10 +78,15 @@ class SaveState(Hook):
             try:
                 with named(self.path):
                     runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=by_epoch)
-                    os.replace(temporary, self.path)
+                    put_in_place(temporary, self.path)
             finally:
                 temporary.unlink(missing_ok=True)  # a part of a file would take up what room is left
         barrier()
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Keep to tensors and plain values, which are all that `read_state` needs to trust."""
+        weights = ("state_dict", "ema_state_dict")
+        checkpoint.update({name: plain_state(value) for name, value in checkpoint.items() if name not in weights})
 
 
 class ShowProgress(Hook):

@@ -6,7 +6,8 @@ import dataclasses
 import itertools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,19 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_state_dict
 
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
+from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
-from ean_core.training.hooks import SaveState
+from ean_core.training.hooks import SaveState, bare
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
-from ean_core.training.state import read_state
+from ean_core.training.state import log_buffers, read_state
+from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError, first_line, out_of_memory
+from ean_core.utils.process_agreement import state_to_resume
 
 _numbers = itertools.count()
 
@@ -46,14 +52,63 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
+        """As the base, with worker processes that do not leave the run waiting for ever."""
+        return guard_workers(Runner.build_dataloader(*args, **kwargs))
+
     def resume_from(self, state: Path) -> None:
-        """Go on from a run's state when training starts.
+        """Go on from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or holds something else.
+            EANError: if the file is damaged or holds something else, or not all processes have the same.
         """
-        read_state(state)
-        self._resume, self._load_from = True, str(state)
+        if state_to_resume(state) is not None:
+            read_state(state)
+            self._resume, self._load_from = True, str(state)
+
+    def load_checkpoint(self, filename: str, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read a state, or for a config's `load_from` a file of weights, and give the model its weights.
+
+        MMEngine's own reading admits `getattr`, and what it cannot read it reads once more without any restriction.
+
+        Raises:
+            EANError: if the file is damaged, holds something else, or does not fit the model.
+        """
+        model = bare(self.model)
+        if not self._resume:
+            content = load_tensors(filename)
+            load_state_dict(model, content.get("state_dict", content), strict=False, logger=self.logger)
+            return content
+        state = read_state(Path(filename))
+        with _fits(filename):
+            state["message_hub"]["log_scalars"] = log_buffers(state["message_hub"]["log_scalars"])
+            self.call_hook("after_load_checkpoint", checkpoint=state)
+            model.load_state_dict(state["state_dict"])
+        return state
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """As the base.
+
+        Raises:
+            EANError: if the state is damaged, or one of another run.
+        """
+        with _fits(filename):
+            super().resume(filename, *args, **kwargs)
+
+
+@contextmanager
+def _fits(filename: str) -> Iterator[None]:
+    """Turn what MMEngine and torch raise for a state that is not this run's into a sentence."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
+        if isinstance(error, EANError) or out_of_memory(error):
+            raise
+        raise EANError(
+            f"{filename} does not fit this run ({first_line(error)}): give the settings that it was started with, or "
+            "move it away to start again"
+        ) from None
 
 
 def build_runner(
@@ -103,7 +158,7 @@ def build_runner(
         **_logging(backends),
         **(validation or {}),
     )
-    if resume and state.exists():
+    if resume:
         runner.resume_from(state)
     return runner
 

@@ -113,13 +113,15 @@ def task_of_config(path: str | Path) -> TaskEntry:
     Raises:
         EANError: if the file is missing, cannot be read, or is no task's.
     """
-    from mmengine.config import Config
+    from ean_core.utils.recipe_file import read_recipe_file  # MMEngine takes a second to import
 
     tasks = all_tasks()
     check_config_file(path, folders=[task.configs for task in tasks.values()])
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
-    except Exception as error:  # a configuration is a program: it can fail in any way
+        config = read_recipe_file(path, import_custom_modules=False)
+    except EANError:
+        raise
+    except Exception as error:  # a config is a program: it can fail in any way
         raise EANError(f"{path} cannot be read as a config ({type(error).__name__}: {first_line(error)})") from None
     for task in tasks.values():
         if task.recognizes(config):

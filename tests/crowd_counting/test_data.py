@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import scipy.io
 from PIL import Image
 
+from crowd_counting.data.demo import draw_demo
 from crowd_counting.data.density_cache import DensityCache, write_cache
 from crowd_counting.data.holdout import hold_out, load_split, save_split
 from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes
@@ -248,3 +251,59 @@ def test_cache_holds_the_maps(tmp_path: Path, crowd: CrowdData) -> None:
         DensityCache(tmp_path / "maps.h5", crowd, kernel="adaptive", stride=8)
     with pytest.raises(EANError, match="does not exist"):
         DensityCache(tmp_path / "none.h5", crowd, kernel="adaptive", stride=8)
+
+
+def test_a_changed_cache_is_refused_before_hdf5_reads_it(
+    tmp_path: Path, crowd: CrowdData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "maps.h5"
+    write_cache(path, crowd, kernel="fixed:4", stride=8)
+    content = path.read_bytes()
+    (tmp_path / "older.h5").write_bytes(content[512:])  # as earlier versions wrote it
+    DensityCache(tmp_path / "older.h5", crowd, kernel="fixed:4", stride=8)
+    path.write_bytes(content[:-100] + bytes([content[-100] ^ 8]) + content[-99:])
+    monkeypatch.setattr("crowd_counting.data.density_cache.h5py.File", None)
+    with pytest.raises(EANError, match=r"maps.h5 has changed since it was written"):
+        DensityCache(path, crowd, kernel="fixed:4", stride=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("0", np.full((9, 12), np.nan, np.float32)), ("0", np.zeros((9, 12), np.int8)), ("0", np.zeros(3, np.float32))],
+)
+def test_maps_that_are_no_densities_are_refused(tmp_path: Path, crowd: CrowdData, name: str, value: np.ndarray) -> None:
+    path = tmp_path / "maps.h5"
+    write_cache(path, crowd, kernel="fixed:4", stride=8)
+    path.write_bytes(path.read_bytes()[512:])
+    with h5py.File(path, "r+") as file:
+        image = file[name].attrs["image"]
+        del file[name]
+        file.create_dataset(name, data=value).attrs["image"] = image
+    with pytest.raises(EANError, match=r"maps.h5 cannot be read \((a density in it is not finite|it holds something)"):
+        DensityCache(path, crowd, kernel="fixed:4", stride=8)
+
+
+def test_a_full_disk_leaves_the_old_maps(tmp_path: Path, crowd: CrowdData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "maps.h5"
+    write_cache(path, crowd, kernel="fixed:4", stride=8)
+    before = path.read_bytes()
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: '.*maps.h5'"):
+        write_cache(path, crowd, kernel="fixed:4", stride=4)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.glob("*maps*")] == ["maps.h5"]
+
+
+def test_a_made_up_crowd_that_was_interrupted_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr("crowd_counting.data.demo.save_mat", full)
+        draw_demo(tmp_path, train=2, test=1)
+    assert not list(tmp_path.iterdir())
+    folder = draw_demo(tmp_path, train=2, test=1)
+    assert len(list(folder.rglob("*.mat"))) == 3

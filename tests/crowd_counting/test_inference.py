@@ -149,3 +149,33 @@ def test_nothing_to_count(model: CountingModel, tmp_path: Path, make: Callable[[
     make(tmp_path / "source")
     with pytest.raises(EANError, match=sentence):
         predict(model, [tmp_path / "source"], tmp_path / "out", Settings())
+
+
+def test_a_video_that_was_not_written_whole_replaces_none(
+    model: CountingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "in.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(3):
+        writer.write(np.roll(noise(48, 64), number, axis=1))
+    writer.release()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "in_density.mp4").write_bytes(b"a good one")
+
+    class Full:
+        """OpenCV's writer on a full disk: it says nothing."""
+
+        fourcc = cv2.VideoWriter.fourcc
+
+        def __init__(self, path: str, *_: object) -> None:
+            Path(path).write_bytes(b"\0" * 44)
+
+        def write(self, frame: np.ndarray) -> None:
+            pass
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoWriter", Full)
+    with pytest.raises(EANError, match="in_density.mp4 could not be written whole: make room there"):
+        predict(model, [tmp_path / "in.avi"], tmp_path / "out", Settings())
+    assert (tmp_path / "out" / "in_density.mp4").read_bytes() == b"a good one"

@@ -25,6 +25,7 @@ from crowd_counting.training import constant_counts, summarize_seeds, train_coun
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
+from tests.helpers.crafted_files import crafted_state
 
 TINY = {
     "model.arch": "resnet20",
@@ -258,3 +259,36 @@ def test_what_is_wrong_is_said_before_training(crowd: CrowdData, tmp_path: Path)
     path.write_bytes(path.read_bytes()[:-300])
     with pytest.raises(EANError, match="cannot decode the image"):
         make_job(crowd, tmp_path)
+
+
+def test_a_crafted_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("crowd_counting.training.build_runner", kill)
+        with pytest.raises(Killed):
+            train_counter(make_job(crowd, tmp_path), seed=0)  # claims the directory
+    crafted_state(tmp_path / "seed0" / "last.pth", tmp_path / "ran")
+    with pytest.raises(EANError, match="last.pth holds more than weights"):
+        train_counter(make_job(crowd, tmp_path, resume=True), seed=0)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["best.pth", "final.pth", "result.json", "validation.json"])
+def test_damaged_files_of_a_finished_run_are_not_called_finished(crowd: CrowdData, tmp_path: Path, name: str) -> None:
+    directory = train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
+    content = (directory / name).read_bytes()
+    middle = len(content) // 2
+    (directory / name).write_bytes(content[:middle] + b"\xff\xff\xff\xff" + content[middle + 4 :])
+    if name == "validation.json":
+        (directory / "result.json").unlink()
+    with pytest.raises(EANError, match=name):
+        train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
+
+
+def test_another_task_takes_no_counters_directory(crowd: CrowdData, tmp_path: Path) -> None:
+    (tmp_path / "supernet").mkdir()
+    (tmp_path / "supernet" / "run.json").write_text('{"part": "supernet"}')
+    with pytest.raises(EANError, match="holds a run of another task, a supernet"):
+        train_counter(make_job(crowd, tmp_path), seed=0)

@@ -194,3 +194,56 @@ def test_image_size_cannot_be_chosen(cifar100_root):
     assert load_data("cifar100", cifar100_root, image_size=32).image_shape == (3, 32, 32)
     with pytest.raises(EANError, match=r"cifar100 images are 32x32 and image_size=64 was asked for"):
         load_data("cifar100", cifar100_root, image_size=64)
+
+
+class _Reduced:
+    """Pickled as a call with a state of its own."""
+
+    def __init__(self, function, *arguments, state=None):
+        self.parts = (function, arguments, state)
+
+    def __reduce__(self):
+        return self.parts
+
+
+_OBJECT_FIELD = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 63)
+_TO_RECONSTRUCT = np.empty(0).__reduce__()[0]
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        _Reduced(np.dtype, "V8", False, True, state=_OBJECT_FIELD),  # its values would be taken for addresses
+        _Reduced(np.dtype, "O", False, True),
+        _Reduced(_TO_RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (2,), np.dtype("O"), False, b"\x10" * 16)),
+        _Reduced(_TO_RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (10**9,), np.dtype("u1"), False, b"abc")),
+        _Reduced(_TO_RECONSTRUCT, np.ndarray, (0,), b"b", state=(1, (-1,), np.dtype("u1"), False, b"abc")),
+        np.array([1, "a"], dtype=object),
+        np.zeros(2, dtype=[("a", "u1"), ("b", "O")]),
+        np.array(["2020"], dtype="datetime64[D]"),
+        np.dtype,
+    ],
+)
+def test_structured_and_object_types_are_refused(tmp_path, evil):
+    for protocol in (2, 4):
+        (tmp_path / "file").write_bytes(pickle.dumps({"data": evil}, protocol=protocol))
+        with pytest.raises(EANError, match=r"file is truncated or damaged"):
+            load_pickle(tmp_path / "file")
+
+
+def test_a_pickles_memory_is_no_larger_than_it_is(tmp_path):
+    """Python takes room for all numbers up to the one that is given: here for 2^32."""
+    content = pickle.dumps({"a": [1]}, protocol=2)
+    (tmp_path / "file").write_bytes(content[:2] + b"Nr\xff\xff\xff\xff0" + content[2:])
+    with pytest.raises(EANError, match="its memory has holes"):
+        load_pickle(tmp_path / "file")
+
+
+def test_arrays_of_all_orders_come_out(tmp_path):
+    arrays = {"f": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)), "b": np.arange(4, dtype=">i4")}
+    arrays |= {"c": np.arange(3.0), "e": np.zeros((0, 3), np.uint8), "t": np.array([True, False])}
+    for protocol in (2, 4, 5):
+        (tmp_path / "file").write_bytes(pickle.dumps(arrays, protocol=protocol))
+        for name, value in load_pickle(tmp_path / "file").items():
+            np.testing.assert_array_equal(value, arrays[name])
+            assert value.flags.writeable

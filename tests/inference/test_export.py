@@ -190,3 +190,18 @@ def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: py
             with pytest.raises(EANError, match=r"not installed: pip install .*\[export\]"):
                 export.export(opened, target, tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_archive(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing into a file, PyTorch itself would end the process."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
+    (tmp_path / "ean.pt2").write_bytes(b"a good one")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device: '.*ean.pt2'"):
+        export.export(opened, "torch", tmp_path)
+    assert (tmp_path / "ean.pt2").read_bytes() == b"a good one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ean.pt2", "ean.pth"]

@@ -58,12 +58,12 @@ def test_memory_format_and_compilation_reach_the_network(job: MakeJob, monkeypat
     formats, compiled = [], []
     original = ImageClassifier.losses
 
-    def watching(self, images, labels):
+    def watching(self, images, labels, **how):
         formats.append(
             images.is_contiguous(memory_format=torch.channels_last)
             and self.network.layer1.blocks[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
         )
-        return original(self, images, labels)
+        return original(self, images, labels, **how)
 
     monkeypatch.setattr(ImageClassifier, "losses", watching)
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **kwargs: compiled.append(type(self).__name__))

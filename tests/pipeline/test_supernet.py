@@ -21,9 +21,9 @@ def test_every_supernet_step_trains_the_drawn_path(job: MakeJob, monkeypatch: py
     paths: list[Scheme] = []
     original = ImageClassifier.losses
 
-    def watching(self, images, labels):
+    def watching(self, images, labels, **how):
         paths.append(self.network.scheme)
-        return original(self, images, labels)
+        return original(self, images, labels, **how)
 
     monkeypatch.setattr(ImageClassifier, "losses", watching)
     train_supernet(job("run", **{"supernet.val_interval": 0}))

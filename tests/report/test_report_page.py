@@ -18,6 +18,8 @@ from PIL import Image
 from ean_core import EANError
 from ean_core.io.records import write_record
 from ean_core.report import html_report
+from ean_core.report.results import visible
+from ean_core.report.run_folders import find_records
 from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
@@ -184,8 +186,8 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
-    (damaged / "history.jsonl").write_text('{"step": 1, "bi')
-    for folder, said in ((damaged, "holds no complete line of a search"), (tmp_path / "empty", "nothing to show")):
+    (damaged / "history.jsonl").write_text('{"step": 1, "bi\n')
+    for folder, said in ((damaged, r"history\.jsonl, line 1, cannot be read"), (tmp_path / "empty", "nothing to show")):
         with pytest.raises(EANError, match=said):
             html_report(results, [folder])
     for arguments, said in (
@@ -228,3 +230,14 @@ def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> N
     assert len(seen["pictures"]) == PICTURES
     assert min(seen["pictures"]) > 0
     assert "CONSOLE" not in done.stderr, done.stderr[-2000:]
+
+
+def test_what_killed_runs_left_is_neither_a_record_nor_a_picture(tmp_path: Path) -> None:
+    made.pipeline(tmp_path / "results" / "a.json")
+    (tmp_path / "results" / ".a.json.x1.tmp.json").write_text('{"format": "ean-rec')
+    (tmp_path / "results" / ".a.png.x1.tmp.png").write_bytes(b"\x89PN")
+    (tmp_path / "results" / ".hidden").mkdir()
+    (tmp_path / "results" / ".hidden" / "a.png").write_bytes(b"\x89PN")
+    assert [path.name for path in visible(tmp_path / "results", "**/*.json")] == ["a.json"]
+    assert not visible(tmp_path / "results", "**/*.png")
+    assert find_records(tmp_path / "results")[0].pictures == ()

@@ -134,4 +134,4 @@ def test_the_command(run: Run, work_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(EANError, match="does not exist"):
         write_front(tmp_path / "none")
     (work_dir / "history.jsonl").unlink()
-    assert "cannot be read" in run("tools/pareto.py", "w", code=2).stderr
+    assert "history.jsonl does not exist" in run("tools/pareto.py", "w", code=2).stderr

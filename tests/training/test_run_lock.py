@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import BaseFileLock, FileLock, Timeout
 
-from ean_core.training.run_lock import check_same, claim, first_difference
+from ean_core.training import run_lock
+from ean_core.training.run_lock import WorkDir, check_same, claim, first_difference, lock
 from ean_core.utils.errors import EANError
+from tests.conftest import ROOT
 
 OLD = {"seed": 0, "train": {"lr": 0.1, "epochs": 3}}
 
@@ -55,3 +63,124 @@ def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Pat
     with pytest.raises(EANError, match="seed = 1, and this run has 2"):
         claim(tmp_path, {"seed": 2}, resume=True, begun=[work])
     claim(tmp_path, {"seed": 1}, resume=True, begun=[work])
+
+
+# -- one run at a time -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Locks that a test takes end with it, and nobody waits for those of others."""
+    held: dict[Path, BaseFileLock] = {}
+    monkeypatch.setattr(run_lock, "_held", held)
+    monkeypatch.setattr(run_lock, "PATIENCE", 0.0)
+    yield
+    for one in held.values():
+        one.release()
+
+
+def another_process(directory: Path, *, shared: bool = False) -> BaseFileLock:
+    """Holds the lock of a directory as a process beside this one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    other = FileLock(directory / f"{run_lock.LOCK}{'.other-1' if shared else ''}")
+    other.acquire(timeout=0)
+    return other
+
+
+def work(path: Path, **how: Any) -> WorkDir:
+    return WorkDir(path, "counting", ("counter",), **how)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: Path, resume: bool) -> None:
+    other = another_process(tmp_path)
+    for directory in (tmp_path, tmp_path / "seed0"):
+        with pytest.raises(EANError, match="another run is at work in"):
+            claim(directory, {"seed": 0}, resume=resume, begun=[], work_dir=work(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [run_lock.LOCK]
+    other.release()
+    claim(tmp_path / "seed0", {"seed": 0}, resume=resume, begun=[], work_dir=work(tmp_path))
+    claim(tmp_path / "seed1", {"seed": 1}, resume=resume, begun=[], work_dir=work(tmp_path))  # of the same run
+    with pytest.raises(Timeout):
+        another_process(tmp_path)
+
+
+def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> None:
+    program = f"from ean_core.training.run_lock import lock; from pathlib import Path; lock(Path({str(tmp_path)!r}))"
+    program += "; print('held', flush=True); import time; time.sleep(60)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(EANError, match="another run is at work in"):
+            lock(tmp_path)
+        process.kill()
+        process.wait()
+    lock(tmp_path)
+
+
+def test_the_processes_of_a_study_share_its_directory_and_keep_others_out(forgotten: None, tmp_path: Path) -> None:
+    other = another_process(tmp_path, shared=True)
+    with pytest.raises(EANError, match="another run is at work in"):
+        lock(tmp_path)
+    lock(tmp_path, shared=True)
+    other.release()
+    with pytest.raises(Timeout):  # mine
+        FileLock(next(path for path in tmp_path.glob(f"{run_lock.LOCK}.*") if "other" not in path.name)).acquire(0)
+
+
+def test_what_killed_runs_left_is_swept(forgotten: None, tmp_path: Path) -> None:
+    (tmp_path / "seed0").mkdir()
+    left = [".summary.json.k3x9_a.tmp.json", "seed0/.last.pth.tmp", "seed0/.a.png.abc.tmp.png"]
+    kept = ["summary.json", ".hidden", "seed0/a.tmp.png", ".notes.txt"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    claim(tmp_path / "seed0", {"seed": 0}, resume=False, begun=[], work_dir=work(tmp_path))
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in kept)
+
+
+def test_nothing_is_swept_while_others_write(forgotten: None, tmp_path: Path) -> None:
+    other = another_process(tmp_path, shared=True)
+    (tmp_path / ".scores.json.x.tmp.json").touch()
+    lock(tmp_path, shared=True)
+    assert (tmp_path / ".scores.json.x.tmp.json").exists()
+    other.release()
+
+
+# -- one task, one set of settings -------------------------------------------------------------------------------------
+
+
+def test_another_task_is_refused(forgotten: None, tmp_path: Path) -> None:
+    claim(tmp_path / "seed0", {"part": "counter"}, resume=False, begun=[], work_dir=work(tmp_path))
+    other = WorkDir(tmp_path, "segmentation", (None,))
+    for resume in (False, True):
+        with pytest.raises(EANError, match="holds a run of counting, and this is one of segmentation"):
+            claim(tmp_path, {}, resume=resume, begun=[], work_dir=other)
+
+
+def test_another_task_is_refused_in_a_directory_from_before(forgotten: None, tmp_path: Path) -> None:
+    (tmp_path / "supernet").mkdir()
+    (tmp_path / "supernet" / "run.json").write_text('{"part": "supernet"}')
+    with pytest.raises(EANError, match="holds a run of another task, a supernet, and this is one of counting"):
+        claim(tmp_path / "seed0", {}, resume=False, begun=[], work_dir=work(tmp_path))
+    claim(tmp_path / "x", {}, resume=False, begun=[], work_dir=WorkDir(tmp_path, "classification", ("supernet",)))
+
+
+def test_other_settings_and_other_seeds_are_refused(forgotten: None, tmp_path: Path) -> None:
+    def start(*, seeds: tuple[int, ...], loss: str = "mse", resume: bool = False) -> None:
+        how = work(tmp_path, settings={"train": {"loss": loss}}, seeds=seeds)
+        for seed in seeds:
+            claim(tmp_path / f"seed{seed}", {"seed": seed, "loss": loss}, resume=resume, begun=[], work_dir=how)
+
+    start(seeds=(0,))
+    with pytest.raises(EANError, match="holds runs with train.loss = 'mse', and this run has 'bayesian'"):
+        start(seeds=(1,), loss="bayesian")
+    for resume in (False, True):
+        with pytest.raises(EANError, match="holds runs with seeds 0, .*give --seeds 0 1 --resume, or another"):
+            start(seeds=(1,), resume=resume)
+    with pytest.raises(EANError, match="give --seeds 0 1 --resume"):
+        start(seeds=(0, 1))
+    start(seeds=(0, 1), resume=True)
+    with pytest.raises(EANError, match="holds runs with seeds 0, 1"):
+        start(seeds=(0,), resume=True)

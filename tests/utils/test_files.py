@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import stat
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,8 +16,8 @@ from PIL import Image
 
 from ean_core.io.records import commit, read_record, write_record
 from ean_core.utils.errors import EANError, command, sentence, unknown_name
-from ean_core.utils.files import atomic_path, sha256_of, writable, write_atomic
-from tests.conftest import Script
+from ean_core.utils.files import atomic_folder, atomic_path, sha256_of, sweep, writable, write_atomic
+from tests.conftest import ROOT, Script
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
@@ -155,3 +159,45 @@ def test_a_records_settings_name_no_place_of_the_machine(tmp_path: Path, monkeyp
     assert saved["config"] == "configs/a.py"
     assert saved["data"] == [{"root": "data/VOCdevkit/VOC2012", "train": "train.txt"}]
     assert (saved["scheme"], saved["rounds"]) == ("010 | 1", 3)
+
+
+def test_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool, bool]] = []
+    path = tmp_path / "file.json"
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        seen.append(("folder" if is_folder else "file", path.exists(), os.fstat(handle).st_size > 0))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(path, "content")
+    assert [(kind, there) for kind, there, _ in seen] == [("file", False), ("folder", True)]
+    assert seen[0][2]
+
+
+def test_sweeping_takes_what_kills_leave_and_nothing_else(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from ean_core.utils.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as temporary:\n    temporary.write_text('half')\n    os._exit(9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("below/a.png", "summary.json", "no_ending"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment)
+    kept = [tmp_path / name for name in (".git", "a.tmp", "x.tmp.json", ".secret.json")]
+    for path in kept:
+        path.touch()
+    assert len(sweep(tmp_path)) == 3
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / ".demo.killed.tmp").mkdir()
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "demo") as temporary:
+        (temporary / "a").touch()
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+    with atomic_folder(tmp_path / "demo") as temporary:
+        (temporary / "a").touch()
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["a"]

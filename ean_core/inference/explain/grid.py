@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from ean_core.utils.drawing import render
 from ean_core.utils.files import atomic_path
 from ean_core.utils.fonts import drawable
 
@@ -205,6 +206,6 @@ def say(write: Callable[..., Any], text: str, **how: Any) -> None:
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a figure, atomically."""
     path = Path(path)
-    with atomic_path(path) as temporary, _DRAWING:
-        figure.savefig(temporary, format="png")
+    with atomic_path(path) as temporary:
+        render(figure, temporary, format="png")
     return path

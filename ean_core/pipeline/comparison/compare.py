@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ean_core.io.json_file import read_json
 from ean_core.pipeline.comparison.record import draw_random, figure4, reference_points, write_comparison
 from ean_core.pipeline.comparison.scores import open_scores, score_all
 from ean_core.pipeline.job import Job
@@ -19,6 +20,7 @@ from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
 EXHAUSTIVE_BY_DEFAULT = 1024
@@ -151,9 +153,9 @@ class Searches:
 def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """A finished search of these settings; None if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, advice="")
         return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
+    except (EANError, KeyError, TypeError):
         return None
 
 

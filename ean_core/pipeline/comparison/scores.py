@@ -41,7 +41,7 @@ def open_scores(job: Job, network: nn.Module, directory: Path, *, supernet_sha25
         "seed": job.recipe.seed,
     }
     path = directory / "scores.jsonl"
-    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"])
+    claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"], work_dir=job.work_dir())
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     scores = SharedScores(history, job.task.make_scorer(network))

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock
-
+from ean_core.io.json_file import read_json
+from ean_core.io.typed import WrongValueError, convert
 from ean_core.pipeline.correlation.selection import SPREAD, Groups
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target
+from ean_core.pipeline.side_by_side import lock_of, refuse_launcher
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.training.run_lock import claim
-from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
@@ -79,12 +79,6 @@ class Study:
         """Where a training's files are."""
         return self.directory / self.target(scheme).directory(seed)
 
-    def lock(self, name: str) -> FileLock:
-        """A lock of the study that no other process has while it is held; it ends with the process that holds it."""
-        folder = self.directory / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock")
-
 
 def prepare(study: Study) -> dict[str, list[float]]:
     """Claim the directory, train the supernet and score all schemes, or take what is there.
@@ -95,12 +89,8 @@ def prepare(study: Study) -> dict[str, list[float]]:
     Raises:
         EANError: if the directory holds another study, or one that was not to be resumed.
     """
-    if rank_and_world()[1] > 1:
-        raise EANError(
-            "a correlation study trains a network per process, and was started as one run of several: start it "
-            "without torchrun, and for several processes write a job list with --jobs"
-        )
-    with study.lock("study"):
+    refuse_launcher()
+    with lock_of(study.job, "study"):
         claim_study(study)
         # Once the study is this one, whatever part of it was interrupted is gone on with.
         job = dataclasses.replace(study.job, resume=True)
@@ -125,7 +115,8 @@ def claim_study(study: Study) -> None:
     }
     # A finished supernet alone, of a search, may be taken for a study as it is: it is checked where it is loaded.
     begun = [study.scores]
-    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun)
+    work_dir = study.job.work_dir(shared=True)
+    claim(study.directory / "correlation", identity, resume=study.job.resume, begun=begun, work_dir=work_dir)
 
 
 def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
@@ -155,10 +146,10 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
 def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]:
     """way -> bits -> score; empty for a file of another supernet, or none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, advice="")
         if content["supernet_sha256"] == supernet_sha256:
-            return {way: dict(content[way]) for way in WAYS}
-    except (OSError, ValueError, KeyError, TypeError):
+            return {way: convert(content[way], dict[str, float], way) for way in WAYS}
+    except (EANError, KeyError, TypeError, WrongValueError):
         pass  # it costs minutes to make again
     return {way: {} for way in WAYS}
 
@@ -203,10 +194,10 @@ def read_scored(directory: Path) -> tuple[set[str], list[tuple[str, list[str]]]]
         EANError: if there is no study.
     """
     try:
-        content = json.loads((directory / SCORES).read_text(encoding="utf-8"))
+        content = read_json(directory / SCORES, advice="")
         scored = [text for text in content[WAYS[0]] if all(text in content[way] for way in WAYS)]
         groups = [(name, list(texts)) for name, texts in content.get("groups", {SPREAD: scored}).items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (EANError, KeyError, TypeError, AttributeError):
         scored, groups = [], []
     if not scored:
         raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir")

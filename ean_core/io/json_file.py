@@ -1,0 +1,79 @@
+"""Reading JSON that others may have damaged: a value, or one sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ean_core.utils.errors import EANError, first_line
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: of the file.
+        what: it is, for the sentence: "record", "scheme file".
+        advice: ends the sentence: what to do.
+
+    Raises:
+        EANError: if it is missing, cannot be read, or is in another encoding.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise EANError(f"{what} {path} does not exist: {advice}")
+    if not path.is_file():  # a pipe would never end
+        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'no regular file'}: {advice}")
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise EANError(f"{what} {path} cannot be read ({error.strerror}): {advice}") from None
+    if raw.startswith(_UTF16) or b"\0" in raw[:4]:
+        raise EANError(f"{what} {path} is not in UTF-8 but seems to be in UTF-16: save it as UTF-8")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise EANError(f"{what} {path} cannot be read as text in UTF-8 ({error.reason}): {advice}") from None
+
+
+def read_json(path: str | Path, *, what: str = "file", advice: str) -> Any:
+    """The value in a JSON file; arguments as for `read_text`.
+
+    Raises:
+        EANError: as `read_text`, or if it is no JSON, NaN and infinity included, or nested without measure.
+    """
+    return parse_json(read_text(path, what=what, advice=advice), where=f"{what} {path}", advice=advice)
+
+
+def parse_json(text: str, *, where: str, advice: str) -> Any:
+    """The value that a JSON text says.
+
+    Args:
+        text: the JSON.
+        where: it is from, for the sentence.
+        advice: ends the sentence: what to do.
+
+    Raises:
+        EANError: if it is no JSON, NaN and infinity included, or nested without measure.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError:
+        raise EANError(f"{where} cannot be read as JSON (it is nested too deep): {advice}") from None
+    except ValueError as error:  # also a number of thousands of digits
+        raise EANError(f"{where} cannot be read as JSON ({first_line(error)}): {advice}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"it holds {name}, which is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds {text[:20]}, which is too large")
+    return value

@@ -1,0 +1,236 @@
+"""A thousand damaged files through the readers of our own files: a value or a sentence, soon, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from crowd_counting.data.density_cache import DensityCache, write_cache
+from crowd_counting.data.holdout import load_split, save_split
+from crowd_counting.data.points import CrowdData, CrowdImage
+from crowd_counting.hooks import KeepBest
+from crowd_counting.model.pretrained import load_counter
+from ean_core.benchmark.latency_table import FORMAT as LATENCY
+from ean_core.benchmark.latency_table import LatencyTable
+from ean_core.data.unpickle import load_pickle
+from ean_core.inference.loaded_model import load_file
+from ean_core.io.checksum import KEY
+from ean_core.io.records import FORMAT as RECORD
+from ean_core.io.records import read_record
+from ean_core.io.safe_load import load_tensors
+from ean_core.io.safetensors_file import write_safetensors
+from ean_core.scheme import Scheme
+from ean_core.search.history import read_lines
+from ean_core.search.pareto import FORMAT as FRONT
+from ean_core.search.pareto import read_front
+from ean_core.training.run_lock import WorkDir, read_claim, read_work_dir
+from ean_core.training.state import plain_state, read_state
+from ean_core.utils.errors import EANError
+from ean_core.utils.recipe_file import read_recipe_file
+from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
+
+__all__ = ["tiny_arch"]
+pytest.importorskip("safetensors")
+
+EACH = 64
+LONGEST = 3.0
+"""Seconds for one file, on a machine that others use too."""
+
+NASTY: list[Any] = [
+    None,
+    True,
+    -1,
+    0,
+    2**70,
+    1e308,
+    "",
+    "x",
+    "\x1b[31m",
+    [],
+    [[]],
+    {},
+    {"a": None},
+    [None] * 3,
+    "1" * 99,
+]
+TEXTS = ["NaN", "Infinity", "1e999", "9" * 5000, "[" * 100_000, '{"a":' * 100_000, '"\\ud800"', "-0", "\x00"]
+
+
+def a_state() -> dict[str, Any]:
+    buffer = HistoryBuffer([1.0, 2.0], [1, 1])
+    hub = {"log_scalars": {"loss": buffer}, "runtime_info": {"x": np.float64(1)}, "resumed_keys": {"loss": True}}
+    return {"state_dict": {"a": torch.ones(2)}, "optimizer": {}, "meta": {"epoch": 2, "iter": 7}, "message_hub": hub}
+
+
+def crowd() -> CrowdData:
+    images = [CrowdImage(f"a{n}", Path(f"a{n}.jpg"), (8, 8), torch.tensor([[1.0, 2.0]])) for n in range(4)]
+    return CrowdData("made up", tuple(images[:3]), tuple(images[3:]))
+
+
+def json_files() -> dict[str, tuple[Any, Callable[[Path], Any]]]:
+    """Name -> a good value, and its reader."""
+    interval = {"value": 1.0, "low": 0.5, "high": 1.5}
+    table = {"format": LATENCY, "arch": "a", "attention": "se", "options": {}, "sharing": "stage", "blocks": [2]}
+    table |= {"batch_size": 1, "image_size": 8, "device": "cpu", "setting": "eager", "threads": 1, "rounds": 3}
+    table |= {"org": interval, "increments": [interval, interval]}
+    point = {"number": 1, "bits": "01", "accuracy": 1.0, "cost": 1.0, "connections": 1}
+    front = {"format": FRONT, "cost": "connections", "blocks": [2], "points": [point], "origin": {"arch": "a"}}
+    record = {"format": RECORD, "kind": "train", "settings": {"seed": 0}, "metrics": {"top1": 1.5}}
+    work_dir = {"task": "t", "settings": {"lr": 0.1}, "seeds": [0, 1]}
+    validations = [{"epoch": 1, "mae": 2.5, "rmse": 3.0}]
+    recipe = {"model": {"arch": "resnet20"}, "train": {"lr": 0.1, "epochs": 3}, "seeds": [0, 1]}
+    return {
+        "scheme.json": ({"blocks": [2, 1], "stages": ["01", "1"], "arch": "a"}, Scheme.load),
+        "record.json": (record, read_record),
+        "run.json": ({"part": "search", "seed": 0, "data": {"name": "x"}}, read_claim),
+        "work_dir.json": (work_dir, lambda path: read_work_dir(WorkDir(path.parent, "t"))),
+        "latency.json": (table, LatencyTable.load),
+        "pareto.json": (front, read_front),
+        "validation.json": (validations, lambda path: KeepBest(path, every=1, save=print).entries()),
+        "recipe.json": (recipe, read_recipe_file),
+    }
+
+
+def swapped(value: Any, rng: np.random.Generator) -> Any:
+    """A copy with something nasty in the place of one of its parts."""
+    value = copy.copy(value)
+    if not isinstance(value, dict | list) or not value or rng.random() < 0.1:
+        return NASTY[rng.integers(len(NASTY))]
+    key = list(value)[rng.integers(len(value))] if isinstance(value, dict) else int(rng.integers(len(value)))
+    value[key] = swapped(value[key], rng) if rng.random() < 0.8 else NASTY[rng.integers(len(NASTY))]
+    return value
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Bytes cut, flipped, filled, or repeated."""
+    place, end = sorted(rng.integers(0, len(content) + 1, 2).tolist())
+    kind = rng.integers(5)
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[:place] + bytes(end - place) + content[end:]
+    if kind == 2:
+        return content[:end] + content[place:]
+    changed = bytearray(content)
+    for _ in range(1 if kind == 3 else int(rng.integers(1, 20))):
+        changed[rng.integers(len(changed))] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def damaged_json(value: Any, rng: np.random.Generator) -> Iterator[bytes]:
+    text = json.dumps(value)
+    for _ in range(EACH // 2):
+        yield mutated(text.encode(), rng)
+    for nasty in TEXTS:
+        numbers = [place for place, letter in enumerate(text) if letter.isdigit()]
+        place = numbers[rng.integers(len(numbers))]
+        yield (text[:place] + nasty + text[place + 1 :]).encode("utf-8", "surrogatepass")
+    for _ in range(EACH // 2 - len(TEXTS)):
+        yield json.dumps(swapped(value, rng)).encode()
+
+
+def check(path: Path, content: bytes, read: Callable[[Path], Any]) -> bool:
+    """Write and read; whether it was refused. Anything but an `EANError` fails the test."""
+    path.write_bytes(content)
+    start, said = time.monotonic(), None
+    try:
+        read(path)
+    except EANError as error:
+        said = str(error)
+    assert time.monotonic() - start < LONGEST
+    assert said is None or path.name in said or path.parent.name in said
+    assert said is None or "\n" not in said.strip()
+    return said is not None
+
+
+@pytest.mark.parametrize("name", list(json_files()))
+def test_json(tmp_path: Path, name: str) -> None:
+    value, read = json_files()[name]
+    path, rng = tmp_path / name, np.random.default_rng(0)
+    assert not check(path, json.dumps(value).encode(), read)
+    assert sum(check(path, content, read) for content in damaged_json(value, rng)) > EACH / 3
+
+
+def test_a_history(tmp_path: Path) -> None:
+    line = {"step": 1, "bits": "01", "accuracy": 1.5, "reward": 2.0, "terms": {"a": 1.0}, "p": [0.5], "new": True}
+    path, rng = tmp_path / "history.jsonl", np.random.default_rng(0)
+    for content in damaged_json(line, rng):
+        check(path, json.dumps(line).encode() + b"\n" + content + b"\n", read_lines)
+
+
+def test_a_split(tmp_path: Path) -> None:
+    data, path, rng = crowd(), tmp_path / "split.json", np.random.default_rng(0)
+    save_split(path, data, (data.train[:2], data.train[2:]), seed=0)
+    for content in damaged_json(json.loads(path.read_text()), rng):
+        check(path, content, lambda path: load_split(path, data))
+
+
+def test_density_maps(tmp_path: Path) -> None:
+    data, path, rng = crowd(), tmp_path / "density.h5", np.random.default_rng(0)
+    write_cache(path, data, kernel="fixed:4", stride=8)
+    content = path.read_bytes()
+
+    def read(path: Path) -> None:
+        DensityCache(path, data, kernel="fixed:4", stride=8)
+
+    assert not check(path, content, read)
+    for _ in range(EACH):
+        changed = mutated(content, rng)
+        if changed[:20] == content[:20]:  # without the checksum in front HDF5 itself would be tried
+            assert check(path, changed, read) or changed[512:] == content[512:]
+
+
+def test_a_pickle_of_arrays(tmp_path: Path) -> None:
+    path, rng = tmp_path / "train", np.random.default_rng(0)
+    value = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2, 3], "names": ["a", "b"]}
+    for protocol in (2, 5):
+        content = pickle.dumps(value, protocol=protocol)
+        assert not check(path, content, load_pickle)
+        for _ in range(EACH):
+            check(path, mutated(content, rng), load_pickle)
+
+
+def test_states(tmp_path: Path) -> None:
+    path, rng = tmp_path / "last.pth", np.random.default_rng(0)
+    for state in (a_state(), plain_state(a_state())):
+        torch.save(state, path)
+        content = path.read_bytes()
+        assert not check(path, content, read_state)
+        for _ in range(EACH // 2):
+            check(path, mutated(content, rng), read_state)
+        for _ in range(EACH // 2):
+            torch.save(swapped(state, rng), path)
+            check(path, path.read_bytes(), read_state)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "counter"])
+def test_networks(tiny_arch: str, tmp_path: Path, kind: str) -> None:
+    path, rng = tmp_path / "net.pth", np.random.default_rng(0)
+    make, read = (tiny_classifier, load_file) if kind == "classifier" else (tiny_counter, load_counter)
+    content = make(path).read_bytes()
+    assert not check(path, content, read)
+    whole = load_tensors(path)
+    for _ in range(EACH // 2):
+        check(path, mutated(content, rng), read)
+    for _ in range(EACH // 2):
+        torch.save(swapped(whole, rng), path)  # as one who writes a file on purpose: without its checksum
+        check(path, path.read_bytes(), read)
+    assert KEY not in whole
+
+
+def test_safetensors(tmp_path: Path) -> None:
+    path, rng = tmp_path / "net.safetensors", np.random.default_rng(0)
+    write_safetensors(path, {"a": torch.arange(6.0)}, {"format": "f", "model": {"arch": "x"}, "classes": ["a"]})
+    content = path.read_bytes()
+    for _ in range(EACH):
+        check(path, mutated(content, rng), load_tensors)
