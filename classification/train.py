@@ -39,11 +39,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
     parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
-    parser.add_argument(
-        TRAIN_ONLY,
-        action="store_true",
-        help="no table: train what no other process has or does, as the lines of a job list do",
-    )
+    parser.add_argument(TRAIN_ONLY, action="store_true", help="no table; several such processes share a directory")
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
