@@ -45,22 +45,25 @@ def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageEr
 
 
 def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
-    """Score counter files on the test images, and write test.json and one CSV of image errors per file.
+    """Score counter files, print the metrics, and write test.json and one CSV of image errors per file.
 
     Returns:
         metrics by file stem.
     """
     metrics: dict[str, dict[str, Any]] = {}
     checkpoints: dict[str, dict[str, Any]] = {}
+    tables: dict[str, list[ImageErrors]] = {}
     for file in files:
         rows, content = score_file(file, data.test)
-        write_table(out / f"{file.stem}_images.csv", rows)
-        metrics[file.stem] = summarize_errors(rows)
+        tables[file.stem], metrics[file.stem] = rows, summarize_errors(rows)
         checkpoints[file.stem] = {
             "sha256": sha256_of(file),
             "epoch": content.get("epoch"),
             "trained_with": content.get("recipe"),
         }
+    print_scores(metrics, title=f"{data.name}: {len(data.test)} test images, whole, batch size 1")
+    for name, rows in tables.items():
+        write_table(out / f"{name}_images.csv", rows)
     settings = {
         "data": data.name,
         "fingerprint": data.fingerprint(),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import Tensor, nn
 
-from crowd_counting.model.pretrained import load_start, make_spec, read_start
+from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model, load_torchvision_weights
 from ean_core.networks import StagedNetwork
@@ -33,10 +33,10 @@ def for_classifier(source: str, arch: str = "resnet20") -> StagedNetwork:
 
 
 def for_counter(source: str, arch: str = "resnet20") -> StagedNetwork:
-    start = read_start(source, arch=arch)
+    start = read_initial_weights(source, arch=arch)
     spec = make_spec(ModelRecipe(arch=arch, weights=source, head_channels=8), start)
     counter = spec.build()
-    load_start(counter.trunk, start, spec)
+    load_initial_weights(counter.trunk, start, spec)
     return counter.trunk
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import load_start, make_spec, read_start, save_counter
+from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights, save_counter
 from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model, load_torchvision_weights
 from ean_core.io.safe_load import load_tensors
@@ -201,9 +201,9 @@ def reports(source: Path, arch: str, attention: str | None, scheme: str | None) 
     network = create_model(arch, num_classes=3, attention=attention, scheme=scheme if attention else None)
     spec = TrunkSpec(arch, attention, scheme=scheme)
     yield load_weights(network, read_weights(source), spec=spec)
-    start = read_start(str(source), arch=arch)
+    start = read_initial_weights(str(source), arch=arch)
     counter = make_spec(ModelRecipe(arch=arch, attention=attention, scheme=scheme, head_channels=8), start)
-    yield load_start(counter.build().trunk, start, counter)
+    yield load_initial_weights(counter.build().trunk, start, counter)
     yield EANResNet(arch, attention, scheme=scheme).load(str(source))
 
 
@@ -222,7 +222,7 @@ def test_any_tasks_file_starts_any_task(tmp_path: Path, tiny_arch: str, task: st
         write_safetensors(path := path.with_suffix(".safetensors"), content.pop("state_dict"), content)
     for report in reports(path, tiny_arch, "se", scheme):
         assert "initial value: layer1" not in str(report)
-    assert read_start(str(path), arch=None).std == (0.4, 0.5, 0.6)
+    assert read_initial_weights(str(path), arch=None).std == (0.4, 0.5, 0.6)
 
 
 def test_attention_that_differs_is_refused_or_said(tmp_path: Path, tiny_arch: str) -> None:  # noqa: F811
