@@ -80,7 +80,7 @@ def test_the_augmented_list_prefers_vocs_masks_and_leaves_val_out(voc, sbd, scri
         (lambda voc, sbd: (sbd / "cls/2008_000001.mat").write_bytes(b"MATLAB"), "cannot be read as a mask of SBD"),
         (lambda voc, sbd: write_mat(sbd / "cls/2008_000001.mat", np.full((36, 45), 30, np.uint8)), "has label 30"),
         (lambda voc, sbd: (voc / "JPEGImages/2008_000002.jpg").unlink(), "has no image"),
-        (lambda voc, sbd: [file.unlink() for file in (sbd / "cls").iterdir()], "holds no masks"),
+        (lambda voc, sbd: [file.unlink() for file in (sbd / "cls").iterdir()], "contains no masks"),
     ],
 )
 def test_masks_that_cannot_be_merged_leave_no_list(voc, sbd, script, capsys, spoil, says):
@@ -103,7 +103,7 @@ def test_the_demo_is_drawn_and_checked(tmp_path, script, capsys, monkeypatch):
 
 def test_flags_that_do_not_go_together(voc, script, capsys):
     assert script("segmentation/prepare.py", "--download") == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert script("segmentation/prepare.py", "--demo", "--sbd", "x") == 2
     assert "leave out" in capsys.readouterr().err
 

@@ -208,11 +208,11 @@ def all_void(voc: Path) -> None:
 SPOILS = {
     "0 and 255": (
         lambda voc: two_labels(voc, 255),
-        "training masks have no pixel of person .*255 .not counted.*if it is your object",
+        "training masks have no pixel of person .*255 .ignored.*if it marks your object",
     ),
     "all 255": (
         all_void,
-        "no pixel of background, person .2 of the 2 classes to tell apart., only the labels 255 .not counted. 100",
+        "no pixel of background, person .2 of the 2 classes., only the labels 255 .ignored. 100",
     ),
     "not in training": (
         lambda voc: only_in(voc, "val"),
@@ -242,7 +242,7 @@ def test_prepare_says_that_nothing_can_be_learned(voc: Path, script, capsys) -> 
     assert script("segmentation/prepare.py") == 0
     said = capsys.readouterr().out
     assert "warning: the train masks have no pixel of aeroplane" in said
-    assert "label 255 means 'not counted'" in said
+    assert "label 255 means 'ignored'" in said
 
 
 @pytest.mark.parametrize("how", ["link", "bytes"])
@@ -258,7 +258,7 @@ def test_a_validation_image_that_is_trained_on_is_refused(voc: Path, tmp_path: P
 WEIGHTS = {
     "model.decode_head.loss_decode": (
         {"type": "CrossEntropyLoss", "class_weight": [1.0, 2.0, 3.0]},
-        "class_weight of 3 numbers and the data set 2",
+        "has 3 class weights but the data set has 2",
     ),
     "model.decode_head.ignore_index": (
         0,
@@ -301,5 +301,5 @@ def test_lists_are_read_in_all_their_forms(voc: Path, tmp_path: Path, form: str)
 def test_a_list_in_another_encoding_gets_a_sentence(voc: Path, encoding: str) -> None:
     path = voc / LISTS / "train.txt"
     path.write_bytes("caf\u00e9\n2007_000001\n".encode(encoding))
-    with pytest.raises(EANError, match=r"the list .*train\.txt is no text in UTF-8, perhaps UTF-16: save it again"):
+    with pytest.raises(EANError, match=r"the list .*train\.txt is not UTF-8 text, perhaps UTF-16: save it"):
         read_list(path)

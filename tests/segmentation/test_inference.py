@@ -234,4 +234,4 @@ def test_the_legend_names_the_pixels_that_are_not_counted(monkeypatch):
     for label in (1, 255):
         mask[0, 0] = label
         side_by_side(image, {"truth": mask}, classes=("background", "person"), palette=[[0, 0, 0], [9, 9, 9]])
-    assert [entries[-1][0] for entries in names] == ["person", "not counted"]
+    assert [entries[-1][0] for entries in names] == ["person", "ignored"]

@@ -157,7 +157,7 @@ def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_
         ("decode_head=dict(out_channels=1, num_classes=2)", "out_channels=1 for 2 classes"),
         (
             'decode_head=dict(in_channels=512), backbone=dict(_delete_=True, type="ResNet", depth=18)',
-            "is a ResNet: this command takes an EANResNet",
+            "is a ResNet: this command needs an EANResNet",
         ),
     ],
     ids=["one output", "another backbone"],

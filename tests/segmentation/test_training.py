@@ -196,8 +196,8 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ([SMALL, *flags(model__decode_head__type="PSPHaed")], "PSPHaed"),
         ([SMALL, *flags(val_evaluator__type="IoUMetric")], "has no ClassIoU: base it on"),
         ([SMALL, *flags(train_dataloader__batch_size=1)], "at least 2 images per process"),
-        ([SMALL, *flags(train_dataloader__batch_size="many")], "batch_size must be a whole number of at least 1"),
-        ([SMALL, *flags(train_cfg__max_iters=-3)], "max_iters must be a whole number of at least 1, got -3"),
+        ([SMALL, *flags(train_dataloader__batch_size="many")], "batch_size must be an integer of at least 1"),
+        ([SMALL, *flags(train_cfg__max_iters=-3)], "max_iters must be an integer of at least 1, got -3"),
         (
             [SMALL, *flags(train_cfg__max_iter=3)],
             "train_cfg cannot be built (got an unexpected",

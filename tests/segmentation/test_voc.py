@@ -61,7 +61,7 @@ DAMAGES = {
     "label 30": (strange_label, f"{NAME}.png has label 30 .1620 pixels.: expected 0 to 20, and 255"),
     "mask of another size": (other_size, "has 36x45 pixels and its image 45x36"),
     "mask of colors": (color_mask, "of mode RGB: expected labels"),
-    "other palette": (other_palette, "other colors than VOC's"),
+    "other palette": (other_palette, "colors other than VOC's"),
     "empty list": (lambda voc: (voc / LISTS / "train.txt").write_text("\n"), "train.txt is empty"),
     "no list": (lambda voc: (voc / LISTS / "val.txt").unlink(), "val.txt does not exist"),
     "name twice": (lambda voc: (voc / LISTS / "val.txt").write_text(f"{NAME}\n{NAME}\n"), "more than once"),
@@ -69,7 +69,7 @@ DAMAGES = {
         lambda voc: (voc / LISTS / "val.txt").write_text(f"{NAME}\n"),
         "is in .*train.txt and in .*val.txt",
     ),
-    "no folder": (lambda voc: (voc / "JPEGImages").rename(voc / "Images"), "JPEGImages is no folder"),
+    "no folder": (lambda voc: (voc / "JPEGImages").rename(voc / "Images"), "JPEGImages is not a folder"),
 }
 
 
