@@ -75,7 +75,7 @@ def write(line: np.ndarray, text: str, x: int) -> np.ndarray:
         shown, families = drawable(text)
         image = Image.fromarray(line)
         file = font_manager.findfont(families[-1])
-        ImageDraw.SeededIndex(image).text((x, 2), shown, fill=(0, 0, 0), font=ImageFont.truetype(file, 14))
+        ImageDraw.Draw(image).text((x, 2), shown, fill=(0, 0, 0), font=ImageFont.truetype(file, 14))
         line[:] = np.asarray(image)
         return line
     cv2.putText(line, text, (x, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)

@@ -73,7 +73,7 @@ def test_random_crops_stay_inside_and_fill_the_crop() -> None:
         assert view.out_width <= 48  # the image is narrower than the crop
         mirrored += view.mirrored
     assert 60 < mirrored < 140
-    assert random_crop((90, 41), generator, crop=None, flip=False) == Crop.whole((90, 41))
+    assert random_crop((90, 41), generator, crop=None, flip=False) == Crop.full_image((90, 41))
 
 
 def test_a_view_of_a_map_is_the_map_of_the_view() -> None:

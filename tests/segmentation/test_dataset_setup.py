@@ -48,7 +48,7 @@ def test_the_check_prints_what_is_there(voc, script, capsys):
     assert "val: 3 pairs, VOC 2012 has 1,449" in out
     row = next(line for line in out.splitlines() if "person" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == ["person", "5", "3"]
-    assert "every image and mask decodes" in out
+    assert "all images and masks can be read" in out
     assert "warning" not in out
     trained, scored = ((voc / f"ImageSets/Segmentation/{part}.txt").read_text().split()[0] for part in ("train", "val"))
     for folder, ending in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
@@ -77,7 +77,7 @@ def test_the_augmented_list_prefers_vocs_masks_and_leaves_val_out(voc, sbd, scri
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda voc, sbd: (sbd / "cls/2008_000001.mat").write_bytes(b"MATLAB"), "cannot be read as a mask of SBD"),
+        (lambda voc, sbd: (sbd / "cls/2008_000001.mat").write_bytes(b"MATLAB"), "cannot be read as an SBD mask"),
         (lambda voc, sbd: write_mat(sbd / "cls/2008_000001.mat", np.full((36, 45), 30, np.uint8)), "has label 30"),
         (lambda voc, sbd: (voc / "JPEGImages/2008_000002.jpg").unlink(), "has no image"),
         (lambda voc, sbd: [file.unlink() for file in (sbd / "cls").iterdir()], "contains no masks"),

@@ -233,7 +233,7 @@ def test_a_class_without_pixels_is_refused(voc: Path, tmp_path: Path, spoil: str
 
 def test_zero_that_is_taken_out_of_the_count_is_refused(voc: Path, tmp_path: Path) -> None:
     options = {**TINY, **{f"{part}_dataloader.dataset.reduce_zero_label": True for part in ("train", "val")}}
-    with pytest.raises(EANError, match="no pixel of .*reduce_zero_label takes label 0 out of the count"):
+    with pytest.raises(EANError, match="no pixel of .*reduce_zero_label makes label 0 ignored"):
         Job.prepare(SMALL, options=options, data_root=str(voc.parents[1]), directory=tmp_path / "run")
 
 

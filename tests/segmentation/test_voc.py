@@ -59,7 +59,7 @@ DAMAGES = {
     "image does not decode": (damage("JPEGImages", ".jpg"), f"cannot decode the image .*{NAME}.jpg"),
     "mask does not decode": (damage("SegmentationClass", ".png"), f"cannot decode the mask .*{NAME}.png"),
     "label 30": (strange_label, f"{NAME}.png has label 30 .1620 pixels.: expected 0 to 20, and 255"),
-    "mask of another size": (other_size, "has 36x45 pixels and its image 45x36"),
+    "mask of another size": (other_size, "has 36x45 pixels but its image has 45x36"),
     "mask of colors": (color_mask, "of mode RGB: expected labels"),
     "other palette": (other_palette, "colors other than VOC's"),
     "empty list": (lambda voc: (voc / LISTS / "train.txt").write_text("\n"), "train.txt is empty"),
