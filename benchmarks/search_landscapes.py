@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from landscape_suite import LANDSCAPES, MAIN, SIZES, VARIANTS
+
 from ean_core.cli import at_least, file_of
-from ean_core.search.landscape_suite import LANDSCAPES, MAIN, SIZES, VARIANTS
 from ean_core.utils.errors import command, unknown_name
 
 HELP = """\

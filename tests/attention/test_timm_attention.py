@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from zoo_table import all_names
 
-from benchmarks.zoo_table import all_names
 from ean_core import EANError, Scheme, create_model
 from ean_core.attention import build_attention, timm_attention
 from ean_core.benchmark.timing import multiply_adds

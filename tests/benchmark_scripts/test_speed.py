@@ -16,8 +16,6 @@ from ean_core import create_model
 from ean_core.networks import count_parameters
 from tests.conftest import ROOT, Run
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
 
 def record(path: Path) -> dict[str, Any]:
     """What a comparison wrote."""
