@@ -43,7 +43,7 @@ def parse_arguments() -> argparse.Namespace:
     add = made.add_argument
     add("--arch", default="resnet164", help="default resnet164")
     add("--attention", default="se", help="default se, connected everywhere")
-    add("--form", default="compiled", help="a setting of tools/benchmark.py (default compiled)")
+    add("--form", default="compiled", help="a mode of tools/benchmark.py (default compiled)")
     add("--batch-size", type=at_least(1), default=1, metavar="N", help="default 1")
     add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's")
     add("--calls", type=at_least(1), default=20, metavar="N", help="in a turn (default 20)")

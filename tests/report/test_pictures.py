@@ -146,4 +146,4 @@ def test_charts_of_times_are_drawn_from_the_record_alone(tmp_path: Path, figures
 def test_times_of_connections_name_the_attention_and_the_set_up(tmp_path: Path, figures: list[Figure]) -> None:
     draw_table(tmp_path / "a.png", LatencyTable.load(ROOT / "results/latency_resnet20_cpu.json"))
     assert figures[0].get_suptitle() == "resnet20 with SE: what connecting one block adds"
-    assert ", 1 thread, setting eager, 100 rounds, " in note_of(figures[0])
+    assert ", 1 thread, mode eager, 100 rounds, " in note_of(figures[0])
