@@ -98,7 +98,7 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
             for answer in ANSWER_LABELS:
                 if (name, answer) in curves:
                     mine = curves[name, answer]
-                    row[answer] = [interval(mine[:, place]) for place in range(mine.shape[1])]
+                    row[answer] = [interval(mine[:, location]) for location in range(mine.shape[1])]
                     row[f"{answer}_exact"] = round(float((mine[:, -1] < 1e-6).mean()), 4)
                     row |= {  # the seeds are paired: the same landscapes
                         f"{answer}_minus_natural_{other}": interval(mine[:, -1] - curves["natural", other][:, -1])
@@ -149,10 +149,10 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         for answer, line in STYLES.items()
         if any(answer in row for row in rows)
     ]
-    wide = 0.07 * max(len(one.get_label()) for one in legend)
-    beside = len(panels) == shape[0] * columns or wide > 2.4  # else the legend goes where a panel is left out
+    width = 0.07 * max(len(handle.get_label()) for handle in legend)
+    legend_outside = len(panels) == shape[0] * columns or width > 2.4  # else the legend goes where a panel is left out
     height = max(2.6 * shape[0], 0.17 * len(legend)) + 0.6
-    figure = Figure(figsize=(3.0 * columns + 0.7 + beside * wide, height), dpi=130, layout="constrained")
+    figure = Figure(figsize=(3.0 * columns + 0.7 + legend_outside * width, height), dpi=130, layout="constrained")
     grid = figure.subplots(*shape, sharey="row" if len(arguments.bits) > 1 else True, squeeze=False).flat
     for row in rows:
         axes = grid[panels.index((row["bits"], row["landscape"]))]
@@ -172,6 +172,6 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         axes.set_ylabel("regret, points of reward", fontsize=8)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    place = "outside right center" if beside else "center"
-    (figure if beside else grid[-1]).legend(handles=legend, loc=place, fontsize=8, frameon=False)
+    location = "outside right center" if legend_outside else "center"
+    (figure if legend_outside else grid[-1]).legend(handles=legend, loc=location, fontsize=8, frameon=False)
     save(figure, path, note=f"mean of {how_many(arguments.seeds, 'landscape')} of each kind, bands: 95 % intervals")

@@ -21,7 +21,7 @@ and the standard deviation over the seeds, the parameters and the time increment
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     parser.add_argument(
         "--scheme",
@@ -36,7 +36,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, build, run."""
+    """Train every network with every seed, and print the table."""
     arguments = parse_arguments(argv)
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target

@@ -48,7 +48,7 @@ def main() -> None:
     for photo, guesses in zip(photos, net.predict(photos, topk=3), strict=True):
         print(f"a {photo.parent.name}: {', '.join(map(str, guesses))}")
     print("written:", net.draw(photos, out / "seen.png", stage=1))  # of an 8x8 image the last stage has 2x2 positions
-    print(export(net.opened, "safetensors", out))
+    print(export(net.model, "safetensors", out))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ The increment is the median over the rounds of (t_with - t_without) / t_without,
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, check, measure, show."""
+    """Measure the networks, print the tables, and write record and chart."""
     arguments = parse_arguments()
     import torch
 
@@ -120,22 +120,22 @@ def main() -> None:
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows: classifiers, or the whole models of another task."""
-    how = {"seed": arguments.seed, "device": arguments.device}
+    options = {"seed": arguments.seed, "device": arguments.device}
     if arguments.config:
         from segmentation.commands import quiet_imports
 
         quiet_imports()
         from segmentation.benchmark import build_segmentors
 
-        return build_segmentors(arguments.config, **how)
+        return build_segmentors(arguments.config, **options)
     rows = (arguments.arch, arguments.attention, arguments.scheme)
     if arguments.counter:
         from crowd_counting.benchmark import build_counters
 
-        return build_counters(*rows, **how)
+        return build_counters(*rows, **options)
     from ean_core.benchmark.compare import build_rows
 
-    return build_rows(*rows, num_classes=arguments.num_classes, **how)
+    return build_rows(*rows, num_classes=arguments.num_classes, **options)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(EANError, match="tools/benchmark.py --per-block"):
         LatencyTable.load(path)
-    with pytest.raises(EANError, match="cannot be read"):
+    with pytest.raises(EANError, match="does not exist"):
         LatencyTable.load(tmp_path / "none.json")
 
 

@@ -71,7 +71,9 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeIma
     assert recipe.name == "my_images"
     assert (recipe.train.epochs, recipe.search.steps, recipe.data.val_fraction) == (1, 2, 0.2)
     assert load_network(work / "org-seed0/classifier.pth")[1]["classes"] == ["cat", "dog", "owl"]
-    with pytest.raises(EANError, match="recipe.py is of an earlier run with other images or options: give --resume"):
+    with pytest.raises(
+        EANError, match="recipe.py belongs to an earlier run with other images or options: resume it with --resume"
+    ):
         write_recipe(root, work, {})
 
 

@@ -199,7 +199,7 @@ def test_one_study_runs_in_two_processes_and_is_reported_on(
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--schemes", "5"])
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
-    assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
+    assert "only 4 schemes are scored, so --report cannot show 5" in capsys.readouterr().err
     record = json.loads((tmp_path / "w/correlation.json").read_text())
     assert record["settings"]["images"]["reestimation"] == 40
 
