@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import read_record, spread, write_record
+from ean_core.io.records import processes_note, processes_of, read_record, spread, write_record
 from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
@@ -30,6 +30,11 @@ TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
 
 
+def name_of(label: str) -> str:
+    """A target as tables show it: "Org", "EAN" for the searched network, "EAN NAME" for one of several files."""
+    return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
+
+
 @dataclass(frozen=True)
 class NetworkSummary:
     """A row of the table: one network trained with several seeds.
@@ -42,6 +47,7 @@ class NetworkSummary:
         results: key of each of the task's metrics -> one test result per seed, in the order of `seeds`.
         best_epoch: see `TrainedTarget`.
         time_increment: Eq. 9 against Org in percent, 95 % interval; None where no Org was trained.
+        processes: that the trainings had, as far as it is known.
     """
 
     label: str
@@ -51,11 +57,12 @@ class NetworkSummary:
     results: Mapping[str, tuple[float, ...]]
     best_epoch: tuple[float, ...] | None
     time_increment: Interval | None
+    processes: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
-        """As the tables show it: "EAN" for the searched network, "EAN NAME" for one of several files."""
-        return NAMES.get(self.label) or "EAN " + self.label.removeprefix("ean-")
+        """As the tables show it; see `name_of`."""
+        return name_of(self.label)
 
     def to_record(self) -> dict[str, Any]:
         """The row as records hold it, without the network's name."""
@@ -67,6 +74,7 @@ class NetworkSummary:
             "parameters": self.parameters,
             **{key: spread(values) for key, values in self.results.items()},
             **best,
+            "processes": list(self.processes),
             "time_increment": None if self.time_increment is None else dataclasses.asdict(self.time_increment),
         }
 
@@ -83,6 +91,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary
             results=entry.results,
             best_epoch=entry.best_epoch,
             time_increment=increments.get(entry.target.label),
+            processes=processes(entry),
         )
         for entry in trained
     ]
@@ -110,8 +119,8 @@ def summary_settings(job: Job) -> dict[str, Any]:
     return {**job.record_settings(), "images": images, "timing": TIMING}
 
 
-def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
-    """Write the table as a record.
+def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, comparisons: Sequence[str] = ()) -> Path:
+    """Write the table as a record, with the sentences that compare its rows.
 
     A record of seeds that this one lacks is not replaced: the new one gets a number behind its name.
     """
@@ -119,7 +128,13 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
         path = free_path(path)
         print(f"{path.name} is written beside an earlier record of other seeds")
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
-    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
+    said = {"comparisons": list(comparisons)}
+    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
+
+
+def processes(trained: TrainedTarget) -> tuple[int, ...]:
+    """How many processes each of a network's trainings had, as far as that is known."""
+    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
 
 
 def recorded_seeds(path: Path) -> list[int]:
@@ -131,7 +146,9 @@ def recorded_seeds(path: Path) -> list[int]:
 
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:
-    """Print where every network is that was trained."""
+    """Print where every network is that was trained, and whether not all were trained alike."""
+    if note := processes_note({entry.target.label: processes(entry) for entry in trained}):
+        print(f"note: {note}")
     for entry in trained:
         print(f"{entry.target.label}: {', '.join(map(str, entry.files))}")
 

@@ -17,6 +17,7 @@ from ean_core.io.typed import checked
 from ean_core.utils.distributed import first_does
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sweep, write_atomic
+from ean_core.utils.process_agreement import check_agreement, check_same_files
 
 LOCK = ".run.lock"
 WORK_DIR = "work_dir.json"
@@ -102,8 +103,8 @@ def claim(
         work_dir: the whole of which `directory` is a part; None for `directory` itself.
 
     Raises:
-        EANError: if another process works there; if the directory is another task's, or holds a run and `resume` is
-            false, or one that differs in a named setting.
+        EANError: if the processes disagree on any of it; if another run works there; if the directory is another
+            task's, or holds a run and `resume` is false, or one that differs in a named setting.
     """
     path, now = directory / "run.json", json.loads(json.dumps(identity))
 
@@ -120,6 +121,9 @@ def claim(
             write_work_dir(work_dir)
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
+    check_agreement({**now, "work directory": str(directory), "--resume": resume})
+    if resume:
+        check_same_files(directory)
     first_does(take)
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import functools
-import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ParamSpec
 from unicodedata import category
+
+from ean_core.utils.failures import explain, memory_sentence, out_of_memory
+from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
@@ -29,38 +33,59 @@ class EANError(ValueError):
 _P = ParamSpec("_P")
 
 
+class SharedError(EANError):
+    """Raised in all processes of a run at once, so that one of them says it for all."""
+
+
 def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
-    So does an `OSError` (a full disk, a directory that may not be written to), and a device or machine without enough
-    memory. Of several processes only the first speaks, since all of them stop for the same reason.
+    So does an `OSError` (a full disk, a directory that may not be written to), a device or machine without enough
+    memory, and the end of another process that this one needs. Each of several processes says what it met, and the
+    first one what all met together. A reader of the output that goes, as `head` does, ends the command quietly.
     """
 
     @functools.wraps(main)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            tolerate_names()
-            main(*args, **kwargs)
-        except KeyboardInterrupt:
-            print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
-            sys.exit(130)
-        except Exception as error:
-            short = out_of_memory(error)
-            if not (short or isinstance(error, EANError | OSError)):
-                raise
-            said = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
-            if os.environ.get("RANK", "0") == "0":
-                print(f"error: {legible(said)}", file=sys.stderr)
-            sys.exit(2)
+        prepare()
+        with quiet_broken_pipe():
+            _in_sentences(functools.partial(main, *args, **kwargs))
 
     return wrapped
 
 
-def tolerate_names() -> None:
-    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
+def _in_sentences(main: Callable[[], None]) -> None:
+    """Run a command, and end the process with a sentence for what went wrong."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGCHLD, signal.SIG_DFL
+            )  # torch's handler would say again and again that a worker died
+        if isinstance(error, BrokenPipeError) and outputs_without_reader():
+            raise
+        said = explain(error) or (sentence(error) if isinstance(error, EANError | OSError) else None)
+        if said is None:
+            raise
+        rank, world = launched_as()
+        if rank == 0 or not isinstance(error, SharedError):
+            process = f"in process {rank} of {world}: " if rank else ""
+            print(f"error: {process}{legible(said)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def launched_as() -> tuple[int, int]:
+    """This process's number and how many there are, as a launcher's variables say; RANK alone is nobody's launch."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        try:
+            return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        except ValueError:
+            pass
+    return 0, 1
 
 
 def legible(name: str) -> str:
@@ -88,20 +113,6 @@ def sentence(error: Exception) -> str:
     return f"{file} cannot be read or written ({error.strerror}){advice}"
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there was not enough memory, on a GPU or on the machine itself."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
-        return True
-    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
-
-
-def memory_sentence(error: BaseException) -> str:
-    """What ran out of memory, as the start of a sentence."""
-    detail = str(error).split(". ")[0].splitlines()
-    return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"
-
-
 @contextmanager
 def batch_of(images: int, *, option: str) -> Iterator[None]:
     """Inside the block, running out of memory becomes a sentence with the batch size to try.
@@ -124,9 +135,10 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
 
 
 def unknown_name(kind: str, name: object, known: list[str] | tuple[str, ...]) -> EANError:
-    """The error for a name that is not in a registry: the known names, and the nearest one first."""
-    near = get_close_matches(str(name), known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    """The error for a name that is not in a registry: the known names, and the nearest one, in small letters or not."""
+    lower = {one.lower(): one for one in reversed(known)}
+    near = get_close_matches(str(name).lower(), lower, n=1)
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(known)}{hint}")
 
 

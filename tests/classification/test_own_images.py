@@ -186,7 +186,7 @@ def test_a_mistake_behind_the_recipe_is_mended_by_the_next_command(
     assert "attention='se'" in (work / "recipe.py").read_text()
     assert (work / "recipe_2.py").read_text() == wrong
     assert (work / "scheme.json").exists()
-    assert "recipe.py is of an earlier run" in run(*command, "search.steps=2", code=2).stderr
+    assert "recipe.py belongs to an earlier run" in run(*command, "search.steps=2", code=2).stderr
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
