@@ -38,17 +38,17 @@ LIBRARIES = {"tcmalloc": ("tcmalloc_minimal", "tcmalloc"), "jemalloc": ("jemallo
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_allocators.json"))
-    add_sides(made, SIDES, default=SIDES)
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a small network", output=Path("work_dirs/speed_allocators.json"))
+    add_sides(argument_parser, SIDES, default=SIDES)
+    add = argument_parser.add_argument
     add("--arch", default="resnet164", help="default resnet164")
     add("--attention", default="se", help="default se, connected everywhere")
-    add("--form", default="compiled", help="a setting of tools/benchmark.py (default compiled)")
+    add("--form", default="compiled", help="a mode of tools/benchmark.py (default compiled)")
     add("--batch-size", type=at_least(1), default=1, metavar="N", help="default 1")
     add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's")
     add("--calls", type=at_least(1), default=20, metavar="N", help="in a turn (default 20)")
     add("--rounds", type=at_least(1), default=15, metavar="N", help="default 15")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.form, arguments.calls, arguments.rounds = "resnet20", "folded", 2, 2
     return arguments

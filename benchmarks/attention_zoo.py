@@ -1,6 +1,6 @@
 """What does each attention module cost? Ours and timm's in one network: parameters, multiply-adds, and time (Eq. 9).
 
-Every network is Share-full (one module per stage, all blocks connected) and is compared with Org in the same form,
+Every network is Share-full (one module per stage, all blocks connected) and is compared with Org in the same mode,
 eager and with folded batch norm, all networks taking turns (`ean_core/benchmark/timing.py`).
 """
 
@@ -31,8 +31,8 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--image-size", type=at_least(1), metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)"
     )
-    add("--rounds", type=at_least(1), default=10, metavar="N", help="times per network and form (default 10)")
-    add("--settings", nargs="+", default=["eager", "folded"], metavar="NAME", help="forms (default eager folded)")
+    add("--rounds", type=at_least(1), default=10, metavar="N", help="times per network and mode (default 10)")
+    add("--modes", nargs="+", default=["eager", "folded"], metavar="NAME", help="default eager folded")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add(
@@ -58,8 +58,8 @@ def main() -> None:
     from ean_core.utils.devices import choose_device
     from ean_core.utils.files import free_path
 
-    for setting in arguments.settings:
-        check_mode(setting)
+    for mode in arguments.modes:
+        check_mode(mode)
     device = choose_device(arguments.device)
     keep_freed_memory()  # as tools/benchmark.py
     if arguments.threads:
@@ -70,7 +70,7 @@ def main() -> None:
         arguments.arch, names, batch_size=arguments.batch_size, image_size=arguments.image_size, device=device
     )
     limit = None if arguments.attention else zoo_table.FAR_TOO_DEAR
-    rows, not_run = zoo_table.measure(networks, batch, arguments.settings, rounds=arguments.rounds, limit=limit)
+    rows, not_run = zoo_table.measure(networks, batch, arguments.modes, rounds=arguments.rounds, limit=limit)
     settings = {
         **vars(arguments),
         "device": device,
@@ -79,6 +79,7 @@ def main() -> None:
         "skipped": {**skipped, **not_run},
         **zoo_table.versions(),
     }
+    settings["settings"] = settings.pop("modes")  # the key of earlier records
     slug = arguments.arch.replace(":", "-").replace("/", "-")
     output = arguments.output or free_path(f"work_dirs/attention_zoo/{slug}.json")
     zoo_table.show(

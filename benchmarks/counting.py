@@ -28,8 +28,8 @@ SIDES = ("whole", "tiles")
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
+    add = argument_parser.add_argument
     add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
     add("--images", type=at_least(1), default=4, metavar="N", help="of a batch of density maps (default 4)")
     add("--heads", type=at_least(1), default=150, metavar="N", help="of an image (default 150)")
@@ -47,7 +47,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--attention", help="of the counter (default none: then tiles give what the whole image gives)")
     add("--megapixels", type=positive, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
     add("--side", choices=SIDES, help=argparse.SUPPRESS)
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.images, arguments.heads, arguments.size, arguments.rounds = 2, 10, [96, 128], 2
         arguments.arch, arguments.megapixels = "resnet20", [0.1]

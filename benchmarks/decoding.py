@@ -1,7 +1,7 @@
 """Decoding: images a second that one processor core opens, crops and resizes, as training on ImageNet needs them.
 
 plain  PyTorch and torchvision alone: a data set of files, RandomResizedCrop, flip, ToTensor, Normalize
-ours   this project's loader, whose batches stay bytes until the device normalises them
+ours   this project's loader, whose batches stay bytes until the device normalizes them
 
 Each with no worker processes, in this one: N workers on as many cores do N times as much. A training that sees more
 images a second than its cores decode waits for them.
@@ -35,13 +35,13 @@ Epoch = Callable[[], Any]
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"), threads="1")
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"), threads="1")
+    add = argument_parser.add_argument
     add("--images", type=Path, metavar="FOLDER", help="of .jpg or .JPEG files, in folders or not (default: made up)")
     add("--count", type=at_least(1), default=100, metavar="N", help="of the images, at most (default 100)")
     add("--batch-size", type=at_least(1), default=20, metavar="N", help="default 20")
     add("--rounds", type=at_least(1), default=9, metavar="N", help="default 9")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.count, arguments.batch_size, arguments.rounds = 4, 2, 2
     return arguments

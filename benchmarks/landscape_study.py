@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from landscape_suite import CHECKPOINTS, SIZES, VARIANTS
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ean_core.report.colors import colors_of
-from ean_core.report.labels import full_name, label_of
+from ean_core.report.labels import ANSWER_LABELS, full_name, label_of
 from ean_core.report.plots import log_axes, save, tidy
 from ean_core.search import Reward, build_method, comparison
-from ean_core.search.landscape_suite import ANSWERS, CHECKPOINTS, SIZES, VARIANTS
 from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
 from ean_core.utils.text import how_many
 
-STYLES = dict(zip(ANSWERS, ("-", "--", ":"), strict=True))
+STYLES = dict(zip(ANSWER_LABELS, ("-", "--", ":"), strict=True))
 """Kinds of line."""
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -62,7 +62,7 @@ def run_all(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def key_of(kind: str, bits: int, variant: str, seed: int) -> str:
     """What a search depends on, apart from the code."""
-    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits], [*ANSWERS]])
+    return json.dumps([kind, bits, variant, VARIANTS[variant], seed, SIZES[bits], [*ANSWER_LABELS]])
 
 
 def read_cache(path: Path) -> dict[str, dict[str, Any]]:
@@ -89,20 +89,20 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
         curves = {
             (name, answer): np.array([run[answer] for run in runs[name]])  # (seeds, checkpoints)
             for name in runs
-            for answer in ANSWERS
+            for answer in ANSWER_LABELS
             if runs[name][0][answer] is not None
         }
         for name in runs:
             row: dict[str, Any] = {"bits": bits, "landscape": kind, "method": name, "n": arguments.seeds}
             row["evaluations"] = [count for count in CHECKPOINTS if count <= SIZES[bits][1]]
-            for answer in ANSWERS:
+            for answer in ANSWER_LABELS:
                 if (name, answer) in curves:
                     mine = curves[name, answer]
-                    row[answer] = [interval(mine[:, place]) for place in range(mine.shape[1])]
+                    row[answer] = [interval(mine[:, location]) for location in range(mine.shape[1])]
                     row[f"{answer}_exact"] = round(float((mine[:, -1] < 1e-6).mean()), 4)
                     row |= {  # the seeds are paired: the same landscapes
                         f"{answer}_minus_natural_{other}": interval(mine[:, -1] - curves["natural", other][:, -1])
-                        for other in ANSWERS
+                        for other in ANSWER_LABELS
                         if "natural" in runs and name != "natural"
                     }
             for cost in ("evaluations", "proposals", "seconds"):
@@ -130,7 +130,7 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
         lines += ["|" + "---|" * len(head)]
         for variant in arguments.methods:
             mine = [row for row in rows if row["bits"] == bits and row["method"] == variant]
-            ends = [[row[answer][-1] for answer in ANSWERS if answer in row] for row in mine]
+            ends = [[row[answer][-1] for answer in ANSWER_LABELS if answer in row] for row in mine]
             texts = [" / ".join(f"{mean:.2f} ({low:.2f}–{high:.2f})" for mean, low, high in pair) for pair in ends]
             lines.append("| " + " | ".join([variant, *texts]) + " |")
     return "\n".join(lines)
@@ -145,14 +145,14 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
     colors = colors_of(list(names.values()))
     legend = [Line2D([], [], color=color, label=label_of(name)) for name, color in colors.items()]
     legend += [
-        Line2D([], [], color="#777777", linestyle=line, label=ANSWERS[answer])
+        Line2D([], [], color="#777777", linestyle=line, label=ANSWER_LABELS[answer])
         for answer, line in STYLES.items()
         if any(answer in row for row in rows)
     ]
-    wide = 0.07 * max(len(one.get_label()) for one in legend)
-    beside = len(panels) == shape[0] * columns or wide > 2.4  # else the legend goes where a panel is left out
+    width = 0.07 * max(len(handle.get_label()) for handle in legend)
+    legend_outside = len(panels) == shape[0] * columns or width > 2.4  # else the legend goes where a panel is left out
     height = max(2.6 * shape[0], 0.17 * len(legend)) + 0.6
-    figure = Figure(figsize=(3.0 * columns + 0.7 + beside * wide, height), dpi=130, layout="constrained")
+    figure = Figure(figsize=(3.0 * columns + 0.7 + legend_outside * width, height), dpi=130, layout="constrained")
     grid = figure.subplots(*shape, sharey="row" if len(arguments.bits) > 1 else True, squeeze=False).flat
     for row in rows:
         axes = grid[panels.index((row["bits"], row["landscape"]))]
@@ -172,6 +172,6 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         axes.set_ylabel("regret, points of reward", fontsize=8)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    place = "outside right center" if beside else "center"
-    (figure if beside else grid[-1]).legend(handles=legend, loc=place, fontsize=8, frameon=False)
+    location = "outside right center" if legend_outside else "center"
+    (figure if legend_outside else grid[-1]).legend(handles=legend, loc=location, fontsize=8, frameon=False)
     save(figure, path, note=f"mean of {how_many(arguments.seeds, 'landscape')} of each kind, bands: 95 % intervals")

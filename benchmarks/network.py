@@ -1,7 +1,7 @@
-"""The networks themselves (Eq. 9): the authors' modules in eager mode, against the fastest forms of this project.
+"""The networks themselves (Eq. 9): the authors' modules in eager mode, against the fastest modes of this project.
 
-Efficient Attention Network (https://arxiv.org/abs/2011.14058). Every form is measured for Org, Share-full and EAN
-alike, and an increment counts only against an Org in the same form. The plain attention is that of
+Efficient Attention Network (https://arxiv.org/abs/2011.14058). Every mode is measured for Org, Share-full and EAN
+alike, and an increment counts only against an Org in the same mode. The plain attention is that of
 `plain_network.py`, as it was released, with the same weights as ours. It runs as all others do, in eval mode without
 autograd; the authors time in training mode with autograd.
 """
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 HELP = """\
 example:
   python benchmarks/network.py --quick                                                       (seconds)
-  python benchmarks/network.py --arch resnet164 --settings folded bf16 compiled compiled_bf16
-  python benchmarks/network.py --arch resnet50 --batch-size 1 --settings folded compiled
-  python benchmarks/network.py --arch resnet164 --settings cuda_graph fused fused_bf16       (CUDA)
+  python benchmarks/network.py --arch resnet164 --modes folded bf16 compiled compiled_bf16
+  python benchmarks/network.py --arch resnet50 --batch-size 1 --modes folded compiled
+  python benchmarks/network.py --arch resnet164 --modes cuda_graph fused fused_bf16       (CUDA)
 
 EAN is every second block connected, as many as in the paper's schemes, unless --scheme says otherwise."""
 OUTPUT = "the record (default work_dirs/speed_network_ARCH_bN.json)"
@@ -39,16 +39,16 @@ OUTPUT = "the record (default work_dirs/speed_network_ARCH_bN.json)"
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a small network", output=None, output_help=OUTPUT)
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a small network", output=None, output_help=OUTPUT)
+    add = argument_parser.add_argument
     add("--arch", default="resnet164", help="default resnet164")
     add("--attention", nargs="+", default=["se", "sge", "dia"], choices=("se", "sge", "dia"), help="default all three")
     add("--scheme", help="bits of EAN (default every second block)")
-    add("--settings", nargs="+", default=["folded", "bf16"], help="as in tools/benchmark.py (default folded bf16)")
+    add("--modes", nargs="+", default=["folded", "bf16"], help="as in tools/benchmark.py (default folded bf16)")
     add("--batch-size", type=at_least(1), default=50, metavar="N", help="default 50, as in the paper")
     add("--image-size", type=at_least(1), metavar="N", help="default 32 for CIFAR's networks, else 224")
     add("--rounds", type=at_least(1), default=15, metavar="N", help="default 15")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.rounds, arguments.image_size = "resnet29", 1, 1, 8
     default = f"work_dirs/speed_network_{arguments.arch}_b{arguments.batch_size}.json"
@@ -69,14 +69,14 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
     networks = {}
     for name, options in {
         "Org": {},
-        **{f"Share-full {one}": {"attention": one} for one in arguments.attention},
-        **{f"EAN {one}": {"attention": one, "scheme": scheme} for one in arguments.attention},
+        **{f"Share-full {attention}": {"attention": attention} for attention in arguments.attention},
+        **{f"EAN {attention}": {"attention": attention, "scheme": scheme} for attention in arguments.attention},
     }.items():
         torch.manual_seed(0)
         networks[name] = create_model(arguments.arch, **options).eval().to(device)
         for module in networks[name].modules():
             if isinstance(module, SpatialGroupEnhance):
-                torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalisation
+                torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalization
         for stage in networks[name].stages:
             for block in stage.blocks:
                 # As in a trained network: at one, 54 blocks blow the features up, and float32's rounding with them.
@@ -84,10 +84,10 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
     return networks
 
 
-def measure_setting(
-    setting: str, networks: dict[str, StagedNetwork], batch: Tensor, rounds: int
+def measure_mode(
+    mode: str, networks: dict[str, StagedNetwork], batch: Tensor, rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Times and increments of all networks in one form; "plain" has the authors' modules. Plain Org is always there."""
+    """Times and increments of all networks in one mode; "plain" has the authors' modules. Plain Org is always there."""
     import torch
     from ab_harness import check_equal
     from plain_network import plain_form
@@ -96,29 +96,29 @@ def measure_setting(
     from ean_core.deploy.modes import MODES, allowed_difference
 
     plain = {name: plain_form(network) for name, network in networks.items()}
-    forms, differences = dict(plain), {}
-    if setting != "plain":
-        forms = {name: MODES[setting].build(network, batch) for name, network in networks.items()}
+    callables, differences = dict(plain), {}
+    if mode != "plain":
+        callables = {name: MODES[mode].build(network, batch) for name, network in networks.items()}
     with torch.inference_mode():
-        for name, form in forms.items():
-            tolerance = allowed_difference("folded" if setting == "plain" else setting, batch.device)
-            expected = networks[name](batch) if setting == "plain" else plain[name](batch)
-            differences[name] = check_equal(f"{name} in {setting}", expected, form(batch), max(tolerance, 1e-3))
-    compared = compare({**forms, "plain Org": plain["Org"]}, batch, reference="Org", rounds=rounds)
+        for name, forward in callables.items():
+            tolerance = allowed_difference("folded" if mode == "plain" else mode, batch.device)
+            expected = networks[name](batch) if mode == "plain" else plain[name](batch)
+            differences[name] = check_equal(f"{name} in {mode}", expected, forward(batch), max(tolerance, 1e-3))
+    compared = compare({**callables, "plain Org": plain["Org"]}, batch, reference="Org", rounds=rounds)
     return {
         name: {
             **asdict(compared[name]),
             "difference": differences[name],
             "time_over_plain_org": asdict(increment(compared[name].timing, compared["plain Org"].timing)),
         }
-        for name in forms
+        for name in callables
     }
 
 
-def show(setting: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> None:
+def show(mode: str, rows: dict[str, dict[str, Any]], plain: dict[str, dict[str, Any]]) -> None:
     """Print a line per network: its time, and how it compares with plain Org and with Org in the same mode."""
     for name, row in rows.items():
-        text = f"{setting:<14}{name:<16}{1e3 * row['median']['value']:9.2f} ms"
+        text = f"{mode:<14}{name:<16}{1e3 * row['median']['value']:9.2f} ms"
         over = 1 + row["time_over_plain_org"]["value"]
         text += f"  {1 / over:5.2f}x as fast as plain Org"
         if row["increment"]:
@@ -140,10 +140,10 @@ def main() -> None:
     from ean_core.networks import input_shape
     from ean_core.utils.allocator import keep_freed_memory
 
-    for setting in arguments.settings:
-        check_mode(setting)
+    for mode in arguments.modes:
+        check_mode(mode)
     # For all sides: else a part of their time is the mapping of memory, which changes with every change of a network.
-    kept = keep_freed_memory()
+    kept_memory = keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -151,23 +151,30 @@ def main() -> None:
     networks = networks_of(arguments, device)
     shape = input_shape(networks["Org"], size=arguments.image_size)
     batch = torch.randn(arguments.batch_size, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    found, skipped, wrong = {}, {}, []
-    how = {"image_size": shape[1], "threads": torch.get_num_threads(), "kept_memory": kept, "skipped": skipped}
-    for setting in ["plain", *dict.fromkeys(arguments.settings)]:
+    results, skipped, failures = {}, {}, []
+    conditions = {
+        "image_size": shape[1],
+        "threads": torch.get_num_threads(),
+        "kept_memory": kept_memory,
+        "skipped": skipped,
+    }
+    modes = ["plain", *dict.fromkeys(arguments.modes)]
+    arguments.settings = vars(arguments).pop("modes")  # the key of earlier records
+    for mode in modes:
         try:
-            found[setting] = measure_setting(setting, networks, batch, arguments.rounds)
+            results[mode] = measure_mode(mode, networks, batch, arguments.rounds)
         except EANError as reason:
-            if setting == "plain":  # with which all are compared
+            if mode == "plain":  # with which all are compared
                 raise
-            skipped[setting] = str(reason)
-            wrong += [] if isinstance(reason, ModeUnavailable) else [str(reason)]
-            print(f"skipped {setting}: {reason}", flush=True)
+            skipped[mode] = str(reason)
+            failures += [] if isinstance(reason, ModeUnavailable) else [str(reason)]
+            print(f"skipped {mode}: {reason}", flush=True)
             continue
-        show(setting, found[setting], found["plain"])
-        write(arguments, found, last=False, **how)  # a compiler can take longer than there is time
-    write(arguments, found, **how)
-    if wrong:  # the other settings' times are kept
-        raise EANError("; ".join(wrong))
+        show(mode, results[mode], results["plain"])
+        write(arguments, results, last=False, **conditions)  # a compiler can take longer than there is time
+    write(arguments, results, **conditions)
+    if failures:  # the other modes' times are kept
+        raise EANError("; ".join(failures))
 
 
 if __name__ == "__main__":

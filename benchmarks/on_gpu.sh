@@ -141,7 +141,7 @@ matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available
     for network in "resnet164 50" "resnet50 50" "resnet164 1"; do
       set -- $network
       LINES_OF=24 step 60 100 "network_$1_b$2" "$PY" benchmarks/network.py --arch "$1" --batch-size "$2" --rounds 10 \
-        --settings cuda_graph fused fused_bf16 --output "$R/speed_network_$1_b$2_gpu.json" $quick
+        --modes cuda_graph fused fused_bf16 --output "$R/speed_network_$1_b$2_gpu.json" $quick
     done
     ;;
   training)
@@ -156,7 +156,7 @@ matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available
     ;;
   more)  # Table 1's times; what ImageNet would cost on such a GPU (docs/scaling.md)
     LINES_OF=30 step 60 100 table1 "$PY" tools/benchmark.py --arch resnet50 --attention se --rounds 15 \
-      --scheme schemes/paper_ean_se_resnet50.json --settings eager cuda_graph fused fused_bf16 \
+      --scheme schemes/paper_ean_se_resnet50.json --modes eager cuda_graph fused fused_bf16 \
       --output $R/benchmark_resnet50_gpu.json ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
     for batch in 128 32; do
       step 60 100 training_resnet50_b$batch "$PY" benchmarks/training.py --arch resnet50 --image-size 224 --steps 10 \

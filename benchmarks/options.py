@@ -23,13 +23,15 @@ def parser(
         threads: how many there are without `--threads`.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    made = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
-    made.add_argument("--threads", type=at_least(0), default=0, metavar="N", help=f"of every side (default: {threads})")
-    made.add_argument(
+    argument_parser = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
+    argument_parser.add_argument(
+        "--threads", type=at_least(0), default=0, metavar="N", help=f"of every side (default: {threads})"
+    )
+    argument_parser.add_argument(
         "--output", type=file_of(".json"), default=output and free_path(output), metavar="JSON", help=output_help
     )
-    made.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
-    return made
+    argument_parser.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
+    return argument_parser
 
 
 def add_sides(to: argparse.ArgumentParser, sides: Sequence[str], *, default: Sequence[str]) -> None:

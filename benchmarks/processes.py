@@ -33,8 +33,8 @@ WORK = ("scoring", "training", "all_reduce")
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"), threads="1")
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"), threads="1")
+    add = argument_parser.add_argument
     add("--arch", default="resnet29", help="default resnet29")
     add("--attention", default="se", help="default se")
     add("--processes", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="default 1 2")
@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=at_least(1), default=6, metavar="N", help="default 6")
     add("--work", choices=WORK, help=argparse.SUPPRESS)
     add("--rendezvous", help=argparse.SUPPRESS)
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.images, arguments.batch_size, arguments.steps = "resnet20", 20, 8, 1
         arguments.rounds = 1

@@ -37,7 +37,7 @@ class Work:
 
     Attributes:
         supernet_images, retrain_images: forward and backward, for the supernet and for one retrained network.
-        supernet_steps, retrain_steps: of the optimiser, with a last, smaller batch of every epoch.
+        supernet_steps, retrain_steps: of the optimizer, with a last, smaller batch of every epoch.
         scoring_images: forward, if every proposal is another scheme.
         gradient_bytes: of a step, in float32.
         held_bytes: of the decoded validation images.

@@ -33,9 +33,9 @@ SIDES = ("plain", "ours-float32", "ours-bfloat16", "ours-bfloat16-compiled")
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a few images and proposals", output=Path("work_dirs/speed_scoring.json"))
-    add_sides(made, SIDES, default=SIDES[:3])
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a few images and proposals", output=Path("work_dirs/speed_scoring.json"))
+    add_sides(argument_parser, SIDES, default=SIDES[:3])
+    add = argument_parser.add_argument
     add("--config", type=Path, default=Path("classification/configs/quickstart_digits.py"), help="the recipe")
     add("--supernet", type=Path, help="a supernet.pth of it (default: untrained weights)")
     add("--history", type=Path, help="history.jsonl of a search (default: a made-up stretch)")
@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--plain-batch", type=at_least(1), default=128, metavar="N", help="the plain side's batch (default 128)")
     add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.images, arguments.proposals, arguments.chunk, arguments.workers = 40, 6, 2, 0
     return arguments
@@ -117,7 +117,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     scorer = Scorer(
         network,
         images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalise=images.normalise(channels_last=True),
+        normalise=images.normalize(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
         room=room,

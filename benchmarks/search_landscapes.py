@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from landscape_suite import LANDSCAPES, MAIN, SIZES, VARIANTS
+
 from ean_core.cli import at_least, file_of
-from ean_core.search.landscape_suite import LANDSCAPES, MAIN, SIZES, VARIANTS
 from ean_core.utils.errors import command, unknown_name
 
 HELP = """\
@@ -70,10 +71,10 @@ def main() -> None:
     from ean_core.search.landscapes import KINDS, PATIENCE
     from ean_core.utils.progress import console
 
-    for kind, names, known in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):
+    for kind, names, choices in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):
         for name in names:
-            if name not in known:
-                raise unknown_name(kind, name, list(known))
+            if name not in choices:
+                raise unknown_name(kind, name, list(choices))
     rows = summarize_regrets(run_all(arguments), arguments)
     settings = {
         "seeds": arguments.seeds,

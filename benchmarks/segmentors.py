@@ -30,13 +30,13 @@ SAMPLES = 1000
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
-    add_sides(made, ("plain", *FORMS), default=("plain", "folded", "bf16"))
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
+    add_sides(argument_parser, ("plain", *FORMS), default=("plain", "folded", "bf16"))
+    add = argument_parser.add_argument
     add("--config", default=CONFIGS / "ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
     add("--megapixels", type=positive, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
     add("--rounds", type=at_least(1), default=3, metavar="N", help="default 3")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.config, arguments.megapixels = CONFIGS / "ean_se_voc_small.py", [0.02]
     return arguments

@@ -40,9 +40,9 @@ OUTPUT = "the record (default work_dirs/speed_training_ARCH_NETWORK.json)"
 
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    made = parser(HELP, quick="a small network and batch", output=None, output_help=OUTPUT)
-    add_sides(made, SIDES, default=SIDES[:6])
-    add = made.add_argument
+    argument_parser = parser(HELP, quick="a small network and batch", output=None, output_help=OUTPUT)
+    add_sides(argument_parser, SIDES, default=SIDES[:6])
+    add = argument_parser.add_argument
     add("--arch", default="resnet29", help="resnet29, resnet164, .. (default resnet29)")
     add("--attention", default="se", help="default se")
     add("--network", choices=("supernet", "final"), default="supernet", help="a path a step, or Share-full")
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--steps", type=at_least(1), default=3, metavar="N", help="in a turn (default 3)")
     add("--rounds", type=at_least(1), default=6, metavar="N", help="turns of every side (default 6)")
     add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
-    arguments = made.parse_args()
+    arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.steps, arguments.rounds = "resnet20", 8, 2, 2
         arguments.workers = 0
@@ -83,7 +83,7 @@ def build(arguments: argparse.Namespace) -> Any:
     return create_model(arguments.arch, num_classes=100, attention=arguments.attention)
 
 
-def optimiser(network: Any) -> Any:
+def optimizer(network: Any) -> Any:
     """The paper's, with its first learning rate."""
     import torch
 
@@ -125,7 +125,7 @@ def plain_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[st
         pin_memory=device.type == "cuda",
     )
     network = build(arguments).to(device)
-    optim = optimiser(network)
+    optim = optimizer(network)
     step = 0
 
     def turn() -> dict[str, Any]:
@@ -190,7 +190,7 @@ def bare_side(arguments: argparse.Namespace, device: Any) -> tuple[Any, dict[str
 
     model, loader = our_parts(arguments, device)
     ready = {"loss": first_loss(arguments, model, device)}
-    optim = optimiser(model)
+    optim = optimizer(model)
     step = 0
 
     def turn() -> dict[str, Any]:
@@ -285,7 +285,7 @@ def check_losses(ready: dict[str, dict[str, Any]], *, device: str) -> None:
     """The sides' losses on the same images, before anything is timed.
 
     A GPU's convolutions of float32 multiply in TF32, each algorithm with another order of its sums; 164 layers that
-    normalise by their batch make a thousandth of the loss of it.
+    normalize by their batch make a thousandth of the loss of it.
 
     Raises:
         EANError: if one differs from plain's by more than rounding.

@@ -64,12 +64,12 @@ def build(
 def measure(
     networks: Mapping[str, StagedNetwork],
     batch: Tensor,
-    settings: Sequence[str],
+    modes: Sequence[str],
     *,
     rounds: int,
     limit: float | None = None,
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """A row per network: sizes, and its times in every setting; and why a setting or a network was skipped.
+    """A row per network: sizes, and its times in every mode; and why a mode or a network was skipped.
 
     A network that takes more than `limit` times as long as Org in one forward is left out.
     All take turns with Org. Those that take more than `DEAR` times as long do so in a group of their own and for a
@@ -88,10 +88,10 @@ def measure(
     for members, count in ((set(networks) - dear, rounds), (dear, max(2, rounds // 3))):
         group = {name: network for name, network in networks.items() if name in members | {ORG}}
         if len(group) > 1:
-            found, unavailable = time_rows(group, batch, settings, rounds=count, seed=0)
+            compared_by_mode, unavailable = time_rows(group, batch, modes, rounds=count, seed=0)
             skipped |= unavailable
-            for setting, compared in found.items():
-                results[setting] = {**compared, **results.get(setting, {})}  # of two Orgs, the first group's
+            for mode, compared in compared_by_mode.items():
+                results[mode] = {**compared, **results.get(mode, {})}  # of two Orgs, the first group's
     shape = tuple(batch.shape[1:])
     rows = [
         {
@@ -102,7 +102,7 @@ def measure(
             "added_parameters": count_parameters(network) - count_parameters(networks[ORG]),
             "multiply_adds": multiply_adds(network, shape),
             "batch_norms": sum(len(batch_norms(stage.attention)) for stage in network.stages if stage.attention),
-            "timings": {setting: asdict(compared[name]) for setting, compared in results.items()},
+            "timings": {mode: asdict(compared[name]) for mode, compared in results.items()},
         }
         for name, network in networks.items()
     ]
@@ -110,16 +110,16 @@ def measure(
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """The table, Org first, then by the first setting's increment."""
+    """The table, Org first, then by the first mode's increment."""
     table = Table(title=title, title_justify="left")
-    settings = list(rows[0]["timings"])
+    modes = list(rows[0]["timings"])
     table.add_column("attention", no_wrap=True)
-    for head in ("connections", "parameters", "added", "GFLOPs", *(f"{one} %" for one in settings)):
+    for head in ("connections", "parameters", "added", "GFLOPs", *(f"{mode} %" for mode in modes)):
         table.add_column(head, justify="right", no_wrap=True)
 
     def cost(row: Mapping[str, Any]) -> float:
-        found = row["timings"][settings[0]]["increment"] if settings else None
-        return found["value"] if found else -1.0
+        increment = row["timings"][modes[0]]["increment"] if modes else None
+        return increment["value"] if increment else -1.0
 
     for row in sorted(rows, key=cost):
         table.add_row(
@@ -128,10 +128,10 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
             f"{row['parameters']:,}",
             f"{row['added_parameters']:,}",
             f"{row['multiply_adds'] / 1e9:.3f}",
-            *(show_increment(row["timings"][one]["increment"]) for one in settings),
+            *(show_increment(row["timings"][mode]["increment"]) for mode in modes),
         )
     console().print(table)
-    print("time increment over Org in the same form, median and 95 % bootstrap interval; GFLOPs are 1e9 multiply-adds")
+    print("time increment over Org in the same mode, median and 95 % bootstrap interval; GFLOPs are 1e9 multiply-adds")
 
 
 def versions() -> dict[str, str]:

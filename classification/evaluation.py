@@ -30,9 +30,9 @@ def evaluate(images: Images, network: StagedNetwork, *, batch_size: int) -> tupl
         the metrics, and the confusion matrix (K, K) of counts, rows the true class.
     """
     metric = Confusion(images.data.num_classes)
-    with tempfile.TemporaryDirectory(prefix="ean-test-") as log:  # MMEngine wants a place for its log, of no use here
+    with tempfile.TemporaryDirectory(prefix="ean-test-") as log:  # MMEngine requires a log directory
         runner: Runner = QuietRunner(
-            ImageClassifier(network, images.normalise(channels_last=False)),
+            ImageClassifier(network, images.normalize(channels_last=False)),
             log,
             test_dataloader=images.eval_loader(images.data.test, None, batch_size=batch_size, shared=True),
             test_cfg={},
@@ -82,12 +82,12 @@ def write_test(
 
 
 def most_confused(matrix: Tensor, classes: Sequence[str], *, count: int = 20) -> list[dict[str, Any]]:
-    """The pairs of different classes that are taken for each other most often, at most `count` of them.
+    """The most frequent confusions, at most `count` pairs of true and predicted class.
 
     Args:
         matrix: counts (K, K), rows the true class.
         classes: names (K).
-        count: of the pairs.
+        count: maximum number of pairs.
     """
     pairs = [
         (int(matrix[i, j]), true, predicted)
@@ -95,5 +95,5 @@ def most_confused(matrix: Tensor, classes: Sequence[str], *, count: int = 20) ->
         for j, predicted in enumerate(classes)
         if i != j and matrix[i, j]
     ]
-    most = sorted(pairs, reverse=True)[:count]
-    return [{"images": images, "true": true, "predicted": predicted} for images, true, predicted in most]
+    top_pairs = sorted(pairs, reverse=True)[:count]
+    return [{"images": images, "true": true, "predicted": predicted} for images, true, predicted in top_pairs]

@@ -119,6 +119,6 @@ class Images:
             classes=self.data.classes,
         )
 
-    def normalise(self, *, channels_last: bool) -> Normalise:
+    def normalize(self, *, channels_last: bool) -> Normalise:
         """Normalization by the data's mean and deviation, on the device."""
         return Normalise(self.data.mean, self.data.std, channels_last=channels_last).to(get_device())

@@ -1,4 +1,4 @@
-"""`--data-root FOLDER` without a recipe: look at the images, choose a recipe, and write it and the split down."""
+"""`--data-root FOLDER` without a recipe: inspect the images, choose a recipe, and write it and the split to files."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import free_path, write_atomic
 
-FEWEST = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
-CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
-NAMED = 12  # classes listed one by one
+MIN_IMAGES = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
+MAX_CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
+MAX_LISTED = 12  # classes listed one by one
 BEFORE_A_RUN = re.compile(r"recipe(_\d+)?\.py|split\.json")  # what is written before anything is trained
 
 
@@ -42,7 +42,7 @@ def recipe_name(root: str | Path) -> str:
 def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str:
     """Choose a recipe for the images in a folder and write `directory`/recipe.py.
 
-    Another one that is there already gets a number where no run has begun with it.
+    An existing recipe that no run has used yet is renamed with a number.
 
     Args:
         root: holds a folder per class, or train with such folders, and perhaps val.
@@ -53,14 +53,14 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
         what to print: classes, sizes, the recipe.
 
     Raises:
-        EANError: if the images are laid out in another way, too few or damaged, an option is wrong, or the directory
+        EANError: if the images are laid out differently, too few or damaged, an option is wrong, or the directory
             holds a run with another recipe.
     """
     data = load_data("folder", root)
     sizes = check_images([*data.train.paths, *data.test.paths])
     counts = count_per_class(data)
-    sides = [min(size) for size in sizes]
-    device, side = get_device(), round(median(sides))
+    shorter_sides = [min(size) for size in sizes]
+    device, side = get_device(), round(median(shorter_sides))
     facts = Facts(len(data.train), int(counts.min()), side, device, os.cpu_count() or 1, has_bfloat16(device))
     config = Config(recommend(facts, name=recipe_name(root)))
     config.merge_from_dict(dict(options))
@@ -71,8 +71,8 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
     if path.exists() and path.read_text(encoding="utf-8") != text:
         if any(not BEFORE_A_RUN.fullmatch(file.name) for file in directory.iterdir()):
             raise EANError(
-                f"{path} is of an earlier run with other images or options: give --resume to go on with it, or another "
-                "--work-dir"
+                f"{path} belongs to an earlier run with other images or options: resume it with --resume, or give "
+                "another --work-dir"
             )
         path.rename(free_path(path))  # that run stopped on a mistake; but the user may have edited the file
     write_atomic(path, text)
@@ -96,7 +96,7 @@ def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
     Raises:
         EANError: naming the first that cannot be decoded, and how many there are.
     """
-    chosen = [paths[i * len(paths) // CHECKED] for i in range(CHECKED)] if len(paths) > CHECKED else paths
+    chosen = [paths[i * len(paths) // MAX_CHECKED] for i in range(MAX_CHECKED)] if len(paths) > MAX_CHECKED else paths
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         results = list(pool.map(_size_or_reason, chosen))
     bad = [(path, result) for path, result in zip(chosen, results, strict=True) if isinstance(result, str)]
@@ -122,13 +122,13 @@ def count_per_class(data: ImageData) -> Tensor:
     counts = torch.bincount(data.train.labels, minlength=data.num_classes)
     tested = torch.bincount(data.test.labels, minlength=data.num_classes)
     total = counts + tested
-    if int(total.min()) < FEWEST:
+    if int(total.min()) < MIN_IMAGES:
         label = int(total.argmin())
         raise EANError(
-            f"class {data.classes[label]!r} has {int(total[label])} images: give every class at least {FEWEST}, since "
-            "they are parted into training, scoring of schemes, and testing"
+            f"class {data.classes[label]!r} has {int(total[label])} images: give every class at least {MIN_IMAGES}, as "
+            "they are split into training, scoring of schemes, and testing"
         )
-    if int(counts.min()) < 2:  # where the folder itself says what is tested on
+    if int(counts.min()) < 2:  # where the folder itself defines the test part
         label = int(counts.argmin())
         raise EANError(
             f"class {data.classes[label]!r} has {int(counts[label])} image in the training folder: give every class at "
@@ -141,7 +141,7 @@ def describe_classes(data: ImageData) -> str:
     """How many classes and images, and of which class how many."""
     counts = torch.bincount(torch.cat([data.train.labels, data.test.labels])).tolist()
     head = f"{data.num_classes} classes, {sum(counts)} images"
-    if data.num_classes <= NAMED:
+    if data.num_classes <= MAX_LISTED:
         return f"{head}: " + ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts, strict=True))
     return f"{head}, from {min(counts)} to {max(counts)} in a class"
 
@@ -175,9 +175,9 @@ def write_split(images: Images, root: Path, directory: Path) -> str:
     count = recipe.val_per_class if recipe.val_fraction is None else f"{recipe.val_fraction:.0%}"
     scoring = f"{count} of each class's rest" if data.val is None else "given"
     held_out = "given" if not data.note else f"{HELD_OUT:.0%} of each class"
-    told = (
+    summary = (
         f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring}), "
-        f"{len(data.test)} to test on ({held_out}), all the same every time; written to {path}"
+        f"{len(data.test)} to test on ({held_out}), always the same; written to {path}"
     )
-    drawn = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
-    return "\n".join([told, *(check_copies(drawn, root) if data.val is None else ())])
+    random_parts = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
+    return "\n".join([summary, *(check_copies(random_parts, root) if data.val is None else ())])

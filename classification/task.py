@@ -243,7 +243,7 @@ class ClassificationTask:
         return Scorer(
             supernet,
             self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
-            normalise=self.images.normalise(channels_last=settings.channels_last),
+            normalise=self.images.normalize(channels_last=settings.channels_last),
             training=calibration,
             dtype=PRECISIONS[settings.precision] or torch.float32,
             compile=settings.compile,
@@ -268,7 +268,7 @@ class ClassificationTask:
         return ValidationGradient(
             supernet,
             batches,
-            normalise=self.images.normalise(channels_last=self.recipe.supernet.channels_last),
+            normalise=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
             batch_statistics=self.recipe.search.bn_images > 0,
             share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
@@ -305,7 +305,7 @@ class ClassificationTask:
         return TrainedNetwork(measured, count_parameters(network), per_image=test.correct.numpy())
 
     def load_network(self, path: Path) -> StagedNetwork:
-        """A classifier.pth."""
+        """Load the network of a classifier.pth."""
         return load_network(path)[0]
 
     def evaluate(self, network: StagedNetwork, *, batch_size: int) -> Mapping[str, float]:
@@ -318,7 +318,7 @@ class ClassificationTask:
             network.to(memory_format=torch.channels_last)
         return kind(
             network,
-            self.images.normalise(channels_last=settings.channels_last),
+            self.images.normalize(channels_last=settings.channels_last),
             label_smoothing=settings.label_smoothing,
             precision=settings.precision,
             cuda_graph=settings.cuda_graph,

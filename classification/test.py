@@ -17,7 +17,7 @@ most frequent confusions) and confusion.csv (rows: the true class, columns: the 
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options]")
     add = parser.add_argument
     add("config", metavar="CONFIG", help="the recipe whose data is meant")

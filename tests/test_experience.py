@@ -12,13 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from landscape_suite import LANDSCAPES
 
 from classification.recipe import Recipe
 from ean_core import cli
 from ean_core.cli import at_least, backends_of, positive, seed
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
-from ean_core.search.landscape_suite import LANDSCAPES
 from ean_core.search.landscapes import KINDS
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of, command

@@ -23,7 +23,7 @@ example:
 Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN.
 With --per-block: what connecting each block adds to Org's time, and how well these sum up to whole networks."""
 NOTES = """\
-settings, each compared with an Org in the same setting, and skipped with a sentence where the device cannot run it:
+modes, each compared with an Org in the same mode, and skipped with a sentence where the device cannot run it:
   eager          the network as it was trained: float32, contiguous
   channels_last  the layout that convolution kernels work in
   folded         channels_last, batch norm folded into the convolutions
@@ -40,7 +40,7 @@ The increment is the median over the rounds of (t_with - t_without) / t_without,
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
@@ -58,7 +58,7 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--rounds", type=at_least(1), default=50, metavar="N", help="times per network, 20 ms or more each (default 50)"
     )
-    add("--settings", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
+    add("--modes", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add("--seed", type=seed, default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
@@ -73,7 +73,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, check, measure, show."""
+    """Measure the networks, print the tables, and write record and chart."""
     arguments = parse_arguments()
     import torch
 
@@ -101,15 +101,16 @@ def main() -> None:
     shape = benchmark.batch_shape(arguments, networks["Org"])
     batch = torch.randn(arguments.batch_size, *shape).to(arguments.device)
     results, skipped = benchmark.time_rows(
-        networks, batch, arguments.settings, rounds=arguments.rounds, seed=arguments.seed
+        networks, batch, arguments.modes, rounds=arguments.rounds, seed=arguments.seed
     )
     rows = benchmark.describe_rows(networks, results, shape)
     threads = torch.get_num_threads()
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
+    settings["settings"] = settings.pop("modes")  # the key of earlier records
     output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.benchmark_name(arguments)}.json")
     benchmark.print_tables(rows, list(results))
-    for setting, reason in skipped.items():
-        print(f"skipped {setting}: {reason}")
+    for mode, reason in skipped.items():
+        print(f"skipped {mode}: {reason}")
     print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
     print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
@@ -119,22 +120,22 @@ def main() -> None:
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows: classifiers, or the whole models of another task."""
-    how = {"seed": arguments.seed, "device": arguments.device}
+    options = {"seed": arguments.seed, "device": arguments.device}
     if arguments.config:
         from segmentation.commands import quiet_imports
 
         quiet_imports()
         from segmentation.benchmark import build_segmentors
 
-        return build_segmentors(arguments.config, **how)
+        return build_segmentors(arguments.config, **options)
     rows = (arguments.arch, arguments.attention, arguments.scheme)
     if arguments.counter:
         from crowd_counting.benchmark import build_counters
 
-        return build_counters(*rows, **how)
+        return build_counters(*rows, **options)
     from ean_core.benchmark.compare import build_rows
 
-    return build_rows(*rows, num_classes=arguments.num_classes, **how)
+    return build_rows(*rows, num_classes=arguments.num_classes, **options)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ example:
   python tools/correlation.py CONFIG --random 16 --searched work_dirs/NAME/scheme.json  Figure 4, trained from scratch
   python tools/correlation.py CONFIG --schemes 24 --jobs jobs.txt                       a list of commands
 
-Chooses schemes, scores each on the supernet with and without re-estimating batch norm, trains each from scratch with
+Chooses schemes, scores each on the supernet with and without BN calibration, trains each from scratch with
 the recipe's train section, and reports Pearson's r, Spearman's rho and Kendall's tau with 95 % bootstrap intervals.
 --schemes draws evenly spread numbers of connections, --random independent fair bits; --searched puts schemes of a
 search beside random ones, the last and first blocks and a periodic scheme (HSP) with as many connections.
@@ -58,8 +58,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--same-size", type=at_least(0), metavar="K", help="random schemes beside each searched one (default 8)")
     add("--draw-seed", type=seed, default=0, metavar="N", help="of the draw (default 0)")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
-    add("--images", type=at_least(1), default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
-    add("--report", action="store_true", help="only report what is there; trains nothing")
+    add("--images", type=at_least(1), default=2000, metavar="N", help="for BN calibration (default 2000)")
+    add("--report", action="store_true", help="only report existing results, without training")
     add("--scores-only", action="store_true", help="supernet and scores, no trainings from scratch")
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
@@ -106,7 +106,7 @@ def write_jobs(arguments: argparse.Namespace, study: Study) -> None:
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Score and train the schemes, and report the correlations."""
     arguments = parse_arguments()
     from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study

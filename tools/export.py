@@ -22,12 +22,12 @@ kept."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
     add("--config", metavar="FILE", help="of a segmentor; it is a program and runs")
-    add("--to", nargs="+", default=["onnx"], metavar="FORM", help="onnx, torch, safetensors (default onnx)")
+    add("--to", nargs="+", default=["onnx"], metavar="FORMAT", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
     add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
     add_own_attention(parser)
@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Load the network, and export it in every requested format."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
     from pathlib import Path
@@ -47,7 +47,7 @@ def main() -> None:
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in TARGETS:
-            raise unknown_name("form", name, list(TARGETS))
+            raise unknown_name("format", name, list(TARGETS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
     print(f"{model.path}: {model.kind}, {model.describe()}")

@@ -13,7 +13,7 @@ from ean_core.cli import add_own_attention, at_least, file_of, load_attention, m
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
-    from ean_core.inference.explain.gallery import Photo
+    from ean_core.inference.explain.gallery import LabeledImage
 
 HELP = """\
 example:
@@ -28,7 +28,7 @@ after or, if that is no class, the most probable one of the first checkpoint."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="IMAGE|FOLDER... --checkpoints FILE... [options]")
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them")
@@ -54,30 +54,30 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Load the networks and images, and draw the heatmaps and masks."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
     output = arguments.output
     from ean_core.data.find_images import find_images
-    from ean_core.inference.explain.gallery import explain, explain_masks, labels, true_class
+    from ean_core.inference.explain.gallery import explain, explain_masks, headings_of, true_class
     from ean_core.inference.images import read_images
     from ean_core.inference.loaded_model import load_file
 
     networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
-    found = find_images(arguments.images)
-    files = found.files
+    images_found = find_images(arguments.images)
+    files = images_found.files
     if output.resolve() in [file.resolve() for file in files]:
         raise EANError(f"the grid would be written over the image {output}: give another --output")
-    if said := found.describe():
-        print(said, file=sys.stderr)
+    if message := images_found.describe():
+        print(message, file=sys.stderr)
     if len(files) > arguments.limit:
         print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
         files = files[: arguments.limit]
     unique = len({file.name for file in files}) == len(files)  # bee/1.jpg and ant/1.jpg need their folders' names
     failed: dict[Path, EANError] = {}
 
-    def photos() -> Iterator[Photo]:
-        """What can be read, one at a time; of the rest, a line the first time."""
+    def labeled_images() -> Iterator[LabeledImage]:
+        """The images that can be read, one at a time; the others are reported once."""
         for file, image in read_images(files):
             if isinstance(image, EANError):
                 if file not in failed:
@@ -90,14 +90,14 @@ def main() -> None:
             raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
 
     stage = -1 if arguments.stage is None else arguments.stage - 1
-    pictures = [explain(networks, photos(), output, target=arguments.target, stage=stage)]
+    pictures = [explain(networks, labeled_images(), output, target=arguments.target, stage=stage)]
     if arguments.masks:
-        for label, network in zip(labels(networks), networks, strict=True):
+        for label, network in zip(headings_of(networks), networks, strict=True):
             if network.trunk.scheme.connections:
                 path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
-                pictures.append(explain_masks(network, photos(), path))
+                pictures.append(explain_masks(network, labeled_images(), path))
             else:
-                print(f"{network.path}: no block is connected to attention, so that there are no masks")
+                print(f"{network.path}: no block is connected to attention, so there are no masks")
     for picture in pictures:
         print(*picture.lines, f"written: {picture.path}", sep="\n")
     sys.exit(1 if failed else 0)

@@ -11,9 +11,10 @@ from ean_core.utils.errors import EANError, command
 HELP = """\
 example:
   python tools/pareto.py work_dirs/quickstart_digits                                       list the front
-  python tools/pareto.py work_dirs/quickstart_digits --take 3 --output scheme.json         take a point of it
+  python tools/pareto.py work_dirs/quickstart_digits --take 3 --output scheme.json         write a point as a scheme
   python tools/pareto.py work_dirs/ean_se_r164_cifar100 --latency work_dirs/benchmark/latency_resnet164_se.json
-  python tools/pareto.py work_dirs/NAME/comparison                                         of all that --methods scored
+  python tools/pareto.py work_dirs/NAME/comparison                                         of all schemes that --methods
+  scored
 
 Reads history.jsonl and scheme.json of a finished search, or scores.jsonl and comparison.json of a comparison, and
 writes pareto.json and pareto.png beside them. The cost is the predicted time increment where the search had a latency
@@ -21,7 +22,7 @@ table or one is given, else the number of connections."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="WORK_DIR [options]")
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
@@ -34,7 +35,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, read, show, take."""
+    """Print the front, and write the chosen point as a scheme."""
     arguments = parse_arguments()
     if arguments.output is not None and arguments.take is None:
         raise EANError("--output is for the point that --take N names: give both")
@@ -50,16 +51,16 @@ def main() -> None:
     path = write_front(arguments.work_dir, table=table)
     front = read_front(path)
     blocks = front["blocks"]
-    shown = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
+    front_table = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
     for head in ("point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"):
-        shown.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+        front_table.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
     for point in front["points"]:
         scheme = Scheme.parse(point["bits"], blocks=blocks)
         cost = [f"{point['cost']:.2f}"] if unit else []
         row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
-        shown.add_row(str(point["number"]), *row)
-    console().print(shown)
+        front_table.add_row(str(point["number"]), *row)
+    console().print(front_table)
     print(f"front: {path}  {path.with_suffix('.png')}")
     if arguments.take is not None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"

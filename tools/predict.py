@@ -1,4 +1,4 @@
-"""Name what is in photos with a trained classifier."""
+"""Classify images with a trained classifier."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ example:
   python tools/predict.py work_dirs/quickstart_digits/org-seed0/classifier.pth photo.jpg
   python tools/predict.py classifier.pth holiday/ more/*.png --topk 3 --json predictions.json
 
-Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalised as the
+Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalized as the
 network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER... [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Classify the images, print the classes, and write the JSON file."""
     arguments = parse_arguments()
     load_attention(arguments.attention)
     import ean_core
@@ -43,10 +43,10 @@ def main() -> None:
     from ean_core.utils.files import writable, write_atomic
 
     net = ean_core.load(arguments.checkpoint, device=arguments.device)
-    found = find_images(arguments.images)
-    files = found.files
-    if said := found.describe():
-        print(said, file=sys.stderr)
+    images_found = find_images(arguments.images)
+    files = images_found.files
+    if message := images_found.describe():
+        print(message, file=sys.stderr)
     if arguments.json:
         writable(arguments.json.parent)
     read, failed = [], []

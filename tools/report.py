@@ -15,12 +15,12 @@ example:
   python tools/report.py --write README.md docs/results.md          put the tables between the files' report marks
   python tools/report.py --check README.md docs/results.md          exit with 1 if a file does not show the records
 
-Reads every record in results/ (or --results DIR). The page needs no other file, no network and no script. A figure
-without a record is shown as a gap with the command that would make it, never made up."""
+Reads every record in results/ (or --results DIR). The page needs no other file, no network and no script. A value
+without a record is shown as a gap, with the command that would measure it."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[--html FILE [RUN_FOLDER ...]] [options]")
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
@@ -33,7 +33,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Write, check or print the tables, and write the page."""
     arguments = parse_arguments()
     import sys
     from pathlib import Path

@@ -30,13 +30,13 @@ and summary.json into the work directory.
 
 With --methods, all of them search the same supernet with equal budgets and a common memory of scores; comparison/ in
 the work directory gets the record and its pictures. A search ends when it has scored --evaluations different schemes
-or proposed --proposals; its most probable scheme, an answer, is scored besides. A method may have options: ean:natural
+or proposed --proposals; its most probable scheme is scored on top. A method may have options: ean:natural
 (a preset), ean:curiosity_weight=0, hsp:period=2:offset=1 (0101..). With --retrain, each method's scheme is trained from
 scratch too."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
@@ -91,18 +91,18 @@ def make_comparison(arguments: argparse.Namespace, job: Job) -> Comparison:
     from ean_core.pipeline.comparison.compare import Comparison
     from ean_core.search.comparison import Budget, parse_entries
 
-    def given(name: str, default: int) -> int:
+    def value_of(name: str, default: int) -> int:
         value = getattr(arguments, name)
         return default if value is None else value
 
-    evaluations = given("evaluations", job.search.max_evaluations or 100)
-    budget = Budget(evaluations, given("proposals", job.search.steps), given("samples", 40))
-    return Comparison(parse_entries(arguments.methods), given("seeds", 3), budget, arguments.exhaustive)
+    evaluations = value_of("evaluations", job.search.max_evaluations or 100)
+    budget = Budget(evaluations, value_of("proposals", job.search.steps), value_of("samples", 40))
+    return Comparison(parse_entries(arguments.methods), value_of("seeds", 3), budget, arguments.exhaustive)
 
 
 @command
 def main() -> None:
-    """Parse, build, run."""
+    """Run the search, or the comparison of several methods."""
     arguments = parse_arguments()
     check(arguments)
     from ean_core.pipeline.pipeline import run_comparison, run_pipeline

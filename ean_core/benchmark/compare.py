@@ -52,14 +52,14 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     named = [record["attention"] for record in records if record.get("attention")]
     arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))
     default = ["eager"] if arguments.per_block else ["eager", "folded"]
-    arguments.settings = list(dict.fromkeys(arguments.settings or default))
+    arguments.modes = list(dict.fromkeys(arguments.modes or default))
     arguments.device = choose_device(arguments.device)
     if arguments.arch is None and arguments.config is None:
         raise EANError("no architecture: give --arch, or a --scheme file that names one")
-    for setting in arguments.settings:
-        check_mode(setting)
-    if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.settings) > 1):
-        raise EANError("--per-block measures one attention in one setting, and takes no --scheme: run it once for each")
+    for mode in arguments.modes:
+        check_mode(mode)
+    if arguments.per_block and (arguments.scheme or len(arguments.attention) > 1 or len(arguments.modes) > 1):
+        raise EANError("--per-block measures one attention in one mode and takes no --scheme: run it once for each")
     if not arguments.per_block and (arguments.attention_options or arguments.sharing != "stage"):
         raise EANError("--attention-options and --sharing go with --per-block: the comparison takes the paper's")
 
@@ -119,15 +119,15 @@ def build_rows(
 
 
 def time_rows(
-    networks: Mapping[str, StagedNetwork], batch: torch.Tensor, settings: Sequence[str], *, rounds: int, seed: int
+    networks: Mapping[str, StagedNetwork], batch: torch.Tensor, modes: Sequence[str], *, rounds: int, seed: int
 ) -> tuple[ComparisonsByMode, dict[str, str]]:
     """`compare_modes` under a progress bar.
 
     Returns:
-        the results, and why each skipped setting was skipped.
+        the results, and why each skipped mode was skipped.
     """
-    with round_bars(settings, rounds) as advance, batch_of(len(batch), option="--batch-size"):
-        return compare_modes(networks, batch, settings, rounds=rounds, seed=seed, after_round=advance)
+    with round_bars(modes, rounds) as advance, batch_of(len(batch), option="--batch-size"):
+        return compare_modes(networks, batch, modes, rounds=rounds, seed=seed, after_round=advance)
 
 
 @contextmanager
@@ -151,21 +151,21 @@ def describe_rows(
             "blocks": len(network.scheme),
             "parameters": count_parameters(network),
             "multiply_adds": multiply_adds(network, shape),
-            "timings": {setting: asdict(compared[name]) for setting, compared in results.items()},
+            "timings": {mode: asdict(compared[name]) for mode, compared in results.items()},
         }
         for name, network in networks.items()
     ]
 
 
-def print_tables(rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> None:
+def print_tables(rows: Sequence[Mapping[str, Any]], modes: Sequence[str]) -> None:
     """Print a table per mode, since a table of all modes does not fit a terminal."""
-    for setting in settings:
-        table = Table(title=f"setting: {setting}", title_justify="left")
+    for mode in modes:
+        table = Table(title=f"mode: {mode}", title_justify="left")
         table.add_column("network", no_wrap=True)
         for head in ("connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"):
             table.add_column(head, justify="right")
         for row in rows:
-            timing = row["timings"][setting]
+            timing = row["timings"][mode]
             table.add_row(
                 row["network"],
                 f"{row['connections']}/{row['blocks']}",

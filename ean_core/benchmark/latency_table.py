@@ -49,7 +49,7 @@ class LatencyTable:
         blocks: per stage.
         batch_size, image_size: images per forward pass, and their side in pixels.
         device: its name, such as "NVIDIA H100" or the processor's model.
-        setting: a name of `ean_core.deploy.modes.MODES`.
+        setting: the mode, a key of `ean_core.deploy.modes.MODES`.
         threads: of the processor.
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.
@@ -162,7 +162,7 @@ def measure_table(
     network: StagedNetwork,
     batch: torch.Tensor,
     *,
-    setting: str,
+    mode: str,
     rounds: int,
     seed: int = 0,
     clock: Clock | None = None,
@@ -174,19 +174,19 @@ def measure_table(
     Args:
         network: with attention, on the batch's device; it keeps its scheme.
         batch: images (B, C, H, W).
-        setting: a name of `MODES`.
+        mode: a key of `MODES`.
         rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
         names: arch, attention, options and sharing, for the table.
 
     Raises:
-        EANError: if this machine cannot run the setting.
+        EANError: if this machine cannot run the mode.
     """
     blocks = network.stages_blocks
     design = weighing_design(sum(blocks))
     network_names = [ORG, *(f"network {number}" for number in range(1, len(design)))]
     schemes = {name: Scheme(tuple(row), blocks) for name, row in zip(network_names, design.tolist(), strict=True)}
-    forms = build_forms(network, schemes, batch, setting)
-    timings = measure(forms, batch, rounds=rounds, clock=clock, after_round=after_round)
+    networks = build_networks(network, schemes, batch, mode)
+    timings = measure(networks, batch, rounds=rounds, clock=clock, after_round=after_round)
     seconds = np.array([timings[name].seconds for name in network_names])  # (N, rounds)
     return LatencyTable(
         **names,
@@ -194,7 +194,7 @@ def measure_table(
         batch_size=batch.shape[0],
         image_size=batch.shape[-1],
         device=device_name(batch.device),
-        setting=setting,
+        setting=mode,
         threads=torch.get_num_threads(),
         rounds=rounds,
         org=median_interval(timings[ORG], seed=seed),
@@ -258,9 +258,9 @@ def check_table(
         of their measurement.
     """
     schemes = {scheme.text: scheme for scheme in check_schemes(table.blocks, count, seed=seed)}
-    forms = build_forms(network, {ORG: Scheme.all_off(table.blocks), **schemes}, batch, table.setting)
+    networks = build_networks(network, {ORG: Scheme.all_off(table.blocks), **schemes}, batch, table.setting)
     how = {"rounds": table.rounds, "seed": seed, "clock": clock, "after_round": after_round}
-    compared = compare(forms, batch, reference=ORG, **how)
+    compared = compare(networks, batch, reference=ORG, **how)
     rows = []
     for text, scheme in schemes.items():
         increment = compared[text].increment
@@ -293,15 +293,15 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
     return list(schemes.values())[:count]
 
 
-def build_forms(
-    network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, setting: str
+def build_networks(
+    network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, mode: str
 ) -> dict[str, InferenceFn]:
-    """The network with each of the schemes, in the form that the setting names."""
-    before, forms = network.scheme, {}
+    """The network with each of the schemes, made ready for inference in a mode."""
+    before, networks = network.scheme, {}
     try:
         for name, scheme in schemes.items():
             network.set_scheme(scheme)
-            forms[name] = MODES[setting].build(network, batch)
+            networks[name] = MODES[mode].build(network, batch)
     finally:
         network.set_scheme(before)
-    return forms
+    return networks

@@ -25,7 +25,7 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     Args:
         arguments: of the command, after `check_arguments`.
     """
-    attention, (setting,) = arguments.attention[0], arguments.settings
+    attention, (mode,) = arguments.attention[0], arguments.modes
     options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
     torch.manual_seed(arguments.seed)
     network = create_model(
@@ -44,7 +44,7 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     with round_bars(phases, arguments.rounds) as advance:
         first, second = (partial(advance, phase) for phase in phases)
         how = {"rounds": arguments.rounds, "seed": arguments.seed}
-        table = measure_table(network, batch, setting=setting, **how, after_round=first, **names)
+        table = measure_table(network, batch, mode=mode, **how, after_round=first, **names)
         table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
     output = arguments.output or default_output(table)
     print_table(table)  # first: what was measured must not be lost if it cannot be written
@@ -68,7 +68,7 @@ def describe(table: LatencyTable) -> str:
     """The conditions under which a table was measured, in a line."""
     return (
         f"batch of {table.batch_size}, {table.image_size}x{table.image_size} pixels, {table.device}, "
-        f"{how_many(table.threads, 'thread')}, setting {table.setting}, {table.rounds} rounds, networks interleaved"
+        f"{how_many(table.threads, 'thread')}, mode {table.setting}, {table.rounds} rounds, networks interleaved"
     )
 
 

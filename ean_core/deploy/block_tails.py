@@ -1,4 +1,4 @@
-"""Block tails: what closes a residual block in a network that is done training.
+"""Block tails: the end of a residual block (recalibration, addition, activation) in a network that is done training.
 
 A tail recalibrates the residual where the block is connected, adds the shortcut, and activates. It may overwrite the
 residual, so that recalibrating costs no more memory and no more passes over the features than the addition alone.
@@ -16,16 +16,16 @@ from ean_core.networks.stage import Activation
 
 
 class BlockTail(nn.Module):
-    """Base of the tails.
+    """Base class of the block tails.
 
     Attributes:
-        takes_hidden: it begins before the block's last convolution, with what `forward_hidden` returns.
+        takes_hidden: whether it starts before the block's last convolution, from the output of `forward_hidden`.
     """
 
     takes_hidden = False
 
     def forward(self, features: Tensor, shortcut: Tensor | None, state: State = None) -> tuple[Tensor, State]:
-        """Close a block.
+        """Compute the end of a block.
 
         Args:
             features: the residual (B, C, H, W), which may be overwritten; or, with `takes_hidden`, the input of the
@@ -62,7 +62,7 @@ class AttentionTail(BlockTail):
         self.activation = activation
 
     def forward(self, features: Tensor, shortcut: Tensor | None, state: State = None) -> tuple[Tensor, State]:
-        """See `BlockTail`."""
+        """The block's output and the attention's next state; see `BlockTail.forward`."""
         if shortcut is None or type(self.attention).forward is not Attention.forward:  # more than a product by a mask
             out, state = self.attention(features, state)
             return self.activation(out if shortcut is None else out + shortcut), state

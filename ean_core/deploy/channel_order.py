@@ -25,7 +25,7 @@ class ReorderedStage(InferenceStage):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        """See `InferenceStage.forward`."""
+        """(B, C_in, H, W) -> (B, C, H', W'), in the usual order of channels."""
         return deinterleave(super().forward(x), self.groups)
 
 

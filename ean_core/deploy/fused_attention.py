@@ -1,8 +1,8 @@
 """Channel attention fused with the 1x1 convolution before it: the same sum, from fewer channels.
 
-For networks that are done training. Means over the positions, and whatever else is linear, pass through a 1x1
-convolution: they can be taken of its input, which has a quarter of the channels of its output, and its weights
-multiplied into those of the next layer once and for all.
+For networks that are done training. Means over the positions, like all linear operations, commute with a 1x1
+convolution: they can be computed from its input, which has a quarter of the channels of its output, with its weights
+multiplied into those of the next layer in advance.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CACHE_BYTES = 2**19  # what stays in a core's second-level cache from one block 
 
 
 class FusedAttention(BlockTail):
-    """Base of the tails that begin before the block's last convolution; a subclass writes `mask`.
+    """Base of the tails that start before the block's last convolution; a subclass implements `mask`.
 
     Args:
         attention: where the weights come from.
@@ -59,7 +59,7 @@ class FusedChannelAttention(FusedAttention):
         self.means = compose(convolution, None)
 
     def mask(self, hidden: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `FusedAttention`."""
+        """The attention's mask of the convolution's output, from the means of its input; see `FusedAttention.mask`."""
         return self.attention.mask_of(self.means(channel_means(hidden)), state)
 
 
@@ -77,7 +77,7 @@ class FusedSqueezeExcitation(FusedAttention):
 
     def mask_of(self, means: Tensor) -> Tensor:
         """Channel means (B, C') of the convolution's input -> mask (B, C)."""
-        return linear_of_several_blocks(self.excite, self.squeeze(means).relu()).sigmoid()
+        return shared_linear(self.excite, self.squeeze(means).relu()).sigmoid()
 
 
 class FusedDenseImplicitAttention(FusedAttention):
@@ -97,14 +97,14 @@ class FusedDenseImplicitAttention(FusedAttention):
         super().__init__(attention, convolution)
         self.squeeze = compose(convolution, attention.from_input[0])
         self.squeeze_hidden = attention.from_hidden[0]
-        self.gates = gates or gates_of_both(attention)
+        self.gates = gates or merged_gates(attention)
 
     @classmethod
     def for_blocks(
         cls, attention: DenseImplicitAttention, convolutions: Sequence[nn.Conv2d]
     ) -> list[FusedDenseImplicitAttention]:
         """See `FusedAttention`; the blocks share the layer of the gates."""
-        gates = gates_of_both(attention)
+        gates = merged_gates(attention)
         return [cls(attention, convolution, gates) for convolution in convolutions]
 
     def mask(self, hidden: Tensor, state: State) -> tuple[Tensor, State]:
@@ -116,8 +116,8 @@ class FusedDenseImplicitAttention(FusedAttention):
 
     def gate_values(self, means: Tensor, vector: Tensor) -> Tensor:
         """(B, 4C), from the means (B, C') of the convolution's input and the last hidden vector (B, C)."""
-        squeezed = torch.cat([self.squeeze(means), linear_of_several_blocks(self.squeeze_hidden, vector)], dim=1)
-        return linear_of_several_blocks(self.gates, squeezed.relu())
+        squeezed = torch.cat([self.squeeze(means), shared_linear(self.squeeze_hidden, vector)], dim=1)
+        return shared_linear(self.gates, squeezed.relu())
 
 
 def initial_state(like: Tensor, channels: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +126,7 @@ def initial_state(like: Tensor, channels: int) -> tuple[Tensor, Tensor]:
     return zeros, zeros
 
 
-def gates_of_both(attention: DenseImplicitAttention) -> nn.Linear:
+def merged_gates(attention: DenseImplicitAttention) -> nn.Linear:
     """DIA's two last layers as one that takes both bottlenecks' outputs."""
     of_means, of_hidden = attention.from_input[2], attention.from_hidden[2]
     return linear_layer(torch.cat([of_means.weight, of_hidden.weight], dim=1), of_means.bias + of_hidden.bias)
@@ -153,7 +153,7 @@ def linear_layer(weight: Tensor, bias: Tensor) -> nn.Linear:
     return layer.eval()
 
 
-def linear_of_several_blocks(linear: nn.Linear, x: Tensor) -> Tensor:
+def shared_linear(linear: nn.Linear, x: Tensor) -> Tensor:
     """A layer that several blocks share: (B, inputs) -> (B, outputs).
 
     A compiler packs a layer's weights for every place where it is called, and blocks that share one then read a copy

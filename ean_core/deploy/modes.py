@@ -72,7 +72,7 @@ def fused(network: StagedNetwork, batch: Tensor) -> InferenceFn:
 
 
 def fused_bf16(network: StagedNetwork, batch: Tensor) -> InferenceFn:
-    """fused, in bfloat16."""
+    """fused, with weights and activations in bfloat16."""
     check_bf16(batch)
     require_kernels("fused_bf16", batch)
     return captured(with_bf16_inside(in_channels_last(with_kernels(network).bfloat16())), batch)

@@ -1,4 +1,4 @@
-"""Pooling to a grid, in a form that networks can be exported in for images of any size."""
+"""Adaptive average pooling that can be exported for images of any size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class GridPool(nn.Module):
-    """What `nn.AdaptiveAvgPool2d` gives, as two matrix products: converters know that one for known sizes only.
+    """`nn.AdaptiveAvgPool2d` as two matrix products, since exporters support that module for fixed sizes only.
 
     Args:
         grid: rows and columns of the result.
@@ -20,22 +20,23 @@ class GridPool(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, rows, columns), the means over cells, which overlap where a side does not divide."""
         rows, columns = (
-            shares(length, cells, like=features) for length, cells in zip(features.shape[-2:], self.grid, strict=True)
+            cell_weights(length, cells, like=features)
+            for length, cells in zip(features.shape[-2:], self.grid, strict=True)
         )
         return rows @ features @ columns.T
 
 
-def shares(length: int, cells: int, *, like: Tensor) -> Tensor:
-    """(cells, length): how much each place counts in the mean of each cell, floor(i n / k) to ceil((i + 1) n / k)."""
+def cell_weights(length: int, cells: int, *, like: Tensor) -> Tensor:
+    """(cells, length): the weight of each position in each cell's mean, floor(i n / k) to ceil((i + 1) n / k)."""
     cell = torch.arange(cells, device=like.device)[:, None]
-    place = torch.arange(length, device=like.device)
-    first, end = cell * length // cells, ((cell + 1) * length + cells - 1) // cells
-    inside = (place >= first) & (place < end)
-    return inside.to(like.dtype) / (end - first).to(like.dtype)
+    index = torch.arange(length, device=like.device)
+    start, end = cell * length // cells, ((cell + 1) * length + cells - 1) // cells
+    inside = (index >= start) & (index < end)
+    return inside.to(like.dtype) / (end - start).to(like.dtype)
 
 
-def free_of_sizes(network: nn.Module) -> nn.Module:
-    """The network, in place, with its poolings to grids of more than one cell as `GridPool`."""
+def make_pools_dynamic(network: nn.Module) -> nn.Module:
+    """Replace a network's adaptive poolings to more than one cell by `GridPool`, in place."""
     for owner in list(network.modules()):
         for name, module in list(owner.named_children()):
             if isinstance(module, nn.AdaptiveAvgPool2d):

@@ -1,7 +1,7 @@
-"""Networks for production: ONNX, torch.export's .pt2, and weights as safetensors, each checked before it is kept.
+"""Export of networks: ONNX, torch.export's .pt2, and weights as safetensors, each verified before it is kept.
 
-What runs elsewhere is the pruned network with batch norm folded (`ean_core/deploy/fold.py`). What is checked is the
-file: it is read again and must give what the network gives, on random images of several batch and image sizes.
+The exported network is pruned, with batch norm folded (`ean_core/deploy/fold.py`). Each file is read back and must give
+the same outputs as the network on random images of several batch and image sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.deploy.fold import fold_batch_norm
-from ean_core.inference.dynamic_pool import free_of_sizes
+from ean_core.inference.dynamic_pool import make_pools_dynamic
 from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.io.safetensors_file import write_safetensors
 from ean_core.networks import StagedNetwork
@@ -32,7 +32,7 @@ from ean_core.utils.files import atomic_path
 from ean_core.utils.optional_packages import require
 
 TOLERANCE = 1e-4  # of the largest value of the output
-NO_SIZE = 128  # pixels a side, of the images to check a network with that takes photos as they are
+NO_SIZE = 128  # side in pixels of the test images for a network that takes images of any size
 OUTPUTS = {
     "classifier": "(batch, classes): softmax gives probabilities",
     "counter": "(batch, 1, rows, columns), people per cell: the sum is the count",
@@ -44,12 +44,12 @@ Shape = tuple[int, int, int]  # (batch, height, width)
 
 @dataclass(frozen=True)
 class Sizes:
-    """What images an exported network takes.
+    """The image sizes that an exported network takes.
 
     Attributes:
-        side: of the images that it was traced with, pixels.
-        any_size: whether others may have other sides.
-        least: pixels a side at least.
+        side: of the images that it was traced with, in pixels.
+        any_size: whether it takes other sizes too.
+        least: smallest side in pixels.
     """
 
     side: int
@@ -64,13 +64,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written, and how well it does.
+    """The result of an export: the file and its largest error.
 
     Attributes:
         path: the file.
-        sizes: what batches and images it takes.
-        difference: largest between the file's outputs and the network's, over all checks.
-        relative: the largest, over the checks, of the difference by the largest magnitude in the network's output.
+        sizes: the batch and image sizes that it takes, in words.
+        difference: largest absolute difference from the network's outputs, over all checks.
+        relative: largest ratio of the difference to the largest magnitude in the network's output.
         shapes: (batch, height, width) of the checks.
     """
 
@@ -88,79 +88,79 @@ class Report:
         )
 
 
-def export(opened: LoadedModel, target: str, directory: str | Path, *, tolerance: float = TOLERANCE) -> Report:
-    """Write a network in another form, and check it.
+def export(model: LoadedModel, target: str, directory: str | Path, *, tolerance: float = TOLERANCE) -> Report:
+    """Export a network, and verify the file.
 
     Args:
-        opened: the network; it is not changed.
+        model: the network, which is not changed.
         target: a key of `TARGETS`.
         directory: where NAME.onnx, NAME.pt2 or NAME.safetensors goes, NAME being the network file's.
         tolerance: allowed difference, relative to the largest magnitude in the network's output.
 
     Raises:
-        EANError: for an unknown target, a missing package, or a network that cannot be exported; or if the file does
-            not give what the network gives, and then no file is left.
+        EANError: for an unknown target, a missing package, a network that cannot be exported, or a file whose outputs
+            differ from the network's, which is removed.
     """
     if target not in TARGETS:
-        raise unknown_name("form", target, list(TARGETS))
+        raise unknown_name("format", target, list(TARGETS))
     suffix, write = TARGETS[target]
-    path = Path(directory) / f"{opened.path.stem}{suffix}"
-    if path.absolute() == opened.path.absolute():
-        raise EANError(f"{path} would be written over itself: give another --output-dir")
+    path = Path(directory) / f"{model.path.stem}{suffix}"
+    if path.absolute() == model.path.absolute():
+        raise EANError(f"{path} would overwrite the checkpoint: give another --output-dir")
     with atomic_path(path) as temporary:
-        sizes, words = write(opened, temporary)
-        run = READERS[target](temporary, opened)
-        shapes = shapes_of(opened, any_size=sizes.any_size, least=sizes.least)
-        difference, relative = compare(opened, run, shapes)
+        sizes, description = write(model, temporary)
+        run = READERS[target](temporary, model)
+        shapes = shapes_of(model, any_size=sizes.any_size, least=sizes.least)
+        difference, relative = compare(model, run, shapes)
         if not relative <= tolerance:  # NaN too
             raise EANError(
                 f"{path.name} differs from the network by {difference:.2g}, relative {relative:.2g}, which is above "
                 f"the tolerance of {tolerance:g}: no file was written"
             )
-    return Report(path, words, difference, relative, shapes)
+    return Report(path, description, difference, relative, shapes)
 
 
 # -- what is exported -------------------------------------------------------------------------------------------------
 
 
-def deployable(opened: LoadedModel) -> nn.Module:
+def deployable(model: LoadedModel) -> nn.Module:
     """A pruned copy with batch norm folded, on the CPU and in eval mode."""
-    return fold_batch_norm(on_cpu(opened))
+    return fold_batch_norm(on_cpu(model))
 
 
-def on_cpu(opened: LoadedModel) -> nn.Module:
+def on_cpu(model: LoadedModel) -> nn.Module:
     """A copy of the network on the CPU and in eval mode."""
-    return copy.deepcopy(opened.network).cpu().eval()
+    return copy.deepcopy(model.network).cpu().eval()
 
 
-def facts(opened: LoadedModel, sizes: Sizes) -> dict[str, str]:
-    """What whoever runs an exported network must know, as text: lists and numbers are JSON."""
-    prepare, model = opened.prepare, opened.content["model"]
-    plain = {
-        "classes": list(opened.classes),
+def facts(model: LoadedModel, sizes: Sizes) -> dict[str, str]:
+    """Metadata for running an exported network, as strings; lists and numbers are JSON."""
+    prepare, spec = model.prepare, model.content["model"]
+    values = {
+        "classes": list(model.classes),
         "mean": list(prepare.mean),
         "std": list(prepare.std),
         "channels": prepare.channels,
         "image_size": prepare.size,
         "resize": prepare.resize,
         "fit": prepare.fit,
-        "model": model,
+        "model": spec,
     }
     if sizes.any_size:
-        plain["least_size"] = sizes.least  # pixels a side
-    words = {"kind": opened.kind, "arch": model["arch"], "attention": model.get("attention") or "none"}
-    words["scheme"] = str(opened.trunk.scheme)
-    words["output"] = f"{opened.output} {OUTPUTS[opened.kind]}"
-    words["input"] = "RGB or grey values / 255, minus mean, by std, float32 (batch, channels, height, width)"
-    return {**words, **{name: json.dumps(value) for name, value in plain.items()}}
+        values["least_size"] = sizes.least  # pixels a side
+    texts = {"kind": model.kind, "arch": spec["arch"], "attention": spec.get("attention") or "none"}
+    texts["scheme"] = str(model.trunk.scheme)
+    texts["output"] = f"{model.output} {OUTPUTS[model.kind]}"
+    texts["input"] = "RGB or grey values / 255, minus mean, by std, float32 (batch, channels, height, width)"
+    return {**texts, **{name: json.dumps(value) for name, value in values.items()}}
 
 
-def trace(opened: LoadedModel, *, any_size: bool) -> torch.export.ExportedProgram:
+def trace(model: LoadedModel, *, any_size: bool) -> torch.export.ExportedProgram:
     """The deployable network as a graph for any batch, and for any image size or for the one it was trained on."""
-    side = side_of(opened)
-    example = torch.zeros(2, opened.prepare.channels, side, side)  # a batch of one would be taken for a constant
+    side = side_of(model)
+    example = torch.zeros(2, model.prepare.channels, side, side)  # a batch of one would be taken for a constant
     free = torch.export.Dim.DYNAMIC
-    network = Renamed(free_of_sizes(deployable(opened)) if any_size else deployable(opened))
+    network = Renamed(make_pools_dynamic(deployable(model)) if any_size else deployable(model))
     with quiet():
         return torch.export.export(
             network, (example,), dynamic_shapes={"images": {0: free, 2: free, 3: free} if any_size else {0: free}}
@@ -168,7 +168,7 @@ def trace(opened: LoadedModel, *, any_size: bool) -> torch.export.ExportedProgra
 
 
 class Renamed(nn.Module):
-    """A network whose argument is called images, whatever its own calls it."""
+    """A network whose argument is called `images`."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -179,47 +179,47 @@ class Renamed(nn.Module):
         return self.network(images)
 
 
-# -- the forms --------------------------------------------------------------------------------------------------------
+# -- the formats ------------------------------------------------------------------------------------------------------
 
 
-def write_onnx(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
+def write_onnx(model: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """ONNX, with the facts as metadata; see `widest`."""
     require("onnx", "onnxscript", "onnxruntime", extra="export", what="the export to ONNX")
     import onnx
 
     def convert(program: torch.export.ExportedProgram) -> onnx.ModelProto:
         with quiet():
-            done = torch.onnx.export(
-                program, (), input_names=["images"], output_names=[opened.output], dynamo=True, verbose=False
+            exported = torch.onnx.export(
+                program, (), input_names=["images"], output_names=[model.output], dynamo=True, verbose=False
             )
-        return done.model_proto
+        return exported.model_proto
 
-    model, any_size = widest(opened, convert)
-    name_axes(model)
-    sizes = sizes_of(run_onnx(model.SerializeToString()), opened, any_size=any_size)
-    onnx.helper.set_model_props(model, facts(opened, sizes))
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    proto, any_size = widest(model, convert)
+    name_axes(proto)
+    sizes = sizes_of(run_onnx(proto.SerializeToString()), model, any_size=any_size)
+    onnx.helper.set_model_props(proto, facts(model, sizes))
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
     return sizes, str(sizes)
 
 
 def name_axes(model: Any) -> None:
-    """Call the free axes batch, height and width, in place of the tracer's s77 and the like, wherever they come up."""
+    """Name the dynamic axes batch, height and width instead of the tracer's s77 and the like."""
     axes = [axis.dim_param for axis in model.graph.input[0].type.tensor_type.shape.dim]
-    names = {axes[place]: name for place, name in ((0, "batch"), (2, "height"), (3, "width")) if axes[place]}
+    names = {axes[index]: name for index, name in ((0, "batch"), (2, "height"), (3, "width")) if axes[index]}
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param:
-                axis.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), axis.dim_param)
+                axis.dim_param = re.sub(r"\w+", lambda match: names.get(match[0], match[0]), axis.dim_param)
 
 
-def read_onnx(path: Path, opened: LoadedModel) -> Run:
-    """The file in ONNX Runtime."""
+def read_onnx(path: Path, model: LoadedModel) -> Run:
+    """Load the file in ONNX Runtime."""
     return run_onnx(path.read_bytes())
 
 
 def run_onnx(content: bytes) -> Run:
-    """A file's content in ONNX Runtime."""
+    """Load a file's content in ONNX Runtime; returns images -> output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -228,44 +228,44 @@ def run_onnx(content: bytes) -> Run:
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-def write_torch(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
+def write_torch(model: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """torch.export's archive, with the facts in it as facts.json; see `widest`.
 
-    The tracer takes for granted that no map on the way has a side of 1, and the program refuses smaller images with a
-    formula. The least side is found by trying and written into the program, which then names it.
+    The tracer assumes that no feature map has a side of 1, and the program rejects smaller images with a formula. The
+    smallest side is found by trial and written into the program, whose error then names it.
     """
 
     def save(program: torch.export.ExportedProgram) -> tuple[bytes, Sizes]:
         (images,) = (node for node in program.graph.nodes if node.op == "placeholder" and node.name == "images")
-        sides = images.meta["val"].shape[2:]
-        sizes = sizes_of(program.module(), opened, any_size=isinstance(sides[0], torch.SymInt))
-        for side in sides if sizes.least > 1 else ():
-            known = program.range_constraints[side.node.expr]
-            program.range_constraints[side.node.expr] = type(known)(sizes.least, known.upper)
+        height_and_width = images.meta["val"].shape[2:]
+        sizes = sizes_of(program.module(), model, any_size=isinstance(height_and_width[0], torch.SymInt))
+        for side in height_and_width if sizes.least > 1 else ():
+            bounds = program.range_constraints[side.node.expr]
+            program.range_constraints[side.node.expr] = type(bounds)(sizes.least, bounds.upper)
         buffer = io.BytesIO()  # writing to a file, PyTorch aborts the process on a full disk
         with quiet():
-            torch.export.save(program, buffer, extra_files={"facts.json": json.dumps(facts(opened, sizes))})
+            torch.export.save(program, buffer, extra_files={"facts.json": json.dumps(facts(model, sizes))})
         return buffer.getvalue(), sizes
 
-    (archive, sizes), _ = widest(opened, save)
+    (archive, sizes), _ = widest(model, save)
     path.write_bytes(archive)
     return sizes, str(sizes)
 
 
-def read_torch(path: Path, opened: LoadedModel) -> Run:
-    """The archive, loaded."""
+def read_torch(path: Path, model: LoadedModel) -> Run:
+    """Load the archive as a module."""
     return torch.export.load(path).module()
 
 
-def write_weights(opened: LoadedModel, path: Path) -> tuple[Sizes, str]:
+def write_weights(model: LoadedModel, path: Path) -> tuple[Sizes, str]:
     """The pruned network's weights, batch norm not folded, so that they can be trained on."""
-    write_safetensors(path, *as_content(opened))
-    return Sizes(side_of(opened)), "weights with scheme, recipe and classes"
+    write_safetensors(path, *as_content(model))
+    return Sizes(side_of(model)), "weights with scheme, recipe and classes"
 
 
-def as_content(opened: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights, and what a network file says besides, of the pruned network."""
-    content, network = dict(opened.content), opened.network
+def as_content(model: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The pruned network's weights, and the other content of its file."""
+    content, network = dict(model.content), model.network
     if "pruned" in content["model"]:
         assert isinstance(network, StagedNetwork)
         scheme = network.scheme.text if content["model"].get("attention") else None
@@ -274,9 +274,9 @@ def as_content(opened: LoadedModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, content
 
 
-def read_weights(path: Path, opened: LoadedModel) -> Run:
-    """The network that the file builds, for a segmentor with its config."""
-    return load_file(path, device="cpu", config=opened.config).network
+def read_weights(path: Path, model: LoadedModel) -> Run:
+    """Load the network from the file, for a segmentor with its config."""
+    return load_file(path, device="cpu", config=model.config).network
 
 
 TARGETS: dict[str, tuple[str, Callable[[LoadedModel, Path], tuple[Sizes, str]]]] = {
@@ -291,90 +291,90 @@ READERS: Mapping[str, Callable[[Path, LoadedModel], Run]] = {
 }
 
 
-def widest(opened: LoadedModel, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool]:
+def widest(model: LoadedModel, convert: Callable[[torch.export.ExportedProgram], Any]) -> tuple[Any, bool]:
     """The conversion for any image size or, where the network does not allow it, for the one it was trained on.
 
     Returns:
-        what was made, and whether it takes any image size.
+        the result of `convert`, and whether it takes any image size.
 
     Raises:
         EANError: if neither works.
     """
     try:
-        return convert(trace(opened, any_size=True)), True
+        return convert(trace(model, any_size=True)), True
     except Exception:  # the tracer and the converter raise many kinds; a second failure is reported
         pass
     try:
-        return convert(trace(opened, any_size=False)), False
+        return convert(trace(model, any_size=False)), False
     except EANError:  # of the network itself, which says it better
         raise
     except Exception as error:
         raise EANError(
-            f"{opened.path} cannot be exported ({type(error).__name__}: {first_line(error)}): its attention or its "
-            "layout is beyond torch.export"
+            f"{model.path} cannot be exported ({type(error).__name__}: {first_line(error)}): "
+            "torch.export does not support its attention or its layout"
         ) from error
 
 
 # -- checking ---------------------------------------------------------------------------------------------------------
 
 
-def shapes_of(opened: LoadedModel, *, any_size: bool, least: int | None = None) -> tuple[Shape, ...]:
-    """(batch, height, width) to check with: several batches, and odd and unequal sides where sizes are free."""
-    side = side_of(opened)
+def shapes_of(model: LoadedModel, *, any_size: bool, least: int | None = None) -> tuple[Shape, ...]:
+    """(batch, height, width) of the checks: several batches, and odd and unequal sides if any size is allowed."""
+    side = side_of(model)
     own = (1, side, side), (3, side, side)
     small = () if least is None else ((2, least, least), (1, least, side))
     return (*own, (2, side + side // 4 + 1, side), (5, side, side + side // 2 + 3), *small) if any_size else own
 
 
-def sizes_of(run: Run, opened: LoadedModel, *, any_size: bool) -> Sizes:
-    """What images an exported network takes, with the least side, found by trying."""
-    side = side_of(opened)
+def sizes_of(run: Run, model: LoadedModel, *, any_size: bool) -> Sizes:
+    """The image sizes that an exported network takes; the smallest side is found by trial."""
+    side = side_of(model)
     if not any_size:
         return Sizes(side, any_size=False)
-    return Sizes(side, least=1 + bisect_left(range(1, side), True, key=lambda one: runs(run, opened, one)))
+    return Sizes(side, least=1 + bisect_left(range(1, side), True, key=lambda side: accepts(run, model, side)))
 
 
-def runs(run: Run, opened: LoadedModel, side: int) -> bool:
-    """Whether an exported network takes an image of this side."""
+def accepts(run: Run, model: LoadedModel, side: int) -> bool:
+    """Whether an exported network accepts a square image of this side."""
     try:
-        run(torch.zeros(1, opened.prepare.channels, side, side))
+        run(torch.zeros(1, model.prepare.channels, side, side))
     except Exception:  # torch's guards raise AssertionError, ONNX Runtime kinds of its own
         return False
     return True
 
 
-def side_of(opened: LoadedModel) -> int:
-    """Pixels a side of the images that a network is traced and checked with first."""
-    return opened.prepare.size or NO_SIZE
+def side_of(model: LoadedModel) -> int:
+    """Side in pixels of the images that a network is traced and first checked with."""
+    return model.prepare.size or NO_SIZE
 
 
 @torch.inference_mode()
-def compare(opened: LoadedModel, run: Run, shapes: tuple[Shape, ...]) -> tuple[float, float]:
+def compare(model: LoadedModel, run: Run, shapes: tuple[Shape, ...]) -> tuple[float, float]:
     """Largest difference of `run` from the network on random images, and relative to the network's largest output."""
-    network = on_cpu(opened)
+    network = on_cpu(model)
     generator = torch.Generator().manual_seed(0)
     differences, relative = [], []
     for batch, height, width in shapes:
-        images = torch.randn(batch, opened.prepare.channels, height, width, generator=generator)
-        wanted, got = network(images), run(images)
-        if wanted.shape != got.shape:
+        images = torch.randn(batch, model.prepare.channels, height, width, generator=generator)
+        expected, got = network(images), run(images)
+        if expected.shape != got.shape:
             raise EANError(
-                f"the exported network gives {tuple(got.shape)} where the network gives {tuple(wanted.shape)}"
+                f"the exported network gives {tuple(got.shape)} where the network gives {tuple(expected.shape)}"
             )
-        difference = (wanted - got).abs().max().item()
+        difference = (expected - got).abs().max().item()
         differences.append(difference)
-        relative.append(difference / max(wanted.abs().max().item(), 1e-12))
+        relative.append(difference / max(expected.abs().max().item(), 1e-12))
     return worst(differences), worst(relative)
 
 
 def worst(values: list[float]) -> float:
-    """The largest, or NaN if one is: Python's max would lose it."""
+    """The largest value, or NaN if there is one, which Python's max would ignore."""
     return torch.tensor(values, dtype=torch.float64).max().item()
 
 
 @contextmanager
 def quiet() -> Any:
-    """Without the tracer's and the converter's remarks on their own internals."""
+    """Silence the tracer's and the converter's messages on their own internals."""
     names = ("torch.onnx", "torch.export", "torch.fx", "onnxscript", "onnx_ir")
     before = {name: logging.getLogger(name).level for name in names}
     with warnings.catch_warnings():

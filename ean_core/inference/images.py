@@ -1,4 +1,4 @@
-"""Images to predict on, brought to the form that a network was trained on; and pictures that are written."""
+"""Reading images, preparing them as in a network's training, and writing pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
-LONGEST_STEM = 180  # bytes, so that the file beside it that replaces it atomically has a name of less than 255
+LONGEST_STEM = 180  # bytes, so that the temporary file's name stays below 255
 
 
 def read_images(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EANError]]:
@@ -33,7 +33,7 @@ def read_images(files: Sequence[Path]) -> Iterator[tuple[Path, Image.Image | EAN
 
 
 def result_name(stem: str, ending: str) -> str:
-    """The name of a file that is written for an image; of a very long one the start, and digits of its own."""
+    """The name of a file that is written for an image; very long names are truncated and made unique by a hash."""
     if len(os.fsencode(stem)) <= LONGEST_STEM:
         return stem + ending
     cut = os.fsencode(stem)[: LONGEST_STEM - 9].decode("utf-8", "ignore")
@@ -41,9 +41,9 @@ def result_name(stem: str, ending: str) -> str:
 
 
 def write_image(path: Path, pixels: np.ndarray) -> None:
-    """Write uint8 RGB (H, W, 3) or grey (H, W), atomically, in the form that the name's ending says.
+    """Write uint8 RGB (H, W, 3) or gray (H, W), atomically, in the format of the file name's extension.
 
-    OpenCV only encodes: its own writing ends the process at a name that is no UTF-8, and a full disk in silence.
+    OpenCV only encodes: its own writer aborts on names that are not UTF-8, and ignores a full disk.
     """
     _, content = cv2.imencode(path.suffix, pixels[..., ::-1] if pixels.ndim == 3 else pixels)
     with atomic_path(path) as temporary:
@@ -52,14 +52,14 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a photo becomes a network's input: what evaluation did with the images that the network was trained on.
+    """How an image becomes a network's input, as in the evaluation during its training.
 
     Attributes:
-        channels: 3, or 1 for a network of grey images.
+        channels: 3, or 1 for a network of gray images.
         mean, std: per channel, of values scaled to [0, 1].
-        size: side in pixels of the square that is cut from the middle; None: the whole photo as it is.
-        resize: length in pixels that the shorter side is brought to before.
-        fit: for a network without `size`, the most pixels that its longer and its shorter side may have; the photo
+        size: side in pixels of the square center crop; None for the whole image.
+        resize: length in pixels of the shorter side before cropping.
+        fit: for a network without `size`, the most pixels that its longer and its shorter side may have; the image
             is enlarged or reduced to what fits, as mmcv's Resize does with keep_ratio.
     """
 
@@ -70,18 +70,18 @@ class Preparation:
     resize: int | None = None
     fit: tuple[int, int] | None = None
 
-    def pixels(self, photo: Image.Image) -> Tensor:
+    def pixels(self, image: Image.Image) -> Tensor:
         """An RGB image -> uint8 (channels, H, W), what the network gets to see."""
         if self.channels == 1:
-            photo = photo.convert("L")
+            image = image.convert("L")
         if self.fit is not None:
-            longest, shortest = max(self.fit) / max(photo.size), min(self.fit) / min(photo.size)
-            size = tuple(max(1, int(side * min(longest, shortest) + 0.5)) for side in photo.size)
-            photo = Image.fromarray(cv2.resize(np.asarray(photo), size, interpolation=cv2.INTER_LINEAR))
+            longest, shortest = max(self.fit) / max(image.size), min(self.fit) / min(image.size)
+            size = tuple(max(1, int(side * min(longest, shortest) + 0.5)) for side in image.size)
+            image = Image.fromarray(cv2.resize(np.asarray(image), size, interpolation=cv2.INTER_LINEAR))
         if self.size is None:
-            return F.pil_to_tensor(photo)
-        return evaluation_view(photo, self.size, self.resize or self.size)
+            return F.pil_to_tensor(image)
+        return evaluation_view(image, self.size, self.resize or self.size)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, channels, H, W) -> float32 (B, channels, H, W), on the same device."""
         return Normalise(self.mean, self.std).to(pixels.device)(pixels)

@@ -29,22 +29,22 @@ class MakeTarget(Protocol):
     """Makes the target that Grad-CAM explains: (output for one image, name or index, or None for the network's own
     choice)."""
 
-    def __call__(self, output: Tensor, wanted: str | int | None) -> Target: ...
+    def __call__(self, output: Tensor, target: str | int | None) -> Target: ...
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A network and what its file says of it.
+    """A network and the content of its file.
 
     Attributes:
         path: of the file.
         kind: "classifier", "counter" or "segmentor".
-        network: normalised images (B, C, H, W) to the task's output, in eval mode.
-        trunk: the residual network in it, whose stages and attention are looked at.
-        prepare: photos to its input.
+        network: normalized images (B, C, H, W) to the task's output, in eval mode.
+        trunk: the residual network in it, whose stages and attention are explained.
+        prepare: converts images to its input.
         classes: names, in the order of the outputs; empty for a counter.
-        make_target: what Grad-CAM is to explain.
-        output: name of what comes out, for an exported network.
+        make_target: chooses the scalar that Grad-CAM explains.
+        output: name of the output, for an exported network.
         content: the file, without the weights.
         config: that a segmentor was loaded with.
     """
@@ -62,16 +62,16 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device that the network is on."""
         return next(self.network.parameters()).device
 
-    def pixels(self, photo: Image.Image) -> Tensor:
-        """What the network sees of a photo: uint8 (C, H, W)."""
-        return self.prepare.pixels(photo)
+    def pixels(self, image: Image.Image) -> Tensor:
+        """An image as the network sees it: uint8 (C, H, W)."""
+        return self.prepare.pixels(image)
 
     def inputs(self, pixels: Sequence[Tensor]) -> Tensor:
         """Images of one size, uint8 (C, H, W) each -> float32 (B, C, H, W) on the network's device."""
-        return self.prepare.normalise(torch.stack(list(pixels)).to(self.device))
+        return self.prepare.normalize(torch.stack(list(pixels)).to(self.device))
 
     @torch.inference_mode()
     def outputs(self, pixels: Sequence[Tensor]) -> Tensor:
@@ -150,7 +150,9 @@ def load_classifier(path: Path, content: dict[str, Any]) -> LoadedModel:
     network = build_network(path, content)
     for name in ("mean", "std", "image_shape"):
         if content.get(name) is None:
-            raise EANError(f"{path} does not say the {name} of its images, so that no photo fits: train it again")
+            raise EANError(
+                f"{path} does not say the {name} of its images, so images cannot be prepared for it: train it again"
+            )
     classes = tuple(content.get("classes") or ())
     if not classes:  # a file that names no classes: numbers, as its labels were
         classes = tuple(map(str, range(content["model"]["num_classes"])))

@@ -1,4 +1,4 @@
-"""Using a trained classifier: open its file, name what is in photos, and draw where it looks.
+"""Using a trained classifier: load its file, classify images, and draw where it looks.
 
 import ean_core
 
@@ -33,7 +33,7 @@ GIVE = (
 
 @dataclass(frozen=True)
 class Guess:
-    """A class that may be in a photo.
+    """A predicted class.
 
     Attributes:
         name: of the class.
@@ -50,30 +50,30 @@ class Guess:
 
 
 class Predictor:
-    """A classifier that takes images.
+    """A classifier for images of any source.
 
     Args:
-        opened: its file.
+        model: the loaded classifier.
     """
 
-    def __init__(self, opened: LoadedModel) -> None:
-        if opened.kind != "classifier":
-            raise EANError(f"{opened.path} is a {opened.kind}, not a classifier: give a classifier.pth")
-        self.opened = opened
+    def __init__(self, model: LoadedModel) -> None:
+        if model.kind != "classifier":
+            raise EANError(f"{model.path} is a {model.kind}, not a classifier: give a classifier.pth")
+        self.model = model
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the outputs."""
-        return self.opened.classes
+        return self.model.classes
 
     def predict(
         self, images: ImageLike | Iterable[ImageLike], *, topk: int = 5, batch_size: int = 64
     ) -> list[Guess] | list[list[Guess]]:
-        """The most probable classes. Several threads may ask at a time.
+        """The most probable classes; safe to call from several threads.
 
         Args:
             images: a path, the bytes of a file, an open file, a Pillow image, or a uint8 array (H, W) or (H, W, 3); or
-                several. A photo is turned the way its camera says, also if it comes as a Pillow image.
+                several. Images are rotated as their EXIF data say, Pillow images too.
             topk: classes per image, or all of them where there are fewer.
             batch_size: images per forward.
 
@@ -81,21 +81,21 @@ class Predictor:
             The guesses for one image, the most probable first; or such a list for each of several.
 
         Raises:
-            EANError: for an image that cannot be read, something else than an image, or a topk below 1.
+            EANError: for an image that cannot be read, a value that is no image, or a topk below 1.
         """
-        if is_one(images):
+        if is_single(images):
             return next(self.stream([to_image(images)], topk=topk, batch_size=1))
-        return list(self.stream(map(to_image, several(images)), topk=topk, batch_size=batch_size))
+        return list(self.stream(map(to_image, as_iterable(images)), topk=topk, batch_size=batch_size))
 
     def stream(self, images: Iterable[Image.Image], *, topk: int, batch_size: int) -> Iterator[list[Guess]]:
-        """The guesses for image after image; only a batch of them is in memory."""
+        """The guesses for one image after the other; only a batch is in memory at a time."""
         if topk < 1 or batch_size < 1:
             raise EANError(f"topk and batch_size must be at least 1, got {topk} and {batch_size}")
-        views = map(self.opened.pixels, images)
-        while batch := list(islice(views, batch_size)):
-            scores, indices = self.opened.outputs(batch).softmax(dim=1).topk(min(topk, len(self.classes)))
-            for some, where in zip(scores.tolist(), indices.tolist(), strict=True):
-                yield [Guess(self.classes[i], score, i) for score, i in zip(some, where, strict=True)]
+        pixels = map(self.model.pixels, images)
+        while batch := list(islice(pixels, batch_size)):
+            scores, indices = self.model.outputs(batch).softmax(dim=1).topk(min(topk, len(self.classes)))
+            for row, classes in zip(scores.tolist(), indices.tolist(), strict=True):
+                yield [Guess(self.classes[i], score, i) for score, i in zip(row, classes, strict=True)]
 
     def draw(
         self,
@@ -105,26 +105,26 @@ class Predictor:
         target: str | int | None = None,
         stage: int = -1,
     ) -> Path:
-        """Draw each image and, over it, where the network finds what speaks for a class (Grad-CAM).
+        """Draw each image with a heatmap of what speaks for a class (Grad-CAM).
 
         Args:
             images: as for `predict`.
             output: the picture, a .png.
             target: a class by name or number; default the most probable one of each image.
-            stage: whose output is looked at, as an index into the stages.
+            stage: index of the stage whose output is explained.
 
         Raises:
             EANError: for an image that cannot be read, no image, or an unknown class or stage.
         """
         from ean_core.inference.explain.gallery import explain
 
-        given = [images] if is_one(images) else several(images)
-        named = ((image_name(one, number), to_image(one), None) for number, one in enumerate(given, start=1))
-        return explain([self.opened], named, output, target=target, stage=stage).path
+        sources = [images] if is_single(images) else as_iterable(images)
+        named = ((image_name(image, number), to_image(image), None) for number, image in enumerate(sources, start=1))
+        return explain([self.model], named, output, target=target, stage=stage).path
 
 
 def load(path: str | Path, *, device: str | None = None) -> Predictor:
-    """Open a classifier for photos.
+    """Load a classifier.
 
     Args:
         path: a classifier.pth or supernet.pth, or the .safetensors made of one. It is read as weights only: it cannot
@@ -137,28 +137,28 @@ def load(path: str | Path, *, device: str | None = None) -> Predictor:
     return Predictor(load_file(path, device=device))
 
 
-def is_one(images: Any) -> bool:
-    """Whether this is one image, and not several."""
+def is_single(images: Any) -> bool:
+    """Whether this is a single image rather than several."""
     kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
     return isinstance(images, kinds) or hasattr(images, "read")
 
 
-def several(images: Any) -> Iterable[Any]:
+def as_iterable(images: Any) -> Iterable[Any]:
     """The images of a list or of anything else that gives one after the other.
 
     Raises:
-        EANError: for something else.
+        EANError: for any other value.
     """
     if isinstance(images, Tensor | Mapping) or not isinstance(images, Iterable):
-        raise EANError(f"{what_is(images)} is no image and no list of images: {GIVE}")
+        raise EANError(f"{describe_type(images)} is neither an image nor a list of images: {GIVE}")
     return images
 
 
 def to_image(image: Any) -> Image.Image:
-    """Whatever stands for an image as RGB, upright.
+    """Convert any kind of image to upright RGB.
 
     Raises:
-        EANError: if it cannot be read, or is something else.
+        EANError: if it cannot be read, or is not an image.
     """
     if isinstance(image, Image.Image):
         return as_rgb(image, name="the Pillow image")
@@ -170,18 +170,18 @@ def to_image(image: Any) -> Image.Image:
                 "(H, W, 4), of at least one pixel"
             )
         return as_rgb(Image.fromarray(image))
-    if not is_one(image):
-        raise EANError(f"{what_is(image)} is no image: {GIVE}")
+    if not is_single(image):
+        raise EANError(f"{describe_type(image)} is not an image: {GIVE}")
     return read_image(image)
 
 
-def what_is(thing: object) -> str:
-    """What was given, as the start of a sentence."""
-    if isinstance(thing, Tensor):
-        return f"a tensor of shape {tuple(thing.shape)}"
-    return "None" if thing is None else f"a {type(thing).__name__}"
+def describe_type(value: object) -> str:
+    """Describe a value for an error message."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"
 
 
 def image_name(image: ImageLike, number: int) -> str:
-    """What a picture calls an image."""
+    """The label of an image in a picture: its file name, or its number."""
     return Path(image).name if isinstance(image, str | os.PathLike) else f"image {number}"

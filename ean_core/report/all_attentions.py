@@ -75,7 +75,7 @@ def attention_table(record: Record) -> Table:
     ]
     note = (
         f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds, median and "
-        f"95 % bootstrap interval against Org in the same setting; {how_many(settings['threads'], 'thread')}, timm "
+        f"95 % bootstrap interval against Org in the same mode; {how_many(settings['threads'], 'thread')}, timm "
         f"{settings.get('timm', 'not installed')}, {record.machine}."
     )
     left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]

@@ -10,6 +10,9 @@ LABELS = {"ean": "EAN", "genetic": "GA", "enas": "ENAS", "darts": "DARTS", "hsp"
 """The papers' names of methods that the command line writes differently."""
 LABELS |= {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}  # the networks that stand beside them
 
+ANSWER_LABELS = {"best": "highest reward seen", "most_probable": "most probable", "smoothed": "highest smoothed reward"}
+"""A label for each of `ean_core.search.ANSWERS`."""
+
 
 def label_of(name: str) -> str:
     """`EAN (natural)` for `ean:natural`, `ENAS (hidden=32, memory=0)` for `enas:hidden=32:memory=0`.

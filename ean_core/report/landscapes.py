@@ -8,10 +8,9 @@ from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import ranged, sentence
-from ean_core.report.labels import full_name, label_of
+from ean_core.report.labels import ANSWER_LABELS, full_name, label_of
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.search.landscape_suite import ANSWERS
 
 KINDS = ("search-benchmark",)
 COMMAND = "python benchmarks/search_landscapes.py"
@@ -43,7 +42,7 @@ def full_table(record: Record) -> Table:
     for row in record.metrics:
         column = f"{row['landscape']}, {row['bits']} blocks"
         columns[column] = None
-        for answer, answer_text in ANSWERS.items():
+        for answer, answer_text in ANSWER_LABELS.items():
             if row.get(answer):
                 cells.setdefault(f"{method_label(record, row)}, {answer_text}", {})[column] = ranged(*row[answer][-1])
     rows = [[label, *(row.get(column, GAP) for column in columns)] for label, row in cells.items()]
@@ -85,13 +84,13 @@ def summary(results: Results) -> list[Element]:
     labels: dict[tuple[str, str], dict[int, str]] = {}
     for bits, (record, rows) in chosen.items():
         for method in dict.fromkeys(method_label(record, row) for row in rows):
-            for answer in ANSWERS:
+            for answer in ANSWER_LABELS:
                 ends = [row[answer][-1] for row in rows if method_label(record, row) == method and row.get(answer)]
                 if ends:
                     means = (fmean(end[n] for end in ends) for n in range(3))
                     labels.setdefault((method, answer), {})[bits] = ranged(*means)
     rows = [
-        [method, ANSWERS[answer], *(cells.get(bits, GAP) for bits in sizes)]
+        [method, ANSWER_LABELS[answer], *(cells.get(bits, GAP) for bits in sizes)]
         for (method, answer), cells in labels.items()
     ]
     records = [chosen[bits][0] for bits in sizes]

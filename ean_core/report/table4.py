@@ -130,7 +130,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
     compared, rows = of_the_paper(record), []
     networks = trained_rows(record)
     for row in networks:
-        theirs = [published[name] for name in row.methods if name in published]
+        paper_values = [published[name] for name in row.methods if name in published]
         rows.append(
             [
                 ", ".join(map(label_of, row.methods)),
@@ -138,7 +138,11 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
                 run_increment_cell(row),
                 f"{row.connections}/{row.blocks}",
                 f"`{row.scheme}`",
-                *(joined(figures[key] for figures in theirs) for key in ("accuracy", "time_increment") if compared),
+                *(
+                    numbers_or_gap(figures[key] for figures in paper_values)
+                    for key in ("accuracy", "time_increment")
+                    if compared
+                ),
             ]
         )
     run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
@@ -195,7 +199,7 @@ def setup_notes(record: Record) -> tuple[str, ...]:
     )
 
 
-def joined(values: Iterable[float]) -> str:
+def numbers_or_gap(values: Iterable[float]) -> str:
     """A figure for each of the methods that found the same scheme, or a gap."""
     return " / ".join(map(number, values)) or GAP
 
@@ -209,14 +213,14 @@ def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
         tests = sample["against_random"]
         figures = [number(tests["difference"]), p_value(tests["welch_p"]), p_value(tests["mann_whitney_p"])]
         rows.append([label_of(label), str(sample["n"]), str(sample["different"]), recorded_mean(sample), *figures])
-    theirs = ""
+    paper_values = ""
     if of_the_paper(record):
-        theirs = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
+        paper_values = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
         rows += figure4_of_the_paper(paper["figure4_scheme_distribution"])
     heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
     note = (
         "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
-        f"other, so the p-values are of these searches alone. {theirs}{record.machine}."
+        f"other, so the p-values are of these searches alone. {paper_values}{record.machine}."
     )
     return Table(
         f"Figure 4: searched against random schemes, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
@@ -245,8 +249,8 @@ def figure5_table(record: Record) -> Table:
     marks = sorted({max(1, round(longest * share)) for share in (0.05, 0.1, 0.25, 0.5, 1)})
     rows = []
     for label in dict.fromkeys(run["method"] for run in runs):
-        mine = [run["probability"] for run in runs if run["method"] == label]
-        rows.append([label_of(label), *(number(reached(mine, mark)) for mark in marks)])
+        curves_of_method = [run["probability"] for run in runs if run["method"] == label]
+        rows.append([label_of(label), *(number(reached(curves_of_method, mark)) for mark in marks)])
     note = (
         f"Mean over {record.settings['seeds']} seeds of the mean probability of the drawn scheme's bits: 0.5 is "
         f"undecided, 1 is a single scheme. {record.machine}."

@@ -27,12 +27,12 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
         the file; None if there are no increments to draw.
     """
     series = {
-        setting: {
-            network_label(row["network"]): Interval(**row["timings"][setting]["increment"]).scaled(100)
+        mode: {
+            network_label(row["network"]): Interval(**row["timings"][mode]["increment"]).scaled(100)
             for row in rows
-            if row["timings"][setting]["increment"]
+            if row["timings"][mode]["increment"]
         }
-        for setting in rows[0]["timings"]
+        for mode in rows[0]["timings"]
     }
     if not any(series.values()):
         return None
@@ -41,7 +41,7 @@ def draw_increments(path: Path, rows: Sequence[Mapping[str, Any]], settings: Map
         path,
         series,
         axis="time increment, %, with 95 % intervals",
-        title=f"{subject}: inference time over Org's in the same setting",
+        title=f"{subject}: inference time over Org's in the same mode",
         note=how_measured(settings),
     )
 

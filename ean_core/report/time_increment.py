@@ -22,7 +22,7 @@ def section(results: Results) -> Section:
         "eq-9",
         "Time increment (Eq. 9)",
         results.elements(KINDS, elements_of) or [Gap("time increments", COMMAND)],
-        "How much longer a forward pass takes than that of the same network without attention, in the same setting "
+        "How much longer a forward pass takes than that of the same network without attention, in the same mode "
         "and the same run.",
     )
 
@@ -61,7 +61,7 @@ def increment_table(results: Results, record: Record) -> Table:
         )
     note = (
         f"Batch {settings['batch_size']}, {settings['image_size']} pixels, {settings['rounds']} rounds interleaved, "
-        "median and 95 % bootstrap interval, each column against Org in the same setting; "
+        "median and 95 % bootstrap interval, each column against Org in the same mode; "
         f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
     return Table(

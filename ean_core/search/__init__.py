@@ -37,7 +37,7 @@ def _ean(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str,
 
 
 def _enas(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
-    """With a preset of its own."""
+    """ENAS, whose presets are `enas.PRESETS`."""
     del reward
     options = dict(options)
     preset = options.pop("preset", "published")
@@ -47,7 +47,7 @@ def _enas(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str
 
 
 def _darts(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
-    """Needs its `gradient` set before it can search."""
+    """DARTS; its `gradient` must be set before it can search."""
     return DARTS(blocks, seed=seed, settings=_settings(DARTSSettings(), options, "darts"), reward=reward)
 
 
@@ -114,8 +114,8 @@ def build_method(
 
 
 def _settings(defaults: Any, options: Mapping[str, Any], method: str) -> Any:
-    given = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
-    return _build_options(type(defaults), {**given, **options}, method)
+    values = {field.name: getattr(defaults, field.name) for field in dataclasses.fields(defaults)}
+    return _build_options(type(defaults), {**values, **options}, method)
 
 
 def _build_options(cls: type, options: Mapping[str, Any], method: str) -> Any:

@@ -1,4 +1,4 @@
-"""What every search method looks like to the driver: it proposes schemes, and hears what they scored."""
+"""The interface of search methods: a method proposes schemes and is updated with their scores."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ean_core.search.latency_limit import Limit
 from ean_core.utils.errors import EANError
 
 ANSWERS = ("best", "most_probable", "smoothed")
-"""What a search can answer: the highest reward seen, the most probable scheme at the end, or the highest reward among
-those scored once chance is taken out (`smoothing.py`)."""
+"""The schemes a search can return: the one with the highest reward seen, the most probable one at the end, or the best
+one after smoothing out evaluation noise (`smoothing.py`)."""
 
 STREAMS = "of method and seed"
-"""What a method's random numbers follow from, for the record of a search: once they followed from the seed alone, and a
-search that began that way cannot be replayed with these."""
+"""What a method's random numbers are derived from, for the record of a search. Earlier versions derived them from the
+seed alone; a search that began that way cannot be replayed with these."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One proposal and what came of it.
+    """A proposed scheme and its score.
 
     Attributes:
         scheme: the proposal.
@@ -49,19 +49,19 @@ class Trial:
 class SearchMethod(ABC):
     """Base of the methods.
 
-    A method must be a deterministic function of its settings, its seed and the trials it was told of: a search is
-    resumed by telling a fresh method its recorded trials again.
+    A method must be a deterministic function of its settings, its seed and the trials it was updated with: a search is
+    resumed by updating a fresh method with the recorded trials.
 
-    Its random numbers follow from its `stream` and the seed, so that two methods with one seed do not begin with the
-    same schemes. Settings of one method share them: what differs between two of its variants is then the variant.
+    Random numbers are derived from the method's `stream` and the seed, so that two methods with the same seed do not
+    start with the same schemes. Variants of one method share a stream, so that only their settings differ.
 
     Args:
         blocks: blocks per stage.
         seed: of everything random in the method.
 
     Attributes:
-        answer: which of a search's answers (`ANSWERS`) it gives where the user does not say.
-        stream: names its random numbers; the class's name where a subclass gives none.
+        answer: which of `ANSWERS` the search returns unless the user chooses one.
+        stream: name of its stream of random numbers; by default the class's name.
     """
 
     answer: str = "best"
@@ -73,20 +73,20 @@ class SearchMethod(ABC):
         self.rng = self.generator()
 
     def seed_sequence(self, *key: int) -> np.random.SeedSequence:
-        """Of the method's random numbers; each key, a few whole numbers, gives others that are independent of it."""
+        """The seed of the method's random numbers; every `key` of integers gives an independent stream."""
         name = self.stream or type(self).__name__
         return np.random.SeedSequence([crc32(name.encode()), self.seed], spawn_key=key)
 
     def generator(self, *key: int) -> np.random.Generator:
-        """NumPy's generator of `seed_sequence`."""
+        """A NumPy generator seeded with `seed_sequence(*key)`."""
         return np.random.default_rng(self.seed_sequence(*key))
 
     def weights_generator(self) -> torch.Generator:
-        """PyTorch's generator, for the weights of the method's networks."""
+        """A PyTorch generator for the initial weights of the method's networks."""
         return torch.Generator().manual_seed(self.library_seed())
 
     def library_seed(self) -> int:
-        """A number below 2**32, for libraries that take no generator."""
+        """A seed below 2**32, for libraries that take no generator."""
         return int(self.seed_sequence(0).generate_state(1)[0])
 
     @abstractmethod
@@ -94,13 +94,13 @@ class SearchMethod(ABC):
         """The schemes of the next step, at least one."""
 
     def restrict(self, limit: Limit) -> None:  # noqa: B027
-        """Called once before the first step where there is a limit: for methods with fixed schemes, to leave some out.
+        """Called once before the first step of a search with a latency limit; methods with fixed schemes drop some.
 
-        The proposals of all others are repaired where they are above the limit (`limited_method.py`).
+        The proposals of all other methods are repaired where they exceed the limit (`limited_method.py`).
         """
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:
-        """Reward terms of the method's own (EAN's curiosity), for the record; asked for before `update`."""
+        """The method's own reward terms (EAN's curiosity), for the record; called before `update`."""
         del scheme
         return {}
 
@@ -109,43 +109,43 @@ class SearchMethod(ABC):
         """Learn from the step's trials, in the order of the proposals."""
 
     def probabilities(self) -> np.ndarray | None:
-        """Probability of each bit being 1 (m,), for methods that have one."""
+        """Probability of each bit being 1 (m,); None for methods without probabilities."""
         return None
 
     def most_probable(self) -> Scheme | None:
-        """The scheme the method would draw most probably now, for methods that have probabilities."""
+        """The currently most probable scheme; None for methods without probabilities."""
         p = self.probabilities()
         return None if p is None else Scheme(tuple((p > 0.5).astype(int).tolist()), self.blocks)
 
     def p_hat(self, scheme: Scheme) -> np.ndarray | None:
-        """Probability of each bit of a proposal to be as it is (m,), p_hat of Eq. 5; None without probabilities."""
+        """p_hat of Eq. 5: the probability of each bit's value in the scheme (m,); None without probabilities."""
         p, bits = self.probabilities(), np.array(scheme.bits)
         return None if p is None else bits * p + (1 - bits) * (1 - p)
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:
-        """Schemes from the probabilities as they are now, which leaves the method as it is; none without them."""
+        """Draw schemes from the current probabilities without changing the method; empty without probabilities."""
         p = self.probabilities()
-        draws = [] if p is None else (rng.random((count, len(p))) < p).astype(int).tolist()
-        return [Scheme(tuple(draw), self.blocks) for draw in draws]
+        rows = [] if p is None else (rng.random((count, len(p))) < p).astype(int).tolist()
+        return [Scheme(tuple(row), self.blocks) for row in rows]
 
 
 class LossGradient(Protocol):
-    """The validation loss of a trained supernet whose connections are numbers in [0, 1], and its slope."""
+    """The validation loss of a trained supernet with relaxed connections in [0, 1], and its gradient."""
 
     def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
         """Loss in nats per image at the connections `a` (m,), and its gradient (m,), on the images of a step.
 
-        Must be a function of `a` and `step` alone, so that a resumed search meets the gradients it met before.
+        Must depend on `a` and `step` alone, so that a resumed search gets the same gradients again.
         """
         ...
 
 
 class GradientMethod(SearchMethod):
-    """A method that needs more than scores: whoever has the supernet sets `gradient` before the first update.
+    """A method that needs the supernet's gradient: the caller sets `gradient` before the first update.
 
     Attributes:
         gradient: of the validation loss; None where there is no supernet.
-        images: validation images that one gradient should be taken on, at most.
+        images: maximum number of validation images per gradient.
     """
 
     gradient: LossGradient | None = None
@@ -160,12 +160,12 @@ class GradientMethod(SearchMethod):
         if self.gradient is None:
             raise EANError(
                 f"{type(self).__name__} follows the gradient of a supernet's validation loss, and there is no supernet "
-                "here (made-up rewards have no gradient): take it with tools/search.py, or take another method"
+                "here (synthetic rewards have no gradient): run it with tools/search.py, or choose another method"
             )
         loss, gradient = self.gradient(a, step=step)
         if not np.isfinite(gradient).all():
             raise EANError(
                 f"the validation loss's gradient is not finite at step {step} (loss {loss:.4g}): the supernet has "
-                "diverged, train it again with a lower learning rate"
+                "diverged; train it again with a lower learning rate"
             )
         return gradient

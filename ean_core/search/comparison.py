@@ -1,7 +1,7 @@
-"""Several search methods on shared scores, at equal budgets: what each found by when, and whether that is luck.
+"""Compares search methods on shared scores at equal budgets.
 
-The budget is the number of different schemes that a method asked to be scored, whoever had asked for them before. A
-gradient costs its method as much budget as the forward passes it takes.
+The budget is the number of distinct schemes that a method requests to score, whether or not another method requested
+them before. A gradient costs its method as much budget as the forward passes it takes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import bootstrap
 
 GRADIENT_PASSES = 3
-"""Forward passes that a gradient is counted as: one, and a backward pass, which takes about two."""
+"""Cost of a gradient in forward passes: one, and a backward pass that takes about two."""
 
-WINDOWS = 100
-"""Points of a probability curve at most; each is a mean over as many proposals as it takes."""
+MAX_WINDOWS = 100
+"""Maximum number of points of a probability curve; each is a mean over a window of proposals."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method of the comparison.
+    """A search method of the comparison, with its options.
 
     Attributes:
-        label: how the user wrote it, with the long name of the method; names its rows.
+        label: as the user wrote it, with the method's long name; names its rows.
         method: a name of `METHODS`.
-        options: of the method.
+        options: of the method, by name.
     """
 
     label: str
@@ -49,44 +49,45 @@ class Entry:
 
     @property
     def slug(self) -> str:
-        """The label as a part of a file's name."""
+        """The label as part of a file name."""
         return re.sub(r"[^A-Za-z0-9.-]+", "-", self.label)
 
 
 def parse_entries(texts: Sequence[str]) -> list[Entry]:
-    """`["ean,random", "ean:natural", "enas:hidden=32:schemes_per_step=5"]`: commas or blanks between the methods, and
-    after a method its options; a word without "=" is a preset.
+    """Parse arguments such as `["ean,random", "ean:natural", "enas:hidden=32:schemes_per_step=5"]`.
+
+    Methods are separated by commas or blanks, and followed by their options; an option without "=" is a preset.
 
     Raises:
-        EANError: if nothing is left, or a method is given twice.
+        EANError: if there is no method, or a method is given twice.
     """
     entries = []
     for label in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
-        method, *settings = label.split(":")
+        method, *option_texts = label.split(":")
         method = long_name(method)
         options: dict[str, Any] = {}
-        for setting in settings:
-            name, sign, value = setting.partition("=")
-            if not setting:
+        for text in option_texts:
+            name, sign, value = text.partition("=")
+            if not text:
                 raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
             name, value = (name, value) if sign else ("preset", name)
             options[name] = literal(value)
-        entries.append(Entry(":".join([method, *settings]), method, options))
+        entries.append(Entry(":".join([method, *option_texts]), method, options))
     slugs = [entry.slug for entry in entries]
     if not entries or len(set(slugs)) < len(slugs):
-        given = ", ".join(entry.label for entry in entries) or "nothing"
-        raise EANError(f"the methods to compare must be different, and at least one, got {given}: give each once")
+        labels = ", ".join(entry.label for entry in entries) or "nothing"
+        raise EANError(f"the methods to compare must be different, and at least one, got {labels}: give each once")
     return entries
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every search gets. It ends with the first of the two that is used up, and asks for no scheme more.
+    """The budget of every search, which ends as soon as either limit is reached.
 
     Attributes:
-        evaluations: different schemes scored; the most probable scheme, an answer, is scored besides.
-        proposals: schemes proposed, those seen before too.
-        samples: schemes drawn from the probabilities at the end, for Fig. 4; 0 for none.
+        evaluations: distinct schemes scored; the final most probable scheme is scored on top.
+        proposals: schemes proposed, repetitions included.
+        samples: schemes sampled from the final probabilities, for Fig. 4.
     """
 
     evaluations: int
@@ -100,12 +101,12 @@ class Budget:
 
     @property
     def checkpoints(self) -> list[int]:
-        """Evaluations at which a search is looked at, about evenly spread on a logarithmic scale."""
+        """Numbers of evaluations at which curves have points, spaced about logarithmically."""
         return np.unique(np.geomspace(1, self.evaluations, 30).round().astype(int)).tolist()
 
 
 class BudgetTracker:
-    """Holds a search to its budget, and notes the best scheme at every point of it."""
+    """Enforces a search's budget, and tracks the best scheme over the course of the search."""
 
     def __init__(self, budget: Budget, *, gradient_cost: float) -> None:
         self.budget, self.gradient_cost = budget, gradient_cost
@@ -115,20 +116,20 @@ class BudgetTracker:
         self.p_mean: list[float | None] = []
 
     def afford(self, step: int, proposed: Sequence[Scheme]) -> list[Scheme]:
-        """The driver's `afford`: the proposals that what is left of the budget pays for; the very first one always."""
-        seen = {line.bits for line in self.lines}
-        paid: list[Scheme] = []
+        """The driver's `afford`: the leading proposals that the remaining budget covers, always the very first one."""
+        distinct = {line.bits for line in self.lines}
+        affordable: list[Scheme] = []
         for scheme in proposed:
-            seen.add(scheme.text)
-            spent = len(seen) + self.gradient_cost * step
-            count = len(self.lines) + len(paid)
+            distinct.add(scheme.text)
+            spent = len(distinct) + self.gradient_cost * step
+            count = len(self.lines) + len(affordable)
             if count and (spent > self.budget.evaluations or count == self.budget.proposals):
                 break
-            paid.append(scheme)
-        return paid
+            affordable.append(scheme)
+        return affordable
 
     def __call__(self, step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
-        """Note a step's lines, and what is the best so far after each of them (the driver's `on_step`)."""
+        """The driver's `on_step`: add a step's lines, and the best line so far after each of them."""
         del replayed
         self.lines += lines
         for line in lines:
@@ -143,11 +144,11 @@ class BudgetTracker:
         return lines[best_smoothed([line.bits for line in lines], [line.reward for line in lines])]
 
     def curve(self) -> dict[str, list[float]]:
-        """Reward and accuracy of the best so far at each of the budget's checkpoints that was reached."""
+        """Reward and accuracy of the best scheme so far, at each of the budget's checkpoints that was reached."""
         curve: dict[str, list[float]] = {"evaluations": [], "reward": [], "accuracy": []}
         for count in self.budget.checkpoints:
-            if paid := bisect_right(self.spent, count):  # proposals; what is spent never shrinks
-                line = self.best[paid - 1]
+            if proposals := bisect_right(self.spent, count):  # the spent budget never shrinks
+                line = self.best[proposals - 1]
                 curve["evaluations"].append(count)
                 curve["reward"].append(round(line.reward, 4))
                 curve["accuracy"].append(round(line.accuracy, 4))
@@ -162,21 +163,21 @@ def run_entry(
     budget: Budget,
     gradient_cost: float = 0.0,
 ) -> dict[str, Any]:
-    """One search, and all that the record keeps of it.
+    """Run one search; returns what the record keeps of it.
 
     Args:
         method: fresh.
-        evaluate: remembers what it scored.
+        evaluate: scores schemes, each only once (`SharedScores`).
         reward: Eq. 7.
         budget: of every method.
-        gradient_cost: evaluations that a step's gradient is counted as, for methods that need one.
+        gradient_cost: cost of a step's gradient in evaluations; 0 for methods without.
     """
     start = time.perf_counter()
     tracker = BudgetTracker(budget, gradient_cost=gradient_cost)
     result = run_search(
         method,
         evaluate,
-        steps=budget.proposals,  # of one proposal at least
+        steps=budget.proposals,  # each with at least one proposal
         reward=reward,
         history=History(None),
         afford=tracker.afford,
@@ -186,7 +187,7 @@ def run_entry(
         Scheme.parse(line.bits, blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
     )
     # a relaxed connection is no probability
-    draws = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
+    samples = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),
@@ -198,21 +199,21 @@ def run_entry(
         "curve": tracker.curve(),
         "probability": None if gradient_cost else _windows(tracker.p_mean),
         "sampled": {
-            "bits": [scheme.text for scheme in draws],
-            "accuracy": evaluate(draws) if draws else [],
+            "bits": [scheme.text for scheme in samples],
+            "accuracy": evaluate(samples) if samples else [],
         },
         "seconds": round(time.perf_counter() - start, 2),
     }
 
 
 def score_answer(scheme: Scheme, evaluate: Evaluate, reward: Reward) -> dict[str, Any]:
-    """A scheme as `describe` has it, scored now."""
+    """Score a scheme, and describe it as `describe` does."""
     accuracy = evaluate([scheme])[0]
     return describe(Trial(scheme, accuracy, reward.terms(scheme, accuracy)))
 
 
 def describe(trial: Trial) -> dict[str, Any]:
-    """A scheme and what it scored, as the record has it."""
+    """A scheme and its scores, as written to the record."""
     return {
         "bits": str(trial.scheme),
         "reward": round(trial.reward, 4),
@@ -222,10 +223,10 @@ def describe(trial: Trial) -> dict[str, Any]:
 
 
 def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
-    """Means over windows of proposals, and the last proposal of each; None if there are no values."""
+    """Means over windows of proposals, and the last proposal of each window; None without values."""
     if not values or any(value is None for value in values):
         return None
-    width = -(-len(values) // WINDOWS)
+    width = -(-len(values) // MAX_WINDOWS)
     windows = [values[start : start + width] for start in range(0, len(values), width)]
     ends = np.cumsum([len(window) for window in windows]).tolist()
     return {"proposals": ends, "p_mean": [round(float(np.mean(window)), 4) for window in windows]}
@@ -235,7 +236,7 @@ def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
 
 
 def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """ "n", "mean", "std", and "low" and "high" of the mean's 95 % bootstrap interval, as the record holds them."""
+    """Count, mean, standard deviation and the mean's 95 % bootstrap interval, as written to the record."""
     interval = bootstrap(np.mean, values, resamples=5000)
     return {
         "n": len(values),
@@ -247,34 +248,34 @@ def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarize_methods(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
-    """A row per method: means over its seeds with their intervals.
+    """One row per method: means over its seeds, with intervals.
 
     Args:
-        runs: with "method" and "seed", and what `run_entry` gives.
-        highest: reward of the best scheme of all, if all were scored; then there is a regret.
+        runs: "method", "seed" and what `run_entry` returns, for each search.
+        highest: the highest reward of all schemes, for the regret; None if not all were scored.
     """
     rows = []
     for label in dict.fromkeys(run["method"] for run in runs):
-        mine = [run for run in runs if run["method"] == label]
-        row: dict[str, Any] = {"method": label, "n": len(mine)}
+        method_runs = [run for run in runs if run["method"] == label]
+        row: dict[str, Any] = {"method": label, "n": len(method_runs)}
         for answer in ANSWERS:
-            if mine[0].get(answer) is None:
+            if method_runs[0].get(answer) is None:
                 continue
             row[answer] = {
-                name: mean_with_interval([run[answer][name] for run in mine])
+                name: mean_with_interval([run[answer][name] for run in method_runs])
                 for name in ("reward", "validation_accuracy", "connections")
             }
             if highest is not None:
-                row[answer]["regret"] = mean_with_interval([highest - run[answer]["reward"] for run in mine])
-                row[answer]["exact"] = sum(highest - run[answer]["reward"] < 1e-6 for run in mine)
+                row[answer]["regret"] = mean_with_interval([highest - run[answer]["reward"] for run in method_runs])
+                row[answer]["exact"] = sum(highest - run[answer]["reward"] < 1e-6 for run in method_runs)
         for name in ("evaluations", "spent", "proposals"):
-            row[name] = round(float(np.mean([run[name] for run in mine])), 2)
+            row[name] = round(float(np.mean([run[name] for run in method_runs])), 2)
         rows.append(row)
     return rows
 
 
 def distribution(accuracies: Sequence[float], different: int) -> dict[str, Any]:
-    """Sampled schemes' validation accuracies with their mean and spread, and how many different schemes they are."""
+    """Validation accuracies of sampled schemes with their mean and spread, and the number of distinct schemes."""
     values = np.asarray(accuracies, dtype=float)
     return {
         "n": len(values),

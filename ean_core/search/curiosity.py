@@ -1,7 +1,7 @@
 """Exploration by Random Network Distillation (https://arxiv.org/abs/1810.12894), on schemes.
 
-A predictor learns the outputs of a fixed random network on the schemes seen; where it is still wrong, the scheme is
-new, and its error is the bonus g_rnd of Eq. 7.
+A predictor learns the outputs of a fixed random network on the schemes seen so far. Its error is large on schemes
+unlike them, and is the bonus g_rnd of Eq. 7.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ean_core.scheme import Scheme
 
 
 class Curiosity:
-    """sigma_1 (fixed) and sigma_2 (trained), with the released code's sizes.
+    """The fixed network sigma_1 and its trained predictor sigma_2, with the sizes of the released code.
 
     Args:
         bits: m, the number of blocks.
@@ -39,18 +39,18 @@ class Curiosity:
 
     @torch.no_grad()
     def bonus(self, scheme: Scheme) -> float:
-        """g_rnd of one scheme."""
+        """g_rnd (Eq. 7) of a scheme."""
         return float(self.errors([scheme])[0])
 
     def update(self, schemes: Sequence[Scheme]) -> None:
-        """One Adam step that shrinks the error on these schemes (Algorithm 1, line 14)."""
+        """Take one Adam step on the error of these schemes (Algorithm 1, line 14)."""
         self.optimizer.zero_grad()
         self.errors(schemes).sum().backward()
         self.optimizer.step()
 
 
 def perceptron(sizes: Sequence[int], *, generator: torch.Generator) -> nn.Sequential:
-    """Fully connected layers with ReLU between them, PyTorch's uniform initialisation from `generator`."""
+    """Linear layers with ReLU in between, with PyTorch's default uniform initialization drawn from `generator`."""
     layers: list[nn.Module] = []
     for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         linear = nn.utils.skip_init(nn.Linear, inputs, outputs)

@@ -1,15 +1,15 @@
 """DARTS: Differentiable Architecture Search (https://arxiv.org/abs/1806.09055), a row of Table 4.
 
 The connections are relaxed to a = sigmoid(alpha) in (0, 1), alpha descends the validation loss by gradient, and the
-scheme is a > 0.5. Every step proposes the scheme as it is by then, so that it is scored like any other method's.
+scheme is a > 0.5. Every step proposes the current scheme, so that it is scored like any other method's.
 
 Departures from DARTS, each with its reason:
 - The weights stay those of the trained supernet (DARTS trains both in turn). All methods are compared on one supernet
   whose scores are remembered; weights that move along one method's path would make these scores wrong, and the
   methods incomparable.
 - The objective is the reward's (Eq. 7), not the loss alone, which knows no cost of a connection. 100 (1 - loss) is a
-  lower bound of the expected accuracy in percent (log p <= p - 1) and stands in the accuracy's place; all that the
-  reward takes for a connection is added as it is. `pressure=False` gives the loss alone.
+  lower bound of the expected accuracy in percent (log p <= p - 1) and replaces the accuracy; the reward's cost of a
+  connection is added unchanged. `pressure=False` gives the loss alone.
 - A larger learning rate without weight decay: alpha gets hundreds of steps here, not tens of thousands.
 """
 
@@ -29,13 +29,13 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class DARTSSettings:
-    """The descent.
+    """Hyperparameters of the gradient descent.
 
     Attributes:
-        images: validation images per gradient, drawn anew in every step.
-        learning_rate: of Adam on alpha; DARTS has 3e-4.
+        images: validation images per gradient, drawn anew at every step.
+        learning_rate: of Adam on alpha; 3e-4 in DARTS.
         beta1: of Adam, as in DARTS.
-        pressure: whether what the reward takes for a connection is descended too.
+        pressure: whether the reward's cost of connections is part of the objective.
         noise: standard deviation of alpha at the start, as in DARTS.
     """
 
@@ -59,7 +59,7 @@ class DARTS(GradientMethod):
         blocks: blocks per stage.
         seed: of alpha at the start.
         settings: see `DARTSSettings`.
-        reward: whose weights say what accuracy and connections are worth.
+        reward: whose weights trade accuracy against connections.
     """
 
     stream = "darts"
@@ -84,13 +84,13 @@ class DARTS(GradientMethod):
         self.step = 0
 
     def propose(self) -> list[Scheme]:
-        """The scheme that the connections are nearest to."""
+        """The scheme nearest to the relaxed connections."""
         scheme = self.most_probable()
         assert scheme is not None
         return [scheme]
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """One step down; the scores are not looked at."""
+        """Take one descent step; the trials' scores are not used."""
         del trials
         self.step += 1
         a = self.probabilities()
@@ -100,15 +100,15 @@ class DARTS(GradientMethod):
         self.optimizer.step()
 
     def probabilities(self) -> np.ndarray:
-        """The connections a (m,); no probabilities, but they have their place in the record."""
+        """The relaxed connections a (m,), recorded in place of probabilities."""
         return self.alpha.detach().sigmoid().numpy()
 
 
 def connection_costs(reward: Reward, blocks: Sequence[int]) -> np.ndarray:
-    """Points of reward that each connection costs on its own (m,), whatever terms the reward has."""
+    """Points of reward that each connection costs by itself, (m,), summed over all terms of the reward."""
 
     def value(scheme: Scheme) -> float:
         return float(sum(reward.terms(scheme, 0.0).values()))
 
-    none = value(Scheme.all_off(blocks))
-    return np.array([none - value(Scheme(tuple(row), tuple(blocks))) for row in np.eye(sum(blocks), dtype=int)])
+    org = value(Scheme.all_off(blocks))
+    return np.array([org - value(Scheme(tuple(row), tuple(blocks))) for row in np.eye(sum(blocks), dtype=int)])

@@ -1,4 +1,4 @@
-"""Runs a search method: propose, score, update, record; resumes by telling the method its recorded trials again."""
+"""Runs a search method: propose, score, update, record. Resumes by replaying the recorded trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
 
 Evaluate = Callable[[Sequence[Scheme]], list[float]]
-"""Validation accuracies in percent of some schemes, none of which was asked for before."""
+"""Schemes that were not scored before -> their validation accuracies in percent."""
 
 
 class OnStep(Protocol):
@@ -28,21 +28,21 @@ class OnStep(Protocol):
 
 
 class Afford(Protocol):
-    """Called with a step's number and its proposals; gives the first of them, those that are to be scored."""
+    """Called with a step's number and its proposals; returns the leading ones that the budget allows to score."""
 
     def __call__(self, step: int, proposed: Sequence[Scheme]) -> Sequence[Scheme]: ...
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes:
-        best: the trial with the highest reward (curiosity left out); among equals the one with fewest connections.
+        best: the trial with the highest reward (without curiosity); ties go to the fewest connections.
         most_probable: the trial of the method's most probable scheme at the end; None for methods without
             probabilities.
-        proposals: schemes proposed.
-        trials: of the different schemes scored, in the order in which they were first proposed.
+        proposals: number of schemes proposed, repetitions included.
+        trials: one per distinct scheme, in the order in which they were first proposed.
     """
 
     best: Trial
@@ -52,12 +52,12 @@ class SearchResult:
 
     @property
     def evaluations(self) -> int:
-        """Different schemes scored."""
+        """Number of distinct schemes scored."""
         return len(self.trials)
 
     @cached_property
     def smoothed(self) -> Trial:
-        """The trial with the highest reward once chance is taken out (`smoothing.py`)."""
+        """The trial that is best after smoothing out evaluation noise (`smoothing.py`)."""
         rewards = [trial.reward for trial in self.trials]
         return self.trials[best_smoothed([trial.scheme.text for trial in self.trials], rewards)]
 
@@ -73,11 +73,11 @@ def run_search(
     afford: Afford | None = None,
     on_step: OnStep | None = None,
 ) -> SearchResult:
-    """Run `steps` steps, or until `max_evaluations` different schemes were scored.
+    """Run `steps` steps, or until `max_evaluations` distinct schemes were scored.
 
-    Every scheme is scored once and remembered; the method's most probable scheme is scored at the end, which can be one
-    more than `max_evaluations`. Steps that the history holds are replayed, which costs no scoring: so an interrupted
-    search ends with the scheme that an uninterrupted one would have found.
+    Every scheme is scored only once. The method's most probable scheme is scored at the end, which can be one more than
+    `max_evaluations`. Recorded steps are replayed without scoring, so that a resumed search ends with the same scheme
+    as an uninterrupted one.
 
     Args:
         method: fresh, with the seed and settings of the recorded steps if there are any.
@@ -85,21 +85,21 @@ def run_search(
         steps: T of Algorithm 1.
         reward: Eq. 7.
         history: where every proposal is recorded.
-        max_evaluations: stop after the step in which this many were reached.
-        afford: for a budget that ends within a step, of which the method then learns nothing.
-        on_step: hears of every step, for a progress bar.
+        max_evaluations: stop after the step that reaches this many distinct schemes.
+        afford: for a budget that can end within a step; the method is not updated with an incomplete step.
+        on_step: called after every step, such as for a progress bar.
     """
     if steps < 1:
         raise EANError(f"a search needs at least one step, got {steps}")
-    trials = _Trials(evaluate, reward, known={line.bits: float(line.accuracy) for line in history.lines})
+    trials = _Trials(evaluate, reward, scores={line.bits: float(line.accuracy) for line in history.lines})
     recorded, proposals = history.start_again(steps=steps), 0
     for step in range(1, steps + 1):
-        lines, whole = _step(method, trials, step, afford)
-        replayed = keep(history, lines, recorded)
+        lines, complete = _step(method, trials, step, afford)
+        replayed = record_lines(history, lines, recorded)
         proposals += len(lines)
         if on_step is not None and lines:
             on_step(step, lines, replayed=replayed)
-        if not whole:
+        if not complete:
             break
         if max_evaluations is not None and len(trials.proposed) >= max_evaluations:
             check_all_replayed(history, recorded, scored=len(trials.proposed), limit=max_evaluations)
@@ -109,59 +109,60 @@ def run_search(
     if (most_probable := method.most_probable()) is not None:
         (final,) = trials.score([most_probable])
         last = trials.line(step + 1, final, method, method.probabilities(), {})
-        keep(history, [replace(last, final=True)], recorded)
+        record_lines(history, [replace(last, final=True)], recorded)
     return SearchResult(trials.best, final, proposals=proposals, trials=tuple(trials.proposed.values()))
 
 
 class _Trials:
-    """What a search has scored and proposed, every scheme once.
+    """The distinct schemes that a search has scored and proposed.
 
     Args:
         evaluate, reward: as `run_search` takes them.
-        known: bits -> accuracy, of schemes that need not be scored again.
+        scores: bits -> accuracy, of schemes that need not be scored again.
     """
 
-    def __init__(self, evaluate: Evaluate, reward: Reward, known: dict[str, float]) -> None:
-        self.evaluate, self.reward, self.memory = evaluate, reward, known
+    def __init__(self, evaluate: Evaluate, reward: Reward, scores: dict[str, float]) -> None:
+        self.evaluate, self.reward, self.scores = evaluate, reward, scores
         self.proposed: dict[str, Trial] = {}  # in the order in which they were first proposed
 
     def score(self, schemes: Sequence[Scheme]) -> list[Trial]:
-        """The schemes' trials, in their order; what is known costs nothing."""
-        memory, reward = self.memory, self.reward
-        unseen = list({scheme.text: scheme for scheme in schemes if scheme.text not in memory}.values())
-        memory.update(zip((scheme.text for scheme in unseen), self.evaluate(unseen) if unseen else [], strict=True))
+        """The schemes' trials, in order; schemes scored before are not evaluated again."""
+        scores, reward = self.scores, self.reward
+        new = list({scheme.text: scheme for scheme in schemes if scheme.text not in scores}.values())
+        scores.update(zip((scheme.text for scheme in new), self.evaluate(new) if new else [], strict=True))
         return [
-            Trial(one, memory[one.text], reward.terms(one, memory[one.text]), reward.increment(one)) for one in schemes
+            Trial(scheme, scores[scheme.text], reward.terms(scheme, scores[scheme.text]), reward.increment(scheme))
+            for scheme in schemes
         ]
 
     def line(
         self, step: int, trial: Trial, method: SearchMethod, p: np.ndarray | None, bonus: dict[str, float]
     ) -> HistoryLine:
-        """The history line of a proposal, which counts as proposed from now on."""
+        """Mark a trial as proposed, and return its history line."""
         new = trial.scheme.text not in self.proposed
         self.proposed.setdefault(trial.scheme.text, trial)
-        return line_of(step, trial, p, method.p_hat(trial.scheme), bonus, new=new, evaluations=len(self.proposed))
+        return history_line(step, trial, p, method.p_hat(trial.scheme), bonus, new=new, evaluations=len(self.proposed))
 
     @property
     def best(self) -> Trial:
-        """The highest reward; among equals the one with fewest connections."""
+        """The trial with the highest reward; ties go to the fewest connections."""
         return max(self.proposed.values(), key=lambda trial: (trial.reward, -trial.scheme.connections))
 
 
 def _step(method: SearchMethod, trials: _Trials, step: int, afford: Afford | None) -> tuple[list[HistoryLine], bool]:
-    """Propose, score, and let the method learn; the step's lines, and whether all of the proposals were scored."""
+    """Propose, score and update; returns the step's lines, and whether all proposals were scored."""
     start = time.perf_counter()
     p, proposed = method.probabilities(), method.propose()
-    paid = proposed if afford is None else afford(step, proposed)
-    scored = trials.score(paid)
+    affordable = proposed if afford is None else afford(step, proposed)
+    scored = trials.score(affordable)
     lines = [trials.line(step, trial, method, p, method.bonus(trial.scheme)) for trial in scored]
-    if whole := len(paid) == len(proposed):
+    if complete := len(affordable) == len(proposed):
         method.update(scored)
     seconds = round((time.perf_counter() - start) / max(len(lines), 1), 4)
-    return [replace(line, seconds=seconds) for line in lines], whole
+    return [replace(line, seconds=seconds) for line in lines], complete
 
 
-def line_of(
+def history_line(
     step: int,
     trial: Trial,
     p: np.ndarray | None,
@@ -171,7 +172,7 @@ def line_of(
     new: bool,
     evaluations: int,
 ) -> HistoryLine:
-    """A history line. `p` are the probabilities the scheme was drawn from, `p_mean` the mean p_hat of Fig. 5."""
+    """A trial's history line; `p` are the probabilities it was drawn from, and `p_mean` is the mean p_hat of Fig. 5."""
     has_probabilities = p is not None and p_hat is not None
     return HistoryLine(
         step=step,
@@ -189,31 +190,31 @@ def line_of(
 
 
 def check_all_replayed(history: History, recorded: list[HistoryLine], *, scored: int, limit: int) -> None:
-    """Refuse to stop where the record goes on.
+    """Refuse to stop a search before its recorded steps have been replayed.
 
     Raises:
-        EANError: if it does.
+        EANError: if the record holds further steps.
     """
     if len(recorded) > len(history.lines):
         raise EANError(
-            f"the recorded search went on after {scored} schemes: give a max_evaluations above {limit}, or another "
-            "--work-dir"
+            f"the recorded search continued after {scored} schemes: give a max_evaluations above {limit}, or choose "
+            "another --work-dir"
         )
 
 
-def keep(history: History, lines: list[HistoryLine], recorded: list[HistoryLine]) -> bool:
-    """Record a step's lines, unless the record has them already; says whether it had.
+def record_lines(history: History, lines: list[HistoryLine], recorded: list[HistoryLine]) -> bool:
+    """Record a step's lines unless they are recorded already; returns whether they were.
 
-    If the record says otherwise (other versions or another processor can round a draw differently), what it holds
-    from here on is replaced; the scores in it were read before and stay known.
+    If they differ from the record (another version or processor can round a draw differently), the record is replaced
+    from here on; the scores that it held remain usable.
     """
-    done = len(history.lines)
-    old = recorded[done : done + len(lines)]
+    count = len(history.lines)
+    old = recorded[count : count + len(lines)]
     if len(old) == len(lines) and all(a.bits == b.bits for a, b in zip(old, lines, strict=True)):
         history.lines.extend(old)
         return True
-    if len(recorded) > done:
-        history.cut(done)
+    if len(recorded) > count:
+        history.truncate(count)
         recorded.clear()
     history.append(lines)
     return False

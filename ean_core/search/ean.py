@@ -1,20 +1,20 @@
 """Efficient Attention Network: Accelerate Attention by Searching Where to Plug (https://arxiv.org/abs/2011.14058).
 
-Algorithm 1, lines 7 to 21, readable top to bottom in `EAN.propose` and `EAN.update`. Lines 11 and 12, the reward, are
-the driver's (`driver.py`, `reward.py`).
+`EAN.propose` and `EAN.update` are Algorithm 1, lines 7 to 21. Lines 11 and 12, the reward, are computed by the driver
+(`driver.py`, `reward.py`).
 
 Departures of the preset `paper` from the paper, each with its reason:
-- A moving average of the reward is subtracted from G in Eq. 5 and 8, as in the released code: it leaves the expected
-  gradient as it is and lowers its variance. `baseline_decay=None` gives the bare equations. Eq. 8 has an average of its
-  own, without the curiosity that its G lacks: one that held the bonus would make every past scheme look bad, and teach
-  the controller to avoid all it has seen.
+- A moving average of the reward is subtracted from G in Eq. 5 and 8, as in the released code: this keeps the expected
+  gradient and lowers its variance. `baseline_decay=None` gives the bare equations. Eq. 8 has its own average, without
+  curiosity, like its G: an average that includes the bonus would make every past scheme look bad, and teach the
+  controller to avoid all schemes that it has seen.
 - Adam instead of plain ascent, as in the released code.
 
 The preset `released` is the update of the authors' released code, which departs from the paper further: three schemes
-a step, each of which gets the curiosity bonus of all three; the baseline moves before it is subtracted, and Eq. 8
-subtracts the same one, curiosity included; Eq. 8 takes the lower of its clipped and unclipped forms, times 0.1, from
-the 11th step on. One thing in it is a mistake and is not copied: two of a step's three schemes are stored with their
-bits in another order, for curiosity and replay.
+a step, each of which gets the curiosity bonus of all three; the baseline is updated before it is subtracted, and Eq. 8
+subtracts the same one, curiosity included; Eq. 8 takes the minimum of its clipped and unclipped forms, times 0.1, from
+the 11th step on. One bug is not copied: for curiosity and replay, two of a step's three schemes are stored with their
+bits in another order.
 """
 
 from __future__ import annotations
@@ -37,27 +37,28 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class EANSettings:
-    """The controller and its training; the defaults follow the paper, and the released code where it is silent.
+    """Hyperparameters of the controller; the defaults follow the paper, and the released code where the paper is
+    silent.
 
-    The released code is that of ImageNet. That its settings were CIFAR-100's too is an assumption.
+    The released code is for ImageNet. That CIFAR-100 used the same settings is an assumption.
 
     Attributes:
-        schemes_per_step: schemes drawn and scored per step; Algorithm 1 draws one, the released code three.
+        schemes_per_step: schemes sampled and scored per step; one in Algorithm 1, three in the released code.
         learning_rate: eta of Eq. 5 and 8, of Adam on the controller.
         temperature: the controller's logits are divided by it.
         hidden: width of the controller's hidden layer.
-        inputs: length of the constant zero vector x_0 that the controller is given.
+        inputs: length of the controller's input x_0, a constant zero vector.
         entropy_weight: points of reward per nat of the policy's entropy, added to Eq. 5; 0, as in the paper.
         baseline_decay: of the exponential moving average of the reward; None for no baseline.
-        baseline_first: whether a step's rewards move the baseline before it is subtracted from them.
-        baseline_shared: whether Eq. 8 subtracts Eq. 5's baseline, which holds curiosity, instead of its own.
-        replay: "paper" (Eq. 8), "clipped" (the lower of that and of its form with a clipped ratio) or "off".
-        replay_from: h of Algorithm 1, the first step at which a past scheme is used once more.
-        replay_size: past steps that the buffer holds.
-        replay_clip: how far the clipped form lets the ratio go from 1.
-        replay_scale: what Eq. 8's objective is multiplied by.
+        baseline_first: whether a step's rewards update the baseline before it is subtracted from them.
+        baseline_shared: whether Eq. 8 subtracts Eq. 5's baseline, which includes curiosity, instead of its own.
+        replay: "paper" (Eq. 8), "clipped" (the minimum of that and its form with a clipped ratio) or "off".
+        replay_from: h of Algorithm 1, the first step that replays a past one.
+        replay_size: capacity of the replay buffer, in steps.
+        replay_clip: largest deviation of the clipped ratio from 1.
+        replay_scale: factor on the objective of Eq. 8.
         curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off.
-        curiosity_summed: whether each scheme gets the bonus of all the step's schemes together, not its own.
+        curiosity_summed: whether each scheme gets the summed bonus of all the step's schemes instead of its own.
         curiosity_learning_rate: of Adam on the predictor sigma_2.
     """
 
@@ -81,7 +82,7 @@ class EANSettings:
 
     def __post_init__(self) -> None:
         if self.replay not in ("paper", "clipped", "off"):
-            raise EANError(f"replay is 'paper' (Eq. 8), 'clipped' (as in PPO) or 'off', got {self.replay!r}")
+            raise EANError(f"replay must be 'paper' (Eq. 8), 'clipped' (as in PPO) or 'off', got {self.replay!r}")
         if self.schemes_per_step < 1:
             raise EANError(f"schemes_per_step must be at least 1, got {self.schemes_per_step}")
 
@@ -102,11 +103,11 @@ PRESETS: dict[str, EANSettings] = {
 
 @dataclass(frozen=True)
 class PastStep:
-    """An entry of the replay buffer: (p, a, G) of a step's N schemes, with the curiosity term left out of G.
+    """An entry of the replay buffer: (p, a, G) of a step's N schemes, G without the curiosity term.
 
     Attributes:
         bits: (N, m).
-        log_p: (N, m), log p_hat of the bits when they were drawn.
+        log_p: (N, m), log p_hat of the bits when they were sampled.
         rewards: (N,).
     """
 
@@ -116,11 +117,11 @@ class PastStep:
 
 
 class EAN(SearchMethod):
-    """The controller, its curiosity and its replay buffer.
+    """EAN's search: a controller trained by policy gradient, with curiosity and a replay buffer.
 
     Args:
         blocks: blocks per stage.
-        seed: of the controller's weights, the draws, the curiosity networks and the replay.
+        seed: of the controller's weights, the samples, the curiosity networks and the replay.
         settings: see `EANSettings`.
     """
 
@@ -143,21 +144,21 @@ class EAN(SearchMethod):
     def policy(self) -> Bernoulli:
         """chi_theta(x_0): m independent bits, with gradient.
 
-        The controller gives every bit two outputs, off and on; their softmax is the sigmoid of the difference.
+        The controller has two outputs per bit, off and on; their softmax is the sigmoid of their difference.
         """
         off, on = self.controller(self.x0).view(-1, 2).unbind(dim=1)  # (m,) each
         return Bernoulli(logits=(on - off) / self.settings.temperature)
 
     def propose(self) -> list[Scheme]:
-        """Algorithm 1, lines 8 and 9."""
+        """Sample schemes from the policy (Algorithm 1, lines 8 and 9)."""
         return self.sample(self.settings.schemes_per_step, self.rng)
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:
-        """lambda_3 * g_rnd of Eq. 7."""
+        """The curiosity term lambda_3 * g_rnd of Eq. 7."""
         return {"curiosity": self.settings.curiosity_weight * self.curiosity.bonus(scheme)}
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """Algorithm 1, lines 12 to 20."""
+        """Train the controller and the curiosity predictor (Algorithm 1, lines 12 to 20)."""
         self.step += 1
         policy, schemes = self.policy(), [trial.scheme for trial in trials]
         bits = policy.logits.new_tensor([scheme.bits for scheme in schemes])  # (N, m)
@@ -165,7 +166,7 @@ class EAN(SearchMethod):
         gains = rewards + self._bonuses(schemes)  # Eq. 7
         self.buffer.append(PastStep(bits, policy.log_prob(bits).detach(), rewards))
 
-        objective = policy_objective(policy, bits, gains - self._move_baselines(gains, rewards))  # Eq. 5
+        objective = policy_objective(policy, bits, gains - self._update_baselines(gains, rewards))  # Eq. 5
         if self.settings.entropy_weight:
             objective = objective + self.settings.entropy_weight * policy.entropy().sum()
         self._ascend(objective)
@@ -175,19 +176,19 @@ class EAN(SearchMethod):
 
     @torch.no_grad()
     def _bonuses(self, schemes: Sequence[Scheme]) -> Tensor:
-        """What curiosity adds to each scheme's gain, (N,)."""
+        """The curiosity term of each scheme's gain, (N,)."""
         errors = self.settings.curiosity_weight * self.curiosity.errors(schemes)
         return errors.sum().expand(len(errors)) if self.settings.curiosity_summed else errors
 
-    def _move_baselines(self, gains: Tensor, rewards: Tensor) -> float:
-        """Take a step's gains and rewards (N,) into the averages, and give what is subtracted from these gains."""
-        before = float(gains.mean()) if self.baseline is None else self.baseline  # the first is its own
+    def _update_baselines(self, gains: Tensor, rewards: Tensor) -> float:
+        """Update both averages with a step's gains and rewards (N,); returns the baseline of these gains."""
+        before = float(gains.mean()) if self.baseline is None else self.baseline  # the first step's is its own mean
         self.baseline = self._average(self.baseline, gains)
         self.replay_baseline = self._average(self.replay_baseline, rewards)
         return self.baseline if self.settings.baseline_first else before
 
     def _replay(self) -> None:
-        """Eq. 8 on one step drawn from the buffer."""
+        """Take an Eq. 8 step on a past step drawn from the buffer."""
         past = self.buffer[int(self.rng.integers(len(self.buffer)))]
         baseline = self.baseline if self.settings.baseline_shared else self.replay_baseline
         clip = self.settings.replay_clip if self.settings.replay == "clipped" else None
@@ -195,7 +196,7 @@ class EAN(SearchMethod):
         self._ascend(self.settings.replay_scale * objective)
 
     def _average(self, average: float | None, gains: Tensor) -> float:
-        """The moving average after a step's gains; always 0 where no baseline is wanted."""
+        """The moving average after a step's gains; always 0 without a baseline."""
         decay = self.settings.baseline_decay
         if decay is None:
             return 0.0
@@ -210,5 +211,5 @@ class EAN(SearchMethod):
 
     @torch.no_grad()
     def probabilities(self) -> np.ndarray:
-        """p of every block, (m,)."""
+        """The policy's probability of connecting each block, (m,)."""
         return self.policy().probs.numpy().astype(np.float64)

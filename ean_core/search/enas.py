@@ -1,10 +1,10 @@
 """ENAS's controller: Efficient Neural Architecture Search via Parameter Sharing (https://arxiv.org/abs/1802.03268).
 
-An LSTM writes the bits one after the other, each conditioned on the earlier ones, and learns by REINFORCE with a
-moving-average baseline. The only choices here are the bits: no operations, no skip connections to draw.
+An LSTM generates the bits one by one, each conditioned on the earlier ones, and is trained by REINFORCE with a
+moving-average baseline. The bits are the only choices; there are no operations or skip connections to sample.
 
-Departures: the baseline starts at the first reward, not at zero; rewards are in points, so that the entropy's weight
-is a hundred times that of accuracies in [0, 1].
+Departures: the baseline starts at the first reward instead of zero; rewards are in points, so the entropy weight is a
+hundred times that for accuracies in [0, 1].
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class ENASSettings:
-    """The controller and its training.
+    """Hyperparameters of the controller and its training.
 
     Attributes:
         schemes_per_step: schemes drawn and scored per step.
-        hidden: width of the LSTM and of its inputs; the paper's code has 64 for images.
-        learning_rate: of Adam. The paper has 3.5e-4; its scripts have 1e-3 (macro space, language model) and 3.5e-3
+        hidden: width of the LSTM and of its inputs; 64 for images in the paper's code.
+        learning_rate: of Adam. The paper uses 3.5e-4; its scripts use 1e-3 (macro space, language model) and 3.5e-3
             (micro space).
         temperature: the logits are divided by it.
-        tanh_constant: the logits z become c tanh(z); keeps the probabilities off 0 and 1.
+        tanh_constant: c in c tanh(z) of the logits z, which keeps probabilities away from 0 and 1.
         entropy_weight: points of reward per nat of a scheme's entropy; 0.01 is the 1e-4 of the paper's scripts.
         baseline_decay: of the moving average of the reward.
     """
@@ -55,20 +55,20 @@ PRESETS: dict[str, ENASSettings] = {
     "published": ENASSettings(),
     "settling": ENASSettings(learning_rate=5e-2),
 }
-"""The settings of ENAS's own publication, and EAN's learning rate: with that, and not with its own, ENAS does within 20
-to 100 steps what the paper says of it (section 6.2), it settles on 11..1 or 00..0."""
+"""ENAS's published settings, and the same with EAN's learning rate, with which it collapses to 11..1 or 00..0 within 20
+to 100 steps, as the EAN paper reports (section 6.2); with its published learning rate it does not."""
 
 
 class Controller(nn.Module):
-    """Bits in, the logit of the next bit out; all weights uniform in [-0.1, 0.1] at the start, as in the paper.
+    """The LSTM: previous bits in, logits of the next bit out; weights start uniform in [-0.1, 0.1], as in the paper.
 
     Args:
-        settings: sizes and the squashing of the logits.
+        settings: sizes, and how the logits are squashed.
         generator: draws the weights.
     """
 
     START = 2
-    """The embedding that stands before the first bit."""
+    """Index of the start token's embedding."""
 
     def __init__(self, settings: ENASSettings, *, generator: torch.Generator) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Controller(nn.Module):
 
 
 class ENAS(SearchMethod):
-    """REINFORCE on the LSTM.
+    """ENAS's search: REINFORCE on the LSTM controller.
 
     Args:
         blocks: blocks per stage.
@@ -109,7 +109,7 @@ class ENAS(SearchMethod):
         self.baseline: float | None = None
 
     def propose(self) -> list[Scheme]:
-        """Bit by bit from the controller."""
+        """Schemes sampled bit by bit from the controller."""
         return self.sample(self.settings.schemes_per_step, self.rng)
 
     def update(self, trials: Sequence[Trial]) -> None:
@@ -127,11 +127,11 @@ class ENAS(SearchMethod):
         self.optimizer.step()
 
     def probabilities(self) -> np.ndarray:
-        """P(a_l = 1 | the likelier bits before it), (m,): there is no other single vector in an autoregressive policy.
+        """P(a_l = 1 | greedy bits before it), (m,), as an autoregressive policy has no single vector of probabilities.
 
-        Bits above a half spell the greedy scheme, so `most_probable` is that one.
+        Thresholding at 0.5 gives the greedy scheme, which `most_probable` therefore returns.
         """
-        _, p = self._write(np.full((1, self.bits), 0.5))
+        _, p = self._generate(np.full((1, self.bits), 0.5))
         return p[0]
 
     @torch.no_grad()
@@ -141,23 +141,23 @@ class ENAS(SearchMethod):
         return self._log_p(bits).gather(2, bits[:, :, None])[0, :, 0].exp().numpy()
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:
-        """Bit by bit from the controller as it is now."""
-        bits, _ = self._write(rng.random((count, self.bits)))
+        """Schemes sampled bit by bit from the current controller, which is not changed."""
+        bits, _ = self._generate(rng.random((count, self.bits)))
         return [Scheme(tuple(row.astype(int).tolist()), self.blocks) for row in bits]
 
     def _log_p(self, bits: Tensor) -> Tensor:
-        """log P(off, on) of each bit (N, m, 2) of whole schemes (N, m), each given the bits before it."""
+        """log P(off, on) of each bit (N, m, 2) of schemes (N, m), given the bits before it."""
         before = torch.cat([torch.full((len(bits), 1), Controller.START), bits[:, :-1]], dim=1)
         return self.controller(before)[0]
 
     @torch.no_grad()
-    def _write(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bits, and their probabilities of 1, both (N, m): a bit is 1 where its draw is below the probability."""
-        bits, p, state = np.zeros_like(draws), np.zeros_like(draws), None
-        previous = torch.full((len(draws), 1), Controller.START)
+    def _generate(self, uniform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bits, 1 where the uniform draw is below P(1), and these probabilities, both (N, m)."""
+        bits, p, state = np.zeros_like(uniform), np.zeros_like(uniform), None
+        previous = torch.full((len(uniform), 1), Controller.START)
         for index in range(self.bits):
             log_p, state = self.controller(previous, state)
             p[:, index] = log_p[:, 0, 1].exp().numpy()
-            bits[:, index] = draws[:, index] < p[:, index]
+            bits[:, index] = uniform[:, index] < p[:, index]
             previous = torch.from_numpy(bits[:, index : index + 1]).long()
         return bits, p

@@ -1,7 +1,7 @@
 """A genetic algorithm: NSGA-II (Deb et al., 2002, https://doi.org/10.1109/4235.996017), from the library pymoo.
 
-The paper's Table 4 has a multi-objective evolution; here its two objectives are the accuracy and the sparsity of a
-scheme, the first two terms of Eq. 7 without their weights. The weights choose among the schemes seen, at the end.
+The paper's Table 4 lists a multi-objective evolution. Here the two objectives are the accuracy and the sparsity of a
+scheme, the first two terms of Eq. 7 without their weights; the weights choose among the scored schemes at the end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ OBJECTIVES = ("front", "reward")
 
 @dataclass(frozen=True)
 class GeneticSettings:
-    """The evolution.
+    """Hyperparameters of the evolution.
 
     Attributes:
-        population: schemes kept, and new ones per step; fair bits at the start.
+        population: number of schemes kept, and of new ones per step; the first are uniform.
         objectives: "front" (accuracy and sparsity, or time where there is a latency table, for a Pareto front) or
-            "reward" (their weighted sum alone, which spends the whole budget on the scheme that is asked for).
-        crossover: probability that two parents are mixed, bit by bit, instead of copied.
-        mutation: probability of a new scheme's bit to flip; None for 1 / m.
+            "reward" (only their weighted sum, which spends the whole budget on one optimum).
+        crossover: probability that two parents are mixed bit by bit instead of copied.
+        mutation: probability that a bit of a new scheme flips; None for 1 / m.
     """
 
     population: int = 20
@@ -44,7 +44,7 @@ class GeneticSettings:
 
 
 class Genetic(SearchMethod):
-    """NSGA-II behind the interface of the searches, a generation per step.
+    """NSGA-II as a search method, one generation per step.
 
     Args:
         blocks: blocks per stage.
@@ -58,36 +58,37 @@ class Genetic(SearchMethod):
         super().__init__(blocks, seed=seed)
         self.settings = settings or GeneticSettings()
         self.algorithm = _nsga2(sum(blocks), self.settings, self.library_seed())
-        self.asked: Any = None
+        self.offspring: Any = None
 
     def propose(self) -> list[Scheme]:
-        """The first population or the offspring; it never ends, a fair draw stands in where mating gives nothing."""
-        self.asked = self.algorithm.ask()
-        if self.asked is None or len(self.asked) == 0:
-            self.asked = None
+        """The first population or the next offspring; a uniform scheme where mating yields nothing new."""
+        self.offspring = self.algorithm.ask()
+        if self.offspring is None or len(self.offspring) == 0:
+            self.offspring = None
             return [Scheme.random(self.blocks, self.rng)]
-        return [Scheme(tuple(bits.tolist()), self.blocks) for bits in self.asked.get("X").astype(int)]
+        return [Scheme(tuple(bits.tolist()), self.blocks) for bits in self.offspring.get("X").astype(int)]
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """Tell pymoo, which minimises."""
-        if self.asked is None:
+        """Pass the negated objectives to pymoo, which minimizes."""
+        if self.offspring is None:
             return
         if self.settings.objectives == "front":
             scores = [(-trial.accuracy, cost_of(trial)) for trial in trials]
         else:
             scores = [(-trial.reward,) for trial in trials]
-        self.asked.set("X", np.array([trial.scheme.bits for trial in trials], dtype=bool))  # a limit may have cut some
-        self.asked.set("F", np.array(scores))
-        self.algorithm.tell(infills=self.asked)
+        # Not the proposed bits: a latency limit may have removed connections.
+        self.offspring.set("X", np.array([trial.scheme.bits for trial in trials], dtype=bool))
+        self.offspring.set("F", np.array(scores))
+        self.algorithm.tell(infills=self.offspring)
 
 
 def cost_of(trial: Trial) -> float:
-    """What the second objective makes small."""
+    """The second objective, minimized: the time increment or, without a latency table, the negative sparsity."""
     return -trial.scheme.sparsity if trial.increment is None else trial.increment
 
 
 def _nsga2(bits: int, settings: GeneticSettings, seed: int) -> Any:
-    """pymoo's algorithm, ready to be asked; imported here since only this method needs the library."""
+    """pymoo's algorithm, set up for `ask`; imported here since only this method needs the library."""
     try:
         from pymoo.algorithms.moo.nsga2 import NSGA2
         from pymoo.core.problem import Problem
@@ -102,7 +103,7 @@ def _nsga2(bits: int, settings: GeneticSettings, seed: int) -> Any:
         sampling=BinaryRandomSampling(),
         crossover=UniformCrossover(prob=settings.crossover),
         mutation=BitflipMutation(prob=1.0, prob_var=1 / bits if settings.mutation is None else settings.mutation),
-        # In a space not much larger than the population, mating would look for new schemes in vain.
+        # In a space not much larger than the population, mating would fail to find new schemes.
         eliminate_duplicates=bits > 30 or 2**bits > 4 * settings.population,
     )
     problem = Problem(n_var=bits, n_obj=2 if settings.objectives == "front" else 1, xl=0, xu=1, vtype=bool)

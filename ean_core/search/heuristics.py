@@ -1,7 +1,7 @@
-"""Families of schemes that need no search: every member is scored once, the best is the answer.
+"""Fixed families of schemes that need no search: every member is scored once, and the best is returned.
 
-`HSP` (hsp.py) is one; here are attention in the first and in the last k blocks. Published results on other
-networks differ on which of the two is better, so that both are worth a row beside a search.
+Attention in the first or in the last k blocks; `HSP` (hsp.py) is another family. Published results on other networks
+differ on which of the two is better, so a comparison should include both.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ean_core.utils.errors import EANError
 
 
 class Family(SearchMethod):
-    """Proposes given schemes in one step, and after that the best of them, which costs no scoring.
+    """Proposes fixed schemes in the first step, and the best of them from then on, which costs no scoring.
 
     Args:
         blocks: blocks per stage.
@@ -29,29 +29,29 @@ class Family(SearchMethod):
         self.best: Trial | None = None
 
     def restrict(self, limit: Limit) -> None:
-        """Leave out the members that are not allowed.
+        """Drop the members above the limit.
 
         Raises:
-            EANError: if none is left; with the nearest limit that leaves one.
+            EANError: if none remains; the message names the lowest limit that allows one.
         """
-        left = [scheme for scheme in self.schemes if limit.allows(scheme)]
-        if not left:
+        allowed = [scheme for scheme in self.schemes if limit.allows(scheme)]
+        if not allowed:
             fastest = min(self.schemes, key=limit.increment)
             cost = limit.increment(fastest)
             raise EANError(
                 f"none of the {len(self.schemes)} schemes of {type(self).__name__} is at most {limit.percent:g} % "
                 f"slower than Org, not even {fastest}, which adds {cost:.2f} %: {limit_advice(cost)}, or another method"
             )
-        self.schemes = left
+        self.schemes = allowed
 
     def propose(self) -> list[Scheme]:
-        """The family, then its best member."""
+        """The whole family in the first step, then its best member."""
         return self.schemes if self.best is None else [self.best.scheme]
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """Keep the best; among equals the one with fewest connections, as the driver does."""
-        known = [*trials, self.best] if self.best is not None else trials
-        self.best = max(known, key=lambda trial: (trial.reward, -trial.scheme.connections))
+        """Keep the best trial; ties go to the fewest connections, as in the driver."""
+        candidates = [*trials, self.best] if self.best is not None else trials
+        self.best = max(candidates, key=lambda trial: (trial.reward, -trial.scheme.connections))
 
 
 class HeadK(Family):
@@ -88,5 +88,5 @@ def _counts(k: int | None, m: int) -> list[int]:
     if k is None:
         return list(range(1, m + 1))
     if not 0 <= k <= m:
-        raise EANError(f"k is the number of connected blocks, 0 to {m} for this network, got {k}")
+        raise EANError(f"k, the number of connected blocks, must be from 0 to {m} for this network, got {k}")
     return [k]

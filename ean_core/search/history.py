@@ -1,4 +1,4 @@
-"""history.jsonl: a line per proposal; the search's record, its memory, and all that resuming needs."""
+"""history.jsonl, one line per proposal: the record of a search, and all the state that resuming needs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class HistoryLine:
         step: from 1 on.
         bits: of the scheme.
         accuracy: validation accuracy in percent.
-        reward: sum of the terms that rank schemes, a method's own bonus left out.
-        terms: name -> weighted term of the reward, the bonus too.
+        reward: sum of the terms that rank schemes, without a method's own bonus.
+        terms: name -> weighted term of the reward, including the bonus.
         connections: of the scheme.
-        new: whether it was proposed for the first time.
+        new: whether the scheme was proposed for the first time.
         evaluations: different schemes proposed so far.
         increment: predicted percent of Org's time; None without a latency table.
         p: (m,) probabilities that the scheme was drawn from; None for methods without.
         p_mean: mean probability of the scheme's bits (Fig. 5); None for methods without.
-        seconds: that the step took, divided by its proposals; None for the final line.
+        seconds: the step's duration divided by its number of proposals; None for the final line.
         final: whether it is the method's most probable scheme at the end, which was not proposed.
     """
 
@@ -50,7 +50,7 @@ class HistoryLine:
     final: bool = False
 
     def to_json(self) -> str:
-        """The line without its line break; what is None, or not there in a score, is left out."""
+        """The line without its newline; fields that are None are left out."""
         if self.reward is None:
             return json.dumps({"step": self.step, "bits": self.bits, "accuracy": self.accuracy})
         content = {name: value for name, value in asdict(self).items() if value is not None}
@@ -62,8 +62,8 @@ class HistoryLine:
 class History:
     """The lines of a search, on disk and in memory.
 
-    A killed process can leave a cut last line, or a step of which some lines are missing; both are dropped when the
-    file is opened again, since the search does that step once more (and remembers the schemes it had scored).
+    A killed process can leave a truncated last line or an incomplete step; both are dropped when the file is opened
+    again, since the search repeats that step (without scoring its schemes again).
 
     Args:
         path: the file, or None to keep the lines in memory only (processes other than the first).
@@ -83,21 +83,21 @@ class History:
         history = cls(path)
         if path.exists():
             if not resume:
-                raise EANError(f"{path} holds an earlier search: give --resume to go on with it, or another --work-dir")
+                raise EANError(f"{path} holds an earlier search: continue it with --resume, or give another --work-dir")
             history.lines = read_lines(path)
             if not path.read_bytes().endswith(b"\n"):
-                history.cut(len(history.lines))  # or the next line would be written behind half of one
+                history.truncate(len(history.lines))  # or the next line would be appended to a truncated one
         return history
 
     @classmethod
     def follow(cls, path: Path) -> History:
-        """The same lines, for a process that must not write."""
+        """The lines of a file, for a process that must not write to it."""
         history = cls(None)
         history.lines = read_lines(path) if path.exists() else []
         return history
 
     def append(self, lines: Sequence[HistoryLine]) -> None:
-        """Add a step's lines, and have them on the disk before the search goes on."""
+        """Append a step's lines, and flush them to disk before the search continues."""
         self.lines.extend(lines)
         if self.path is None:
             return
@@ -108,41 +108,41 @@ class History:
             os.fsync(file.fileno())
 
     def start_again(self, *, steps: int) -> list[HistoryLine]:
-        """Empty the lines for a replay, and return what was recorded, without the line of the final scheme.
+        """Clear the lines for a replay, and return the recorded ones without the final scheme's line.
 
-        That line is dropped from the file too: a search that goes on has steps in its place.
+        That line is removed from the file too, since a search that continues adds further steps there.
 
         Raises:
-            EANError: if the record has more than `steps` steps; none of them may be lost.
+            EANError: if the record has more than `steps` steps, none of which may be lost.
         """
         recorded = [line for line in self.lines if not line.final]
         if recorded and recorded[-1].step > steps:
             raise EANError(
-                f"the recorded search has {recorded[-1].step} steps, and {steps} were asked for: give at least as "
-                "many, or another --work-dir"
+                f"the recorded search has {recorded[-1].step} steps, but {steps} were requested: request at least as "
+                "many, or choose another --work-dir"
             )
         if len(recorded) < len(self.lines):
-            self.cut(len(recorded))
+            self.truncate(len(recorded))
         self.lines = []
         return recorded
 
-    def cut(self, count: int) -> None:
-        """Keep the first `count` lines."""
+    def truncate(self, count: int) -> None:
+        """Keep only the first `count` lines, in memory and in the file."""
         self.lines = self.lines[:count]
         if self.path is not None:
             write_atomic(self.path, "".join(line.to_json() + "\n" for line in self.lines))
 
 
 def read_lines(path: Path) -> list[HistoryLine]:
-    """The complete lines of a history file; a cut last line is left out.
+    """The complete lines of a history file; a truncated last line is left out.
 
     Raises:
         EANError: if the file is missing, or a line before the last is damaged.
     """
     rows = read_text(path, what="history", advice="give the work directory of a search").split("\n")
-    advice = "remove the lines from there on, and resume"
+    advice = "remove this line and those after it, then resume"
     lines = []
-    for number, row in enumerate(rows[:-1], start=1):  # what follows the last line break is empty or cut
+    for number, row in enumerate(rows[:-1], start=1):  # what follows the last newline is empty or truncated
         where = f"{path}, line {number},"
         line = checked(HistoryLine, parse_json(row, where=where, advice=advice), where=where, advice=advice)
         if not line.bits or set(line.bits) - {"0", "1"}:

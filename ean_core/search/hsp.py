@@ -1,7 +1,7 @@
 """HSP, the heuristic of Table 4 of Efficient Attention Network (https://arxiv.org/abs/2011.14058).
 
-It connects every N-th block: 1010.., 0101.., 100100.., 010010.. are in the table. Nothing is searched; a family of
-periods and offsets is scored, and the best is the answer.
+It connects every N-th block: the table lists 1010.., 0101.., 100100.. and 010010... Nothing is searched; all schemes of
+a family of periods and offsets are scored, and the best is returned.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from ean_core.search.heuristics import Family
 from ean_core.utils.errors import EANError
 
 PERIODS = range(2, 7)
-"""Tried if none is given: from every second to every sixth block."""
+"""Periods tried by default: every second to every sixth block."""
 
 
 class HSP(Family):
-    """Periodic connections.
+    """Periodic schemes, every N-th block connected.
 
     Args:
         blocks: blocks per stage; the period is counted over the whole network, not anew in each stage.
-        period: N, 1 to m; None tries `PERIODS`, as far as the network has that many blocks.
+        period: N, 1 to m; None tries those of `PERIODS` up to m.
         offset: the first connected block, 0 to `period` - 1; None tries all.
         seed: unused, nothing here is random.
     """
@@ -31,13 +31,13 @@ class HSP(Family):
     ) -> None:
         m = sum(blocks)
         if period is None and offset is not None:
-            raise EANError(f"HSP was given the offset {offset} without a period: give both, or only the period")
+            raise EANError(f"HSP got the offset {offset} without a period: give both, or only the period")
         if period is not None and not 1 <= period <= m:
-            raise EANError(f"the period of HSP is 1 to {m} for this network, got {period}")
-        periods = [one for one in PERIODS if one <= m] or [m] if period is None else [period]
+            raise EANError(f"the period of HSP must be from 1 to {m} for this network, got {period}")
+        periods = [candidate for candidate in PERIODS if candidate <= m] or [m] if period is None else [period]
         family = [
-            Scheme.periodic(blocks, period=one, offset=start)
-            for one in periods
-            for start in (range(one) if offset is None else [offset])
+            Scheme.periodic(blocks, period=candidate, offset=first)
+            for candidate in periods
+            for first in (range(candidate) if offset is None else [offset])
         ]
         super().__init__(blocks, family, seed=seed)

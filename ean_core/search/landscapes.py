@@ -1,7 +1,7 @@
-"""Made-up rewards with a known best scheme, to compare searches without training anything.
+"""Synthetic rewards with a known best scheme, to compare searches without any training.
 
-A landscape is a quadratic function of the bits, in percentage points of accuracy, and perhaps the noise of a
-validation set. Its best scheme is found exactly: by trying all of up to 16 bits, by integer programming for more.
+A landscape is a quadratic function of the bits, in percentage points of accuracy, optionally with the noise of a
+validation set. Its best scheme is found exactly: exhaustively for up to 16 bits, by integer programming for more.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ KINDS: dict[str, str] = {
     "sparse": "pairs and noise, and a sixth of the blocks helps (about 0.6 points) while the others hurt (0.15)",
     "rugged": "small effects (0.2), a fifth of the pairs interacts strongly (0.25), and noise",
 }
-"""What the kinds of landscape are made of."""
-
+"""Kinds of landscape, with what they are made of."""
 
 PATIENCE = 1.5
-"""Proposals per evaluation after which a search ends: one whose probabilities have settled proposes what it knows."""
+"""Maximum proposals per evaluation: a search whose probabilities have converged only proposes known schemes."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Landscape:
         blocks: blocks per stage.
         linear: (m,) effect of each connection, points.
         pairs: (m, m) strictly upper triangular, effect of two connections together, points.
-        noise: standard deviation of the error of a score, points. A scheme's error is always the same: a validation
-            set is fixed, so that scoring a scheme twice tells nothing new.
+        noise: standard deviation of the error of a score, points. A scheme's error is always the same, since a
+            validation set is fixed: scoring a scheme twice gives the same score.
         seed: of the errors.
         base: accuracy without any connection, percent.
     """
@@ -58,35 +57,36 @@ class Landscape:
     base: float = 70.0
 
     def accuracy(self, bits: np.ndarray) -> np.ndarray:
-        """Accuracy without error, in percent, (N,), of bits (N, m)."""
+        """Bits (N, m) -> accuracy without error, in percent, (N,)."""
         bits = np.asarray(bits, dtype=float)
         return self.base + bits @ self.linear + np.einsum("ni,ij,nj->n", bits, self.pairs, bits, optimize=True)
 
     def evaluate(self, schemes: Sequence[Scheme]) -> list[float]:
-        """What a search is told: with the error, to a hundredth of a point, as of 10,000 validation images."""
+        """The scores that a search gets: with error, rounded to 0.01 points as if from 10,000 validation images."""
         true = self.accuracy(np.array([scheme.bits for scheme in schemes]))
         return [
-            round(float(value) + self.noise * self._error(one), 2) for value, one in zip(true, schemes, strict=True)
+            round(float(value) + self.noise * self._error(scheme), 2)
+            for value, scheme in zip(true, schemes, strict=True)
         ]
 
     def reward(self, scheme: Scheme, weights: Reward) -> float:
-        """The reward without error."""
+        """The true reward of a scheme, in points."""
         return sum(weights.terms(scheme, float(self.accuracy(np.array([scheme.bits]))[0])).values())
 
     def best(self, weights: Reward) -> Scheme:
-        """The scheme with the highest reward without error."""
+        """The scheme with the highest true reward."""
         linear = weights.accuracy * self.linear - weights.sparsity / len(self.linear)
-        solve = _best_of_all if len(linear) <= 16 else _best_by_integer_programming
+        solve = _best_exhaustively if len(linear) <= 16 else _best_by_integer_programming
         return Scheme(tuple(solve(linear, weights.accuracy * self.pairs).tolist()), self.blocks)
 
     def _error(self, scheme: Scheme) -> float:
-        """A standard normal number that belongs to the scheme."""
+        """A standard normal number determined by the scheme and the seed."""
         digest = hashlib.sha256(f"{self.seed}:{scheme.text}".encode()).digest()
         return float(np.random.default_rng(int.from_bytes(digest[:8], "little")).standard_normal())
 
 
 def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
-    """A random landscape of a kind.
+    """Draw a random landscape of a given kind.
 
     Args:
         kind: a key of `KINDS`.
@@ -116,19 +116,19 @@ def make_landscape(kind: str, blocks: Sequence[int], *, seed: int) -> Landscape:
     )
 
 
-# -- searching one ----------------------------------------------------------------------------------------------------
+# -- searching a landscape --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RegretRun:
-    """How far a search's answers were from the best scheme, in true reward: in points, 0 is the best.
+    """Regrets of a search: the best scheme's true reward minus that of the search's answers, in points.
 
     Attributes:
-        best: regret, at each checkpoint, of the scheme with the highest reward seen, its error included.
-        most_probable: of the scheme that was most probable after the last step by then; None without probabilities.
-        smoothed: of the scheme with the highest reward once chance is taken out, as far as `smoothing.py` can.
-        evaluations: different schemes scored.
-        proposals: schemes proposed.
+        best: regret, at each checkpoint, of the scheme with the highest reward seen, error included.
+        most_probable: the same of the most probable scheme at that point; None without probabilities.
+        smoothed: the same of the best scheme after smoothing out evaluation noise (`smoothing.py`).
+        evaluations: number of distinct schemes scored.
+        proposals: number of schemes proposed, repetitions included.
     """
 
     best: list[float]
@@ -141,22 +141,23 @@ class RegretRun:
 def measure_regret(
     build: Callable[[], SearchMethod], landscape: Landscape, reward: Reward, *, checkpoints: Sequence[int]
 ) -> RegretRun:
-    """Search a landscape, up to as many evaluations as the last checkpoint.
+    """Search a landscape with as many evaluations as the last checkpoint.
 
     Args:
-        build: makes the method, always the same one.
+        build: makes a fresh method, identical at every call.
         landscape: scores schemes, and knows the best one.
         reward: Eq. 7.
-        checkpoints: rising numbers of evaluations at which to look.
+        checkpoints: increasing numbers of evaluations at which regret is measured.
     """
     budget, method = checkpoints[-1], build()
     highest = landscape.reward(landscape.best(reward), reward)
-    scored: list[tuple[Scheme, float]] = []  # in the order of the evaluations, with the reward seen
+    scored: list[tuple[Scheme, float]] = []  # in order of evaluation, with the observed reward
     probable: dict[int, float] = {}  # evaluations so far -> regret of the most probable scheme
 
     def evaluate(schemes: Sequence[Scheme]) -> list[float]:
         accuracies = landscape.evaluate(schemes)
-        scored.extend((one, sum(reward.terms(one, a).values())) for one, a in zip(schemes, accuracies, strict=True))
+        pairs = zip(schemes, accuracies, strict=True)
+        scored.extend((scheme, sum(reward.terms(scheme, accuracy).values())) for scheme, accuracy in pairs)
         return accuracies
 
     def on_step(step: int, lines: Sequence[HistoryLine], *, replayed: bool) -> None:
@@ -164,7 +165,7 @@ def measure_regret(
         if scheme is not None:
             probable[lines[-1].evaluations] = highest - landscape.reward(scheme, reward)
 
-    found = run_search(
+    result = run_search(
         method,
         evaluate,
         steps=int(np.ceil(PATIENCE * budget / len(build().propose()))),
@@ -174,49 +175,51 @@ def measure_regret(
         on_step=on_step,
     )
     tops = [max(scored[:count], key=lambda pair: pair[1])[0] for count in checkpoints]
-    texts, rewards = [scheme.text for scheme, _ in scored], [seen for _, seen in scored]
+    texts, rewards = [scheme.text for scheme, _ in scored], [reward_seen for _, reward_seen in scored]
     smoothed = [scored[best_smoothed(texts[:count], rewards[:count])][0] for count in checkpoints]
     return RegretRun(
         best=[highest - landscape.reward(top, reward) for top in tops],
         most_probable=[_last_by(probable, count) for count in checkpoints] if probable else None,
         smoothed=[highest - landscape.reward(scheme, reward) for scheme in smoothed],
-        evaluations=found.evaluations,
-        proposals=found.proposals,
+        evaluations=result.evaluations,
+        proposals=result.proposals,
     )
 
 
 def _last_by(regrets: dict[int, float], count: int) -> float:
-    """The value at the largest key up to `count`; the first one where a single step took more evaluations."""
+    """The value at the largest key up to `count`; the first value if the first step already exceeds it."""
     return regrets[max((key for key in regrets if key <= count), default=min(regrets))]
 
 
 # -- the best scheme --------------------------------------------------------------------------------------------------
 
 
-def _best_of_all(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The bits (m,) that maximise linear . a + a^T pairs a, by trying all."""
+def _best_exhaustively(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The bits (m,) that maximize linear . a + a^T pairs a, by exhaustive search."""
     bits = (np.arange(2 ** len(linear))[:, None] >> np.arange(len(linear))) & 1  # (2^m, m)
     return bits[np.argmax(bits @ linear + ((bits @ pairs) * bits).sum(axis=1))]
 
 
 def _best_by_integer_programming(linear: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The same with a variable for every product: y <= a_i, y <= a_j, y >= a_i + a_j - 1 make y = a_i a_j."""
+    """The same with a variable y per product a_i a_j, where y <= a_i, y <= a_j and y >= a_i + a_j - 1."""
     bits, (first, second) = len(linear), np.nonzero(pairs)
     count = len(first)
-    y, one = bits + np.arange(count), np.ones(count)
-    rows = [(y, one, first, -one), (y, one, second, -one)]  # y - a_i <= 0, y - a_j <= 0
-    left = [
+    y, ones = bits + np.arange(count), np.ones(count)
+    rows = [(y, ones, first, -ones), (y, ones, second, -ones)]  # y - a_i <= 0, y - a_j <= 0
+    upper_bounds = [
         csr_array((np.r_[a, b], (np.r_[0:count, 0:count], np.r_[i, j])), (count, bits + count)) for i, a, j, b in rows
     ]
-    both = csr_array(
-        (np.r_[one, one, -one], (np.r_[0:count, 0:count, 0:count], np.r_[first, second, y])), (count, bits + count)
+    lower_bound = csr_array(
+        (np.r_[ones, ones, -ones], (np.r_[0:count, 0:count, 0:count], np.r_[first, second, y])), (count, bits + count)
     )
     result = milp(
         -np.r_[linear, pairs[first, second]],
         integrality=np.r_[np.ones(bits), np.zeros(count)],
         bounds=Bounds(0, 1),
         constraints=[
-            LinearConstraint(part, ub=bound) for part, bound in [(left[0], 0), (left[1], 0), (both, 1)] if count
+            LinearConstraint(matrix, ub=bound)
+            for matrix, bound in [(upper_bounds[0], 0), (upper_bounds[1], 0), (lower_bound, 1)]
+            if count
         ],
         options={"mip_rel_gap": 0.0},
     )

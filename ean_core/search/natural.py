@@ -1,18 +1,18 @@
 """The preset "natural" of the EAN search: one logit per block, moved along the natural gradient of the reward.
 
-Same policy (independent bits), same reward (Eq. 7) and the same idea as Algorithm 1 of Efficient Attention Network
-(https://arxiv.org/abs/2011.14058); what changes is the parametrisation and the step:
+The policy (independent bits), the reward (Eq. 7) and the idea are those of Algorithm 1 of Efficient Attention Network
+(https://arxiv.org/abs/2011.14058); the parameterization and the update differ:
 
-- theta are the m logits themselves. A controller with a constant input adds nothing but a changed step size.
+- theta are the m logits themselves. A controller with a constant input only changes the step size.
 - The natural gradient instead of the plain one. For independent bits the Fisher information of theta_i is
   p_i (1 - p_i), so that the natural gradient of E[G] is dE[G]/dp_i = E[G | a_i = 1] - E[G | a_i = 0], the main effect
-  of block i. Its sampled form is mean_k A_k (a_ki - p_i) / (p_i (1 - p_i)), A the standardised reward.
+  of block i. Its sampled form is mean_k A_k (a_ki - p_i) / (p_i (1 - p_i)), A the standardized reward.
 - The main effects are fitted to the rewards by least squares instead, all blocks at once ("compatible function
-  approximation": Kakade, A Natural Policy Gradient, 2001; Peters and Schaal, Natural Actor-Critic, 2008). The fit takes
-  out what the other blocks did to a reward, and it may use earlier schemes without any ratio: that is this preset's
-  replay. Every scheme counts once, however often it was drawn: a lucky validation score stays one lucky score.
-- Its answer is the scheme with the highest smoothed reward (`smoothing.py`). Settled probabilities score many near
-  relatives of the best scheme, of which the luckiest has the highest reward.
+  approximation": Kakade, A Natural Policy Gradient, 2001; Peters and Schaal, Natural Actor-Critic, 2008). The fit
+  controls for the other blocks, and it can use earlier schemes without importance ratios, which is this preset's
+  replay. Every scheme counts once, however often it was sampled: a lucky validation score counts only once.
+- It returns the scheme that is best after smoothing out evaluation noise (`smoothing.py`). Once the probabilities have
+  converged, many neighbors of the best scheme are scored, and the luckiest of them has the highest reward.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class NaturalSettings:
-    """The step rule. The defaults were chosen on made-up landscapes of 9, 16 and 54 blocks (`landscapes.py`).
+    """Hyperparameters; the defaults were chosen on synthetic landscapes of 9, 16 and 54 blocks (`landscapes.py`).
 
     Attributes:
-        schemes_per_step: schemes drawn and scored per step.
-        step_size: eta; a logit moves by it times the fitted effect in standard deviations of the reward.
-        memory: the fit uses the latest `memory * m` different schemes; 0 takes the sampled form, of this step alone.
-        ridge: weight of the penalty on squared effects; the fit needs it while there are fewer schemes than blocks.
-        redraws: how often a scheme that was scored before is drawn again, since its score would tell nothing new.
-        curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off; on the landscapes little depends on it.
+        schemes_per_step: schemes sampled and scored per step.
+        step_size: eta, the change of a logit per standard deviation of the reward that its bit's effect amounts to.
+        memory: the fit uses the latest `memory * m` distinct schemes; 0 uses the sampled form, on this step's schemes.
+        ridge: weight of the penalty on squared effects, needed while there are fewer schemes than blocks.
+        redraws: how often to resample a scheme that was scored before, since scoring it again would be uninformative.
+        curiosity_weight: lambda_3 of Eq. 7; 0 switches the bonus off. It matters little on the landscapes.
         curiosity_learning_rate: of Adam on the predictor sigma_2.
     """
 
@@ -60,15 +60,15 @@ class NaturalSettings:
         if self.step_size <= 0 or self.ridge <= 0:
             raise EANError(f"step_size and ridge must be positive, got {self.step_size} and {self.ridge}")
         if self.memory == 0 and self.schemes_per_step < 2:
-            raise EANError("memory=0 compares the schemes of a step: give schemes_per_step of at least 2")
+            raise EANError("memory=0 compares the schemes of one step: set schemes_per_step to at least 2")
 
 
 class NaturalEAN(SearchMethod):
-    """EAN's search with logits and the natural gradient.
+    """EAN's search over logits by the natural gradient.
 
     Args:
         blocks: blocks per stage.
-        seed: of the draws and the curiosity networks.
+        seed: of the samples and the curiosity networks.
         settings: see `NaturalSettings`.
     """
 
@@ -80,9 +80,9 @@ class NaturalEAN(SearchMethod):
         self.settings = settings = settings or NaturalSettings()
         self.bits = sum(blocks)
         self.logits = np.zeros(self.bits)  # theta
-        # p stays in [1/m, 1 - 1/m]: of a scheme drawn at the end about one bit still differs from the most probable one
+        # p stays in [1/m, 1 - 1/m], so that a sample differs from the most probable scheme in at least about one bit.
         self.limit = float(np.log(max(self.bits - 1, 2)))
-        self.scored: dict[str, Trial] = {}  # every scheme once, the one proposed last at the end
+        self.scored: dict[str, Trial] = {}  # distinct schemes, the latest proposed last
         self.curiosity: Curiosity | None = None
         if settings.curiosity_weight:
             self.curiosity = Curiosity(
@@ -90,7 +90,7 @@ class NaturalEAN(SearchMethod):
             )
 
     def propose(self) -> list[Scheme]:
-        """Algorithm 1, lines 8 and 9; schemes known already are drawn again a few times."""
+        """Sample schemes (Algorithm 1, lines 8 and 9); schemes scored before are resampled a few times."""
         schemes: dict[str, Scheme] = {}
         for _ in range(self.settings.schemes_per_step):
             (scheme,) = self.sample(1, self.rng)
@@ -102,33 +102,35 @@ class NaturalEAN(SearchMethod):
         return list(schemes.values())
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:
-        """lambda_3 * g_rnd of Eq. 7, where curiosity is on."""
+        """The curiosity term lambda_3 * g_rnd of Eq. 7; empty where curiosity is off."""
         if self.curiosity is None:
             return {}
         return {"curiosity": self.settings.curiosity_weight * self.curiosity.bonus(scheme)}
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """One step along the natural gradient, in place of Algorithm 1, lines 12 to 20."""
+        """Take one natural-gradient step, in place of Algorithm 1, lines 12 to 20."""
         for trial in trials:
             self.scored.pop(trial.scheme.text, None)
             self.scored[trial.scheme.text] = trial
         used = list(self.scored.values())[-self.settings.memory * self.bits :] if self.settings.memory else list(trials)
         bits = np.array([trial.scheme.bits for trial in used], dtype=float)  # (N, m)
-        gains = standardise(self._gains(used))  # (N,)
+        gains = standardize(self._gains(used))  # (N,)
         p = self.probabilities()
         direction = (
-            fitted_effects(bits, gains, self.settings.ridge) if self.settings.memory else sampled(bits, gains, p)
+            fitted_effects(bits, gains, self.settings.ridge)
+            if self.settings.memory
+            else sampled_effects(bits, gains, p)
         )
         self.logits = np.clip(self.logits + self.settings.step_size * direction, -self.limit, self.limit)
         if self.curiosity is not None:
             self.curiosity.update([trial.scheme for trial in trials])
 
     def probabilities(self) -> np.ndarray:
-        """p of every block, (m,)."""
+        """The policy's probability of connecting each block, (m,)."""
         return 1.0 / (1.0 + np.exp(-self.logits))
 
     def _gains(self, trials: Sequence[Trial]) -> np.ndarray:
-        """G of Eq. 7, (N,); the bonus is what the predictor gives now, also for schemes scored long ago."""
+        """G of Eq. 7, (N,), with the current curiosity bonus, also for schemes scored long ago."""
         rewards = np.array([trial.reward for trial in trials])
         if self.curiosity is None:
             return rewards
@@ -137,18 +139,18 @@ class NaturalEAN(SearchMethod):
         return rewards + self.settings.curiosity_weight * novelty
 
 
-def standardise(gains: np.ndarray) -> np.ndarray:
-    """Mean 0 and standard deviation 1, (N,): the step no longer depends on the reward's unit and offset."""
+def standardize(gains: np.ndarray) -> np.ndarray:
+    """Scale to mean 0 and standard deviation 1, (N,): the step then ignores the reward's unit and offset."""
     spread = float(gains.std())
     return (gains - gains.mean()) / spread if spread > 1e-9 else np.zeros_like(gains)
 
 
 def fitted_effects(bits: np.ndarray, gains: np.ndarray, ridge: float) -> np.ndarray:
-    """The main effects w (m,) that minimise |gains - constant - bits w|^2 + ridge |w|^2, bits (N, m), gains (N,)."""
-    centred = bits - bits.mean(axis=0)
-    return np.linalg.solve(centred.T @ centred + ridge * np.eye(bits.shape[1]), centred.T @ gains)
+    """The main effects w (m,) that minimize |gains - constant - bits w|^2 + ridge |w|^2, bits (N, m), gains (N,)."""
+    centered = bits - bits.mean(axis=0)
+    return np.linalg.solve(centered.T @ centered + ridge * np.eye(bits.shape[1]), centered.T @ gains)
 
 
-def sampled(bits: np.ndarray, gains: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """mean_k A_k (a_k - p) / (p (1 - p)), the main effects (m,) without a fit, from draws of p."""
+def sampled_effects(bits: np.ndarray, gains: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """mean_k A_k (a_k - p) / (p (1 - p)): the main effects (m,) estimated from samples of p, without a fit."""
     return (gains[:, None] * (bits - p)).mean(axis=0) / (p * (1 - p))

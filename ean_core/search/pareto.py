@@ -1,7 +1,7 @@
-"""The Pareto front of a search: the scored schemes of which none other is both as accurate and as cheap.
+"""The Pareto front of a search: the scored schemes that no other scheme dominates in both accuracy and cost.
 
-The accuracies are validation scores on the supernet. The front picks the best of many noisy scores, so that its
-points look better than they are; train those that matter from scratch.
+The accuracies are validation scores on the supernet. The front selects the best of many noisy scores, so its points
+look better than they are: retrain the relevant ones from scratch.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ean_core.utils.errors import EANError
 
 FORMAT = "ean-pareto-1"
 COSTS = {"increment": "predicted time increment over Org, %", "connections": "connections"}
-"""What a scheme may cost."""
+"""Kinds of cost, with the labels of their axes."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A scored scheme.
+    """A scored scheme, as a point of accuracy against cost.
 
     Attributes:
         bits: without separators.
         accuracy: validation accuracy in percent.
         cost: predicted percent of Org's time that it adds, or its number of connections.
-        connections: their number.
+        connections: number of connected blocks.
     """
 
     bits: str
@@ -43,13 +43,13 @@ class Point:
 
 
 def front_of(points: Sequence[Point]) -> list[Point]:
-    """The points that no other one dominates, from the cheapest to the dearest.
+    """The points that no other point dominates, from the cheapest to the most expensive.
 
-    One dominates another if it costs no more and is as accurate, and is better in one of the two. Points that are equal
-    in both dominate neither other; all of them are given.
+    A point dominates another if it is at least as good in both cost and accuracy and better in one of them. Equal
+    points do not dominate each other, so all of them are returned.
     """
     front: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.cost, -one.accuracy, one.bits)):
+    for point in sorted(points, key=lambda point: (point.cost, -point.accuracy, point.bits)):
         best = front[-1] if front else None
         if best is None or point.accuracy > best.accuracy or (point.cost, point.accuracy) == (best.cost, best.accuracy):
             front.append(point)
@@ -59,16 +59,16 @@ def front_of(points: Sequence[Point]) -> list[Point]:
 def points_of(
     lines: Sequence[HistoryLine], blocks: Sequence[int], table: LatencyTable | None = None
 ) -> tuple[str, list[Point]]:
-    """Every scored scheme once.
+    """The cost and accuracy of every distinct scored scheme.
 
     Args:
         lines: of history.jsonl.
         blocks: per stage.
-        table: what the cost is predicted from; None for what the search itself used, the number of connections if it
-            had no table.
+        table: predicts the cost; None for the cost that the search used, the number of connections if it had no
+            table.
 
     Returns:
-        the name of the cost, a key of `COSTS`, and the points in the order in which they were scored.
+        the kind of cost, a key of `COSTS`, and the points in the order in which they were scored.
     """
     timed = table is not None or all(line.increment is not None for line in lines)
     points = {}
@@ -86,15 +86,15 @@ def points_of(
 def front_content(
     origin: Mapping[str, Any], lines: Sequence[HistoryLine], table: LatencyTable | None = None
 ) -> dict[str, Any]:
-    """What pareto.json holds: every point of the front with its number, and where the schemes are from.
+    """The content of pareto.json: the numbered points of the front, and the provenance of the schemes.
 
     Args:
-        origin: of `read_scored`.
+        origin: provenance, from `read_scored`.
         lines: of the history.
         table: as for `points_of`.
 
     Raises:
-        EANError: if the table is of another network.
+        EANError: if the table was measured for another network.
     """
     if table is not None:
         table.require(
@@ -113,28 +113,28 @@ def front_content(
         "blocks": list(origin["blocks"]),
         "scored": len(points),
         "points": [{"number": number, **asdict(point)} for number, point in enumerate(front_of(points), start=1)],
-        "origin": {key: value for key, value in origin.items() if key not in _OF_ITS_SCHEME},
+        "origin": {key: value for key, value in origin.items() if key not in _NOT_PROVENANCE},
     }
 
 
 def read_scored(directory: Path, lines: Sequence[HistoryLine] | None) -> tuple[dict[str, Any], Sequence[HistoryLine]]:
-    """Where the schemes of a search or a comparison are from, and their scores, read unless they are given.
+    """The provenance of a search's or comparison's schemes, and their scores, read from file unless given.
 
     Raises:
-        EANError: if the directory holds no finished search, or no scheme is scored.
+        EANError: if the directory holds no finished search, or no scheme was scored.
     """
     compared = (directory / "comparison.json").exists()
     origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
     source = directory / ("scores.jsonl" if compared else "history.jsonl")
     lines = read_lines(source) if lines is None else lines
     if not lines:
-        raise EANError(f"{source} holds no scored scheme: run the search first")
+        raise EANError(f"{source} contains no scored schemes: run the search first")
     return origin, lines
 
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """The network of a comparison's recipe."""
+    """The network in a comparison's recipe."""
 
     arch: str
     attention: str | None
@@ -143,7 +143,7 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class ComparedRecipe:
-    """The recipe of a comparison."""
+    """The recipe in a comparison.json, as far as a front needs it."""
 
     name: str
     model: ComparedModel
@@ -152,7 +152,7 @@ class ComparedRecipe:
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """The settings of a comparison.json, as far as a front is made of them."""
+    """The settings in a comparison.json, as far as a front needs them."""
 
     recipe: ComparedRecipe
     blocks: tuple[Positive, ...]
@@ -162,10 +162,10 @@ class ComparisonSettings:
 
 
 def compared_origin(directory: Path) -> dict[str, Any]:
-    """What a scheme.json says of where its scheme is from, for the common scores of a comparison.
+    """Provenance as in a scheme.json, for the shared scores of a comparison.
 
     Raises:
-        EANError: if comparison.json is no record.
+        EANError: if comparison.json is not such a record.
     """
     path = directory / "comparison.json"
     settings = read_record(path)["settings"]
@@ -182,15 +182,15 @@ def compared_origin(directory: Path) -> dict[str, Any]:
     }
 
 
-_OF_ITS_SCHEME = frozenset(
+_NOT_PROVENANCE = frozenset(
     {"format", "blocks", "stages", "connections", "sparsity", "returned", *ANSWERS}
-    | {"validation_accuracy", "predicted_increment"}  # of a point that was taken as the directory's scheme.json
+    | {"validation_accuracy", "predicted_increment"}  # in a scheme.json written by `take_point`
 )
 
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """A point of a pareto.json."""
+    """A point of the front, as pareto.json holds it."""
 
     number: Positive
     bits: str
@@ -201,7 +201,7 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class FrontFile:
-    """A pareto.json."""
+    """The checked fields of a pareto.json."""
 
     cost: Literal["connections", "increment"]
     blocks: tuple[Positive, ...]
@@ -210,10 +210,10 @@ class FrontFile:
 
 
 def read_front(path: Path) -> dict[str, Any]:
-    """The content of a pareto.json, as `front_content` gives it.
+    """Read a pareto.json, with the content of `front_content`.
 
     Raises:
-        EANError: if it is missing or something else.
+        EANError: if it is missing or not a Pareto front.
     """
     advice = "give the work directory of a search"
     content = read_json(path, what="front", advice=advice)
@@ -224,20 +224,20 @@ def read_front(path: Path) -> dict[str, Any]:
 
 
 def take_point(front: Mapping[str, Any], number: int, blocks: Sequence[int], output: Path) -> Scheme:
-    """Write a point of the front as a scheme.json, with the search's provenance.
+    """Write a point of the front as a scheme.json with the search's provenance.
 
     Args:
-        front: of `read_front`.
-        number: of the point, from 1.
+        front: as returned by `read_front`.
+        number: of the point, counted from 1.
         blocks: per stage.
-        output: the file.
+        output: path of the scheme.json.
 
     Raises:
         EANError: if there is no such point.
     """
     points = {point["number"]: point for point in front["points"]}
     if number not in points:
-        raise EANError(f"the front has the points 1 to {len(points)}, and {number} was asked for: choose one of them")
+        raise EANError(f"the front has no point {number}: choose one from 1 to {len(points)}")
     point = points[number]
     scheme = Scheme.parse(point["bits"], blocks=blocks)
     scheme.save(

@@ -1,4 +1,4 @@
-"""Random search: independent fair bits, never the same scheme twice until none is left."""
+"""Random search: independent fair bits, without repetition until all schemes have been proposed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ean_core.utils.errors import EANError
 
 
 class RandomSearch(SearchMethod):
-    """The baseline at equal budget.
+    """Uniform sampling of schemes, the baseline of Table 4.
 
     Args:
         blocks: blocks per stage.
@@ -25,18 +25,18 @@ class RandomSearch(SearchMethod):
         if schemes_per_step < 1:
             raise EANError(f"schemes_per_step must be at least 1, got {schemes_per_step}")
         self.schemes_per_step = schemes_per_step
-        self.seen: set[str] = set()
+        self.proposed: set[str] = set()
 
     def propose(self) -> list[Scheme]:
-        """Fair bits, drawn again while the scheme was proposed before and others are left."""
-        return [self._fresh() for _ in range(self.schemes_per_step)]
+        """Uniform schemes that were not proposed before, as long as there are any."""
+        return [self._draw_new() for _ in range(self.schemes_per_step)]
 
     def update(self, trials: Sequence[Trial]) -> None:
-        """Nothing to learn."""
+        """Random search does not learn from trials."""
 
-    def _fresh(self) -> Scheme:
+    def _draw_new(self) -> Scheme:
         scheme = Scheme.random(self.blocks, self.rng)
-        while scheme.text in self.seen and len(self.seen) < 2 ** len(scheme):
+        while scheme.text in self.proposed and len(self.proposed) < 2 ** len(scheme):
             scheme = Scheme.random(self.blocks, self.rng)
-        self.seen.add(scheme.text)
+        self.proposed.add(scheme.text)
         return scheme

@@ -15,14 +15,14 @@ from ean_core.utils.errors import EANError
 class Reward:
     """G(a) = sparsity * g_spa + accuracy * g_val + curiosity * g_rnd.
 
-    The defaults are the released ImageNet code's; that CIFAR-100's weights were the same is an assumption. Its constant
-    -54 is left out: the moving baseline absorbs any constant.
+    The defaults are those of the released ImageNet code; that CIFAR-100 used the same is an assumption. The code's
+    constant -54 is omitted, since the moving baseline absorbs any constant.
 
     Attributes:
-        sparsity: lambda_1, points of reward for a scheme without any connection against a full one (Eq. 6).
+        sparsity: lambda_1, points of reward of a scheme without connections over a full one (Eq. 6).
         accuracy: lambda_2, points of reward per percentage point of validation accuracy.
         curiosity: lambda_3, weight of the random-network-distillation bonus; only EAN's controller sees this term.
-        latency: points of reward that a percent of time increment costs; it needs a latency table (`TimedReward`).
+        latency: points of reward per percent of time increment; needs a latency table (`TimedReward`).
     """
 
     sparsity: float = 2.0
@@ -31,18 +31,18 @@ class Reward:
     latency: float = 0.0
 
     def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
-        """The weighted terms that do not depend on the search's state: their sum ranks the schemes.
+        """The weighted terms that do not depend on the state of the search; their sum ranks the schemes.
 
         Args:
-            scheme: what was scored.
+            scheme: the scored scheme.
             accuracy: its validation accuracy in percent.
 
         Raises:
-            EANError: if time counts, and nothing says how much time the scheme takes.
+            EANError: if time is part of the reward and there is no latency table.
         """
         if self.latency:
             raise EANError(
-                f"reward.latency is {self.latency:g}, and the search has no latency table: give search.latency=FILE"
+                f"reward.latency is {self.latency:g}, but the search has no latency table: give search.latency=FILE"
             )
         return self.untimed_terms(scheme, accuracy)
 
@@ -52,7 +52,7 @@ class Reward:
         return None
 
     def untimed_terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
-        """The terms of the paper."""
+        """The sparsity and accuracy terms of the paper."""
         return {"sparsity": self.sparsity * scheme.sparsity, "accuracy": self.accuracy * accuracy}
 
 
@@ -68,7 +68,7 @@ class TimedReward(Reward):
 
     @classmethod
     def of(cls, reward: Reward, increments: Sequence[float]) -> TimedReward:
-        """The same weights, with the increments of a latency table."""
+        """A reward with the same weights and the increments of a latency table."""
         weights = {field.name: getattr(reward, field.name) for field in fields(Reward)}
         return cls(**weights, increments=tuple(increments))
 
@@ -77,6 +77,6 @@ class TimedReward(Reward):
         return float(np.dot(scheme.bits, self.increments))
 
     def terms(self, scheme: Scheme, accuracy: float) -> dict[str, float]:
-        """See `Reward.terms`."""
+        """The paper's terms and, if time counts, the latency term."""
         terms = self.untimed_terms(scheme, accuracy)
         return {**terms, "latency": -self.latency * self.increment(scheme)} if self.latency else terms

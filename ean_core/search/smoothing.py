@@ -1,10 +1,10 @@
-"""The best scheme after smoothing: of many noisy rewards the highest belongs to a lucky scheme, not to the best one.
+"""The best scheme after smoothing out evaluation noise: the highest of many noisy rewards is usually a lucky one.
 
-A Gaussian process over schemes takes out what a reward owes to chance. Its prior correlation of two schemes that differ
-in d bits is rho^d: with rho near 1 the reward is nearly additive in the blocks, with a smaller one all orders of
-interaction count. rho and the noise are those under which the rewards are likeliest (restricted likelihood: Patterson
-and Thompson, 1971, https://doi.org/10.1093/biomet/58.3.545; Gaussian processes: Rasmussen and Williams, 2006), so that
-nobody has to know the noise; where there is none, the smoothed rewards are the rewards.
+A Gaussian process over schemes estimates the rewards without noise. Its prior correlation of two schemes that differ in
+d bits is rho^d: with rho near 1 the reward is nearly additive in the blocks, with a smaller rho all orders of
+interaction matter. rho and the noise variance maximize the restricted likelihood of the rewards (Patterson and
+Thompson, 1971, https://doi.org/10.1093/biomet/58.3.545; Gaussian processes: Rasmussen and Williams, 2006), so that the
+noise need not be known. Without noise, the smoothed rewards equal the rewards.
 """
 
 from __future__ import annotations
@@ -14,53 +14,55 @@ from collections.abc import Sequence
 import numpy as np
 
 CORRELATIONS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-"""rho that are tried."""
+"""Candidate values of rho."""
 
 NOISES = np.geomspace(1e-4, 10, 26)
-"""Variances of the noise that are tried, in units of the function's."""
+"""Candidate noise variances, relative to the variance of the noiseless function."""
 
-MOST = 1000
-"""Schemes that are smoothed, the latest: the work grows with the cube of their number, to seconds here."""
+MAX_SCHEMES = 1000
+"""Only the latest schemes are smoothed: the work is cubic in their number, and takes seconds for this many."""
 
 
 def smooth(bits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
-    """The posterior means of the rewards without noise, (N,).
+    """Posterior means of the noiseless rewards, (N,).
 
     Args:
-        bits: (N, m), all different.
+        bits: (N, m), distinct rows.
         rewards: (N,), in points.
     """
     count = len(rewards)
     if count < 3 or np.ptp(rewards) == 0:
         return np.array(rewards, dtype=float)
     bits = np.asarray(bits, dtype=float)
-    distances = bits @ (1 - bits).T + (1 - bits) @ bits.T  # Hamming's
-    best, found = -np.inf, np.array(rewards, dtype=float)
+    distances = bits @ (1 - bits).T + (1 - bits) @ bits.T  # Hamming
+    best, smoothed = -np.inf, np.array(rewards, dtype=float)
     for rho in CORRELATIONS:
         values, vectors = np.linalg.eigh(rho**distances)
-        one, turned = vectors.sum(axis=0), vectors.T @ rewards
-        variances = np.clip(values, 0, None) + NOISES[:, None]  # (noises, N): everything is diagonal here
-        means = (one * turned / variances).sum(axis=1) / (one**2 / variances).sum(axis=1)  # the constant, fitted
-        rest = turned - means[:, None] * one
-        scale = (rest**2 / variances).sum(axis=1) / (count - 1)
+        constant, projected = vectors.sum(axis=0), vectors.T @ rewards
+        variances = np.clip(values, 0, None) + NOISES[:, None]  # (noises, N): the covariance is diagonal in this basis
+        means = (constant * projected / variances).sum(axis=1) / (constant**2 / variances).sum(
+            axis=1
+        )  # of the fitted constant
+        residuals = projected - means[:, None] * constant
+        scale = (residuals**2 / variances).sum(axis=1) / (count - 1)
         likelihood = -(
-            (count - 1) * np.log(scale) + np.log(variances).sum(axis=1) + np.log((one**2 / variances).sum(axis=1))
+            (count - 1) * np.log(scale) + np.log(variances).sum(axis=1) + np.log((constant**2 / variances).sum(axis=1))
         )
         if likelihood.max() > best:
-            place = int(likelihood.argmax())
-            best = float(likelihood[place])
-            found = rewards - NOISES[place] * (vectors @ (rest[place] / variances[place]))
-    return found
+            index = int(likelihood.argmax())
+            best = float(likelihood[index])
+            smoothed = rewards - NOISES[index] * (vectors @ (residuals[index] / variances[index]))
+    return smoothed
 
 
 def best_smoothed(texts: Sequence[str], rewards: Sequence[float]) -> int:
-    """The place of the scheme with the highest smoothed reward; among equals the one with fewest connections.
+    """The index of the scheme with the highest smoothed reward; ties go to the fewest connections.
 
     Args:
-        texts: bits of different schemes, without separators, in the order in which they were scored.
-        rewards: one each.
+        texts: bits of distinct schemes without separators, in the order in which they were scored.
+        rewards: one per scheme, in points.
     """
-    first = max(0, len(texts) - MOST)
+    first = max(0, len(texts) - MAX_SCHEMES)
     bits = np.array([list(map(int, text)) for text in texts[first:]])
     smoothed = smooth(bits, np.array(rewards[first:], dtype=float))
-    return first + max(range(len(smoothed)), key=lambda place: (smoothed[place], -bits[place].sum()))
+    return first + max(range(len(smoothed)), key=lambda index: (smoothed[index], -bits[index].sum()))

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from zoo_table import all_names
 
-from benchmarks.zoo_table import all_names
 from ean_core import EANError, Scheme, create_model
 from ean_core.attention import build_attention, timm_attention
 from ean_core.benchmark.timing import multiply_adds
@@ -160,7 +160,7 @@ def test_timm_is_imported_only_when_it_is_asked_for() -> None:
 def test_the_table_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = "benchmarks/attention_zoo.py"
     arguments = (
-        "--arch resnet20 --rounds 2 --batch-size 1 --image-size 16 --settings eager folded --threads 1 --device cpu "
+        "--arch resnet20 --rounds 2 --batch-size 1 --image-size 16 --modes eager folded --threads 1 --device cpu "
         "--output out.json --attention se timm:eca timm:nl timm:halo timm:bottleneck"
     )
     monkeypatch.chdir(tmp_path)

@@ -36,7 +36,7 @@ class Machine:
     def __init__(self, *, together: float = 0.0) -> None:
         self.now, self.together = 0.0, together
 
-    def setting(self) -> Mode:
+    def mode(self) -> Mode:
         def build(network: torch.nn.Module, batch: torch.Tensor) -> Callable[[torch.Tensor], None]:
             bits = np.array(network.scheme.bits)
             pairs = bits.sum() * (bits.sum() - 1) / 2
@@ -56,11 +56,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[LatencyTable
 
     def make(**costs: float) -> LatencyTable:
         bench = Machine(**costs)
-        monkeypatch.setitem(MODES, "made-up", bench.setting())
+        monkeypatch.setitem(MODES, "made-up", bench.mode())
         network = create_model("resnet20", attention="se")
         network.set_scheme("101010101")
         how = {"clock": lambda: bench.now}
-        table = measure_table(network, BATCH, setting="made-up", rounds=4, **how, **NAMES)
+        table = measure_table(network, BATCH, mode="made-up", rounds=4, **how, **NAMES)
         table = check_table(table, network, BATCH, count=7, seed=1, **how)
         assert network.scheme.text == "101010101"  # put back
         return table
@@ -141,7 +141,7 @@ def test_checked_schemes_are_the_full_one_and_different_ones_of_many_sizes() -> 
 
 def test_real_networks_are_timed_with_their_own_connections() -> None:
     network = create_model("resnet20", attention="se").eval()
-    table = check_table(measure_table(network, BATCH, setting="folded", rounds=1, **NAMES), network, BATCH, count=2)
+    table = check_table(measure_table(network, BATCH, mode="folded", rounds=1, **NAMES), network, BATCH, count=2)
     assert len(table.increments) == 9
     assert all(one.low <= one.value <= one.high for one in table.increments)
     assert [row["connections"] for row in table.check["schemes"]] == [9, 5]
@@ -171,7 +171,7 @@ def test_a_table_of_a_gpu_names_it_and_predicts_whole_networks() -> None:
     network = create_model("resnet164", attention="se").eval().cuda()
     batch = torch.zeros(16, 3, 32, 32, device="cuda")
     names = {**NAMES, "arch": "resnet164"}
-    table = check_table(measure_table(network, batch, setting="eager", rounds=5, **names), network, batch)
+    table = check_table(measure_table(network, batch, mode="eager", rounds=5, **names), network, batch)
     assert table.device == torch.cuda.get_device_name()
     full = table.check["schemes"][0]
     assert full["connections"] == 54
@@ -221,7 +221,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(EANError, match="tools/benchmark.py --per-block"):
         LatencyTable.load(path)
-    with pytest.raises(EANError, match="cannot be read"):
+    with pytest.raises(EANError, match="does not exist"):
         LatencyTable.load(tmp_path / "none.json")
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Run
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
 
 
 def test_the_page_has_the_counts_of_the_command(run: Run) -> None:

@@ -16,8 +16,6 @@ from ean_core import create_model
 from ean_core.networks import count_parameters
 from tests.conftest import ROOT, Run
 
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
 
 def record(path: Path) -> dict[str, Any]:
     """What a comparison wrote."""
@@ -66,34 +64,34 @@ def test_training(run: Run, tmp_path: Path) -> None:
 
 def test_network(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    done = run("benchmarks/network.py", "--quick", "--settings", "folded", "fused", "--output", out)
+    done = run("benchmarks/network.py", "--quick", "--modes", "folded", "fused", "--output", out)
     found = record(out)
     assert list(found["metrics"]) == ["plain", "folded"]
     assert len(found["metrics"]["folded"]) == 7
     assert all(row["difference"] < 1e-3 for rows in found["metrics"].values() for row in rows.values())
     assert "skipped fused: fused needs a CUDA device, and this runs on cpu" in done.stdout
-    error = run("benchmarks/network.py", "--settings", "foldet", code=2).stderr
+    error = run("benchmarks/network.py", "--modes", "foldet", code=2).stderr
     assert "did you mean 'folded'" in error
 
 
-def test_a_form_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_mode_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     import network
 
     from ean_core import EANError
 
-    out, settings, written = tmp_path / "record.json", ("bf16", "folded", "channels_last"), []
+    out, modes, written = tmp_path / "record.json", ("bf16", "folded", "channels_last"), []
 
-    def measured(setting: str, *_: Any) -> dict[str, Any]:
+    def measured(mode: str, *_: Any) -> dict[str, Any]:
         written.append(list(record(out)["metrics"]) if out.exists() else [])
-        if setting == "bf16":
+        if mode == "bf16":
             raise EANError("EAN in bf16 differs")
-        return {"Org": setting}
+        return {"Org": mode}
 
-    monkeypatch.setattr(network, "measure_setting", measured)
+    monkeypatch.setattr(network, "measure_mode", measured)
     monkeypatch.setattr(network, "show", lambda *_: None)
     monkeypatch.setattr("ean_core.utils.allocator.keep_freed_memory", lambda: False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # and put back
-    monkeypatch.setattr(sys, "argv", ["network.py", "--quick", "--settings", *settings, "--output", str(out)])
+    monkeypatch.setattr(sys, "argv", ["network.py", "--quick", "--modes", *modes, "--output", str(out)])
     with pytest.raises(SystemExit) as stopped:
         network.main()
     assert stopped.value.code == 2

@@ -71,7 +71,9 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeIma
     assert recipe.name == "my_images"
     assert (recipe.train.epochs, recipe.search.steps, recipe.data.val_fraction) == (1, 2, 0.2)
     assert load_network(work / "org-seed0/classifier.pth")[1]["classes"] == ["cat", "dog", "owl"]
-    with pytest.raises(EANError, match="recipe.py is of an earlier run with other images or options: give --resume"):
+    with pytest.raises(
+        EANError, match="recipe.py belongs to an earlier run with other images or options: resume it with --resume"
+    ):
         write_recipe(root, work, {})
 
 
@@ -184,7 +186,7 @@ def test_a_mistake_behind_the_recipe_is_mended_by_the_next_command(
     assert "attention='se'" in (work / "recipe.py").read_text()
     assert (work / "recipe_2.py").read_text() == wrong
     assert (work / "scheme.json").exists()
-    assert "recipe.py is of an earlier run" in run(*command, "search.steps=2", code=2).stderr
+    assert "recipe.py belongs to an earlier run" in run(*command, "search.steps=2", code=2).stderr
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

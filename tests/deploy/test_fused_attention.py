@@ -24,7 +24,7 @@ from ean_core.deploy.fused_attention import (
     FusedChannelAttention,
     FusedDenseImplicitAttention,
     FusedSqueezeExcitation,
-    linear_of_several_blocks,
+    shared_linear,
 )
 from ean_core.deploy.sge_tails import FusedSpatialGroupEnhance, SpatialGroupTail
 from ean_core.deploy.tail_registry import TAILS, Tails, find_tails
@@ -132,7 +132,7 @@ def test_compiled_layers_are_written_out_on_a_processor_only(monkeypatch: pytest
     monkeypatch.setattr(nn.Linear, "forward", lambda self, x: called.append(x.device.type) or real(self, x))
     for device in ("cpu", "meta"):
         linear = nn.Linear(4, 2, device=device)
-        assert linear_of_several_blocks(linear, torch.ones(1, 4, device=device)).shape == (1, 2)
+        assert shared_linear(linear, torch.ones(1, 4, device=device)).shape == (1, 2)
     assert called == ["meta"]
 
 

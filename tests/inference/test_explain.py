@@ -246,7 +246,7 @@ def test_a_grid_of_classifiers(tiny_arch: str, tmp_path: Path) -> None:
         assert width > 4 * 288
         assert height > 2 * 288
         assert len(set(image.convert("RGB").resize((60, 40)).getdata())) > 200, "an empty picture"
-    with pytest.raises(EANError, match="stages 1 to 3, and stage 4 was asked for"):
+    with pytest.raises(EANError, match="has no stage 4: choose one from 1 to 3"):
         explain(networks, photos, tmp_path / "grid.png", stage=3)
 
 

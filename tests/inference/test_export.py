@@ -167,10 +167,10 @@ def test_what_is_deployed_is_pruned_and_folded(tiny_arch: str, tmp_path: Path) -
 
 def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
-    with pytest.raises(EANError, match="unknown form 'onx'.*did you mean 'onnx'"):
+    with pytest.raises(EANError, match="unknown format 'onx'.*did you mean 'onnx'"):
         export.export(opened, "onx", tmp_path)
     path = export.export(opened, "safetensors", tmp_path).path
-    with pytest.raises(EANError, match="would be written over itself"):
+    with pytest.raises(EANError, match="would overwrite the checkpoint"):
         export.export(load_file(path), "safetensors", tmp_path)
     content = path.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])

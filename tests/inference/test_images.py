@@ -122,9 +122,9 @@ def test_a_photo_becomes_what_the_test_loader_gives(tmp_path: Path) -> None:
     prepare = Preparation(3, mean, std, size=28, resize=32)
     mine = torch.stack([prepare.pixels(read_image(file)) for file in files])
     torch.testing.assert_close(mine, batch["inputs"])
-    torch.testing.assert_close(prepare.normalise(mine), Normalise(mean, std)(batch["inputs"]))
+    torch.testing.assert_close(prepare.normalize(mine), Normalise(mean, std)(batch["inputs"]))
     expected = (mine[1, 2, 3, 4].item() / 255 - 0.6) / 0.4
-    assert prepare.normalise(mine)[1, 2, 3, 4].item() == pytest.approx(expected, abs=1e-5)
+    assert prepare.normalize(mine)[1, 2, 3, 4].item() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

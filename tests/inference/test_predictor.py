@@ -93,13 +93,16 @@ def test_a_turned_photo_is_the_same_from_everywhere(
 
 TEXT = io.StringIO("text")
 WRONG = {
-    "tensor": (torch.zeros(3, 8, 8), r"a tensor of shape \(3, 8, 8\) is no image and no list of images: give a path"),
-    "tensor in a list": ([torch.zeros(3, 8, 8)], r"a tensor of shape \(3, 8, 8\) is no image: give a path"),
-    "None": (None, "None is no image"),
-    "None in a list": ([None], "None is no image"),
-    "number": (3, "a int is no image"),
-    "dictionary": ({"a": 1}, "a dict is no image"),
-    "list of lists": ([["a.png"]], "a list is no image"),
+    "tensor": (
+        torch.zeros(3, 8, 8),
+        r"a tensor of shape \(3, 8, 8\) is neither an image nor a list of images: give a path",
+    ),
+    "tensor in a list": ([torch.zeros(3, 8, 8)], r"a tensor of shape \(3, 8, 8\) is not an image: give a path"),
+    "None": (None, "None is (neither an|not an) image"),
+    "None in a list": ([None], "None is (neither an|not an) image"),
+    "number": (3, "a int is (neither an|not an) image"),
+    "dictionary": ({"a": 1}, "a dict is (neither an|not an) image"),
+    "list of lists": ([["a.png"]], "a list is (neither an|not an) image"),
     "empty array": (np.zeros((0, 4, 3), np.uint8), "of at least one pixel"),
     "no array": (np.array(None), "array object of shape"),
     "batch": (np.zeros((2, 4, 4, 3), np.uint8), r"of shape \(2, 4, 4, 3\)"),
@@ -159,14 +162,14 @@ PHOTO = photo()
 
 def test_eight_threads_get_their_own_answers(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
     """On one network: predictions, heatmaps, masks and pictures of eight images at a time, each as alone."""
-    opened, images = net.opened, [photo(16, 16) for _ in range(8)]
-    layer = opened.trunk.stages[-1]
+    model, images = net.model, [photo(16, 16) for _ in range(8)]
+    layer = model.trunk.stages[-1]
 
     def look(number: int) -> tuple[object, ...]:
         image = images[number]
-        inputs = opened.inputs([opened.pixels(Image.fromarray(image))])
-        heat, output = grad_cam(opened.network, layer, inputs, [lambda logits: logits[number % 4]])
-        masks = attention_masks(opened.network, opened.trunk, inputs)
+        inputs = model.inputs([model.pixels(Image.fromarray(image))])
+        heat, output = grad_cam(model.network, layer, inputs, [lambda logits: logits[number % 4]])
+        masks = attention_masks(model.network, model.trunk, inputs)
         guesses = net.predict(image)
         return heat.tobytes(), output.numpy().tobytes(), [mask.values.numpy().tobytes() for mask in masks], guesses
 
@@ -180,8 +183,8 @@ def test_eight_threads_get_their_own_answers(net: ean_core.inference.predictor.P
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(together, range(8)))
-    assert not any(module._forward_hooks for module in opened.network.modules())
-    assert all(parameter.grad is None for parameter in opened.network.parameters())
+    assert not any(module._forward_hooks for module in model.network.modules())
+    assert all(parameter.grad is None for parameter in model.network.parameters())
 
 
 def test_threads_draw_their_own_pictures(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_on_a_gpu_as_on_the_processor(
 ) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     on_gpu = ean_core.load(tmp_path / "classifier.pth", device="cuda")
-    assert on_gpu.opened.device.type == "cuda"
+    assert on_gpu.model.device.type == "cuda"
     pixels = photo()
     for one, other in zip(on_gpu.predict(pixels), net.predict(pixels), strict=True):
         assert one.index == other.index

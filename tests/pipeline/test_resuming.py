@@ -164,7 +164,7 @@ def test_a_truncated_state_is_named(job: MakeJob, tmp_path: Path, monkeypatch: p
 def test_a_search_can_be_extended_but_not_cut_short(job: MakeJob, tmp_path: Path) -> None:
     run_pipeline(job("long", **{"search.steps": 12}), retrain=False)
     run_pipeline(job("short"), retrain=False)
-    with pytest.raises(EANError, match="has 8 steps, and 3 were asked for"):
+    with pytest.raises(EANError, match="has 8 steps, but 3 were requested"):
         run_pipeline(job("short", resume=True, **{"search.steps": 3}), retrain=False)
     run_pipeline(job("short", resume=True, **{"search.steps": 12}), retrain=False)
     lines = [

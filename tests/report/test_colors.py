@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from landscape_study import draw
+from landscape_suite import MAIN, VARIANTS
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from benchmarks.landscape_study import draw
 from ean_core.io.records import read_record
 from ean_core.report import plots_search
 from ean_core.report.colors import FURTHER_COLORS, METHOD_COLORS, NETWORK_COLORS, colors_of
 from ean_core.report.labels import full_name
 from ean_core.report.plots import COLORS
 from ean_core.search import METHODS
-from ean_core.search.landscape_suite import MAIN, VARIANTS
 from tests.helpers import report_records as made
 
 # Machado, Oliveira and Fernandes 2009, severity 1: linear RGB as readers without one of the cones see it.

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from landscape_study import draw
+from landscape_suite import LANDSCAPES
 from matplotlib.figure import Figure
 
-from benchmarks.landscape_study import draw
 from ean_core import Scheme
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import read_record
@@ -18,9 +19,9 @@ from ean_core.pipeline.correlation.show import draw_correlations
 from ean_core.pipeline.front import write_front
 from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
+from ean_core.report.labels import ANSWER_LABELS
 from ean_core.report.time_charts import draw_increments, draw_table
 from ean_core.search.history import HistoryLine
-from ean_core.search.landscape_suite import ANSWERS, LANDSCAPES
 from tests.conftest import ROOT
 from tests.helpers import report_records as made
 
@@ -108,7 +109,10 @@ def test_landscapes_of_one_size_are_wrapped_with_plain_numbers(tmp_path: Path, f
     panels = [axes for axes in figures[0].axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in panels] == [f"9 blocks, {kind}" for kind in LANDSCAPES]
     assert {axes.get_gridspec().get_geometry() for axes in panels} == {(2, 3)}
-    assert [text.get_text() for text in figures[0].axes[5].get_legend().get_texts()] == ["random", ANSWERS["best"]]
+    assert [text.get_text() for text in figures[0].axes[5].get_legend().get_texts()] == [
+        "random",
+        ANSWER_LABELS["best"],
+    ]
     assert ticks(panels[0].xaxis) == ["10", "30", "100", "300", "1,000"]
     assert ticks(panels[0].yaxis) == ["0", "0.1", "0.3", "1", "3"]
     arguments.bits = [9, 16]
@@ -142,4 +146,4 @@ def test_charts_of_times_are_drawn_from_the_record_alone(tmp_path: Path, figures
 def test_times_of_connections_name_the_attention_and_the_set_up(tmp_path: Path, figures: list[Figure]) -> None:
     draw_table(tmp_path / "a.png", LatencyTable.load(ROOT / "results/latency_resnet20_cpu.json"))
     assert figures[0].get_suptitle() == "resnet20 with SE: what connecting one block adds"
-    assert ", 1 thread, setting eager, 100 rounds, " in note_of(figures[0])
+    assert ", 1 thread, mode eager, 100 rounds, " in note_of(figures[0])

@@ -127,8 +127,8 @@ def test_known_scores_cost_nothing_but_count(evaluate) -> None:
     together = [run(name, budget, scores) for name in ("random", "ean", "genetic")]
     for one, other in zip(alone, together, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
-    assert len(evaluate.asked) == len(set(evaluate.asked)) == len(scores.known)
-    assert sum(one["evaluations"] for one in together) > len(scores.known)
+    assert len(evaluate.asked) == len(set(evaluate.asked)) == len(scores.accuracies)
+    assert sum(one["evaluations"] for one in together) > len(scores.accuracies)
 
 
 def test_shared_scores_survive_a_kill(tmp_path, evaluate) -> None:
@@ -137,7 +137,7 @@ def test_shared_scores_survive_a_kill(tmp_path, evaluate) -> None:
     text = path.read_text()
     path.write_text(text[:-7])  # the last line is cut
     again = SharedScores(History.open(path, resume=True), evaluate)
-    assert len(again.known) == 10
+    assert len(again.accuracies) == 10
     values = again([*schemes, schemes[3]])
     assert values[:11] == first
     assert values[-1] == values[3]

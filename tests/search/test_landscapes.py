@@ -13,7 +13,7 @@ from ean_core.search import Reward, build_method
 from ean_core.search.landscapes import (
     KINDS,
     _best_by_integer_programming,
-    _best_of_all,
+    _best_exhaustively,
     make_landscape,
     measure_regret,
 )
@@ -28,7 +28,7 @@ def test_integer_programming_finds_what_trying_all_finds(kind, seed):
     landscape = make_landscape(kind, (4, 4, 4), seed=seed)
     np.testing.assert_array_equal(
         _best_by_integer_programming(landscape.linear, landscape.pairs),
-        _best_of_all(landscape.linear, landscape.pairs),
+        _best_exhaustively(landscape.linear, landscape.pairs),
     )
 
 

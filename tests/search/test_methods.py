@@ -209,7 +209,7 @@ def test_enas_writes_each_bit_knowing_the_earlier_ones():
     assert torch.allclose(log_p[0, :3], log_p[2, :3])
     assert not torch.allclose(log_p[0, 3], log_p[2, 3])
     # all probabilities of a bit given its past make a distribution over schemes
-    bits, p = method._write(np.random.default_rng(0).random((5, 6)))
+    bits, p = method._generate(np.random.default_rng(0).random((5, 6)))
     with torch.no_grad():
         start = torch.full((5, 1), 2)
         forced, _ = method.controller(torch.cat([start, torch.from_numpy(bits[:, :-1]).long()], dim=1))

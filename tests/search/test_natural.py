@@ -10,7 +10,7 @@ import pytest
 from ean_core.scheme import Scheme
 from ean_core.search import History, Reward, Trial, build_method, run_search
 from ean_core.search.landscapes import make_landscape
-from ean_core.search.natural import NaturalEAN, NaturalSettings, fitted_effects, sampled, standardise
+from ean_core.search.natural import NaturalEAN, NaturalSettings, fitted_effects, sampled_effects, standardize
 
 PLAIN = NaturalSettings(curiosity_weight=0.0)
 
@@ -32,7 +32,9 @@ def test_the_sampled_direction_is_on_average_the_natural_gradient():
     p = 1 / (1 + np.exp(-theta))
     slope = np.array([(expected(theta + 1e-6 * e) - expected(theta - 1e-6 * e)) / 2e-6 for e in np.eye(4)])
     weights = np.prod(np.where(bits > 0, p, 1 - p), axis=1)
-    ours = sum(w * sampled(row[None], gain, p) for w, row, gain in zip(weights, bits, gains[:, None], strict=True))
+    ours = sum(
+        w * sampled_effects(row[None], gain, p) for w, row, gain in zip(weights, bits, gains[:, None], strict=True)
+    )
     np.testing.assert_allclose(ours, slope / (p * (1 - p)), rtol=1e-5)
 
 
@@ -44,12 +46,14 @@ def test_the_fit_gives_the_effects_of_an_additive_reward():
 
 def test_both_directions_agree_on_all_schemes():
     bits, rng = cube(6), np.random.default_rng(1)
-    gains = standardise(bits @ rng.normal(size=6) + rng.normal(size=64))
-    np.testing.assert_allclose(fitted_effects(bits, gains, 1e-9), sampled(bits, gains, np.full(6, 0.5)), atol=1e-6)
+    gains = standardize(bits @ rng.normal(size=6) + rng.normal(size=64))
+    np.testing.assert_allclose(
+        fitted_effects(bits, gains, 1e-9), sampled_effects(bits, gains, np.full(6, 0.5)), atol=1e-6
+    )
 
 
 def test_equal_rewards_move_nothing():
-    assert (standardise(np.full(5, 71.3)) == 0).all()
+    assert (standardize(np.full(5, 71.3)) == 0).all()
     method = NaturalEAN((3, 3), settings=PLAIN)
     method.update([Trial(Scheme((1, 0) * 3, (3, 3)), 70.0, {"accuracy": 70.0})])
     assert (method.probabilities() == 0.5).all()

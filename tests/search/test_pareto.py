@@ -85,7 +85,7 @@ def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "s.json").read_text())
     assert (content["arch"], content["method"], content["seed"]) == ("resnet20", "ean", 7)
     assert (content["returned"], content["validation_accuracy"]) == ("point 2 of the Pareto front", 66.0)
-    with pytest.raises(EANError, match="the points 1 to 3, and 4 was asked for"):
+    with pytest.raises(EANError, match="has no point 4: choose one from 1 to 3"):
         take_point(front, 4, BLOCKS, tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
 
@@ -108,7 +108,7 @@ def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_
 
 def test_an_empty_history_has_no_front(work_dir: Path) -> None:
     (work_dir / "history.jsonl").write_text("")
-    with pytest.raises(EANError, match=r"history.jsonl holds no scored scheme"):
+    with pytest.raises(EANError, match=r"history.jsonl contains no scored schemes"):
         write_front(work_dir)
     assert not (work_dir / "pareto.json").exists()
 

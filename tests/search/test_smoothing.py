@@ -63,7 +63,7 @@ def test_few_equal_and_many_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert best_smoothed(["01", "10"], [1.0, 2.0]) == 1
     assert best_smoothed(["110", "100", "011", "111"], [5.0] * 4) == 1  # the fewest connections
     texts = ["".join(map(str, row)) for row in different(30, 6, seed=6)]
-    monkeypatch.setattr(smoothing, "MOST", 10)
+    monkeypatch.setattr(smoothing, "MAX_SCHEMES", 10)
     assert best_smoothed(texts, [100.0, *map(float, range(29))]) >= 20  # the latest
 
 

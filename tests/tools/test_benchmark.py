@@ -27,7 +27,7 @@ def benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_table_record_and_chart(tmp_path: Path) -> None:
     schemes = ("010 | 000 | 011", "111 000 000")
-    options = ("--arch", "resnet20", "--attention", "se", "dia", "--settings", "eager", "folded", "cuda_graph")
+    options = ("--arch", "resnet20", "--attention", "se", "dia", "--modes", "eager", "folded", "cuda_graph")
     done = benchmark(*options, *TINY, "--scheme", *schemes, "--output", "out/run.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -69,13 +69,13 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
 
 def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_path: Path) -> None:
     Scheme.parse("010000011", blocks=(3, 3, 3)).save(tmp_path / "s.json", arch="resnet20", attention="sge")
-    assert in_process("--scheme", "s.json", *TINY, "--settings", "eager") == 0
+    assert in_process("--scheme", "s.json", *TINY, "--modes", "eager") == 0
     record = json.loads((tmp_path / "work_dirs/benchmark/resnet20_sge.json").read_text())
     assert [row["network"] for row in record["metrics"]] == ["Org", "Org-full sge", "Share-full sge", "EAN sge"]
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
-@pytest.mark.parametrize("options", [("--settings", "eager"), ("--per-block",)])
+@pytest.mark.parametrize("options", [("--modes", "eager"), ("--per-block",)])
 def test_nothing_is_measured_that_cannot_be_written(
     in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
 ) -> None:
@@ -88,7 +88,7 @@ def test_nothing_is_measured_that_cannot_be_written(
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [(("--settings", "eager"), "resnet20_se"), (("--per-block", "--check", "3"), "latency_resnet20_se")],
+    [(("--modes", "eager"), "resnet20_se"), (("--per-block", "--check", "3"), "latency_resnet20_se")],
 )
 def test_what_was_measured_before_is_kept(
     in_process: Script, tmp_path: Path, options: tuple[str, ...], name: str
@@ -124,7 +124,7 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
     assert time.perf_counter() - start < 2
     assert done.returncode == 0
     assert "python tools/benchmark.py --arch" in done.stdout.split("options:")[0]
-    assert all(f"\n  {setting} " in done.stdout for setting in MODES)
+    assert all(f"\n  {mode} " in done.stdout for mode in MODES)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
         (["--arch", "resnet21"], "unknown architecture 'resnet21'"),
         (["--arch", "resnet20", "--attention", "sse"], "unknown attention 'sse'"),
         (["--arch", "resnet20", "--scheme", "0101"], "4 bits but the network needs 9"),
-        (["--arch", "resnet20", "--settings", "fast"], "unknown setting 'fast'"),
+        (["--arch", "resnet20", "--modes", "fast"], "unknown mode 'fast'"),
         (["--arch", "resnet20", "--scheme", "0" * 9, "1" * 9], "got 2"),
         (["--arch", "resnet20", "--device", "toaster"], "--device toaster cannot be used"),
         (["--arch", "resnet20", "--output", "record.txt"], "ends with .json"),

@@ -65,7 +65,7 @@ def test_all_forms_give_the_same(models: dict[str, nn.Module]) -> None:
 
 
 def test_commands(in_process: Script, tmp_path: Path) -> None:
-    tiny = ("--image-size", "32", "--rounds", "2", "--threads", "1", "--device", "cpu", "--settings", "eager")
+    tiny = ("--image-size", "32", "--rounds", "2", "--threads", "1", "--device", "cpu", "--modes", "eager")
     assert in_process("--counter", "--arch", "resnet20", "--attention", "se", "--scheme", BITS, *tiny) == 0
     record = read_record(tmp_path / "work_dirs/benchmark/counter_resnet20_se.json")
     assert [row["network"] for row in record["metrics"]] == ["Org", "Share-full se", "EAN se"]

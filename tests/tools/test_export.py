@@ -53,7 +53,7 @@ def test_a_segmentor_needs_its_config(
     ("arguments", "sentence"),
     [
         (["none.pth"], "none.pth does not exist"),
-        (["ean.pth", "--to", "onnx", "tensorrt"], "unknown form 'tensorrt': choose one of onnx, torch, safetensors"),
+        (["ean.pth", "--to", "onnx", "tensorrt"], "unknown format 'tensorrt': choose one of onnx, torch, safetensors"),
         (["ean.pth", "--to", "torch", "--tolerance", "1e-30"], "above the tolerance of 1e-30: no file was written"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

@@ -23,15 +23,15 @@ def metrics(path: Path) -> Any:
 
 def test_modes_are_timed(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    settings = ("bf16", "cuda_graph", "fused", "fused_bf16")
-    run("benchmarks/network.py", "--quick", "--settings", *settings, "--output", out, gpu=True)
-    assert list(metrics(out)) == ["plain", *settings]
+    modes = ("bf16", "cuda_graph", "fused", "fused_bf16")
+    run("benchmarks/network.py", "--quick", "--modes", *modes, "--output", out, gpu=True)
+    assert list(metrics(out)) == ["plain", *modes]
     assert all(len(rows) == 7 for rows in metrics(out).values())
 
 
 def test_increments_are_measured(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    how = ("--arch", "resnet20", "--batch-size", 2, "--rounds", 2, "--settings", "eager", "cuda_graph", "fused")
+    how = ("--arch", "resnet20", "--batch-size", 2, "--rounds", 2, "--modes", "eager", "cuda_graph", "fused")
     run("tools/benchmark.py", *how, "--output", out, gpu=True)
     assert all(set(row["timings"]) == {"eager", "cuda_graph", "fused"} for row in metrics(out))
 

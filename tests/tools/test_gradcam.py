@@ -92,7 +92,7 @@ def test_masks_of_files_of_one_name_get_a_picture_each(tiny_arch: str, tmp_path:
         (["none.png", "--checkpoints", "c.pth"], "none.png does not exist"),
         (["torn.png", "--checkpoints", "c.pth"], "none of the 1 images can be read"),
         (["a.png", "--checkpoints", "c.pth", "--target", "cow"], "unknown class 'cow'"),
-        (["a.png", "--checkpoints", "c.pth", "--stage", 9], "has the stages 1 to 3, and stage 9 was asked for"),
+        (["a.png", "--checkpoints", "c.pth", "--stage", 9], "has no stage 9: choose one from 1 to 3"),
         (["a.png", "--checkpoints", "c.pth", "best.pth"], "one grid compares networks of one kind"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

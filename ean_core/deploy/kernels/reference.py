@@ -1,4 +1,4 @@
-"""What the kernels compute, in PyTorch. All features are (B, C, H, W); everything is float32 inside."""
+"""What the kernels compute, in plain PyTorch. Features are (B, C, H, W); all arithmetic is in float32."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def group_enhance(
     residual: Tensor, shortcut: Tensor, weight: Tensor, bias: Tensor, eps: float, before: Tensor | None = None
 ) -> Tensor:
     """ReLU(SGE(residual + before) + shortcut) for weight and bias (groups,), and a bias (C,) of the residual."""
-    groups, places = len(weight), residual.shape[2] * residual.shape[3]
+    groups, positions = len(weight), residual.shape[2] * residual.shape[3]
     grouped = biased(residual, before).unflatten(1, (groups, -1)).flatten(3)  # (B, groups, C / groups, H*W)
     agreement = (grouped * grouped.mean(dim=3, keepdim=True)).sum(dim=2)  # (B, groups, H*W)
-    centred = agreement - agreement.mean(dim=2, keepdim=True)
-    spread = (centred.square().sum(dim=2, keepdim=True) / max(places - 1, 1)).sqrt()
-    mask = torch.sigmoid(centred / (spread + eps) * weight[:, None] + bias[:, None])
+    centered = agreement - agreement.mean(dim=2, keepdim=True)
+    spread = (centered.square().sum(dim=2, keepdim=True) / max(positions - 1, 1)).sqrt()
+    mask = torch.sigmoid(centered / (spread + eps) * weight[:, None] + bias[:, None])
     out = (grouped * mask[:, :, None]).flatten(1, 2).view_as(residual) + shortcut.float()
     return out.relu().to(residual.dtype)

@@ -29,17 +29,17 @@ class KernelAddition(AdditionTail):
     """Addition and activation in one kernel."""
 
     def forward(self, features: Tensor, shortcut: Tensor | None, state: State = None) -> tuple[Tensor, State]:
-        """See `BlockTail`."""
+        """ReLU(features + shortcut), and the state unchanged; see `BlockTail.forward`."""
         if shortcut is None:
             return super().forward(features, shortcut, state)
         return triton_kernels.add_relu(features, shortcut), state
 
 
 class KernelAttention(AttentionTail):
-    """Base of the tails of connected blocks; a subclass writes `add_recalibrated`."""
+    """Base of the tails of connected blocks; a subclass implements `add_recalibrated`."""
 
     def forward(self, features: Tensor, shortcut: Tensor | None, state: State = None) -> tuple[Tensor, State]:
-        """See `BlockTail`."""
+        """`add_recalibrated`, or PyTorch's operations for a block without shortcut; see `BlockTail.forward`."""
         if shortcut is None:
             return super().forward(features, shortcut, state)
         return self.add_recalibrated(features, shortcut, state)
@@ -66,7 +66,7 @@ class KernelDenseImplicitAttention(KernelAttention):
     """DIA, with the arithmetic of the gates in one kernel."""
 
     def add_recalibrated(self, residual: Tensor, shortcut: Tensor, state: State) -> tuple[Tensor, State]:
-        """See `KernelAttention`."""
+        """See `KernelAttention`; the mask is also the hidden vector of the cell."""
         means = triton_kernels.channel_means(residual).to(residual.dtype)  # (B, C)
         vector, cell = initial_state(means, means.shape[1]) if state is None else state
         vector, cell = triton_kernels.cell(self.attention.from_input(means), cell, self.attention.from_hidden(vector))
@@ -74,7 +74,7 @@ class KernelDenseImplicitAttention(KernelAttention):
 
 
 class KernelSpatialGroupEnhance(KernelAttention):
-    """SGE in one kernel."""
+    """SGE with addition and activation in one kernel."""
 
     def add_recalibrated(self, residual: Tensor, shortcut: Tensor, state: State) -> tuple[Tensor, State]:
         """See `KernelAttention`; SGE has no state."""
@@ -98,7 +98,7 @@ class KernelFused(FusedAttention):
     """Base of the tails of connected bottlenecks: product, sum, bias and activation in one kernel."""
 
     def forward(self, features: Tensor, shortcut: Tensor, state: State = None) -> tuple[Tensor, State]:
-        """See `BlockTail`."""
+        """ReLU(mask * convolution(features) + shortcut), and the next state; see `BlockTail.forward`."""
         mask, state = self.mask(features, state)
         residual, bias = without_bias(self.convolution, features)
         return triton_kernels.scale_add_relu(residual, mask, shortcut, bias), state

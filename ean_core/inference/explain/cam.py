@@ -33,26 +33,26 @@ def grad_cam(
         float32 (B, H, W), each map stretched to 0 to 1 (all 0 where nothing speaks for the target), and the network's
         output for the batch.
     """
-    kept: list[Tensor] = []
+    features_seen: list[Tensor] = []
 
     def keep(module: Any, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         features = output.detach().requires_grad_()  # the gradient is wanted this far and not below
-        kept.append(features)
+        features_seen.append(features)
         return features.clone()  # what follows may work in place
 
     with torch.inference_mode(False), torch.enable_grad():
         with watch([layer], keep):
             outputs = network(images.clone())
         score = torch.stack([value(output) for value, output in zip(values, outputs, strict=True)]).sum()
-        (gradients,) = torch.autograd.grad(score, kept[-1])
+        (gradients,) = torch.autograd.grad(score, features_seen[-1])
     weights = gradients.mean(dim=(2, 3), keepdim=True)  # (B, C, 1, 1)
-    heat = (weights * kept[-1].detach()).sum(dim=1).relu().float().cpu().numpy()  # (B, h, w)
+    heat = (weights * features_seen[-1].detach()).sum(dim=1).relu().float().cpu().numpy()  # (B, h, w)
     height, width = images.shape[2:]
-    maps = [stretched(cv2.resize(stretched(one), (width, height))) for one in heat]
+    maps = [rescale(cv2.resize(rescale(heat_map), (width, height))) for heat_map in heat]
     return np.stack(maps), outputs.detach()
 
 
-def stretched(heat: np.ndarray) -> np.ndarray:
-    """A map (H, W) brought to 0 to 1; one that is the same everywhere to 0."""
+def rescale(heat: np.ndarray) -> np.ndarray:
+    """Scale a map (H, W) to the range 0 to 1; a constant map becomes 0."""
     heat = heat - heat.min()
     return heat / (1e-7 + heat.max())

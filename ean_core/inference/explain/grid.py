@@ -22,7 +22,7 @@ SIDE = 288  # pixels that the longer side of a picture in the grid is enlarged o
 HEAT = "turbo"
 MOST_MAPS = 6  # spatial masks beside each other
 _DRAWING = threading.Lock()  # matplotlib's caches of fonts and layouts are not made for several threads
-CHARACTERS = 28  # of a line above or below a picture of the grid, so that neighbours do not run into each other
+CHARACTERS = 28  # of a line above or below a picture of the grid, so that neighbors do not run into each other
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +49,14 @@ def enlarge(image: np.ndarray, *, side: int = SIDE) -> np.ndarray:
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR if image.ndim == 2 else cv2.INTER_CUBIC
-    return cv2.resize(image, size, interpolation=how)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR if image.ndim == 2 else cv2.INTER_CUBIC
+    return cv2.resize(image, size, interpolation=interpolation)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, *, strength: float = 0.5) -> np.ndarray:
     """A heatmap (H, W) of 0 to 1 over its image uint8 (H, W, 3), both enlarged: uint8."""
-    colours = colormaps[HEAT](np.clip(enlarge(heat), 0, 1))[..., :3] * 255
-    return np.rint(enlarge(image) * (1 - strength) + colours * strength).astype(np.uint8)
+    colors = colormaps[HEAT](np.clip(enlarge(heat), 0, 1))[..., :3] * 255
+    return np.rint(enlarge(image) * (1 - strength) + colors * strength).astype(np.uint8)
 
 
 def draw_grid(path: str | Path, rows: Sequence[Row], columns: Sequence[str], *, note: str = "") -> Path:
@@ -75,14 +75,14 @@ def draw_grid(path: str | Path, rows: Sequence[Row], columns: Sequence[str], *, 
     heights = [2.0 * min(1.6, max(0.1, row.photo.shape[0] / row.photo.shape[1])) + 0.18 * lines for row in rows]
     figure = Figure(figsize=(2.15 * count, sum(heights) + 0.45 + 0.18 * headings), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), count, squeeze=False, height_ratios=heights)
-    for row, texts, line in zip(rows, below, panels, strict=True):
+    for row, texts, axes_row in zip(rows, below, panels, strict=True):
         pictures = [enlarge(row.photo), *map(overlay, row.seen, row.heat)]
-        for axes, picture, text in zip(line, pictures, texts, strict=True):
+        for axes, picture, text in zip(axes_row, pictures, texts, strict=True):
             axes.imshow(picture)
-            say(axes.set_xlabel, text, fontsize=8)
-            bare(axes)
+            set_text(axes.set_xlabel, text, fontsize=8)
+            hide_axes(axes)
     for axes, heading in zip(panels[0], above, strict=True):
-        say(axes.set_title, heading, fontsize=9)
+        set_text(axes.set_title, heading, fontsize=9)
     figure.supxlabel(note, fontsize=6.5, x=0.01, ha="left", color="#555555")
     return save(figure, path)
 
@@ -94,7 +94,7 @@ def height_of(texts: Sequence[str]) -> int:
 
 def wrapped(text: str) -> str:
     """A text in lines of at most `CHARACTERS`, broken at blanks where there are any."""
-    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, CHARACTERS) or [""])
+    return "\n".join(piece for line in text.split("\n") for piece in textwrap.wrap(line, CHARACTERS) or [""])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,38 +116,38 @@ def draw_masks(path: str | Path, rows: Sequence[MaskRow], *, title: str) -> Path
     """The masks of a network: a row per image, a column per stage.
 
     Channel masks are strips, a block below the other, a channel beside the other; spatial ones are maps, a block after
-    the other. A block without connection is left grey.
+    the other. A block without connection is left gray.
 
     Args:
         path: a .png file; replaced atomically.
         rows: the images.
         title: above.
     """
-    known = [mask for row in rows for stage in row.stages for mask in stage if mask is not None]
-    low, high = min(mask.min() for mask in known), max(mask.max() for mask in known)
+    masks = [mask for row in rows for stage in row.stages for mask in stage if mask is not None]
+    low, high = min(mask.min() for mask in masks), max(mask.max() for mask in masks)
     stages = len(rows[0].stages)
     depth = max(len(stage) for stage in rows[0].stages)
-    flat = known[0].ndim == 2
+    flat = masks[0].ndim == 2
     height = 1.7 if flat else max(1.7, 0.12 * depth)
     figure = Figure(figsize=(2.0 + 3.0 * stages, (height + 0.35) * len(rows) + 0.9), dpi=150, layout="constrained")
     panels = figure.subplots(len(rows), stages + 1, squeeze=False, width_ratios=[0.6] + [1] * stages)
-    colours = colormaps["viridis"].with_extremes(bad="#D8D8D8")
-    shown = None
-    for row, line in zip(rows, panels, strict=True):
-        line[0].imshow(enlarge(row.photo))
-        say(line[0].set_xlabel, row.title, fontsize=8)
-        bare(line[0])
-        for number, (axes, blocks) in enumerate(zip(line[1:], row.stages, strict=True), start=1):
+    colormap = colormaps["viridis"].with_extremes(bad="#D8D8D8")
+    mappable = None
+    for row, axes_row in zip(rows, panels, strict=True):
+        axes_row[0].imshow(enlarge(row.photo))
+        set_text(axes_row[0].set_xlabel, row.title, fontsize=8)
+        hide_axes(axes_row[0])
+        for number, (axes, blocks) in enumerate(zip(axes_row[1:], row.stages, strict=True), start=1):
             picture = mosaic(blocks) if flat else strips(blocks)
             aspect = "equal" if flat else "auto"
-            shown = axes.imshow(picture, cmap=colours, vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
+            mappable = axes.imshow(picture, cmap=colormap, vmin=low, vmax=high, aspect=aspect, interpolation="nearest")
             connected = sum(block is not None for block in blocks)
             axes.set_title(f"stage {number}: {connected} of {len(blocks)} connected", fontsize=8)
             label_blocks(axes, len(blocks), flat=flat, channels=connected > 0)
-    bar = figure.colorbar(shown, ax=panels[:, -1], shrink=0.8)
+    bar = figure.colorbar(mappable, ax=panels[:, -1], shrink=0.8)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("factor on the residual", fontsize=7)
-    say(figure.suptitle, title, fontsize=10, x=0.01, ha="left")
+    set_text(figure.suptitle, title, fontsize=10, x=0.01, ha="left")
     return save(figure, path)
 
 
@@ -167,7 +167,7 @@ def mosaic(blocks: Sequence[np.ndarray | None]) -> np.ndarray:
     for number, block in enumerate(blocks):
         if block is not None:
             top, left = (
-                place * side for place, side in zip(divmod(number, across), (height + gap, width + gap), strict=True)
+                index * side for index, side in zip(divmod(number, across), (height + gap, width + gap), strict=True)
             )
             picture[top : top + height, left : left + width] = block
     return picture
@@ -176,7 +176,7 @@ def mosaic(blocks: Sequence[np.ndarray | None]) -> np.ndarray:
 def label_blocks(axes: Any, count: int, *, flat: bool, channels: bool) -> None:
     """Block numbers beside strips, and what runs along each axis; without `channels` there are none to number."""
     if flat:
-        bare(axes)
+        hide_axes(axes)
         axes.set_xlabel("blocks in reading order", fontsize=7)
         return
     axes.tick_params(length=0, labelsize=6)
@@ -190,21 +190,21 @@ def label_blocks(axes: Any, count: int, *, flat: bool, channels: bool) -> None:
         axes.set_xticks([])
 
 
-def bare(axes: Any) -> None:
-    """No ticks, no frame."""
+def hide_axes(axes: Any) -> None:
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
-def say(write: Callable[..., Any], text: str, **how: Any) -> None:
+def set_text(write: Callable[..., Any], text: str, **options: Any) -> None:
     """Write a text as it is, in fonts that have its characters: names of files and classes may hold anything."""
     text, families = drawable(text)
-    write(text, family=families, parse_math=False, **how)
+    write(text, family=families, parse_math=False, **options)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure, atomically."""
+    """Write a figure to a PNG file, replaced atomically."""
     path = Path(path)
     with atomic_path(path) as temporary:
         render(figure, temporary, format="png")

@@ -52,20 +52,20 @@ def attention_masks(network: nn.Module, trunk: StagedNetwork, images: Tensor) ->
         trunk: the residual network in it, or itself.
         images: the network's input (B, C, H, W).
     """
-    found: list[BlockMask] = []
+    masks: list[BlockMask] = []
     # A stage calls a shared module once per connected block, in their order: each call takes the next place.
-    places: dict[nn.Module, list[tuple[int, int]]] = {}
+    positions: dict[nn.Module, list[tuple[int, int]]] = {}
     for stage, block, module in connections(trunk):
-        places.setdefault(module, []).append((stage, block))
+        positions.setdefault(module, []).append((stage, block))
 
     def record(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         fitted = isinstance(module, WrappedModule)
         mask = fit_mask(inputs[0], output[0]) if fitted else module.mask(*inputs)[0]
-        found.append(BlockMask(*places[module].pop(0), mask.float().cpu(), fitted))
+        masks.append(BlockMask(*positions[module].pop(0), mask.float().cpu(), fitted))
 
-    with watch(places, record):
+    with watch(positions, record):
         network(images)
-    return found
+    return masks
 
 
 def fit_mask(residual: Tensor, out: Tensor) -> Tensor:

@@ -27,32 +27,32 @@ class Target:
     text: Callable[[Tensor], str]
 
 
-def class_index(classes: Sequence[str], wanted: str | int) -> int:
+def class_index(classes: Sequence[str], choice: str | int) -> int:
     """The index of a class by its name or, where no class is called that, by its number, as text or as an integer.
 
     Raises:
         EANError: for neither, with the nearest name.
     """
-    if isinstance(wanted, str) and wanted in classes:
-        return list(classes).index(wanted)
-    number = wanted if isinstance(wanted, Integral) and not isinstance(wanted, bool) else str(wanted)
+    if isinstance(choice, str) and choice in classes:
+        return list(classes).index(choice)
+    number = choice if isinstance(choice, Integral) and not isinstance(choice, bool) else str(choice)
     if isinstance(number, str):
-        number = int(number) if number.isascii() and number.isdecimal() and isinstance(wanted, str) else -1
+        number = int(number) if number.isascii() and number.isdecimal() and isinstance(choice, str) else -1
     if 0 <= number < len(classes):
         return int(number)
-    near = get_close_matches(str(wanted), list(classes), n=3) or list(classes[:3])
+    near = get_close_matches(str(choice), list(classes), n=3) or list(classes[:3])
     raise EANError(
-        f"unknown class {wanted!r}: give the name of one of the {len(classes)} classes, such as {', '.join(near)}, or "
+        f"unknown class {choice!r}: give the name of one of the {len(classes)} classes, such as {', '.join(near)}, or "
         f"its number from 0 to {len(classes) - 1}"
     )
 
 
-def class_target(output: Tensor, wanted: str | int | None, *, classes: Sequence[str]) -> Target:
-    """The logit of a class, of logits (K,); the most probable class if none is wanted.
+def class_target(output: Tensor, choice: str | int | None, *, classes: Sequence[str]) -> Target:
+    """The logit of a class, of logits (K,); the most probable class if no class is chosen.
 
     The text has the softmax score of the class and, where that is another one, the most probable class with its own.
     """
-    index = int(output.argmax()) if wanted is None else class_index(classes, wanted)
+    index = int(output.argmax()) if choice is None else class_index(classes, choice)
 
     def text(logits: Tensor) -> str:
         scores = logits.float().softmax(dim=0)
@@ -65,20 +65,20 @@ def class_target(output: Tensor, wanted: str | int | None, *, classes: Sequence[
     return Target(classes[index], lambda logits: logits[index], text)
 
 
-def region_target(output: Tensor, wanted: str | int | None, *, classes: Sequence[str]) -> Target:
+def region_target(output: Tensor, choice: str | int | None, *, classes: Sequence[str]) -> Target:
     """A class of a segmentation, of logits (K, H, W): the mean of its logit over the pixels that are taken for it.
 
-    Where none is, the mean over all pixels. Without a wanted class it is the one that most pixels are taken for,
+    Where none is, the mean over all pixels. Without a choice it is the one that most pixels are taken for,
     background aside. The text has the share of pixels that are taken for the class.
     """
     labels = output.argmax(dim=0)
     counts = labels.flatten().bincount(minlength=len(classes))
-    if wanted is None:
+    if choice is None:
         if classes[0] == "background" and counts[1:].any():
             counts[0] = 0
         index = int(counts.argmax())
     else:
-        index = class_index(classes, wanted)
+        index = class_index(classes, choice)
     region = labels == index
 
     def value(logits: Tensor) -> Tensor:
@@ -88,8 +88,8 @@ def region_target(output: Tensor, wanted: str | int | None, *, classes: Sequence
     return Target(classes[index], value, lambda logits: f"{classes[index]} {region.float().mean():.0%} of the pixels")
 
 
-def count_target(output: Tensor, wanted: str | int | None) -> Target:
+def count_target(output: Tensor, choice: str | int | None) -> Target:
     """The predicted count, the sum of a density map (1, h, w); there is nothing else to want."""
-    if wanted not in (None, "count"):
-        raise unknown_name("target", wanted, ["count"])
+    if choice not in (None, "count"):
+        raise unknown_name("target", choice, ["count"])
     return Target("count", lambda density: density.sum(), lambda density: f"count {density.sum():.1f}")

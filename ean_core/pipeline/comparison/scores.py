@@ -45,7 +45,7 @@ def open_scores(job: Job, network: nn.Module, directory: Path, *, supernet_sha25
     history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
     barrier()
     scores = SharedScores(history, job.task.make_scorer(network))
-    scores.learn(earlier_scores(job, identity))
+    scores.add(earlier_scores(job, identity))
     return scores
 
 
@@ -69,7 +69,7 @@ def earlier_scores(job: Job, identity: dict[str, Any]) -> list[tuple[str, float]
 
 def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:
     """Score those that were not scored before, under a progress bar."""
-    unseen = [scheme for scheme in schemes if scheme.text not in scores.known]
+    unseen = [scheme for scheme in schemes if scheme.text not in scores.accuracies]
     if not unseen:
         return
     with bar("all schemes", len(unseen), show=is_first()) as progress:

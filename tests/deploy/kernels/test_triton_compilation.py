@@ -18,7 +18,7 @@ POINTERS = {
     "cell_kernel": ("gates", "more", "cell", "out", "out_cell"),
     "group_enhance_kernel": ("residual", "shortcut", "weight", "bias", "before"),
 }
-SIZES = {"BLOCK": 1024, "PLACES": 256, "CHANNELS": 32, "INPUTS": 8, "HIDDEN": 16, "WIDTH": 8, "COLUMNS": 8}
+SIZES = {"BLOCK": 1024, "POSITIONS": 256, "CHANNELS": 32, "INPUTS": 8, "HIDDEN": 16, "WIDTH": 8, "COLUMNS": 8}
 SIZES |= {"BIASED": True, "BOTH": True}
 
 
@@ -61,8 +61,8 @@ def test_kernels_compile_to_machine_code_without_a_gpu(kernel: str, parts: bool)
 @compiling
 def test_kernels_compile_where_a_size_is_one() -> None:
     """A map of one position, and SE with a single hidden unit."""
-    assert compiled("channel_means_kernel", ones=("places",), PLACES=16)["cubin"]
-    assert compiled("group_enhance_kernel", ones=("places", "spread_count"), PLACES=16)["cubin"]
+    assert compiled("channel_means_kernel", ones=("positions",), POSITIONS=16)["cubin"]
+    assert compiled("group_enhance_kernel", ones=("positions", "spread_count"), POSITIONS=16)["cubin"]
     assert compiled("excite_kernel", ones=("hidden",), HIDDEN=1)["cubin"]
 
 

@@ -38,8 +38,6 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> method and its options."""
 
-ANSWERS = {"best": "highest reward seen", "most_probable": "most probable", "smoothed": "highest smoothed reward"}
-"""Those of `ean_core.search.ANSWERS`, as tables and pictures call them."""
 MAIN = [name for name in VARIANTS if not name.startswith(("paper-", "natural-"))]
 
 LANDSCAPES = ("additive", "pairs", "noise", "sparse", "rugged")
