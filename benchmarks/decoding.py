@@ -1,7 +1,7 @@
 """Decoding: images a second that one processor core opens, crops and resizes, as training on ImageNet needs them.
 
 plain  PyTorch and torchvision alone: a data set of files, RandomResizedCrop, flip, ToTensor, Normalize
-ours   this project's loader, whose batches stay bytes until the device normalises them
+ours   this project's loader, whose batches stay bytes until the device normalizes them
 
 Each with no worker processes, in this one: N workers on as many cores do N times as much. A training that sees more
 images a second than its cores decode waits for them.
@@ -126,14 +126,14 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
     from ab_harness import check_equal, in_words, interleave, middle, row, timed, times_as_fast
 
     from ean_core.data.folder import MEAN, STD
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
 
     batch_size, train = min(arguments.batch_size, len(paths)), part == "training"
     epochs = {
         "plain": plain_epoch(paths, batch_size, train=train),
         "ours": our_epoch(paths, batch_size, train=train),
     }
-    expected, got = epochs["plain"](), Normalise(MEAN, STD)(epochs["ours"]())
+    expected, got = epochs["plain"](), Normalize(MEAN, STD)(epochs["ours"]())
     if expected.shape != got.shape:
         raise EANError(f"{part}: plain gives {tuple(expected.shape)} and ours {tuple(got.shape)}: nothing is compared")
     if not train:

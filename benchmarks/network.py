@@ -76,7 +76,7 @@ def networks_of(arguments: argparse.Namespace, device: str) -> dict[str, StagedN
         networks[name] = create_model(arguments.arch, **options).eval().to(device)
         for module in networks[name].modules():
             if isinstance(module, SpatialGroupEnhance):
-                torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalisation
+                torch.nn.init.normal_(module.weight)  # zero at the start, which would hide the normalization
         for stage in networks[name].stages:
             for block in stage.blocks:
                 # As in a trained network: at one, 54 blocks blow the features up, and float32's rounding with them.

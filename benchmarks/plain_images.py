@@ -1,4 +1,4 @@
-"""Training images as they are usually written with PyTorch alone: cropped, flipped and normalised one by one."""
+"""Training images as they are usually written with PyTorch alone: cropped, flipped and normalized one by one."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     scorer = Scorer(
         network,
         images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalise=images.normalise(channels_last=True),
+        normalize=images.normalize(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
         room=room,

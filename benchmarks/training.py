@@ -153,15 +153,15 @@ def our_parts(arguments: argparse.Namespace, device: Any) -> tuple[Any, Any]:
     import torch
 
     from ean_core.data import ArraySource, Augment, make_loader
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
     from ean_core.training.classifier import SupernetClassifier
 
     network, fast = build(arguments), arguments.side.startswith("fast")
     if fast:
         network.to(memory_format=torch.channels_last)
     precision = "bfloat16" if fast else "float32"
-    normalise, graph = Normalise(MEAN, STD, channels_last=fast), arguments.side == "fast-graph"
-    model = SupernetClassifier(network, normalise, precision=precision, cuda_graph=graph).to(device)
+    normalize, graph = Normalize(MEAN, STD, channels_last=fast), arguments.side == "fast-graph"
+    model = SupernetClassifier(network, normalize, precision=precision, cuda_graph=graph).to(device)
     if arguments.side == "fast-compiled":
         for stage in network.stages:  # as a supernet is compiled
             for block in stage.blocks:
@@ -285,7 +285,7 @@ def check_losses(ready: dict[str, dict[str, Any]], *, device: str) -> None:
     """The sides' losses on the same images, before anything is timed.
 
     A GPU's convolutions of float32 multiply in TF32, each algorithm with another order of its sums; 164 layers that
-    normalise by their batch make a thousandth of the loss of it.
+    normalize by their batch make a thousandth of the loss of it.
 
     Raises:
         EANError: if one differs from plain's by more than rounding.

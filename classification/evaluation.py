@@ -32,7 +32,7 @@ def evaluate(images: Images, network: StagedNetwork, *, batch_size: int) -> tupl
     metric = Confusion(images.data.num_classes)
     with tempfile.TemporaryDirectory(prefix="ean-test-") as log:  # MMEngine wants a place for its log, of no use here
         runner: Runner = QuietRunner(
-            ImageClassifier(network, images.normalise(channels_last=False)),
+            ImageClassifier(network, images.normalize(channels_last=False)),
             log,
             test_dataloader=images.eval_loader(images.data.test, None, batch_size=batch_size, shared=True),
             test_cfg={},

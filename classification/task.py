@@ -232,7 +232,7 @@ class ClassificationTask:
         return Scorer(
             supernet,
             self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
-            normalise=self.images.normalise(channels_last=settings.channels_last),
+            normalize=self.images.normalize(channels_last=settings.channels_last),
             training=calibration,
             dtype=PRECISIONS[settings.precision] or torch.float32,
             compile=settings.compile,
@@ -257,7 +257,7 @@ class ClassificationTask:
         return ValidationGradient(
             supernet,
             batches,
-            normalise=self.images.normalise(channels_last=self.recipe.supernet.channels_last),
+            normalize=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
             batch_statistics=self.recipe.search.bn_images > 0,
             share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
@@ -304,7 +304,7 @@ class ClassificationTask:
             network.to(memory_format=torch.channels_last)
         return kind(
             network,
-            self.images.normalise(channels_last=settings.channels_last),
+            self.images.normalize(channels_last=settings.channels_last),
             label_smoothing=settings.label_smoothing,
             precision=settings.precision,
             cuda_graph=settings.cuda_graph,

@@ -1,7 +1,7 @@
 """Density maps from head points: each head spreads a mass of exactly one over the pixels of the image.
 
 Zhang et al., Single-Image Crowd Counting via Multi-Column CNN (CVPR 2016), section 2.2. Where public code convolves a
-map of dots, and loses mass at the border, here every kernel is normalised over the pixels inside the image. A Gaussian
+map of dots, and loses mass at the border, here every kernel is normalized over the pixels inside the image. A Gaussian
 is a product of a row and a column kernel, so that this is a softmax along each axis, and the map of all heads is one
 matrix product: exact, of full extent, at the head's true centre, and on whatever device the points are.
 """

@@ -20,7 +20,7 @@ from crowd_counting.model.pretrained import Start, load_start, make_spec, read_s
 from crowd_counting.recipe import DataRecipe, Recipe
 from ean_core.data.copies import check_copies
 from ean_core.data.loader import Plan
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.training.run_lock import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
@@ -162,10 +162,10 @@ class Job:
             counter.freeze_statistics()
         return counter
 
-    def normalise(self) -> Normalise:
+    def normalize(self) -> Normalize:
         """With the mean and deviation of the weights, on the device."""
         layout = self.recipe.train.channels_last
-        return Normalise(self.start.mean, self.start.std, channels_last=layout).to(get_device())
+        return Normalize(self.start.mean, self.start.std, channels_last=layout).to(get_device())
 
     def train_loader(self, *, seed: int) -> CrowdLoader:
         """Shuffled views of the training images, this process's share."""

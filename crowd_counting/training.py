@@ -67,7 +67,7 @@ def train_counter(job: Job, *, seed: int) -> Path:
     if recipe.channels_last:
         counter.to(memory_format=torch.channels_last)
     loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
-    model = CountingModel(counter, job.normalise(), loss, precision=recipe.precision)
+    model = CountingModel(counter, job.normalize(), loss, precision=recipe.precision)
     loader = job.train_loader(seed=seed)
     save = partial(save_checkpoint, job, counter, identity)
     start = time.perf_counter()

@@ -112,7 +112,7 @@ class Job:
         lines = (
             describe(config, model, data, classes=classes),
             f"backbone: {loaded}",
-            *normalisation_note(config, weights),
+            *normalization_note(config, weights),
             *warnings,
         )
         label, parameters = label_of(model.backbone), count_parameters(model)
@@ -234,8 +234,8 @@ def pretrained_parts(part: Any) -> Iterator[Any]:
             yield from pretrained_parts(one)
 
 
-def normalisation_note(config: Config, weights: Weights | None) -> list[str]:
-    """A line for weights whose images were normalised in another way than the config's; none if they agree."""
+def normalization_note(config: Config, weights: Weights | None) -> list[str]:
+    """A line for weights whose images were normalized in another way than the config's; none if they agree."""
     theirs = None if weights is None else weights.normalization
     notes = []
     for name, values in zip(("mean", "std"), theirs or (), strict=False):

@@ -14,7 +14,7 @@ example:
   python tools/predict.py work_dirs/quickstart_digits/org-seed0/classifier.pth photo.jpg
   python tools/predict.py classifier.pth holiday/ more/*.png --topk 3 --json predictions.json
 
-Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalised as the
+Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalized as the
 network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
 
 

@@ -111,7 +111,7 @@ class Bayesian:
 class DMCount:
     """Distribution Matching for Crowd Counting (https://arxiv.org/abs/2009.13077), with its settings.
 
-    |count difference| + lambda_1 * optimal transport between the normalised maps + lambda_2 * count * total variation
+    |count difference| + lambda_1 * optimal transport between the normalized maps + lambda_2 * count * total variation
     between them. The transport is Sinkhorn's, here on logarithms, which neither overflow nor underflow.
 
     Attributes:

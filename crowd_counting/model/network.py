@@ -95,7 +95,7 @@ def build_counter(
         options: further fields of `CounterSpec`.
 
     Returns:
-        a network from normalised images (B, 3, H, W) to densities (B, 1, ceil(H / stride), ceil(W / stride)).
+        a network from normalized images (B, 3, H, W) to densities (B, 1, ceil(H / stride), ceil(W / stride)).
 
     Raises:
         EANError: for an unknown name, or a scheme of another length.
@@ -195,7 +195,7 @@ class Counter(BackboneWrapper):
         self.frozen_statistics = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
+        """Normalized images (B, 3, H, W) -> heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
 
         Images are padded with zeros, which is their mean, at the right and the bottom to whole cells.
         """
@@ -215,7 +215,7 @@ class Counter(BackboneWrapper):
         nn.init.constant_(self.head[-1].bias, scaled + math.log(-math.expm1(-scaled)))
 
     def freeze_statistics(self) -> None:
-        """Keep batch norm's running statistics and normalise with them, in training too; its weights still learn."""
+        """Keep batch norm's running statistics and normalize with them, in training too; its weights still learn."""
         self.frozen_statistics = True
         self.train(self.training)
 

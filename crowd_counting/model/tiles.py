@@ -73,7 +73,7 @@ def density_of(
         for column in tiles_along(width, tile=side, overlap=margin):
             part = pixels[row.first * stride : row.end * stride, column.first * stride : column.end * stride]
             image = torch.from_numpy(part.transpose(2, 0, 1).copy())[None].to(device)
-            found = model.counter(model.normalise(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
+            found = model.counter(model.normalize(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
             kept = found[
                 row.keep_first - row.first : row.keep_end - row.first,
                 column.keep_first - column.first : column.keep_end - column.first,

@@ -1,4 +1,4 @@
-"""The counter as an MMEngine model: normalisation, loss and validation around it."""
+"""The counter as an MMEngine model: normalization, loss and validation around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.metrics import ImageErrors, image_errors
 from crowd_counting.model.losses import Loss, Target
 from crowd_counting.model.network import Counter
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.training.classifier import autocast_for
 
 
@@ -21,17 +21,17 @@ class CountingModel(BaseModel):
     """Takes the batches of `CrowdLoader`, in training and in validation the same way.
 
     Args:
-        counter: normalised images to densities.
-        normalise: uint8 images to the counter's input.
+        counter: normalized images to densities.
+        normalize: uint8 images to the counter's input.
         loss: of `crowd_counting.model.losses`.
         precision: "float32" or "bfloat16", of the network; maps and losses are float32.
     """
 
     def __init__(
-        self, counter: Counter, normalise: Normalise, loss: Loss | None = None, *, precision: str = "float32"
+        self, counter: Counter, normalize: Normalize, loss: Loss | None = None, *, precision: str = "float32"
     ) -> None:
         super().__init__()
-        self.counter, self.normalise, self.loss, self.precision = counter, normalise, loss, precision
+        self.counter, self.normalize, self.loss, self.precision = counter, normalize, loss, precision
 
     def forward(
         self,
@@ -52,9 +52,9 @@ class CountingModel(BaseModel):
 
     def density(self, inputs: Tensor, sizes: Tensor) -> Tensor:
         """uint8 (B, 3, H, W) padded at the right and the bottom -> heads per cell (B, h, w), zero in the padding."""
-        # The padding becomes zero after the normalisation, as in `Counter.forward`: a network in training sees what it
+        # The padding becomes zero after the normalization, as in `Counter.forward`: a network in training sees what it
         # is going to see in the test.
-        images = self.normalise(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
+        images = self.normalize(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
         with autocast_for(inputs.device, self.precision):
             predicted = self.counter(images)[:, 0]
         return predicted.float() * inside_mask(-(-sizes // self.counter.stride), predicted.shape[-2:])

@@ -98,7 +98,7 @@ def cut_out(images: Tensor, draws: Draws, *, side: int, fill: int | tuple[int, .
     """Fill a square of each image of (B, C, H, W) around its drawn centre; what lies outside the image is lost.
 
     An even side reaches one pixel further up and left of the centre. The authors' code fills with the mean, as zero
-    after normalisation; here `fill` says the value, since normalisation comes later.
+    after normalization; here `fill` says the value, since normalization comes later.
     """
     channels, height, width = images.shape[1:]
     if not isinstance(fill, int) and len(fill) != channels:

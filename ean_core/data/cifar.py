@@ -20,7 +20,7 @@ from ean_core.utils.errors import EANError
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the paper's recipe normalises both sets with these
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the paper's recipe normalizes both sets with these
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ class ImageData:
     Args:
         name: the name `load_data` knows it by, e.g. "cifar100".
         classes: class names; label i means classes[i].
-        mean: per channel, of images scaled to [0, 1]; the model normalises with it.
+        mean: per channel, of images scaled to [0, 1]; the model normalizes with it.
         std: per channel, on the same scale.
         train: the training part; the search takes its validation images out of it (`search_split`).
         test: the part that neither training nor the search may look at.

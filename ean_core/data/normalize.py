@@ -1,4 +1,4 @@
-"""uint8 images to normalised floats, on whatever device the images are."""
+"""uint8 images to normalized floats, on whatever device the images are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """(x / 255 - mean) / std per channel.
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms import functional as F
 
 from ean_core.data.crops import evaluation_view
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
@@ -82,6 +82,6 @@ class Preparation:
             return F.pil_to_tensor(photo)
         return evaluation_view(photo, self.size, self.resize or self.size)
 
-    def normalise(self, pixels: Tensor) -> Tensor:
+    def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, channels, H, W) -> float32 (B, channels, H, W), on the same device."""
-        return Normalise(self.mean, self.std).to(pixels.device)(pixels)
+        return Normalize(self.mean, self.std).to(pixels.device)(pixels)

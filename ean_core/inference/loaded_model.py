@@ -38,7 +38,7 @@ class LoadedModel:
     Attributes:
         path: of the file.
         kind: "classifier", "counter" or "segmentor".
-        network: normalised images (B, C, H, W) to the task's output, in eval mode.
+        network: normalized images (B, C, H, W) to the task's output, in eval mode.
         trunk: the residual network in it, whose stages and attention are looked at.
         prepare: photos to its input.
         classes: names, in the order of the outputs; empty for a counter.
@@ -70,7 +70,7 @@ class LoadedModel:
 
     def inputs(self, pixels: Sequence[Tensor]) -> Tensor:
         """Images of one size, uint8 (C, H, W) each -> float32 (B, C, H, W) on the network's device."""
-        return self.prepare.normalise(torch.stack(list(pixels)).to(self.device))
+        return self.prepare.normalize(torch.stack(list(pixels)).to(self.device))
 
     @torch.inference_mode()
     def outputs(self, pixels: Sequence[Tensor]) -> Tensor:

@@ -43,21 +43,21 @@ class Reestimation:
     """Replaces the running statistics by the mean over training images, for one scheme after the other.
 
     Weights shared by 2^m paths leave statistics that fit none of them exactly (https://arxiv.org/abs/1904.00420).
-    Several processes take turns at the batches; a batch is normalised by its own statistics, so that the mean over all
+    Several processes take turns at the batches; a batch is normalized by its own statistics, so that the mean over all
     batches is the same for any number of processes, and so that what the first stages give, and the statistics there,
     depend on the first stages' bits alone: schemes that begin alike share them.
 
     Args:
         network: its weights do not change any more.
         training: batches of training images, the same in all processes.
-        normalise: uint8 images to the network's input.
+        normalize: uint8 images to the network's input.
         room: bytes of images, and of features, that may be held.
     """
 
     def __init__(
-        self, network: StagedNetwork, training: Batches, *, normalise: Callable[[Tensor], Tensor], room: int
+        self, network: StagedNetwork, training: Batches, *, normalize: Callable[[Tensor], Tensor], room: int
     ) -> None:
-        self.network, self.normalise = network, normalise
+        self.network, self.normalize = network, normalize
         self.training = HeldBatches(training, room)
         self.features = PrefixFeatures(room)
         self.statistics: dict[Bits, list[Tensor]] = {}  # of stem and first stages, over this process's batches
@@ -97,7 +97,7 @@ class Reestimation:
 
     def _stem(self, batch: Batch) -> Tensor:
         """What the first stage takes of a batch."""
-        return self.network.forward_stem(self.normalise(batch["inputs"]))
+        return self.network.forward_stem(self.normalize(batch["inputs"]))
 
     def _statistics(self, stages: int) -> list[Tensor]:
         """Running means and variances of the stem and the first stages."""

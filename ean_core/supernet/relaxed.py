@@ -36,8 +36,8 @@ class ValidationGradient:
     Args:
         network: the supernet; its mode, scheme and batch norms are as before after every call.
         batches: step -> batches of `{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, always the same for a step.
-        normalise: uint8 images to the network's input.
-        batch_statistics: normalise by each batch's own statistics, where schemes are scored with re-estimated ones.
+        normalize: uint8 images to the network's input.
+        batch_statistics: normalize by each batch's own statistics, where schemes are scored with re-estimated ones.
         share: makes all processes hold the same numbers (rounding differs between devices); in place, on (m + 1,).
     """
 
@@ -46,11 +46,11 @@ class ValidationGradient:
         network: StagedNetwork,
         batches: Callable[[int], Iterable[Mapping[str, Tensor]]],
         *,
-        normalise: Callable[[Tensor], Tensor],
+        normalize: Callable[[Tensor], Tensor],
         batch_statistics: bool = False,
         share: Callable[[Tensor], None] = lambda values: None,
     ) -> None:
-        self.network, self.batches, self.normalise = network, batches, normalise
+        self.network, self.batches, self.normalize = network, batches, normalize
         self.batch_statistics, self.share = batch_statistics, share
 
     def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
@@ -61,7 +61,7 @@ class ValidationGradient:
         with kept_batch_norm(self.network), _kept_mode(self.network):
             self.network.train(self.batch_statistics)
             for batch in self.batches(step):
-                logits = gated_logits(self.network, connections, self.normalise(batch["inputs"]))
+                logits = gated_logits(self.network, connections, self.normalize(batch["inputs"]))
                 loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
                 (slope,) = torch.autograd.grad(loss, [connections])
                 total += torch.cat([loss.detach()[None], slope])

@@ -64,7 +64,7 @@ class Scorer:
     Args:
         network: the supernet; its scheme and batch norms are put back after every call.
         validation: this process's batches to score on, in the same order whenever they are iterated over.
-        normalise: uint8 images to the network's input.
+        normalize: uint8 images to the network's input.
         training: batches for re-estimating batch norm before a path is scored, the same in all processes and whenever
             they are iterated over; None (the paper) for not doing so.
         dtype: of the features; bfloat16 for mixed precision.
@@ -80,20 +80,20 @@ class Scorer:
         network: StagedNetwork,
         validation: Batches,
         *,
-        normalise: Callable[[Tensor], Tensor],
+        normalize: Callable[[Tensor], Tensor],
         training: Batches | None = None,
         dtype: torch.dtype = torch.float32,
         compile: bool = False,
         room: int | None = None,
     ) -> None:
         self.network = network
-        self.normalise = normalise
+        self.normalize = normalize
         self.dtype, self.compile = dtype, compile
         self.device = next(network.parameters()).device
         room = spare_memory(self.device) if room is None else room
         self.reestimate: Reestimation | None = None
         if training is not None:
-            self.reestimate = Reestimation(network, training, normalise=normalise, room=room // 3)
+            self.reestimate = Reestimation(network, training, normalize=normalize, room=room // 3)
             room -= room // 3
         self.validation = HeldBatches(validation, room)
         self.features = PrefixFeatures(room)
@@ -166,7 +166,7 @@ class Scorer:
         """Logits (B, K) and labels (B,) of all batches, from the features that are held for the scheme's first bits."""
 
         def stem(batch: Batch) -> Tensor:
-            return network.forward_stem(self.normalise(batch["inputs"]).to(self.dtype))
+            return network.forward_stem(self.normalize(batch["inputs"]).to(self.dtype))
 
         validation = self.validation
         runs = self.features.run(network, validation, stem, count=len(validation), beside=lambda: validation.nbytes)

@@ -34,11 +34,11 @@ def autocast_for(device: torch.device | str, precision: str) -> AbstractContextM
 
 
 class ImageClassifier(BaseModel):
-    """A network with its normalisation and loss.
+    """A network with its normalization and loss.
 
     Args:
         network: images to logits.
-        normalise: uint8 images to the network's input.
+        normalize: uint8 images to the network's input.
         label_smoothing: of the cross-entropy.
         precision: "float32" or "bfloat16".
         cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); on one GPU, elsewhere it changes
@@ -50,7 +50,7 @@ class ImageClassifier(BaseModel):
     def __init__(
         self,
         network: StagedNetwork,
-        normalise: nn.Module,
+        normalize: nn.Module,
         *,
         label_smoothing: float = 0.0,
         precision: str = "float32",
@@ -58,7 +58,7 @@ class ImageClassifier(BaseModel):
     ) -> None:
         super().__init__()
         self.network = network
-        self.normalise = normalise
+        self.normalize = normalize
         self.label_smoothing = label_smoothing
         self.precision = precision
         self.cuda_graph = cuda_graph
@@ -72,7 +72,7 @@ class ImageClassifier(BaseModel):
         For losses, boolean `gates` (m,) may take the place of the network's scheme.
         """
         with autocast_for(inputs.device, self.precision):
-            images = self.normalise(inputs)
+            images = self.normalize(inputs)
             if mode == "loss":
                 return self.losses(images, labels, gates=gates)
             logits = self.network(images).float()
@@ -117,8 +117,8 @@ class SupernetClassifier(ImageClassifier):
     changes_path = True
     paths: Sequence[Scheme] = ()
 
-    def __init__(self, network: StagedNetwork, normalise: nn.Module, **options: Any) -> None:
-        super().__init__(network, normalise, **options)
+    def __init__(self, network: StagedNetwork, normalize: nn.Module, **options: Any) -> None:
+        super().__init__(network, normalize, **options)
         self._register_state_dict_hook(forget_path)
 
     def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:

@@ -28,7 +28,7 @@ class Logits(BackboneWrapper):
         self.neck = segmentor.neck if segmentor.with_neck else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (B, 3, H, W) -> logits (B, classes, H, W)."""
+        """Normalized images (B, 3, H, W) -> logits (B, classes, H, W)."""
         logits = self.decode_head(self.neck(self.backbone(images)))
         return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=self.decode_head.align_corners)
 

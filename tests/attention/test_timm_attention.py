@@ -73,7 +73,7 @@ def test_all_modes_prune_fold_and_come_back_from_a_file(name: str, tmp_path: Pat
         spec = ModelSpec("resnet20", 4, name, sharing, scheme.text, pruned=True)
         net = create_model("resnet20", num_classes=4, attention=name, sharing=sharing)
         wake(net)
-        Reestimation(net, [{"inputs": images}], normalise=torch.nn.Identity(), room=0)(net.scheme)
+        Reestimation(net, [{"inputs": images}], normalize=torch.nn.Identity(), room=0)(net.scheme)
         net.set_scheme(scheme)
         pruned = net.prune()
         with torch.inference_mode():

@@ -14,7 +14,7 @@ from crowd_counting.model.pretrained import load_counter, load_start, make_spec,
 from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import ModelRecipe
 from ean_core import Scheme
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.networks.checkpoint import ModelSpec, save_network
 from ean_core.utils.errors import EANError
 
@@ -101,15 +101,15 @@ def test_frozen_statistics_stay() -> None:
         assert counter.trunk.bn1.weight.requires_grad
 
 
-def test_padding_and_normalisation_are_the_same_in_training_and_test() -> None:
+def test_padding_and_normalization_are_the_same_in_training_and_test() -> None:
     """A small image in a larger padded batch gives what it gives alone."""
     counter = build_counter("resnet20", head_channels=8)
-    model = CountingModel(counter, Normalise((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))).eval()
+    model = CountingModel(counter, Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))).eval()
     small = torch.randint(0, 256, (1, 3, 40, 35), dtype=torch.uint8)
     batch = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     batch[0, :, :40, :35] = small
     with torch.no_grad():
-        alone = counter(model.normalise(small))[0, 0]
+        alone = counter(model.normalize(small))[0, 0]
         sizes = torch.tensor([(40, 35), (64, 64)])
         together = model(batch, sizes, [], [])[0]
         assert together[5:].abs().sum() + together[:, 5:].abs().sum() == 0
@@ -152,7 +152,7 @@ def started(recipe: ModelRecipe) -> tuple[Counter, str]:
     return counter, load_start(counter.trunk, start, spec)
 
 
-def test_classifier_gives_network_scheme_weights_and_normalisation(tmp_path: Path) -> None:
+def test_classifier_gives_network_scheme_weights_and_normalization(tmp_path: Path) -> None:
     classifier_file(path := tmp_path / "classifier.pth")
     counter, report = started(ModelRecipe(weights=str(path)))
     state = torch.load(path, weights_only=True)["state_dict"]

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from ean_core import Scheme, create_model
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.supernet.scorer import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.cuda_graph import GraphedStep
@@ -22,7 +22,7 @@ PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]
 def model_of(attention: str, kind: type[ImageClassifier] = SupernetClassifier, **options: object) -> ImageClassifier:
     torch.manual_seed(0)
     network = create_model("resnet20", attention=attention, num_classes=4, **options)
-    return kind(network, Normalise((0.5,) * 3, (0.25,) * 3)).train()
+    return kind(network, Normalize((0.5,) * 3, (0.25,) * 3)).train()
 
 
 def batches() -> list[tuple[Tensor, Tensor]]:
