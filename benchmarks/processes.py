@@ -94,7 +94,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
         {"inputs": part, "labels": wanted}
         for part, wanted in zip(images[mine].split(250), labels[mine].split(250), strict=True)
     ]
-    scorer = Scorer(model.network, batches, normalize=model.normalize, dtype=torch.bfloat16, room=0)
+    scorer = Scorer(model.network, batches, normalize=model.normalize, dtype=torch.bfloat16, max_bytes=0)
     rng = np.random.default_rng(0)
 
     def turn() -> dict[str, Any]:

@@ -112,7 +112,9 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     from ean_core.supernet.scorer import Scorer
 
     network = network.to(memory_format=torch.channels_last)
-    room = spare_memory(next(network.parameters()).device) // len(arguments.sides)  # they hold what they hold at once
+    max_bytes = spare_memory(next(network.parameters()).device) // len(
+        arguments.sides
+    )  # both sides cache at the same time
     images = job.task.images
     scorer = Scorer(
         network,
@@ -120,7 +122,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
         normalize=images.normalize(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
-        room=room,
+        max_bytes=max_bytes,
     )
     return lambda schemes: [score.accuracy for score in scorer(schemes)]
 

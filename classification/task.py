@@ -35,7 +35,7 @@ from ean_core.training.loops import PathValLoop
 from ean_core.training.metrics import Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
-from ean_core.utils.distributed import first_does, is_first
+from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 
 GRADIENT_BATCH = 128
@@ -140,7 +140,7 @@ class ClassificationTask:
         if source is not None:
             fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(TrunkSpec)}
             report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
-            if is_first():
+            if is_main_process():
                 print(f"weights: {report}", flush=True)
         return network
 
@@ -183,7 +183,7 @@ class ClassificationTask:
             unused_parameters=True,
         )
         info = {**self.file_info(), "recipe": run.identity}
-        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+        run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))
 
     def _path_validation(self, network: StagedNetwork, images: Tensor) -> dict[str, Any]:
         """The runner's arguments for scoring a few paths during training, on these images (N,) of the training part."""
@@ -286,7 +286,7 @@ class ClassificationTask:
         )
         metrics = runner.val_loop.run()
         info = {**self.file_info(), "recipe": run.identity, "metrics": metrics}
-        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+        run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))
         best = best_test_epoch(run.directory / TEST_LOG)
         return TrainedNetwork({**metrics, "best_test_epoch": best}, count_parameters(network))
 

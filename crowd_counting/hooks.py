@@ -13,7 +13,7 @@ from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.io.typed import Positive, Range, checked
 from ean_core.training.hooks import ShowProgress
-from ean_core.utils.distributed import is_first
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.files import write_atomic
 
 
@@ -69,7 +69,7 @@ class KeepBest(Hook):
     def before_train(self, runner: Any) -> None:
         """Forget validations after the state that is resumed from, and make up for a missing one."""
         entries = [entry for entry in self.entries() if entry["epoch"] <= runner.epoch]
-        if is_first():
+        if is_main_process():
             write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
         due = runner.epoch % self.every == 0 or runner.epoch == runner.max_epochs
         if runner.epoch and due and all(entry["epoch"] != runner.epoch for entry in entries):
@@ -77,7 +77,7 @@ class KeepBest(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
         """Keep the counter if it is the best; the list is written last, so that a kill repeats the validation."""
-        if not is_first():
+        if not is_main_process():
             return
         assert metrics is not None
         entries = self.entries()

@@ -18,7 +18,7 @@ from ean_core.scheme import Scheme
 from ean_core.training.hooks import bare
 from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
-from ean_core.utils.distributed import barrier, is_first, rank_and_world
+from ean_core.utils.distributed import barrier, is_main_process, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import bar
@@ -134,11 +134,11 @@ class Job:
         if self.resume and state.exists():
             runner.resume_from(state)
         runner.register_hook(clock)
-        with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
+        with bar("training", self.config.train_cfg.max_iters, show=is_main_process()) as progress:
             runner.register_hook(ShowSteps(progress))
             runner.train()
         barrier()
-        if not is_first():
+        if not is_main_process():
             return {}
         rows = validations(runner)
         metrics = {

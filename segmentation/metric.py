@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from ean_core.training.finite_guard import first_of_all
+from ean_core.training.finite_guard import first_message
 from ean_core.utils.errors import EANError
 
 
@@ -42,7 +42,7 @@ class ClassIoU(IoUMetric):
         """
         wild, self.wild = self.wild, 0
         what = f"the segmentor's outputs are not finite for {wild} image(s)" if wild else None
-        if (what := first_of_all(what, device=torch.device(get_device()))) is not None:
+        if (what := first_message(what, device=torch.device(get_device()))) is not None:
             self.results.clear()
             raise EANError(f"{what}: its training diverged, so train it again with a lower learning rate")
         return super().evaluate(size)

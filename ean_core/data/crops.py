@@ -14,13 +14,13 @@ RATIO = (3 / 4, 4 / 3)  # its width by its height
 LONG = 64  # times as long as wide: a longer image is cropped before it is resized
 
 
-def training_view(image: Image.Image, size: int, generator: torch.Generator) -> Tensor:
+def train_crop(image: Image.Image, size: int, generator: torch.Generator) -> Tensor:
     """A random part of the image, resized: uint8 (3, size, size)."""
     top, left, height, width = random_box(image.height, image.width, generator)
     return F.pil_to_tensor(F.resized_crop(image, top, left, height, width, [size, size]))
 
 
-def evaluation_view(image: Image.Image, size: int, resize: int) -> Tensor:
+def eval_crop(image: Image.Image, size: int, resize: int) -> Tensor:
     """The center of the image, its shorter side resized to `resize` first: uint8 (3, size, size).
 
     A strip of 65000 pixels by one would be enlarged to gigabytes, of which the crop keeps a corner: of such an image

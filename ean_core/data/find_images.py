@@ -35,32 +35,32 @@ class FoundImages:
 
     Attributes:
         files: the images, sorted.
-        passed_over: reason -> how many entries were not taken for it, as ".heic (not an image format read here)".
+        skipped: reason -> how many entries were not taken for it, as ".heic (not an image format read here)".
     """
 
     files: list[Path] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: FoundImages) -> None:
         """Take over what another walk found."""
         self.files += other.files
-        self.passed_over += other.passed_over
+        self.skipped += other.skipped
 
     def describe(self) -> str:
         """`passed over 3 files: 2 .heic (not an image format read here), 1 broken link`; "" if nothing was."""
-        return describe_passed_over(self.passed_over)
+        return describe_skipped(self.skipped)
 
 
-def describe_passed_over(passed_over: Counter[str]) -> str:
+def describe_skipped(skipped: Counter[str]) -> str:
     """See `FoundImages.describe`."""
-    if not passed_over:
+    if not skipped:
         return ""
     reasons = [
         f"{count} {reason if count == 1 else PLURALS.get(reason, reason)}"
-        for reason, count in passed_over.most_common(NAMED)
+        for reason, count in skipped.most_common(NAMED)
     ]
-    more = passed_over.total() - sum(count for _, count in passed_over.most_common(NAMED))
-    return f"passed over {how_many(passed_over.total(), 'file')}: {', '.join(reasons + [f'{more} more'] * (more > 0))}"
+    more = skipped.total() - sum(count for _, count in skipped.most_common(NAMED))
+    return f"passed over {how_many(skipped.total(), 'file')}: {', '.join(reasons + [f'{more} more'] * (more > 0))}"
 
 
 def is_image(name: str) -> bool:
@@ -104,16 +104,16 @@ def images_in(folder: str | Path, *, below: bool, seen: set[tuple[int, int]] | N
             continue
         if leads_to_folder(entry):
             if not below:
-                found.passed_over[INSIDE] += 1
+                found.skipped[INSIDE] += 1
             elif identity(entry.path) in seen:
-                found.passed_over[AGAIN] += 1
+                found.skipped[AGAIN] += 1
             else:
                 try:
                     found.add(images_in(entry.path, below=True, seen=seen))
                 except PermissionError:
-                    found.passed_over[UNREADABLE] += 1
+                    found.skipped[UNREADABLE] += 1
         elif reason := reason_against(entry):
-            found.passed_over[reason] += 1
+            found.skipped[reason] += 1
         else:
             found.files.append(Path(entry.path))
     return found

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ean_core.data.copies import check_copies
-from ean_core.data.find_images import SUFFIXES, class_folders, describe_passed_over, images_in
+from ean_core.data.duplicates import check_duplicates
+from ean_core.data.find_images import SUFFIXES, class_folders, describe_skipped, images_in
 from ean_core.data.image_data import ImageData
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
@@ -106,15 +106,15 @@ def _check_root(root: Path, layout: str) -> None:
 
 def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upright: bool) -> ImageData:
     size, expected = 224 if image_size is None else image_size, _FLAT if name == "folder" else _LAYOUT
-    passed_over: Counter[str] = Counter()
-    classes, train = _scan(layout.train, expected, passed_over)
+    skipped: Counter[str] = Counter()
+    classes, train = _scan(layout.train, expected, skipped)
     if len(classes) == 1:
         raise EANError(
             f"{root.absolute()} has one class folder, {classes[0]!r}: classification needs two or more; {expected}"
         )
     val: Files = []
     for part in filter(None, (layout.val, layout.test)):
-        part_classes, files = _scan(part, expected, passed_over)
+        part_classes, files = _scan(part, expected, skipped)
         _same_classes(layout.train, classes, part, part_classes)
         if part == layout.val:
             val = files
@@ -122,10 +122,10 @@ def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upri
             test = files
     if layout.test is None:
         train, test = _hold_out(train, classes)
-    remarks = [line for line in (describe_passed_over(passed_over), *layout.remarks) if line]
+    remarks = [line for line in (describe_skipped(skipped), *layout.remarks) if line]
     if name == "folder":
         parts = {"train": train, "val": val, "test": test}
-        remarks += check_copies({part: [path for path, _, _ in files] for part, files in parts.items()}, root)
+        remarks += check_duplicates({part: [path for path, _, _ in files] for part, files in parts.items()}, root)
     if val:
         remarks.append(
             f"schemes are scored on {how_many(len(val), 'image')} of {layout.val}, tested is on {layout.test}"
@@ -145,7 +145,7 @@ def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upri
     )
 
 
-def _scan(folder: Path, layout: str, passed_over: Counter[str]) -> tuple[tuple[str, ...], Files]:
+def _scan(folder: Path, layout: str, skipped: Counter[str]) -> tuple[tuple[str, ...], Files]:
     """The classes of a part, sorted by name, and its files, sorted by class and name; counts what is passed over."""
     classes = class_folders(folder)
     if not classes:
@@ -165,7 +165,7 @@ def _scan(folder: Path, layout: str, passed_over: Counter[str]) -> tuple[tuple[s
                 f"no image files in {(folder / name).absolute()}{but}: put {', '.join(SUFFIXES)} files there, or "
                 f"remove it, or give another --data-root; {layout}"
             )
-        passed_over += inside.passed_over
+        skipped += inside.skipped
         files.extend((str(path), path.stat().st_size, label) for path in inside.files)
     if empty := [path for path, size, _ in files if not size]:
         raise EANError(

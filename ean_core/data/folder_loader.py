@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ean_core.data.augment import Augment
-from ean_core.data.crops import evaluation_view, training_view
+from ean_core.data.crops import eval_crop, train_crop
 from ean_core.data.loader import Loader, Plan, checked_indices
 from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
@@ -105,9 +105,9 @@ class _Images(Dataset):
         source = self._source
         image = read_image(source.paths[index], upright=source.upright)
         if not self._train:
-            return evaluation_view(image, source.image_size, source.resize)
+            return eval_crop(image, source.image_size, source.resize)
         generator = generator_for(self._seed, epoch, index)
-        return self._augment(training_view(image, source.image_size, generator)[None], generator)[0]
+        return self._augment(train_crop(image, source.image_size, generator)[None], generator)[0]
 
 
 def _as_it_is(batch: Any) -> Any:

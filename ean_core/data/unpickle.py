@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ean_core.io.pickled_names import ArrayStandIn, DTypeStandIn
+from ean_core.io.pickle_allowlist import ArrayStandIn, DTypeStandIn
 from ean_core.utils.errors import EANError
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from ean_core.data.crops import evaluation_view
+from ean_core.data.crops import eval_crop
 from ean_core.data.normalize import Normalize
 from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
@@ -80,7 +80,7 @@ class Preparation:
             photo = Image.fromarray(cv2.resize(np.asarray(photo), size, interpolation=cv2.INTER_LINEAR))
         if self.size is None:
             return F.pil_to_tensor(photo)
-        return evaluation_view(photo, self.size, self.resize or self.size)
+        return eval_crop(photo, self.size, self.resize or self.size)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, channels, H, W) -> float32 (B, channels, H, W), on the same device."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ean_core.io.checksum import KEY, checksum_of
-from ean_core.io.pickled_names import STATES, WEIGHTS, names_in, plain
+from ean_core.io.pickle_allowlist import STATES, WEIGHTS, names_in, plain
 from ean_core.io.safetensors_file import SUFFIX, read_safetensors
 from ean_core.utils.errors import EANError, first_line
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ean_core.report.plots import COLORS, save, tidy, whole_numbers
-from ean_core.utils.drawing import costs_no_run
+from ean_core.utils.drawing import skip_on_error
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Panel:
     whole: bool = False
 
 
-@costs_no_run
+@skip_on_error
 def scatter_panels(
     path: str | Path,
     panels: Sequence[Panel],
@@ -75,7 +75,7 @@ def scatter_panels(
     return save(figure, path, note=note)
 
 
-@costs_no_run
+@skip_on_error
 def draw_front(
     path: str | Path,
     points: Sequence[tuple[float, float]],

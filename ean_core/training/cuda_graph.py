@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme
-from ean_core.supernet.scorer import kept_batch_norm
+from ean_core.supernet.scorer import preserve_batch_norm
 from ean_core.utils.cuda_graph import capture
 
 Losses = dict[str, Tensor]
@@ -65,7 +65,7 @@ class GraphedStep:
         if model.changes_path:
             self.gates = torch.ones(sum(model.network.stages_blocks), dtype=torch.bool, device=inputs.device)
         try:
-            with kept_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
+            with preserve_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
                 self.replay = capture(self.forward_backward, before=self.clear)
             self.gradients = [(one, one.grad) for one in model.parameters()]
         finally:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 
 
 class LogTestAccuracy(Hook):
@@ -29,7 +29,7 @@ class LogTestAccuracy(Hook):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-        first_does(append)
+        run_on_main_process(append)
 
 
 def best_test_epoch(path: Path) -> dict[str, float] | None:

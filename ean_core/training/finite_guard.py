@@ -113,7 +113,7 @@ def stop_together(runner: Any, what: str | None, *, device: torch.device) -> Non
     Raises:
         EANError: with the same sentence everywhere.
     """
-    what = first_of_all(what, device=device)
+    what = first_message(what, device=device)
     if what is None:
         return
     rate = max(runner.optim_wrapper.get_lr()["lr"]) if hasattr(runner.optim_wrapper, "get_lr") else math.nan
@@ -125,7 +125,7 @@ def stop_together(runner: Any, what: str | None, *, device: torch.device) -> Non
     )
 
 
-def first_of_all(what: str | None, *, device: torch.device) -> str | None:
+def first_message(what: str | None, *, device: torch.device) -> str | None:
     """What the first process that has something to say says; None if none has. All processes call it together."""
     if not dist.is_initialized():
         return what

@@ -13,7 +13,7 @@ from torch import nn
 from ean_core.supernet.scorer import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
 from ean_core.training.state import plain_state
-from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.files import named, put_in_place
 from ean_core.utils.progress import Bar
 
@@ -72,7 +72,7 @@ class SaveState(Hook):
             EANError: if the weights are not finite: the state before them stays.
         """
         check_run(runner)
-        if is_first():
+        if is_main_process():
             # One name, unlike `atomic_path`'s: the large part that a kill leaves is replaced by the next state.
             temporary = self.path.with_name(f".{self.path.name}.tmp")
             try:

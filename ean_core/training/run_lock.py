@@ -14,7 +14,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from ean_core.io.json_file import read_json
 from ean_core.io.typed import checked
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sweep, write_atomic
 
@@ -120,7 +120,7 @@ def claim(
             write_work_dir(work_dir)
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
-    first_does(take)
+    run_on_main_process(take)
 
 
 # -- one run at a time ------------------------------------------------------------------------------------------------

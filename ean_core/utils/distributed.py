@@ -70,12 +70,12 @@ def rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def is_first() -> bool:
+def is_main_process() -> bool:
     """Whether this process writes files and prints."""
     return rank_and_world()[0] == 0
 
 
-def first_does(work: Callable[[], object]) -> None:
+def run_on_main_process(work: Callable[[], object]) -> None:
     """Let the first process do something that only one may do; all go on after it, or all stop with its error.
 
     Without this the others would wait for ever for a process that has stopped.
@@ -84,7 +84,7 @@ def first_does(work: Callable[[], object]) -> None:
         EANError: what `work` raised, in every process.
     """
     error: list[str | None] = [None]
-    if is_first():
+    if is_main_process():
         try:
             work()
         except (EANError, OSError) as raised:

@@ -31,7 +31,7 @@ def render(figure: Figure, target: Any, **how: Any) -> None:
     figure.savefig(target, **how)
 
 
-def costs_no_run(
+def skip_on_error(
     draw: Callable[Concatenate[str | Path, P], Path],
 ) -> Callable[Concatenate[str | Path, P], Path]:
     """Decorate a function that draws into a file: where it fails, a sentence says so, and the run goes on.

@@ -95,7 +95,7 @@ def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
         batch = {"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8), "labels": torch.zeros(4, dtype=torch.int64)}
         normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
         training = [batch] * 2 if reestimated else None
-        how = {"normalize": normalize, "training": training, "dtype": torch.bfloat16, "room": 10**9}
+        how = {"normalize": normalize, "training": training, "dtype": torch.bfloat16, "max_bytes": 10**9}
         scorer = Scorer(network, [batch] * 2, **how)
         for bits in ("111 | 111 | 111", "111 | 000 | 010"):
             with NoTransfers():

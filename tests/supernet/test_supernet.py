@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ean_core import Scheme, create_model
 from ean_core.data.normalize import Normalize
-from ean_core.supernet.bn_calibration import Reestimation, batch_norms
-from ean_core.supernet.prefix_cache import HeldBatches, PrefixFeatures
+from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
+from ean_core.supernet.prefix_cache import CachedBatches, PrefixCache
 from ean_core.supernet.scorer import Scorer, draw_path, sandwich_paths
 from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
@@ -133,9 +133,7 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
     with torch.no_grad():
         net.layer2.blocks[0].conv1.weight[0, 0, 0, 0] = value
     scorer = Scorer(net, batches, normalize=normalize)
-    with pytest.raises(
-        EANError, match=r"path \d+ gives outputs that are not finite for \d+ of \d+ images: .* again with"
-    ):
+    with pytest.raises(EANError, match=r"outputs on path \d+ are not finite for \d+ of \d+ images: .* again with"):
         scorer([Scheme.all_off(BLOCKS)])
     assert not scorer.memory
 
@@ -143,7 +141,7 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:
     inputs: list[Tensor] = []
     net.bn1.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
-    Reestimation(net, batches[:2], normalize=normalize, room=0)(net.scheme)
+    BNCalibration(net, batches[:2], normalize=normalize, max_bytes=0)(net.scheme)
     mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     var = torch.stack([one.var(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     torch.testing.assert_close(net.bn1.running_mean, mean)
@@ -182,16 +180,16 @@ def test_reestimated_scores_equal_a_slow_pass_and_share_first_stages(attention: 
     run: list[int] = []
     for number, stage in enumerate(net.stages):
         stage.register_forward_pre_hook(lambda one, _, number=number: run.append(number) if one.training else None)
-    scorer = Scorer(net, batches, normalize=normalize, training=batches[:2], room=1 << 30)
+    scorer = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=1 << 30)
     assert [score.accuracy for score in scorer(schemes)] == wanted
     # In the order of the bits: all stages of 001.., of 101000.., two of 101011100, the last one of 101011111.
     assert run == [number for stages in ((0, 1, 2), (0, 1, 2), (1, 2), (2,)) for _ in range(2) for number in stages]
-    assert set(scorer.reestimate.statistics) == set(scorer.reestimate.features.held)
-    whole = scorer.reestimate.features.nbytes
-    for room in (0, whole, 3 * whole, 8 * whole):  # whatever is held, and whatever was let go
-        few = Scorer(net, batches, normalize=normalize, training=batches[:2], room=room)
+    assert set(scorer.calibrate_bn.statistics) == set(scorer.calibrate_bn.features.cached)
+    whole = scorer.calibrate_bn.features.nbytes
+    for max_bytes in (0, whole, 3 * whole, 8 * whole):  # whatever is cached or evicted
+        few = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=max_bytes)
         assert [score.accuracy for score in few(schemes[::-1])] == wanted[::-1]
-        assert few.reestimate.features.nbytes + few.features.nbytes <= room
+        assert few.calibrate_bn.features.nbytes + few.features.nbytes <= max_bytes
 
 
 @pytest.mark.parametrize("attention", ["se", "sge", "dia"])
@@ -203,7 +201,7 @@ def test_features_of_common_first_stages_are_used_again(
     schemes = [
         Scheme.parse(text, blocks=BLOCKS) for text in ("101011100", "101011111", "101000001", "101011100", "001011100")
     ]
-    scorer = Scorer(net, batches, normalize=normalize, room=1 << 30)
+    scorer = Scorer(net, batches, normalize=normalize, max_bytes=1 << 30)
     run: list[int] = []
     folded = scorer._fold()
     for number, stage in enumerate(folded.stages):
@@ -215,33 +213,33 @@ def test_features_of_common_first_stages_are_used_again(
     assert scores == [slow_accuracy(net, scheme, batches) for scheme in schemes]
     whole = scorer.features.nbytes
     assert whole > 0
-    small = Scorer(net, batches, normalize=normalize, room=whole // 2)
+    small = Scorer(net, batches, normalize=normalize, max_bytes=whole // 2)
     assert [score.accuracy for score in small(schemes)] == scores
     assert small.features.nbytes <= whole // 2
-    for room in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
-        full = Scorer(net, batches, normalize=normalize, room=room)
+    for max_bytes in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
+        full = Scorer(net, batches, normalize=normalize, max_bytes=max_bytes)
         assert [score.accuracy for score in full(schemes)] == scores
-        assert full.features.nbytes + full.validation.nbytes <= room
-    none = Scorer(net, batches, normalize=normalize, room=0)
+        assert full.features.nbytes + full.validation.nbytes <= max_bytes
+    none = Scorer(net, batches, normalize=normalize, max_bytes=0)
     assert [score.accuracy for score in none(schemes)] == scores
     assert none.features.nbytes == 0
-    assert none.validation.held is None
+    assert none.validation.cached is None
 
 
-def test_the_prefix_used_longest_ago_is_let_go_first() -> None:
-    known = PrefixFeatures(100)
+def test_the_least_recently_used_prefix_is_evicted_first() -> None:
+    cache = PrefixCache(100)
     features = [torch.zeros(10)]  # 40 bytes
     for bits in ("10", "01"):
-        assert known.reserve(40)
-        known.held[(tuple(map(int, bits)),)] = features
-    assert known.longest(((1, 0), (1, 1))) == ((1, 0),)
-    assert known.longest(((0, 0), (1, 1))) == ()
-    assert known.longest(((0, 1),)) == ()  # the last stage's own output is nothing to go on from
-    assert known.reserve(40)
-    assert list(known.held) == [((1, 0),)]
-    assert not known.reserve(101)
-    assert not known.reserve(61, beside=40)
-    assert list(known.held) == [((1, 0),)]
+        assert cache.reserve(40)
+        cache.cached[(tuple(map(int, bits)),)] = features
+    assert cache.longest(((1, 0), (1, 1))) == ((1, 0),)
+    assert cache.longest(((0, 0), (1, 1))) == ()
+    assert cache.longest(((0, 1),)) == ()  # the last stage's own output is not a prefix
+    assert cache.reserve(40)
+    assert list(cache.cached) == [((1, 0),)]
+    assert not cache.reserve(101)
+    assert not cache.reserve(61, reserved_bytes=40)
+    assert list(cache.cached) == [((1, 0),)]
 
 
 def test_batches_that_fit_are_read_once(batches: list) -> None:
@@ -253,16 +251,16 @@ def test_batches_that_fit_are_read_once(batches: list) -> None:
             return super().__iter__()
 
     nbytes = sum(value.nbytes for batch in batches for value in batch.values())
-    for room, expected in ((nbytes, 1), (nbytes - 1, 3)):
+    for max_bytes, expected in ((nbytes, 1), (nbytes - 1, 3)):
         reads.clear()
-        held = HeldBatches(Counted(batches), room)
+        cached = CachedBatches(Counted(batches), max_bytes)
         for _ in range(3):
-            assert [batch["labels"].tolist() for batch in held] == [batch["labels"].tolist() for batch in batches]
-        assert held.nbytes == (nbytes if expected == 1 else 0)
+            assert [batch["labels"].tolist() for batch in cached] == [batch["labels"].tolist() for batch in batches]
+        assert cached.nbytes == (nbytes if expected == 1 else 0)
         assert len(reads) == expected
-    stopped = HeldBatches(Counted(batches), nbytes)
-    next(iter(stopped))  # an iteration that was given up holds nothing
-    assert stopped.held is None
+    stopped = CachedBatches(Counted(batches), nbytes)
+    next(iter(stopped))  # an abandoned iteration caches nothing
+    assert stopped.cached is None
 
 
 def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +277,7 @@ def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, m
     monkeypatch.setattr(torch, "compile", compiling)
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(6)]
     plain = [score.accuracy for score in Scorer(net, batches, normalize=normalize)(schemes)]
-    scorer = Scorer(net, batches, normalize=normalize, compile=True, room=0)
+    scorer = Scorer(net, batches, normalize=normalize, compile=True, max_bytes=0)
     assert [score.accuracy for score in scorer(schemes)] == plain
     assert len(functions) == 6  # of three stages, connected and not
     assert 0 < len(graphs) <= 5 * 2 * 2  # stages' first blocks and others, connected or not, two sizes of batches

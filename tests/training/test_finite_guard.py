@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_of_all
+from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_message
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.utils.errors import EANError
@@ -78,7 +78,7 @@ def process(rank: int, port: int, answers: Any) -> None:
     """One of two processes, the second of which has found something."""
     dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
     device = torch.device("cpu")
-    answers.put((first_of_all(None, device=device), first_of_all("bad" if rank else None, device=device)))
+    answers.put((first_message(None, device=device), first_message("bad" if rank else None, device=device)))
     dist.destroy_process_group()
 
 

@@ -18,7 +18,7 @@ Parts = Mapping[str, Sequence[str | Path]]
 Pairs = list[tuple[Path, Path]]  # (an image to score on, the same image to train on)
 
 
-def check_copies(parts: Parts, root: Path, *, refuse: bool = True) -> list[str]:
+def check_duplicates(parts: Parts, root: Path, *, refuse: bool = True) -> list[str]:
     """Look for images to test or validate on that are trained on too.
 
     The same file, by its path or through a link, is refused, and so are copies, byte by byte, if they are more than a

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ean_core.data.copies import check_copies
+from ean_core.data.duplicates import check_duplicates
 from ean_core.utils.errors import EANError
 
 
@@ -25,17 +25,17 @@ def numbered(root: Path, count: int) -> list[Path]:
 def test_few_copies_are_warned_of_and_many_are_refused(tmp_path: Path) -> None:
     train, others = files(tmp_path, "a-1", "b-1"), numbered(tmp_path, 18)
     parts = {"train": train, "val": files(tmp_path, "c-1"), "test": [*others, *files(tmp_path, "a-2", "c-2")]}
-    (said,) = check_copies(parts, tmp_path)
+    (said,) = check_duplicates(parts, tmp_path)
     assert said.startswith("warning: 2 of the 20 images to test on are copies of images to train on (the first: a-2 is")
     with pytest.raises(EANError, match=r"2 of the 19 images to test on are copies .*: remove the copies"):
-        check_copies({**parts, "test": parts["test"][1:]}, tmp_path)
+        check_duplicates({**parts, "test": parts["test"][1:]}, tmp_path)
     with pytest.raises(EANError, match=r"1 of the 2 images to score on are copies .*\(the first: a-2 is a-1\)"):
-        check_copies({"train": train, "val": files(tmp_path, "a-2", "x")}, tmp_path)
-    assert not check_copies({"train": train, "val": files(tmp_path, "c-1"), "test": others}, tmp_path)
-    said = check_copies({**parts, "test": parts["test"][1:]}, tmp_path, refuse=False)
+        check_duplicates({"train": train, "val": files(tmp_path, "a-2", "x")}, tmp_path)
+    assert not check_duplicates({"train": train, "val": files(tmp_path, "c-1"), "test": others}, tmp_path)
+    said = check_duplicates({**parts, "test": parts["test"][1:]}, tmp_path, refuse=False)
     assert said[0].startswith("warning: 2 of the 19 images")
     (tmp_path / "longer").write_text("aa")
-    assert not check_copies({"train": train, "test": [tmp_path / "longer"]}, tmp_path)
+    assert not check_duplicates({"train": train, "test": [tmp_path / "longer"]}, tmp_path)
 
 
 @pytest.mark.parametrize("how", ["path", "symbolic link", "hard link"])
@@ -48,8 +48,8 @@ def test_the_same_file_is_refused_even_once(tmp_path: Path, how: str) -> None:
         os.link(train[0], same)
     for part, purpose in (("test", "to test on"), ("val", "to score on")):
         with pytest.raises(EANError, match=f"1 of the 100 images {purpose} are also images to train on .*take them"):
-            check_copies({"train": train, part: [*others, same]}, tmp_path)
-        said = check_copies({"train": train, part: [*others, same]}, tmp_path, refuse=False)
+            check_duplicates({"train": train, part: [*others, same]}, tmp_path)
+        said = check_duplicates({"train": train, part: [*others, same]}, tmp_path, refuse=False)
         assert said[0].startswith(f"warning: 1 of the 100 images {purpose} are also")
 
 
@@ -57,5 +57,5 @@ def test_a_file_elsewhere_is_named_in_full(tmp_path: Path) -> None:
     for name in ("x", "y"):
         (tmp_path / name).write_text("same")
     with pytest.raises(EANError) as caught:
-        check_copies({"train": [tmp_path / "x"], "test": [str(tmp_path / "y")]}, tmp_path / "root")
+        check_duplicates({"train": [tmp_path / "x"], "test": [str(tmp_path / "y")]}, tmp_path / "root")
     assert f"{tmp_path / 'y'} is {tmp_path / 'x'}" in str(caught.value)
