@@ -59,7 +59,7 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
         if source.suffix.lower() in VIDEOS and len(sources) > 1:
             raise EANError(f"{source} is a video: give it alone")
         if not source.is_file() and not source.is_dir():
-            raise EANError(f"{legible(str(source))} is no regular file: give an image, a folder of images or a video")
+            raise EANError(f"{legible(str(source))} is not a regular file: give an image, a folder or a video")
         if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
             raise EANError(f"{source} is no image ({', '.join(SUFFIXES)}) and no video ({', '.join(VIDEOS)})")
     if sources[0].suffix.lower() in VIDEOS:

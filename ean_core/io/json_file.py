@@ -27,7 +27,7 @@ def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
     if not path.exists():
         raise EANError(f"{what} {path} does not exist: {advice}")
     if not path.is_file():  # a pipe would never end
-        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'no regular file'}: {advice}")
+        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'not a regular file'}: {advice}")
     try:
         raw = path.read_bytes()
     except OSError as error:

@@ -48,7 +48,7 @@ def load_tensors(path: str | Path, *, state: bool = False) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
         raise EANError(f"{path} {what}: give a file that a training command wrote")
     if path.suffix == SUFFIX:
         content: Any = read_safetensors(path)

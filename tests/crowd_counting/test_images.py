@@ -215,7 +215,7 @@ def test_a_test_image_that_is_trained_on_is_refused(tmp_path: Path, how: str) ->
     shutil.copy(tmp_path / "d/0.png", tmp_path / "d/copy.png")
     lists["test"].append({"image": names[how], "points": []})
     points.write_text(json.dumps(lists))
-    with pytest.raises(EANError, match="1 of the 4 images to test on are .* images to train on"):
+    with pytest.raises(EANError, match="1 of the 4 test images are .* training images"):
         load_crowd(part=None, annotations=str(points), data_root="", refuse_copies=True)
     assert load_crowd(part=None, annotations=str(points), data_root="").remarks
 
@@ -235,10 +235,10 @@ def test_strange_files_do_not_stop_the_others(
     assert sum("count" in entry for entry in entries) == 4
     (wrong,) = (entry["error"] for entry in entries if "error" in entry)
     assert r"torn\x1b[2J.png" in wrong
-    said = "passed over 2 files: 1 .heic (not an image format read here), 1 FIFO, device or the like"
+    said = "skipped 2 files: 1 .heic (not a supported image format), 1 FIFO, device or the like"
     assert said in capsys.readouterr().err
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert len(pictures) == 4
     os.mkfifo(folder / "film.mp4")
-    with pytest.raises(EANError, match=r"film\.mp4 is no regular file"):
+    with pytest.raises(EANError, match=r"film\.mp4 is not a regular file"):
         predict(model, [folder / "film.mp4"], tmp_path / "out", Settings())

@@ -115,7 +115,7 @@ def test_truncated_file(cifar100_root, share):
     path = cifar100_root / "cifar-100-python" / "test"
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(EANError, match=r"test is truncated or damaged \(.+\): get the file again$"):
+    with pytest.raises(EANError, match=r"test is truncated or damaged \(.+\): download the file again$"):
         load_data("cifar100", cifar100_root)
 
 

@@ -26,10 +26,10 @@ def test_few_copies_are_warned_of_and_many_are_refused(tmp_path: Path) -> None:
     train, others = files(tmp_path, "a-1", "b-1"), numbered(tmp_path, 18)
     parts = {"train": train, "val": files(tmp_path, "c-1"), "test": [*others, *files(tmp_path, "a-2", "c-2")]}
     (said,) = check_duplicates(parts, tmp_path)
-    assert said.startswith("warning: 2 of the 20 images to test on are copies of images to train on (the first: a-2 is")
-    with pytest.raises(EANError, match=r"2 of the 19 images to test on are copies .*: remove the copies"):
+    assert said.startswith("warning: 2 of the 20 test images are copies of training images (the first: a-2 is")
+    with pytest.raises(EANError, match=r"2 of the 19 test images are copies .*: remove the copies"):
         check_duplicates({**parts, "test": parts["test"][1:]}, tmp_path)
-    with pytest.raises(EANError, match=r"1 of the 2 images to score on are copies .*\(the first: a-2 is a-1\)"):
+    with pytest.raises(EANError, match=r"1 of the 2 validation images are copies .*\(the first: a-2 is a-1\)"):
         check_duplicates({"train": train, "val": files(tmp_path, "a-2", "x")}, tmp_path)
     assert not check_duplicates({"train": train, "val": files(tmp_path, "c-1"), "test": others}, tmp_path)
     said = check_duplicates({**parts, "test": parts["test"][1:]}, tmp_path, refuse=False)
@@ -46,11 +46,11 @@ def test_the_same_file_is_refused_even_once(tmp_path: Path, how: str) -> None:
         same.symlink_to(train[0])
     elif how == "hard link":
         os.link(train[0], same)
-    for part, purpose in (("test", "to test on"), ("val", "to score on")):
-        with pytest.raises(EANError, match=f"1 of the 100 images {purpose} are also images to train on .*take them"):
+    for part, images in (("test", "test images"), ("val", "validation images")):
+        with pytest.raises(EANError, match=f"1 of the 100 {images} are also training images .*remove them"):
             check_duplicates({"train": train, part: [*others, same]}, tmp_path)
         said = check_duplicates({"train": train, part: [*others, same]}, tmp_path, refuse=False)
-        assert said[0].startswith(f"warning: 1 of the 100 images {purpose} are also")
+        assert said[0].startswith(f"warning: 1 of the 100 {images} are also")
 
 
 def test_a_file_elsewhere_is_named_in_full(tmp_path: Path) -> None:

@@ -109,10 +109,10 @@ def test_no_augmented_batch_waits(fill: int | tuple[int, ...]) -> None:
     augment = Augment(cutout=4, cutout_fill=fill)
     with fake_cuda():
         with torch.device("cpu"):
-            draws = augment.draw(4, 16, 16, torch.Generator("cpu"))
-        draws = draws.to("cuda")
+            params = augment.sample(4, 16, 16, torch.Generator("cpu"))
+        params = params.to("cuda")
         with NoTransfers():
-            assert augment.apply(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), draws).device.type == "cuda"
+            assert augment.apply(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), params).device.type == "cuda"
 
 
 def waits(x: Tensor) -> dict[str, Callable[[], object]]:

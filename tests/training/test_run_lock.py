@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from ean_core.training import run_lock
 from ean_core.training.run_lock import WorkDir, check_same, claim, first_difference, lock
 from ean_core.utils.errors import EANError
-from tests.conftest import ROOT
+from tests.helpers.processes import environment
 
 OLD = {"seed": 0, "train": {"lr": 0.1, "epochs": 3}}
 
@@ -108,8 +107,7 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
 def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> None:
     program = f"from ean_core.training.run_lock import lock; from pathlib import Path; lock(Path({str(tmp_path)!r}))"
     program += "; print('held', flush=True); import time; time.sleep(60)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(EANError, match="another run is at work in"):

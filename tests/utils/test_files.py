@@ -17,7 +17,8 @@ from PIL import Image
 from ean_core.io.records import commit, read_record, write_record
 from ean_core.utils.errors import EANError, command, sentence, unknown_name
 from ean_core.utils.files import atomic_folder, atomic_path, sha256_of, sweep, writable, write_atomic
-from tests.conftest import ROOT, Script
+from tests.conftest import Script
+from tests.helpers.processes import environment
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
@@ -182,9 +183,8 @@ def test_sweeping_takes_what_kills_leave_and_nothing_else(tmp_path: Path) -> Non
         "import os, sys; from pathlib import Path; from ean_core.utils.files import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temporary:\n    temporary.write_text('half')\n    os._exit(9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("below/a.png", "summary.json", "no_ending"):
-        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment)
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment())
     kept = [tmp_path / name for name in (".git", "a.tmp", "x.tmp.json", ".secret.json")]
     for path in kept:
         path.touch()
