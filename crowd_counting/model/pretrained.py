@@ -167,7 +167,7 @@ def load_counter(path: str | Path) -> tuple[Counter, dict[str, Any]]:
         EANError: if the file is missing, damaged, of another kind, or its weights do not fit.
     """
     if Path(path).name == "last.pth":  # beside the counters, and soon given by mistake
-        raise EANError(f"{path} is the state that --resume goes on from, not a counter: give a best.pth or final.pth")
+        raise EANError(f"{path} is the state for resuming a run, not a counter: give a best.pth or final.pth")
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None

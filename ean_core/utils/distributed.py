@@ -1,4 +1,4 @@
-"""Processes: started by torchrun or SLURM, talking through NCCL on GPUs and gloo on CPUs."""
+"""Distributed processes: started by torchrun or SLURM; NCCL on GPUs and gloo on CPUs."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ LAUNCHERS = ("none", "pytorch", "slurm")
 
 
 def start_processes(launcher: str = "auto") -> str:
-    """Join the process group that the launcher's variables describe, and keep freed memory (see `allocator`).
+    """Join the process group described by the launcher's environment, and keep freed memory (see `allocator`).
 
-    MMEngine's own start assumes a GPU; this one also works on CPUs.
+    Unlike MMEngine's `init_dist`, it also works on CPUs.
 
     Args:
         launcher: "none", "pytorch" (torchrun), "slurm", or "auto": torchrun if its variables are set.
 
     Returns:
-        the launcher, as MMEngine's Runner wants it.
+        the launcher, as MMEngine's Runner expects it.
     """
     if launcher == "auto":
         launcher = "pytorch" if "RANK" in os.environ and "WORLD_SIZE" in os.environ else "none"
     if launcher not in LAUNCHERS:
-        raise EANError(f"launcher is one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
+        raise EANError(f"launcher must be one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
     keep_freed_memory()
     if torch.cuda.is_available():
         check_gpu(int(os.environ.get("LOCAL_RANK", "0")) if launcher == "pytorch" else 0)
@@ -53,11 +53,11 @@ def start_processes(launcher: str = "auto") -> str:
 def _slurm_variables() -> None:
     """Translate SLURM's variables into those that torch.distributed reads."""
     if "SLURM_PROCID" not in os.environ:
-        raise EANError("launcher 'slurm' was asked for, but SLURM_PROCID is not set: start the command with srun")
+        raise EANError("launcher 'slurm' was given, but SLURM_PROCID is not set: start the command with srun")
     names = {"PROCID": "RANK", "NTASKS": "WORLD_SIZE", "LOCALID": "LOCAL_RANK", "NTASKS_PER_NODE": "LOCAL_WORLD_SIZE"}
-    for theirs, ours in names.items():
-        if f"SLURM_{theirs}" in os.environ:
-            os.environ.setdefault(ours, os.environ[f"SLURM_{theirs}"])
+    for slurm_name, name in names.items():
+        if f"SLURM_{slurm_name}" in os.environ:
+            os.environ.setdefault(name, os.environ[f"SLURM_{slurm_name}"])
     if "MASTER_ADDR" not in os.environ and "SLURM_NODELIST" in os.environ:
         command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
         names = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -66,22 +66,22 @@ def _slurm_variables() -> None:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number, and how many there are."""
+    """Rank and world size; (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
 def is_main_process() -> bool:
-    """Whether this process writes files and prints."""
+    """Whether this is the first process, which writes files and prints."""
     return rank_and_world()[0] == 0
 
 
 def run_on_main_process(work: Callable[[], object]) -> None:
-    """Let the first process do something that only one may do; all go on after it, or all stop with its error.
+    """Run `work` on the first process only; then all continue, or all stop with its error.
 
-    Without this the others would wait for ever for a process that has stopped.
+    Otherwise the others would wait for ever for a process that has stopped.
 
     Raises:
-        EANError: what `work` raised, in every process.
+        EANError: the error of `work`, in every process.
     """
     error: list[str | None] = [None]
     if is_main_process():
@@ -96,7 +96,7 @@ def run_on_main_process(work: Callable[[], object]) -> None:
 
 
 def barrier() -> None:
-    """Wait for all processes, so that what the first one wrote is there for the others."""
+    """Wait for all processes, for example until files of the first one are written."""
     if dist.is_initialized():
         dist.barrier()
 

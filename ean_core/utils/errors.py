@@ -1,4 +1,4 @@
-"""The one exception that stands for a user's mistake, and the wrapper that turns it into a sentence."""
+"""The exception for user errors, and the wrapper of commands that prints it as one line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from unicodedata import category
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
-    (errno.EEXIST, errno.ENOTDIR): ": it has a file where a folder is needed, so give another",
-    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": make room there, or give a folder on another disk",
-    (errno.EACCES, errno.EPERM, errno.EROFS): ": change who may read and write there, or give another folder",
+    (errno.EEXIST, errno.ENOTDIR): ": a file is in the way of a folder, so give another path",
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": free some space, or give a folder on another disk",
+    (errno.EACCES, errno.EPERM, errno.EROFS): ": change the permissions, or give another folder",
 }
-"""What to do about an `OSError`, by its number."""
+"""Advice for an `OSError`, by its errno."""
 
 
 class EANError(ValueError):
-    """Bad input. The message says what was found, what was expected and what to do, in one sentence."""
+    """A user error. The message says in one sentence what was found, what was expected and what to do."""
 
 
 _P = ParamSpec("_P")
@@ -32,8 +32,8 @@ _P = ParamSpec("_P")
 def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
-    So does an `OSError` (a full disk, a directory that may not be written to), and a device or machine without enough
-    memory. Of several processes only the first speaks, since all of them stop for the same reason.
+    An `OSError` (a full disk, missing permissions) and running out of memory are handled like an `EANError`. Of several
+    processes only the first prints, since all stop for the same reason.
     """
 
     @functools.wraps(main)
@@ -42,32 +42,32 @@ def command(main: Callable[_P, None]) -> Callable[_P, None]:
             tolerate_names()
             main(*args, **kwargs)
         except KeyboardInterrupt:
-            print("interrupted: what was finished is kept, and a command that knows --resume goes on", file=sys.stderr)
+            print("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
             sys.exit(130)
         except Exception as error:
             short = out_of_memory(error)
             if not (short or isinstance(error, EANError | OSError)):
                 raise
-            said = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
+            message = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
             if os.environ.get("RANK", "0") == "0":
-                print(f"error: {legible(said)}", file=sys.stderr)
+                print(f"error: {legible(message)}", file=sys.stderr)
             sys.exit(2)
 
     return wrapped
 
 
 def tolerate_names() -> None:
-    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
+    """Escape file names that the terminal's encoding cannot represent, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
 
 
 def legible(name: str) -> str:
-    """A file's name as text that can be drawn and printed.
+    """A file name as text that is safe to print and draw.
 
-    Bytes that are no UTF-8 become \\udcXX. So do characters that steer a terminal or break a line, as \\x1b, and those
-    that turn the direction of writing, with which a name can look like another one.
+    Invalid UTF-8 bytes become \\udcXX. Control characters and line breaks are escaped too, as in \\x1b, and so are
+    bidirectional marks, which can make one name look like another.
     """
     return "".join(
         character.encode("unicode_escape").decode("ascii") if steers(character) else character for character in name
@@ -75,21 +75,21 @@ def legible(name: str) -> str:
 
 
 def steers(character: str) -> bool:
-    """Whether a character does something to a terminal rather than be shown."""
+    """Whether a character controls a terminal or text direction rather than being shown."""
     return category(character) in ("Cc", "Cs", "Zl", "Zp") or character in BIDIRECTIONAL
 
 
 def sentence(error: Exception) -> str:
-    """An `EANError`'s text; of an `OSError` the file, what is the matter with it, and what to do."""
+    """An error's message; for an `OSError`, the file, the reason and what to do."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     file = "a file" if error.filename is None else str(error.filename)
-    advice = next((what for numbers, what in ADVICE.items() if error.errno in numbers), "")
+    advice = next((text for numbers, text in ADVICE.items() if error.errno in numbers), "")
     return f"{file} cannot be read or written ({error.strerror}){advice}"
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there was not enough memory, on a GPU or on the machine itself."""
+    """Whether an exception means that a GPU or the machine ran out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return True
     signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
@@ -97,18 +97,18 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def memory_sentence(error: BaseException) -> str:
-    """What ran out of memory, as the start of a sentence."""
+    """The start of a message on running out of memory."""
     detail = str(error).split(". ")[0].splitlines()
     return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"
 
 
 @contextmanager
 def batch_of(images: int, *, option: str) -> Iterator[None]:
-    """Inside the block, running out of memory becomes a sentence with the batch size to try.
+    """Turn running out of memory in the block into an `EANError` that suggests a batch size.
 
     Args:
-        images: that the block handles at a time.
-        option: sets it, as the user types it: `--batch-size` or `--cfg-options train.batch_size`.
+        images: batch size used in the block.
+        option: that sets it, as the user types it: `--batch-size` or `--cfg-options train.batch_size`.
 
     Raises:
         EANError: in place of the memory error.
@@ -119,17 +119,17 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         sign = "=" if option.startswith("--cfg-options") else " "
-        advice = f"try {option}{sign}{images // 2}" if images > 1 else "take smaller images or a smaller network"
-        raise EANError(f"{memory_sentence(error)} with {images} image(s) in a batch: {advice}") from None
+        advice = f"try {option}{sign}{images // 2}" if images > 1 else "use smaller images or a smaller network"
+        raise EANError(f"{memory_sentence(error)} at batch size {images}: {advice}") from None
 
 
-def unknown_name(kind: str, name: object, known: list[str] | tuple[str, ...]) -> EANError:
-    """The error for a name that is not in a registry: the known names, and the nearest one first."""
-    near = get_close_matches(str(name), known, n=1)
+def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...]) -> EANError:
+    """The error for a name that is not in a registry: lists the names and suggests the nearest."""
+    near = get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(known)}{hint}")
+    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{hint}")
 
 
 def first_line(error: BaseException) -> str:
-    """The first sentence of another library's exception, at most 160 characters; its kind if it says nothing."""
+    """The first sentence of an exception's message, at most 160 characters; its type if there is none."""
     return (str(error).split(". ")[0].splitlines() or [type(error).__name__])[0][:160]

@@ -61,7 +61,7 @@ def test_the_papers_imagenet_recipe() -> None:
         ({"train.precision": "int8"}, "^train.precision is one of float32, bfloat16"),
         ({"search.returned": "worst"}, "one of best, most_probable, smoothed"),
         ({"model": "resnet20"}, "model must be a dictionary"),
-        ({"train": None}, "has no section 'train'"),
+        ({"train": None}, "lacks the section 'train'"),
         ({"retrain": ["eann"]}, "unknown entry of retrain 'eann'.*did you mean 'ean'"),
         ({"retrain": "ean"}, "retrain must be a list of str"),
         ({"seeds": 5}, "seeds must be a list of int, got 5"),

@@ -180,7 +180,7 @@ def test_a_gpu_makes_the_same_batches(numbered):
         ({"indices": torch.tensor([1, 100])}, "indices range from 1 to 100 but there are 100 images"),
         ({"indices": torch.tensor([0.5])}, "indices are torch.float32"),
         ({"indices": torch.arange(0)}, "indices are empty"),
-        ({"indices": torch.arange(3), "world_size": 4}, "3 images for 4 processes"),
+        ({"indices": torch.arange(3), "world_size": 4}, "3 images cannot be divided among 4 processes"),
         ({"train": False, "augment": Augment()}, "augment was given with train=False"),
     ],
 )

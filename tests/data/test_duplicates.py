@@ -33,7 +33,7 @@ def test_few_copies_are_warned_of_and_many_are_refused(tmp_path: Path) -> None:
         check_duplicates({"train": train, "val": files(tmp_path, "a-2", "x")}, tmp_path)
     assert not check_duplicates({"train": train, "val": files(tmp_path, "c-1"), "test": others}, tmp_path)
     said = check_duplicates({**parts, "test": parts["test"][1:]}, tmp_path, refuse=False)
-    assert said[0].startswith("warning: 2 of the 19 images")
+    assert said[0].startswith("warning: 2 of the 19 test images")
     (tmp_path / "longer").write_text("aa")
     assert not check_duplicates({"train": train, "test": [tmp_path / "longer"]}, tmp_path)
 

@@ -107,7 +107,7 @@ def test_one_image_cannot_be_parted(image_root):
     shutil.rmtree(image_root / "val")
     for path in sorted((image_root / "train" / "bee").iterdir())[1:]:
         path.unlink()
-    with pytest.raises(EANError, match=r"class 'bee' has 1 image and no val folder"):
+    with pytest.raises(EANError, match=r"class 'bee' has 1 image: add images, or a val folder"):
         load_data("folder", image_root)
 
 
@@ -120,7 +120,11 @@ def test_what_is_passed_over_is_said(image_root):
     assert len(data.train) + len(data.test) == 21
     (said,) = data.remarks
     assert said.startswith("skipped 5 files: 1 .")
-    for reason in (*(f"1 .{end} (not an image format" for end in ("heic", "gif", "jfif")), "1 broken link", "1 folder"):
+    for reason in (
+        *(f"1 .{end} (not a supported image format" for end in ("heic", "gif", "jfif")),
+        "1 broken link",
+        "1 folder",
+    ):
         assert reason in said
 
 

@@ -109,7 +109,7 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     assert start_processes("auto") == "none"
     assert rank_and_world() == (0, 1)
-    with pytest.raises(EANError, match="launcher is one of auto, none, pytorch, slurm, got 'mpi'"):
+    with pytest.raises(EANError, match="launcher must be one of auto, none, pytorch, slurm, got 'mpi'"):
         start_processes("mpi")
     with pytest.raises(EANError, match="SLURM_PROCID is not set: start the command with srun"):
         start_processes("slurm")

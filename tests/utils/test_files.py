@@ -75,7 +75,7 @@ def test_errors_of_the_disk_name_the_file_and_say_what_to_do(
         monkeypatch.setattr(tempfile, "mkstemp", refuse)
         write_atomic(file, "")
 
-    room, rights = "make room there, or give a folder on another disk", "change who may read and write there"
+    room, rights = "free some space, or give a folder on another disk", "change the permissions"
     for act, words in ((full, f"(No space left on device): {room}"), (closed, f"(Read-only file system): {rights}")):
         with pytest.raises(SystemExit) as stop:
             command(lambda act=act: act(tmp_path / "x.json"))()
@@ -104,7 +104,7 @@ def test_a_photos_figures_are_not_reckoned_for_nothing(tiny_arch: str, script: S
     Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
     assert script("tools/predict.py", "c.pth", "a.png", "--json", "file/p.json") == 2
     done = capsys.readouterr()
-    assert "error: file cannot be read or written (File exists): it has a file where a folder is needed" in done.err
+    assert "error: file cannot be read or written (File exists): a file is in the way of a folder" in done.err
     assert "a.png" not in done.out
 
 
