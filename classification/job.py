@@ -45,10 +45,10 @@ def start_job(
     torch.backends.cudnn.benchmark = True
     read = cache(partial(load_data, recipe.data.name, data_root, image_size=recipe.data.image_size))
     run_on_main_process(read)
-    recipe = for_device(recipe, Placement.here(max(read().image_shape[1:])), fast=fast, given=given)
+    recipe = for_device(recipe, Placement.current(max(read().image_shape[1:])), fast=fast, user_set=given)
     return Job(ClassificationTask(recipe, read()), Path(directory), **how)
 
 
 def describe_device(job: Job) -> str:
     """One line: how this device runs the training steps."""
-    return describe(job.recipe, Placement.here(max(job.task.dataset().image_shape[1:])))
+    return describe(job.recipe, Placement.current(max(job.task.dataset().image_shape[1:])))

@@ -22,7 +22,7 @@ class ShowCounting(ShowProgress):
 
     values = ("loss", "crop_mae")
 
-    def found(self, metrics: dict[str, float]) -> str:
+    def format_metrics(self, metrics: dict[str, float]) -> str:
         """Heads, not percent; all other figures are in validation.json."""
         return f":  MAE {metrics['mae']:.1f}  RMSE {metrics['rmse']:.1f}"
 

@@ -26,7 +26,7 @@ from crowd_counting.model.training_model import CountingModel
 from ean_core.io.records import read_record, spread, write_record
 from ean_core.io.typed import Count, checked
 from ean_core.networks import count_parameters
-from ean_core.training.hooks import bare
+from ean_core.training.hooks import unwrap_model
 from ean_core.training.run_lock import claim
 from ean_core.training.runner import build_runner
 from ean_core.utils.config import build
@@ -90,7 +90,9 @@ def train_counter(job: Job, *, seed: int) -> Path:
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
     if is_main_process():
-        write_result(job, directory, identity, seconds=time.perf_counter() - start, counter=bare(runner.model).counter)
+        write_result(
+            job, directory, identity, seconds=time.perf_counter() - start, counter=unwrap_model(runner.model).counter
+        )
     barrier()
     return directory
 

@@ -15,7 +15,7 @@ from ean_core.io.records import write_record
 from ean_core.networks import count_parameters
 from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import Scheme
-from ean_core.training.hooks import bare
+from ean_core.training.hooks import unwrap_model
 from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.distributed import barrier, is_main_process, rank_and_world
@@ -147,7 +147,7 @@ class Job:
             "best_of_validations": max(rows, key=lambda row: row["mIoU"]),
             "validations": rows,
             "parameters": self.parameters,
-            "backbone_parameters": count_parameters(bare(runner.model).backbone),
+            "backbone_parameters": count_parameters(unwrap_model(runner.model).backbone),
             "seconds": round(clock.seconds, 1),
             "resumed": self.resume,
         }

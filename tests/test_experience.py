@@ -138,7 +138,7 @@ def test_too_little_memory_is_a_sentence(error: Exception, sentence: str, capsys
     assert stop.value.code == 2
     assert re.fullmatch(r"error: out of memory.*: give a smaller batch size\n", said), said
     assert sentence in said
-    for images, advice in ((64, "try --batch-size 32"), (1, "take smaller images or a smaller network")):
+    for images, advice in ((64, "try --batch-size 32"), (1, "use smaller images or a smaller network")):
         what = rf"^out of memory.* at batch size {images}: {advice}$"
         with pytest.raises(EANError, match=what), batch_of(images, option="--batch-size"):
             raise error

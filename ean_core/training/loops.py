@@ -1,4 +1,4 @@
-"""Validation of a supernet: not one network but several of its paths."""
+"""The validation loop of a supernet, which scores several of its paths."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PathValLoop(BaseLoop):
     Args:
         runner: of MMEngine.
         dataloader: of the search split's validation part.
-        make_scorer: builds a `Scorer` with an empty memory, since the weights have changed.
-        random_paths: how many random paths; the same ones every time.
-        evaluator: not used, given by the runner.
+        make_scorer: builds a new `Scorer`, since the weights have changed.
+        random_paths: number of random paths, the same every time.
+        evaluator: not used; passed by the runner.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PathValLoop(BaseLoop):
         self.make_scorer, self.random_paths = make_scorer, random_paths
 
     def run(self) -> dict[str, float]:
-        """Accuracies in percent: "all_on", "all_off", "random_mean", "random_std"."""
+        """Score the paths; accuracies in percent: "all_on", "all_off", "random_mean", "random_std"."""
         self.runner.call_hook("before_val")
         self.runner.call_hook("before_val_epoch")
         scorer = self.make_scorer()

@@ -21,7 +21,7 @@ from mmengine.runner.checkpoint import load_state_dict
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
-from ean_core.training.hooks import SaveState, bare
+from ean_core.training.hooks import SaveState, unwrap_model
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
@@ -67,7 +67,7 @@ class QuietRunner(Runner):
         Raises:
             EANError: if the file is damaged, holds something else, or does not fit the model.
         """
-        model = bare(self.model)
+        model = unwrap_model(self.model)
         if not self._resume:
             content = load_tensors(filename)
             load_state_dict(model, content.get("state_dict", content), strict=False, logger=self.logger)

@@ -11,10 +11,10 @@ _warned: set[str] = set()
 
 
 def drawable(text: str) -> tuple[str, list[str]]:
-    """Choose font families for a text; matplotlib tries them in order for every character.
+    """Choose font families for a text; matplotlib tries them in order for every char.
 
     A character that no installed font has is replaced by its code, such as \\u8702, with one warning on stderr per
-    character.
+    char.
 
     Returns:
         the text, and the names of the font families.
@@ -23,13 +23,11 @@ def drawable(text: str) -> tuple[str, list[str]]:
     if unwarned := sorted(missing - _warned):
         _warned.update(unwarned)
         print(
-            f"warning: no installed font has {' '.join(unwarned[:12])}{' ..' if len(unwarned) > 12 else ''}: pictures show codes "
-            "instead; install a font for this script, such as Noto Sans",
+            f"warning: no installed font has {' '.join(unwarned[:12])}{' ..' if len(unwarned) > 12 else ''}: pictures "
+            "show codes instead; install a font for the script, such as Noto Sans",
             file=sys.stderr,
         )
-    shown = "".join(
-        character.encode("unicode_escape").decode("ascii") if character in missing else character for character in text
-    )
+    shown = "".join(char.encode("unicode_escape").decode("ascii") if char in missing else char for char in text)
     return shown, list(families)
 
 
@@ -39,9 +37,7 @@ def families_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset
     from matplotlib import font_manager
 
     families = [DEFAULT]
-    missing = {
-        character for character in characters if not character.isspace() and category(character) not in ("Cc", "Cf")
-    }
+    missing = {char for char in characters if not char.isspace() and category(char) not in ("Cc", "Cf")}
     missing -= characters_of(font_manager.findfont(DEFAULT))
     fonts = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist} if missing else {}
     while missing and fonts:

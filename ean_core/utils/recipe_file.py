@@ -47,9 +47,7 @@ def read_recipe_file(path: str | Path, *, import_custom_modules: bool = True) ->
         raise EANError(f"recipe {path} has no sections: {_ADVICE}")
     for name in _IMPORTS:
         if name in content:
-            raise EANError(
-                f"recipe {path} has {name}, but a {path.suffix} recipe cannot run code: write it as a .py file"
-            )
+            raise EANError(f"recipe {path} has {name}, but a {path.suffix} recipe cannot run code: use a .py file")
     for value in _texts(content):
         if _CLASS.fullmatch(value):
             raise EANError(

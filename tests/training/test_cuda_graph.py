@@ -133,7 +133,7 @@ def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, cap
         for step, (images, labels) in enumerate(batches()):
             model.paths = [draw_path((3, 3, 3), seed=0, step=step)]
             model.train_step({"inputs": images, "labels": labels}, wrapper)
-    said = "warning: the CUDA graph cannot be captured (no); training goes on without it"
+    said = "warning: the CUDA graph cannot be captured (no); training continues without it"
     assert capsys.readouterr().out.splitlines() == [said]
     assert len(tried) == 1
     for (name, wanted), got in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):

@@ -147,7 +147,7 @@ def test_an_old_card_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (6, 1))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce GTX 1080")
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: CU130)
-    wanted = r"no code for NVIDIA GeForce GTX 1080, of compute capability 6\.1 \(it has 7\.5, 8\.0, .*12\.0\): install"
+    wanted = r"does not support NVIDIA GeForce GTX 1080, .*capability 6\.1 \(it supports 7\.5, 8\.0, .*12\.0\): install"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for begin in (check_gpu, start_processes):
         with pytest.raises(EANError, match=wanted):
