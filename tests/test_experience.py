@@ -162,7 +162,7 @@ def test_training_says_which_option_to_change(monkeypatch: pytest.MonkeyPatch, t
     for section in ("supernet", "train"):
         directory = tmp_path / section
         run = TrainingRun(section, section, directory, directory / "classifier.pth", identity={}, seed=0)
-        with pytest.raises(EANError, match=rf"128 image.* try --cfg-options {section}.batch_size=64$"):
+        with pytest.raises(EANError, match=rf"128.* try --cfg-options {section}.batch_size=64$"):
             fit(run, None, [0], settings)
 
 

@@ -67,7 +67,7 @@ class GraphedStep:
         try:
             with preserve_batch_norm(model.network):  # the capture's warm-up steps must leave no trace
                 self.replay = capture(self.forward_backward, before=self.clear)
-            self.gradients = [(one, one.grad) for one in model.parameters()]
+            self.gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
         finally:
             self.clear()
 
@@ -97,7 +97,7 @@ class GraphedStep:
             self.model.network.set_scheme(path)
             bits = torch.tensor(path.bits, dtype=torch.bool)
             self.gates.copy_(bits.pin_memory() if self.gates.is_cuda else bits, non_blocking=True)
-            unused = {id(one) for stage in self.stages for one in unconnected_parameters(stage)}
+            unused = {id(parameter) for stage in self.stages for parameter in unconnected_parameters(stage)}
         losses = self.replay()
         for parameter, gradient in self.gradients:
             parameter.grad = None if id(parameter) in unused else gradient
@@ -108,5 +108,5 @@ def unconnected_parameters(stage: Stage) -> list[nn.Parameter]:
     """Attention parameters that the path does not use, which get no gradient, and so no weight decay or momentum."""
     if isinstance(stage.attention, nn.ModuleList):
         pairs = zip(stage.attention, stage.bits, strict=True)
-        return [one for module, bit in pairs if not bit for one in module.parameters()]
+        return [parameter for module, bit in pairs if not bit for parameter in module.parameters()]
     return [] if stage.attention is None or any(stage.bits) else list(stage.attention.parameters())

@@ -49,5 +49,5 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
             continue  # a line that was cut off when the run was killed
     if len(tested) < 2:
         return None
-    epoch = max(tested, key=lambda one: (tested[one], -one))
+    epoch = max(tested, key=lambda epoch: (tested[epoch], -epoch))
     return {"epoch": epoch, "top1": tested[epoch], "tested": len(tested)}

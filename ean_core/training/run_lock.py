@@ -186,9 +186,7 @@ def check_work_dir(work_dir: WorkDir, *, resume: bool) -> None:
     """
     earlier = read_work_dir(work_dir)
     if earlier.task != work_dir.task:
-        raise EANError(
-            f"{work_dir.path} holds a run of {earlier.task}, but this is a run of {work_dir.task}: {_ANOTHER}"
-        )
+        raise EANError(f"{work_dir.path} holds a run of {earlier.task}, not of {work_dir.task}: {_ANOTHER}")
     if work_dir.settings and earlier.settings:
         check_same(earlier.settings, work_dir.settings, what=f"{work_dir.path} holds runs with")
     earlier_seeds, new_seeds = set(earlier.seeds), set(work_dir.seeds)

@@ -170,10 +170,10 @@ def test_classifier_with_a_part_of_its_attention(tmp_path: Path) -> None:
     assert started(ModelRecipe(weights=str(path), scheme="org"))[0].trunk.scheme.connections == 0
     assert started(ModelRecipe(weights=str(path), scheme="001000000"))[0].trunk.scheme.connections == 1
     with pytest.raises(
-        EANError, match=r"has attention in layer1.attention, and the network to start has layer3.attention"
+        EANError, match=r"has attention in layer1.attention, but the new network also has layer3.attention"
     ):
         started(ModelRecipe(weights=str(path), scheme="000000001"))
-    with pytest.raises(EANError, match="holds a resnet20, and the network to start is a resnet29: give weights of"):
+    with pytest.raises(EANError, match="holds a resnet20, but the new network is a resnet29: give weights of"):
         started(ModelRecipe(weights=str(path), arch="resnet29"))
 
 
@@ -201,7 +201,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
         read_start(str(path), arch=None)
     classifier_file(path, channels=1)
     torch.save({**torch.load(path), "mean": [0.5], "std": [0.5]}, path)
-    with pytest.raises(EANError, match=r"trained on images with 1 channel\(s\), and the network to start takes 3"):
+    with pytest.raises(EANError, match=r"trained on images with 1 channel, but the new network takes 3"):
         started(ModelRecipe(weights=str(path)))
     with pytest.raises(EANError, match="no public ImageNet weights of 'resnet20'"):
         read_start("imagenet", arch="resnet20")

@@ -106,7 +106,7 @@ def test_a_config_in_a_state_is_dropped(tmp_path: Path) -> None:
     [
         ({"meta": {"epoch": -1, "iter": 0}}, "meta.epoch is -1"),
         ({"meta": {"epoch": 1, "iter": "x"}}, "meta.iter is 'x'"),
-        ({"state_dict": {"a": 3}}, "a is no tensor"),
+        ({"state_dict": {"a": 3}}, "a is not a tensor"),
         ({"optimizer": 3}, "optimizer is 3"),
         ({"message_hub": {"log_scalars": [1]}}, "message_hub.log_scalars is"),
     ],

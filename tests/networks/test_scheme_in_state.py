@@ -24,7 +24,7 @@ def test_another_scheme_is_named_and_the_same_is_quiet(tmp_path: Path) -> None:
     torch.save(one.state_dict(), tmp_path / "w.pth")
     for state in (one.state_dict(), torch.load(tmp_path / "w.pth", weights_only=True)):
         with pytest.warns(
-            SchemeWarning, match=r"connections 100 \| 010 \| 001, and this network has 010 \| 010 \| 001"
+            SchemeWarning, match=r"connections 100 \| 010 \| 001, but this network has 010 \| 010 \| 001"
         ):
             other.load_state_dict(state)
     other.set_scheme(ONE)

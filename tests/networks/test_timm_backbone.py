@@ -173,7 +173,7 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(EANError, match="damaged or truncated"):
         load_torchvision_weights(net, tmp_path / "cut.safetensors")
-    with pytest.raises(EANError, match="fetches weights by the name of a timm: architecture"):
+    with pytest.raises(EANError, match="needs a timm: architecture"):
         load_torchvision_weights(create_model("resnet20"), "download")
 
     def no_network(*_: object, **__: object) -> None:

@@ -103,7 +103,7 @@ def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(traine
     ("what", "says"),
     [
         ("config", "does not fit the config"),
-        ("checkpoint", "is not a run's state"),
+        ("checkpoint", "is not the state of a run"),
         ("damaged", "cannot decode the image"),
         ("missing", "does not exist"),
         ("text", "cannot decode the image"),

@@ -100,7 +100,7 @@ def test_precisions() -> None:
 
     assert product("float32").dtype == torch.float32
     assert product("bfloat16").dtype == torch.bfloat16
-    with pytest.raises(EANError, match="precision is one of"):
+    with pytest.raises(EANError, match="precision must be one of"):
         autocast_for("cpu", "float8")
 
 

@@ -123,7 +123,7 @@ def test_commands_say_it_once(machine: Machine, begin, capsys: pytest.CaptureFix
     begin()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("warning: this runs on the CPU: the NVIDIA driver (470.82.01) is too old for torch")
+    assert lines[0].startswith("warning: running on the CPU: the NVIDIA driver (470.82.01) is too old for torch")
 
 
 def test_a_device_that_was_asked_for_is_refused_with_the_reason(machine: Machine) -> None:
