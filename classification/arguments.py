@@ -43,6 +43,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
+    from ean_core.utils.process_agreement import check_same_files
 
     options = parse_options(arguments.cfg_options)
     replaced = {"model.attention": arguments.attention, **flags}
@@ -62,6 +63,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
 
         run_on_main_process(choose)
     recipe = Recipe.from_file(config, options)
+    if arguments.resume:
+        check_same_files(Path(directory or Path("work_dirs") / recipe.name))
     job = start_job(
         recipe,
         data_root=root,

@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.utils.files import writable
 
     warn_of_unused_gpu()
+    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
     task = start_job(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".").task
@@ -54,10 +55,9 @@ def main(argv: Sequence[str]) -> None:
             f"{task.data.name} has {len(classes)} ({', '.join(classes[:3])}, ..): give the recipe that the checkpoint "
             "was trained with"
         )
-    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
-    settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
-    write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
     images = f"{task.data.name}, {metrics['images']} test images"
     print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
+    settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
+    write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
     print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")

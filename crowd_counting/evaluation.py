@@ -45,22 +45,25 @@ def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageEr
 
 
 def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
-    """Score counter files on the test images, and write test.json and a table of the images for each.
+    """Score counter files on the test images, print the figures, and write test.json and a table of images for each.
 
     Returns:
         metrics by the file's stem.
     """
     found: dict[str, dict[str, Any]] = {}
     about: dict[str, dict[str, Any]] = {}
+    tables: dict[str, list[ImageErrors]] = {}
     for file in files:
         rows, content = score_file(file, data.test)
-        write_table(out / f"{file.stem}_images.csv", rows)
-        found[file.stem] = summarize_errors(rows)
+        tables[file.stem], found[file.stem] = rows, summarize_errors(rows)
         about[file.stem] = {
             "sha256": sha256_of(file),
             "epoch": content.get("epoch"),
             "trained_with": content.get("recipe"),
         }
+    print_scores(found, title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
+    for name, rows in tables.items():
+        write_table(out / f"{name}_images.csv", rows)
     settings = {"data": data.name, "fingerprint": data.fingerprint(), "images": len(data.test), "checkpoints": about}
     write_record(out / "test.json", kind="counting", settings=settings, metrics=found, data_note=data.note)
     return found

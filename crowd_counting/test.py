@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from crowd_counting.data.points import check_decodes
-    from crowd_counting.evaluation import print_scores, score_files
+    from crowd_counting.evaluation import score_files
     from crowd_counting.job import load_crowd
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.errors import EANError
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise EANError(
             f"{given} holds the runs of {how_many(len(seeds), 'seed')}: give the directory of one, as {seeds[0].parent}"
         )
+    folder = given if given.is_dir() else given.parent
+    out = writable(arguments.out_dir or folder)
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     check_decodes(data.test)
-    folder = given if given.is_dir() else given.parent
     files = [given / name for name in ("best.pth", "final.pth")] if given.is_dir() else [given]
-    out = writable(arguments.out_dir or folder)
-    print_scores(score_files(files, data, out), title=f"{data.name}: {len(data.test)} test images, whole, at batch 1")
+    score_files(files, data, out)
     for line in filter(None, (data.note, *data.remarks)):
         print(line)
     print(f"written: {out / 'test.json'}, {', '.join(str(out / f'{file.stem}_images.csv') for file in files)}")

@@ -69,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
     from crowd_counting.training import summarize_seeds, train_counter
+    from ean_core.io.records import processes_note
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
     from ean_core.utils.text import how_many
@@ -81,10 +82,10 @@ def run(arguments: argparse.Namespace) -> None:
     options.update({field: value for field, value in given.items() if value is not None})
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
+    launcher = start_processes(arguments.launcher)
     data = load_crowd(
         part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
     )
-    launcher = start_processes(arguments.launcher)
     name = f"{data_name(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(
         recipe,
@@ -104,6 +105,9 @@ def run(arguments: argparse.Namespace) -> None:
         found = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": found["best"], "last epoch": found["final"]}, title=title)
+        seeds = {f"seed {seed}": [count] for seed, count in zip(arguments.seeds, found["processes"], strict=False)}
+        if note := processes_note(seeds):
+            print(f"note: {note}")
         print(f"always the training images' mean count: MAE {found['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
     stop_processes()

@@ -23,7 +23,7 @@ from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
-from ean_core.io.records import read_record, spread, write_record
+from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.io.typed import Count, checked
 from ean_core.networks import count_parameters
 from ean_core.training.hooks import unwrap_model
@@ -193,6 +193,7 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
             for key in tests[0]
             if all(one.get(key) is not None for one in tests)
         }
+    found["processes"] = [count for path in directories if (count := processes_of(path)) is not None]
     found["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
     found["parameters"] = records[0]["metrics"]["parameters"]
     settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}

@@ -52,10 +52,9 @@ def test_segmentor(arguments: argparse.Namespace) -> None:
     quiet_imports()
     from ean_core.cli import parse_options
     from segmentation.evaluation import TestSettings, run_test
-    from segmentation.report import print_metrics
 
     out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
-    metrics = run_test(
+    run_test(
         arguments.config,
         arguments.checkpoint,
         TestSettings(slide=arguments.slide, tta=arguments.tta),
@@ -63,5 +62,4 @@ def test_segmentor(arguments: argparse.Namespace) -> None:
         data_root=arguments.data_root,
         out=out,
     )
-    print_metrics(metrics, title=f"{arguments.checkpoint}: {metrics['images']} images")
     print(f"written: {out / 'test.json'}")

@@ -12,11 +12,11 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 from mmseg.registry import METRICS, MODELS
 from mmseg.utils import register_all_modules
 
 from ean_core.io.records import write_record
+from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
@@ -24,6 +24,7 @@ from ean_core.utils.progress import bar
 from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_pairs, lacking_classes
 from segmentation.inference import load_segmentor
+from segmentation.report import print_metrics
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def run_test(
     data_root: str = "data",
     out: Path | None = None,
 ) -> dict[str, Any]:
-    """Score a checkpoint on its config's test list, and write test.json.
+    """Score a checkpoint on its config's test list, print the figures, and write test.json.
 
     Args:
         path: the config.
@@ -84,6 +85,7 @@ def run_test(
     table = score(config, model.to(choose_device(settings.device)))
     how = {"slide": settings.slide, "tta": settings.tta, "config": Path(path).stem, "checkpoint": str(checkpoint)}
     how |= {"checkpoint_sha256": sha256_of(checkpoint), "data": {"images": contents.pairs, "of": contents.fingerprint}}
+    print_metrics(table, title=f"{checkpoint}: {table['images']} images")
     write_record(out / "test.json", kind="segmentation-test", settings=how, metrics=table)
     return table
 
@@ -114,7 +116,7 @@ def score(config: Config, model: Any) -> dict[str, Any]:
     """Run over the test list."""
     init_default_scope("mmseg")
     MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints the table too, in its form
-    loader = Runner.build_dataloader(config.test_dataloader, seed=0)
+    loader = QuietRunner.build_dataloader(config.test_dataloader, seed=0)
     metric = METRICS.build(config.test_evaluator)
     metric.dataset_meta = loader.dataset.metainfo
     with torch.no_grad(), bar("testing", len(loader)) as progress:

@@ -131,7 +131,7 @@ class Job:
         """
         state, clock = self.directory / STATE, CountSeconds()
         runner = QuietRunner.from_cfg(self.config)
-        if self.resume and state.exists():
+        if self.resume:
             runner.resume_from(state)
         runner.register_hook(clock)
         with bar("training", self.config.train_cfg.max_iters, show=is_main_process()) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
         trunk=network,
         prepare=Preparation(3, mean, std, fit=fit_of(segmentor.config)),
         classes=classes,
-        make_target=lambda output, wanted: region_target(output, classes, wanted),
+        make_target=partial(region_target, classes=classes),
         output="logits",
         content=json.loads(json.dumps(content, default=str)),  # plain values, as a file holds them
         config=Path(config),

@@ -21,7 +21,8 @@ from ean_core.pipeline.task import TrainingRun
 from ean_core.search.landscape_suite import LANDSCAPES
 from ean_core.search.landscapes import KINDS
 from ean_core.utils.devices import choose_device
-from ean_core.utils.errors import EANError, batch_of, command, out_of_memory
+from ean_core.utils.errors import EANError, batch_of, command
+from ean_core.utils.failures import out_of_memory
 from ean_core.utils.progress import bar, console
 from ean_core.utils.tasks import task_of_config
 from tests.conftest import ROOT, Script

@@ -105,7 +105,7 @@ def find(name: str) -> type[Attention]:
             f"attention {name!r} is somebody's own class, and a name in a file never runs code: if you trust {file}, "
             f"give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
         )
-    if name.lower() in timm_attention.NAMES:
+    if name.lower() in timm_attention.NAMES and name.lower() not in ATTENTIONS:
         raise EANError(f"unknown attention {name!r}: did you mean {timm_attention.PREFIX + name.lower()!r}?")
     raise unknown_name(
         "attention", name, [*ATTENTIONS, *(timm_attention.PREFIX + kind for kind in timm_attention.NAMES)]

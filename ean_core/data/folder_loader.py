@@ -17,6 +17,7 @@ from ean_core.data.loader import Loader, Plan, checked_indices
 from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
+from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.errors import EANError
 
 Key = tuple[int, int]  # (epoch, position in the source); with the seed it determines the augmented image
@@ -43,7 +44,7 @@ class FolderLoader(Loader):
         self.num_workers = workers
         self._device = device
         self._keys = _Keys()
-        self._workers = DataLoader(
+        loader = DataLoader(
             _Images(source, seed=plan.seed, train=plan.train, augment=augment),
             batch_sampler=self._keys,
             num_workers=workers,
@@ -52,6 +53,7 @@ class FolderLoader(Loader):
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # otherwise each epoch would advance the global generator
         )
+        self._workers = guard_workers(loader)
         # Keeps the DataLoader alive until this loader is gone. The garbage collector frees a runner, which is part of a
         # cycle, in any order: if queues go before the workers waiting on them, each worker takes 5 s to shut down.
         weakref.finalize(self, _release, self._workers)

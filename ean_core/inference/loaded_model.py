@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -161,7 +162,7 @@ def load_classifier(path: Path, content: dict[str, Any]) -> LoadedModel:
         trunk=network,
         prepare=Preparation(channels, tuple(content["mean"]), tuple(content["std"]), size, resize_of(content, size)),
         classes=classes,
-        make_target=lambda output, wanted: class_target(output, classes, wanted),
+        make_target=partial(class_target, classes=classes),
         output="logits",
         content=content,
     )

@@ -12,7 +12,8 @@ from typing import Annotated, Any, TypeVar
 from torch import Tensor
 
 from ean_core.io.typed import Positive, Range, checked
-from ean_core.utils.errors import EANError, first_line, out_of_memory
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.failures import out_of_memory
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ import torch
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.io.typed import checked
+from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -89,6 +90,32 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return record
 
 
+def processes_of(directory: Path) -> int | None:
+    """How many processes a training ended with, as its result.json says; None where it does not say so."""
+    try:
+        count = (read_record(directory / "result.json").get("environment") or {}).get("processes")
+    except EANError:
+        return None
+    return count if isinstance(count, int) else None
+
+
+def processes_note(by_network: Mapping[str, Sequence[int]]) -> str | None:
+    """A sentence where networks that are compared were trained by different numbers of processes, else None.
+
+    Args:
+        by_network: name -> the number of processes of each of its trainings, as far as it is known.
+    """
+    if len({count for counts in by_network.values() for count in counts}) < 2:
+        return None
+    said = ", ".join(
+        f"{name} {'/'.join(map(str, sorted(set(counts))))}" for name, counts in by_network.items() if counts
+    )
+    return (
+        f"Trained by different numbers of processes ({said}), each of which normalizes its own part of a batch: not "
+        "the same training."
+    )
+
+
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """n, mean and sample standard deviation (None for a single value), with the values."""
     return {
@@ -100,12 +127,13 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Device, versions, commit and time of a run."""
+    """Device, number of processes, versions, commit and time of a run."""
     cuda = torch.cuda.is_available()
     return {
         "device": torch.cuda.get_device_name() if cuda else cpu_name(),
         "device_type": "cuda" if cuda else "cpu",
         "devices": torch.cuda.device_count() if cuda else 1,
+        "processes": rank_and_world()[1],
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "cuda": torch.version.cuda if cuda else None,

@@ -12,7 +12,7 @@ import torch
 from rich.table import Table
 
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import read_record, spread, write_record
+from ean_core.io.records import processes_note, processes_of, read_record, spread, write_record
 from ean_core.io.typed import WrongValueError, convert
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
@@ -42,6 +42,7 @@ class NetworkSummary:
         results: key of each of the task's metrics -> one test result per seed, in the order of `seeds`.
         best_epoch: see `TrainedTarget`.
         time_increment: Eq. 9 against Org in percent, 95 % interval; None where no Org was trained.
+        processes: that the trainings had, as far as it is known.
     """
 
     label: str
@@ -51,6 +52,7 @@ class NetworkSummary:
     results: Mapping[str, tuple[float, ...]]
     best_epoch: tuple[float, ...] | None
     time_increment: Interval | None
+    processes: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ class NetworkSummary:
             "parameters": self.parameters,
             **{key: spread(values) for key, values in self.results.items()},
             **best,
+            "processes": list(self.processes),
             "time_increment": None if self.time_increment is None else dataclasses.asdict(self.time_increment),
         }
 
@@ -83,6 +86,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job) -> list[NetworkSummary
             results=entry.results,
             best_epoch=entry.best_epoch,
             time_increment=increments.get(entry.target.label),
+            processes=processes(entry),
         )
         for entry in trained
     ]
@@ -122,6 +126,11 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
     return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
 
 
+def processes(trained: TrainedTarget) -> tuple[int, ...]:
+    """How many processes each of a network's trainings had, as far as that is known."""
+    return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
+
+
 def recorded_seeds(path: Path) -> list[int]:
     """The seeds of the networks in a record; none where it does not say."""
     try:
@@ -131,7 +140,9 @@ def recorded_seeds(path: Path) -> list[int]:
 
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:
-    """Print where every network is that was trained."""
+    """Print where every network is that was trained, and whether not all were trained alike."""
+    if note := processes_note({entry.target.label: processes(entry) for entry in trained}):
+        print(f"note: {note}")
     for entry in trained:
         print(f"{entry.target.label}: {', '.join(map(str, entry.files))}")
 

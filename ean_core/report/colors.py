@@ -13,12 +13,13 @@ METHOD_COLORS = {
     "genetic": "#009E73",
     "genetic:objectives=reward": "#225555",
     "enas": "#CC79A7",
+    "enas:settling": "#400040",
     "darts": "#332288",
     "hsp": "#E69F00",
     "head-k": "#8B0000",
     "tail-k": "#BBBBBB",
 }
-"""Okabe and Ito's palette less its yellow, which is faint as a line, and four colors that color-blind readers can
+"""Okabe and Ito's palette less its yellow, which is faint as a line, and five colors that color-blind readers can
 tell from those at least as well as those from each other."""
 
 SYNONYMS = {"ean:paper": "ean"}

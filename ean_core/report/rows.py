@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import dacite
 
+from ean_core.io.records import processes_note
 from ean_core.report.results import Record
 from ean_core.utils.intervals import Interval
 
@@ -42,6 +43,7 @@ class TrainedRow:
         network: "Org", "Org-full", "Share-full" or "EAN"; "" in a comparison.
         methods: the search methods that found its scheme; () in a pipeline.
         best_epoch_top1: test accuracy of the best test epoch, over the seeds; None where it was not logged.
+        processes: that each training had; () where it was not recorded.
     """
 
     top1: Mean
@@ -53,6 +55,7 @@ class TrainedRow:
     network: str = ""
     methods: tuple[str, ...] = ()
     best_epoch_top1: Mean | None = None
+    processes: tuple[int, ...] = ()
 
     @property
     def is_org(self) -> bool:
@@ -137,6 +140,11 @@ class RunSettings:
 def trained_rows(record: Record) -> list[TrainedRow]:
     """The networks of a record of kind "pipeline" or "search-retrained"."""
     return read_rows(TrainedRow, record.metrics)
+
+
+def unlike_trainings(record: Record) -> str | None:
+    """Whether the networks of a run were trained by different numbers of processes, as a sentence."""
+    return processes_note({row.network or ", ".join(row.methods): row.processes for row in trained_rows(record)})
 
 
 def timed_rows(record: Record) -> list[TimedRow]:

@@ -8,7 +8,7 @@ from typing import Any
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import counted, interval, mean, number, percent, seeds
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows
+from ean_core.report.rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
 from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)
@@ -185,7 +185,7 @@ def run_table(record: Record, paper: Mapping[str, Any]) -> Table:
         heads + theirs,
         rows,
         groups=(("", 5), ("paper", 3)) if column else (),
-        notes=run_notes(record),
+        notes=(*run_notes(record), *filter(None, [unlike_trainings(record)])),
         records=(record.name,),
     )
 

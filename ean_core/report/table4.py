@@ -11,7 +11,7 @@ from ean_core.report.formatting import mean, number, ranged, recorded_mean, seed
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings, trained_rows
+from ean_core.report.rows import RunSettings, trained_rows, unlike_trainings
 from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA, run_increment_cell
 
 KINDS = ("search-comparison", "search-retrained")
@@ -154,7 +154,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
-        (note.strip(),),
+        (note.strip(), *filter(None, [unlike_trainings(record)])),
         (record.name,),
         left=(4,),
     )

@@ -20,6 +20,7 @@ from mmengine.device import get_device
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.devices import has_bfloat16, prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError
 
 SMALL_IMAGE = 64
 """Image side in pixels up to which a step is bound by kernel launches, so that a CUDA graph pays off."""
@@ -54,7 +55,7 @@ class Placement:
         """The current process's hardware, for images of this side in pixels."""
         device = torch.device(get_device()).type
         world = rank_and_world()[1]
-        return cls(device, image_size, world, prefers_channels_last(device), has_bfloat16(device), has_compiler())
+        return cls(device, image_size, world, prefers_channels_last(device), has_bfloat16(device), has_compiler(device))
 
     @property
     def graph_pays(self) -> bool:
@@ -62,9 +63,24 @@ class Placement:
         return self.device == "cuda" and self.processes == 1 and self.image_size <= SMALL_IMAGE
 
 
-def has_compiler() -> bool:
-    """Whether Triton, and the C compiler that it needs, are available for torch.compile."""
-    return find_spec("triton") is not None and any(map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang")))
+def has_compiler(device: str) -> bool:
+    """Whether torch.compile has the compilers it needs: Triton and a C compiler on GPUs, a C++ compiler on CPUs."""
+    if device == "cuda":
+        return find_spec("triton") is not None and any(
+            map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))
+        )
+    return shutil.which(os.environ.get("CXX") or "g++") is not None  # as TorchInductor looks for it
+
+
+def no_compiler(section: str, device: str) -> str:
+    """The error message if a section sets `compile` without a compiler."""
+    needs = (
+        "Triton and a C compiler (gcc)" if device == "cuda" else f"a C++ compiler ({os.environ.get('CXX') or 'g++'})"
+    )
+    return (
+        f"{section}.compile=True needs {needs}, which is not found: install it (apt install g++, or set CXX to another "
+        f"one), or leave {section}.compile out"
+    )
 
 
 def for_device(recipe: Recipe, placement: Placement, *, fast: bool = False, user_set: Collection[str] = ()) -> Recipe:
@@ -77,6 +93,9 @@ def for_device(recipe: Recipe, placement: Placement, *, fast: bool = False, user
         placement: the hardware.
         fast: also use bfloat16, compiled blocks for large images, and a larger `search.batch_size`, where they help.
         user_set: dotted names of fields set by the user, which `fast` does not change.
+
+    Raises:
+        EANError: if a section sets `compile`, but there is no compiler.
     """
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(recipe):  # type: ignore[arg-type]
@@ -85,6 +104,8 @@ def for_device(recipe: Recipe, placement: Placement, *, fast: bool = False, user
             chosen = fastest(placement, sandwich=getattr(section, "sandwich", False)) if fast else {}
             chosen = {name: value for name, value in chosen.items() if f"{field.name}.{name}" not in user_set}
             changes[field.name] = fill_in(dataclasses.replace(section, **chosen), placement)
+            if changes[field.name].compile and not placement.compiler:  # not only after hours of work
+                raise EANError(no_compiler(field.name, placement.device))
     search = getattr(recipe, "search", None)
     busy = placement.device == "cuda" and placement.image_size <= SMALL_IMAGE
     if fast and busy and search is not None and "search.batch_size" not in user_set:

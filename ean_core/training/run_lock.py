@@ -17,6 +17,7 @@ from ean_core.io.typed import checked
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sweep, write_atomic
+from ean_core.utils.process_agreement import check_agreement, check_same_files
 
 LOCK = ".run.lock"
 WORK_DIR = "work_dir.json"
@@ -101,8 +102,8 @@ def claim(
         work_dir: the work directory that `directory` belongs to; None for `directory` itself.
 
     Raises:
-        EANError: if another process works there; if the directory belongs to another task, holds a run and `resume` is
-            false, or holds a run with other settings.
+        EANError: if the processes disagree; if another run works there; if the directory belongs to another task, holds
+            a run and `resume` is false, or holds a run with other settings.
     """
     path, now = directory / "run.json", json.loads(json.dumps(identity))
 
@@ -117,6 +118,9 @@ def claim(
             write_work_dir(work_dir)
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
+    check_agreement({**now, "work directory": str(directory), "--resume": resume})
+    if resume:
+        check_same_files(directory)
     run_on_main_process(take)
 
 

@@ -25,8 +25,11 @@ from ean_core.training.hooks import SaveState, unwrap_model
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
+from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.distributed import rank_and_world
-from ean_core.utils.errors import EANError, first_line, out_of_memory
+from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.failures import out_of_memory
+from ean_core.utils.process_agreement import state_to_resume
 
 _numbers = itertools.count()
 
@@ -50,14 +53,20 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    @staticmethod
+    def build_dataloader(*args: Any, **kwargs: Any) -> Any:
+        """Build a data loader whose dead or stuck workers stop the run."""
+        return guard_workers(Runner.build_dataloader(*args, **kwargs))
+
     def resume_from(self, state: Path) -> None:
-        """Go on from a run's state when training starts.
+        """Resume from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or not a run's state.
+            EANError: if the file is damaged or not a run's state, or differs between processes.
         """
-        read_state(state)
-        self._resume, self._load_from = True, str(state)
+        if state_to_resume(state) is not None:
+            read_state(state)
+            self._resume, self._load_from = True, str(state)
 
     def load_checkpoint(self, filename: str, *_: Any, **__: Any) -> dict[str, Any]:
         """Load a state, or for a config's `load_from` a file of weights, into the model.
@@ -150,7 +159,7 @@ def build_runner(
         **_logging(backends),
         **(validation or {}),
     )
-    if resume and state.exists():
+    if resume:
         runner.resume_from(state)
     return runner
 

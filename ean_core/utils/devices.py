@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError, first_line, launched_as
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -70,7 +70,7 @@ def prefers_channels_last(device: torch.device | str) -> bool:
 @functools.cache
 def warn_of_unused_gpu() -> None:
     """Warn once, on the first process's stderr, if the machine has a GPU that torch cannot use."""
-    if os.environ.get("RANK", "0") == "0" and (reason := unseen_gpu()) is not None:
+    if launched_as()[0] == 0 and (reason := unseen_gpu()) is not None:
         print(f"warning: running on the CPU: {reason}", file=sys.stderr, flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 from collections.abc import Callable
@@ -11,9 +12,12 @@ import torch.distributed as dist
 
 from ean_core.utils.allocator import keep_freed_memory
 from ean_core.utils.devices import check_gpu, warn_of_unused_gpu
-from ean_core.utils.errors import EANError, first_line, sentence
+from ean_core.utils.errors import EANError, SharedError, first_line, sentence
+from ean_core.utils.process_agreement import check_start
 
 LAUNCHERS = ("none", "pytorch", "slurm")
+FIRST_PORT, PORTS = 10000, 20000
+"""Where SLURM jobs meet: below the ports that Linux gives to outgoing connections."""
 
 
 def start_processes(launcher: str = "auto") -> str:
@@ -26,19 +30,51 @@ def start_processes(launcher: str = "auto") -> str:
 
     Returns:
         the launcher, as MMEngine's Runner expects it.
+
+    Raises:
+        EANError: if the variables describe no group, or its processes belong to different runs or versions of the code.
     """
     if launcher == "auto":
-        launcher = "pytorch" if "RANK" in os.environ and "WORLD_SIZE" in os.environ else "none"
+        launcher = _launcher_around()
     if launcher not in LAUNCHERS:
         raise EANError(f"launcher must be one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
     keep_freed_memory()
     if torch.cuda.is_available():
         check_gpu(int(os.environ.get("LOCAL_RANK", "0")) if launcher == "pytorch" else 0)
+    if launcher == "slurm" and not dist.is_initialized():
+        _slurm_variables()
     warn_of_unused_gpu()
     if launcher == "none" or dist.is_initialized():
         return launcher
-    if launcher == "slurm":
-        _slurm_variables()
+    _join(launcher)
+    check_start()
+    return launcher
+
+
+def _launcher_around() -> str:
+    """What started this process, by its variables.
+
+    Raises:
+        EANError: for several tasks of srun: each would be a run of its own, in one directory.
+    """
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        return "pytorch"
+    tasks = os.environ.get("SLURM_NTASKS", "1")
+    if "SLURM_PROCID" in os.environ and tasks != "1":
+        raise EANError(
+            f"SLURM started {tasks} tasks (SLURM_NTASKS), and no launcher was given, so that each would be a run of "
+            "its own: give --launcher slurm to let them train together, or start one task (--ntasks=1)"
+        )
+    return "none"
+
+
+def _join(launcher: str) -> None:
+    """Meet the other processes.
+
+    Raises:
+        EANError: if a variable is missing, the port is taken, or nobody answers.
+    """
+    place = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
     try:
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -47,11 +83,22 @@ def start_processes(launcher: str = "auto") -> str:
         raise EANError(
             f"launcher {launcher!r} lacks a variable ({first_line(missing)}): start the command with torchrun or srun"
         ) from None
-    return launcher
+    except RuntimeError as error:
+        taken = "EADDRINUSE" in str(error) or "already in use" in str(error)
+        reason = "the port is in use, perhaps by another run" if taken else first_line(error)
+        raise EANError(
+            f"the processes cannot meet at {place}: {reason}; set MASTER_PORT to a free port, the same for all, "
+            "and MASTER_ADDR to the first one's machine"
+        ) from None
+    atexit.register(_leave)  # after an error: torch's own threads would end the process with a crash
 
 
 def _slurm_variables() -> None:
-    """Translate SLURM's variables into those that torch.distributed reads."""
+    """Translate SLURM's variables into those that torch.distributed reads; each job step gets its own port.
+
+    Raises:
+        EANError: if this is not a task of srun, or the first host is unknown.
+    """
     if "SLURM_PROCID" not in os.environ:
         raise EANError("launcher 'slurm' was given, but SLURM_PROCID is not set: start the command with srun")
     names = {"PROCID": "RANK", "NTASKS": "WORLD_SIZE", "LOCALID": "LOCAL_RANK", "NTASKS_PER_NODE": "LOCAL_WORLD_SIZE"}
@@ -59,10 +106,36 @@ def _slurm_variables() -> None:
         if f"SLURM_{slurm_name}" in os.environ:
             os.environ.setdefault(name, os.environ[f"SLURM_{slurm_name}"])
     if "MASTER_ADDR" not in os.environ and "SLURM_NODELIST" in os.environ:
-        command = ["scontrol", "show", "hostnames", os.environ["SLURM_NODELIST"]]
-        names = subprocess.run(command, capture_output=True, text=True, check=True)
-        os.environ["MASTER_ADDR"] = names.stdout.splitlines()[0]
-    os.environ.setdefault("MASTER_PORT", "29500")
+        os.environ["MASTER_ADDR"] = _first_host(os.environ["SLURM_NODELIST"])
+    os.environ.setdefault("MASTER_PORT", str(slurm_port()))
+
+
+def _first_host(nodes: str) -> str:
+    """The first host of SLURM's node list, such as node[01-04].
+
+    Raises:
+        EANError: if scontrol fails.
+    """
+    command = ["scontrol", "show", "hostnames", nodes]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        reason = (
+            first_line(RuntimeError(result.stderr.strip())) if result.returncode or not result.stdout.strip() else None
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        reason = first_line(error)
+    if reason is not None:
+        raise EANError(
+            f"scontrol does not say which machine comes first in SLURM_NODELIST={nodes} ({reason}): set MASTER_ADDR to "
+            "its name"
+        )
+    return result.stdout.split()[0]
+
+
+def slurm_port() -> int:
+    """A port for this job step, the same in all its tasks and most likely unused by other jobs."""
+    job, step = ("".join(filter(str.isdigit, os.environ.get(name, ""))) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return FIRST_PORT + (int(job or 0) * 7 + int(step or 0)) % PORTS
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -92,7 +165,7 @@ def run_on_main_process(work: Callable[[], object]) -> None:
     if dist.is_initialized():
         dist.broadcast_object_list(error, src=0)
     if error[0] is not None:
-        raise EANError(error[0])
+        raise (SharedError if dist.is_initialized() else EANError)(error[0])
 
 
 def barrier() -> None:
@@ -102,6 +175,16 @@ def barrier() -> None:
 
 
 def stop_processes() -> None:
-    """Leave the process group, if there is one."""
+    """Leave the process group, if there is one, when all have come to their end.
+
+    A process that left while another still works would break the connection, and its launcher would end the other.
+    """
     if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def _leave() -> None:
+    """Leave without waiting: this process ends by an error."""
+    if dist.is_initialized() and dist.get_backend() == "gloo":  # NCCL could wait here for what will never come
         dist.destroy_process_group()

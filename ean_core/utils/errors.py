@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import functools
-import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import ParamSpec
 from unicodedata import category
+
+from ean_core.utils.failures import explain, memory_sentence, out_of_memory
+from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
@@ -29,38 +33,57 @@ class EANError(ValueError):
 _P = ParamSpec("_P")
 
 
+class SharedError(EANError):
+    """Raised in all processes of a run at once, so that one of them says it for all."""
+
+
 def command(main: Callable[_P, None]) -> Callable[_P, None]:
     """Wrap an entry point: an `EANError` becomes one line on stderr and exit status 2, Ctrl-C exit status 130.
 
-    An `OSError` (a full disk, missing permissions) and running out of memory are handled like an `EANError`. Of several
-    processes only the first prints, since all stop for the same reason.
+    An `OSError` (a full disk, missing permissions), running out of memory, and the end of a process that this one needs
+    are handled like an `EANError`. With several processes, each prints its own error, and the first one prints errors
+    common to all. If the reader of the output goes away, as `head` does, the command ends quietly.
     """
 
     @functools.wraps(main)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            tolerate_names()
-            main(*args, **kwargs)
-        except KeyboardInterrupt:
-            print("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
-            sys.exit(130)
-        except Exception as error:
-            short = out_of_memory(error)
-            if not (short or isinstance(error, EANError | OSError)):
-                raise
-            message = f"{memory_sentence(error)}: give a smaller batch size" if short else sentence(error)
-            if os.environ.get("RANK", "0") == "0":
-                print(f"error: {legible(message)}", file=sys.stderr)
-            sys.exit(2)
+        prepare()
+        with quiet_broken_pipe():
+            _run_command(functools.partial(main, *args, **kwargs))
 
     return wrapped
 
 
-def tolerate_names() -> None:
-    """Escape file names that the terminal's encoding cannot represent, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="backslashreplace")
+def _run_command(main: Callable[[], None]) -> None:
+    """Run a command; on an error, print one line and exit."""
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would report a dead worker repeatedly
+        if isinstance(error, BrokenPipeError) and outputs_without_reader():
+            raise
+        message = explain(error) or (sentence(error) if isinstance(error, EANError | OSError) else None)
+        if message is None:
+            raise
+        rank, world = launched_as()
+        if rank == 0 or not isinstance(error, SharedError):
+            process = f"in process {rank} of {world}: " if rank else ""
+            print(f"error: {process}{legible(message)}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def launched_as() -> tuple[int, int]:
+    """Rank and world size from the launcher's variables; (0, 1) if RANK or WORLD_SIZE is missing."""
+    if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
+        try:
+            return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        except ValueError:
+            pass
+    return 0, 1
 
 
 def legible(name: str) -> str:
@@ -88,20 +111,6 @@ def sentence(error: Exception) -> str:
     return f"{file} cannot be read or written ({error.strerror}){advice}"
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that a GPU or the machine ran out of memory."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
-        return True
-    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
-
-
-def memory_sentence(error: BaseException) -> str:
-    """The start of a message on running out of memory."""
-    detail = str(error).split(". ")[0].splitlines()
-    return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"
-
-
 @contextmanager
 def batch_of(images: int, *, option: str) -> Iterator[None]:
     """Turn running out of memory in the block into an `EANError` that suggests a batch size.
@@ -124,9 +133,10 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
 
 
 def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...]) -> EANError:
-    """The error for a name that is not in a registry: lists the names and suggests the nearest."""
-    near = get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case."""
+    lower = {choice.lower(): choice for choice in reversed(names)}
+    near = get_close_matches(str(name).lower(), lower, n=1)
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{hint}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from ean_core.networks.checkpoint import load_network
 from ean_core.pipeline.correlation.show import draw_correlations, print_summary
 from ean_core.pipeline.correlation.study import WAYS, Study, count_scored, draw_schemes, prepare
 from ean_core.pipeline.correlation.summary import report_study, study_figures, summarize_study
-from ean_core.pipeline.correlation.training import read_test_results, train_remaining, visible_gpus
+from ean_core.pipeline.correlation.training import read_test_results, start_workers, train_remaining, visible_gpus
 from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.task import Metric
 from tests.conftest import ROOT, Run
@@ -202,6 +203,14 @@ def test_one_study_runs_in_two_processes_and_is_reported_on(
     assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
     record = json.loads((tmp_path / "w/correlation.json").read_text())
     assert record["settings"]["images"]["reestimation"] == 40
+
+
+def test_workers_know_with_whom_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `ean_core.utils.startup`: a killed main process cannot end them itself."""
+    monkeypatch.setattr(sys, "argv", ["-c", "import os; print(os.environ['EAN_PARENT'])"])
+    with start_workers(1, directory=tmp_path):
+        pass
+    assert (tmp_path / "worker1.log").read_text() == f"{os.getpid()}\n"
 
 
 def test_workers_keep_to_the_gpus_that_were_given() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ean_core.search import History, Reward, build_method, run_search
-from ean_core.search.history import HistoryLine
+from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError
 
 STEPS = 6
@@ -109,8 +109,10 @@ LINE = HistoryLine(1, "1", 50.0)
         '"new": true, "evaluations": 1, "final": true}',
     ],
 )
-def test_a_line_is_written_as_it_was_read(text):
-    line = HistoryLine.from_json(text)
+def test_a_line_is_written_as_it_was_read(text, tmp_path):
+    path = tmp_path / "history.jsonl"
+    path.write_text(text + "\n")
+    (line,) = read_lines(path)
     assert line.to_json() == text
     assert (line.p is None, line.final) == ('"p"' not in text, "final" in text)
 

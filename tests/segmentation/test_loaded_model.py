@@ -92,13 +92,13 @@ def test_the_region_of_a_class() -> None:
     logits[0, 0], logits[2, 1, :2], logits[1, 1, 2:] = 5, 3, 4
     logits[2, 0] = -1
     classes = ("background", "cat", "dog")
-    dog = region_target(logits, classes, "dog")
+    dog = region_target(logits, "dog", classes=classes)
     assert dog.value(logits) == 3, "the mean over the two pixels that are taken for it"
     assert dog.text(logits) == "dog 25% of the pixels"
     logits[1, 1, :2] = 9  # now nothing is a dog
-    assert region_target(logits, classes, "2").value(logits) == pytest.approx((4 * -1 + 2 * 3) / 8)
-    assert region_target(logits, classes, None).name == "cat", "background aside"
-    assert region_target(logits, ("sky", "cat", "dog"), None).name == "sky"
+    assert region_target(logits, "2", classes=classes).value(logits) == pytest.approx((4 * -1 + 2 * 3) / 8)
+    assert region_target(logits, None, classes=classes).name == "cat", "background aside"
+    assert region_target(logits, None, classes=("sky", "cat", "dog")).name == "sky"
 
 
 def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> None:

@@ -47,7 +47,7 @@ def class_index(classes: Sequence[str], wanted: str | int) -> int:
     )
 
 
-def class_target(output: Tensor, classes: Sequence[str], wanted: str | int | None) -> Target:
+def class_target(output: Tensor, wanted: str | int | None, *, classes: Sequence[str]) -> Target:
     """The logit of a class, of logits (K,); the most probable class if none is wanted.
 
     The text has the softmax score of the class and, where that is another one, the most probable class with its own.
@@ -65,7 +65,7 @@ def class_target(output: Tensor, classes: Sequence[str], wanted: str | int | Non
     return Target(classes[index], lambda logits: logits[index], text)
 
 
-def region_target(output: Tensor, classes: Sequence[str], wanted: str | int | None) -> Target:
+def region_target(output: Tensor, wanted: str | int | None, *, classes: Sequence[str]) -> Target:
     """A class of a segmentation, of logits (K, H, W): the mean of its logit over the pixels that are taken for it.
 
     Where none is, the mean over all pixels. Without a wanted class it is the one that most pixels are taken for,

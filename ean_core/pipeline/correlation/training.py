@@ -19,6 +19,7 @@ from filelock import Timeout
 from ean_core.pipeline.correlation.study import Study
 from ean_core.pipeline.retrain import finished, read_result, train_network
 from ean_core.utils.errors import EANError
+from ean_core.utils.startup import PARENT
 
 
 def train_remaining(study: Study) -> Iterator[Path]:
@@ -68,7 +69,8 @@ def start_workers(count: int, *, directory: Path) -> Iterator[None]:
             log = directory / f"worker{number}.log"
             device = {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if len(devices) > 1 else {}
             file = stack.enter_context(log.open("w"))
-            environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **device}
+            own = {"OMP_NUM_THREADS": str(threads), PARENT: str(os.getpid())}  # it ends when this process is killed
+            environment = {**os.environ, **own, **device}
             worker = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
             started.append((worker, log))
             stack.callback(worker.wait)

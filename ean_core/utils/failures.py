@@ -1,0 +1,84 @@
+"""Sentences for what ends a run from outside: a killed process, no shared memory, no memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Iterator
+
+WORKER_KILLED = (
+    "a process that reads images was killed, as happens when memory runs out: give fewer of them "
+    "(--cfg-options data.workers=0; segmentation: train_dataloader.num_workers=0 "
+    "train_dataloader.persistent_workers=False) or a smaller batch size, and start again with --resume"
+)
+NO_SHARED_MEMORY = 71
+"""Exit status of a data worker that could not hand over a batch (EX_OSERR)."""
+_SHARED_MEMORY = ("shared memory", "bus error", f"exit code {NO_SHARED_MEMORY}.", "file </torch_")
+_PEER = re.compile(
+    r"gloo/transport|connection (closed|reset) by (remote )?peer|socket (closed|timeout)|ncclremoteerror|"
+    r"remote process exited|broken pipe|connection refused|recvvalue failed|store.*(wait|get) timeout",
+    re.IGNORECASE,
+)
+
+
+def explain(error: BaseException) -> str | None:
+    """A sentence for another library's exception that is no mistake in this project's code; None for all others."""
+    if out_of_memory(error):
+        return f"{memory_sentence(error)}: give a smaller batch size"
+    if isinstance(error, ConnectionError | EOFError) and _while_reading_batches(error):
+        return WORKER_KILLED  # in the middle of handing over a batch
+    if not isinstance(error, RuntimeError):
+        return None
+    texts = [str(one) for one in _chain(error)]
+    worker = " ".join(text for text in texts if "DataLoader worker" in text)
+    if worker and lacks_shared_memory(worker):
+        return (
+            "a process that reads images has no room left in /dev/shm, where it hands them over: give the machine more "
+            "(docker run --shm-size=8g), or read without such processes (--cfg-options data.workers=0; segmentation: "
+            "train_dataloader.num_workers=0 train_dataloader.persistent_workers=False), and start again with --resume"
+        )
+    if "exited unexpectedly" in worker or "killed by signal" in worker:
+        return WORKER_KILLED
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    kinds = {type(one).__name__ for one in _chain(error)}
+    if kinds & {"DistBackendError", "DistNetworkError", "DistStoreError"} or any(map(_PEER.search, texts)):
+        return (
+            "another process of this run has ended or cannot be reached, so that this one cannot go on: see what that "
+            "one said, if it was not killed, and start all of them again with --resume"
+        )
+    return None
+
+
+def lacks_shared_memory(text: str) -> bool:
+    """Whether an error of a data worker says that /dev/shm is full."""
+    return any(sign in text.lower() for sign in _SHARED_MEMORY)
+
+
+def _while_reading_batches(error: BaseException) -> bool:
+    """Whether an error came up in torch's loader."""
+    frames = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(name.endswith("torch/utils/data/dataloader.py") for name in frames)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and those that it was raised from."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there was not enough memory, on a GPU or on the machine itself."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
+        return True
+    signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+
+
+def memory_sentence(error: BaseException) -> str:
+    """What ran out of memory, as the start of a sentence."""
+    detail = str(error).split(". ")[0].splitlines()
+    return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"

@@ -1,0 +1,117 @@
+"""What every command does before its work: the package beside it, streams that can be printed to, pictures in files."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARENT = "EAN_PARENT"
+"""Variable that names the process with whose end this one ends."""
+BROKEN_PIPE = 141
+"""Exit status of a command whose reader has gone: that of a program that SIGPIPE ended."""
+
+
+def prepare() -> None:
+    """Make the process independent of how it was started."""
+    run_package_beside()
+    open_missing_streams()
+    tolerate_names()
+    os.environ["MPLBACKEND"] = "Agg"  # all pictures go to files; a notebook's own backend may not be installed here
+    if parent := os.environ.pop(PARENT, None):
+        end_with(int(parent))
+
+
+# -- the package ------------------------------------------------------------------------------------------------------
+
+
+def run_package_beside() -> None:
+    """Start a script again with the packages of its own checkout, if those of another one were imported.
+
+    With two checkouts and one environment, the installed one would run under the name of the other.
+    """
+    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
+    root, imported = script.parent.parent, Path(__file__).resolve().parents[2]
+    if root == imported or not (root / "ean_core" / "__init__.py").is_file():
+        return
+    if not any(Path(argument).resolve() == script for argument in sys.orig_argv[1:]):  # a notebook runs the script
+        print(f"note: {script} runs with the packages in {imported}, not with those beside it", file=sys.stderr)
+        return
+    sys.stderr.flush()
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONPATH": path})
+
+
+# -- streams ----------------------------------------------------------------------------------------------------------
+
+
+def open_missing_streams() -> None:
+    """Open what the shell closed, as with `>&-`: else the next file takes its number, and gets what is printed."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                descriptor = os.open(os.devnull, os.O_RDWR)
+                if descriptor != number:
+                    os.dup2(descriptor, number)
+                    os.close(descriptor)
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (for as long as the process lives)
+
+
+def tolerate_names() -> None:
+    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def quiet_broken_pipe() -> Iterator[None]:
+    """End the process without a word where the reader of its output has gone, as `head` goes after ten lines.
+
+    Raises:
+        SystemExit: with status 141.
+    """
+    try:
+        try:
+            yield
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # here rather than when the interpreter ends, which would complain
+    except BrokenPipeError:
+        broken = outputs_without_reader()
+        if not broken:  # another pipe, to a process of our own
+            raise
+        sink = os.open(os.devnull, os.O_WRONLY)
+        for number in broken:
+            os.dup2(sink, number)
+        sys.exit(BROKEN_PIPE)
+
+
+def outputs_without_reader() -> list[int]:
+    """Which of the descriptors 1 and 2 are pipes with nobody at the other end."""
+    poll = select.poll()
+    for number in (1, 2):
+        poll.register(number, 0)
+    return [number for number, event in poll.poll(0) if event & select.POLLERR]
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+
+def end_with(parent: int, *, every: float = 1.0) -> None:
+    """End this process when the one that started it has ended, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()
