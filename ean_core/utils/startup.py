@@ -1,4 +1,4 @@
-"""What every command does before its work: the package beside it, streams that can be printed to, pictures in files."""
+"""Set up a command's process: imports from its own checkout, open streams, matplotlib backend."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARENT = "EAN_PARENT"
-"""Variable that names the process with whose end this one ends."""
+"""Environment variable with the ID of the process to end with."""
 BROKEN_PIPE = 141
-"""Exit status of a command whose reader has gone: that of a program that SIGPIPE ended."""
+"""Exit status after a broken pipe, as of a program ended by SIGPIPE."""
 
 
 def prepare() -> None:
@@ -66,7 +66,7 @@ def open_missing_streams() -> None:
 
 
 def tolerate_names() -> None:
-    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
+    """Escape file names that the terminal's encoding cannot represent, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -74,7 +74,7 @@ def tolerate_names() -> None:
 
 @contextmanager
 def quiet_broken_pipe() -> Iterator[None]:
-    """End the process without a word where the reader of its output has gone, as `head` goes after ten lines.
+    """End the process quietly if the reader of its output has gone, as `head` does after ten lines.
 
     Raises:
         SystemExit: with status 141.
@@ -84,7 +84,7 @@ def quiet_broken_pipe() -> Iterator[None]:
             yield
         finally:
             for stream in (sys.stdout, sys.stderr):
-                stream.flush()  # here rather than when the interpreter ends, which would complain
+                stream.flush()  # here, since at interpreter exit it would print an error
     except BrokenPipeError:
         broken = outputs_without_reader()
         if not broken:  # another pipe, to a process of our own
@@ -96,7 +96,7 @@ def quiet_broken_pipe() -> Iterator[None]:
 
 
 def outputs_without_reader() -> list[int]:
-    """Which of the descriptors 1 and 2 are pipes with nobody at the other end."""
+    """Those of the descriptors 1 and 2 that are pipes without a reader."""
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)
@@ -107,7 +107,7 @@ def outputs_without_reader() -> list[int]:
 
 
 def end_with(parent: int, *, every: float = 1.0) -> None:
-    """End this process when the one that started it has ended, however that ended."""
+    """End this process when its parent ends, for whatever reason."""
 
     def watch() -> None:
         while os.getppid() == parent:
