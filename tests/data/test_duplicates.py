@@ -1,4 +1,4 @@
-"""Images that are in two parts of a data set."""
+"""Images shared by training and held-out splits."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def resnet56() -> State:
 @TASKS
 def test_a_deeper_networks_weights(tmp_path: Path, load: Load, resnet56: State) -> None:
     said = sentence(load, resnet56, tmp_path)
-    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, and the network to" in said
+    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, but the new" in said
     assert "has 3 blocks in layer1" in said
 
 
@@ -181,7 +181,7 @@ def test_sources_that_are_no_files(tmp_path: Path, load: Load) -> None:
         with pytest.raises(EANError, match=says):
             load(str(source))
     for source in ("s3://bucket/w.pth", "file:///etc/passwd", "open-mmlab://resnet50_v1c"):
-        with pytest.raises(EANError, match="no address that can be downloaded: give one that begins with https://"):
+        with pytest.raises(EANError, match="cannot be downloaded: give a URL that begins with https://"):
             load(source)
 
 

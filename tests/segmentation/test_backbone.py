@@ -106,7 +106,7 @@ def test_other_connections_than_the_classifiers_are_said(tmp_path):
     ("arguments", "says"),
     [
         (("resnet29", "se"), "holds a resnet20, but the new network is a resnet29"),
-        (("resnet20", "sge"), "give it the attention that the file was trained with"),
+        (("resnet20", "sge"), "use the attention of the file"),
     ],
 )
 def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, arguments, says):

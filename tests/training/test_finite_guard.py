@@ -41,7 +41,7 @@ def test_the_first_step_is_named_at_once_on_a_cpu(tmp_path: Path, value: float) 
 def test_a_part_of_the_loss_is_named_rather_than_the_sum_and_the_state_is_pointed_to(tmp_path: Path) -> None:
     (tmp_path / "last.pth").touch()
     outputs = {"loss": torch.tensor(float("nan")), "decode.loss_ce": torch.tensor([1.0, float("nan")])}
-    with pytest.raises(EANError, match=r"decode.loss_ce is nan at step 1.* is kept in .*last.pth$"):
+    with pytest.raises(EANError, match=r"decode.loss_ce is nan at step 1.* is in .*last.pth$"):
         StopIfNotFinite().after_train_iter(fake_runner(tmp_path), 0, outputs=outputs)
 
 
