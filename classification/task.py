@@ -32,7 +32,7 @@ from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetCl
 from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
-from ean_core.training.metrics import Confusion
+from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
@@ -40,6 +40,12 @@ from ean_core.utils.errors import EANError
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
+
+TOP1 = Metric("top1", "accuracy", "%", proportion=True)
+TOP5 = Metric("top5", "top-5 accuracy", "%", proportion=True)
+
+CALIBRATION_IMAGES = 1000
+"""Training images over which a validation of the supernet calibrates batch norm for the full and the empty path."""
 
 TEST_BATCH = 500
 """Images per forward pass of the test at the end of a training."""
@@ -64,11 +70,12 @@ class ClassificationTask:
 
     name: ClassVar[str] = "classification"
     score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("top1", "accuracy", "%", proportion=True),
-        Metric("top5", "top-5 accuracy", "%", proportion=True),
-    )
     network_file: ClassVar[str] = "classifier.pth"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Top-1 accuracy, and top-5 where it says something."""
+        return (TOP1, TOP5) if self.data.num_classes > FIVE else (TOP1,)
 
     def with_recipe(self, recipe: Recipe) -> ClassificationTask:
         """The same images under another recipe."""
@@ -187,12 +194,16 @@ class ClassificationTask:
 
     def _path_validation(self, network: StagedNetwork, images: Tensor) -> dict[str, Any]:
         """The runner's arguments for scoring a few paths during training, on these images (N,) of the training part."""
-        batch_size = self.recipe.search.batch_size
+        search = self.recipe.search
+        calibrating = dataclasses.replace(search, bn_images=CALIBRATION_IMAGES)
+        calibrated = self.with_recipe(self.recipe.replace(search=calibrating))
+        batch_size = search.batch_size
         return {
             "val_dataloader": self.images.eval_loader(self.data.train, images, batch_size=batch_size, shared=False),
             "val_cfg": {
                 "type": PathValLoop,
                 "make_scorer": lambda: self.path_scorer(network),
+                "make_calibrated": None if search.bn_images else lambda: calibrated.path_scorer(network),
                 "random_paths": self.recipe.supernet.random_paths,
             },
             "val_evaluator": [],
@@ -272,6 +283,7 @@ class ClassificationTask:
         model = self._as_model(ImageClassifier, network, settings)
         if settings.compile:
             network.compile()
+        test = Confusion(self.data.num_classes)
         runner = fit(
             run,
             model,
@@ -280,22 +292,24 @@ class ClassificationTask:
             validation={
                 "val_dataloader": self.images.eval_loader(self.data.test, None, batch_size=TEST_BATCH, shared=True),
                 "val_cfg": {},
-                "val_evaluator": [Confusion(self.data.num_classes)],
+                "val_evaluator": [test],
             },
             hooks=[LogTestAccuracy(run.directory / TEST_LOG)],
         )
         metrics = runner.val_loop.run()
+        assert test.correct is not None
         info = {**self.file_info(), "recipe": run.identity, "metrics": metrics}
         run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))
         best = best_test_epoch(run.directory / TEST_LOG)
-        return TrainedNetwork({**metrics, "best_test_epoch": best}, count_parameters(network))
+        measured = {**metrics, "best_test_epoch": best}
+        return TrainedNetwork(measured, count_parameters(network), per_image=test.correct.numpy())
 
     def load_network(self, path: Path) -> StagedNetwork:
         """A classifier.pth."""
         return load_network(path)[0]
 
     def evaluate(self, network: StagedNetwork, *, batch_size: int) -> Mapping[str, float]:
-        """Top-1 and top-5 accuracy in percent."""
+        """The accuracies in percent."""
         return evaluate(self.images, network, batch_size=batch_size)[0]
 
     def _as_model(self, kind: type[_Classifier], network: StagedNetwork, settings: TrainSettings) -> _Classifier:

@@ -57,7 +57,8 @@ def main(argv: Sequence[str]) -> None:
         )
     metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
     images = f"{task.data.name}, {metrics['images']} test images"
-    print(f"{images}: top-1 {metrics['top1']:.2f} %, top-5 {metrics['top5']:.2f} %")
+    top5 = f", top-5 {metrics['top5']:.2f} %" if "top5" in metrics else ""
+    print(f"{images}: top-1 {metrics['top1']:.2f} %{top5}")
     settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
     write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
     print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")

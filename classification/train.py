@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from classification.arguments import add_pipeline_arguments, job_from_arguments
+from classification.arguments import (
+    TRAIN_ONLY,
+    add_jobs_argument,
+    add_pipeline_arguments,
+    job_from_arguments,
+    training_commands,
+)
 from ean_core.cli import make_parser, seed
 
 HELP = """\
@@ -17,7 +23,9 @@ example:
   python tools/train_cls.py classification/configs/ean_se_r50_imagenet.py --scheme 0100010110011001 --data-root DIR
 
 Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
-and the standard deviation over the seeds, the parameters and the time increment."""
+and the standard deviation over the seeds, the parameters, the time increment, and whether one network is better than
+another. With --jobs FILE.txt the trainings are written as a list of commands, to be run by several processes or
+machines; the same command with --resume then makes the table."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -31,6 +39,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
     parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
+    parser.add_argument(TRAIN_ONLY, action="store_true", help="no table; several such processes share a directory")
+    add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
 
@@ -38,12 +48,20 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run."""
     arguments = parse_arguments(argv)
+    from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target
-    from ean_core.utils.distributed import stop_processes
+    from ean_core.pipeline.side_by_side import train_missing
+    from ean_core.utils.distributed import run_on_main_process, stop_processes
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     targets = [make_target(job, value) for value in arguments.scheme]
-    name = f"train_{'_'.join(target.label for target in targets)}.json"
-    retrain_and_summarize(job, targets, job.directory / name)
+    if arguments.jobs:
+        run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
+    elif arguments.train_only:
+        for directory in train_missing(job, targets):
+            print(f"trained {directory}", flush=True)
+    else:
+        name = f"train_{'_'.join(target.label for target in targets)}.json"
+        retrain_and_summarize(job, targets, job.directory / name)
     stop_processes()

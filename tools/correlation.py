@@ -6,22 +6,41 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058), section 4.3, wit
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from classification.arguments import add_pipeline_arguments, job_from_arguments
+from classification.arguments import (
+    add_jobs_argument,
+    add_pipeline_arguments,
+    job_from_arguments,
+    same_arguments,
+    training_commands,
+)
 from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
+
+if TYPE_CHECKING:
+    from ean_core.pipeline.correlation.selection import Groups
+    from ean_core.pipeline.correlation.study import Study
+    from ean_core.pipeline.job import Job
 
 HELP = """\
 example:
   python tools/correlation.py                                             the quickstart's digits, half an hour
   python tools/correlation.py classification/configs/ean_se_r20_cifar100_subset30k.py --schemes 12
-  python tools/correlation.py CONFIG --schemes 24 --seeds 0 1 --workers 2 --resume      more schemes, seeds, processes
+  python tools/correlation.py CONFIG --schemes 24 --seeds 0 1 --resume                  more schemes, more seeds
+  python tools/correlation.py CONFIG --random 16 --searched work_dirs/NAME/scheme.json  Figure 4, trained from scratch
+  python tools/correlation.py CONFIG --schemes 24 --jobs jobs.txt                       a list of commands
 
-Draws schemes with evenly spread numbers of connections, scores each on the supernet with and without re-estimating
-batch norm, trains each from scratch with the recipe's train section, and reports Pearson's r, Spearman's rho and
-Kendall's tau with 95 % bootstrap intervals. Everything finished is kept and taken again; the same command started
-once more with --resume, in another terminal or on another GPU, shares the trainings. Writes scores.json,
-correlation.json and correlation.png into the work directory, after every training."""
+Chooses schemes, scores each on the supernet with and without re-estimating batch norm, trains each from scratch with
+the recipe's train section, and reports Pearson's r, Spearman's rho and Kendall's tau with 95 % bootstrap intervals.
+--schemes draws evenly spread numbers of connections, --random independent fair bits; --searched puts schemes of a
+search beside random ones, the last and first blocks and a periodic scheme (HSP) with as many connections.
+
+Everything finished is kept and taken again; the same command started once more with --resume, in another terminal or
+on another GPU, shares the trainings. Many processes or machines: --jobs writes the supernet and each training as a
+command a line; the same command with --resume gathers them. Writes scores.json, correlation.json, correlation.png and,
+with several groups of schemes, correlation.figure4.png into the work directory, after every training."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,42 +51,80 @@ def parse_arguments() -> argparse.Namespace:
         "--schemes",
         type=at_least(1),
         metavar="N",
-        help="schemes to draw (default 12; to report on: those that were scored)",
+        help="schemes with evenly spread numbers of connections (default 12, unless others are asked for)",
     )
+    add("--random", type=at_least(1), metavar="N", help="schemes of independent fair bits")
+    add("--searched", nargs="+", metavar="WHICH", help="scheme.json or bits: put beside others of the same size")
+    add("--same-size", type=at_least(0), metavar="K", help="random schemes beside each searched one (default 8)")
     add("--draw-seed", type=seed, default=0, metavar="N", help="of the draw (default 0)")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
     add("--images", type=at_least(1), default=2000, metavar="N", help="for re-estimating batch norm (default 2000)")
-    add(
-        "--workers", type=at_least(1), default=1, metavar="N", help="processes that train, one network each (default 1)"
-    )
     add("--report", action="store_true", help="only report what is there; trains nothing")
+    add("--scores-only", action="store_true", help="supernet and scores, no trainings from scratch")
+    add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args()
+
+
+def choose(arguments: argparse.Namespace, job: Job) -> Groups:
+    """The schemes that the flags ask for; to be reported on and without flags, those of the study that is there."""
+    from ean_core.pipeline.correlation.selection import choose_schemes
+    from ean_core.pipeline.correlation.study import check_scored, scored_groups
+    from ean_core.pipeline.search import scheme_of
+
+    if arguments.same_size is not None and not arguments.searched:
+        raise EANError(f"--same-size {arguments.same_size} is for schemes beside a searched one: give --searched too")
+    blocks, nothing = job.task.blocks(), not (arguments.schemes or arguments.random or arguments.searched)
+    if arguments.report and nothing:
+        return scored_groups(job.directory, blocks)
+    groups = choose_schemes(
+        blocks,
+        spread=arguments.schemes or (12 if nothing else 0),
+        random=arguments.random or 0,
+        searched=[scheme_of(which, blocks, job.recipe.model.attention) for which in arguments.searched or ()],
+        same_size=8 if arguments.same_size is None else arguments.same_size,
+        seed=arguments.draw_seed,
+    )
+    if arguments.report:
+        check_scored(job.directory, groups)
+    return groups
+
+
+def write_jobs(arguments: argparse.Namespace, study: Study) -> None:
+    """The supernet with its scores, and every training, as a list of commands."""
+    from ean_core.pipeline.job_list import write_job_list
+
+    scores: list[object] = [Path(__file__).resolve(), *same_arguments(arguments, study.job), "--scores-only"]
+    for flag in ("schemes", "random", "same_size", "draw_seed", "images"):
+        value = getattr(arguments, flag)
+        scores += [] if value is None else [f"--{flag.replace('_', '-')}", value]
+    scores += ["--searched", *arguments.searched] if arguments.searched else []
+    scores += ["--seeds", *arguments.seeds]
+    targets = [study.target(scheme) for scheme in study.schemes]
+    write_job_list(arguments.jobs, [scores, *training_commands(arguments, study.job, targets)])
 
 
 @command
 def main() -> None:
     """Parse, build, run."""
     arguments = parse_arguments()
-    from ean_core.pipeline.correlation.study import Study, count_scored, prepare
+    from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study
-    from ean_core.pipeline.correlation.training import start_workers, train_remaining
+    from ean_core.pipeline.correlation.training import train_remaining
 
     arguments.resume |= arguments.report
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
-    count = 12 if arguments.schemes is None else arguments.schemes
-    if arguments.report:
-        scored = count_scored(job.directory)
-        count = scored if arguments.schemes is None else count
-        if count > scored:
-            raise EANError(f"{scored} schemes are scored, and --report was asked for {count}: leave out one of the two")
-    study = Study(job, count=count, draw_seed=arguments.draw_seed, images=arguments.images)
+    study = Study(job, choose(arguments, job), draw_seed=arguments.draw_seed, images=arguments.images)
+    if arguments.jobs:
+        write_jobs(arguments, study)
+        return
     scores = prepare(study)
+    if arguments.scores_only:
+        return
     if not arguments.report:
-        with start_workers(arguments.workers - 1, directory=job.directory):
-            for directory in train_remaining(study):
-                print(f"trained {directory}", flush=True)
-                report_study(study, scores, last=False)
+        for directory in train_remaining(study):
+            print(f"trained {directory}", flush=True)
+            report_study(study, scores, last=False)
     files = report_study(study, scores, last=True)
     print("files: " + "  ".join(map(str, files)))
 

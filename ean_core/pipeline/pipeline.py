@@ -12,9 +12,11 @@ from ean_core.pipeline.front import write_front
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target, train_all
 from ean_core.pipeline.search import search_scheme
+from ean_core.pipeline.search_account import describe_search
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.summary import print_files, print_table, summarize, write_summary
 from ean_core.pipeline.supernet import train_supernet
+from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.text import how_many
@@ -43,6 +45,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     scheme = search_scheme(job, train_supernet(job))
     if is_main_process():
         print(f"scheme found: {Scheme.load(scheme)}  ({scheme})", flush=True)
+        print("\n".join(describe_search(job)), flush=True)
     if job.recipe.retrain and retrain:
         targets = [
             make_target(job, str(scheme), label="ean") if label == "ean" else make_target(job, label)
@@ -69,10 +72,12 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     if not is_main_process():  # several clocks at once disturb each other
         return
     rows = summarize(trained, job)
-    write_summary(path, rows, job)
+    comparisons = comparison_sentences(trained)
+    write_summary(path, rows, job, comparisons=comparisons)
     seeds = how_many(len(recipe.seeds), "seed")
     title = f"{recipe.name}: {job.task.dataset().name} test images, {seeds}"
     print_table(rows, metric=job.task.metrics[0], title=title)
+    print("\n".join(comparisons), end="\n" if comparisons else "")
     if with_note and recipe.note:
         print(recipe.note)
     print_files(trained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
@@ -96,12 +98,36 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         "connections": target.scheme.connections,
         "scheme": str(target.scheme),
         "seconds": time.perf_counter() - start,
+        **({} if trained.per_image is None else {"per_image": pack_results(trained.per_image)}),
     }
     settings = {"recipe": job.recipe.name, **identity}
     run_on_main_process(
         lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result)
     )
     return directory
+
+
+def pack_results(values: np.ndarray) -> dict[str, Any] | list[float]:
+    """Results (N,) of the test images for a record: eight to a byte and base64 for bool, else the numbers."""
+    if values.dtype != bool:
+        return [float(value) for value in values]
+    return {"images": len(values), "right": base64.b64encode(np.packbits(values).tobytes()).decode()}
+
+
+def unpack_results(packed: Mapping[str, Any] | Sequence[float] | None) -> np.ndarray | None:
+    """What `pack_results` packed; None for nothing.
+
+    Raises:
+        KeyError, TypeError, ValueError: for what it cannot have packed.
+    """
+    if packed is None:
+        return None
+    if not isinstance(packed, Mapping):
+        return np.asarray(packed, dtype=float)
+    bits = np.frombuffer(base64.b64decode(packed["right"], validate=True), dtype=np.uint8)
+    if len(bits) != -(-packed["images"] // 8):
+        raise ValueError(f"per_image holds {len(bits)} bytes for {packed['images']} images")
+    return np.unpackbits(bits, count=packed["images"]).astype(bool)
 
 
 def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
@@ -133,10 +159,12 @@ class TrainingResult:
     Attributes:
         metrics: key of each of the task's metrics -> its value after the last epoch.
         best_epoch: the first metric in the best test epoch; None if the test was not taken during training.
+        per_image: of the test images, see `TrainedNetwork`; None where they were not kept.
     """
 
     metrics: Mapping[str, float]
     best_epoch: float | None = None
+    per_image: np.ndarray | None = None
 
 
 def read_result(path: Path, task: Task) -> TrainingResult:
@@ -155,9 +183,10 @@ def read_result(path: Path, task: Task) -> TrainingResult:
         metrics = {key: convert(content.get(key), kind, key) for key, kind in kinds.items()}
         best = convert(content.get("best_test_epoch"), Mapping[str, Any] | None, "best_test_epoch")
         best_epoch = None if best is None else convert(best.get(first), kinds[first], f"best_test_epoch.{first}")
-    except WrongValueError as error:
+        per_image = unpack_results(content.get("per_image"))
+    except (WrongValueError, KeyError, TypeError, ValueError) as error:
         raise EANError(f"record {path} is damaged ({error}): {advice}") from None
-    return TrainingResult(metrics, best_epoch)
+    return TrainingResult(metrics, best_epoch, per_image)
 
 
 @dataclass(frozen=True)
@@ -170,6 +199,7 @@ class TrainedTarget:
         seeds: of the trainings.
         directories: one per seed, in the order of `seeds`.
         results: key of each of the task's metrics -> one value per seed after the last epoch, in the order of `seeds`.
+        per_image: the test images' results of each seed (`TrainedNetwork.per_image`); None where they were not kept.
         best_epoch: the first metric in each seed's best test epoch, where the test was taken during training; nothing
             is chosen by it.
     """
@@ -179,6 +209,7 @@ class TrainedTarget:
     seeds: tuple[int, ...]
     directories: tuple[Path, ...]
     results: Mapping[str, tuple[float, ...]]
+    per_image: tuple[np.ndarray | None, ...]
     best_epoch: tuple[float, ...] | None = None
 
     @property
@@ -214,4 +245,5 @@ def read_results(task: Task, target: Target, seeds: Sequence[int], directories: 
     results = {metric.key: tuple(result.metrics[metric.key] for result in read) for metric in task.metrics}
     best = tuple(result.best_epoch for result in read if result.best_epoch is not None)
     best_epoch = best if len(best) == len(read) else None
-    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, best_epoch)
+    per_image = tuple(result.per_image for result in read)
+    return TrainedTarget(target, task, tuple(seeds), tuple(directories), results, per_image, best_epoch)

@@ -30,6 +30,11 @@ TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
 
 
+def name_of(label: str) -> str:
+    """A target as tables show it: "Org", "EAN" for the searched network, "EAN NAME" for one of several files."""
+    return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
+
+
 @dataclass(frozen=True)
 class NetworkSummary:
     """A row of the table: one network trained with several seeds.
@@ -56,8 +61,8 @@ class NetworkSummary:
 
     @property
     def name(self) -> str:
-        """As the tables show it: "EAN" for the searched network, "EAN NAME" for one of several files."""
-        return NAMES.get(self.label) or "EAN " + self.label.removeprefix("ean-")
+        """As the tables show it; see `name_of`."""
+        return name_of(self.label)
 
     def to_record(self) -> dict[str, Any]:
         """The row as records hold it, without the network's name."""
@@ -114,8 +119,8 @@ def summary_settings(job: Job) -> dict[str, Any]:
     return {**job.record_settings(), "images": images, "timing": TIMING}
 
 
-def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
-    """Write the table as a record.
+def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, comparisons: Sequence[str] = ()) -> Path:
+    """Write the table as a record, with the sentences that compare its rows.
 
     A record of seeds that this one lacks is not replaced: the new one gets a number behind its name.
     """
@@ -123,7 +128,8 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job) -> Path:
         path = free_path(path)
         print(f"{path.name} is written beside an earlier record of other seeds")
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
-    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics)
+    said = {"comparisons": list(comparisons)}
+    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
 
 
 def processes(trained: TrainedTarget) -> tuple[int, ...]:

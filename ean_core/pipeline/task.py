@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import numpy as np
 from torch import nn
 
 from ean_core.pipeline.recipe import Recipe
@@ -136,10 +137,14 @@ class TrainedNetwork:
         metrics: test results by key, those of `Task.metrics` among them; perhaps "best_test_epoch", the first of
             `Task.metrics` in the epoch in which it was best on the test images, by which nothing may be chosen.
         parameters: of the network that was trained, without what is not connected.
+        per_image: (N,) the result of each test image, in the order of the test set, by which two networks can be
+            compared: bool, whether it is right, if the first of `Task.metrics` is a proportion; else float, an error
+            whose mean is that metric. None where there is no such thing.
     """
 
     metrics: Mapping[str, Any]
     parameters: int
+    per_image: np.ndarray | None = None
 
 
 _Task = TypeVar("_Task", bound="Task")

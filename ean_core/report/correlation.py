@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
@@ -14,6 +15,8 @@ from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("correlation",)
 COMMAND = "python tools/correlation.py CONFIG --schemes 12"
+FIGURE4 = "figure4"
+"""Ends the name of a study's picture of groups."""
 COEFFICIENTS = {"pearson": "Pearson's r", "spearman": "Spearman's rho", "kendall": "Kendall's tau"}
 
 
@@ -36,8 +39,17 @@ def summary(results: Results) -> list[Element]:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """A study's table of coefficients, and its scatter plot."""
-    return [table(record, results), *pictures_of(record, "accuracy from scratch against the score, a dot per scheme")]
+    """A study's table of coefficients, and its pictures."""
+    figure4 = tuple(path for path in record.pictures if path.stem.endswith(FIGURE4))
+    others = dataclasses.replace(record, pictures=tuple(path for path in record.pictures if path not in figure4))
+    return [
+        table(record, results),
+        *pictures_of(others, "accuracy from scratch against the score, a dot per scheme"),
+        *pictures_of(
+            dataclasses.replace(record, pictures=figure4),
+            "groups of schemes by their scores on the supernet and trained from scratch, as Figure 4",
+        ),
+    ]
 
 
 def table(record: Record, results: Results) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,50 @@ def scatter_panels(
     every[0].set_ylabel(y_axis, fontsize=9)
     scale = figure.colorbar(points, ax=list(every), label="connections", fraction=0.03)
     scale.locator = MaxNLocator(integer=True)
+    return save(figure, path, note=note)
+
+
+@dataclass(frozen=True)
+class Strips:
+    """One panel of dots in rows.
+
+    Attributes:
+        title: above it.
+        axis: what the values are, with the unit.
+        values: name of each row -> its values, perhaps none.
+    """
+
+    title: str
+    axis: str
+    values: Mapping[str, Sequence[float]]
+
+
+@skip_on_error
+def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note: str) -> Path:
+    """Panels side by side with the same rows: a dot per value, and a bar at each row's mean.
+
+    Args:
+        path: a .png file; replaced atomically.
+        panels: all with the same rows, of which the first is on top.
+        title: above the panels.
+        note: small print.
+    """
+    names = list(panels[0].values)
+    figure = Figure(figsize=(1.6 + 3.0 * len(panels), 1.4 + 0.42 * len(names)), dpi=150, layout="constrained")
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(every, panels, strict=True):
+        for y, name in enumerate(names):
+            values, color = panel.values[name], COLORS[y % len(COLORS)]
+            axes.scatter(values, [y] * len(values), s=20, color=color, alpha=0.65, linewidths=0)
+            if values:
+                axes.plot([sum(values) / len(values)] * 2, [y - 0.3, y + 0.3], color=color, linewidth=1.6)
+        axes.set_title(panel.title, fontsize=8.5, loc="left")
+        axes.set_xlabel(panel.axis, fontsize=9)
+        tidy(axes)
+        axes.tick_params(labelsize=8)
+    every[0].set_yticks(range(len(names)), names)
+    every[0].set_ylim(len(names) - 0.4, -0.6)  # downwards: the first row is on top
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     return save(figure, path, note=note)
 
 

@@ -236,4 +236,4 @@ def run_notes(record: Record) -> tuple[str, ...]:
         same = is_papers_setup(record, column.split("_")[1])
         caution = "" if same else ": another set-up, so compare rows, not columns"
         notes.append(f"Paper: {SETUPS[column]}{caution}. {LAST_EPOCH}")
-    return tuple(notes)
+    return (*notes, *record.content.get("comparisons", []))

@@ -154,7 +154,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
-        (note.strip(), *filter(None, [unlike_trainings(record)])),
+        (note.strip(), *filter(None, [unlike_trainings(record)]), *record.content.get("comparisons", [])),
         (record.name,),
         left=(4,),
     )

@@ -24,6 +24,7 @@ POWER = 0.8
 FEWEST_SEEDS = 6
 """With n pairs the sign-flip test gives p = 2 / 2^n at least: below 0.05 from six pairs on."""
 RESAMPLES = 9999
+ONE_SEED = "With one seed this is about these two networks, not about the scheme: train more with --seeds"
 MARGIN = 0.5
 """Networks whose difference lies within this many points are called level."""
 
@@ -213,6 +214,35 @@ def compare_seeds_sentence(
     )
 
 
+def compare_errors_sentence(
+    first: str,
+    second: str,
+    difference: PairedDifference,
+    *,
+    metric: str,
+    unit: str,
+    higher_is_better: bool = False,
+) -> str:
+    """What a reader may conclude from one network of each kind, by a number for each of the same test images.
+
+    Args:
+        first, second: names of the networks.
+        difference: of the numbers, image by image.
+        metric, unit: of the numbers' means.
+        higher_is_better: False for errors.
+    """
+    verdict = "no difference can be shown"
+    if difference.p_value is not None and difference.p_value <= SIGNIFICANCE:
+        better = first if (difference.mean > 0) == higher_is_better else second
+        verdict = f"{better} is better on images like these"
+    interval = "" if difference.low is None else f"95 % interval {difference.low:.2f} to {difference.high:.2f}; "
+    p_value = "" if difference.p_value is None else f"p = {difference.p_value:.2g}"
+    return (
+        f"{first} - {second}: {difference.mean:+.2f} {unit} of {metric} on the same {difference.pairs:,} test images "
+        f"({interval}{p_value}): {verdict}. {ONE_SEED}"
+    )
+
+
 def compare_images_sentence(first: str, second: str, images: PairedImages) -> str:
     """What a reader may conclude from one network of each kind, tested on the same images."""
     verdict = (
@@ -224,5 +254,5 @@ def compare_images_sentence(first: str, second: str, images: PairedImages) -> st
         f"{first} - {second}: {images.mean:+.2f} points on the same {images.images:,} test images "
         f"(95 % interval {images.mean - images.half_width:.2f} to {images.mean + images.half_width:.2f}; right only "
         f"with {first}: {images.only_first}, only with {second}: {images.only_second}; p = {images.p_value:.2g}): "
-        f"{verdict}. With one seed this is about these two networks, not about the scheme: train more with --seeds"
+        f"{verdict}. {ONE_SEED}"
     )

@@ -6,14 +6,10 @@ import io
 import os
 import select
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARENT = "EAN_PARENT"
-"""Environment variable with the ID of the process to end with."""
 BROKEN_PIPE = 141
 """Exit status after a broken pipe, as of a program ended by SIGPIPE."""
 
@@ -24,8 +20,6 @@ def prepare() -> None:
     open_missing_streams()
     tolerate_names()
     os.environ["MPLBACKEND"] = "Agg"  # all pictures go to files; a notebook's own backend may not be installed here
-    if parent := os.environ.pop(PARENT, None):
-        end_with(int(parent))
 
 
 # -- the package ------------------------------------------------------------------------------------------------------
@@ -101,17 +95,3 @@ def outputs_without_reader() -> list[int]:
     for number in (1, 2):
         poll.register(number, 0)
     return [number for number, event in poll.poll(0) if event & select.POLLERR]
-
-
-# -- processes --------------------------------------------------------------------------------------------------------
-
-
-def end_with(parent: int, *, every: float = 1.0) -> None:
-    """End this process when its parent ends, for whatever reason."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

@@ -11,9 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from ean_core.networks.checkpoint import load_network
 from ean_core.pipeline.pipeline import run_pipeline
+from ean_core.pipeline.retrain import unpack_results
 from ean_core.search.history import read_lines
 from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment
@@ -146,8 +150,14 @@ def test_two_processes_score_what_one_scores_and_train(job, tiny: Path, tmp_path
         for name in ("one", "two")
     ]
     assert lines[0] == lines[1]
-    result = json.loads(next((tmp_path / "two").glob("ean-*-seed0/result.json")).read_text())
-    assert result["metrics"]["images"] == 500  # the test images are shared out exactly
+    trained = next((tmp_path / "two").glob("ean-*-seed0"))
+    metrics = json.loads((trained / "result.json").read_text())["metrics"]
+    assert metrics["images"] == 500  # the test images are shared out exactly
+    images, network = job("one").task.images, load_network(trained / "classifier.pth")[0]
+    with torch.no_grad():
+        predicted = network(images.normalise(channels_last=False)(images.data.test.images)).argmax(1)
+    right = (predicted == images.data.test.labels).numpy()
+    assert np.array_equal(unpack_results(metrics["per_image"]), right)  # each in its place
 
 
 def test_a_supernet_trains_on_two_processes(tiny: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ean_core.io.records import read_record
 from ean_core.networks import count_parameters
 from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
 from ean_core.pipeline.comparison.compare import Comparison
+from ean_core.pipeline.correlation.selection import choose_schemes
 from ean_core.pipeline.correlation.study import Study, prepare
 from ean_core.pipeline.correlation.summary import report_study
 from ean_core.pipeline.correlation.training import train_remaining
@@ -154,7 +155,7 @@ def test_comparison_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 
 def test_correlation_study(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    study = Study(make_job(tmp_path), count=5, images=1)
+    study = Study(make_job(tmp_path), choose_schemes((3, 3, 3), spread=5), images=1)
     scores = prepare(study)
     assert len(list(train_remaining(study))) == 10
     report_study(study, scores, last=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,21 +14,38 @@ import pytest
 from scipy import stats
 
 from classification.recipe import Recipe
-from classification.task import ClassificationTask
+from classification.task import TOP1, ClassificationTask
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.networks.checkpoint import load_network
+from ean_core.pipeline.correlation.groups import print_groups
+from ean_core.pipeline.correlation.selection import (
+    SAME_SIZE,
+    SEARCHED,
+    Groups,
+    choose_schemes,
+    draw_random,
+    draw_same_size,
+    draw_schemes,
+    nearest_periodic,
+)
 from ean_core.pipeline.correlation.show import draw_correlations, print_summary
-from ean_core.pipeline.correlation.study import WAYS, Study, count_scored, draw_schemes, prepare
-from ean_core.pipeline.correlation.summary import report_study, study_figures, summarize_study
-from ean_core.pipeline.correlation.training import read_test_results, start_workers, train_remaining, visible_gpus
+from ean_core.pipeline.correlation.study import WAYS, Study, prepare, scored_groups
+from ean_core.pipeline.correlation.summary import report_study, study_figures, summarize_study, write_summary
+from ean_core.pipeline.correlation.training import read_test_results, train_remaining
 from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.task import Metric
-from tests.conftest import ROOT, Run
+from tests.conftest import ROOT, Script
+from tests.helpers.processes import environment
 from tests.pipeline.conftest import MakeJob
 
-ACCURACY = ClassificationTask.metrics[0]
+ACCURACY = TOP1
+BLOCKS = (3, 3, 3)
 FAST = {"supernet.epochs": 1, "supernet.val_interval": 0, "train.epochs": 1}
+
+
+def spread(count: int) -> Groups:
+    return choose_schemes(BLOCKS, spread=count)
 
 
 @pytest.mark.parametrize("blocks", [(3, 3, 3), (18, 18, 18), (1, 1, 2)])
@@ -57,7 +73,7 @@ def test_impossible_numbers_of_schemes_are_refused(count: int) -> None:
 def test_scores_trainings_and_report_of_a_study(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    study = Study(job("study", **FAST), count=5, images=40)
+    study = Study(job("study", **FAST), spread(5), images=40)
     scores = prepare(study)
     network, _ = load_network(study.supernet)
     for way, images in (("running", 0), ("re-estimated", 40)):  # against scorers made by hand
@@ -90,7 +106,7 @@ def test_scores_trainings_and_report_of_a_study(
     assert record["metrics"]["spread"]["trained"]["seed_deviation"] is None
     assert record["metrics"]["ceiling"] is None
 
-    again = dataclasses.replace(study, job=dataclasses.replace(study.job, resume=True), count=6)
+    again = dataclasses.replace(study, job=dataclasses.replace(study.job, resume=True), groups=spread(6))
     assert prepare(again)["running"][:5] == scores["running"]
     monkeypatch.setattr(ClassificationTask, "make_scorer", None)  # all is known now: nothing is scored again
     prepare(again)
@@ -103,7 +119,7 @@ def test_scores_trainings_and_report_of_a_study(
 def test_what_another_process_trains_or_has_trained_is_left_to_it(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = Study(job("study", **FAST), count=4, images=40)
+    study = Study(job("study", **FAST), spread(4), images=40)
     prepare(study)
     first, second = study.schemes[:2]
     train_network(study.job, study.target(first), seed=0)
@@ -126,7 +142,7 @@ def test_what_another_process_trains_or_has_trained_is_left_to_it(
 
 
 def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
-    study = Study(job("study", **FAST, seeds=[0, 1]), count=4, images=40)
+    study = Study(job("study", **FAST, seeds=[0, 1]), spread(4), images=40)
     scores = {way: [1.0, 2.0, 3.0, 4.0] for way in WAYS}
     found = summarize_study(study, scores, [[10.0, 12.0], [11.0, 13.0], [20.0, 24.0], [30.0]])
     assert found["schemes"][2]["top1"]["mean"] == 22
@@ -181,57 +197,107 @@ def test_a_metric_that_is_no_share_of_images_has_no_standard_error(capsys: pytes
     assert "range 20.00 people; deviation between seeds 1.41" in printed
 
 
-def test_one_study_runs_in_two_processes_and_is_reported_on(
-    run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+def test_a_job_list_is_run_by_xargs_and_gathered_by_the_same_command(
+    script: Script, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
+    """The list in two processes at once; all else in this one: another would spend its seconds on imports."""
+    work = "a work's dir"  # its names are quoted
+    options = (tiny, "--work-dir", work, "--images", 40, "--schemes", 4)
     short = ("--cfg-options", *(f"{name}={value}" for name, value in FAST.items()))
-    options = (str(tiny), "--work-dir", "w", "--images", "40")
-    done = run("tools/correlation.py", *options, "--schemes", 4, "--workers", 2, *short)
-    assert "4 of 4 schemes trained from scratch" in done.stdout
-    assert "Kendall's tau" in done.stdout
-    assert "writing to w" in (tmp_path / "w/worker1.log").read_text()
-    told = done.stdout + (tmp_path / "w/worker1.log").read_text()
-    assert sum(line.startswith("trained w/") for line in told.splitlines()) == 4  # together, and none twice
+    assert script("tools/correlation.py", *options, "--jobs", "jobs.txt", *short) == 0
+    assert "5 jobs in jobs.txt" in capsys.readouterr().out
+    assert not (tmp_path / work / "supernet.pth").exists()  # nothing was trained
+    lines = (tmp_path / "jobs.txt").read_text().splitlines()
+    assert len(lines) == 5
+    assert "--scores-only" in lines[0]
+    assert all("tools/train_cls.py" in line and "--seeds 0 --train-only" in line for line in lines[1:])
 
-    monkeypatch.chdir(tmp_path)  # in this process: another one would spend its seconds on imports
-    monkeypatch.setattr(sys, "argv", ["tools/correlation.py", *options, "--report", *short])
-    runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
+    (tmp_path / "jobs.txt").write_text("".join(f"{line}\n" for line in [lines[0], lines[1]]))  # two: seconds each
+    xargs = "tr '\\n' '\\0' < jobs.txt | xargs -0 -n 1 -P 2 sh -c"
+    subprocess.run(xargs, shell=True, cwd=tmp_path, env=environment(), check=True, capture_output=True, timeout=240)
+    (trained,) = (tmp_path / work).glob("ean-*-seed0/result.json")
+    before = trained.read_bytes()
+    for line in lines[:2]:  # once more: there is nothing left to do
+        _, name, *arguments = shlex.split(line)
+        assert script(name, *arguments) == 0
+    assert "scoring" not in capsys.readouterr().out
+    assert script("tools/correlation.py", *options, "--report", *short) == 0
+    assert "1 of 4 schemes trained" in capsys.readouterr().out
+    assert script("tools/correlation.py", *options, "--resume", *short) == 0
     assert "4 of 4 schemes trained from scratch" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--schemes", "5"])
-    with pytest.raises(SystemExit, match="2"):
-        runpy.run_path(str(ROOT / "tools/correlation.py"), run_name="__main__")
-    assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
-    record = json.loads((tmp_path / "w/correlation.json").read_text())
+    assert trained.read_bytes() == before
+    record = json.loads((tmp_path / work / "correlation.json").read_text())
     assert record["settings"]["images"]["reestimation"] == 40
 
-
-def test_workers_know_with_whom_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `ean_core.utils.startup`: a killed main process cannot end them itself."""
-    monkeypatch.setattr(sys, "argv", ["-c", "import os; print(os.environ['EAN_PARENT'])"])
-    with start_workers(1, directory=tmp_path):
-        pass
-    assert (tmp_path / "worker1.log").read_text() == f"{os.getpid()}\n"
-
-
-def test_workers_keep_to_the_gpus_that_were_given() -> None:
-    assert visible_gpus(None, 3) == ["0", "1", "2"]
-    assert visible_gpus("4, 6,7", 3) == ["4", "6", "7"]
-    assert visible_gpus("GPU-a,GPU-b", 2) == ["GPU-a", "GPU-b"]
-    assert visible_gpus(None, 0) == visible_gpus("", 0) == []
+    assert script("tools/correlation.py", *options[:-2], "--report", *short) == 0
+    assert "4 of 4 schemes trained from scratch" in capsys.readouterr().out
+    assert script("tools/correlation.py", *options[:-1], 5, "--report", *short) == 2
+    assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
+    assert script("tools/correlation.py", *options, "--same-size", 2, *short) == 2
+    assert "give --searched too" in capsys.readouterr().err
 
 
-def test_mistakes_are_a_sentence(job: MakeJob, tmp_path: Path) -> None:
+def test_random_schemes_are_fair_different_and_extendable() -> None:
+    drawn = draw_random((18, 18, 18), 400, seed=1)
+    assert len({scheme.text for scheme in drawn}) == 400
+    assert draw_random((18, 18, 18), 7, seed=1) == drawn[:7]
+    ones = np.array([scheme.bits for scheme in drawn])
+    assert abs(ones.mean() - 0.5) < 4 * 0.5 / np.sqrt(ones.size)
+    assert np.abs(ones.mean(axis=0) - 0.5).max() < 5 * 0.5 / np.sqrt(400)
+    assert len(draw_random((1, 1, 1), 8, seed=0)) == 8  # all there are
+    with pytest.raises(EANError, match="3 blocks has 8 schemes, and 9 random ones"):
+        draw_random((1, 1, 1), 9, seed=0)
+
+
+def test_beside_a_searched_scheme_stand_others_of_its_size() -> None:
+    searched = Scheme.parse("010 100 001", blocks=BLOCKS)
+    groups = choose_schemes(BLOCKS, random=2, searched=[searched], same_size=83, seed=3)
+    text = {name: [scheme.text for scheme in schemes] for name, schemes in groups.items()}
+    assert list(text) == ["random", "searched", "random, same size", "last blocks", "first blocks", "every N-th block"]
+    assert len(set(text[SAME_SIZE])) == 83  # of the 84 schemes with three connections all but the searched one
+    assert {one.connections for one in groups[SAME_SIZE]} == {3}
+    assert searched.text not in text[SAME_SIZE]
+    assert (text["last blocks"], text["first blocks"]) == (["000000111"], ["111000000"])
+    assert text["every N-th block"] == ["100100100"]
+    assert nearest_periodic(BLOCKS, 5).text == "101010101"
+    with pytest.raises(EANError, match="only 83 other schemes of 9 blocks have 3 connections, and 84 were asked for"):
+        draw_same_size(BLOCKS, 3, 84, without=[searched], seed=3)
+    with pytest.raises(EANError, match="a study of no schemes"):
+        choose_schemes(BLOCKS)
+
+
+def test_figure_4_from_scratch(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The groups of a study: trained for real are two, the other results are made up."""
+    searched = Scheme.parse("010 100 001", blocks=BLOCKS)
+    groups = choose_schemes(BLOCKS, random=3, searched=[searched], same_size=2)
+    study = Study(job("study", **FAST), groups, images=40)
+    scores = prepare(study)
+    assert [len(scores[way]) for way in WAYS] == [len(study.schemes)] * 2
+    assert scored_groups(study.directory, BLOCKS) == {name: list(schemes) for name, schemes in groups.items()}
+    report_study(study, scores, last=False)
+    assert not (tmp_path / "study/correlation.figure4.png").exists()
+
+    results = [[60.0 + index] for index in range(len(study.schemes))]  # searched: index 3, the same size: 4 and 5
+    figures = summarize_study(study, scores, results)
+    write_summary(study, figures)
+    assert (tmp_path / "study/correlation.figure4.png").read_bytes()[:4] == b"\x89PNG"
+    record = read_record(tmp_path / "study/correlation.json")["metrics"]
+    assert [row["groups"] for row in record["schemes"]][3:5] == [[SEARCHED], [SAME_SIZE]]
+    print_groups(figures["schemes"], score=ClassificationTask.score, metric=ACCURACY)
+    printed = capsys.readouterr().out
+    assert "searched 010100001: test accuracy 63.00 %, better than 0 of 2 random schemes with 3 connections" in printed
+    assert "(64.00 to 65.00)" in printed
+
+
+def test_mistakes_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(EANError, match="holds no study to report on: leave out --report"):
-        count_scored(tmp_path / "w")
-    with pytest.raises(EANError, match="4 to 512 schemes"):
-        prepare(Study(job("w"), count=2))
-    assert not (tmp_path / "w").exists()
+        scored_groups(tmp_path / "w", (3, 3, 3))
 
 
 def test_the_studys_recipe_and_a_scheme_trained_by_a_search_fit_together(job: MakeJob) -> None:
     recipe = Recipe.from_file(ROOT / "classification/configs/ean_se_r20_cifar100_subset30k.py")
     assert recipe.supernet.epochs > recipe.train.epochs >= 4
-    study = Study(job("study"), count=4)
+    study = Study(job("study"), spread(4))
     scheme = study.schemes[2]
     searched = make_target(study.job, scheme.text, label="ean")
     assert searched.directory(0) == study.target(scheme).directory(0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from classification.task import CALIBRATION_IMAGES
 from ean_core import Scheme
 from ean_core.networks.checkpoint import load_network, read_network_file
 from ean_core.pipeline.supernet import train_supernet
@@ -46,6 +47,21 @@ def test_validation_reports_both_ends_and_random_paths(
     network, _ = load_network(tmp_path / "run" / "supernet.pth")
     scores = one.task.make_scorer(network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
     assert scores == [last["all_on"], last["all_off"]]
+    calibrating = job("run", resume=True, **{"search.bn_images": CALIBRATION_IMAGES})
+    calibrated = calibrating.task.make_scorer(network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
+    assert calibrated == [last["all_on_calibrated"], last["all_off_calibrated"]]
+    assert calibrated != scores
+    # A validation, calibration and all, leaves the training as it is.
+    unwatched, _ = load_network(train_supernet(job("unwatched", **{"supernet.val_interval": 0})))
+    for name, value in unwatched.state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
+
+
+def test_a_recipe_that_calibrates_has_one_figure_for_each_end(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
+    train_supernet(job("run", **{"supernet.val_interval": 3, "search.bn_images": 40}))
+    printed = capsys.readouterr().out
+    assert "all_on" in printed
+    assert "calibrated" not in printed
 
 
 def test_an_averaged_supernet_is_what_is_saved(job: MakeJob) -> None:

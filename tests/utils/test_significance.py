@@ -11,6 +11,7 @@ from scipy import stats
 from ean_core import EANError
 from ean_core.utils.significance import (
     FEWEST_SEEDS,
+    compare_errors_sentence,
     compare_images_sentence,
     compare_samples,
     compare_seeds_sentence,
@@ -125,3 +126,19 @@ def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
     assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
     settled = compare_samples([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
     assert 0 < settled["welch_p"] < 0.2
+
+
+def test_errors_of_images_are_compared_where_lower_is_better() -> None:
+    rng = np.random.default_rng(0)
+    second = rng.uniform(50, 90, 60)
+    first = second - rng.uniform(1, 3, 60)
+    difference = paired_difference(first.tolist(), second.tolist())
+    sentence = compare_errors_sentence("EAN", "Org", difference, metric="test MAE", unit="people")
+    assert sentence.startswith(
+        f"EAN - Org: {difference.mean:+.2f} people of test MAE on the same 60 test images (95 % "
+    )
+    assert "EAN is better on images like these. With one seed this is about these two networks" in sentence
+    higher = compare_errors_sentence("EAN", "Org", difference, metric="IoU", unit="points", higher_is_better=True)
+    assert "Org is better on images like these" in higher
+    level = paired_difference([1.0, 2.0, 3.0], [2.0, 1.0, 3.0])
+    assert "no difference can be shown" in compare_errors_sentence("A", "B", level, metric="MAE", unit="people")

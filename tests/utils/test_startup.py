@@ -6,8 +6,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,39 +126,6 @@ def test_a_notebooks_backend_is_no_obstacle(tmp_path: Path) -> None:
     )
     done = shell("{python} draw.py", tmp_path, MPLBACKEND="module://no_such_module.backend_inline")
     assert done.stdout == "agg\n", done.stderr
-
-
-def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
-    (tmp_path / "worker.py").write_text(
-        "import os, time\nfrom pathlib import Path\nfrom ean_core.utils.errors import command\n\n\n@command\n"
-        "def main():\n    Path('pid').write_text(str(os.getpid()))\n    time.sleep(60)\n\n\nmain()\n"
-    )
-    parent = (
-        "import os, subprocess, sys; from ean_core.utils.startup import PARENT; "
-        "subprocess.run([sys.executable, 'worker.py'], env={**os.environ, PARENT: str(os.getpid())})"
-    )
-    with subprocess.Popen([sys.executable, "-c", parent], cwd=tmp_path, env=environment()) as process:
-        wait_until((tmp_path / "pid").exists)
-        wait_until(lambda: (tmp_path / "pid").read_text() != "")
-        worker = int((tmp_path / "pid").read_text())
-        process.kill()
-    wait_until(lambda: not alive(worker))
-
-
-def wait_until(done: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait for something that takes a moment."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody asked for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 # -- what other libraries raise ---------------------------------------------------------------------------------------

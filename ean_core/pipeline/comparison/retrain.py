@@ -14,6 +14,7 @@ from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import make_target, train_all
 from ean_core.pipeline.summary import print_files, show_spread, summarize, summary_settings
 from ean_core.pipeline.task import Metric
+from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.progress import console
 
@@ -45,7 +46,9 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
             }
             for row in summarize(trained, job)
         ]
-        write_record(path, kind="search-retrained", settings=settings, metrics=rows)
+        names = {", ".join(labels): " and ".join(labels) for labels in methods.values()}
+        said = {"comparisons": comparison_sentences(trained, names)}
+        write_record(path, kind="search-retrained", settings=settings, metrics=rows, **said)
         print_files(trained)
 
     run_on_main_process(measure_and_write)
@@ -75,3 +78,5 @@ def print_retrained(record: Mapping[str, Any], *, metric: Metric) -> None:
         cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
         table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
     console().print(table)
+    for sentence in record.get("comparisons", []):
+        print(sentence)

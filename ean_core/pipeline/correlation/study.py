@@ -1,4 +1,4 @@
-"""A correlation study: draw schemes, and score them on the supernet in two ways.
+"""A correlation study: which schemes, and their scores on the supernet in two ways.
 
 Efficient Attention Network, section 4.3 (https://arxiv.org/abs/2011.14058), reports Pearson's r of the scores and the
 test accuracies of the same schemes trained from scratch.
@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from filelock import FileLock
-
 from ean_core.io.json_file import read_json
 from ean_core.io.typed import WrongValueError, convert
+from ean_core.pipeline.correlation.selection import SPREAD, Groups
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target
+from ean_core.pipeline.side_by_side import lock_of, refuse_launcher
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.training.run_lock import claim
-from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
-from ean_core.utils.intervals import FEWEST_PAIRS
 
 WAYS = ("running", "re-estimated")
 """Batch-norm statistics of a score: the supernet's own (the paper), or calibrated for the scheme. Files hold these
@@ -38,67 +35,26 @@ COUNT = "connections"
 SCORES = "scores.json"
 
 
-def draw_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme]:
-    """Different schemes whose numbers of connections are spread evenly: all on, all off, then the rest.
-
-    Independent fair bits would nearly all have about m / 2 connections, and say little of the range. Of a longer draw
-    the first schemes are those of a shorter one, so that a study can be extended.
-
-    Args:
-        blocks: blocks per stage.
-        count: how many, 2 to 2^m.
-        seed: of the bits.
-
-    Raises:
-        EANError: if there are not so many.
-    """
-    m = sum(blocks)
-    if not FEWEST_PAIRS <= count <= 2**m:
-        raise EANError(f"a study needs {FEWEST_PAIRS} to {2**m} schemes for a network of {m} blocks, got {count}")
-    rng = np.random.default_rng(seed)
-    drawn = {scheme.text: scheme for scheme in (Scheme.all_on(blocks), Scheme.all_off(blocks))}
-    for connections in _spread(m - 1):
-        if len(drawn) == count:
-            break
-        for _ in range(50):  # all schemes of a number with few may be drawn already; another number comes next
-            bits = np.zeros(m, dtype=int)
-            bits[rng.permutation(m)[:connections]] = 1
-            scheme = Scheme(tuple(bits.tolist()), tuple(blocks))
-            if scheme.text not in drawn:
-                drawn[scheme.text] = scheme
-                break
-    return list(drawn.values())
-
-
-def _spread(top: int) -> Iterator[int]:
-    """1 to `top` for ever, every part of the sequence spread over the range (van der Corput's sequence in base 2)."""
-    index = 0
-    while True:
-        index += 1
-        digits = f"{index:b}"[::-1]
-        yield 1 + int(top * sum(int(bit) / 2 ** (position + 1) for position, bit in enumerate(digits)))
-
-
 @dataclass(frozen=True)
 class Study:
     """What is drawn, scored and trained.
 
     Attributes:
         job: the recipe; its `train` section is what every scheme is trained with, with all of its `seeds`.
-        count: schemes.
+        groups: name -> schemes, as `choose_schemes` gives them; a scheme may be in several.
         draw_seed: of the schemes.
         images: training images over which batch norm is calibrated.
     """
 
     job: Job
-    count: int
+    groups: Groups
     draw_seed: int = 0
     images: int = 2000
 
     @cached_property
     def schemes(self) -> list[Scheme]:
-        """The schemes of the study, all on and all off first; see `draw_schemes`."""
-        return draw_schemes(self.job.task.blocks(), self.count, seed=self.draw_seed)
+        """The different schemes of all groups, in their order."""
+        return list({scheme.text: scheme for group in self.groups.values() for scheme in group}.values())
 
     @property
     def directory(self) -> Path:
@@ -117,17 +73,11 @@ class Study:
 
     def target(self, scheme: Scheme) -> Target:
         """The network of a scheme; its label is seen in progress bars only."""
-        return make_target(self.job, scheme.text, label=f"scheme {self.schemes.index(scheme) + 1}/{self.count}")
+        return make_target(self.job, scheme.text, label=f"scheme {self.schemes.index(scheme) + 1}/{len(self.schemes)}")
 
     def training_directory(self, scheme: Scheme, seed: int) -> Path:
         """Where a training's files are."""
         return self.directory / self.target(scheme).directory(seed)
-
-    def lock(self, name: str) -> FileLock:
-        """A lock of the study that no other process has while it is held; it ends with the process that holds it."""
-        folder = self.directory / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock")
 
 
 def prepare(study: Study) -> dict[str, list[float]]:
@@ -139,13 +89,8 @@ def prepare(study: Study) -> dict[str, list[float]]:
     Raises:
         EANError: if the directory holds another study, or one that was not to be resumed.
     """
-    if rank_and_world()[1] > 1:
-        raise EANError(
-            "a correlation study trains a network per process, and was started as one run of several: start it "
-            "without torchrun and with --workers, or once per GPU with --resume"
-        )
-    _ = study.schemes  # a number that cannot be drawn is refused before anything is written
-    with study.lock("study"):
+    refuse_launcher()
+    with lock_of(study.job, "study"):
         claim_study(study)
         # Once the study is this one, whatever part of it was interrupted is gone on with.
         job = dataclasses.replace(study.job, resume=True)
@@ -193,7 +138,8 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
         print(f"scoring {len(unseen)} schemes, batch-norm statistics {way}", flush=True)
         for scheme in unseen:
             scores[way][scheme.text] = scorer([scheme])[0]
-            write_atomic(path, json.dumps({"supernet_sha256": checksum, **scores}, indent=1) + "\n")
+            write_scores(study, checksum, scores)
+    write_scores(study, checksum, scores)  # what is scored already may be in other groups now
     return {way: [scores[way][scheme.text] for scheme in study.schemes] for way in WAYS}
 
 
@@ -208,13 +154,51 @@ def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]
     return {way: {} for way in WAYS}
 
 
-def count_scored(directory: Path) -> int:
-    """How many schemes a study has scored.
+def write_scores(study: Study, supernet_sha256: str, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Write scores.json, with the groups by which `--report` finds the study's schemes again."""
+    groups = {name: [scheme.text for scheme in schemes] for name, schemes in study.groups.items()}
+    content = {"supernet_sha256": supernet_sha256, "groups": groups, **scores}
+    write_atomic(study.scores, json.dumps(content, indent=1) + "\n")
+
+
+def scored_groups(directory: Path, blocks: Sequence[int]) -> Groups:
+    """The schemes of a study that are scored, in their groups; in one group for a study of an earlier version.
+
+    Raises:
+        EANError: if there are none.
+    """
+    scored, groups = read_scored(directory)
+    found = {name: [Scheme.parse(text, blocks=blocks) for text in texts if text in scored] for name, texts in groups}
+    return {name: schemes for name, schemes in found.items() if schemes}
+
+
+def check_scored(directory: Path, groups: Groups) -> None:
+    """Refuse schemes that a study has not scored.
+
+    Raises:
+        EANError: with the numbers.
+    """
+    scored = read_scored(directory)[0]
+    asked = {scheme.text for schemes in groups.values() for scheme in schemes}
+    if missing := asked - scored:
+        raise EANError(
+            f"{len(scored)} schemes are scored, and --report was asked for {len(asked)}, of which {len(missing)} are "
+            "not: leave out one of the two"
+        )
+
+
+def read_scored(directory: Path) -> tuple[set[str], list[tuple[str, list[str]]]]:
+    """The bits that are scored in all of `WAYS`, and the groups of the study, of which some may not be.
 
     Raises:
         EANError: if there is no study.
     """
     try:
-        return len(read_json(directory / SCORES, advice="")[WAYS[-1]])
-    except (EANError, KeyError, TypeError):
-        raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir") from None
+        content = read_json(directory / SCORES, advice="")
+        scored = [text for text in content[WAYS[0]] if all(text in content[way] for way in WAYS)]
+        groups = [(name, list(texts)) for name, texts in content.get("groups", {SPREAD: scored}).items()]
+    except (EANError, KeyError, TypeError, AttributeError):
+        scored, groups = [], []
+    if not scored:
+        raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir")
+    return set(scored), groups

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ean_core.io.records import read_record, spread, write_record
+from ean_core.pipeline.correlation.groups import draw_groups, print_groups
 from ean_core.pipeline.correlation.show import draw_correlations, print_line, print_summary
 from ean_core.pipeline.correlation.study import COUNT, Study
 from ean_core.pipeline.correlation.training import read_test_results
@@ -45,6 +46,7 @@ def summarize_study(
             "connections": scheme.connections,
             "scores": {way: values[index] for way, values in scores.items()},
             metric.key: spread(results[index]) if results[index] else None,
+            "groups": [name for name, schemes in study.groups.items() if scheme in schemes],
         }
         for index, scheme in enumerate(study.schemes)
     ]
@@ -120,7 +122,7 @@ def spread_of(values: Sequence[float], metric: Metric, *, images: int) -> dict[s
 
 
 def write_summary(study: Study, figures: Mapping[str, Any]) -> list[Path]:
-    """correlation.json and, where there is a correlation, correlation.png; what a longer study wrote is replaced."""
+    """correlation.json and the pictures that there is something for; what a longer study wrote is replaced."""
     job, dataset = study.job, study.job.task.dataset()
     record = write_record(
         study.directory / "correlation.json",
@@ -140,10 +142,13 @@ def write_summary(study: Study, figures: Mapping[str, Any]) -> list[Path]:
         },
         metrics=dict(figures),
     )
-    if "correlations" not in figures:
-        return [record]
-    picture = study.directory / "correlation.png"
-    return [record, draw_correlations(picture, read_record(record), metric=job.task.metrics[0])]
+    files, content, task = [record], read_record(record), job.task
+    if "correlations" in figures:
+        files.append(draw_correlations(study.directory / "correlation.png", content, metric=task.metrics[0]))
+    if len(study.groups) > 1 and figures["trained"]:
+        picture = study.directory / "correlation.figure4.png"
+        files.append(draw_groups(picture, content, score=task.score, metric=task.metrics[0]))
+    return files
 
 
 def report_study(study: Study, scores: Mapping[str, Sequence[float]], *, last: bool) -> list[Path]:
@@ -159,7 +164,9 @@ def report_study(study: Study, scores: Mapping[str, Sequence[float]], *, last: b
     """
     figures = summarize_study(study, scores, read_test_results(study))
     if last:
-        print_summary(figures, metric=study.job.task.metrics[0])
+        task = study.job.task
+        print_summary(figures, metric=task.metrics[0])
+        print_groups(figures["schemes"], score=task.score, metric=task.metrics[0])
     else:
         print_line(figures)
     return write_summary(study, figures)

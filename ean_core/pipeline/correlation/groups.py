@@ -1,0 +1,112 @@
+"""Figure 4 as the paper made it: groups of schemes, by their scores on the supernet and trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from ean_core.pipeline.correlation.selection import SAME_SIZE, SEARCHED
+from ean_core.pipeline.task import Metric
+from ean_core.utils.progress import console
+
+Rows = Sequence[Mapping[str, Any]]
+"""Of a study's record: "bits", "connections", "scores", "groups", and the metric's spread over the seeds or None."""
+
+
+def rows_by_group(rows: Rows) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of every group; none for records of studies without groups."""
+    names = dict.fromkeys(name for row in rows for name in row.get("groups", ()))
+    return {name: [row for row in rows if name in row["groups"]] for name in names}
+
+
+def print_groups(rows: Rows, *, score: Metric, metric: Metric) -> None:
+    """Print a row per group, and where the searched schemes stand among random ones of their size.
+
+    Args:
+        rows: of the study's record.
+        score: what schemes were scored by.
+        metric: what trained networks were tested by.
+    """
+    groups = rows_by_group(rows)
+    if len(groups) < 2:
+        return
+    table = Table(title="groups of schemes: mean and standard deviation over the schemes", title_justify="left")
+    table.add_column("group", no_wrap=True)
+    ways = list(rows[0]["scores"])
+    heads = [
+        "trained",
+        "connections",
+        *(f"{score.heading}, batch norm {way}" for way in ways),
+        f"test {metric.heading}",
+    ]
+    for head in heads:
+        table.add_column(head, justify="right")
+    for name, members in groups.items():
+        trained = [row[metric.key]["mean"] for row in members if row[metric.key]]
+        scores = [mean_deviation([row["scores"][way] for row in members]) for way in ways]
+        counts = mean_deviation([row["connections"] for row in members])
+        table.add_row(name, f"{len(trained)} of {len(members)}", counts, *scores, mean_deviation(trained))
+    console().print(table)
+    for sentence in searched_sentences(rows, metric):
+        print(sentence)
+
+
+def mean_deviation(values: Sequence[float]) -> str:
+    """`62.10 ± 0.31`, the number alone for one, a dash for none."""
+    if not values:
+        return "-"
+    return f"{np.mean(values):.2f}" + (f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def searched_sentences(rows: Rows, metric: Metric) -> list[str]:
+    """For each trained searched scheme, how many of the random ones with as many connections it surpasses."""
+    groups, sentences, sign = rows_by_group(rows), [], 1 if metric.higher_is_better else -1
+    for row in groups.get(SEARCHED, []):
+        peers = [
+            one[metric.key]["mean"]
+            for one in groups.get(SAME_SIZE, [])
+            if one[metric.key] and one["connections"] == row["connections"]
+        ]
+        if peers and row[metric.key]:
+            value = row[metric.key]["mean"]
+            better = sum(sign * value > sign * peer for peer in peers)
+            sentences.append(
+                f"searched {row['bits']}: test {metric.name} {value:.2f} {metric.unit}, better than {better} of "
+                f"{len(peers)} random schemes with {row['connections']} connections ({min(peers):.2f} to "
+                f"{max(peers):.2f})"
+            )
+    return sentences
+
+
+def draw_groups(path: Path, record: Mapping[str, Any], *, score: Metric, metric: Metric) -> Path:
+    """Draw the groups' scores on the supernet and their results from scratch side by side.
+
+    Args:
+        path: a .png file; replaced atomically.
+        record: of kind "correlation", with groups of which schemes are trained.
+        score, metric: as `print_groups` takes them.
+    """
+    from ean_core.report.plots_analysis import Strips, strip_panels  # matplotlib takes a second to import
+
+    groups = rows_by_group(record["metrics"]["schemes"])
+    ways = list(record["metrics"]["schemes"][0]["scores"])
+    panels = [
+        Strips(
+            f"scored on the supernet, batch norm {way}",
+            f"validation {score.axis}",
+            {name: [row["scores"][way] for row in members] for name, members in groups.items()},
+        )
+        for way in ways
+    ]
+    results = {
+        name: [row[metric.key]["mean"] for row in members if row[metric.key]] for name, members in groups.items()
+    }
+    panels.append(Strips("each scheme trained from scratch", f"test {metric.axis}", results))
+    note = (
+        f"{record['settings']['recipe']['name']}; a dot per scheme (from scratch: its mean over the seeds), bars: means"
+    )
+    return strip_panels(path, panels, title="Random and searched schemes (as Fig. 4)", note=note)

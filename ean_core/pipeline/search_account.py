@@ -1,0 +1,64 @@
+"""The end of a search in words: when its scheme was found, how uncertain a score is, whether the controller settled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.task import Metric
+from ean_core.scheme import Scheme
+from ean_core.search.history import HistoryLine, read_lines
+
+SETTLED = 0.9
+"""A controller that is at least so sure of its choices, on average over the blocks, has settled."""
+
+
+def describe_search(job: Job) -> list[str]:
+    """The sentences on the finished search in the job's directory."""
+    lines = read_lines(job.directory / "history.jsonl")
+    scheme = Scheme.load(job.directory / "scheme.json")
+    score, images = job.task.score, job.task.count_validation_images()
+    sentences = [describe_find(lines, scheme), describe_error(lines, scheme, score, images), describe_controller(lines)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def describe_find(lines: Sequence[HistoryLine], scheme: Scheme) -> str:
+    """At which evaluation the scheme was found."""
+    total = lines[-1].evaluations
+    first = next((line for line in lines if line.bits == scheme.text), None)
+    if first is None:
+        return ""
+    if first.final:
+        return (
+            f"It was never proposed: it is the most probable scheme at the end, after {total - 1:,} others were scored."
+        )
+    last = max(line.step for line in lines if not line.final)
+    return f"It was found at evaluation {first.evaluations:,} of {total:,}, in step {first.step:,} of {last:,}."
+
+
+def describe_error(lines: Sequence[HistoryLine], scheme: Scheme, score: Metric, images: int) -> str:
+    """How uncertain the scheme's score is, from the number of images alone (binomial)."""
+    value = next((line.accuracy for line in lines if line.bits == scheme.text), None)
+    if value is None or not score.proportion:
+        return ""
+    error = 100 * math.sqrt(value / 100 * (1 - value / 100) / images)
+    return (
+        f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images, has a standard error of "
+        f"{error:.2f} points."
+    )
+
+
+def describe_controller(lines: Sequence[HistoryLine]) -> str:
+    """Whether the probabilities left one half; "" for methods without."""
+    p = next((line.p for line in reversed(lines) if line.p is not None), None)
+    if p is None:
+        return ""
+    sure = 0.5 + float(np.mean(np.abs(np.asarray(p) - 0.5)))
+    settled = "settled" if sure >= SETTLED else "did not settle"
+    return (
+        f"The controller {settled}: at the end it makes the likelier choice for a block with probability {sure:.2f} on "
+        "average (0.5: a coin's, 1: certain)."
+    )
