@@ -155,7 +155,7 @@ def test_two_processes_score_what_one_scores_and_train(job, tiny: Path, tmp_path
     assert metrics["images"] == 500  # the test images are shared out exactly
     images, network = job("one").task.images, load_network(trained / "classifier.pth")[0]
     with torch.no_grad():
-        predicted = network(images.normalise(channels_last=False)(images.data.test.images)).argmax(1)
+        predicted = network(images.normalize(channels_last=False)(images.data.test.images)).argmax(1)
     right = (predicted == images.data.test.labels).numpy()
     assert np.array_equal(unpack_results(metrics["per_image"]), right)  # each in its place
 
