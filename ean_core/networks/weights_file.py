@@ -227,7 +227,7 @@ def read_public_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         EANError: if the file is damaged.
     """
-    require("safetensors", extra="export", problem=f"reading {path}")
+    require("safetensors", extra="export", what=f"reading {path}")
     from safetensors.torch import load_file
 
     try:
