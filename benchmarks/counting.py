@@ -126,12 +126,12 @@ def run_side(arguments: argparse.Namespace) -> None:
     from crowd_counting.model.network import CounterSpec
     from crowd_counting.model.tiles import predict_density
     from crowd_counting.model.training_model import CountingModel
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
 
     device = set_up(arguments)
     torch.manual_seed(0)
     counter = CounterSpec(arguments.arch, arguments.attention).build()
-    model = CountingModel(counter, Normalise((0.5,) * 3, (0.25,) * 3)).eval().to(device)
+    model = CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval().to(device)
     side = round((arguments.megapixels[0] * 1e6) ** 0.5) // 64 * 64
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     tile = side if arguments.side == "whole" else min(768, side // 2)

@@ -126,14 +126,14 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
     from ab_harness import check_equal, in_words, interleave, middle, row, timed, times_as_fast
 
     from ean_core.data.folder import MEAN, STD
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
 
     batch_size, train = min(arguments.batch_size, len(paths)), part == "training"
     epochs = {
         "plain": plain_epoch(paths, batch_size, train=train),
         "ours": our_epoch(paths, batch_size, train=train),
     }
-    expected, got = epochs["plain"](), Normalise(MEAN, STD)(epochs["ours"]())
+    expected, got = epochs["plain"](), Normalize(MEAN, STD)(epochs["ours"]())
     if expected.shape != got.shape:
         raise EANError(f"{part}: plain gives {tuple(expected.shape)} and ours {tuple(got.shape)}: nothing is compared")
     if not train:

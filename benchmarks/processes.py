@@ -94,7 +94,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
         {"inputs": part, "labels": wanted}
         for part, wanted in zip(images[mine].split(250), labels[mine].split(250), strict=True)
     ]
-    scorer = Scorer(model.network, batches, normalise=model.normalise, dtype=torch.bfloat16, room=0)
+    scorer = Scorer(model.network, batches, normalize=model.normalize, dtype=torch.bfloat16, max_bytes=0)
     rng = np.random.default_rng(0)
 
     def turn() -> dict[str, Any]:
@@ -166,15 +166,15 @@ def parts(arguments: argparse.Namespace, count: int, device: Any) -> tuple[Any, 
     import torch
 
     from ean_core import create_model
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
     from ean_core.training.classifier import SupernetClassifier
 
     torch.manual_seed(0)
     network = create_model(arguments.arch, attention=arguments.attention).to(memory_format=torch.channels_last)
-    normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
+    normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
     side = arguments.image_size
     images = torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8)
-    model = SupernetClassifier(network, normalise, precision="bfloat16").to(device)
+    model = SupernetClassifier(network, normalize, precision="bfloat16").to(device)
     return model, images.to(device), torch.randint(0, 100, (count,)).to(device)
 
 

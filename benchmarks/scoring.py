@@ -112,15 +112,17 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     from ean_core.supernet.scorer import Scorer
 
     network = network.to(memory_format=torch.channels_last)
-    room = spare_memory(next(network.parameters()).device) // len(arguments.sides)  # they hold what they hold at once
+    max_bytes = spare_memory(next(network.parameters()).device) // len(
+        arguments.sides
+    )  # both sides cache at the same time
     images = job.task.images
     scorer = Scorer(
         network,
         images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalise=images.normalize(channels_last=True),
+        normalize=images.normalize(channels_last=True),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
-        room=room,
+        max_bytes=max_bytes,
     )
     return lambda schemes: [score.accuracy for score in scorer(schemes)]
 

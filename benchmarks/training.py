@@ -153,15 +153,15 @@ def our_parts(arguments: argparse.Namespace, device: Any) -> tuple[Any, Any]:
     import torch
 
     from ean_core.data import ArraySource, Augment, make_loader
-    from ean_core.data.normalize import Normalise
+    from ean_core.data.normalize import Normalize
     from ean_core.training.classifier import SupernetClassifier
 
     network, fast = build(arguments), arguments.side.startswith("fast")
     if fast:
         network.to(memory_format=torch.channels_last)
     precision = "bfloat16" if fast else "float32"
-    normalise, graph = Normalise(MEAN, STD, channels_last=fast), arguments.side == "fast-graph"
-    model = SupernetClassifier(network, normalise, precision=precision, cuda_graph=graph).to(device)
+    normalize, graph = Normalize(MEAN, STD, channels_last=fast), arguments.side == "fast-graph"
+    model = SupernetClassifier(network, normalize, precision=precision, cuda_graph=graph).to(device)
     if arguments.side == "fast-compiled":
         for stage in network.stages:  # as a supernet is compiled
             for block in stage.blocks:

@@ -87,7 +87,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification import own_images
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
-    from ean_core.utils.distributed import first_does, is_first, start_processes
+    from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
     from ean_core.utils.process_agreement import check_same_files
 
     options = parse_options(arguments.cfg_options)
@@ -106,7 +106,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
             if not (arguments.resume and config.exists()):
                 print(own_images.write_recipe(root, directory, options), flush=True)
 
-        first_does(choose)
+        run_on_main_process(choose)
     recipe = Recipe.from_file(config, options)
     if arguments.resume:
         check_same_files(Path(directory or Path("work_dirs") / recipe.name))
@@ -121,8 +121,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         backends=backends,
     )
     if own:
-        first_does(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
-    if is_first():
+        run_on_main_process(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
+    if is_main_process():
         lines = [f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks]
         print("\n".join(lines), flush=True)
     return job

@@ -12,7 +12,7 @@ from torch import Tensor
 from classification.recipe import DataRecipe
 from ean_core.data import ImageData, OneEpoch, class_balanced, make_loader, search_split
 from ean_core.data.loader import Loader
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
@@ -119,6 +119,6 @@ class Images:
             classes=self.data.classes,
         )
 
-    def normalize(self, *, channels_last: bool) -> Normalise:
+    def normalize(self, *, channels_last: bool) -> Normalize:
         """Normalization by the data's mean and deviation, on the device."""
-        return Normalise(self.data.mean, self.data.std, channels_last=channels_last).to(get_device())
+        return Normalize(self.data.mean, self.data.std, channels_last=channels_last).to(get_device())

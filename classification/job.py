@@ -14,7 +14,7 @@ from classification.task import ClassificationTask
 from ean_core.data import load_data
 from ean_core.pipeline.job import Job
 from ean_core.training.device_defaults import Placement, describe, for_device
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 
 PARTS = ("supernet", "search", "network", "comparison", "correlation")
 """What the claims on parts of a work directory call them."""
@@ -44,11 +44,11 @@ def start_job(
     """
     torch.backends.cudnn.benchmark = True
     read = cache(partial(load_data, recipe.data.name, data_root, image_size=recipe.data.image_size))
-    first_does(read)
-    recipe = for_device(recipe, Placement.here(max(read().image_shape[1:])), fast=fast, given=given)
+    run_on_main_process(read)
+    recipe = for_device(recipe, Placement.current(max(read().image_shape[1:])), fast=fast, user_set=given)
     return Job(ClassificationTask(recipe, read()), Path(directory), **how)
 
 
 def describe_device(job: Job) -> str:
     """One line: how this device runs the training steps."""
-    return describe(job.recipe, Placement.here(max(job.task.dataset().image_shape[1:])))
+    return describe(job.recipe, Placement.current(max(job.task.dataset().image_shape[1:])))

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from ean_core.data.duplicates import check_duplicates
 from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor
@@ -20,7 +21,6 @@ from classification.images import Images
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
-from ean_core.data.copies import check_copies
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
@@ -180,4 +180,4 @@ def write_split(images: Images, root: Path, directory: Path) -> str:
         f"{len(data.test)} to test on ({held_out}), always the same; written to {path}"
     )
     random_parts = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
-    return "\n".join([summary, *(check_copies(random_parts, root) if data.val is None else ())])
+    return "\n".join([summary, *(check_duplicates(random_parts, root) if data.val is None else ())])

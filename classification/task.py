@@ -35,7 +35,7 @@ from ean_core.training.loops import PathValLoop
 from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
-from ean_core.utils.distributed import first_does, is_first
+from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 
 GRADIENT_BATCH = 128
@@ -147,7 +147,7 @@ class ClassificationTask:
         if source is not None:
             fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(TrunkSpec)}
             report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
-            if is_first():
+            if is_main_process():
                 print(f"weights: {report}", flush=True)
         return network
 
@@ -190,7 +190,7 @@ class ClassificationTask:
             unused_parameters=True,
         )
         info = {**self.file_info(), "recipe": run.identity}
-        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+        run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))
 
     def _path_validation(self, network: StagedNetwork, images: Tensor) -> dict[str, Any]:
         """The runner's arguments for scoring a few paths during training, on these images (N,) of the training part."""
@@ -243,7 +243,7 @@ class ClassificationTask:
         return Scorer(
             supernet,
             self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
-            normalise=self.images.normalize(channels_last=settings.channels_last),
+            normalize=self.images.normalize(channels_last=settings.channels_last),
             training=calibration,
             dtype=PRECISIONS[settings.precision] or torch.float32,
             compile=settings.compile,
@@ -268,7 +268,7 @@ class ClassificationTask:
         return ValidationGradient(
             supernet,
             batches,
-            normalise=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
+            normalize=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
             batch_statistics=self.recipe.search.bn_images > 0,
             share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
@@ -299,7 +299,7 @@ class ClassificationTask:
         metrics = runner.val_loop.run()
         assert test.correct is not None
         info = {**self.file_info(), "recipe": run.identity, "metrics": metrics}
-        first_does(lambda: save_state_as_network(run.state, run.output, spec, **info))
+        run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))
         best = best_test_epoch(run.directory / TEST_LOG)
         measured = {**metrics, "best_test_epoch": best}
         return TrainedNetwork(measured, count_parameters(network), per_image=test.correct.numpy())

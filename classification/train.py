@@ -52,12 +52,12 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target
     from ean_core.pipeline.side_by_side import train_missing
-    from ean_core.utils.distributed import first_does, stop_processes
+    from ean_core.utils.distributed import run_on_main_process, stop_processes
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     targets = [make_target(job, value) for value in arguments.scheme]
     if arguments.jobs:
-        first_does(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
+        run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:
         for directory in train_missing(job, targets):
             print(f"trained {directory}", flush=True)

@@ -13,7 +13,7 @@ from rich.table import Table
 from crowd_counting.data.holdout import Split
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.density import inside
-from ean_core.data.read_image import opened
+from ean_core.data.read_image import open_image
 from ean_core.utils.progress import console
 
 
@@ -37,7 +37,7 @@ def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
 
 def mode_of(path: Path) -> str:
     """Pillow's name for the pixel format, from the file's header."""
-    with opened(path) as image:
+    with open_image(path) as image:
         return image.mode
 
 

@@ -16,7 +16,7 @@ from crowd_counting.job import whole_images
 from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
 from crowd_counting.model.pretrained import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.io.records import write_record
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar, console
@@ -28,7 +28,7 @@ KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
 def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:
     """Load a counter file as a model in eval mode on the default device; also return the file's other content."""
     counter, content = load_counter(path)
-    model = CountingModel(counter, Normalise(*normalization_of(path, content)))
+    model = CountingModel(counter, Normalize(*normalization_of(path, content)))
     return model.to(get_device()).eval(), content
 
 

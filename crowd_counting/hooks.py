@@ -13,7 +13,7 @@ from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.io.typed import Positive, Range, checked
 from ean_core.training.hooks import ShowProgress
-from ean_core.utils.distributed import is_first
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.files import write_atomic
 
 
@@ -22,7 +22,7 @@ class ShowCounting(ShowProgress):
 
     values = ("loss", "crop_mae")
 
-    def found(self, metrics: dict[str, float]) -> str:
+    def format_metrics(self, metrics: dict[str, float]) -> str:
         """Format a validation's errors, in heads; the other metrics are in validation.json."""
         return f":  MAE {metrics['mae']:.1f}  RMSE {metrics['rmse']:.1f}"
 
@@ -68,7 +68,7 @@ class KeepBest(Hook):
     def before_train(self, runner: Any) -> None:
         """Drop validations later than the resumed state, and run the one that is missing."""
         entries = [entry for entry in self.entries() if entry["epoch"] <= runner.epoch]
-        if is_first():
+        if is_main_process():
             write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
         due = runner.epoch % self.every == 0 or runner.epoch == runner.max_epochs
         if runner.epoch and due and all(entry["epoch"] != runner.epoch for entry in entries):
@@ -76,7 +76,7 @@ class KeepBest(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, Any] | None = None) -> None:
         """Save the counter if it is the best; the list is written last, so that a killed run repeats the validation."""
-        if not is_first():
+        if not is_main_process():
             return
         assert metrics is not None
         entries = self.entries()

@@ -18,9 +18,9 @@ from crowd_counting.data.shanghaitech import load_shanghaitech
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.model.pretrained import InitialWeights, load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import DataRecipe, Recipe
-from ean_core.data.copies import check_copies
+from ean_core.data.duplicates import check_duplicates
 from ean_core.data.loader import Plan
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.training.run_lock import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
@@ -38,7 +38,7 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
     data = load_points_file(annotations) if annotations is not None else load_shanghaitech(data_root, str(part))
     files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
     root = Path(data_root) if annotations is None else Path(annotations).parent
-    return dataclasses.replace(data, remarks=(*data.remarks, *check_copies(files, root, refuse=refuse_copies)))
+    return dataclasses.replace(data, remarks=(*data.remarks, *check_duplicates(files, root, refuse=refuse_copies)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Job:
             else hold_out(data.train, seed=recipe.data.split_seed, share=recipe.data.val_share)
         )
         paths = {name: [image.path for image in part] for name, part in zip(("train", "val"), split, strict=True)}
-        data = dataclasses.replace(data, remarks=(*data.remarks, *check_copies(paths, data.train[0].path.parent)))
+        data = dataclasses.replace(data, remarks=(*data.remarks, *check_duplicates(paths, data.train[0].path.parent)))
         initial = read_initial_weights(recipe.model.weights, arch=recipe.model.arch)
         spec = make_spec(recipe.model, initial)
         batch_norm = recipe.train.batch_norm or ("train" if initial.source is None else "frozen")
@@ -160,10 +160,10 @@ class Job:
             counter.freeze_batch_norm()
         return counter
 
-    def normalize(self) -> Normalise:
+    def normalize(self) -> Normalize:
         """The normalization that the initial weights were trained with, on the device."""
         layout = self.recipe.train.channels_last
-        return Normalise(self.initial.mean, self.initial.std, channels_last=layout).to(get_device())
+        return Normalize(self.initial.mean, self.initial.std, channels_last=layout).to(get_device())
 
     def train_loader(self, *, seed: int) -> CrowdLoader:
         """A loader of shuffled crops of the training images, this process's share."""

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.recipe import Recipe
     from crowd_counting.training import summarize_seeds, train_counter
     from ean_core.io.records import processes_note
-    from ean_core.utils.distributed import is_first, start_processes, stop_processes
+    from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
     from ean_core.utils.text import how_many
 
@@ -96,12 +96,12 @@ def run(arguments: argparse.Namespace) -> None:
         backends=backends,
         seeds=tuple(arguments.seeds),
     )
-    if is_first():
+    if is_main_process():
         print(job.describe())
         for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
             print(line)
     directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
-    if is_first():
+    if is_main_process():
         summary = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)

@@ -26,11 +26,11 @@ from crowd_counting.model.training_model import CountingModel
 from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.io.typed import Count, checked
 from ean_core.networks import count_parameters
-from ean_core.training.hooks import bare
+from ean_core.training.hooks import unwrap_model
 from ean_core.training.run_lock import claim
 from ean_core.training.runner import build_runner
 from ean_core.utils.config import build
-from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import bar
 
@@ -45,7 +45,7 @@ class KeepFinal(Hook):
 
     def after_train(self, runner: Any) -> None:
         """Save the counter, on the first process only."""
-        if is_first():
+        if is_main_process():
             self.save(runner.epoch, None)
 
 
@@ -71,7 +71,7 @@ def train_counter(job: Job, *, seed: int) -> Path:
     loader = job.train_loader(seed=seed)
     save = partial(save_checkpoint, job, counter, identity)
     start = time.perf_counter()
-    with bar(f"seed {seed}", recipe.epochs * len(loader), show=is_first()) as progress:
+    with bar(f"seed {seed}", recipe.epochs * len(loader), show=is_main_process()) as progress:
         keep_best = KeepBest(
             directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST)
         )
@@ -89,8 +89,10 @@ def train_counter(job: Job, *, seed: int) -> Path:
         )
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
-    if is_first():
-        write_result(job, directory, identity, seconds=time.perf_counter() - start, counter=bare(runner.model).counter)
+    if is_main_process():
+        write_result(
+            job, directory, identity, seconds=time.perf_counter() - start, counter=unwrap_model(runner.model).counter
+        )
     barrier()
     return directory
 

@@ -45,9 +45,9 @@ def main() -> None:
         Image.fromarray(image[0].numpy()).save(paths[-1])
 
     net = ean_core.load(trained / "classifier.pth")
-    for photo, guesses in zip(photos, net.predict(photos, topk=3), strict=True):
-        print(f"a {photo.parent.name}: {', '.join(map(str, guesses))}")
-    print("written:", net.draw(photos, out / "seen.png", stage=1))  # of an 8x8 image the last stage has 2x2 positions
+    for path, guesses in zip(paths, net.predict(paths, topk=3), strict=True):
+        print(f"a {path.parent.name}: {', '.join(map(str, guesses))}")
+    print("written:", net.draw(paths, out / "seen.png", stage=1))  # of an 8x8 image the last stage has 2x2 positions
     print(export(net.model, "safetensors", out))
 
 

@@ -21,7 +21,7 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
     """Check everything, train a segmentor, and print its metrics."""
     quiet_imports()
     from ean_core.cli import backends_of, parse_options
-    from ean_core.utils.distributed import is_first, start_processes, stop_processes
+    from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from segmentation.job import Job
     from segmentation.metrics_table import print_metrics
 
@@ -38,10 +38,10 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
         resume=arguments.resume,
         backends=backends_of(arguments.log),
     )
-    if is_first():
+    if is_main_process():
         print("\n".join(job.lines), flush=True)
     metrics = job.run()
-    if is_first():
+    if is_main_process():
         print_metrics(metrics["last"], title=f"{job.label}: {metrics['last']['images']} validation images")
         print(f"files in {job.directory}/: last.pth  result.json  pictures/")
     stop_processes()

@@ -16,7 +16,7 @@ from torch import nn
 from ean_core.data.read_image import read_image
 from ean_core.inference.images import write_image
 from ean_core.training.hooks import SaveState, ShowProgress
-from ean_core.utils.distributed import is_first, rank_and_world
+from ean_core.utils.distributed import is_main_process, rank_and_world
 from segmentation.pictures import draw_sample
 
 STATE = "last.pth"
@@ -156,7 +156,7 @@ class SidePictures(Hook):
 
     def after_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draw the images still due; only the first process draws."""
-        for sample in outputs if is_first() else ():
+        for sample in outputs if is_main_process() else ():
             if self.seen >= self.count:
                 return
             self.seen += 1

@@ -15,10 +15,10 @@ from ean_core.io.records import write_record
 from ean_core.networks import count_parameters
 from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import Scheme
-from ean_core.training.hooks import bare
+from ean_core.training.hooks import unwrap_model
 from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
-from ean_core.utils.distributed import barrier, is_first, rank_and_world
+from ean_core.utils.distributed import barrier, is_main_process, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import bar
@@ -134,11 +134,11 @@ class Job:
         if self.resume:
             runner.resume_from(state)
         runner.register_hook(clock)
-        with bar("training", self.config.train_cfg.max_iters, show=is_first()) as progress:
+        with bar("training", self.config.train_cfg.max_iters, show=is_main_process()) as progress:
             runner.register_hook(ShowSteps(progress))
             runner.train()
         barrier()
-        if not is_first():
+        if not is_main_process():
             return {}
         rows = validations(runner)
         metrics = {
@@ -147,7 +147,7 @@ class Job:
             "best_of_validations": max(rows, key=lambda row: row["mIoU"]),
             "validations": rows,
             "parameters": self.parameters,
-            "backbone_parameters": count_parameters(bare(runner.model).backbone),
+            "backbone_parameters": count_parameters(unwrap_model(runner.model).backbone),
             "seconds": round(clock.seconds, 1),
             "resumed": self.resume,
         }

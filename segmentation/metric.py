@@ -11,7 +11,7 @@ from mmengine.device import get_device
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
 
-from ean_core.training.finite_guard import first_of_all
+from ean_core.training.finite_guard import first_message
 from ean_core.utils.errors import EANError
 
 
@@ -42,7 +42,7 @@ class ClassIoU(IoUMetric):
         """
         non_finite, self.non_finite = self.non_finite, 0
         message = f"the segmentor's outputs are not finite for {non_finite} image(s)" if non_finite else None
-        if (message := first_of_all(message, device=torch.device(get_device()))) is not None:
+        if (message := first_message(message, device=torch.device(get_device()))) is not None:
             self.results.clear()
             raise EANError(f"{message}: its training diverged, so train it again with a lower learning rate")
         return super().evaluate(size)

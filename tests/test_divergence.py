@@ -40,7 +40,7 @@ def test_classification(
     name, *rest = command
     assert script(name, "tiny.py", *rest, "--work-dir", "w", "--cfg-options", option) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("error: the training diverged: loss is ")
+    assert said.startswith("error: training diverged: loss is ")
     assert "step 2, with a learning rate of " in said
     assert nothing_but_the_run(tmp_path / "w")
 
@@ -70,7 +70,7 @@ def test_counting(
     assert (
         script("crowd_counting/train.py", "--part", "A", "--data-root", crowd_root, "--work-dir", work, *options) == 2
     )
-    assert "error: the training diverged: " in capsys.readouterr().err
+    assert "error: training diverged: " in capsys.readouterr().err
     assert nothing_but_the_run(work)
 
 

@@ -13,7 +13,7 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.metrics import ImageErrors, image_errors
 from crowd_counting.model.losses import Loss, Target
 from crowd_counting.model.network import Counter
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.training.classifier import autocast_for
 
 
@@ -28,7 +28,7 @@ class CountingModel(BaseModel):
     """
 
     def __init__(
-        self, counter: Counter, normalize: Normalise, loss: Loss | None = None, *, precision: str = "float32"
+        self, counter: Counter, normalize: Normalize, loss: Loss | None = None, *, precision: str = "float32"
     ) -> None:
         super().__init__()
         self.counter, self.normalize, self.loss, self.precision = counter, normalize, loss, precision

@@ -1,4 +1,4 @@
-"""Image data: `load_data` reads a data set, `search_split` parts it, `make_loader` gives batches."""
+"""Image data: `load_data` reads a data set, `search_split` splits it, `make_loader` yields batches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class LoadFunction(Protocol):
-    """What a data set's file defines."""
+    """The function that reads a data set; arguments as for `load_data`."""
 
     def __call__(self, root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData: ...
 
@@ -58,16 +58,16 @@ def load_data(
 
     Args:
         name: one of `DATASETS`.
-        root: for "cifar10" and "cifar100" the folder that holds, or is to hold, the unpacked archive; for "imagenet"
-            and "folder" the one that holds train and val; not used for "digits".
-        download: whether CIFAR's archive may be fetched if it is not there.
-        image_size: side in pixels of the images that "imagenet" and "folder" give, 224 if None.
+        root: for "cifar10" and "cifar100" the folder of the unpacked archive, or where to download it; for "imagenet"
+            and "folder" the folder with train and val; not used for "digits".
+        download: whether to download CIFAR's archive if it is missing.
+        image_size: side of the images of "imagenet" and "folder" in pixels; None: 224.
 
     Returns:
-        Its training and test parts and what a network must know about them.
+        The training and test images, with classes, mean and standard deviation.
 
     Raises:
-        EANError: for an unknown name, and for files that are missing, damaged or laid out in another way.
+        EANError: for an unknown name, and for files that are missing, damaged or in another layout.
     """
     if name not in DATASETS:
         raise unknown_name("data set", name, list(DATASETS))
@@ -89,24 +89,24 @@ def make_loader(
     drop_last: bool | None = None,
     classes: Sequence[str] = (),
 ) -> Loader:
-    """Give batches `{"inputs": uint8 (B, C, H, W), "labels": int64 (B,)}` on `device`, epoch after epoch.
+    """Make a loader of batches `{"inputs": uint8 (B, C, H, W), "labels": int64 (B,)}` on `device`.
 
-    Training shuffles every epoch and deals every rank the same number of images. Evaluation goes through all images
-    in order, rank r taking every `world_size`-th from the r-th on: sums over the ranks are exact.
+    Training shuffles every epoch and gives every rank the same number of images. Evaluation visits every image once, in
+    order; rank r takes every `world_size`-th image starting from the r-th, so sums over the ranks are exact.
 
     Args:
         source: `ImageData.train` or `.test`.
         indices: int64 (N,), the images to use; None: all.
         batch_size: images in a batch of one rank.
-        train: shuffle, augment, and deal out evenly.
-        augment: random changes. None: none for an `ArraySource`. A `FolderSource` always has the random resized crop
-            when training, in place of `crop_padding`, and a flip with None.
-        seed: of order and augmentation, which depend on it, the epoch and the image only.
-        device: where batches end up; an `ArraySource` is moved there once for all its loaders.
+        train: shuffle, augment, and split evenly.
+        augment: random augmentation; None: none for an `ArraySource`. When training, a `FolderSource` always uses the
+            random resized crop in place of `crop_padding`, and by default a flip.
+        seed: of order and augmentation, which depend on seed, epoch and image only.
+        device: of the batches; an `ArraySource` is moved there once for all its loaders.
         workers: processes that decode a `FolderSource`, 0: none; an `ArraySource` needs none.
         rank: this process, of `world_size`.
         world_size: number of processes.
-        drop_last: leave out a last, smaller batch, unless it is the only one; None: when training.
+        drop_last: drop the last, smaller batch unless it is the only one; None: only when training.
         classes: class names, which MMEngine keeps in `dataset.metainfo`.
 
     Raises:
@@ -114,7 +114,7 @@ def make_loader(
             iterating, for an image that cannot be decoded.
     """
     if augment is not None and not train:
-        raise EANError("augment was given with train=False: evaluation takes images as they are, so leave one out")
+        raise EANError("augment was given with train=False: evaluation does not augment, so leave one of them out")
     plan = Plan(batch_size=batch_size, train=train, seed=seed, rank=rank, world_size=world_size, drop_last=drop_last)
     device = torch.device(device)
     if isinstance(source, ArraySource):

@@ -13,7 +13,7 @@ from ean_core.data.sources import ArraySource
 
 
 class ArrayLoader(Loader):
-    """See `make_loader`."""
+    """Yields batches of an `ArraySource`; arguments as for `make_loader`."""
 
     def __init__(
         self,
@@ -37,14 +37,14 @@ class ArrayLoader(Loader):
         order = self._plan.order(count, generator)
         if not order:  # a process without images
             return
-        # One draw for each image of the epoch, dealt out with it: neither the batch size nor the number of ranks
-        # changes what happens to an image, and a GPU is not made to wait for five more transfers a batch.
-        draws = self._augment.draw(count, height, width, generator).to(self._device) if self._augment else None
+        # Sampled once for the whole epoch: neither batch size nor number of ranks changes an image's augmentation,
+        # and there is one transfer to the GPU per epoch.
+        params = self._augment.sample(count, height, width, generator).to(self._device) if self._augment else None
         indices = self._indices.to(self._device)
-        # Nor for the order: a transfer from ordinary memory in every step would wait for the steps before it.
+        # The order too is moved at once: a transfer from pageable memory in every step would synchronize.
         for positions in torch.cat(order).to(self._device).split([len(part) for part in order]):
             chosen = indices[positions]
             inputs = images[chosen]
-            if self._augment and draws:
-                inputs = self._augment.apply(inputs, draws.at(positions))
+            if self._augment and params:
+                inputs = self._augment.apply(inputs, params.at(positions))
             yield {"inputs": inputs, "labels": labels[chosen]}

@@ -20,27 +20,27 @@ from ean_core.utils.errors import EANError
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the paper's recipe normalises both sets with these
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # the paper's recipe normalizes both sets with these
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where an archive keeps what."""
+    """Names that differ between the two archives."""
 
-    torchvision: str  # the class in torchvision.datasets that knows file names, checksums and the address
-    labels: str  # the key of the labels in the data files
+    torchvision: str  # class in torchvision.datasets, which has file names, checksums and the URL
+    labels: str  # key of the labels in the data files
 
 
 _LAYOUTS = {"cifar10": _Layout("CIFAR10", "labels"), "cifar100": _Layout("CIFAR100", "fine_labels")}
 
 
 def load_cifar10(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """Read root/cifar-10-batches-py; see `load_data`."""
+    """Read root/cifar-10-batches-py; arguments and errors as for `load_data`."""
     return _load("cifar10", root, download=download, image_size=image_size)
 
 
 def load_cifar100(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """Read root/cifar-100-python with its 100 fine labels; see `load_data`."""
+    """Read root/cifar-100-python with its 100 fine labels; arguments and errors as for `load_data`."""
     return _load("cifar100", root, download=download, image_size=image_size)
 
 
@@ -49,87 +49,89 @@ def _load(name: str, root: Path, *, download: bool, image_size: int | None) -> I
 
     refuse_image_size(name, image_size, side=32)
     layout = _LAYOUTS[name]
-    known = getattr(datasets, layout.torchvision)
-    folder = root / known.base_folder
+    dataset = getattr(datasets, layout.torchvision)
+    folder = root / dataset.base_folder
     if not folder.is_dir():
-        _fetch(known, folder, download=download)
+        _fetch(dataset, folder, download=download)
 
-    names = load_pickle(folder / known.meta["filename"]).get(known.meta["key"])
+    names = load_pickle(folder / dataset.meta["filename"]).get(dataset.meta["key"])
     if not isinstance(names, list) or not names or not all(isinstance(label, str) for label in names):
-        raise EANError(f"{folder / known.meta['filename']} has no list {known.meta['key']!r}: get the file again")
-    parts = [
+        raise EANError(
+            f"{folder / dataset.meta['filename']} has no list {dataset.meta['key']!r}: download the file again"
+        )
+    sources = [
         _read([folder / file for file, _ in files], layout.labels, classes=len(names))
-        for files in (known.train_list, known.test_list)
+        for files in (dataset.train_list, dataset.test_list)
     ]
-    checksums = [*known.train_list, *known.test_list, (known.meta["filename"], known.meta["md5"])]
+    checksums = [*dataset.train_list, *dataset.test_list, (dataset.meta["filename"], dataset.meta["md5"])]
     original = all(_md5(folder / file) == md5 for file, md5 in checksums)
     return ImageData(
         name=name,
         classes=tuple(names),
         mean=MEAN,
         std=STD,
-        train=parts[0],
-        test=parts[1],
-        fingerprint=array_fingerprint(*parts),
+        train=sources[0],
+        test=sources[1],
+        fingerprint=array_fingerprint(*sources),
         note="original archive" if original else "files differ from the original archive (md5)",
     )
 
 
 def _read(paths: list[Path], key: str, *, classes: int) -> ArraySource:
-    """Read data files and put them one after the other."""
+    """Read and concatenate data files."""
     images, labels = zip(*(_read_file(path, key, classes=classes) for path in paths), strict=True)
     pixels = torch.from_numpy(np.concatenate(images)).reshape(-1, 3, 32, 32)  # (N, 3072), one channel after the other
     return ArraySource(pixels, torch.from_numpy(np.concatenate(labels)))
 
 
 def _read_file(path: Path, key: str, *, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (N, 3072) and int64 (N,) of one data file, checked."""
+    """Read and check one data file: images uint8 (N, 3072) and labels int64 (N,)."""
     content = load_pickle(path)
-    if missing := [wanted for wanted in ("data", key) if wanted not in content]:
-        raise EANError(f"{path} has no {missing[0]!r} but only {sorted(map(str, content))}: get the file again")
+    if missing := [name for name in ("data", key) if name not in content]:
+        raise EANError(f"{path} has no {missing[0]!r} but only {sorted(map(str, content))}: download the file again")
     data, labels = content["data"], content[key]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
-        found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
-        raise EANError(f"{path} has images as {found} where uint8 (N, 3072) was expected: get the file again")
+        kind = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
+        raise EANError(f"{path} has images as {kind} where uint8 (N, 3072) was expected: download the file again")
     if not isinstance(labels, list) or not all(type(label) is int for label in labels):
-        raise EANError(f"{path} has a {key!r} that is no list of integers: get the file again")
+        raise EANError(f"{path} has a {key!r} that is not a list of integers: download the file again")
     if len(labels) != len(data) or not labels:
         raise EANError(
-            f"{path} has {len(data)} images and {len(labels)} labels where as many of both, and at least 1, were "
-            "expected: get the file again"
+            f"{path} has {len(data)} images and {len(labels)} labels, where equal numbers of at least 1 were "
+            "expected: download the file again"
         )
     if min(labels) < 0 or max(labels) >= classes:
         raise EANError(
-            f"{path} has labels from {min(labels)} to {max(labels)} where its folder names {classes} classes, 0 to "
-            f"{classes - 1}: get both files from the same archive"
+            f"{path} has labels from {min(labels)} to {max(labels)} where the archive names {classes} classes, 0 to "
+            f"{classes - 1}: take both files from the same archive"
         )
     return data, np.array(labels, dtype=np.int64)
 
 
-def _fetch(known: type[CIFAR10], folder: Path, *, download: bool) -> None:
-    """Download with torchvision, which checks the md5, or say what is missing.
+def _fetch(dataset: type[CIFAR10], folder: Path, *, download: bool) -> None:
+    """Download with torchvision, which checks the MD5, or raise if not allowed to.
 
-    The archive is unpacked beside its place and then moved: a kill leaves no half of it behind, and of several
-    processes that download at once the first to finish wins.
+    The archive is unpacked into a temporary folder and then moved: a killed process leaves nothing half done, and if
+    several processes download at once the first to finish wins.
     """
-    advice = f"put the folder {known.base_folder} there, or name the folder that holds it with --data-root"
+    advice = f"put the folder {dataset.base_folder} there, or name the folder that holds it with --data-root"
     if not download:
-        raise EANError(f"no {known.base_folder} in {folder.parent.absolute()}: {advice}, or allow the download")
+        raise EANError(f"no {dataset.base_folder} in {folder.parent.absolute()}: {advice}, or allow the download")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".download-") as temporary:
-            known(temporary, train=True, download=True)
+            dataset(temporary, train=True, download=True)
             with suppress(OSError):  # another process has put it there
-                (Path(temporary) / known.base_folder).rename(folder)
+                (Path(temporary) / dataset.base_folder).rename(folder)
         if not folder.is_dir():
-            raise OSError(f"{folder} could not be made")
+            raise OSError(f"{folder} could not be created")
     except Exception as error:  # torchvision and urllib raise a dozen types here, from no network to a wrong md5
         reason = " ".join(str(error).split()) or type(error).__name__
         raise EANError(
-            f"no {known.base_folder} in {folder.parent.absolute()}, and its download failed ({reason}): {advice}"
+            f"no {dataset.base_folder} in {folder.parent.absolute()}, and its download failed ({reason}): {advice}"
         ) from error
 
 
 def _md5(path: Path) -> str:
-    """The archive's own checksums are MD5: they tell which files these are, not that they are safe."""
+    """MD5 of a file, as the archive publishes it: it identifies the file and says nothing about safety."""
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""The 1797 handwritten digits that come with scikit-learn, for runs of seconds without any file.
+"""The 1797 handwritten digits bundled with scikit-learn, for quick runs without a download.
 
 https://archive.ics.uci.edu/dataset/80 (Alpaydin and Kaynak, 1998): 8x8 counts of set pixels, 0 to 16.
 """
@@ -20,7 +20,7 @@ TEST_PER_CLASS = 50
 def load_digits(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
     """1297 training and 500 test images, uint8 (N, 1, 8, 8); `root` and `download` are not used. See `load_data`.
 
-    The split is this project's own and always the same: 50 test images of each class, drawn with seed 0.
+    The split is this project's own and fixed: 50 test images per class, drawn with seed 0.
     """
     from sklearn.datasets import load_digits as bundled
 

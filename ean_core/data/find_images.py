@@ -1,8 +1,8 @@
-"""One way to walk a folder of images, for training and for all commands, and what it passed over.
+"""Find image files in folders, for training and for all commands, and count the files that were skipped.
 
-Files are taken by how their names end, whatever the case, and sorted. Hidden files and folders, such as notebooks and
-file managers leave behind, are left out without a word. Links are followed, and each folder is looked into once, so
-that a link to a folder above does not go round for ever.
+Files are selected by extension, ignoring case, and sorted. Hidden files and folders, such as those of notebooks and
+file managers, are ignored silently. Links are followed, and each folder is visited once, so that a link to a parent
+folder does not loop for ever.
 """
 
 from __future__ import annotations
@@ -17,64 +17,64 @@ from ean_core.utils.errors import EANError, legible
 from ean_core.utils.text import how_many
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-NAMED = 6  # kinds of passed-over files that a line names
+NAMED = 6  # reasons that a message lists
 BROKEN, SPECIAL = "broken link", "FIFO, device or the like"
-INSIDE, UNREADABLE, AGAIN = "folder inside", "unreadable folder", "link to a folder already looked into"
+INSIDE, UNREADABLE, AGAIN = "subfolder", "unreadable folder", "link to a folder already visited"
 PLURALS = {
     BROKEN: "broken links",
     SPECIAL: "FIFOs, devices or the like",
-    INSIDE: "folders inside",
+    INSIDE: "subfolders",
     UNREADABLE: "unreadable folders",
-    AGAIN: "links to folders already looked into",
+    AGAIN: "links to folders already visited",
 }
 
 
 @dataclass
 class FoundImages:
-    """What a walk found.
+    """Result of a search for images.
 
     Attributes:
         files: the images, sorted.
-        passed_over: reason -> how many entries were not taken for it, as ".heic (not an image format read here)".
+        skipped: reason -> number of entries skipped for it, such as ".heic (not a supported image format)".
     """
 
     files: list[Path] = field(default_factory=list)
-    passed_over: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: FoundImages) -> None:
-        """Take over what another walk found."""
+        """Add the images and counts of another search."""
         self.files += other.files
-        self.passed_over += other.passed_over
+        self.skipped += other.skipped
 
     def describe(self) -> str:
-        """`passed over 3 files: 2 .heic (not an image format read here), 1 broken link`; "" if nothing was."""
-        return describe_passed_over(self.passed_over)
+        """`skipped 3 files: 2 .heic (not a supported image format), 1 broken link`; "" if none were."""
+        return describe_skipped(self.skipped)
 
 
-def describe_passed_over(passed_over: Counter[str]) -> str:
-    """See `FoundImages.describe`."""
-    if not passed_over:
+def describe_skipped(skipped: Counter[str]) -> str:
+    """A sentence on skipped files, such as `skipped 3 files: 2 .heic (not a supported image format), 1 broken link`."""
+    if not skipped:
         return ""
     reasons = [
         f"{count} {reason if count == 1 else PLURALS.get(reason, reason)}"
-        for reason, count in passed_over.most_common(NAMED)
+        for reason, count in skipped.most_common(NAMED)
     ]
-    more = passed_over.total() - sum(count for _, count in passed_over.most_common(NAMED))
-    return f"passed over {how_many(passed_over.total(), 'file')}: {', '.join(reasons + [f'{more} more'] * (more > 0))}"
+    more = skipped.total() - sum(count for _, count in skipped.most_common(NAMED))
+    return f"skipped {how_many(skipped.total(), 'file')}: {', '.join(reasons + [f'{more} more'] * (more > 0))}"
 
 
 def is_image(name: str) -> bool:
-    """Whether a file found in a folder is taken for an image: by how its name ends, and hidden ones are not."""
+    """Whether a file name has an image extension and is not hidden."""
     return name.lower().endswith(SUFFIXES) and not is_hidden(name)
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden."""
+    """Whether a name marks a hidden file or folder (a leading dot)."""
     return name.startswith(".")
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Sorted names of the folders inside that are not hidden, links to folders among them."""
+    """Sorted names of the subfolders that are not hidden, including links to folders."""
     return sorted(entry.name for entry in os.scandir(folder) if not is_hidden(entry.name) and leads_to_folder(entry))
 
 
@@ -86,85 +86,85 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def images_in(folder: str | Path, *, below: bool, seen: set[tuple[int, int]] | None = None) -> FoundImages:
-    """The images of a folder.
+def images_in(folder: str | Path, *, below: bool, visited: set[tuple[int, int]] | None = None) -> FoundImages:
+    """Find the images of a folder.
 
     Args:
         folder: where to look.
-        below: look into the folders inside too.
-        seen: (device, inode) of folders that were looked into before, and are not again; added to.
+        below: search subfolders too.
+        visited: (device, inode) of folders to skip; the folders searched are added to it.
 
     Raises:
         OSError: if the folder itself cannot be read.
     """
-    seen, found = set() if seen is None else seen, FoundImages()
-    seen.add(identity(folder))
+    visited, images = set() if visited is None else visited, FoundImages()
+    visited.add(identity(folder))
     for entry in sorted(os.scandir(folder), key=lambda one: one.name):
         if is_hidden(entry.name):
             continue
         if leads_to_folder(entry):
             if not below:
-                found.passed_over[INSIDE] += 1
-            elif identity(entry.path) in seen:
-                found.passed_over[AGAIN] += 1
+                images.skipped[INSIDE] += 1
+            elif identity(entry.path) in visited:
+                images.skipped[AGAIN] += 1
             else:
                 try:
-                    found.add(images_in(entry.path, below=True, seen=seen))
+                    images.add(images_in(entry.path, below=True, visited=visited))
                 except PermissionError:
-                    found.passed_over[UNREADABLE] += 1
+                    images.skipped[UNREADABLE] += 1
         elif reason := reason_against(entry):
-            found.passed_over[reason] += 1
+            images.skipped[reason] += 1
         else:
-            found.files.append(Path(entry.path))
-    return found
+            images.files.append(Path(entry.path))
+    return images
 
 
 def reason_against(entry: os.DirEntry[str]) -> str:
-    """Why what is no folder is no image to take; "" for one that is."""
+    """Why a non-folder entry is skipped; "" if it is an image."""
     try:
         regular = entry.is_file()
     except OSError:  # a link to itself
         regular = False
     if regular:
-        ending = legible(os.path.splitext(entry.name)[1].lower()) or "without an ending"
-        return "" if is_image(entry.name) else f"{ending} (not an image format read here)"
+        ending = legible(os.path.splitext(entry.name)[1].lower()) or "without an extension"
+        return "" if is_image(entry.name) else f"{ending} (not a supported image format)"
     return BROKEN if entry.is_symlink() else SPECIAL
 
 
 def identity(folder: str | Path) -> tuple[int, int]:
-    """What is the same for a folder and all links to it."""
+    """(device, inode), the same for a folder and all links to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
 def find_images(sources: Sequence[str | Path], *, below: bool = True) -> FoundImages:
-    """The image files among `sources`, and all in the folders among them, each file once.
+    """Collect image files from files and folders, each once.
 
     Args:
-        sources: files, which are taken whatever they end in, and folders.
-        below: look into the folders of folders too; not for a command whose own pictures may be put there.
+        sources: files, taken whatever their extension, and folders.
+        below: search subfolders too; False for a command that may write its own pictures there.
 
     Raises:
         EANError: if a source does not exist, or a folder has no image files.
     """
-    found = FoundImages()
-    seen: set[tuple[int, int]] = set()
+    images = FoundImages()
+    visited: set[tuple[int, int]] = set()
     for source in map(Path, sources):
         if source.is_dir():
-            if identity(source) in seen:
+            if identity(source) in visited:
                 continue
-            inside = images_in(source, below=below, seen=seen)
-            if not inside.files:
-                but = f" ({said})" if (said := inside.describe()) else ""
+            folder_images = images_in(source, below=below, visited=visited)
+            if not folder_images.files:
+                but = f" ({skipped_text})" if (skipped_text := folder_images.describe()) else ""
                 raise EANError(
                     f"no images in the folder {legible(str(source))}{but}: expected files ending in "
                     f"{', '.join(SUFFIXES)}"
                 )
-            found.add(inside)
+            images.add(folder_images)
         elif source.exists():
-            found.files.append(source)
+            images.files.append(source)
         else:
-            what = "is a broken link" if source.is_symlink() else "does not exist"
-            raise EANError(f"{legible(str(source))} {what}: give image files, or folders of them")
-    found.files = list(dict.fromkeys(found.files))
-    return found
+            problem = "is a broken link" if source.is_symlink() else "does not exist"
+            raise EANError(f"{legible(str(source))} {problem}: give image files, or folders of them")
+    images.files = list(dict.fromkeys(images.files))
+    return images

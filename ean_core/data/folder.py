@@ -1,6 +1,6 @@
 """Image files in class folders: ImageNet's layout, root/train/<class>/*.JPEG and root/val/<class>/*.JPEG.
 
-Of a user's own images root/<class>/*.jpg will do as well, and root/val and root/test may both be there.
+A user's own images may also lie in root/<class>/*.jpg, or have both root/val and root/test.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ean_core.data.copies import check_copies
-from ean_core.data.find_images import SUFFIXES, class_folders, describe_passed_over, images_in
+from ean_core.data.duplicates import check_duplicates
+from ean_core.data.find_images import SUFFIXES, class_folders, describe_skipped, images_in
 from ean_core.data.image_data import ImageData
 from ean_core.data.seeding import generator_for
 from ean_core.data.sources import FolderSource
@@ -23,7 +23,7 @@ from ean_core.utils.errors import EANError, legible
 from ean_core.utils.text import how_many
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as published weights expect
-HELD_OUT = 0.2  # of each class, the test part of a folder that has none
+HELD_OUT = 0.2  # fraction of each class that becomes the test set if there is none
 VAL_PARTS = ("val", "valid", "validation")
 _LAYOUT = "expected root/train/<class>/<image files> and root/val/<class>/<image files>"
 _FLAT = "expected root/<class>/<image files>, or root/train/<class>/<image files> and perhaps root/val likewise"
@@ -33,13 +33,13 @@ Files = list[tuple[str, int, int]]  # (path, size in bytes, label)
 
 @dataclass
 class Layout:
-    """Which folder is which part.
+    """The folders of the training, validation and test images.
 
     Attributes:
-        train: holds the class folders to train on.
-        val: of images to score schemes on; None: they are drawn from the training images.
-        test: None: a share of the training images.
-        remarks: sentences on what is not used.
+        train: folder with the class folders to train on.
+        val: images to score schemes on; None: split off from the training images.
+        test: None: split off from the training images.
+        remarks: messages on folders that are not used.
     """
 
     train: Path
@@ -49,41 +49,41 @@ class Layout:
 
 
 def load_imagenet(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """Read root/train and root/val (or root/test), one folder a class; `download` is not used. See `load_data`.
+    """Read root/train and root/val (or root/test), one folder per class; `download` is not used. See `load_data`.
 
-    ImageNet's own test images have no labels, so that val, where there is one, is the part to test on.
+    ImageNet's own test images have no labels, so val, if there is one, serves as the test set.
     """
     _check_root(root, _LAYOUT)
     folders = class_folders(root)
     if "train" not in folders:
-        found = ", ".join(map(legible, folders[:5])) or "no folders"
-        raise EANError(f"no folder train in {root.absolute()} but {found}: {_LAYOUT}")
+        names_found = ", ".join(map(legible, folders[:5])) or "no folders"
+        raise EANError(f"no folder train in {root.absolute()} but {names_found}: {_LAYOUT}")
     test = next((root / part for part in (*VAL_PARTS, "test") if part in folders), None)
     if test is None:
         raise EANError(f"no folder val or test in {root.absolute()}: {_LAYOUT}")
-    # The published images are taken as they are; a user's own are shown upright, as tools/predict.py shows them.
+    # Published images are taken as stored; a user's own are turned upright, as tools/predict.py does.
     return _load("imagenet", root, Layout(root / "train", test=test), image_size=image_size, upright=False)
 
 
 def load_folder(root: Path, *, download: bool = True, image_size: int | None = None) -> ImageData:
-    """As ImageNet, or with the class folders in root itself.
+    """Read ImageNet's layout, or class folders in root itself. See `load_data`.
 
-    With root/val and root/test, val is for scoring schemes and test for testing; with one of them it is tested on;
-    without them a fifth of each class becomes the test part, always the same.
+    With both root/val and root/test, schemes are scored on val; with only one of them, it is the test set; with
+    neither, a fixed fifth of each class becomes the test set.
     """
     _check_root(root, _FLAT)
     return _load("folder", root, layout_of(root), image_size=image_size, upright=True)
 
 
 def layout_of(root: Path) -> Layout:
-    """The parts of a folder of one's own images.
+    """Find the training, validation and test folders among a user's own images.
 
-    A folder called train is the training part if there are class folders in it; one with images in it, beside other
-    class folders, is a class (as of bus, car and train).
+    A folder called train holds the training set if it has class folders in it; with images in it and other class
+    folders beside it, it is a class (as in bus, car, train).
     """
     folders = class_folders(root)
-    others = [name for name in folders if name not in ("train", "test", *VAL_PARTS)]
-    if "train" not in folders or (others and not class_folders(root / "train")):
+    other_names = [name for name in folders if name not in ("train", "test", *VAL_PARTS)]
+    if "train" not in folders or (other_names and not class_folders(root / "train")):
         return Layout(root)
     layout = Layout(root / "train")
     parts = [name for name in (*VAL_PARTS, "test") if name in folders]
@@ -93,9 +93,9 @@ def layout_of(root: Path) -> Layout:
     if used:
         layout.test = root / used[-1]
         layout.val = root / used[0] if len(used) > 1 else None
-    if unused := [name for name in (*parts, *others) if name not in used]:
+    if unused := [name for name in (*parts, *other_names) if name not in used]:
         names = ", ".join(map(legible, unused[:5])) + (", .." if len(unused) > 5 else "")
-        layout.remarks.append(f"not used beside {' and '.join(['train', *used])}: {names}")
+        layout.remarks.append(f"folders not used besides {' and '.join(['train', *used])}: {names}")
     return layout
 
 
@@ -106,15 +106,15 @@ def _check_root(root: Path, layout: str) -> None:
 
 def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upright: bool) -> ImageData:
     size, expected = 224 if image_size is None else image_size, _FLAT if name == "folder" else _LAYOUT
-    passed_over: Counter[str] = Counter()
-    classes, train = _scan(layout.train, expected, passed_over)
+    skipped: Counter[str] = Counter()
+    classes, train = _scan(layout.train, expected, skipped)
     if len(classes) == 1:
         raise EANError(
             f"{root.absolute()} has one class folder, {classes[0]!r}: classification needs two or more; {expected}"
         )
     val: Files = []
     for part in filter(None, (layout.val, layout.test)):
-        part_classes, files = _scan(part, expected, passed_over)
+        part_classes, files = _scan(part, expected, skipped)
         _same_classes(layout.train, classes, part, part_classes)
         if part == layout.val:
             val = files
@@ -122,13 +122,13 @@ def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upri
             test = files
     if layout.test is None:
         train, test = _hold_out(train, classes)
-    remarks = [line for line in (describe_passed_over(passed_over), *layout.remarks) if line]
+    remarks = [line for line in (describe_skipped(skipped), *layout.remarks) if line]
     if name == "folder":
         parts = {"train": train, "val": val, "test": test}
-        remarks += check_copies({part: [path for path, _, _ in files] for part, files in parts.items()}, root)
+        remarks += check_duplicates({part: [path for path, _, _ in files] for part, files in parts.items()}, root)
     if val:
         remarks.append(
-            f"schemes are scored on {how_many(len(val), 'image')} of {layout.val}, tested is on {layout.test}"
+            f"schemes are scored on {how_many(len(val), 'image')} of {layout.val}; the test set is {layout.test}"
         )
     sources = [_source(files, image_size=size, upright=upright) for files in (train + val, test)]
     return ImageData(
@@ -145,59 +145,58 @@ def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upri
     )
 
 
-def _scan(folder: Path, layout: str, passed_over: Counter[str]) -> tuple[tuple[str, ...], Files]:
-    """The classes of a part, sorted by name, and its files, sorted by class and name; counts what is passed over."""
+def _scan(folder: Path, layout: str, skipped: Counter[str]) -> tuple[tuple[str, ...], Files]:
+    """Classes in a folder, sorted by name, and files, sorted by class and name; adds the skipped files to `skipped`."""
     classes = class_folders(folder)
     if not classes:
         loose = len(images_in(folder, below=False).files)
-        but = f" but {loose} image files" if loose else ""
+        detail = f" but {loose} image files" if loose else ""
         raise EANError(
-            f"no class folders in {folder.absolute()}{but}: {layout}, so put each class's images in a folder"
+            f"no class folders in {folder.absolute()}{detail}: {layout}, so put each class's images in a folder"
         )
     files: Files = []
     for label, name in enumerate(classes):
-        inside = images_in(folder / name, below=False)
-        if not inside.files:
+        folder_images = images_in(folder / name, below=False)
+        if not folder_images.files:
             deeper = class_folders(folder / name)
-            but = f" but folders ({', '.join(deeper[:3])}, ..)" if deeper else ""
-            but = but or (f" ({said})" if (said := inside.describe()) else "")
+            detail = f" but folders ({', '.join(deeper[:3])}, ..)" if deeper else ""
+            detail = detail or (f" ({skipped_text})" if (skipped_text := folder_images.describe()) else "")
             raise EANError(
-                f"no image files in {(folder / name).absolute()}{but}: put {', '.join(SUFFIXES)} files there, or "
+                f"no image files in {(folder / name).absolute()}{detail}: put {', '.join(SUFFIXES)} files there, or "
                 f"remove it, or give another --data-root; {layout}"
             )
-        passed_over += inside.passed_over
-        files.extend((str(path), path.stat().st_size, label) for path in inside.files)
+        skipped += folder_images.skipped
+        files.extend((str(path), path.stat().st_size, label) for path in folder_images.files)
     if empty := [path for path, size, _ in files if not size]:
-        raise EANError(
-            f"{len(empty)} image file(s) have 0 bytes, the first is {empty[0]}: remove them or copy them again"
-        )
+        raise EANError(f"{how_many(len(empty), 'image file')} with 0 bytes, the first is {empty[0]}: remove or replace")
     return tuple(classes), files
 
 
 def _same_classes(train: Path, classes: tuple[str, ...], test: Path, test_classes: tuple[str, ...]) -> None:
-    """Raise if one part has a class that the other lacks: labels would mean different things in the two."""
-    for here, names, there, others in ((train, classes, test, test_classes), (test, test_classes, train, classes)):
-        if lacking := sorted(set(names) - set(others)):
+    """Raise if one folder has a class that the other lacks: their labels would mean different things."""
+    pairs = ((train, classes), (test, test_classes))
+    for (folder, names), (other_folder, other_names) in (pairs, pairs[::-1]):
+        if missing := sorted(set(names) - set(other_names)):
             raise EANError(
-                f"{here.absolute()} has class folders that {there.name} lacks ({len(lacking)}, the first "
-                f"{lacking[0]!r}): give both parts the same class folders"
+                f"{folder.absolute()} has class folders that {other_folder.name} lacks ({len(missing)}, the first "
+                f"{missing[0]!r}): give both parts the same class folders"
             )
 
 
 def _hold_out(files: Files, classes: tuple[str, ...]) -> tuple[Files, Files]:
-    """Part the files of each class in (train, test) by a fixed draw."""
+    """Split the files of each class into (train, test) at random with a fixed seed."""
     labels = torch.tensor([label for _, _, label in files])
-    held: list[Tensor] = []
+    held_out: list[Tensor] = []
     for label, name in enumerate(classes):
         members = (labels == label).nonzero().flatten()
         if len(members) < 2:
             raise EANError(
-                f"class {name!r} has {len(members)} image and no val folder gives it others: add images, since a part "
-                "of them is held out for testing"
+                f"class {name!r} has {len(members)} image: add images, or a val folder, since some of "
+                "them are held out for testing"
             )
         count = max(1, round(HELD_OUT * len(members)))
-        held.append(members[torch.randperm(len(members), generator=generator_for(0, label))[:count]])
-    chosen = set(torch.cat(held).tolist())
+        held_out.append(members[torch.randperm(len(members), generator=generator_for(0, label))[:count]])
+    chosen = set(torch.cat(held_out).tolist())
     train = [file for position, file in enumerate(files) if position not in chosen]
     return train, [files[position] for position in sorted(chosen)]
 
@@ -209,9 +208,9 @@ def _source(files: Files, *, image_size: int, upright: bool) -> FolderSource:
 
 
 def _fingerprint(root: Path, image_size: int, *parts: Files) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of image size, and each file's part, label, relative path and size.
+    """First 16 hexadecimal digits of the SHA-256 of image size and each file's part, label, relative path and size.
 
-    The content is not read: that would take an hour for ImageNet.
+    File contents are not read: that would take an hour for ImageNet.
     """
     digest = hashlib.sha256(str(image_size).encode())
     for number, files in enumerate(parts):

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ean_core.data.augment import Augment
-from ean_core.data.crops import evaluation_view, training_view
+from ean_core.data.crops import eval_crop, train_crop
 from ean_core.data.loader import Loader, Plan, checked_indices
 from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
@@ -20,12 +20,12 @@ from ean_core.data.sources import FolderSource
 from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.errors import EANError
 
-Key = tuple[int, int]  # (epoch, position in the source): all that decides how an image comes out, besides the seed
+Key = tuple[int, int]  # (epoch, position in the source); with the seed it determines the augmented image
 Batch = dict[str, Tensor]
 
 
 class FolderLoader(Loader):
-    """See `make_loader`."""
+    """Yields batches of a `FolderSource`; arguments as for `make_loader`."""
 
     def __init__(
         self,
@@ -48,15 +48,15 @@ class FolderLoader(Loader):
             _Images(source, seed=plan.seed, train=plan.train, augment=augment),
             batch_sampler=self._keys,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
             pin_memory=device.type == "cuda",
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else each epoch would take a number from the global generator
+            generator=torch.Generator(),  # otherwise each epoch would advance the global generator
         )
         self._workers = guard_workers(loader)
-        # Held from outside until this loader is gone. A runner refers to itself, so that the garbage collector frees
-        # it with all it has, queues before the workers that wait at them: each then takes 5 s to be given up.
-        weakref.finalize(self, _let_go, self._workers)
+        # Keeps the DataLoader alive until this loader is gone. The garbage collector frees a runner, which is part of a
+        # cycle, in any order: if queues go before the workers waiting on them, each worker takes 5 s to shut down.
+        weakref.finalize(self, _release, self._workers)
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
         order = self._plan.order(len(self._indices), self._generator(epoch))
@@ -66,12 +66,12 @@ class FolderLoader(Loader):
                 try:
                     raise batch
                 finally:
-                    del batch  # it refers to this frame, which would refer to it
+                    del batch  # the error's traceback refers to this frame: break the cycle
             yield {name: value.to(self._device, non_blocking=True) for name, value in batch.items()}
 
 
 class _Keys:
-    """The batch sampler: holds the keys of the epoch that is about to be iterated over."""
+    """The batch sampler: holds the keys of the next epoch's batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[Key]] = []
@@ -84,7 +84,7 @@ class _Keys:
 
 
 class _Images(Dataset):
-    """Makes whole batches, in the worker."""
+    """Decodes and augments whole batches, in the worker process."""
 
     def __init__(self, source: FolderSource, *, seed: int, train: bool, augment: Augment | None) -> None:
         self._source = source
@@ -97,25 +97,24 @@ class _Images(Dataset):
         try:
             inputs = torch.stack([self._image(epoch, index) for epoch, index in keys])
         except EANError as error:
-            # Returned, for the loader to raise: one raised here would come out with the worker's traceback for a
-            # message, in place of its sentence.
+            # Returned for the loader to raise: DataLoader would replace its message by the worker's traceback.
             return error
         return {"inputs": inputs, "labels": self._source.labels[[index for _, index in keys]]}
 
     def _image(self, epoch: int, index: int) -> Tensor:
-        """uint8 (3, image_size, image_size) of one file."""
+        """Decode and crop one file: uint8 (3, image_size, image_size)."""
         source = self._source
         image = read_image(source.paths[index], upright=source.upright)
         if not self._train:
-            return evaluation_view(image, source.image_size, source.resize)
+            return eval_crop(image, source.image_size, source.resize)
         generator = generator_for(self._seed, epoch, index)
-        return self._augment(training_view(image, source.image_size, generator)[None], generator)[0]
+        return self._augment(train_crop(image, source.image_size, generator)[None], generator)[0]
 
 
-def _as_it_is(batch: Any) -> Any:
-    """In place of collating: `_Images` gives whole batches."""
+def _identity(batch: Any) -> Any:
+    """In place of collation, since `_Images` returns whole batches."""
     return batch
 
 
-def _let_go(workers: DataLoader) -> None:
-    """Nothing to do: the workers end with the last reference to them."""
+def _release(workers: DataLoader) -> None:
+    """Do nothing: the workers end when the last reference to them is dropped."""

@@ -1,4 +1,4 @@
-"""What every data set is once loaded: a training part, a test part, and what a network must know about them."""
+"""A loaded data set: training and test images, classes, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class ImageData:
     """A data set for image classification.
 
     Args:
-        name: the name `load_data` knows it by, e.g. "cifar100".
+        name: as given to `load_data`, e.g. "cifar100".
         classes: class names; label i means classes[i].
-        mean: per channel, of images scaled to [0, 1]; the model normalises with it.
+        mean: per channel, of images scaled to [0, 1].
         std: per channel, on the same scale.
-        train: the training part; the search takes its validation images out of it (`search_split`).
-        test: the part that neither training nor the search may look at.
-        fingerprint: 16 hexadecimal digits that change with the data; a run refuses to resume on other data.
-        note: where the files come from, if that could be told; for the record of a run.
-        val: int64 (N,), sorted positions in `train` of images that the folder itself sets apart to score schemes on;
-            None: they are drawn.
-        remarks: sentences to print before a run, as on files that were passed over.
+        train: training images; the search takes its validation images from them (`search_split`).
+        test: test images, used by neither training nor search.
+        fingerprint: 16 hexadecimal digits that change with the data; a run does not resume on other data.
+        note: origin of the files, if known; kept in the record of a run.
+        val: int64 (N,), sorted positions in `train` of the folder's own validation images; None: `search_split` draws
+            them.
+        remarks: messages to print before a run, such as on skipped files.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ImageData:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images that the loaders give."""
+        """(C, H, W) of the images in a batch."""
         if isinstance(self.train, FolderSource):
             return (3, self.train.image_size, self.train.image_size)
         channels, height, width = self.train.images.shape[1:]
@@ -54,7 +54,7 @@ class ImageData:
 
 
 def array_fingerprint(train: ArraySource, test: ArraySource) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of both parts' shapes, labels and all image bytes."""
+    """First 16 hexadecimal digits of the SHA-256 of the shapes, labels and pixels of both."""
     digest = hashlib.sha256()
     for part in (train, test):
         digest.update(str(tuple(part.images.shape)).encode())
@@ -64,9 +64,9 @@ def array_fingerprint(train: ArraySource, test: ArraySource) -> str:
 
 
 def refuse_image_size(name: str, image_size: int | None, *, side: int) -> None:
-    """Raise for an image size that a data set of fixed `side` cannot have."""
+    """Raise if another image size than the data set's fixed `side` is requested."""
     if image_size not in (None, side):
         raise EANError(
-            f"{name} images are {side}x{side} and image_size={image_size} was asked for: leave image_size out, or use "
+            f"{name} images are {side}x{side} and image_size={image_size} was given: leave image_size out, or use "
             'the data set "folder" with your own images'
         )

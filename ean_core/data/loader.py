@@ -1,4 +1,4 @@
-"""What both loaders share: which images come when, on which rank, in which epoch."""
+"""Base of the loaders: the order of the images, by epoch and rank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class LoaderDataset:
-    """What MMEngine asks a loader's data set for: how many images all ranks have together, and the class names."""
+    """What MMEngine reads from `loader.dataset`: the number of images over all ranks, and the class names."""
 
     count: int
     classes: tuple[str, ...] = ()
@@ -30,14 +30,14 @@ class LoaderDataset:
 
 @dataclass(frozen=True)
 class Plan:
-    """How images are dealt out, the same for every kind of source.
+    """How images are divided into batches and among ranks, for every kind of source.
 
     Args:
         batch_size: images in a batch of one rank.
-        train: shuffle every epoch, and give every rank the same number of images; else in order, all of them.
-        seed: of the order and of all random changes.
+        train: shuffle every epoch, and give every rank the same number of images; otherwise all images in order.
+        seed: of the order and of augmentation.
         rank: this process, of `world_size`.
-        drop_last: leave out a last, smaller batch, unless it is the only one; None: when training.
+        drop_last: drop the last, smaller batch unless it is the only one; None: only when training.
     """
 
     batch_size: int
@@ -56,11 +56,11 @@ class Plan:
             raise EANError(f"rank is {self.rank} of world_size {self.world_size}: give a rank from 0, below world_size")
 
     def share(self, count: int) -> int:
-        """How many of `count` images this rank is dealt, before `drop_last`."""
+        """Number of this rank's images out of `count`, before `drop_last`."""
         return count // self.world_size if self.train else len(range(self.rank, count, self.world_size))
 
     def batches(self, count: int) -> int:
-        """How many batches this rank makes of its share of `count` images."""
+        """Number of this rank's batches for `count` images in total."""
         share = self.share(count)
         drop_last = self.train if self.drop_last is None else self.drop_last
         return max(1, share // self.batch_size) if drop_last and share else -(-share // self.batch_size)
@@ -68,33 +68,33 @@ class Plan:
     def order(self, count: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """This rank's batches, as int64 positions in 0 to `count` - 1.
 
-        All ranks draw the same permutation and part it.
+        All ranks draw the same permutation and take their share of it.
         """
         order = torch.randperm(count, generator=generator) if self.train else torch.arange(count)
-        mine = order[self.rank :: self.world_size][: self.share(count)]
-        return mine.split(self.batch_size)[: self.batches(count)]  # none of none: torch splits nothing in one part
+        positions = order[self.rank :: self.world_size][: self.share(count)]
+        return positions.split(self.batch_size)[: self.batches(count)]  # an empty tensor would split into one batch
 
 
 class Loader(ABC):
-    """Batches of a source, to be iterated over once an epoch.
+    """Batches of a source; one iteration is one epoch.
 
-    Iterating gives `{"inputs": uint8 (B, C, H, W), "labels": int64 (B,)}` on the loader's device. Order and random
-    changes depend on seed, epoch and image only: a run resumed at an epoch sees what an uninterrupted one sees.
+    Yields `{"inputs": uint8 (B, C, H, W), "labels": int64 (B,)}` on the loader's device. Order and augmentation depend
+    on seed, epoch and image only: a resumed run sees the same batches as an uninterrupted one.
 
     Attributes:
-        dataset: has the number of images of all ranks as its length.
+        dataset: its length is the number of images over all ranks.
         batch_size: images in a batch of this rank.
-        num_workers: worker processes, 0 where batches are made in this one.
+        num_workers: worker processes; 0 if this process makes the batches.
     """
 
     num_workers: int = 0
 
     def __init__(self, indices: Tensor, plan: Plan, *, classes: Sequence[str] = ()) -> None:
         if len(indices) == 0:
-            raise EANError("the indices are empty and leave no images: give at least one index, or None for all images")
+            raise EANError("the indices are empty: give at least one index, or None for all images")
         if plan.train and plan.share(len(indices)) == 0:
             raise EANError(
-                f"{len(indices)} images for {plan.world_size} processes leave some without any: start fewer processes"
+                f"{len(indices)} images cannot be divided among {plan.world_size} processes: start fewer processes"
             )
         self.dataset = LoaderDataset(len(indices), tuple(classes))
         self.batch_size = plan.batch_size
@@ -104,11 +104,11 @@ class Loader(ABC):
 
     @property
     def sampler(self) -> Loader:
-        """The loader itself: MMEngine's `DistSamplerSeedHook` looks for `sampler.set_epoch`."""
+        """The loader itself, because MMEngine's `DistSamplerSeedHook` calls `sampler.set_epoch`."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; without a call it is the one after the last."""
+        """Set the epoch of the next iteration; by default epochs follow each other."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -122,18 +122,18 @@ class Loader(ABC):
 
     @abstractmethod
     def _batches(self, epoch: int) -> Iterator[dict[str, Tensor]]:
-        """Give the batches of one epoch."""
+        """Yield the batches of one epoch."""
 
     def _generator(self, epoch: int) -> torch.Generator:
-        """The source of all that is drawn for an epoch as a whole, the same on every rank."""
+        """The generator of an epoch, the same on every rank."""
         return generator_for(self._plan.seed, epoch)
 
 
 class OneEpoch:
-    """A loader's first epoch, the same whenever it is iterated over: for random changes that must not change.
+    """Repeats a loader's first epoch, for augmentation that must be the same in every iteration.
 
     Args:
-        loader: not used otherwise.
+        loader: must not be iterated over elsewhere.
     """
 
     def __init__(self, loader: Loader) -> None:
@@ -148,13 +148,13 @@ class OneEpoch:
 
 
 def checked_indices(indices: Tensor | None, count: int) -> Tensor:
-    """`indices` on the CPU, or all of 0 to `count` - 1; raises `EANError` unless they are int64 (N,) in that range."""
+    """`indices` on the CPU, or 0 to `count` - 1 if None; raises `EANError` unless they are int64 (N,) in that range."""
     if indices is None:
         return torch.arange(count)
     if indices.dtype != torch.int64 or indices.ndim != 1:
         raise EANError(f"indices are {indices.dtype} of shape {tuple(indices.shape)}: give torch.int64 of shape (N,)")
     if len(indices) and (indices.min() < 0 or indices.max() >= count):
         raise EANError(
-            f"indices go from {indices.min()} to {indices.max()} and there are {count} images: give 0 to {count - 1}"
+            f"indices range from {indices.min()} to {indices.max()} but there are {count} images: give 0 to {count - 1}"
         )
     return indices.cpu()

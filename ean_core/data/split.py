@@ -1,4 +1,4 @@
-"""Splits with the same number of images of every class: the search's validation images, and the like."""
+"""Class-balanced and stratified splits, such as the search's validation images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ean_core.utils.errors import EANError
 
 
 def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
-    """Draw exactly `per_class` images of each class that occurs.
+    """Draw exactly `per_class` images of every class.
 
     Args:
         labels: int64 (N,).
         per_class: images to draw from each class, at least 1.
-        seed: the draw depends on it and on `labels` only, on no global random state.
+        seed: the draw depends on seed and labels only, not on global random state.
 
     Returns:
         int64 (classes * per_class,), sorted positions in `labels`.
@@ -26,13 +26,14 @@ def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
         EANError: if a class has fewer images than `per_class`.
     """
     if per_class < 1 or seed < 0:
-        raise EANError(f"per_class is {per_class} and seed {seed}: give at least 1 image a class, and a seed from 0 on")
+        raise EANError(
+            f"per_class is {per_class} and seed {seed}: give at least 1 image per class, and a seed of 0 or more"
+        )
 
     def count(label: int, images: int) -> int:
         if images < per_class:
             raise EANError(
-                f"class {label} has {images} images and per_class={per_class} were asked for: "
-                "lower per_class or add images"
+                f"class {label} has {images} images, fewer than per_class={per_class}: lower per_class or add images"
             )
         return per_class
 
@@ -40,7 +41,7 @@ def class_balanced(labels: Tensor, per_class: int, *, seed: int) -> Tensor:
 
 
 def class_share(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
-    """Draw the same share of each class that occurs, rounded, but at least one image: a stratified draw.
+    """Draw the same fraction of every class, rounded, but at least one image: a stratified draw.
 
     Args:
         labels: int64 (N,).
@@ -51,12 +52,14 @@ def class_share(labels: Tensor, fraction: float, *, seed: int) -> Tensor:
         int64, sorted positions in `labels`.
     """
     if not 0 < fraction < 1 or seed < 0:
-        raise EANError(f"fraction is {fraction} and seed {seed}: give a fraction between 0 and 1, and a seed from 0 on")
+        raise EANError(
+            f"fraction is {fraction} and seed {seed}: give a fraction between 0 and 1, and a seed of 0 or more"
+        )
     return _draw(labels, lambda label, images: max(1, round(fraction * images)), seed=seed)
 
 
 def _draw(labels: Tensor, count: Callable[[int, int], int], *, seed: int) -> Tensor:
-    """Of each class that occurs, `count(class, images)` of its images: sorted positions in `labels`."""
+    """Draw `count(label, images)` images of every class: sorted positions in `labels`."""
     array, rng = labels.cpu().numpy(), np.random.default_rng(seed)
     chosen = []
     for label in np.unique(array):
@@ -68,18 +71,18 @@ def _draw(labels: Tensor, count: Callable[[int, int], int], *, seed: int) -> Ten
 def search_split(
     labels: Tensor, per_class: int = 100, *, fraction: float | None = None, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Part the training images: most train the supernet, `per_class` of each class score the schemes.
+    """Split the training images: `per_class` of every class score the schemes, the others train the supernet.
 
     The default is the paper's 10,000 validation images for CIFAR-100's 100 classes.
 
     Args:
-        labels: int64 (N,), of the training part; the test part has no place in the search.
+        labels: int64 (N,), of the training images; the search never sees test images.
         per_class: validation images of each class.
-        fraction: instead, this share of each class, for classes of unlike sizes.
-        seed: same seed and labels, same split.
+        fraction: if given, this fraction of every class instead, for classes of different sizes.
+        seed: the same seed and labels give the same split.
 
     Returns:
-        (train, val): sorted, disjoint int64 positions which together are all of `labels`.
+        (train, val): sorted, disjoint int64 positions that together cover `labels`.
 
     Raises:
         EANError: if a class has too few images, or would have none left to train on.
@@ -95,7 +98,7 @@ def search_split(
     if emptied := sorted(set(labels.tolist()) - set(labels[train].tolist())):
         count = int((labels == emptied[0]).sum())
         raise EANError(
-            f"class {emptied[0]} has {count} images and {option}={value} leaves none of them to train on: "
+            f"class {emptied[0]} has {count} images and {option}={value} leaves none to train on: "
             f"lower {option} or add images"
         )
     return train, val

@@ -1,8 +1,8 @@
-"""Read a pickle of NumPy arrays and plain values, and nothing that could run code.
+"""Safely read a pickle of NumPy arrays and plain values.
 
-A pickle may name any function to be called while it is read (https://docs.python.org/3/library/pickle.html, the
-warning on top). CIFAR's files need four names, and even of these NumPy's own functions are not called: they take types
-with objects inside, which are addresses of memory. Arrays are made of raw bytes with a checked type and shape.
+A pickle may call any function while it is read (see the warning in https://docs.python.org/3/library/pickle.html).
+CIFAR's files need four names, and even for these NumPy's own functions are not called: they accept dtypes with
+objects, which are memory addresses. Arrays are built from raw bytes with a checked dtype and shape.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ean_core.io.pickled_names import ArrayStandIn, DTypeStandIn
+from ean_core.io.pickle_allowlist import ArrayStandIn, DTypeStandIn
 from ean_core.utils.errors import EANError
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How protocols 0 to 2 of Python 3 write bytes; the only encoding they use."""
+    """Decode bytes as protocols 0 to 2 of Python 3 store them, always in latin-1."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes are stored as {encoding!r} and not as 'latin1'")
     return text.encode("latin1")
@@ -31,7 +31,7 @@ def _from_buffer(raw: bytes, dtype: DTypeStandIn, shape: tuple[int, ...], order:
 
 
 class _Callable:
-    """What stands for a name: it can be called, and unlike a function or a class it cannot be changed by a pickle."""
+    """A stand-in for an allowed name: callable, but unlike a function or class not modifiable by a pickle."""
 
     __slots__ = ("_function",)
 
@@ -55,7 +55,7 @@ _ADMITTED = {
     ("numpy", "ndarray"): _RECONSTRUCT,
     ("numpy", "dtype"): _Callable(DTypeStandIn),
     ("_codecs", "encode"): _Callable(_latin1),
-    ("__builtin__", "bytes"): _Callable(lambda: b""),  # of an empty array, called with nothing
+    ("__builtin__", "bytes"): _Callable(lambda: b""),  # for empty arrays, called without arguments
 }
 
 
@@ -71,7 +71,7 @@ def load_pickle(path: Path) -> dict[str, object]:
     """Read a dictionary of arrays, numbers, strings and lists; Python 2's strings are read as latin-1.
 
     Raises:
-        EANError: if the file is missing or damaged, holds something else, or names anything that could do harm.
+        EANError: if the file is missing or damaged, holds something else, or asks for a name that is not allowed.
     """
     try:
         with path.open("rb") as file:
@@ -79,22 +79,24 @@ def load_pickle(path: Path) -> dict[str, object]:
             content = _arrays(_ArraysOnly(file, encoding="latin1").load())
     except EANError as error:
         raise EANError(
-            f"{path} {error}, which image files never need, and was not loaded: get the file from its original source"
+            f"{path} {error}, which image data never needs, and was not loaded: download it from the original source"
         ) from None
     except FileNotFoundError:
         raise EANError(f"{path} is missing: put it there, or remove its folder to have all of it downloaded") from None
     except OSError as error:
         raise EANError(f"{path} cannot be read ({error.strerror}): check its permissions and the disk") from error
-    except Exception as error:  # a damaged pickle raises almost anything: the opcodes run on rubbish
+    except Exception as error:  # a damaged pickle can raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise EANError(f"{path} is truncated or damaged ({reason[:160]}): get the file again") from error
+        raise EANError(f"{path} is truncated or damaged ({reason[:160]}): download the file again") from error
     if not isinstance(content, dict):
-        raise EANError(f"{path} holds a {type(content).__name__} where a dictionary was expected: get the file again")
+        raise EANError(
+            f"{path} holds a {type(content).__name__} where a dictionary was expected: download the file again"
+        )
     return content
 
 
 def _check_memo(file: Any, size: int) -> None:
-    """Refuse a pickle that numbers its memory beyond its own length: room for all numbers up to it would be taken."""
+    """Refuse memo indices larger than the file: the unpickler would allocate memory up to the index."""
     for instruction, argument, _ in pickletools.genops(file):
         if instruction.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > size:
             raise pickle.UnpicklingError("its memory has holes")
@@ -102,13 +104,13 @@ def _check_memo(file: Any, size: int) -> None:
 
 
 def _arrays(value: Any) -> Any:
-    """The content with its arrays in place of what stood for them."""
+    """The content with arrays in place of their stand-ins."""
     if isinstance(value, ArrayStandIn):
         return value.array
     if isinstance(value, DTypeStandIn | _Callable):
         raise pickle.UnpicklingError("it holds a function where a value was expected")
     if isinstance(value, dict):
-        return {key: _arrays(one) for key, one in value.items()}
+        return {key: _arrays(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_arrays(one) for one in value)
+        return type(value)(_arrays(item) for item in value)
     return value

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from ean_core.data.crops import evaluation_view
-from ean_core.data.normalize import Normalise
+from ean_core.data.crops import eval_crop
+from ean_core.data.normalize import Normalize
 from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
@@ -80,8 +80,8 @@ class Preparation:
             image = Image.fromarray(cv2.resize(np.asarray(image), size, interpolation=cv2.INTER_LINEAR))
         if self.size is None:
             return F.pil_to_tensor(image)
-        return evaluation_view(image, self.size, self.resize or self.size)
+        return eval_crop(image, self.size, self.resize or self.size)
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """uint8 (B, channels, H, W) -> float32 (B, channels, H, W), on the same device."""
-        return Normalise(self.mean, self.std).to(pixels.device)(pixels)
+        return Normalize(self.mean, self.std).to(pixels.device)(pixels)

@@ -1,4 +1,4 @@
-"""Files in and out: records, and tensors read so that no file can run code.
+"""File formats and their checks: records, JSON, and tensor files read without running code.
 
-Only formats and their checks. What a network file means is in `ean_core/networks/checkpoint.py`.
+What a network file means is in `ean_core/networks/checkpoint.py`.
 """

@@ -1,4 +1,4 @@
-"""A checksum over what a network file says, kept in the file itself."""
+"""A checksum of a network file's content, stored in the file itself."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 KEY = "sha256"
-"""Under which a file's content holds the checksum of the rest."""
+"""Key of the checksum in a file's content."""
 
 
 def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The content with its checksum, which `load_tensors` compares and takes out."""
+    """The content with its checksum, which `load_tensors` verifies and removes."""
     return {**content, KEY: checksum_of(content)}
 
 
 def checksum_of(content: Any) -> str:
     """Hexadecimal SHA-256 of nested dictionaries, lists, plain values and tensors.
 
-    Tuples count as lists, and keys as text, as JSON holds them: the .pth and the .safetensors of a network agree.
+    Tuples count as lists and keys as strings, as in JSON, so that the .pth and the .safetensors of a network agree.
     """
     digest = hashlib.sha256()
     _add(digest, content)
@@ -30,7 +30,7 @@ def checksum_of(content: Any) -> str:
 
 
 def _add(digest: Any, value: Any) -> None:
-    """Add a value, behind what kind it is and how long, so that no two contents give the same bytes."""
+    """Hash a value after its type and length, so that different contents never give the same bytes."""
     if isinstance(value, Mapping):
         digest.update(b"{%d" % len(value))
         for key in sorted(value, key=str):
@@ -38,8 +38,8 @@ def _add(digest: Any, value: Any) -> None:
             _add(digest, value[key])
     elif isinstance(value, list | tuple):
         digest.update(b"[%d" % len(value))
-        for one in value:
-            _add(digest, one)
+        for item in value:
+            _add(digest, item)
     elif isinstance(value, Tensor):
         digest.update(f"<{value.dtype}{tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -1,4 +1,4 @@
-"""Reading JSON that others may have damaged: a value, or one sentence."""
+"""Read text and JSON files, with a clear error if they are missing or damaged."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
-    """A text file in UTF-8, with or without a byte order mark.
+    """Read a UTF-8 text file, with or without a byte order mark.
 
     Args:
         path: of the file.
-        what: it is, for the sentence: "record", "scheme file".
-        advice: ends the sentence: what to do.
+        what: the kind of file in the error message, such as "record".
+        advice: what to do, at the end of the error message.
 
     Raises:
         EANError: if it is missing, cannot be read, or is in another encoding.
@@ -26,8 +26,8 @@ def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
     path = Path(path)
     if not path.exists():
         raise EANError(f"{what} {path} does not exist: {advice}")
-    if not path.is_file():  # a pipe would never end
-        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'no regular file'}: {advice}")
+    if not path.is_file():  # reading a FIFO would never end
+        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'not a regular file'}: {advice}")
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -41,35 +41,35 @@ def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
 
 
 def read_json(path: str | Path, *, what: str = "file", advice: str) -> Any:
-    """The value in a JSON file; arguments as for `read_text`.
+    """Read a JSON file; arguments as for `read_text`.
 
     Raises:
-        EANError: as `read_text`, or if it is no JSON, NaN and infinity included, or nested without measure.
+        EANError: as `read_text`, or if it is not JSON, holds NaN or infinity, or is nested too deep.
     """
     return parse_json(read_text(path, what=what, advice=advice), where=f"{what} {path}", advice=advice)
 
 
 def parse_json(text: str, *, where: str, advice: str) -> Any:
-    """The value that a JSON text says.
+    """Parse JSON.
 
     Args:
         text: the JSON.
-        where: it is from, for the sentence.
-        advice: ends the sentence: what to do.
+        where: its origin in the error message.
+        advice: what to do, at the end of the error message.
 
     Raises:
-        EANError: if it is no JSON, NaN and infinity included, or nested without measure.
+        EANError: if it is not JSON, holds NaN or infinity, or is nested too deep.
     """
     try:
         return json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
         raise EANError(f"{where} cannot be read as JSON (it is nested too deep): {advice}") from None
-    except ValueError as error:  # also a number of thousands of digits
+    except ValueError as error:  # also for a number with thousands of digits
         raise EANError(f"{where} cannot be read as JSON ({first_line(error)}): {advice}") from None
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"it holds {name}, which is no number")
+    raise ValueError(f"it holds {name}, which is not a number")
 
 
 def _finite(text: str) -> float:

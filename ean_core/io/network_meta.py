@@ -1,4 +1,4 @@
-"""What a network file says besides its weights, checked before a network is built of it."""
+"""The metadata of a network file, checked before the network is built."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ean_core.utils.failures import out_of_memory
 
 T = TypeVar("T")
 
-MOST = 10**6
-"""Classes, or pixels a side: more is damage."""
+MAX_SIZE = 10**6
+"""Upper bound of plausible numbers of classes and of pixels per side."""
 
-_ADVICE = "move it away and make it again"
+_ADVICE = "move it away and create it again"
 
 
 @dataclass(frozen=True)
 class NetworkMeta:
-    """What files of all tasks say of the images that their network was trained on.
+    """The images that a network was trained on, as the files of all tasks describe them.
 
     Attributes:
         mean, std: per channel, of values in [0, 1]; None where the file does not say.
         classes: names, in the order of the outputs.
         image_shape: (channels, height, width).
-        resize: the shorter side before the crop.
-        epoch: after which the weights were kept.
+        resize: length of the shorter side before the crop, in pixels.
+        epoch: after which the weights were saved.
     """
 
     mean: Annotated[tuple[float, ...], Range(1)] | None = None
     std: Annotated[tuple[Annotated[float, Range(1e-12)], ...], Range(1)] | None = None
     classes: tuple[str, ...] | None = None
-    image_shape: tuple[Positive, Annotated[int, Range(1, MOST)], Annotated[int, Range(1, MOST)]] | None = None
-    resize: Annotated[int, Range(1, MOST)] | None = None
+    image_shape: tuple[Positive, Annotated[int, Range(1, MAX_SIZE)], Annotated[int, Range(1, MAX_SIZE)]] | None = None
+    resize: Annotated[int, Range(1, MAX_SIZE)] | None = None
     epoch: Annotated[int, Range(0)] | None = None
     recipe: Mapping[str, Any] | None = None
     validation: Mapping[str, Any] | None = None
@@ -47,24 +47,22 @@ class NetworkMeta:
 
 
 def check_meta(path: str | Path, content: Mapping[str, Any], *, classes: int = 0, channels: int = 3) -> NetworkMeta:
-    """What a file says of its images.
+    """Check and return a file's metadata.
 
     Args:
-        path: of the file, for the sentence.
+        path: of the file, for the error message.
         content: of the file.
-        classes: that its network tells apart; 0 for a network that has none.
-        channels: that its network takes.
+        classes: number of the network's classes; 0 for a network without classes.
+        channels: number of the network's input channels.
 
     Raises:
-        EANError: if a value is damaged, or does not go together with the network.
+        EANError: if a value is damaged, or does not match the network.
     """
     meta = checked(NetworkMeta, content, where=str(path), advice=_ADVICE)
     for name, values in (("mean", meta.mean), ("std", meta.std), ("image_shape", meta.image_shape)):
-        found = None if values is None else values[0] if name == "image_shape" else len(values)
-        if found not in (None, channels):
-            raise EANError(
-                f"{path} is damaged (its {name} is of {found} channels, its network of {channels}): {_ADVICE}"
-            )
+        count = None if values is None else values[0] if name == "image_shape" else len(values)
+        if count not in (None, channels):
+            raise EANError(f"{path} is damaged (its {name} has {count} channels and its network {channels}): {_ADVICE}")
     if classes and meta.classes and len(meta.classes) != classes:
         raise EANError(
             f"{path} is damaged (it names {len(meta.classes)} classes, and its network has {classes}): {_ADVICE}"
@@ -73,44 +71,44 @@ def check_meta(path: str | Path, content: Mapping[str, Any], *, classes: int = 0
 
 
 def read_spec(cls: type[T], path: str | Path, content: Mapping[str, Any]) -> T:
-    """The part of a file that builds its network.
+    """Read the arguments that build a file's network.
 
     Args:
         cls: a dataclass of plain values.
-        path: of the file, for the sentence.
+        path: of the file, for the error message.
         content: of the file.
 
     Raises:
-        EANError: if it is missing, damaged, or has a field that this version does not know: another network would be
-            built without it.
+        EANError: if they are missing, damaged, or include an unknown field, without which another network would be
+            built.
     """
     model = content.get("model")
     if not isinstance(model, Mapping):
-        raise EANError(f"{path} does not say what network its weights are of: {_ADVICE}")
-    unknown = sorted(set(map(str, model)) - {one.name for one in dataclasses.fields(cls)})
+        raise EANError(f"{path} does not say which network its weights belong to: {_ADVICE}")
+    unknown = sorted(set(map(str, model)) - {field.name for field in dataclasses.fields(cls)})
     if unknown:
-        raise EANError(f"{path} says {unknown[0]!r} of its network, which this version does not know: update it")
+        raise EANError(f"{path} has the field {unknown[0]!r}, which this version does not know: update this project")
     weights = content.get("state_dict")
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise EANError(f"{path} is damaged (it holds no weights): {_ADVICE}")
     spec = checked(cls, model, where=f"{path}: model", advice=_ADVICE)
-    if any(isinstance(value, int) and abs(value) > MOST for value in vars(spec).values()):
-        raise EANError(f"{path} is damaged (no network is as large as its model says): {_ADVICE}")
+    if any(isinstance(value, int) and abs(value) > MAX_SIZE for value in vars(spec).values()):
+        raise EANError(f"{path} is damaged (a size of its network is implausibly large): {_ADVICE}")
     return spec
 
 
 @contextmanager
 def building(path: str | Path) -> Iterator[None]:
-    """Turn what a network's parts raise for values that no network has into a sentence that names the file.
+    """Turn errors from building a network into an `EANError` that names the file.
 
     Raises:
-        EANError: in place of their errors.
+        EANError: in place of any other exception but running out of memory.
     """
     try:
         yield
     except EANError as error:
         raise EANError(f"{path} cannot be built: {error}") from None
-    except Exception as error:  # options go to classes of anybody's
+    except Exception as error:  # options go to attention classes of any origin
         if out_of_memory(error):
             raise
         raise EANError(f"{path} is damaged (its network cannot be built: {first_line(error)}): {_ADVICE}") from None

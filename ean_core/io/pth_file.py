@@ -1,4 +1,4 @@
-"""Writing .pth files that `load_tensors` reads: whole or not at all, with a checksum of what is in them."""
+"""Write .pth files for `load_tensors`: atomically, and with a checksum."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def write_pth(path: str | Path, content: Mapping[str, Any]) -> None:
 
     Args:
         path: a .pth file.
-        content: tensors are contiguous and on the CPU.
+        content: the tensors must be contiguous and on the CPU.
     """
-    buffer = io.BytesIO()  # a file would hold its own name, and torch aborts on a full disk
+    buffer = io.BytesIO()  # written to a path, the archive would contain its name, and torch aborts on a full disk
     torch.save(with_checksum(content), buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

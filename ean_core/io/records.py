@@ -1,4 +1,4 @@
-"""One JSON record per run: what was done, on what, with which versions, and what came out.
+"""One JSON record per run: settings, data, versions and results.
 
 Every figure in the README comes from such a record under results/.
 """
@@ -30,7 +30,7 @@ FORMAT = "ean-record-1"
 
 @dataclass(frozen=True)
 class Record:
-    """What every record says; what `settings` and `metrics` hold depends on its kind."""
+    """The fields of every record; the content of `settings` and `metrics` depends on its kind."""
 
     kind: str
     settings: Mapping[str, Any]
@@ -46,13 +46,13 @@ def write_record(path: str | Path, *, kind: str, settings: Mapping[str, Any], me
 
     Args:
         path: a .json file.
-        kind: what sort of run, such as "pipeline", "train", "benchmark"; the report chooses by it.
+        kind: such as "pipeline", "train", "benchmark"; selects the section of the report.
         settings: everything needed to repeat the run: recipe, data and its fingerprint, seed.
-        metrics: what came out, JSON values with n and spread where there are repetitions.
+        metrics: results as JSON values, with n and spread of repetitions.
         extra: further top-level fields.
 
     Raises:
-        EANError: for a number that is not finite, which JSON cannot hold and no table should.
+        EANError: for a number that is not finite, which JSON cannot hold.
     """
     record = {"format": FORMAT, "kind": kind, "settings": portable(settings), "metrics": metrics, **extra}
     record["environment"] = environment()
@@ -62,17 +62,17 @@ def write_record(path: str | Path, *, kind: str, settings: Mapping[str, Any], me
 
 
 def portable(value: Any) -> Any:
-    """Settings with every absolute path made short: from the current directory on, or else its last three parts.
+    """Settings with absolute paths shortened: relative to the current directory, or else the last three parts.
 
-    A record is to be shared, and where its machine kept its files says nothing to others.
+    Records are shared, and paths of one machine mean nothing on others.
     """
     if isinstance(value, Mapping):
-        return {name: portable(one) for name, one in value.items()}
+        return {name: portable(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [portable(one) for one in value]
+        return [portable(item) for item in value]
     if isinstance(value, (str, Path)) and Path(value).is_absolute():
-        path, here = Path(value), Path.cwd()
-        return (path.relative_to(here) if path.is_relative_to(here) else Path(*path.parts[1:][-3:])).as_posix()
+        path, cwd = Path(value), Path.cwd()
+        return (path.relative_to(cwd) if path.is_relative_to(cwd) else Path(*path.parts[1:][-3:])).as_posix()
     return value
 
 
@@ -80,7 +80,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
     """Read a record.
 
     Raises:
-        EANError: if the file cannot be read or is no record.
+        EANError: if the file cannot be read or is not a record.
     """
     advice = "run the command that writes it again"
     record = read_json(path, what="record", advice=advice)
@@ -144,8 +144,8 @@ def environment() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The checkout's commit, with "+changes" if files differ from it; outside a checkout EAN_COMMIT, if it is set."""
-    told = os.environ.get("EAN_COMMIT") or None  # a machine that is sent the files alone
+    """The commit of the checkout, with "+changes" if files differ; outside a checkout, EAN_COMMIT if set."""
+    fallback = os.environ.get("EAN_COMMIT") or None  # for machines that get the files without .git
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
@@ -155,10 +155,10 @@ def commit() -> str | None:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")) != root:
-            return told
+            return fallback
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
-        return told
+        return fallback
 
 
 def cpu_name() -> str:

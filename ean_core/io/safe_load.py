@@ -1,4 +1,4 @@
-"""Reading files that hold tensors and plain values only, so that a file from the internet cannot run code."""
+"""Load files of tensors and plain values, such that a file from the internet cannot run code."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ import torch
 from torch import Tensor
 
 from ean_core.io.checksum import KEY, checksum_of
-from ean_core.io.pickled_names import STATES, WEIGHTS, names_in, plain
+from ean_core.io.pickle_allowlist import STATES, WEIGHTS, names_in, plain
 from ean_core.io.safetensors_file import SUFFIX, read_safetensors
 from ean_core.utils.errors import EANError, first_line
 
 A_STATE = (
-    "is the state that a run goes on from: give the classifier.pth or best.pth beside it, or for a segmentor, where "
-    "the command takes one, its --config too"
+    "is the state for resuming a run: give the classifier.pth or best.pth beside it, or for a segmentor also its "
+    "--config, if the command takes one"
 )
-"""What a last.pth is, where a network is asked for."""
+"""End of the error for a last.pth where a network is expected."""
 
-AGAIN = "move it away and make it again"
-_MAGIC = 0x1950A86A20F9469CFC6C  # begins the files that PyTorch wrote before version 1.6
-_PICKLES = 5  # that such a file consists of, before its raw numbers
-_one_at_a_time = threading.Lock()  # torch has one list of names for all threads
+ADVICE = "move it away and create it again"
+_MAGIC = 0x1950A86A20F9469CFC6C  # magic number of files that PyTorch wrote before version 1.6
+_PICKLES = 5  # pickles at the start of such a file, before the raw numbers
+_load_lock = threading.Lock()  # torch's allow-list is global
 
 
 def load_tensors(path: str | Path, *, state: bool = False) -> Any:
-    """Read a file of tensors and plain values; a .safetensors gives what its .pth would.
+    """Load a file of tensors and plain values; a .safetensors gives the same content as its .pth.
 
-    The names that the file asks for are checked against our own list before any is looked up, the zip's checksums are
-    compared with its bytes, and so is the file's own checksum where it has one.
+    The names in a pickle are checked against our own allow-list before any is looked up. The checksums of the zip
+    archive, and the file's own if it has one, are verified.
 
     Args:
-        path: a .pth of torch.save, new or old form, or a .safetensors of this project.
-        state: whether a run's state is wanted, a last.pth, and no network.
+        path: a .pth of torch.save, in the new or old format, or a .safetensors of this project.
+        state: whether a run's state (last.pth) is expected rather than a network.
 
     Raises:
         EANError: if the file is missing, damaged, asks for code, or holds weights that are not finite.
     """
     path = Path(path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-        raise EANError(f"{path} {what}: give a file that a training command wrote")
+        problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
+        raise EANError(f"{path} {problem}: give a file that a training command wrote")
     if path.suffix == SUFFIX:
         content: Any = read_safetensors(path)
     else:
@@ -64,19 +64,19 @@ def load_tensors(path: str | Path, *, state: bool = False) -> Any:
 
 
 def check_names(path: Path, file: IO[bytes], allowed: frozenset[str] | set[str]) -> None:
-    """Refuse a .pth that asks for a name that is not in the list, and one whose bytes have changed.
+    """Refuse a .pth that uses a name that is not allowed, or whose bytes have changed.
 
     Raises:
-        EANError: naming what it asks for.
+        EANError: with the name.
     """
     try:
-        zipped = file.read(4) == b"PK\x03\x04"  # as torch tells the two forms apart
+        zipped = file.read(4) == b"PK\x03\x04"  # as torch distinguishes the two formats
         if not zipped:
             check_old_form(path, file)
         pickles = [io.BytesIO(record(path, file))] if zipped else [file] * _PICKLES
         file.seek(0)
-        for one in pickles:
-            for name in names_in(one):
+        for stream in pickles:
+            for name in names_in(stream):
                 if name not in allowed:
                     raise refused(path, name)
     except (EANError, MemoryError):
@@ -86,38 +86,39 @@ def check_names(path: Path, file: IO[bytes], allowed: frozenset[str] | set[str])
 
 
 def record(path: Path, file: IO[bytes]) -> bytes:
-    """The pickle inside a zip, as torch itself finds it, once all of the zip's checksums were compared.
+    """The pickle in a zip archive, as torch itself locates it, after verifying the archive's checksums.
 
     Raises:
-        EANError: if a part of the file has changed, or is stored as torch.save stores none.
+        EANError: if part of the file has changed, or torch.save cannot have written it.
     """
     size = file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file) as archive:
-        parts = archive.infolist()
-        stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
-        if not stored or sum(part.file_size for part in parts) > size or len(set(archive.namelist())) < len(parts):
-            raise EANError(f"{path} is a zip file, but none that torch.save wrote: give the file itself")
-        if (part := archive.testzip()) is not None:
-            raise EANError(f"{path} has changed since it was written (the checksum of {part} differs): {AGAIN}")
+        entries = archive.infolist()
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+        repeated = len(set(archive.namelist())) < len(entries)
+        if not stored or repeated or sum(entry.file_size for entry in entries) > size:
+            raise EANError(f"{path} is a zip file, but torch.save did not write it: give the file inside it")
+        if (entry := archive.testzip()) is not None:
+            raise EANError(f"{path} has changed since it was written (the checksum of {entry} differs): {ADVICE}")
     file.seek(0)
     return torch._C.PyTorchFileReader(file).get_record("data.pkl")
 
 
 def check_old_form(path: Path, file: IO[bytes]) -> None:
-    """Refuse a file that does not begin as PyTorch's old ones do; tar files, which some versions run, among them."""
+    """Refuse files without the magic number of PyTorch's old format, and tar files, which some versions execute."""
     file.seek(0)
     begins = _MAGIC.to_bytes(10, "little") in file.read(16)
     file.seek(0)
     if not begins or tarfile.is_tarfile(file):
-        raise EANError(f"{path} is damaged, or no file of weights: {AGAIN}")
+        raise EANError(f"{path} is damaged, or no file of weights: {ADVICE}")
 
 
 def read_pth(path: Path, file: IO[bytes], *, state: bool) -> Any:
-    """`torch.load` of a file whose names were checked, with our stand-ins and nobody else's."""
-    stand_ins = [(one, name) for name, one in STATES.items() if one is not None] if state else []
+    """`torch.load` a file whose names were checked, allowing only our own stand-ins."""
+    stand_ins = [(stand_in, name) for name, stand_in in STATES.items() if stand_in is not None] if state else []
     file.seek(0)
-    with _one_at_a_time:
-        others = torch.serialization.get_safe_globals()
+    with _load_lock:
+        torch_allowed = torch.serialization.get_safe_globals()
         torch.serialization.clear_safe_globals()
         try:
             torch.serialization.add_safe_globals(stand_ins)
@@ -129,62 +130,62 @@ def read_pth(path: Path, file: IO[bytes], *, state: bool) -> Any:
             raise damaged(path, error) from None
         finally:
             torch.serialization.clear_safe_globals()
-            torch.serialization.add_safe_globals(others)
+            torch.serialization.add_safe_globals(torch_allowed)
 
 
 def refused(path: Path, name: str) -> EANError:
-    """The sentence for a name that is not in the list."""
+    """The error for a name that is not allowed."""
     if name.startswith("mmengine.logging"):  # the log buffers in an old last.pth
         return EANError(f"{path} {A_STATE}")
-    return EANError(f"{path} holds more than weights and was not loaded, as it can run code (it asks for {name[:80]})")
+    return EANError(f"{path} holds more than weights and was not loaded, since it could run code (it uses {name[:80]})")
 
 
 def damaged(path: Path, error: Exception) -> EANError:
-    """The sentence for bytes that cannot be read; the error itself where it is the disk's."""
-    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: of a place before the file
+    """The error for damaged content; errors of the disk are raised unchanged."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to before the start
         raise error
     if isinstance(error, pickle.UnpicklingError | struct.error | UnicodeDecodeError | ValueError):
-        return EANError(f"{path} is damaged, or no file of weights: {AGAIN}")
-    return EANError(f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: {AGAIN}")
+        return EANError(f"{path} is damaged, or no file of weights: {ADVICE}")
+    return EANError(f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: {ADVICE}")
 
 
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """All tensors in a file's content, with their dotted names; a state's log is none of them."""
+    """Yield all tensors in a file's content with their dotted names, except those of a state's log."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, Mapping):
-        for key, one in value.items():
+        for key, item in value.items():
             if key != "message_hub":
-                yield from tensors_in(one, f"{name}.{key}" if name else str(key))
+                yield from tensors_in(item, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple):
-        for number, one in enumerate(value):
-            yield from tensors_in(one, f"{name}.{number}")
+        for number, item in enumerate(value):
+            yield from tensors_in(item, f"{name}.{number}")
 
 
 def check_tensors(path: Path, content: Any) -> None:
-    """Refuse tensors larger than the bytes behind them, and numbers that are not finite.
+    """Refuse tensors larger than their storage, and numbers that are not finite.
 
     Raises:
-        EANError: naming the first such tensor.
+        EANError: with the name of the first such tensor.
     """
     try:
         for name, tensor in tensors_in(content):
             if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-                raise EANError(f"{path} is damaged ({name} is larger than what is stored of it): {AGAIN}")
+                raise EANError(f"{path} is damaged ({name} is larger than its storage): {ADVICE}")
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise EANError(
                     f"{path} holds numbers that are not finite, the first in {name.removeprefix('state_dict.')}: its "
                     "training diverged, so train it again with a lower learning rate"
                 )
     except RecursionError:
-        raise EANError(f"{path} is damaged (its content never ends): {AGAIN}") from None
+        raise EANError(f"{path} is damaged (its content is nested too deep): {ADVICE}") from None
 
 
 def check_sum(path: Path, content: Any) -> None:
-    """Refuse a file of ours whose content is another than when it was written.
+    """Verify the checksum of a file of this project.
 
     Raises:
-        EANError: if the checksum in it differs.
+        EANError: if it differs from the stored one.
     """
     if isinstance(content, dict) and KEY in content and content.pop(KEY) != checksum_of(content):
-        raise EANError(f"{path} has changed since it was written (its checksum differs): {AGAIN}")
+        raise EANError(f"{path} has changed since it was written (its checksum differs): {ADVICE}")

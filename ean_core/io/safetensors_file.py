@@ -1,7 +1,7 @@
 """Network files as safetensors (https://github.com/huggingface/safetensors): tensors, and a header of plain text.
 
 The header's "content" is the JSON of all that a .pth of this project says besides its weights, so that the network is
-built from the file alone; format, arch, attention and scheme stand there once more, for whoever looks at the header.
+built from the file alone; format, arch, attention and scheme are repeated there for people who inspect the header.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], content: Mappin
     """Write weights and the rest of a network file.
 
     Args:
-        path: written directly; the caller sees to atomicity.
+        path: written in place; the caller makes it atomic.
         weights: contiguous, on the CPU.
         content: plain values: format, model, classes, mean, std, recipe, ..
     """
@@ -39,9 +39,9 @@ def write_safetensors(path: Path, weights: Mapping[str, Tensor], content: Mappin
 
 
 def is_public(path: str | Path) -> bool:
-    """Whether a file is a .safetensors that was not written here: tensors, and nothing on the network they are of.
+    """Whether a .safetensors file holds tensors only, without the description of a network of this project.
 
-    A damaged file is not: reading it says so.
+    False for a damaged file, which fails when it is read.
     """
     if Path(path).suffix != SUFFIX or not Path(path).is_file():
         return False
@@ -56,10 +56,10 @@ def is_public(path: str | Path) -> bool:
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """What `torch.load` would give for the .pth of the same network.
+    """Read a file of this project; the content equals that of the network's .pth.
 
     Raises:
-        EANError: if the file is damaged, or was made by something else.
+        EANError: if the file is damaged, or was not written by this project.
     """
     require("safetensors", extra="export", what=f"reading {path}")
     from safetensors import safe_open
@@ -67,14 +67,14 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-    except Exception as error:  # on bad bytes its parts raise several kinds
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except Exception as error:  # on bad bytes several kinds of errors occur
         raise EANError(
-            f"{path} is damaged or truncated ({first_line(error)}): move it away and make it again"
+            f"{path} is damaged or truncated ({first_line(error)}): move it away and create it again"
         ) from None
     advice = f"give a {SUFFIX} file that tools/export.py wrote"
     if "content" not in header:
-        raise EANError(f"{path} does not say what network its weights are of: {advice}")
+        raise EANError(f"{path} does not say which network its weights belong to: {advice}")
     content = parse_json(header["content"], where=f"the header of {path}", advice=advice)
     if not isinstance(content, dict) or not isinstance(content.get("format"), str):
         raise EANError(f"the header of {path} is damaged (it names no format): {advice}")

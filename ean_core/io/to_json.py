@@ -1,4 +1,4 @@
-"""JSON as the standard has it: without NaN and infinity, which Python would write and other readers refuse."""
+"""Standard JSON, without NaN and infinity, which Python would write and other readers reject."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ean_core.utils.errors import EANError
 
 
 def to_json(value: Any, *, what: str | Path, **options: Any) -> str:
-    """A value's JSON.
+    """Serialize to JSON.
 
     Args:
-        value: of plain values.
-        what: the file it is for, for the sentence.
+        value: nested dictionaries and lists of plain values.
+        what: the file to be written, for the error message.
         options: of `json.dumps`.
 
     Raises:
@@ -29,15 +29,15 @@ def to_json(value: Any, *, what: str | Path, **options: Any) -> str:
         if name is None:
             raise
         raise EANError(
-            f"{what} is not written, as {name} would be no finite number: if a training diverged, lower its learning "
+            f"{what} was not written, because {name} is not a finite number: if training diverged, lower the learning "
             "rate"
         ) from None
 
 
 def where_not_finite(value: Any, name: str = "") -> str | None:
-    """The dotted name of the first number that is not finite."""
+    """The dotted name of the first number that is not finite; None if all are."""
     if isinstance(value, float) and not math.isfinite(value):
         return name or "it"
     pairs = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
-    found = (where_not_finite(one, f"{name}.{key}" if name else str(key)) for key, one in pairs)
-    return next((one for one in found if one is not None), None)
+    names = (where_not_finite(item, f"{name}.{key}" if name else str(key)) for key, item in pairs)
+    return next((name for name in names if name is not None), None)

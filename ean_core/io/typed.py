@@ -1,7 +1,7 @@
-"""Dataclasses from what a file says, every field checked: the one way in which our own files become values.
+"""Convert the content of our own files to dataclasses, checking the type of every field.
 
-Our files are read by later versions and edited by hand, so that fields that are not known are ignored; what a field
-holds must be of its kind, and a number must be finite and in its range.
+Files may come from later versions or be edited by hand, so unknown fields are ignored. Values must have the annotated
+type, and numbers must be finite and in range.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 
 class WrongValueError(Exception):
-    """A value of another kind than its field's: the field's dotted name, what was expected, and what was found."""
+    """A value of the wrong type: the field's dotted name, the expected type, and the value."""
 
     def __init__(self, name: str, expected: str, found: Any) -> None:
         self.name, self.expected, self.found = name, expected, found
-        super().__init__(f"{name or 'the whole'} is {shorten(found)}, where {expected} was expected")
+        super().__init__(f"{name or 'the content'} is {shorten(found)}, where {expected} was expected")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Limits of a number, or of a text's or list's length: `Annotated[int, Range(1)]`."""
+    """Limits of a number, or of the length of a string or list: `Annotated[int, Range(1)]`."""
 
     low: float = -math.inf
     high: float = math.inf
 
     def admits(self, value: Any) -> bool:
-        """Whether a value is inside."""
+        """Whether a number, or the length of a container, is within the limits."""
         return self.low <= (len(value) if isinstance(value, str | list | tuple | dict) else value) <= self.high
 
     def __str__(self) -> str:
@@ -53,17 +53,17 @@ Percent = Annotated[float, Range(0, 100)]
 
 
 def checked(cls: type[T], value: Any, *, where: str, advice: str) -> T:
-    """A dataclass from a dictionary of a file.
+    """Convert a dictionary from a file to a dataclass.
 
     Args:
         cls: a dataclass whose annotations are int, float, bool, str, None, Any, Literal, list, tuple, dict, Mapping,
             unions, other such dataclasses, and `Annotated` ones with a `Range`.
-        value: what the file holds.
-        where: the file, for the sentence.
-        advice: ends the sentence: what to do.
+        value: the content of the file.
+        where: the file, for the error message.
+        advice: what to do, at the end of the error message.
 
     Raises:
-        EANError: naming the first field that is missing or of another kind, and what it holds.
+        EANError: for the first field that is missing or of the wrong type, with its value.
     """
     try:
         return convert(value, cls, "")
@@ -74,7 +74,7 @@ def checked(cls: type[T], value: Any, *, where: str, advice: str) -> T:
 
 
 def shorten(value: Any) -> str:
-    """A value in a few words."""
+    """A short text for a value in an error message."""
     if isinstance(value, Missing):
         return "missing"
     if isinstance(value, Mapping):
@@ -83,39 +83,39 @@ def shorten(value: Any) -> str:
         return f"a list of {len(value)}"
     try:
         text = repr(value)
-    except (RecursionError, ValueError):  # nested without measure, or a number of thousands of digits
+    except (RecursionError, ValueError):  # nested too deep, or a number with thousands of digits
         return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 class Missing:
-    """Stands for a field that is not there."""
+    """Stands for the value of a missing field."""
 
 
 @cache
 def hints_of(cls: type) -> dict[str, Any]:
-    """The types of a dataclass's fields."""
+    """The resolved types of a dataclass's fields, cached."""
     return get_type_hints(cls, include_extras=True)
 
 
 def convert(value: Any, kind: Any, name: str) -> Any:
-    """A value as its kind has it: lists become tuples where tuples are wanted, whole numbers floats.
+    """Convert a value to a type: lists to tuples and integers to floats where the type says so.
 
     Raises:
-        WrongValueError: if it is of another kind.
+        WrongValueError: if the value has another type.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if origin is Annotated:
-        made, limits = convert(value, arguments[0], name), arguments[1]
-        if not limits.admits(made):
+        converted, limits = convert(value, arguments[0], name), arguments[1]
+        if not limits.admits(converted):
             raise WrongValueError(name, f"{describe(arguments[0])} {limits}", value)
-        return made
+        return converted
     if origin in (Union, types.UnionType):
         return _one_of(value, arguments, kind, name)
     if origin is Literal:
-        if not any(value == one and type(value) is type(one) for one in arguments):
+        if not any(value == item and type(value) is type(item) for item in arguments):
             raise WrongValueError(name, " or ".join(map(repr, arguments)), value)
         return value
     if dataclasses.is_dataclass(kind):
@@ -125,51 +125,51 @@ def convert(value: Any, kind: Any, name: str) -> Any:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise WrongValueError(name, "a dictionary", value)
-        return {key: convert(one, arguments[1], f"{name}.{key}" if name else key) for key, one in value.items()}
+        return {key: convert(item, arguments[1], f"{name}.{key}" if name else key) for key, item in value.items()}
     return _plain(value, kind, name)
 
 
 def _plain(value: Any, kind: Any, name: str) -> Any:
-    """None, a truth value, a number or a text."""
+    """Check None, a bool, a number or a string."""
     if kind in (None, types.NoneType):
         fits = value is None
     elif kind is float:
         fits = type(value) in (int, float) and abs(value) < 1e300  # neither nan nor infinity
         value = float(value) if fits else value
     else:
-        fits = type(value) is kind  # a bool is no int here
+        fits = type(value) is kind  # so that True is not an int
     if not fits:
         raise WrongValueError(name, describe(kind), value)
     return value
 
 
-def _one_of(value: Any, kinds: tuple[Any, ...], whole: Any, name: str) -> Any:
-    """A value of one of several kinds; of a dictionary the mistake inside it is what is said."""
+def _one_of(value: Any, kinds: tuple[Any, ...], union: Any, name: str) -> Any:
+    """Convert to the first member of a union that fits; an error inside a nested dictionary is raised as it is."""
     for kind in kinds:
         try:
             return convert(value, kind, name)
         except WrongValueError as error:
-            if error.name != name:  # the right kind, with a mistake in it
+            if error.name != name:  # the right type, with an error inside
                 raise
-    raise WrongValueError(name, describe(whole), value)
+    raise WrongValueError(name, describe(union), value)
 
 
 def _dataclass(value: Any, cls: Any, name: str) -> Any:
-    """A nested dictionary."""
+    """Convert a nested dictionary to a dataclass."""
     if not isinstance(value, Mapping):
         raise WrongValueError(name, "a dictionary", value)
-    hints, made = hints_of(cls), {}
-    for one in dataclasses.fields(cls):
-        dotted = f"{name}.{one.name}" if name else one.name
-        if one.name in value:
-            made[one.name] = convert(value[one.name], hints[one.name], dotted)
-        elif (one.default, one.default_factory) == (dataclasses.MISSING, dataclasses.MISSING):
-            raise WrongValueError(dotted, describe(hints[one.name]), Missing())
-    return cls(**made)
+    hints, values = hints_of(cls), {}
+    for field in dataclasses.fields(cls):
+        dotted = f"{name}.{field.name}" if name else field.name
+        if field.name in value:
+            values[field.name] = convert(value[field.name], hints[field.name], dotted)
+        elif (field.default, field.default_factory) == (dataclasses.MISSING, dataclasses.MISSING):
+            raise WrongValueError(dotted, describe(hints[field.name]), Missing())
+    return cls(**values)
 
 
 def _sequence(value: Any, kind: Any, name: str) -> Any:
-    """A list or a tuple, of one kind throughout or of a fixed length."""
+    """Convert a list or a tuple, homogeneous or of fixed length."""
     origin, kinds = get_origin(kind), get_args(kind)
     if not isinstance(value, list | tuple):
         raise WrongValueError(name, describe(kind), value)
@@ -178,21 +178,21 @@ def _sequence(value: Any, kind: Any, name: str) -> Any:
             raise WrongValueError(name, f"a list of {len(kinds)}", value)
     else:
         kinds = kinds[:1] * len(value)
-    return origin(convert(one, inner, f"{name}.{i}") for i, (one, inner) in enumerate(zip(value, kinds, strict=True)))
+    return origin(convert(item, inner, f"{name}.{i}") for i, (item, inner) in enumerate(zip(value, kinds, strict=True)))
 
 
 def describe(kind: Any) -> str:
-    """What a kind is called in a sentence."""
+    """The name of a type in an error message."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return f"{describe(arguments[0])} {arguments[1]}"
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(one) for one in arguments)
+        return " or ".join(describe(item) for item in arguments)
     if origin is Literal:
         return " or ".join(map(repr, arguments))
     if origin in (list, tuple):
         return "a list"
     if dataclasses.is_dataclass(kind) or origin is not None:
         return "a dictionary"
-    words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
-    return words.get(kind, "nothing")
+    names = {int: "a whole number", float: "a finite number", bool: "true or false", str: "a text"}
+    return names.get(kind, "nothing")

@@ -1,6 +1,6 @@
 """Named architectures, and `create_model`, which builds any of them with any attention and scheme.
 
-Networks and their files belong here; how a trained network runs fast belongs in `ean_core.deploy`.
+Networks and their files are here; fast inference of trained networks is in `ean_core.deploy`.
 """
 
 from __future__ import annotations
@@ -72,13 +72,13 @@ def create_model(
             paper's biased convolutions, or `<name>_nobias` for public ImageNet weights; or `timm:` and the name of a
             residual network of timm's (`timm_backbone`).
         num_classes: outputs of the head; default 100 for the CIFAR and 1000 for the ImageNet networks; 0 for none.
-        attention: None, or a name: "se", "sge", "dia", timm's as "timm:eca", what `register` or `load` made known.
+        attention: None, or a name: "se", "sge", "dia", one of timm's such as "timm:eca", or a registered one.
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
         scheme: None (all ones), a `Scheme`, bits such as "0011..." or a path to a scheme.json.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
-        layout: strides, dilations, contract_dilation or conv_bias, handed to `ResNet`; timm's networks have the layouts
-            of `timm_backbone.output_stride_of`.
+        layout: strides, dilations, contract_dilation or conv_bias of `ResNet`; timm's networks support the layouts of
+            `timm_backbone.output_stride_of`.
 
     Raises:
         EANError: for an unknown name, or a scheme of another length.
@@ -97,7 +97,7 @@ def create_model(
     }
     layout_options = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
     if stray := sorted(set(layout) - set(layout_options)):
-        raise EANError(f"create_model does not know {stray} for {arch}: see its docstring")
+        raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
     if is_timm(arch):
         name = arch.removeprefix(timm_backbone.PREFIX)
         stride = timm_backbone.output_stride_of(name, **layout)
@@ -110,7 +110,7 @@ def create_model(
 
 
 def is_timm(arch: str) -> bool:
-    """Whether a name is one of timm's."""
+    """Whether an architecture's name begins with `timm:`."""
     return arch.startswith(timm_backbone.PREFIX)
 
 
@@ -118,7 +118,7 @@ def stages_blocks(arch: str) -> tuple[int, ...]:
     """Blocks per stage of a named architecture, without building it.
 
     Raises:
-        EANError: for an unknown name, with the nearest; for one of timm's that cannot be adapted, with the reason.
+        EANError: for an unknown name, or a network of timm's that cannot be adapted.
     """
     if is_timm(arch):
         return timm_backbone.timm_blocks(arch.removeprefix(timm_backbone.PREFIX))

@@ -1,4 +1,4 @@
-"""What every network with attention is: a stem, stages whose attention a scheme connects, pooling and a linear head."""
+"""Base class of networks with attention: a stem, stages with a scheme, pooling and a linear head."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _Network = TypeVar("_Network", bound="StagedNetwork")
 
 
 class SchemeWarning(UserWarning):
-    """Weights were loaded into a network whose connections are not those of the network that they were taken from."""
+    """Weights were loaded into a network with another scheme than the one they were saved with."""
 
 
 class StagedNetwork(nn.Module):
-    """Base of the networks; a subclass has the stages as `layer1`, `layer2`, .. and a `forward_stem`.
+    """Base class; a subclass defines the stages `layer1`, `layer2`, .. and `forward_stem`.
 
     Attributes:
-        stages_blocks: blocks of each stage.
-        stage_channels: channels that each stage gives.
+        stages_blocks: number of blocks of each stage.
+        stage_channels: output channels of each stage.
         sharing: "stage", one attention module per stage (Share-full, EAN); "block", one per block (Org-full).
-        stem_kind: "cifar" or "imagenet", the kind of images it is for.
+        stem_kind: "cifar" or "imagenet".
         in_channels: of the images.
         fc: the head, or None.
     """
@@ -42,29 +42,29 @@ class StagedNetwork(nn.Module):
 
     @property
     def stages(self) -> list[Stage]:
-        """layer1, layer2, .. in order."""
+        """The stages layer1, layer2, .. in order."""
         return [self.get_submodule(f"layer{number + 1}") for number in range(len(self.stages_blocks))]
 
     @property
     def scheme(self) -> Scheme:
-        """The bits that are set now."""
+        """The current scheme."""
         return Scheme(tuple(bit for stage in self.stages for bit in stage.bits), self.stages_blocks)
 
     def set_scheme(self, scheme: SchemeLike) -> None:
         """Choose the path: bits, a `Scheme`, a scheme.json or None for all ones; see `as_scheme`.
 
         Raises:
-            EANError: for a scheme of another network, or a connection to attention that is not there.
+            EANError: for a scheme of another network, or a connection to missing attention.
         """
         scheme = as_scheme(scheme, self.stages_blocks)
         pairs = list(zip(self.stages, scheme.stages, strict=True))
         for stage, bits in pairs:
-            stage.check_bits(bits)  # all of them first: a refused scheme must not be set by half
+            stage.check_bits(bits)  # check all first, so that a refused scheme is not set in part
         for stage, bits in pairs:
             stage.bits = bits
 
     def prune(self: _Network) -> _Network:
-        """A copy with the current scheme and without the attention that it does not connect.
+        """A copy with the current scheme, without the attention modules that it does not use.
 
         In eval mode its outputs equal this network's.
         """
@@ -74,9 +74,9 @@ class StagedNetwork(nn.Module):
         return pruned
 
     def keep_stages(self, count: int) -> None:
-        """Drop, in place, the stages after the first `count`, for tasks that look at features and not at logits.
+        """Remove, in place, all but the first `count` stages, for tasks that use features.
 
-        Parameters that no loss reaches would stop distributed training.
+        Unused parameters would make distributed training fail.
         """
         for number in range(count, len(self.stages_blocks)):
             delattr(self, f"layer{number + 1}")
@@ -86,10 +86,7 @@ class StagedNetwork(nn.Module):
     # -- the scheme beside the weights --------------------------------------------------------------------------
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        """Add the scheme to the state dict's metadata, which holds torch's module versions and is saved with it.
-
-        Keys and tensors stay as they are, so that all files can be read as before.
-        """
+        """Add the scheme to the state dict's metadata, which torch saves with it; keys and tensors do not change."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         metadata = getattr(destination, "_metadata", {})
         if prefix[:-1] in metadata:
@@ -98,12 +95,12 @@ class StagedNetwork(nn.Module):
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, local_metadata: Mapping[str, Any], *rest: Any
     ) -> None:
-        """Warn of weights with another scheme: all keys match, and the outputs would still be others."""
-        theirs, ours = local_metadata.get("scheme"), str(self.scheme)
-        if theirs is not None and theirs != ours:
+        """Warn about weights saved with another scheme: all keys match, but outputs differ."""
+        saved, current = local_metadata.get("scheme"), str(self.scheme)
+        if saved is not None and saved != current:
             warnings.warn(
-                f"the weights are those of a network with the connections {theirs}, and this network has {ours}: its "
-                "outputs are others than that network's; set_scheme gives it the same connections",
+                f"the weights were saved with the connections {saved}, but this network has {current}: its outputs "
+                "will differ; use set_scheme to set the same connections",
                 SchemeWarning,
                 stacklevel=4,  # the caller of load_state_dict
             )
@@ -112,7 +109,7 @@ class StagedNetwork(nn.Module):
     # -- forward ------------------------------------------------------------------------------------------------
 
     def forward_stem(self, x: Tensor) -> Tensor:
-        """(B, in_channels, H, W) -> what the first stage takes."""
+        """(B, in_channels, H, W) -> the input of the first stage."""
         raise NotImplementedError
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
@@ -136,14 +133,14 @@ class StagedNetwork(nn.Module):
     # -- for deployment and public weights ----------------------------------------------------------------------
 
     def replace_stages(self, convert: Callable[[Stage], Stage]) -> None:
-        """Put `convert(stage)` in the place of every stage, in place."""
+        """Replace every stage by `convert(stage)`, in place."""
         for number, stage in enumerate(self.stages):
             self.add_module(f"layer{number + 1}", convert(stage))
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """Names of every convolution and of the batch norm that directly follows it, outside attention."""
+        """Names of every convolution and the batch norm that directly follows it, except in attention."""
         raise NotImplementedError
 
     def own_name(self, public_name: str) -> str:
-        """What a tensor of the public weights is called here."""
+        """This network's name for a tensor of the public weights."""
         return public_name

@@ -1,7 +1,7 @@
 """The two residual blocks of Deep Residual Learning (https://arxiv.org/abs/1512.03385).
 
-A block returns residual and shortcut separately; the stage recalibrates the residual where the scheme says so, adds the
-two and activates (Eq. 4). The layers have torchvision's names, so that public weights fit.
+A block returns residual and shortcut separately; the stage applies attention to the residual of connected blocks, adds
+the two and activates (Eq. 4). The layers have torchvision's names, so that public weights fit.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions.
 
     Args:
-        inputs: channels that come in.
-        planes: width; `planes * expansion` channels go out.
+        inputs: input channels.
+        planes: width; there are `planes * expansion` output channels.
         stride: of the first convolution.
         dilation: of the first convolution (as in mmsegmentation; the second has none).
         bias: whether the convolutions have a bias (the paper's ImageNet networks do).

@@ -1,6 +1,6 @@
-"""Network files: supernet.pth and classifier.pth, weights with all that is needed to build their network again.
+"""Network files: supernet.pth and classifier.pth, weights with what is needed to rebuild their network.
 
-They hold tensors and plain values only and are loaded as such, so that a file from the internet cannot run code.
+They hold only tensors and plain values, and are loaded such that a file from the internet cannot run code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ModelSpec:
 
     Attributes:
         scheme: bits, or None for all ones.
-        pruned: whether the attention without connections was dropped.
+        pruned: whether unconnected attention was removed.
     """
 
     arch: str
@@ -42,7 +42,7 @@ class ModelSpec:
     pruned: bool = False
 
     def build(self) -> StagedNetwork:
-        """The network, with fresh weights."""
+        """Build the network with freshly initialized weights."""
         network = create_model(
             self.arch,
             num_classes=self.num_classes,
@@ -60,38 +60,38 @@ def save_network(path: str | Path, network: StagedNetwork, spec: ModelSpec, **in
 
     Args:
         path: a .pth file.
-        network: on any device; memory formats are not kept.
-        spec: what builds it.
-        info: plain values and tensors: classes, mean, std, recipe, metrics.
+        network: on any device; memory formats are not preserved.
+        spec: the arguments that build it.
+        info: further plain values and tensors: classes, mean, std, recipe, metrics.
 
     Raises:
-        EANError: if a weight is not finite; a file that is there already stays.
+        EANError: if a weight is not finite; an existing file is kept.
     """
     check_finite(network, path)
-    weights = network.state_dict()  # filled again in place: it knows the scheme
+    weights = network.state_dict()  # modified in place to keep its metadata, which holds the scheme
     for name, value in weights.items():
         weights[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     write_pth(path, {"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info})
 
 
 def check_finite(network: nn.Module, path: str | Path) -> None:
-    """Refuse to write a network that is of no use to anybody.
+    """Refuse to write a network with NaN or infinity.
 
     Raises:
-        EANError: naming the first tensor that is not finite.
+        EANError: with the first tensor that is not finite.
     """
     if (name := first_not_finite_in(network)) is not None:
         raise EANError(
-            f"{path} is not written, as the network's {name} is not finite: its training diverged, so train it again "
-            "with a lower learning rate"
+            f"{path} was not written, because {name} of the network is not finite: training diverged, so train it "
+            "again with a lower learning rate"
         )
 
 
 def read_network_file(path: str | Path) -> dict[str, Any]:
-    """The content of a network file.
+    """Read the content of a network file.
 
     Raises:
-        EANError: if it is missing, truncated, holds more than tensors and plain values, or is no network file.
+        EANError: if it is missing, truncated, holds other objects, or is not a network file.
     """
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -109,17 +109,17 @@ def load_network(path: str | Path) -> tuple[StagedNetwork, dict[str, Any]]:
         the network in eval mode, and the file's other content.
 
     Raises:
-        EANError: as `read_network_file`, or if weights and network do not belong together.
+        EANError: as `read_network_file`, or if the weights do not fit the network.
     """
     content = read_network_file(path)
     return build_network(path, content), content
 
 
 def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
-    """The network of a file's content in eval mode; its weights are taken out of the content.
+    """Build the network of a file's content in eval mode; removes the weights from the content.
 
     Raises:
-        EANError: if weights and network do not belong together.
+        EANError: if the weights do not fit the network.
     """
     spec = read_spec(ModelSpec, path, content)
     check_meta(path, content, classes=spec.num_classes, channels=spec.in_channels)

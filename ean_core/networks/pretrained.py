@@ -1,4 +1,4 @@
-"""Copying weights to start from into a network, for all tasks in one way: what does not fit is refused."""
+"""Load pretrained weights into a network, for all tasks; weights that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ean_core.networks.timm_backbone import TimmNetwork
 from ean_core.networks.weights_file import PUBLIC, TrunkSpec, Weights, as_weights, read_weights
 from ean_core.scheme import as_scheme
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
-SHOWN = 6  # names in a sentence
+MAX_NAMES = 6  # names listed in a message
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load did, by name of the network's state; `print` it.
+    """Result of loading weights, as names in the network's state dict; can be printed.
 
     Attributes:
-        source: what the user gave.
-        loaded: taken from the file.
-        missing: not taken, and kept as they were: attention, and a head that the file lacks or has in another size.
-        zeroed: convolution biases that the file does not have, set to zero, which gives the same function.
-        unused: in the file, but not in the network.
-        notes: what else is worth knowing.
+        source: as given by the user.
+        loaded: loaded from the file.
+        missing: kept at their initial value: attention, and a head that the file lacks or has in another size.
+        zeroed: convolution biases that the file lacks, set to zero, which computes the same function.
+        unused: in the file but not in the network.
+        notes: further remarks.
     """
 
     source: str
@@ -44,62 +45,62 @@ class LoadReport:
     def __str__(self) -> str:
         parts = [f"{len(self.loaded)} tensors loaded"]
         if self.missing:
-            parts.append(f"{len(self.missing)} left at their initial value: {listed(self.missing)}")
+            parts.append(f"{len(self.missing)} left at their initial value: {shorten_names(self.missing)}")
         if self.zeroed:
             parts.append(f"{len(self.zeroed)} convolution biases set to zero")
         if self.unused:
-            parts.append(f"{len(self.unused)} in the file but not used: {listed(self.unused)}")
+            parts.append(f"{len(self.unused)} in the file but not used: {shorten_names(self.unused)}")
         return f"{self.source}: {'; '.join((*parts, *self.notes))}"
 
 
 def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
-    """Copy weights into a network; attention that the weights lack keeps its initial value.
+    """Load public weights into a network; attention that the weights lack keeps its initial value.
 
     Args:
-        network: built by `create_model` with the weights' depth; biased convolutions get a zero bias.
-        state_dict: of torchvision's network, as from `torchvision.models.resnet50(...).state_dict()`, or of timm's for
-            a `timm:` architecture; or what `ean_core.networks.weights_file.read_weights` reads: a file, an address,
-            "torchvision://resnet50", or "imagenet" for the public weights of timm's architecture.
+        network: built by `create_model` with the weights' architecture; missing convolution biases are set to zero.
+        state_dict: of torchvision's network, such as `torchvision.models.resnet50(...).state_dict()`, or of timm's for
+            a `timm:` architecture; or a source for `ean_core.networks.weights_file.read_weights`: a file, a URL,
+            "torchvision://resnet50", or "imagenet" for the public weights of a `timm:` architecture.
 
     Returns:
-        what was loaded and what was left; `print` it.
+        a report of what was loaded, which can be printed.
 
     Raises:
-        EANError: if the weights cannot be read or fetched, or are those of another network; nothing is changed then.
+        EANError: if the weights cannot be read or downloaded, or belong to another network, which is then unchanged.
     """
     if isinstance(state_dict, Mapping):
         return load_weights(network, as_weights(state_dict, source="the state dict"))
     arch = f"timm:{network.name}" if isinstance(network, TimmNetwork) else None
     if arch is None and str(state_dict) in PUBLIC:
-        raise EANError(f"{state_dict} fetches weights by the name of a timm: architecture: give torchvision://resnet50")
+        raise EANError(f"{state_dict!r} needs a timm: architecture: give torchvision://resnet50 for other networks")
     return load_weights(network, read_weights(state_dict, arch=arch))
 
 
 def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | None = None) -> LoadReport:
-    """Copy weights into a network, whose head and attention may be others.
+    """Load weights into a network, whose head and attention may differ.
 
     Args:
         network: changed in place.
         weights: of the same architecture.
-        spec: what the network was built from, with all its stages; None: what the network itself shows.
+        spec: the arguments that built the network, before stages were removed; None: derived from the network.
 
     Returns:
-        what was loaded, and what was not.
+        a report of what was loaded.
 
     Raises:
-        EANError: if the weights are of another network: a tensor of the trunk is missing, has another shape, or has no
-            place in this one, as a deeper network's; or the attention differs. Nothing is changed then.
+        EANError: if the weights belong to another network: a tensor of the trunk is missing, unexpected or has another
+            shape; or the attention differs. The network is then unchanged.
     """
     if spec is not None:
         check_spec(weights, spec)
     blocks = network.stages_blocks if spec is None else stages_blocks(spec.arch)
-    given = {network.own_name(name): value for name, value in weights.tensors.items()}
+    tensors = {network.own_name(name): value for name, value in weights.tensors.items()}
     own = network.state_dict()
-    check_depth(given, blocks, weights.source)
-    check_attention(given, connected_attention(network, own), weights.source)
-    loaded, missing, zeroed, wrong = [], [], [], []
+    check_depth(tensors, blocks, weights.source)
+    check_attention(tensors, connected_attention(network, own), weights.source)
+    loaded, missing, zeroed, mismatched = [], [], [], []
     for name, value in own.items():
-        tensor = given.get(name)
+        tensor = tensors.get(name)
         if tensor is not None and fits(tensor, value):
             loaded.append(name)
         elif name.startswith("fc.") or (tensor is None and ".attention." in name):
@@ -107,15 +108,15 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
         elif tensor is None and is_conv_bias(network, name):
             zeroed.append(name)
         elif tensor is not None or not name.endswith("num_batches_tracked"):
-            found = "missing" if tensor is None else f"{kind_of(tensor)}"
-            wrong.append(f"{name} ({found} in the file, {kind_of(value)} in the network)")
-    unused = [name for name in given if name not in own or name in missing]
-    strangers = [name for name in unused if name not in own and belongs_to_trunk(name, own, network)]
-    if wrong or strangers:
-        raise another_network(weights.source, wrong, strangers)
+            in_file = "missing" if tensor is None else f"{kind_of(tensor)}"
+            mismatched.append(f"{name} ({in_file} in the file, {kind_of(value)} in the network)")
+    unused = [name for name in tensors if name not in own or name in missing]
+    unexpected = [name for name in unused if name not in own and belongs_to_trunk(name, own, network)]
+    if mismatched or unexpected:
+        raise another_network(weights.source, mismatched, unexpected)
     with torch.no_grad():
         for name in loaded:
-            own[name].copy_(given[name])
+            own[name].copy_(tensors[name])
         for name in zeroed:
             own[name].zero_()
     notes = notes_on(weights, network)
@@ -126,147 +127,144 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
 
 
 def check_spec(weights: Weights, spec: TrunkSpec) -> None:
-    """Refuse a file of ours whose network is another one than `spec` says.
+    """Refuse a file of this project whose network differs from `spec`.
 
     Raises:
-        EANError: naming what differs.
+        EANError: with the difference.
     """
     check_arch(weights, spec.arch)
-    theirs = weights.spec
-    if theirs is None:
+    file_spec = weights.spec
+    if file_spec is None:
         return
-    if theirs.in_channels != spec.in_channels:
+    if file_spec.in_channels != spec.in_channels:
         raise EANError(
-            f"{weights.source} was trained on images with {theirs.in_channels} channel(s), and the network to start "
-            f"takes {spec.in_channels}: give weights of such images"
+            f"{weights.source} was trained on images with {how_many(file_spec.in_channels, 'channel')}, but the new "
+            f"network takes {spec.in_channels}: give weights for such images"
         )
-    both = theirs.attention is not None and spec.attention is not None
-    if both and in_words(theirs) != in_words(spec):
+    both = file_spec.attention is not None and spec.attention is not None
+    if both and describe_attention(file_spec) != describe_attention(spec):
         raise EANError(
-            f"{weights.source} was trained with attention {in_words(theirs)}, and the network to start has "
-            f"{in_words(spec)}: give it the attention that the file was trained with, or weights without any"
+            f"{weights.source} was trained with attention {describe_attention(file_spec)}, but the new network has "
+            f"{describe_attention(spec)}: use the attention of the file, or weights without attention"
         )
 
 
 def check_arch(weights: Weights, arch: str) -> None:
-    """Refuse a file of ours of another architecture; one without convolution biases fits the one with them.
+    """Refuse a file of another architecture; weights without convolution biases fit a network with them.
 
     Raises:
-        EANError: naming both.
+        EANError: with both architectures.
     """
     if weights.spec is not None and weights.spec.arch not in (arch, f"{arch}_nobias"):
         raise EANError(
-            f"{weights.source} holds a {weights.spec.arch}, and the network to start is a {arch}: give weights of a "
-            f"{arch}, or build a {weights.spec.arch}"
+            f"{weights.source} holds a {weights.spec.arch}, but the new network is a {arch}: give weights of a {arch}, "
+            f"or build a {weights.spec.arch}"
         )
 
 
-def in_words(spec: TrunkSpec) -> str:
-    """Attention, sharing and options, as files hold them: tuples are lists there."""
+def describe_attention(spec: TrunkSpec) -> str:
+    """Attention, sharing and options as text, with tuples as lists, as in files."""
     options = f" with {json.dumps(dict(spec.attention_options), sort_keys=True)}" if spec.attention_options else ""
     return f"{spec.attention} (one module per {spec.sharing}{options})"
 
 
-def check_depth(given: Iterable[str], blocks: Sequence[int], source: str) -> None:
-    """Refuse weights that have more stages, or more blocks in a stage, than the architecture.
+def check_depth(tensors: Iterable[str], blocks: Sequence[int], source: str) -> None:
+    """Refuse weights with more stages, or more blocks in a stage, than the architecture.
 
     Raises:
-        EANError: naming the first block that is too many.
+        EANError: with the first extra block.
     """
-    matches = filter(None, (re.match(r"layer(\d+)\.(\d+)\.", name) for name in given))
+    matches = filter(None, (re.match(r"layer(\d+)\.(\d+)\.", name) for name in tensors))
     for stage, block in sorted({(int(match[1]), int(match[2])) for match in matches}):
         if stage > len(blocks) or block >= blocks[stage - 1]:
-            here = f"{len(blocks)} stages" if stage > len(blocks) else f"{blocks[stage - 1]} blocks in layer{stage}"
+            depth = f"{len(blocks)} stages" if stage > len(blocks) else f"{blocks[stage - 1]} blocks in layer{stage}"
             raise EANError(
-                f"{source} holds the weights of another network, a deeper one: it has layer{stage}.{block}, and the "
-                f"network to start has {here}; build the architecture that the file was made with"
+                f"{source} holds the weights of another network, a deeper one: it has layer{stage}.{block}, but the "
+                f"new network has {depth}; build the architecture of the file"
             )
 
 
 def connected_attention(network: StagedNetwork, own: Iterable[str]) -> list[str]:
-    """The names of the network's state that belong to attention which its scheme connects."""
+    """Names in the network's state dict that belong to attention connected by its scheme."""
     connected = []
     for number, stage in enumerate(network.stages, start=1):
         blocks = [f"layer{number}.attention.{index}." for index, bit in enumerate(stage.bits) if bit]
-        whole = [f"layer{number}.attention."] if blocks else []
-        connected += blocks if network.sharing == "block" else whole
+        shared = [f"layer{number}.attention."] if blocks else []
+        connected += blocks if network.sharing == "block" else shared
     return [name for name in own if name.startswith(tuple(connected))]
 
 
-def check_attention(given: Mapping[str, Tensor], wanted: Iterable[str], source: str) -> None:
-    """Refuse attention of another kind, and weights in which a part of the wanted attention is missing.
+def check_attention(tensors: Mapping[str, Tensor], connected: Iterable[str], source: str) -> None:
+    """Refuse weights with attention that lack part of the network's connected attention.
 
-    Weights without any attention may start a network with some, which then keeps its initial values.
+    Weights without any attention are accepted; attention then keeps its initial values.
 
     Raises:
-        EANError: naming the first tensor.
+        EANError: with the first missing tensor.
     """
-    theirs = {name for name in given if ".attention." in name}
-    for name in wanted if theirs else ():
-        if name not in theirs:
+    in_weights = {name for name in tensors if ".attention." in name}
+    for name in connected if in_weights else ():
+        if name not in in_weights:
             raise EANError(
-                f"{source} has attention in {listed(theirs)}, and the network to start has {name} too: give it the "
-                "attention and the scheme that the file was trained with, or weights without attention"
+                f"{source} has attention in {shorten_names(in_weights)}, but the new network also has {name}: "
+                "use the attention and the scheme of the file, or weights without attention"
             )
 
 
 def belongs_to_trunk(name: str, own: Mapping[str, Tensor], network: StagedNetwork) -> bool:
-    """Whether a tensor that the network has no place for changes what its trunk computes, unlike a head's.
+    """Whether an unexpected tensor belongs to the trunk, and so would change its output, unlike a head's.
 
-    Stages that were not built are left out, as they are no part of this trunk, and so is attention that the network has
-    not.
+    Removed stages, and attention that the network does not have, do not count.
     """
     first = name.split(".")[0]
     stage = re.fullmatch(r"layer(\d+)", first)
     if stage is not None:
         return int(stage[1]) <= len(network.stages_blocks) and ".attention." not in name
-    return first != "fc" and any(one.startswith(f"{first}.") for one in own)
+    return first != "fc" and any(key.startswith(f"{first}.") for key in own)
 
 
-def another_network(source: str, wrong: Sequence[str], strangers: Sequence[str]) -> EANError:
-    """The sentence for weights that do not fit."""
-    what = (
-        f"{len(wrong)} tensor(s) do not fit, the first is {wrong[0]}"
-        if wrong
-        else f"it has {listed(strangers)}, for which the network to start has no place"
+def another_network(source: str, mismatched: Sequence[str], unexpected: Sequence[str]) -> EANError:
+    """The error for weights of another network."""
+    problem = (
+        f"{how_many(len(mismatched), 'mismatched tensor')}, the first is {mismatched[0]}"
+        if mismatched
+        else f"it has {shorten_names(unexpected)}, which the new network lacks"
     )
-    return EANError(
-        f"{source} holds the weights of another network: {what}; build the architecture that the file was made with"
-    )
+    return EANError(f"{source} holds the weights of another network: {problem}; build the architecture of the file")
 
 
-# -- words -------------------------------------------------------------------------------------------------------------
+# -- text -------------------------------------------------------------------------------------------------------------
 
 
 def notes_on(weights: Weights, network: StagedNetwork) -> tuple[str, ...]:
-    """That averaged weights were taken, and that a file's attention was connected to other blocks."""
-    notes = [f"the averaged weights under {weights.averaged!r} were taken"] if weights.averaged else []
+    """Remarks: averaged weights were used; the file has another scheme."""
+    notes = [f"the averaged weights under {weights.averaged!r} were used"] if weights.averaged else []
     spec = weights.spec
     if spec is not None and spec.attention is not None:
         trained, path = as_scheme(spec.scheme, stages_blocks(spec.arch)), network.scheme
         if trained.bits[: len(path)] != path.bits:
-            notes.append(f"it was trained with the connections {trained}, and the network has {path}")
+            notes.append(f"it was trained with the connections {trained}, but the network has {path}")
     return tuple(notes)
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first names, those of one attention module as one."""
+def shorten_names(names: Iterable[str]) -> str:
+    """The first few names, with one entry per attention module."""
     groups = list(dict.fromkeys(re.sub(r"\.attention\..*", ".attention", name) for name in names))
-    more = f" and {len(groups) - SHOWN} more" if len(groups) > SHOWN else ""
-    return ", ".join(groups[:SHOWN]) + more
+    more = f" and {len(groups) - MAX_NAMES} more" if len(groups) > MAX_NAMES else ""
+    return ", ".join(groups[:MAX_NAMES]) + more
 
 
 def fits(tensor: Tensor, own: Tensor) -> bool:
-    """Whether a tensor of the file can stand for one of the network: whole numbers cannot stand for weights."""
+    """Whether a tensor can be copied: equal shapes, and no integers for floating-point weights."""
     return tensor.shape == own.shape and (tensor.is_floating_point() or not own.is_floating_point())
 
 
 def kind_of(tensor: Tensor) -> str:
-    """Shape, and the type where it is no floating-point number."""
+    """The shape, and the dtype unless it is floating point."""
     return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" of {tensor.dtype}")
 
 
 def is_conv_bias(network: StagedNetwork, name: str) -> bool:
-    """Whether a name of the state is the bias of a convolution."""
+    """Whether a name in the state dict is the bias of a convolution."""
     module, _, leaf = name.rpartition(".")
     return leaf == "bias" and isinstance(network.get_submodule(module), torch.nn.Conv2d)

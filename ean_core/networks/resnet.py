@@ -33,7 +33,7 @@ class ResNet(StagedNetwork):
         dilations: dilation of each stage.
         contract_dilation: halve the dilation of a dilated stage's first block (as mmsegmentation's option does).
         conv_bias: whether the convolutions have a bias.
-        attention: makes one attention module for a number of channels; None for the vanilla network.
+        attention: builds an attention module for a number of channels; None for the vanilla network.
         sharing: "stage", one module per stage (Share-full, EAN); "block", one per block (Org-full).
         in_channels: of the images.
         num_classes: outputs of the head; None for a backbone without one.
@@ -58,7 +58,7 @@ class ResNet(StagedNetwork):
         super().__init__()
         check_sharing(sharing)
         if stem not in STEMS:
-            raise EANError(f"stem is one of {', '.join(STEMS)}, got {stem!r}")
+            raise EANError(f"stem must be one of {', '.join(STEMS)}, got {stem!r}")
         self.sharing = sharing
         self.stem_kind = stem
         self.in_channels = in_channels
@@ -87,7 +87,7 @@ class ResNet(StagedNetwork):
         return x if self.maxpool is None else self.maxpool(x)
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """See `StagedNetwork.conv_norm_pairs`."""
+        """Names of every convolution and the batch norm that directly follows it."""
         owners = [
             f"layer{number + 1}.{index}." for number, count in enumerate(self.stages_blocks) for index in range(count)
         ]
@@ -99,9 +99,9 @@ class ResNet(StagedNetwork):
 
 
 def check_sharing(sharing: str) -> None:
-    """Refuse what is neither "stage" nor "block"."""
+    """Raise `EANError` unless sharing is "stage" or "block"."""
     if sharing not in SHARING:
-        raise EANError(f"sharing is one of {', '.join(SHARING)}, got {sharing!r}")
+        raise EANError(f"sharing must be one of {', '.join(SHARING)}, got {sharing!r}")
 
 
 def make_stem(kind: str, inputs: int, outputs: int, *, bias: bool) -> tuple[nn.Conv2d, nn.MaxPool2d | None]:
@@ -125,7 +125,7 @@ def make_attention(
 def initialize(network: nn.Module) -> None:
     """Convolutions N(0, sqrt(2 / (k*k*out))) with zero bias, batch norm weight 1 and bias 0.
 
-    Linear layers and attention parameters keep what their own constructors gave them.
+    Linear layers and attention keep the initialization of their constructors.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and ".attention" not in name:
@@ -139,12 +139,12 @@ def initialize(network: nn.Module) -> None:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of trainable values, as in Table 1."""
+    """Number of parameters, as in Table 1."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def input_shape(network: StagedNetwork, *, size: int | None = None) -> tuple[int, int, int]:
-    """(C, H, W) of the images that a network is usually given: 32 pixels for a CIFAR stem, 224 for ImageNet's."""
+    """(C, H, W) of a network's usual input: 32 pixels for a CIFAR stem, 224 for an ImageNet stem."""
     side = size or (32 if network.stem_kind == "cifar" else 224)
     return network.in_channels, side, side
 

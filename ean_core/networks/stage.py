@@ -1,4 +1,4 @@
-"""Where attention meets blocks: the stage owns the attention and connects it to the blocks whose bit is set."""
+"""A stage owns its attention and applies it to the blocks whose bit is set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stage(nn.Module):
             as "0", "1", ... so that the weights have torchvision's names.
         attention: None; one module for all blocks ("stage" sharing: Share-full and EAN); or a `ModuleList` with one
             module per block ("block" sharing: Org-full), an `nn.Identity` where it was pruned.
-        activation: what follows the addition; it may work in place. `nn.Identity()` for none.
+        activation: applied after the addition, possibly in place; `nn.Identity()` for none.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Stage(nn.Module):
         """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block l and its residual f (Eq. 4).
 
         (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). The attention's state starts empty and moves only at
-        connected blocks; with one module per block there is nothing to pass on, and each starts empty.
+        connected blocks; with one module per block, no state is passed on.
         """
         state: State = None
         for index, bit in enumerate(self.bits):
@@ -64,32 +64,34 @@ class Stage(nn.Module):
         return not isinstance(self.attention, nn.ModuleList)
 
     def attention_of(self, index: int) -> nn.Module | None:
-        """The attention that block `index` is or would be connected to."""
+        """The attention module of block `index`, connected or not; None if it has none."""
         if self.is_shared:
             return self.attention
         module = self.attention[index]
         return None if isinstance(module, nn.Identity) else module
 
     def check_bits(self, bits: Sequence[int]) -> None:
-        """Make sure that the blocks whose bit is 1 have an attention to be connected to.
+        """Check that every block whose bit is 1 has an attention module.
 
         Raises:
-            EANError: for a wrong number of bits, or an attention that the network was built or pruned without.
+            EANError: for a wrong number of bits, or if the attention was not built or was pruned.
         """
         if len(bits) != self.depth:
             raise EANError(f"the stage has {self.depth} blocks, got {len(bits)} bits")
         for index, bit in enumerate(bits):
             if bit and self.attention_of(index) is None:
                 raise EANError(
-                    f"block {index} of a stage is to be connected, but this network has no attention there: build it "
-                    "with attention=..., or take the network from before prune()"
+                    f"the scheme connects block {index} of a stage, but this network has no attention there: build it "
+                    "with attention=..., or use the network from before prune()"
                 )
 
     def prune(self) -> None:
-        """Drop, in place, the attention that no set bit uses."""
+        """Remove, in place, the attention that no connected block uses."""
         if not self.is_shared:
             for index, bit in enumerate(self.bits):
                 if not bit:
-                    self.attention[index] = nn.Identity().train(self.training)  # folding asks for eval mode everywhere
+                    self.attention[index] = nn.Identity().train(
+                        self.training
+                    )  # folding requires eval mode in all modules
         if not any(self.bits):
             self.attention = None

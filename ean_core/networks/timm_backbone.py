@@ -1,14 +1,14 @@
 """timm's residual networks as supernets: `timm:resnet50`, `timm:resnext50_32x4d`, `timm:regnety_016` and their like.
 
-https://github.com/huggingface/pytorch-image-models. The one adapter takes timm's network apart: its blocks are made to
-return residual and shortcut, and its stages become ours, which own the attention. So schemes, search, pruning, folding,
-network files and timing work as for our own networks, and with no block connected it computes what timm's does.
+https://github.com/huggingface/pytorch-image-models. The adapter takes timm's network apart: its blocks return
+residual and shortcut, and its stages become ours, which own the attention. So schemes, search, pruning, folding,
+network files and timing work as for our own networks, and without connections the output equals timm's.
 
-What fits is what ends every block with ReLU(shortcut + residual): networks of timm's `ResNet` class with its two usual
+Networks whose blocks end with ReLU(shortcut + residual) are supported: those of timm's `ResNet` class with its usual
 blocks (resnet, resnext, wide_resnet, seresnet, ecaresnet, resnetrs, senet154, the -c, -d, -s, -t, aa and blur variants)
-and of its `RegNet` class with post-activation (regnetx, regnety): 111 of timm 1.0's names. Attention that a network has
-of its own (seresnet, ecaresnet, regnety) is part of its blocks and stays: ours comes after it. To search where SE pays,
-take the network without it, such as `timm:resnet50` with `attention="timm:se"`.
+and of its `RegNet` class with post-activation (regnetx, regnety): 111 of timm 1.0's names. A network's own attention
+(seresnet, ecaresnet, regnety) stays part of its blocks; ours follows it. To search where SE pays off, use the network
+without it, such as `timm:resnet50` with `attention="timm:se"`.
 
 The initial weights are timm's; they start the last batch norm of every block at zero, so that a fresh network's blocks
 are the identity, with or without attention.
@@ -37,7 +37,7 @@ from ean_core.utils.optional_packages import require
 
 PREFIX = "timm:"
 
-# What the residual branch of a block runs through, in order.
+# Layers of a block's residual branch, in order.
 _BASIC = ("conv1", "bn1", "drop_block", "act1", "aa", "conv2", "bn2", "se", "drop_path")
 _BOTTLENECK = ("conv1", "bn1", "act1", "conv2", "bn2", "drop_block", "act2", "aa", "conv3", "bn3", "se", "drop_path")
 _REGNET = ("conv1", "conv2", "se", "conv3", "drop_path")
@@ -52,13 +52,13 @@ _WHY_NOT = {
 
 
 class TimmBlock(nn.Module):
-    """A block of timm's that returns residual and shortcut separately and leaves the last activation to the stage.
+    """A timm block that returns residual and shortcut separately and leaves the last activation to the stage.
 
     The layers keep their names, so that timm's weights fit.
 
     Args:
-        block: timm's; its layers are taken over.
-        order: by the block's class, the layers of the residual branch; those that the block lacks are left out.
+        block: timm's block, whose layers are reused.
+        order: block class -> layers of the residual branch; layers that the block lacks are skipped.
     """
 
     def __init__(self, block: nn.Module, order: Mapping[type, tuple[str, ...]]) -> None:
@@ -80,16 +80,16 @@ class TimmBlock(nn.Module):
 
 
 class TimmNetwork(StagedNetwork):
-    """See the module's text.
+    """A residual network of timm's with attention; see the module's docstring.
 
     Args:
         name: of timm's network, without prefix.
-        attention: makes one attention module for a number of channels; None for the vanilla network.
+        attention: builds an attention module for a number of channels; None for the vanilla network.
         sharing: "stage" or "block".
         in_channels: of the images.
         num_classes: outputs of the head; None for a backbone without one.
         output_stride: pixels of the image per position of the last stage: 32, or 16 or 8 for segmentation, where the
-            last stages are dilated in place of being strided.
+            last stages are dilated instead of strided.
 
     Raises:
         EANError: if timm is not installed, has no such network, or it cannot be adapted.
@@ -107,7 +107,7 @@ class TimmNetwork(StagedNetwork):
     ) -> None:
         super().__init__()
         check_sharing(sharing)
-        timm_blocks(name)  # refuses what does not fit, before a large network is built
+        timm_blocks(name)  # refuses unsupported networks before a large one is built
         self.name, self.sharing, self.in_channels, self.stem_kind = name, sharing, in_channels, "imagenet"
         options = {} if output_stride == 32 else {"output_stride": output_stride}
         layout = take_apart(make_timm(name, num_classes=num_classes or 0, in_chans=in_channels, **options), name)
@@ -129,7 +129,7 @@ class TimmNetwork(StagedNetwork):
         return x
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """A convolution and the batch norm that is registered right after it: timm registers layers as they run."""
+        """Names of convolutions followed by a batch norm; timm registers layers in the order in which they run."""
         leaves = [
             (name, module)
             for name, module in self.named_modules()
@@ -140,20 +140,20 @@ class TimmNetwork(StagedNetwork):
                 yield conv, norm
 
     def own_name(self, public_name: str) -> str:
-        """RegNet's s1.b1 is our layer1.0; the other names are timm's."""
+        """Translate RegNet's s1.b1 to layer1.0 and head.fc to fc; other names are unchanged."""
         name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda match: f"layer{match[1]}.{int(match[2]) - 1}.", public_name)
         return re.sub(r"^head\.fc\.", "fc.", name)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A network of timm's, taken apart.
+    """The parts of a timm network.
 
     Attributes:
         stem: name -> layer, in the order in which they run.
         stages: the blocks of each stage.
-        channels: that each stage gives.
-        order: by the class of a block, the names of the layers of its residual branch.
+        channels: output channels of each stage.
+        order: block class -> names of the layers of its residual branch.
         head: the linear layer.
     """
 
@@ -171,12 +171,12 @@ def output_stride_of(
     dilations: Sequence[int] | None = None,
     contract_dilation: bool = True,
 ) -> int:
-    """What timm calls the strides and dilations of our own networks' arguments; it always contracts dilations.
+    """Translate strides and dilations to timm's output stride; timm always contracts dilations.
 
-    The first stage's stride is the architecture's.
+    The first stage's stride is fixed by the architecture.
 
     Raises:
-        EANError: for a layout that timm does not build.
+        EANError: for a layout that timm does not support.
     """
     layouts = {(1, 1, 1, 1): (32, (2, 2, 2)), (1, 1, 1, 2): (16, (2, 2, 1)), (1, 1, 2, 4): (8, (2, 1, 1))}
     stride, later_strides = layouts.get(tuple(dilations or (1, 1, 1, 1)), (0, ()))
@@ -191,10 +191,10 @@ def output_stride_of(
 
 
 def take_apart(network: nn.Module, name: str) -> Layout:
-    """The parts of timm's network.
+    """Take a timm network apart.
 
     Raises:
-        EANError: if its blocks cannot be made ours, with the reason.
+        EANError: if it is not supported, with the reason.
     """
     from timm.models import regnet, resnet
 
@@ -207,7 +207,7 @@ def take_apart(network: nn.Module, name: str) -> Layout:
         stem, stages = {"stem": network.stem}, [network.s1, network.s2, network.s3, network.s4]
         order, pool, head = {regnet.Bottleneck: _REGNET}, network.head.global_pool, network.head.fc
     else:
-        raise cannot(name, _WHY_NOT.get(kind.__name__, f"it is a {kind.__name__}, no residual network of this kind"))
+        raise cannot(name, _WHY_NOT.get(kind.__name__, f"it is a {kind.__name__}, not a supported residual network"))
     blocks = tuple(tuple(stage.children()) for stage in stages)
     for block in (block for stage in blocks for block in stage):
         if type(block) not in order:
@@ -223,26 +223,26 @@ def take_apart(network: nn.Module, name: str) -> Layout:
     return Layout(stem, blocks, channels, order, head)
 
 
-def cannot(name: str, why: str) -> EANError:
-    """The error for a network that does not fit."""
+def cannot(name: str, reason: str) -> EANError:
+    """The error for an unsupported network."""
     return EANError(
-        f"architecture '{PREFIX}{name}' cannot be adapted: {why}, and attention is connected here where a block ends "
-        "with ReLU(shortcut + residual); take one of timm's resnet, resnext, wide_resnet, seresnet, resnet..d, regnetx "
+        f"architecture '{PREFIX}{name}' cannot be adapted: {reason}, but attention needs blocks that end with "
+        "ReLU(shortcut + residual); use one of timm's resnet, resnext, wide_resnet, seresnet, resnet..d, regnetx "
         "or regnety"
     )
 
 
 def make_timm(name: str, **options: Any) -> nn.Module:
-    """`timm.create_model` for a name that timm knows, with or without the tag of its weights (resnet50.a1_in1k).
+    """`timm.create_model` for a known name, with or without the tag of its weights (resnet50.a1_in1k).
 
     Raises:
-        EANError: if timm is not installed, knows no such network, or cannot build or download it.
+        EANError: if timm is not installed, has no such network, or cannot build or download it.
     """
     require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
     import timm
 
     models = timm.list_models()
-    if name.split(".")[0] not in models:  # checked here, since timm would ask a hub for a name with a colon
+    if name.split(".")[0] not in models:  # checked here, since timm would look up a name with a colon on a hub
         near = ", ".join(repr(PREFIX + model) for model in get_close_matches(name, models, n=3)) or "timm:resnet50"
         raise EANError(f"unknown architecture '{PREFIX}{name}': did you mean {near}? timm.list_models() names all")
     try:
@@ -263,17 +263,17 @@ def timm_blocks(name: str) -> tuple[int, ...]:
 
 
 def download(name: str) -> dict[str, Tensor]:
-    """The public weights that timm has for a network.
+    """Download timm's public weights for a network.
 
     Raises:
-        EANError: if timm has none, or they cannot be fetched.
+        EANError: if there are none, or they cannot be downloaded.
     """
     tag = name if "." in name else f"{name} (timm's default weights)"
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # a line for every retry would bury the sentence
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its line per retry would hide the error
     try:
         return make_timm(name, pretrained=True).state_dict()
-    except Exception as error:  # the hub's client raises its own, requests' and httpx's kinds
+    except Exception as error:  # errors of the hub's client, requests and httpx
         raise EANError(
-            f"the weights of {tag} cannot be downloaded ({type(error).__name__}: {first_line(error)}): fetch "
-            "model.safetensors from the model's page at https://huggingface.co/timm elsewhere, and give that file"
+            f"the weights of {tag} cannot be downloaded ({type(error).__name__}: {first_line(error)}): download "
+            "model.safetensors from the model's page at https://huggingface.co/timm yourself, and give that file"
         ) from None

@@ -1,4 +1,4 @@
-"""Reading weights to start from, for all tasks in one way: files of this project and public ones, local or downloaded.
+"""Read pretrained weights for all tasks: files of this project and public ones, local or downloaded.
 
 Only tensors and plain values are read, so that a file from the internet cannot run code.
 """
@@ -25,24 +25,24 @@ from ean_core.utils.finite import first_not_finite
 from ean_core.utils.optional_packages import require
 
 PUBLIC = ("imagenet", "download")
-"""Names of the public ImageNet weights of the architecture at hand; older recipes say "download"."""
+"""Names for the public ImageNet weights of the current architecture; older recipes use "download"."""
 
 TORCHVISION = "torchvision://"
 
 EMA_KEYS = ("state_dict_ema", "ema_state_dict", "model_ema", "params_ema", "ema")
 WRAPPERS = (*EMA_KEYS, "state_dict", "model_state_dict", "model", "net", "network", "params", "module")
-"""Where training scripts keep the weights in their files. Averaged weights come first: they are what is evaluated."""
+"""Keys of the weights in files of training scripts. Averaged weights come first, since they are evaluated."""
 
 PREFIXES = ("module", "model", "net", "network", "backbone", "trunk", "encoder")
-"""First parts of names that say what the network was part of: DataParallel, Lightning, mmsegmentation, a counter .."""
+"""Name prefixes of modules around the network: DataParallel, Lightning, mmsegmentation, a counter .."""
 
 INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""Parts that torch.compile and others put anywhere into a name."""
+"""Parts that torch.compile and others insert anywhere in a name."""
 
 
 @dataclass(frozen=True)
 class TrunkSpec:
-    """What a file of ours says of its residual network, whatever the task; the fields are `create_model`'s."""
+    """The residual network in a file of any of our tasks; the fields are arguments of `create_model`."""
 
     arch: str
     attention: str | None = None
@@ -54,15 +54,15 @@ class TrunkSpec:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights to start from.
+    """Pretrained weights.
 
     Attributes:
-        source: what the user gave, for sentences.
-        tensors: by name, without the prefixes of what the network was part of.
-        path: the file, downloaded or given; None for weights that never were in one.
-        spec: of the network, if the file is one of ours.
-        content: what a file of ours says besides: mean, std, classes, ..
-        averaged: the key of the file that held averaged weights, if those were taken.
+        source: as given by the user, for messages.
+        tensors: name -> tensor, without the prefixes of wrapping modules.
+        path: the local or downloaded file; None for weights from memory.
+        spec: the network, for a file of this project.
+        content: the other fields of a file of this project: mean, std, classes, ..
+        averaged: key of the averaged weights in the file, if those were used.
     """
 
     source: str
@@ -74,10 +74,10 @@ class Weights:
 
     @property
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and standard deviation per channel of the images, in [0, 1]; None where the file does not say.
+        """Mean and standard deviation per channel of the images, in [0, 1]; None if unknown.
 
         Raises:
-            EANError: if the file's are no such numbers.
+            EANError: if the file's values are invalid.
         """
         if self.spec is None:
             return None
@@ -86,16 +86,15 @@ class Weights:
 
 
 def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
-    """Read weights to start from.
+    """Read pretrained weights.
 
     Args:
-        source: a file: a network file of any task of this project, or public weights as .pth or .safetensors; an
-            address, https://..; "torchvision://resnet50"; or "imagenet" for the public weights of `arch`.
-        arch: of the network that is to get them.
+        source: a network file of any task of this project, or public weights as .pth or .safetensors; a URL;
+            "torchvision://resnet50"; or "imagenet" for the public weights of `arch`.
+        arch: architecture of the network to load them into.
 
     Raises:
-        EANError: if they cannot be had or read, hold more than tensors and plain values, are no weights, or are not
-            finite.
+        EANError: if the weights cannot be downloaded or read, hold other objects, or are not finite.
     """
     source = str(source)
     if source in PUBLIC and arch is not None and is_timm(arch):
@@ -108,7 +107,7 @@ def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
 
 
 def locate_weights(source: str, *, arch: str | None) -> Path:
-    """The file that a source names, downloaded if it is no file.
+    """The local file of a source, downloading it if needed.
 
     Raises:
         EANError: if it cannot be downloaded.
@@ -120,13 +119,13 @@ def locate_weights(source: str, *, arch: str | None) -> Path:
     if is_url(source):
         return fetch(source)
     if not Path(source).is_file():
-        what = "is a folder" if Path(source).is_dir() else "does not exist"
-        raise EANError(f"{source} {what}: give a file of weights, an address, or torchvision://resnet50")
+        problem = "is a folder" if Path(source).is_dir() else "does not exist"
+        raise EANError(f"{source} {problem}: give a file of weights, a URL, or torchvision://resnet50")
     return Path(source)
 
 
 def weights_identity(source: str, *, arch: str | None) -> str:
-    """What tells weights from others, for a run's identity: the file's SHA-256, or the name of public ones.
+    """Identifies weights in a run's identity: the file's SHA-256, or the name of public weights.
 
     Raises:
         EANError: if there is no such file.
@@ -135,8 +134,7 @@ def weights_identity(source: str, *, arch: str | None) -> str:
 
 
 def fetch_torchvision(name: str) -> Path:
-    """torchvision's weights by name: "resnet50" (its first ones, as later ones are from a longer recipe), or with the
-    name of others, as "resnet50.imagenet1k_v2".
+    """Download torchvision's weights: "resnet50" for version 1, or a given version such as "resnet50.imagenet1k_v2".
 
     Raises:
         EANError: if there are none of this name, or they cannot be downloaded.
@@ -150,31 +148,31 @@ def fetch_torchvision(name: str) -> Path:
         url = get_model_weights(arch)[(version or "imagenet1k_v1").upper()].url
     except (ValueError, KeyError):
         raise EANError(
-            f"there are no public ImageNet weights of {name!r}: name resnet50 or another of its family, or give a file"
+            f"there are no public ImageNet weights of {name!r}: give resnet50 or another of its family, or a file"
         ) from None
-    file = url.rpartition("/")[2]  # torchvision's files have the first digits of their SHA-256 in their names
+    file = url.rpartition("/")[2]  # torchvision's file names end with the first digits of their SHA-256
     return fetch(url, name=file, sha256=Path(file).stem.rpartition("-")[2])
 
 
 def as_weights(content: Any, *, source: str, path: Path | None = None) -> Weights:
-    """The weights in a file's content, or in a state dict.
+    """Extract the weights from a file's content or a state dict.
 
     Raises:
-        EANError: if there are none, two tensors get one name, or one is not finite.
+        EANError: if there are none, two tensors get the same name, or one is not finite.
     """
     spec = spec_of(content, source)
     state, averaged = (content["state_dict"], None) if spec is not None else unwrapped(content)
     tensors: dict[str, Tensor] = {}
     names: dict[str, str] = {}
-    for given, value in state.items() if isinstance(state, Mapping) else ():
-        if not isinstance(given, str) or not isinstance(value, Tensor):
+    for raw_name, value in state.items() if isinstance(state, Mapping) else ():
+        if not isinstance(raw_name, str) or not isinstance(value, Tensor):
             continue
-        name = bare_name(given)
+        name = bare_name(raw_name)
         if name in tensors:
-            raise EANError(f"{source} holds two tensors called {name} ({names[name]} and {given}): save one network")
+            raise EANError(f"{source} holds two tensors called {name} ({names[name]} and {raw_name}): save one network")
         if value.layout != torch.strided or value.is_quantized or value.is_meta:
-            raise EANError(f"{source} holds {given} in a form that is not trained on from: save plain tensors")
-        tensors[name], names[name] = value, given
+            raise EANError(f"{source} holds {raw_name} in an unsupported tensor format: save plain tensors")
+        tensors[name], names[name] = value, raw_name
     if not tensors:
         raise EANError(
             f"{source} holds no weights of a network: give a network file of this project, torchvision's or timm's "
@@ -190,22 +188,22 @@ def as_weights(content: Any, *, source: str, path: Path | None = None) -> Weight
 
 
 def spec_of(content: Any, source: str) -> TrunkSpec | None:
-    """What a network file of any of our tasks says of its network; None for other content.
+    """The network described in a file of any of our tasks; None for other content.
 
     Raises:
-        EANError: if what it says is damaged.
+        EANError: if the description is damaged.
     """
     if not isinstance(content, Mapping) or not str(content.get("format", "")).startswith("ean-"):
         return None
-    known = {one.name for one in dataclasses.fields(TrunkSpec)}
+    fields = {field.name for field in dataclasses.fields(TrunkSpec)}
     model = content.get("model")
-    if isinstance(model, Mapping):  # a task's own fields are nothing to another task
-        model = {name: value for name, value in model.items() if name in known}
+    if isinstance(model, Mapping):  # skip the task's own fields
+        model = {name: value for name, value in model.items() if name in fields}
     return read_spec(TrunkSpec, source, {**content, "model": model})
 
 
 def unwrapped(content: Any) -> tuple[Any, str | None]:
-    """The state dict inside a training script's file, and the key of its averaged weights if those were taken."""
+    """The state dict in a training script's file, and the key of averaged weights if those were used."""
     averaged = None
     while isinstance(content, Mapping):
         key = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping) and content[key]), None)
@@ -216,7 +214,7 @@ def unwrapped(content: Any) -> tuple[Any, str | None]:
 
 
 def bare_name(name: str) -> str:
-    """A tensor's name without what the network was wrapped in: module.backbone.conv1.weight is conv1.weight."""
+    """Remove prefixes of wrapping modules: module.backbone.conv1.weight -> conv1.weight."""
     parts = [part for part in name.split(".") if part not in INSERTED]
     while len(parts) > 1 and parts[0] in PREFIXES:
         parts = parts[1:]
@@ -224,7 +222,7 @@ def bare_name(name: str) -> str:
 
 
 def read_public_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, as the hub has them for timm's networks.
+    """Read a .safetensors file of plain tensors, as published for timm's networks.
 
     Raises:
         EANError: if the file is damaged.
@@ -234,5 +232,5 @@ def read_public_safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return load_file(path)
-    except Exception as error:  # on bad bytes its parts raise several kinds
-        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): get it again") from None
+    except Exception as error:  # on bad bytes several kinds of errors occur
+        raise EANError(f"{path} is damaged or truncated ({first_line(error)}): download it again") from None

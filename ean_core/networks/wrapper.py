@@ -1,4 +1,4 @@
-"""The base of models that a task builds around a residual network with attention: a counter, a segmentor."""
+"""Base class of task models around a residual network with attention, such as counters and segmentors."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _Model = TypeVar("_Model", bound="BackboneWrapper")
 
 
 class BackboneWrapper(nn.Module):
-    """A model that holds a `StagedNetwork`; scheme, pruning and folding are those of that network.
+    """A model around a `StagedNetwork`, to which it delegates scheme, pruning and folding.
 
     Attributes:
-        trunk_name: where the network is among the model's modules.
+        trunk_name: dotted name of the network among the model's modules.
     """
 
     trunk_name: ClassVar[str] = "trunk"
 
     @property
     def network(self) -> StagedNetwork:
-        """The network with attention."""
+        """The residual network with attention inside the model."""
         return self.get_submodule(self.trunk_name)
 
     @property
@@ -40,17 +40,17 @@ class BackboneWrapper(nn.Module):
         return self.network.scheme
 
     def prune(self: _Model) -> _Model:
-        """A copy without the attention that the scheme does not connect; its outputs are equal."""
+        """A copy without the attention that the scheme does not use, with equal outputs in eval mode."""
         pruned = copy.deepcopy(self)
         for stage in pruned.stages:
             stage.prune()
         return pruned
 
     def replace_stages(self, convert: Callable[[Stage], Stage]) -> None:
-        """See `StagedNetwork.replace_stages`."""
+        """Replace every stage of the network by `convert(stage)`, in place."""
         self.network.replace_stages(convert)
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
-        """See `StagedNetwork.conv_norm_pairs`; a subclass adds the pairs of its own layers."""
+        """Pairs of the network, with the prefix of its name; a subclass adds those of its own layers."""
         for pair in self.network.conv_norm_pairs():
             yield tuple(f"{self.trunk_name}.{name}" for name in pair)

@@ -13,7 +13,7 @@ from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.distributed import is_first
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import batch_of
 from ean_core.utils.progress import Bar, bar
 
@@ -43,7 +43,7 @@ def fit(
         the runner, after its last epoch.
     """
     run.claim()
-    with bar(run.name, settings.epochs * len(loader), show=is_first()) as progress:
+    with bar(run.name, settings.epochs * len(loader), show=is_main_process()) as progress:
         runner = build_runner(
             model,
             loader,

@@ -18,7 +18,7 @@ from ean_core.pipeline.summary import print_files, print_table, summarize, write
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
-from ean_core.utils.distributed import is_first
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.text import how_many
 
 SCHEMES = Path(__file__).resolve().parents[2] / "schemes"
@@ -43,7 +43,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     constraints.make_method(search.method, search.options, seed=job.recipe.seed, supernet=None)
     constraints.print_warnings()
     scheme = search_scheme(job, train_supernet(job))
-    if is_first():
+    if is_main_process():
         print(f"scheme found: {Scheme.load(scheme)}  ({scheme})", flush=True)
         print("\n".join(describe_search(job)), flush=True)
     if job.recipe.retrain and retrain:
@@ -52,7 +52,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
             for label in job.recipe.retrain
         ]
         retrain_and_summarize(job, targets, job.directory / "summary.json", with_note=True)
-    if is_first():
+    if is_main_process():
         files = [name for name in FILES if (job.directory / name).exists()]
         print(f"files in {job.directory}/: " + "  ".join(files))
     return scheme
@@ -69,7 +69,7 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     """
     recipe = job.recipe
     trained = train_all(job, targets, recipe.seeds)
-    if not is_first():  # several clocks at once disturb each other
+    if not is_main_process():  # several clocks at once disturb each other
         return
     rows = summarize(trained, job)
     comparisons = comparison_sentences(trained)
@@ -97,7 +97,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     constraints = comparison.check(job)  # a mistake must show before hours of training
     constraints.print_warnings()
     path = compare_methods(constraints, train_supernet(job), comparison)
-    if is_first():
+    if is_main_process():
         record = read_record(path)
         model = job.recipe.model
         origin = {"arch": model.arch, "attention": model.attention, "data": job.task.dataset().name}
@@ -108,7 +108,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
         print("files: " + "  ".join(map(str, files)), flush=True)
     if retrain:
         table = retrain_answers(job, read_record(path), path.with_name("retrained.json"))
-        if is_first():
+        if is_main_process():
             from ean_core.report.plots_search import draw_retrained  # matplotlib takes a second to import
 
             record, metric = read_record(table), job.task.metrics[0]

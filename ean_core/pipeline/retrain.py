@@ -22,7 +22,7 @@ from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
 from ean_core.scheme import Scheme
 from ean_core.training.run_lock import check_same, read_claim
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 
 MODES = ("org", "org-full", "share-full")
@@ -101,7 +101,9 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         **({} if trained.per_image is None else {"per_image": pack_results(trained.per_image)}),
     }
     settings = {"recipe": job.recipe.name, **identity}
-    first_does(lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result))
+    run_on_main_process(
+        lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result)
+    )
     return directory
 
 

@@ -17,7 +17,7 @@ from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.limited_method import Limited
 from ean_core.training.run_lock import check_same, claim, read_claim
-from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import Bar, bar
@@ -42,10 +42,10 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     if ended_by_earlier_version(job, identity):
         return output
     claim(job.directory / "search", identity, resume=job.resume, begun=[path], work_dir=job.work_dir())
-    history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
+    history = History.open(path, resume=job.resume) if is_main_process() else History.follow(path)
     barrier()
     memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")
-    with memory, bar("search", recipe.steps, show=is_first()) as progress:
+    with memory, bar("search", recipe.steps, show=is_main_process()) as progress:
         result = run_search(
             method,
             scorer,
@@ -64,8 +64,8 @@ def search_scheme(job: Job, supernet: Path) -> Path:
         draw_search(job.directory / "search.png", history.lines, Scheme.load(output))
         write_front(job.directory, history.lines)
 
-    first_does(write)
-    if isinstance(method, Limited) and is_first():
+    run_on_main_process(write)
+    if isinstance(method, Limited) and is_main_process():
         print(method.account(scored=result.evaluations, proposals=result.proposals))
     return output
 

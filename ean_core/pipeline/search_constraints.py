@@ -17,7 +17,7 @@ from ean_core.search import GradientMethod, Reward, SearchMethod, build_method
 from ean_core.search.latency_limit import Limit
 from ean_core.search.limited_method import Limited
 from ean_core.search.reward import TimedReward
-from ean_core.utils.distributed import is_first
+from ean_core.utils.distributed import is_main_process
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class SearchConstraints:
 
     def print_warnings(self) -> None:
         """Print what makes the table doubtful, once for all processes; to be called before hours of training."""
-        if self.table is None or not is_first():
+        if self.table is None or not is_main_process():
             return
         device = get_device()
         threads = torch.get_num_threads() if device == "cpu" else None

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from ean_core.scheme import Scheme
 from ean_core.search.history import HistoryLine
-from ean_core.utils.drawing import costs_no_run, render
+from ean_core.utils.drawing import render, skip_on_error
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 from ean_core.utils.intervals import Interval
@@ -24,7 +24,7 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0
 """Okabe and Ito's palette, which color-blind readers can tell apart."""
 
 
-@costs_no_run
+@skip_on_error
 def bar_chart(
     path: str | Path,
     series: Mapping[str, Mapping[str, Interval]],
@@ -115,7 +115,7 @@ def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
     return path
 
 
-@costs_no_run
+@skip_on_error
 def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme) -> Path:
     """A search at a glance: reward, accuracy, sparsity and mean probability against steps, and the scheme found.
 

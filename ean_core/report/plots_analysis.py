@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ean_core.report.plots import COLORS, save, tidy, whole_numbers
-from ean_core.utils.drawing import costs_no_run
+from ean_core.utils.drawing import skip_on_error
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Panel:
     whole: bool = False
 
 
-@costs_no_run
+@skip_on_error
 def scatter_panels(
     path: str | Path,
     panels: Sequence[Panel],
@@ -90,7 +90,7 @@ class Strips:
     values: Mapping[str, Sequence[float]]
 
 
-@costs_no_run
+@skip_on_error
 def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note: str) -> Path:
     """Panels side by side with the same rows: a dot per value, and a bar at each row's mean.
 
@@ -119,7 +119,7 @@ def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note
     return save(figure, path, note=note)
 
 
-@costs_no_run
+@skip_on_error
 def draw_front(
     path: str | Path,
     points: Sequence[tuple[float, float]],

@@ -14,7 +14,7 @@ from ean_core.report.colors import FURTHER_COLORS, colors_of
 from ean_core.report.labels import label_of
 from ean_core.report.plots import COLORS, log_axes, save, tidy, whole_numbers
 from ean_core.scheme import Scheme
-from ean_core.utils.drawing import costs_no_run
+from ean_core.utils.drawing import skip_on_error
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 GRAY = "#888888"
 
 
-@costs_no_run
+@skip_on_error
 def draw_comparison(path: str | Path, record: Record) -> Path:
     """Best reward so far against evaluations, or the regret where all schemes were scored: mean and extreme seeds.
 
@@ -59,7 +59,7 @@ def _over_seeds(runs: list[Record]) -> tuple[list[int], np.ndarray]:
     return counts, np.array([[curve[count] for count in counts] for curve in curves]).reshape(len(curves), -1)
 
 
-@costs_no_run
+@skip_on_error
 def draw_distributions(path: str | Path, record: Record) -> Path:
     """Fig. 4: validation accuracies of random schemes and of those the searches' last probabilities give.
 
@@ -108,7 +108,7 @@ def _p(value: float | None) -> str:
     return f"{value:.1g}" if value < 0.01 else f"{value:.2f}"
 
 
-@costs_no_run
+@skip_on_error
 def draw_convergence(path: str | Path, record: Record) -> Path:
     """Fig. 5: mean probability of the proposed scheme against proposals, a thin line per seed and a thick mean.
 
@@ -139,7 +139,7 @@ def draw_convergence(path: str | Path, record: Record) -> Path:
     return save(figure, path, note=f"{lines}; 0.5: undecided, 1: the method proposes one scheme only")
 
 
-@costs_no_run
+@skip_on_error
 def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str = "") -> Path:
     """Table 2 as a picture: a row per scheme, its stages side by side, a filled square where a block is connected.
 
@@ -175,7 +175,7 @@ def draw_schemes(path: str | Path, schemes: Mapping[str, Scheme], *, title: str 
     return save(figure, path, note="a square per block, filled where it is connected; a color per stage")
 
 
-@costs_no_run
+@skip_on_error
 def draw_retrained(path: str | Path, record: Record, *, key: str = "top1", metric: str = "accuracy, %") -> Path:
     """Table 4 as a picture: test results against time increment of the methods' schemes, trained from scratch.
 

@@ -1,4 +1,4 @@
-"""Batch norm re-estimated for one path of a supernet after the other, and put back afterwards."""
+"""Batch norm calibration: recompute running statistics for one path of a supernet, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -12,82 +12,82 @@ from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
-from ean_core.supernet.prefix_cache import Batch, Batches, Bits, HeldBatches, PrefixFeatures
+from ean_core.supernet.prefix_cache import Batch, Batches, Bits, CachedBatches, PrefixCache
 from ean_core.utils.distributed import rank_and_world
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    """The network's batch norms, in order."""
+    """All batch norm layers of the network, in module order."""
     return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 @contextmanager
-def kept_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Put the batch norms' statistics and momentum back at the end of the block."""
+def preserve_batch_norm(network: nn.Module) -> Iterator[None]:
+    """Restore the batch norms' running statistics and momentum when the block ends."""
     norms = batch_norms(network)
-    kept = [
+    saved = [
         (norm.running_mean.clone(), norm.running_var.clone(), norm.num_batches_tracked.clone(), norm.momentum)
         for norm in norms
     ]
     try:
         yield
     finally:
-        for norm, (mean, var, count, momentum) in zip(norms, kept, strict=True):
+        for norm, (mean, var, count, momentum) in zip(norms, saved, strict=True):
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(var)
             norm.num_batches_tracked.copy_(count)
             norm.momentum = momentum
 
 
-class Reestimation:
-    """Replaces the running statistics by the mean over training images, for one scheme after the other.
+class BNCalibration:
+    """Replaces the running statistics by their mean over training batches, for one scheme at a time.
 
-    Weights shared by 2^m paths leave statistics that fit none of them exactly (https://arxiv.org/abs/1904.00420).
-    Several processes take turns at the batches; a batch is normalised by its own statistics, so that the mean over all
-    batches is the same for any number of processes, and so that what the first stages give, and the statistics there,
-    depend on the first stages' bits alone: schemes that begin alike share them.
+    Weights shared by 2^m paths leave running statistics that fit none of them exactly
+    (https://arxiv.org/abs/1904.00420). Batches are split among the processes. Each batch is normalized by its own
+    statistics, so the mean over all batches does not depend on the number of processes, and the outputs and statistics
+    of the first stages depend on those stages' bits alone: schemes with a common prefix share them.
 
     Args:
-        network: its weights do not change any more.
+        network: its weights must not change any more.
         training: batches of training images, the same in all processes.
-        normalise: uint8 images to the network's input.
-        room: bytes of images, and of features, that may be held.
+        normalize: uint8 images to the network's input.
+        max_bytes: limit on cached images and features together.
     """
 
     def __init__(
-        self, network: StagedNetwork, training: Batches, *, normalise: Callable[[Tensor], Tensor], room: int
+        self, network: StagedNetwork, training: Batches, *, normalize: Callable[[Tensor], Tensor], max_bytes: int
     ) -> None:
-        self.network, self.normalise = network, normalise
-        self.training = HeldBatches(training, room)
-        self.features = PrefixFeatures(room)
-        self.statistics: dict[Bits, list[Tensor]] = {}  # of stem and first stages, over this process's batches
+        self.network, self.normalize = network, normalize
+        self.training = CachedBatches(training, max_bytes)
+        self.features = PrefixCache(max_bytes)
+        self.statistics: dict[Bits, list[Tensor]] = {}  # of the stem and first stages, over this process's batches
 
     @torch.no_grad()
     def __call__(self, scheme: Scheme) -> None:
-        """Set the scheme and its statistics, and leave the network in eval mode."""
+        """Set the scheme, calibrate its statistics, and leave the network in eval mode."""
         network = self.network
         network.set_scheme(scheme)
         for norm in batch_norms(network):
             norm.reset_running_stats()
         network.train()
-        begun, (rank, world) = self.features.longest(scheme.stages), rank_and_world()
-        known = self.statistics.get(begun, [])
-        mine = len(range(rank, len(self.training), world))
+        prefix, (rank, world) = self.features.longest(scheme.stages), rank_and_world()
+        cached = self.statistics.get(prefix, [])
+        count = len(range(rank, len(self.training), world))
         batches = self._averaged(itertools.islice(self.training, rank, None, world))
-        run = self.features.run(network, batches, self._stem, count=mine, beside=lambda: self.training.nbytes)
+        run = self.features.run(network, batches, self._stem, count=count, reserved_bytes=lambda: self.training.nbytes)
         for _ in run:
-            pass  # the batch norms take note
+            pass  # the forward passes update the batch norms
         network.eval()
-        for statistic, value in zip(self._statistics(len(begun)), known, strict=False):
+        for statistic, value in zip(self._statistics(len(prefix)), cached, strict=False):
             statistic.copy_(value)
         self._remember(scheme.stages)
         if world > 1:
-            average_over_processes(self._statistics(len(scheme.stages)), weight=mine)
+            average_over_processes(self._statistics(len(scheme.stages)), weight=count)
 
     def _averaged(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches, with the norms told before each one what makes of all of them a mean.
+        """Yield the batches, setting momentum to 1 / n before the n-th so that the running statistics become means.
 
-        A norm without momentum counts by itself, and a GPU has to finish every time that it looks at its count.
+        A norm with momentum=None would do this by itself, but reads its counter from the GPU at every step.
         """
         norms = batch_norms(self.network)
         for number, batch in enumerate(batches, start=1):
@@ -96,29 +96,31 @@ class Reestimation:
             yield batch
 
     def _stem(self, batch: Batch) -> Tensor:
-        """What the first stage takes of a batch."""
-        return self.network.forward_stem(self.normalise(batch["inputs"]))
+        """The stem's output for a batch."""
+        return self.network.forward_stem(self.normalize(batch["inputs"]))
 
     def _statistics(self, stages: int) -> list[Tensor]:
-        """Running means and variances of the stem and the first stages."""
+        """Running means and variances of the stem and of the first `stages` stages."""
         late = {norm for stage in self.network.stages[stages:] for norm in batch_norms(stage)}
         early = [norm for norm in batch_norms(self.network) if norm not in late]
         return [statistic for norm in early for statistic in (norm.running_mean, norm.running_var)]
 
     def _remember(self, bits: Bits) -> None:
-        """Keep the statistics beside the features that are held."""
-        held = self.features.held
-        new = [bits[:count] for count in range(1, len(bits)) if bits[:count] in held]
-        self.statistics = {prefix: self.statistics[prefix] for prefix in held if prefix in self.statistics}
-        for prefix in new:
+        """Store the statistics of every prefix whose features are cached."""
+        cached = self.features.cached
+        prefixes = [bits[:count] for count in range(1, len(bits)) if bits[:count] in cached]
+        self.statistics = {prefix: self.statistics[prefix] for prefix in cached if prefix in self.statistics}
+        for prefix in prefixes:
             self.statistics[prefix] = [statistic.clone() for statistic in self._statistics(len(prefix))]
 
 
 def average_over_processes(tensors: Sequence[Tensor], *, weight: int) -> None:
-    """Replace the tensors, in place, by their mean over the processes, each with its weight; one message for all."""
+    """Replace the tensors in place by their weighted mean over the processes, with one all-reduce."""
     values = torch.cat(
-        [*(one.flatten().double() * weight for one in tensors), tensors[0].new_tensor([weight]).double()]
+        [*(tensor.flatten().double() * weight for tensor in tensors), tensors[0].new_tensor([weight]).double()]
     )
     dist.all_reduce(values)
-    for one, mean in zip(tensors, (values[:-1] / values[-1]).split([one.numel() for one in tensors]), strict=True):
-        one.copy_(mean.view_as(one))
+    for tensor, mean in zip(
+        tensors, (values[:-1] / values[-1]).split([tensor.numel() for tensor in tensors]), strict=True
+    ):
+        tensor.copy_(mean.view_as(tensor))

@@ -1,7 +1,7 @@
-"""The supernet with gates in a tensor in place of the bits of a scheme: Eq. 4 of Efficient Attention Network.
+"""The supernet with a tensor of gates in place of a scheme's bits: Eq. 4 of Efficient Attention Network.
 
-https://arxiv.org/abs/2011.14058. With boolean gates the operations are the same on every path, as a CUDA graph needs
-(`ean_core.training.cuda_graph`). With gates in [0, 1] the loss has a gradient by them, as DARTS needs
+https://arxiv.org/abs/2011.14058. With boolean gates every path runs the same operations, as a CUDA graph needs
+(`ean_core.training.cuda_graph`). With gates in [0, 1] the loss has a gradient with respect to them, as DARTS needs
 (`ean_core.supernet.relaxed`).
 """
 
@@ -42,8 +42,8 @@ def gated_logits(network: StagedNetwork, gates: Tensor, images: Tensor) -> Tenso
 def gated_forward(stage: Stage, gates: Tensor, x: Tensor) -> Tensor:
     """x_{l+1} = ReLU(shortcut + (g_l M(f) + (1 - g_l)) * f) for every block l and its residual f (Eq. 4).
 
-    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride), with gates g (depth,). Every attention runs, and its gate
-    says how much that counts, for the state of a recurrent attention too; a state that is still empty counts as zero.
+    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride), with gates g (depth,). Every attention runs, and
+    its gate weights the result, including the state of a recurrent attention; an empty state counts as zero.
     """
     stage.check_bits((1,) * stage.depth)
     state: State = None
@@ -58,9 +58,9 @@ def gated_forward(stage: Stage, gates: Tensor, x: Tensor) -> Tensor:
 def gated_attention(attention: nn.Module, gate: Tensor, residual: Tensor, state: State) -> tuple[Tensor, State]:
     """(g M(f) + (1 - g)) * f for a gate g () and the residual f (B, C, H, W), and the state after it."""
     if type(attention).forward is Attention.forward:
-        mask, new_state = attention.mask(residual, state)  # mostly (B, C, 1, 1): gating it costs less than a pass
+        mask, new_state = attention.mask(residual, state)  # usually (B, C, 1, 1), so cheaper to gate than the features
         recalibrated = residual * blend(gate, mask, 1.0)
-    else:  # it does more than multiply by its mask
+    else:  # attention that does more than multiply by a mask
         output, new_state = attention(residual, state)
         recalibrated = blend(gate, output, residual)
     if new_state is None:
@@ -71,8 +71,8 @@ def gated_attention(attention: nn.Module, gate: Tensor, residual: Tensor, state:
 
 
 def blend(gate: Tensor, on: Tensor, off: Tensor | float) -> Tensor:
-    """`on` where the gate () is 1, `off` where it is 0, and between them for a gate in between.
+    """gate * on + (1 - gate) * off, for a scalar gate.
 
-    A boolean gate chooses, so that an infinite `on` behind a closed gate leaves no NaN.
+    A boolean gate selects with `torch.where`, so that an infinite `on` behind a closed gate gives no NaN.
     """
     return torch.where(gate, on, off) if gate.dtype == torch.bool else gate * on + (1 - gate) * off

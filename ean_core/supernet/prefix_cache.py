@@ -1,4 +1,4 @@
-"""What a scorer holds on to between schemes: two schemes that agree on the first stages agree on what those give."""
+"""Caches of a scorer: schemes that agree on the first stages share the outputs of those stages."""
 
 from __future__ import annotations
 
@@ -20,85 +20,84 @@ Bits = tuple[tuple[int, ...], ...]
 
 
 class Batches(Protocol):
-    """What gives the same batches whenever it is iterated over: a loader of `ean_core.data`, or a list."""
+    """An iterable that yields the same batches every time: a loader of `ean_core.data`, or a list."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
     def __len__(self) -> int: ...
 
 
-class HeldBatches:
-    """Batches that are read and decoded once, as long as they fit.
+class CachedBatches:
+    """Batches that are read and decoded once if they fit in memory.
 
     Args:
-        source: where they come from.
-        room: bytes that may be held; a larger source is gone through every time.
+        source: the batches.
+        max_bytes: a larger source is not cached but iterated over every time.
 
     Attributes:
-        nbytes: that the held batches take; while they are collected, what the first of them foretells.
+        nbytes: size of the cached batches; during the first pass, an estimate from the first batch.
     """
 
-    def __init__(self, source: Batches, room: int) -> None:
-        self.source, self.room = source, room
-        self.held: list[Batch] | None = None
+    def __init__(self, source: Batches, max_bytes: int) -> None:
+        self.source, self.max_bytes = source, max_bytes
+        self.cached: list[Batch] | None = None
         self.nbytes = 0
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.held is not None:
-            yield from self.held
+        if self.cached is not None:
+            yield from self.cached
             return
-        seen: list[Batch] = []
-        left = self.room
+        batches: list[Batch] = []
+        remaining = self.max_bytes
         for number, batch in enumerate(self.source):
-            left -= sum(one.nbytes for one in batch.values())
+            remaining -= sum(tensor.nbytes for tensor in batch.values())
             if number == 0:
-                expected = (self.room - left) * len(self.source)
-                self.nbytes = expected if expected <= self.room else 0
-            if left >= 0:
-                seen.append(batch)
+                expected = (self.max_bytes - remaining) * len(self.source)
+                self.nbytes = expected if expected <= self.max_bytes else 0
+            if remaining >= 0:
+                batches.append(batch)
             else:
-                seen.clear()
+                batches.clear()
             yield batch
-        self.held, self.nbytes = (seen, self.room - left) if left >= 0 else (None, 0)
+        self.cached, self.nbytes = (batches, self.max_bytes - remaining) if remaining >= 0 else (None, 0)
 
 
-class PrefixFeatures:
-    """What the stages before the last one give for every validation batch, by the bits that lead there.
+class PrefixCache:
+    """Outputs of all stages but the last for every validation batch, keyed by scheme prefix.
 
-    A recurrent attention starts anew in each stage, so nothing but the features passes from one stage to the next.
+    Recurrent attention restarts in each stage, so only features pass from one stage to the next.
 
     Args:
-        room: bytes that may be held, together with what is held beside them; the bits that were not used for the
-            longest time are let go first.
+        max_bytes: limit on the cache and the reserved bytes together; the least recently used prefixes are evicted.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.held: OrderedDict[Bits, list[Tensor]] = OrderedDict()
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.cached: OrderedDict[Bits, list[Tensor]] = OrderedDict()
 
     @property
     def nbytes(self) -> int:
-        """Bytes in use."""
-        return sum(one.nbytes for features in self.held.values() for one in features)
+        """Size of all cached features in bytes."""
+        return sum(tensor.nbytes for features in self.cached.values() for tensor in features)
 
     def longest(self, bits: Bits) -> Bits:
-        """The longest prefix of a scheme's bits that is held, () if none is; it counts as used now."""
+        """The longest cached prefix of a scheme's bits, () if there is none; marks it as recently used."""
         for count in range(len(bits) - 1, 0, -1):
-            if bits[:count] in self.held:
-                self.held.move_to_end(bits[:count])
+            if bits[:count] in self.cached:
+                self.cached.move_to_end(bits[:count])
                 return bits[:count]
         return ()
 
-    def reserve(self, nbytes: int, *, beside: int = 0) -> bool:
-        """Let go what is in the way of so many bytes more, with `beside` bytes held elsewhere; whether they fit."""
-        room = self.room - beside
-        if nbytes > room:
+    def reserve(self, nbytes: int, *, reserved_bytes: int = 0) -> bool:
+        """Evict entries until `nbytes` more fit beside `reserved_bytes` used elsewhere; False if they cannot fit."""
+        max_bytes = self.max_bytes - reserved_bytes
+        if nbytes > max_bytes:
             return False
-        while self.nbytes + nbytes > room:
-            self.held.popitem(last=False)
+        while self.nbytes + nbytes > max_bytes:
+            self.cached.popitem(last=False)
         return True
 
     def run(
@@ -108,39 +107,40 @@ class PrefixFeatures:
         stem: Callable[[Batch], Tensor],
         *,
         count: int,
-        beside: Callable[[], int],
+        reserved_bytes: Callable[[], int],
     ) -> Iterator[tuple[Tensor, Batch]]:
-        """The last stage's features of every batch, for the scheme that is set, from what is held for its first bits.
+        """Yield the last stage's features of every batch for the current scheme.
 
-        What the stages before the last one give is held in turn, if it fits.
+        Starts from the scheme's longest cached prefix, and caches the outputs of the stages after it if they fit.
 
         Args:
-            network: its stages are run.
-            batches: the same ones every time.
-            stem: what the first stage takes of a batch.
-            count: of the batches.
-            beside: bytes that are held elsewhere, asked for after the first batch.
+            network: runs the remaining stages.
+            batches: the same in every call.
+            stem: computes the first stage's input from a batch.
+            count: number of batches.
+            reserved_bytes: gives the bytes used elsewhere; called after the first batch.
         """
         bits = network.scheme.stages
-        begun = self.longest(bits)
-        known, new, keep = self.held.get(begun, []), {}, True
+        prefix = self.longest(bits)
+        cached, features_by_prefix, keep = self.cached.get(prefix, []), {}, True
         for number, batch in enumerate(batches):
-            x = known[number] if known else stem(batch)
-            for stages, stage in enumerate(network.stages[len(begun) :], start=len(begun) + 1):
+            x = cached[number] if cached else stem(batch)
+            for stages, stage in enumerate(network.stages[len(prefix) :], start=len(prefix) + 1):
                 x = stage(x)
                 if keep and stages < len(bits):
-                    new.setdefault(bits[:stages], []).append(x)
+                    features_by_prefix.setdefault(bits[:stages], []).append(x)
             if number == 0:
-                keep = self.reserve(sum(features[0].nbytes for features in new.values()) * count, beside=beside())
-                new = new if keep else {}
+                nbytes = sum(features[0].nbytes for features in features_by_prefix.values()) * count
+                keep = self.reserve(nbytes, reserved_bytes=reserved_bytes())
+                features_by_prefix = features_by_prefix if keep else {}
             yield x, batch
-        self.held.update(new)
+        self.cached.update(features_by_prefix)
 
 
 def spare_memory(device: torch.device) -> int:
-    """Bytes that may be held without being missed: half of what a GPU has free, a quarter of what a computer has.
+    """Bytes that caches may use: half of a GPU's free memory, or a quarter of the machine's.
 
-    The processes on one computer share it; a container's limit counts.
+    The processes of a machine share the latter, and a container's limit is respected.
     """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2

@@ -1,4 +1,4 @@
-"""The gradient of the validation loss by connections between 0 and 1, for searches that follow it.
+"""The gradient of the validation loss with respect to connections in [0, 1], for gradient-based search.
 
 DARTS: Differentiable Architecture Search (https://arxiv.org/abs/1806.09055), on Eq. 4 of Efficient Attention Network
 (https://arxiv.org/abs/2011.14058), whose a_l may be any number in [0, 1]; see `ean_core.supernet.gates`.
@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
-from ean_core.supernet.bn_calibration import kept_batch_norm
+from ean_core.supernet.bn_calibration import preserve_batch_norm
 from ean_core.supernet.gates import gated_logits
 from ean_core.utils.errors import EANError
 
 
 @contextmanager
-def _kept_mode(network: nn.Module) -> Iterator[None]:
-    """Put training or evaluation mode back at the end of the block."""
+def preserve_mode(network: nn.Module) -> Iterator[None]:
+    """Restore training or evaluation mode when the block ends."""
     was_training = network.training
     try:
         yield
@@ -31,14 +31,14 @@ def _kept_mode(network: nn.Module) -> Iterator[None]:
 
 
 class ValidationGradient:
-    """The `LossGradient` of a trained supernet, whose weights stay as they are.
+    """The `LossGradient` of a trained supernet; its weights do not change.
 
     Args:
-        network: the supernet; its mode, scheme and batch norms are as before after every call.
+        network: the supernet; every call restores its mode, scheme and batch norms.
         batches: step -> batches of `{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, always the same for a step.
-        normalise: uint8 images to the network's input.
-        batch_statistics: normalise by each batch's own statistics, where schemes are scored with re-estimated ones.
-        share: makes all processes hold the same numbers (rounding differs between devices); in place, on (m + 1,).
+        normalize: uint8 images to the network's input.
+        batch_statistics: normalize by each batch's own statistics, for searches that score with calibrated batch norm.
+        share: makes the values (m + 1,) equal in all processes, in place (rounding differs between devices).
     """
 
     def __init__(
@@ -46,25 +46,25 @@ class ValidationGradient:
         network: StagedNetwork,
         batches: Callable[[int], Iterable[Mapping[str, Tensor]]],
         *,
-        normalise: Callable[[Tensor], Tensor],
+        normalize: Callable[[Tensor], Tensor],
         batch_statistics: bool = False,
         share: Callable[[Tensor], None] = lambda values: None,
     ) -> None:
-        self.network, self.batches, self.normalise = network, batches, normalise
+        self.network, self.batches, self.normalize = network, batches, normalize
         self.batch_statistics, self.share = batch_statistics, share
 
     def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
-        """Mean cross-entropy in nats, and its gradient (m,) by the connections (m,)."""
-        like = next(self.network.parameters())
-        connections = torch.tensor(a, dtype=like.dtype, device=like.device, requires_grad=True)
-        total, images = like.new_zeros(len(a) + 1), 0  # the loss, then its gradient
-        with kept_batch_norm(self.network), _kept_mode(self.network):
+        """Mean cross-entropy in nats, and its gradient (m,) with respect to the connections (m,)."""
+        parameter = next(self.network.parameters())
+        connections = torch.tensor(a, dtype=parameter.dtype, device=parameter.device, requires_grad=True)
+        total, images = parameter.new_zeros(len(a) + 1), 0  # the loss, then its gradient
+        with preserve_batch_norm(self.network), preserve_mode(self.network):
             self.network.train(self.batch_statistics)
             for batch in self.batches(step):
-                logits = gated_logits(self.network, connections, self.normalise(batch["inputs"]))
+                logits = gated_logits(self.network, connections, self.normalize(batch["inputs"]))
                 loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
-                (slope,) = torch.autograd.grad(loss, [connections])
-                total += torch.cat([loss.detach()[None], slope])
+                (gradient,) = torch.autograd.grad(loss, [connections])
+                total += torch.cat([loss.detach()[None], gradient])
                 images += len(batch["labels"])
         total /= images
         self.share(total)

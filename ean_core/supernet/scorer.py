@@ -1,4 +1,4 @@
-"""The supernet: draw a path, and score schemes, remembering what was scored.
+"""The supernet: sample paths for training, and score schemes, each only once.
 
 Efficient Attention Network, section 4.2 and Algorithm 1 (https://arxiv.org/abs/2011.14058). The supernet is a
 share-full `StagedNetwork`; `set_scheme` changes its path.
@@ -19,15 +19,15 @@ from ean_core.deploy.compile import compile_stages
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
-from ean_core.supernet.bn_calibration import Reestimation, kept_batch_norm
-from ean_core.supernet.prefix_cache import Batch, Batches, HeldBatches, PrefixFeatures, spare_memory
+from ean_core.supernet.bn_calibration import BNCalibration, preserve_batch_norm
+from ean_core.supernet.prefix_cache import Batch, Batches, CachedBatches, PrefixCache, spare_memory
 from ean_core.utils.errors import EANError
 
 
 def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
     """a ~ Bernoulli(0.5)^m (Algorithm 1, line 3), a pure function of seed and step.
 
-    So every process of a distributed run, and a resumed run, draws the same path without passing state around.
+    So all processes, and resumed runs, draw the same path without sharing state.
     """
     return Scheme.random(blocks, np.random.default_rng([seed, step]))
 
@@ -41,11 +41,11 @@ def sandwich_paths(blocks: Sequence[int], *, seed: int, step: int, random_paths:
 
 @dataclass(frozen=True)
 class Score:
-    """What one pass over the validation set says of a path.
+    """Result of one pass over the validation set.
 
     Attributes:
         accuracy: top-1 in percent.
-        seconds: how long the pass took; of several that were asked for together, the mean.
+        seconds: duration of the pass; the mean if several schemes were scored in one call.
     """
 
     accuracy: float
@@ -53,26 +53,26 @@ class Score:
 
 
 class Scorer:
-    """Scores schemes on a supernet whose weights do not change any more, each only once.
+    """Scores schemes on a trained supernet, each only once.
 
-    With several processes (torch.distributed) each scores its share of the validation images, and counts are added up:
-    a step of one new scheme keeps all of them busy, and gives the same accuracy with any number of them.
+    With several processes (torch.distributed) each scores its share of the validation images, and the counts are
+    summed: even a single scheme keeps all of them busy, and the accuracy does not depend on their number.
 
-    Schemes run on a copy of the network with batch norm folded into the convolutions, one for all of them without
-    re-estimation, and what the first stages gave for earlier schemes is used again (`PrefixFeatures`).
+    Schemes run on a copy of the network with batch norm folded into the convolutions (one copy for all schemes, unless
+    batch norm is calibrated), and outputs of the first stages are reused between schemes (`PrefixCache`).
 
     Args:
-        network: the supernet; its scheme and batch norms are put back after every call.
-        validation: this process's batches to score on, in the same order whenever they are iterated over.
-        normalise: uint8 images to the network's input.
-        training: batches for re-estimating batch norm before a path is scored, the same in all processes and whenever
-            they are iterated over; None (the paper) for not doing so.
+        network: the supernet; every call restores its scheme and batch norms.
+        validation: this process's batches to score on, in the same order in every iteration.
+        normalize: uint8 images to the network's input.
+        training: batches for calibrating batch norm before each score, the same in all processes and in every
+            iteration; None for no calibration, as in the paper.
         dtype: of the features; bfloat16 for mixed precision.
         compile: torch.compile of the blocks, once for all schemes; not with `training`.
-        room: bytes of images and features that may be held; None: as many as `spare_memory` finds.
+        max_bytes: limit on cached images and features; None: what `spare_memory` allows.
 
     Raises:
-        EANError: in a call, for a supernet whose outputs are not finite: an accuracy could still be counted.
+        EANError: when called, if the supernet's outputs are not finite (argmax would still give an accuracy).
     """
 
     def __init__(
@@ -80,80 +80,80 @@ class Scorer:
         network: StagedNetwork,
         validation: Batches,
         *,
-        normalise: Callable[[Tensor], Tensor],
+        normalize: Callable[[Tensor], Tensor],
         training: Batches | None = None,
         dtype: torch.dtype = torch.float32,
         compile: bool = False,
-        room: int | None = None,
+        max_bytes: int | None = None,
     ) -> None:
         self.network = network
-        self.normalise = normalise
+        self.normalize = normalize
         self.dtype, self.compile = dtype, compile
         self.device = next(network.parameters()).device
-        room = spare_memory(self.device) if room is None else room
-        self.reestimate: Reestimation | None = None
+        max_bytes = spare_memory(self.device) if max_bytes is None else max_bytes
+        self.calibrate_bn: BNCalibration | None = None
         if training is not None:
-            self.reestimate = Reestimation(network, training, normalise=normalise, room=room // 3)
-            room -= room // 3
-        self.validation = HeldBatches(validation, room)
-        self.features = PrefixFeatures(room)
+            self.calibrate_bn = BNCalibration(network, training, normalize=normalize, max_bytes=max_bytes // 3)
+            max_bytes -= max_bytes // 3
+        self.validation = CachedBatches(validation, max_bytes)
+        self.features = PrefixCache(max_bytes)
         self.memory: dict[str, Score] = {}
         self._folded: StagedNetwork | None = None
 
     def __call__(self, schemes: Sequence[Scheme]) -> list[Score]:
-        """The scores of the schemes, in their order; those seen before cost nothing."""
+        """Score the schemes and return the scores in the same order; repeated schemes come from memory."""
         start = time.perf_counter()
-        # In the order of their bits, in which those that begin alike follow each other.
+        # Sorted by bits, so that schemes with a common prefix follow each other.
         named = sorted({scheme.text: scheme for scheme in schemes}.items())
-        new = {text: scheme for text, scheme in named if text not in self.memory}
-        if new:
-            counts = torch.stack([self._pass(scheme) for scheme in new.values()])  # (schemes, 3)
+        unseen = {text: scheme for text, scheme in named if text not in self.memory}
+        if unseen:
+            totals = torch.stack([self._pass(scheme) for scheme in unseen.values()])  # (schemes, 3)
             if dist.is_initialized():
-                dist.all_reduce(counts)
-            found = counts.tolist()  # the one place where a device is waited for
-            each = (time.perf_counter() - start) / len(new)
-            for text, (_, total, wild) in zip(new, found, strict=True):
-                if wild:
+                dist.all_reduce(totals)
+            counts = totals.tolist()  # the only synchronization with the device
+            each = (time.perf_counter() - start) / len(unseen)
+            for text, (_, total, non_finite) in zip(unseen, counts, strict=True):
+                if non_finite:
                     raise EANError(
-                        f"the supernet's path {text} gives outputs that are not finite for {wild} of {total} images: "
-                        "its training diverged, so train it again with a lower learning rate"
+                        f"the supernet's outputs on path {text} are not finite for {non_finite} of {total} images: its "
+                        "training diverged, so train it again with a lower learning rate"
                     )
             self.memory |= {
                 text: Score(accuracy=100.0 * correct / total, seconds=each)
-                for text, (correct, total, _) in zip(new, found, strict=True)
+                for text, (correct, total, _) in zip(unseen, counts, strict=True)
             }
         return [self.memory[scheme.text] for scheme in schemes]
 
     @torch.no_grad()
     def _pass(self, scheme: Scheme) -> Tensor:
-        """int64 (3,) on the device: how many of this process's images the scheme gets right, how many there are, and
-        how many have outputs that are not finite."""
+        """int64 (3,) on the device: this process's correctly classified images, all its images, and those with
+        non-finite outputs."""
         counts = torch.zeros(3, dtype=torch.int64, device=self.device)
         for logits, labels in self._logits(self._network(scheme)):
-            counts[0] += (logits.argmax(dim=1) == labels).sum()  # on the device: no wait per batch
+            counts[0] += (logits.argmax(dim=1) == labels).sum()  # stays on the device: no synchronization per batch
             counts[1] += len(labels)
             counts[2] += (~logits.isfinite()).any(dim=1).sum()
         return counts
 
     def _network(self, scheme: Scheme) -> StagedNetwork:
-        """The copy that the scheme runs on: one for all schemes, or with batch norm re-estimated for this one."""
-        if self.reestimate is None:
+        """The folded copy that runs the scheme: shared by all schemes, or calibrated for this one."""
+        if self.calibrate_bn is None:
             folded = self._fold()
             folded.set_scheme(scheme)
             return folded
-        network, before, was_training = self.network, self.network.scheme, self.network.training
+        network, scheme_before, was_training = self.network, self.network.scheme, self.network.training
         mixed = torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
         try:
-            with kept_batch_norm(network):
+            with preserve_batch_norm(network):
                 with mixed:
-                    self.reestimate(scheme)
+                    self.calibrate_bn(scheme)
                 return fold_batch_norm(network, prune=False).to(self.dtype)
         finally:
-            network.set_scheme(before)
+            network.set_scheme(scheme_before)
             network.train(was_training)
 
     def _fold(self) -> StagedNetwork:
-        """The copy that all schemes run on."""
+        """The folded copy shared by all schemes, made on first use."""
         if self._folded is None:
             was_training = self.network.training
             self._folded = fold_batch_norm(self.network.eval(), prune=False).to(self.dtype)
@@ -163,12 +163,14 @@ class Scorer:
         return self._folded
 
     def _logits(self, network: StagedNetwork) -> Iterator[tuple[Tensor, Tensor]]:
-        """Logits (B, K) and labels (B,) of all batches, from the features that are held for the scheme's first bits."""
+        """Yield logits (B, K) and labels (B,) of every batch, using cached outputs of the first stages."""
 
         def stem(batch: Batch) -> Tensor:
-            return network.forward_stem(self.normalise(batch["inputs"]).to(self.dtype))
+            return network.forward_stem(self.normalize(batch["inputs"]).to(self.dtype))
 
         validation = self.validation
-        runs = self.features.run(network, validation, stem, count=len(validation), beside=lambda: validation.nbytes)
+        runs = self.features.run(
+            network, validation, stem, count=len(validation), reserved_bytes=lambda: validation.nbytes
+        )
         for features, batch in runs:
             yield network.forward_head(features), batch["labels"]

@@ -1,1 +1,1 @@
-"""The MMEngine side: model wrappers, metrics, hooks, loops, and the runner that they plug into."""
+"""Training with MMEngine: model wrappers, metrics, hooks, loops and the runner."""

@@ -1,4 +1,4 @@
-"""Networks as MMEngine models: an image classifier, and a supernet whose path changes from step to step."""
+"""MMEngine models: an image classifier, and a supernet whose path changes at every step."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
 
 def autocast_for(device: torch.device | str, precision: str) -> AbstractContextManager[object]:
-    """The context in which forward passes of this precision run.
+    """The autocast context for a precision.
 
-    bfloat16 has float32's range, so no loss scaling is needed, and it works on CPUs and GPUs alike.
+    bfloat16 has float32's range, so it needs no loss scaling, and it works on CPUs and GPUs.
     """
     if precision not in PRECISIONS:
-        raise EANError(f"precision is one of {', '.join(PRECISIONS)}, got {precision!r}")
+        raise EANError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     dtype = PRECISIONS[precision]
     return torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not None)
 
 
 class ImageClassifier(BaseModel):
-    """A network with its normalisation and loss.
+    """A network with its normalization and loss.
 
     Args:
         network: images to logits.
-        normalise: uint8 images to the network's input.
+        normalize: uint8 images to the network's input.
         label_smoothing: of the cross-entropy.
         precision: "float32" or "bfloat16".
-        cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); on one GPU, elsewhere it changes
-            nothing. Where the capture fails, a sentence says so and training goes on without.
+        cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); only used on a single GPU. If the
+            capture fails, a warning is printed and training continues without it.
     """
 
     changes_path = False
@@ -50,7 +50,7 @@ class ImageClassifier(BaseModel):
     def __init__(
         self,
         network: StagedNetwork,
-        normalise: nn.Module,
+        normalize: nn.Module,
         *,
         label_smoothing: float = 0.0,
         precision: str = "float32",
@@ -58,7 +58,7 @@ class ImageClassifier(BaseModel):
     ) -> None:
         super().__init__()
         self.network = network
-        self.normalise = normalise
+        self.normalize = normalize
         self.label_smoothing = label_smoothing
         self.precision = precision
         self.cuda_graph = cuda_graph
@@ -69,10 +69,10 @@ class ImageClassifier(BaseModel):
     ) -> dict[str, Tensor] | list | Tensor:
         """uint8 (B, C, H, W) and labels (B,) to losses, [{"logits", "labels"}] or logits (B, K), by MMEngine's mode.
 
-        For losses, boolean `gates` (m,) may take the place of the network's scheme.
+        For losses, boolean `gates` (m,) may replace the network's scheme.
         """
         with autocast_for(inputs.device, self.precision):
-            images = self.normalise(inputs)
+            images = self.normalize(inputs)
             if mode == "loss":
                 return self.losses(images, labels, gates=gates)
             logits = self.network(images).float()
@@ -85,7 +85,7 @@ class ImageClassifier(BaseModel):
         return {"loss": loss, "top1": 100.0 * (logits.detach().argmax(dim=1) == labels).float().mean()}
 
     def train_step(self, data: dict[str, Tensor], optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """MMEngine's step, in a graph where there is one to be had; several processes do not call this one."""
+        """MMEngine's training step, replayed from a CUDA graph if possible; not called with several processes."""
         inputs, labels = data["inputs"], data["labels"]
         if not (self.cuda_graph and inputs.is_cuda):
             return super().train_step(data, optim_wrapper)
@@ -99,30 +99,30 @@ class ImageClassifier(BaseModel):
         return losses
 
     def captured_step(self, inputs: Tensor, labels: Tensor) -> GraphedStep | None:
-        """The step in a CUDA graph; None where it cannot be captured, which is not tried again."""
+        """Capture the step in a CUDA graph; None if that fails, in which case it is not tried again."""
         try:
             return GraphedStep(self, inputs, labels)
         except CaptureFailed as reason:
             self.cuda_graph = False
-            print(f"warning: {reason}; training goes on without it", flush=True)
+            print(f"warning: {reason}; training continues without it", flush=True)
             return None
 
 
 class SupernetClassifier(ImageClassifier):
     """A supernet: the loss is the mean over the step's paths (one in the paper, several under the sandwich rule).
 
-    `paths` is set before every step by `DrawPaths`.
+    `DrawPaths` sets `paths` before every step.
     """
 
     changes_path = True
     paths: Sequence[Scheme] = ()
 
-    def __init__(self, network: StagedNetwork, normalise: nn.Module, **options: Any) -> None:
-        super().__init__(network, normalise, **options)
+    def __init__(self, network: StagedNetwork, normalize: nn.Module, **options: Any) -> None:
+        super().__init__(network, normalize, **options)
         self._register_state_dict_hook(forget_path)
 
     def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:
-        """As `ImageClassifier.losses`, averaged over `paths`, or of the path that the gates are."""
+        """`ImageClassifier.losses` averaged over `paths`, or of the path given by `gates`."""
         if gates is not None:
             return super().losses(images, labels, gates=gates)
         each = []
@@ -133,6 +133,6 @@ class SupernetClassifier(ImageClassifier):
 
 
 def forget_path(model: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
-    """Take the last step's path out of a supernet's state dict: the weights are those of all paths."""
+    """Remove the last step's path from a supernet's state dict, since its weights belong to all paths."""
     del model, local_metadata
     getattr(state, "_metadata", {}).get(f"{prefix}network", {}).pop("scheme", None)

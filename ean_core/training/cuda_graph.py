@@ -1,8 +1,8 @@
-"""A training step in one CUDA graph: a deep thin network spends most of a step on the launching of its kernels.
+"""A training step as one CUDA graph: a deep, thin network spends most of a step launching kernels.
 
-A supernet's path changes from step to step, and a graph does not. So the graph goes through the attention of every
-block, and a tensor of boolean gates chooses between what comes out and what went in (`ean_core.supernet.gates`): the
-same values and the same gradients as those of the path alone.
+A supernet's path changes at every step, but a graph is fixed. So the graph runs the attention of every block, and a
+tensor of boolean gates selects between its output and its input (`ean_core.supernet.gates`), which gives the values and
+gradients of the path alone.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme
-from ean_core.supernet.scorer import kept_batch_norm
+from ean_core.supernet.scorer import preserve_batch_norm
 from ean_core.utils.cuda_graph import capture
 
 Losses = dict[str, Tensor]
 
 
 class Capture(Protocol):
-    """`ean_core.utils.cuda_graph.capture`, or what imitates it."""
+    """The signature of `ean_core.utils.cuda_graph.capture`, which tests replace."""
 
     def __call__(self, work: Callable[[], Losses], *, before: Callable[[], None]) -> Callable[[], Losses]: ...
 
@@ -32,9 +32,9 @@ class Model(Protocol):
     """A module whose step is captured: an `ImageClassifier`, or a `SupernetClassifier` whose path changes.
 
     Attributes:
-        network: whose stages are gone through.
-        changes_path: whether `paths` holds another path before every step.
-        paths: one scheme.
+        network: whose stages the step runs.
+        changes_path: whether `paths` changes before every step.
+        paths: the path of the step, one scheme.
     """
 
     network: StagedNetwork
@@ -47,48 +47,48 @@ class Model(Protocol):
 
 
 class GraphedStep:
-    """Losses and gradients of a batch, as forward and backward passes of a model give them.
+    """Computes losses and gradients of a batch by replaying a captured forward and backward pass.
 
     Args:
-        model: in training mode, on one device, in one process.
-        inputs, labels: a batch, as all later ones will be; it changes nothing of the model.
-        capture: makes the graph.
+        model: in training mode, on a single device, in a single process.
+        inputs, labels: a batch of the size of all later ones; it does not change the model.
+        capture: captures the graph.
 
     Raises:
-        CaptureFailed: if the step cannot be captured; the model is as before, without gradients.
+        CaptureFailed: if the step cannot be captured; the model is unchanged, without gradients.
     """
 
     def __init__(self, model: Model, inputs: Tensor, labels: Tensor, *, capture: Capture = capture) -> None:
         self.model, self.inputs, self.labels = model, inputs.clone(), labels.clone()
         self.stages: list[Stage] = model.network.stages
-        self.gates: Tensor | None = None  # bool (m,), of the path, where that changes from step to step
+        self.gates: Tensor | None = None  # bool (m,), the path, if it changes between steps
         if model.changes_path:
             self.gates = torch.ones(sum(model.network.stages_blocks), dtype=torch.bool, device=inputs.device)
         try:
-            with kept_batch_norm(model.network):  # capturing begins with some steps that are not to leave traces
+            with preserve_batch_norm(model.network):  # the capture's warm-up steps must leave no trace
                 self.replay = capture(self.forward_backward, before=self.clear)
-            self.gradients = [(one, one.grad) for one in model.parameters()]
+            self.gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
         finally:
             self.clear()
 
     def forward_backward(self) -> Losses:
-        """What is captured."""
+        """The captured work: losses and their backward pass."""
         losses = self.model(self.inputs, self.labels, mode="loss", gates=self.gates)
         losses["loss"].backward()
-        # Else what they were made from would stay, and with it the stream that gradients are added up on.
+        # Otherwise the autograd graph, and the stream on which gradients are accumulated, would be kept alive.
         return {name: value.detach() for name, value in losses.items()}
 
     def clear(self) -> None:
-        """No gradients, so that a backward pass makes new ones."""
+        """Set all gradients to None, so that the backward pass allocates new ones."""
         for parameter in self.model.parameters():
             parameter.grad = None
 
     def fits(self, inputs: Tensor) -> bool:
-        """Whether a batch is as large as the captured one."""
+        """Whether a batch has the captured shape."""
         return inputs.shape == self.inputs.shape
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Losses:
-        """The losses of a batch on the path that is set; the gradients are then in the parameters."""
+        """Compute the losses of a batch on the model's path, and set the parameters' gradients."""
         self.inputs.copy_(inputs)
         self.labels.copy_(labels)
         unused: set[int] = set()
@@ -97,16 +97,16 @@ class GraphedStep:
             self.model.network.set_scheme(path)
             bits = torch.tensor(path.bits, dtype=torch.bool)
             self.gates.copy_(bits.pin_memory() if self.gates.is_cuda else bits, non_blocking=True)
-            unused = {id(one) for stage in self.stages for one in unconnected(stage)}
+            unused = {id(parameter) for stage in self.stages for parameter in unconnected_parameters(stage)}
         losses = self.replay()
         for parameter, gradient in self.gradients:
             parameter.grad = None if id(parameter) in unused else gradient
-        return {name: value.clone() for name, value in losses.items()}  # the next replay writes over them
+        return {name: value.clone() for name, value in losses.items()}  # the next replay overwrites them
 
 
-def unconnected(stage: Stage) -> list[nn.Parameter]:
-    """Parameters that the stage's path leaves without gradient, and so without weight decay and momentum."""
+def unconnected_parameters(stage: Stage) -> list[nn.Parameter]:
+    """Attention parameters that the path does not use, which get no gradient, and so no weight decay or momentum."""
     if isinstance(stage.attention, nn.ModuleList):
         pairs = zip(stage.attention, stage.bits, strict=True)
-        return [one for module, bit in pairs if not bit for one in module.parameters()]
+        return [parameter for module, bit in pairs if not bit for parameter in module.parameters()]
     return [] if stage.attention is None or any(stage.bits) else list(stage.attention.parameters())

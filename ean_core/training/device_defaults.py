@@ -1,7 +1,7 @@
-"""How a device runs a training step, where a recipe leaves it open: chosen when a run starts, and printed.
+"""Device-dependent defaults of a training step, chosen and printed when a run starts.
 
-Memory format, CUDA graph and compiler change the time of a step, and its result by no more than rounding. So they are
-no part of a run's identity (`ean_core.training.run_lock`): a run may go on with others, as it may on another device.
+Memory format, CUDA graph and compiler change the speed of a step, and its result only by rounding. So they are not part
+of a run's identity (`ean_core.training.run_lock`): a run may resume with others, or on another device.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 
 SMALL_IMAGE = 64
-"""Pixels a side up to which a GPU finishes kernels faster than they are launched, so that a graph pays."""
+"""Image side in pixels up to which a step is bound by kernel launches, so that a CUDA graph pays off."""
 SCORING_BATCH = 2000
-"""Small images per forward pass that keep a GPU busy while it scores."""
+"""Batch size of small images that keeps a GPU busy while scoring."""
 
 Recipe = TypeVar("Recipe")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a run takes place.
+    """The hardware of a run.
 
     Attributes:
-        device: its type: "cuda", "cpu", ..
-        image_size: the longer side of its images, in pixels.
-        processes: that train together.
-        channels_last: whether it prefers that memory format without being asked to.
-        bfloat16: whether it multiplies bfloat16 itself.
-        compiler: whether torch.compile finds what it needs for this device.
+        device: device type: "cuda", "cpu", ..
+        image_size: the longer side of the images, in pixels.
+        processes: number of processes that train together.
+        channels_last: whether that memory format is the default.
+        bfloat16: whether the device supports bfloat16 natively.
+        compiler: whether torch.compile has the compilers it needs.
     """
 
     device: str
@@ -51,20 +51,20 @@ class Placement:
     compiler: bool = False
 
     @classmethod
-    def here(cls, image_size: int) -> Placement:
-        """This process's device, for images of this side."""
+    def current(cls, image_size: int) -> Placement:
+        """The current process's hardware, for images of this side in pixels."""
         device = torch.device(get_device()).type
         world = rank_and_world()[1]
         return cls(device, image_size, world, prefers_channels_last(device), has_bfloat16(device), has_compiler(device))
 
     @property
     def graph_pays(self) -> bool:
-        """Whether a step is better launched as one CUDA graph; several processes have none."""
+        """Whether a CUDA graph makes a step faster; several processes cannot use one."""
         return self.device == "cuda" and self.processes == 1 and self.image_size <= SMALL_IMAGE
 
 
 def has_compiler(device: str) -> bool:
-    """Whether torch.compile finds what makes a device's code: Triton with a C compiler on GPUs, else a C++ compiler."""
+    """Whether torch.compile has the compilers it needs: Triton and a C compiler on GPUs, a C++ compiler on CPUs."""
     if device == "cuda":
         return find_spec("triton") is not None and any(
             map(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))
@@ -73,7 +73,7 @@ def has_compiler(device: str) -> bool:
 
 
 def no_compiler(section: str, device: str) -> str:
-    """The sentence for a section that is to be compiled where nothing can."""
+    """The error message if a section sets `compile` without a compiler."""
     needs = (
         "Triton and a C compiler (gcc)" if device == "cuda" else f"a C++ compiler ({os.environ.get('CXX') or 'g++'})"
     )
@@ -83,38 +83,38 @@ def no_compiler(section: str, device: str) -> str:
     )
 
 
-def for_device(recipe: Recipe, placement: Placement, *, fast: bool = False, given: Collection[str] = ()) -> Recipe:
-    """A recipe whose training sections leave nothing open.
+def for_device(recipe: Recipe, placement: Placement, *, fast: bool = False, user_set: Collection[str] = ()) -> Recipe:
+    """Fill in the device-dependent settings of a recipe's training sections.
 
-    Without `fast` a CPU keeps to the plain step, so that a recipe gives the numbers there that it always gave.
+    Without `fast`, a CPU uses the plain step, so that a recipe reproduces its numbers there.
 
     Args:
-        recipe: a dataclass with fields that are `TrainSettings`, and perhaps `search`.
-        placement: where it runs.
-        fast: also take bfloat16, compiled blocks for large images, and a larger `search.batch_size`, where they pay.
-        given: dotted names of fields that the user set, which `fast` leaves alone.
+        recipe: a dataclass with `TrainSettings` fields, and perhaps `search`.
+        placement: the hardware.
+        fast: also use bfloat16, compiled blocks for large images, and a larger `search.batch_size`, where they help.
+        user_set: dotted names of fields set by the user, which `fast` does not change.
 
     Raises:
-        EANError: if a section is to be compiled, and there is no compiler.
+        EANError: if a section sets `compile`, but there is no compiler.
     """
     changes: dict[str, Any] = {}
-    for one in dataclasses.fields(recipe):  # type: ignore[arg-type]
-        section = getattr(recipe, one.name)
+    for field in dataclasses.fields(recipe):  # type: ignore[arg-type]
+        section = getattr(recipe, field.name)
         if isinstance(section, TrainSettings):
             chosen = fastest(placement, sandwich=getattr(section, "sandwich", False)) if fast else {}
-            chosen = {name: value for name, value in chosen.items() if f"{one.name}.{name}" not in given}
-            changes[one.name] = fill_in(dataclasses.replace(section, **chosen), placement)
-            if changes[one.name].compile and not placement.compiler:  # else it shows after hours of other work
-                raise EANError(no_compiler(one.name, placement.device))
+            chosen = {name: value for name, value in chosen.items() if f"{field.name}.{name}" not in user_set}
+            changes[field.name] = fill_in(dataclasses.replace(section, **chosen), placement)
+            if changes[field.name].compile and not placement.compiler:  # not only after hours of work
+                raise EANError(no_compiler(field.name, placement.device))
     search = getattr(recipe, "search", None)
     busy = placement.device == "cuda" and placement.image_size <= SMALL_IMAGE
-    if fast and busy and search is not None and "search.batch_size" not in given:
+    if fast and busy and search is not None and "search.batch_size" not in user_set:
         changes["search"] = dataclasses.replace(search, batch_size=max(search.batch_size, SCORING_BATCH))
     return dataclasses.replace(recipe, **changes)  # type: ignore[type-var]
 
 
 def fill_in(settings: TrainSettings, placement: Placement) -> TrainSettings:
-    """The settings with a choice in place of every None that stands for 'as this device likes it'."""
+    """Replace every None by the default of the device."""
     channels_last, graph = settings.channels_last, settings.cuda_graph
     if channels_last is None:
         channels_last = placement.channels_last
@@ -124,7 +124,7 @@ def fill_in(settings: TrainSettings, placement: Placement) -> TrainSettings:
 
 
 def fastest(placement: Placement, *, sandwich: bool = False) -> dict[str, Any]:
-    """Fields of `TrainSettings` that make a step fast; a sandwich's several paths are no graph."""
+    """Fields of `TrainSettings` for the fastest step; the sandwich rule's several paths cannot use a graph."""
     graph = placement.graph_pays and not sandwich
     return {
         "precision": "bfloat16" if placement.bfloat16 else "float32",
@@ -135,19 +135,19 @@ def fastest(placement: Placement, *, sandwich: bool = False) -> dict[str, Any]:
 
 
 def describe(recipe: object, placement: Placement) -> str:
-    """One line: how the training sections run."""
-    said: dict[str, list[str]] = {}
-    for one in dataclasses.fields(recipe):  # type: ignore[arg-type]
-        section = getattr(recipe, one.name)
+    """One line on how the training sections run: precision, memory format, compiler, CUDA graph."""
+    sections: dict[str, list[str]] = {}
+    for field in dataclasses.fields(recipe):  # type: ignore[arg-type]
+        section = getattr(recipe, field.name)
         if isinstance(section, TrainSettings):
-            said.setdefault(how(section, placement), []).append(one.name)
-    return "; ".join(f"{' and '.join(names)} in {text}" for text, names in said.items())
+            sections.setdefault(describe_settings(section, placement), []).append(field.name)
+    return "; ".join(f"{' and '.join(names)} in {text}" for text, names in sections.items())
 
 
-def how(settings: TrainSettings, placement: Placement) -> str:
-    """A section's precision, layout, and what runs its step."""
-    words = [settings.precision, "channels_last" if settings.channels_last else "channels_first"]
-    words += ["compiled"] if settings.compile else []
+def describe_settings(settings: TrainSettings, placement: Placement) -> str:
+    """A section's precision, memory format, and compiler or CUDA graph."""
+    features = [settings.precision, "channels_last" if settings.channels_last else "channels_first"]
+    features += ["compiled"] if settings.compile else []
     if settings.cuda_graph and placement.device == "cuda" and placement.processes == 1:
-        words.append("a CUDA graph a step")
-    return ", ".join(words)
+        features.append("one CUDA graph per step")
+    return ", ".join(features)

@@ -1,4 +1,4 @@
-"""Test accuracies during training: written down, and never chosen by."""
+"""Log test accuracies during training; nothing is selected by them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 
 
 class LogTestAccuracy(Hook):
-    """Appends a line to a file after every validation: the epoch, and its top-1 accuracy in percent.
+    """Appends a JSON line with epoch and top-1 accuracy in percent to a file after every validation.
 
     Args:
-        path: the file. An epoch that a resumed run tests again has two lines, of which the later one counts.
+        path: the file. If a resumed run tests an epoch again, its later line counts.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Write the line."""
+        """Append the line on the first process."""
         line = json.dumps({"epoch": runner.epoch, "top1": (metrics or {})["top1"]}) + "\n"
 
         def append() -> None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
 
-        first_does(append)
+        run_on_main_process(append)
 
 
 def best_test_epoch(path: Path) -> dict[str, float] | None:
-    """The epoch with the highest test accuracy of those in a `LogTestAccuracy`'s file, the first of equals.
+    """The first epoch with the highest test accuracy in a `LogTestAccuracy` file.
 
-    That is what published accuracies often are. It is chosen on test images, so that nothing here is chosen by it.
+    Published accuracies are often of that epoch. It is selected on test images, so nothing here depends on it.
 
     Returns:
-        "epoch" and "top1", percent, and "tested", the number of epochs that were; None if none but the last was.
+        "epoch", "top1" in percent, and "tested", the number of tested epochs; None if fewer than two were tested.
     """
     tested: dict[int, float] = {}
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
@@ -46,8 +46,8 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
             line = json.loads(text)
             tested[line["epoch"]] = line["top1"]
         except (ValueError, RecursionError, KeyError, TypeError):
-            continue  # a line that a kill cut short
+            continue  # a line that was cut off when the run was killed
     if len(tested) < 2:
         return None
-    epoch = max(tested, key=lambda one: (tested[one], -one))
+    epoch = max(tested, key=lambda epoch: (tested[epoch], -epoch))
     return {"epoch": epoch, "top1": tested[epoch], "tested": len(tested)}

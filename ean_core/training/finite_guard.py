@@ -1,4 +1,4 @@
-"""The guard of every training: it stops at the first loss that is not finite, before anything is saved or validated."""
+"""Stop training at the first non-finite loss, before anything is saved or validated."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ean_core.utils.finite import first_not_finite_in
 
 
 class StopIfNotFinite(Hook):
-    """Stops all processes of a run together once a loss of one of them, or a weight, is NaN or infinite.
+    """Stops all processes of a run together once a loss or a weight is NaN or infinite.
 
-    On a CPU every step is looked at. A GPU that is looked at has run out of work, so that its losses are kept there and
-    looked at together: every few steps, at the end of an epoch, and before a state is saved or a network validated.
+    On a CPU every step is checked. Checking on a GPU synchronizes, so losses are collected there and checked together:
+    every few steps, at the end of an epoch, and before a state is saved or a network validated.
 
     Args:
-        every: steps between two looks at a GPU.
+        every: steps between two checks on a GPU.
     """
 
     priority = "VERY_HIGH"  # before the other hooks save, average or validate what the step left
@@ -34,11 +34,11 @@ class StopIfNotFinite(Hook):
         self.step: int | None = None  # the last one
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Keep the step's losses, and look at them if it is time."""
+        """Collect the step's losses, and check them if it is time."""
         self.step = runner.iter + 1
-        found = {name: value for name, value in (outputs or {}).items() if "loss" in name}
-        # The total comes last: one of its parts says more.
-        for name, value in sorted(found.items(), key=lambda item: item[0] == "loss"):
+        losses = {name: value for name, value in (outputs or {}).items() if "loss" in name}
+        # The total comes last, since a component is more informative.
+        for name, value in sorted(losses.items(), key=lambda item: item[0] == "loss"):
             value = torch.as_tensor(value).detach().mean()
             self.losses.append((self.step, name, value))
         on_cpu = all(value.device.type == "cpu" for _, _, value in self.losses)
@@ -46,19 +46,19 @@ class StopIfNotFinite(Hook):
             self.check_losses(runner)
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Look at what is left of the epoch."""
+        """Check the epoch's remaining losses."""
         self.check_losses(runner)
 
     def before_val_epoch(self, runner: Any) -> None:
-        """No network is validated whose weights are not finite."""
+        """Check losses and weights before validation."""
         self.check(runner)
 
     def after_train(self, runner: Any) -> None:
-        """Nor is one called finished."""
+        """Check losses and weights at the end of training."""
         self.check(runner)
 
     def check(self, runner: Any) -> None:
-        """Look at the losses so far, and at the weights.
+        """Check the collected losses, and the weights.
 
         Raises:
             EANError: in all processes, if one of them is not finite.
@@ -67,26 +67,26 @@ class StopIfNotFinite(Hook):
         check_weights(runner, step=self.step)
 
     def check_losses(self, runner: Any) -> None:
-        """Look at the losses so far.
+        """Check the collected losses.
 
         Raises:
-            EANError: in all processes, naming the first step with a loss that is not finite.
+            EANError: in all processes, with the first step whose loss is not finite.
         """
         losses, self.losses = self.losses, []
         if not losses:
             return
         values = torch.stack([value.float() for _, _, value in losses]).tolist()
-        bad = [
+        non_finite = [
             (step, name, value)
             for (step, name, _), value in zip(losses, values, strict=True)
             if not math.isfinite(value)
         ]
-        what = None if not bad else f"{bad[0][1]} is {bad[0][2]} at step {bad[0][0]}"
-        stop_together(runner, what, device=losses[0][2].device)
+        message = None if not non_finite else f"{non_finite[0][1]} is {non_finite[0][2]} at step {non_finite[0][0]}"
+        stop_together(runner, message, device=losses[0][2].device)
 
 
 def check_run(runner: Any) -> None:
-    """The guard's look at losses and weights, for whoever is about to save them; weights alone in a run without one.
+    """Check losses and weights before saving; only weights in a run without a `StopIfNotFinite` hook.
 
     Raises:
         EANError: in all processes, if one of them is not finite.
@@ -96,43 +96,43 @@ def check_run(runner: Any) -> None:
 
 
 def check_weights(runner: Any, *, step: int | None) -> None:
-    """Look at the weights, which can leave the range of numbers before a loss shows it.
+    """Check the weights, which can overflow before a loss shows it.
 
     Raises:
-        EANError: in all processes, naming the first tensor that is not finite.
+        EANError: in all processes, with the first tensor that is not finite.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     name = first_not_finite_in(model)
-    what = None if name is None else f"{name} is not finite" + ("" if step is None else f" after step {step}")
-    stop_together(runner, what, device=next(model.parameters()).device)
+    message = None if name is None else f"{name} is not finite" + ("" if step is None else f" after step {step}")
+    stop_together(runner, message, device=next(model.parameters()).device)
 
 
-def stop_together(runner: Any, what: str | None, *, device: torch.device) -> None:
-    """Stop this process and all others if one of them has something to say.
+def stop_together(runner: Any, message: str | None, *, device: torch.device) -> None:
+    """Stop all processes if one of them has a message; all processes call this together.
 
     Raises:
-        EANError: with the same sentence everywhere.
+        EANError: with the same message in all processes.
     """
-    what = first_of_all(what, device=device)
-    if what is None:
+    message = first_message(message, device=device)
+    if message is None:
         return
     rate = max(runner.optim_wrapper.get_lr()["lr"]) if hasattr(runner.optim_wrapper, "get_lr") else math.nan
     state = Path(runner.work_dir) / "last.pth"
-    kept = f"; the last state before it is kept in {state}" if state.is_file() else ""
+    hint = f"; the last state before it is in {state}" if state.is_file() else ""
     raise EANError(
-        f"the training diverged: {what}, with a learning rate of {rate:.3g}: lower it, look for wrong images or "
-        f"labels, or train in float32 if it was not{kept}"
+        f"training diverged: {message}, with a learning rate of {rate:.3g}: lower it, check images and labels, or "
+        f"train in float32{hint}"
     )
 
 
-def first_of_all(what: str | None, *, device: torch.device) -> str | None:
-    """What the first process that has something to say says; None if none has. All processes call it together."""
+def first_message(message: str | None, *, device: torch.device) -> str | None:
+    """The message of the first process that has one; None if none has. All processes call this together."""
     if not dist.is_initialized():
-        return what
-    flag = torch.tensor(int(what is not None), device=device)
+        return message
+    flag = torch.tensor(int(message is not None), device=device)
     dist.all_reduce(flag, op=dist.ReduceOp.MAX)
     if not flag:
         return None
-    said: list[str | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(said, what)
-    return next(one for one in said if one is not None)
+    messages: list[str | None] = [None] * dist.get_world_size()
+    dist.all_gather_object(messages, message)
+    return next(item for item in messages if item is not None)

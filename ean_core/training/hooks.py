@@ -1,4 +1,4 @@
-"""What happens around a training step: the path is drawn, progress is shown, the state is saved atomically."""
+"""Training hooks: sample the path, show progress, save the state atomically."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import nn
 from ean_core.supernet.scorer import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
 from ean_core.training.state import plain_state
-from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.files import named, put_in_place
 from ean_core.utils.progress import Bar
 
 
-def bare(model: nn.Module) -> nn.Module:
-    """The model inside a distributed wrapper."""
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
 
 
@@ -35,8 +35,8 @@ class DrawPaths(Hook):
         self.seed, self.sandwich = seed, sandwich
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Draw for step `runner.iter`."""
-        model = bare(runner.model)
+        """Set the paths of step `runner.iter`."""
+        model = unwrap_model(runner.model)
         blocks = model.network.stages_blocks
         if self.sandwich:
             model.paths = sandwich_paths(blocks, seed=self.seed, step=runner.iter)
@@ -45,13 +45,13 @@ class DrawPaths(Hook):
 
 
 class SaveState(Hook):
-    """Writes the run's whole state to one file after an epoch, so that a kill leaves the last complete one.
+    """Saves the run's full state to a single file after an epoch, atomically.
 
-    MMEngine's own hook writes in place, and removes the old file before the new one is there.
+    MMEngine's own hook writes in place, and removes the old file before the new one is complete.
 
     Args:
         path: the file, replaced atomically.
-        interval: epochs between two writes; the last epoch is always written.
+        interval: epochs between two saves; the last epoch is always saved.
     """
 
     priority = "VERY_LOW"
@@ -60,7 +60,7 @@ class SaveState(Hook):
         self.path, self.interval = path, interval
 
     def after_train_epoch(self, runner: Any) -> None:
-        """Save if it is time."""
+        """Save every `interval` epochs and after the last one."""
         epoch = runner.epoch + 1
         if epoch % self.interval == 0 or epoch == runner.max_epochs:
             self.save(runner, by_epoch=True)
@@ -69,35 +69,35 @@ class SaveState(Hook):
         """Write the state after the current epoch, or after the current step.
 
         Raises:
-            EANError: if the weights are not finite: the state before them stays.
+            EANError: if the weights are not finite; the previous state is kept.
         """
         check_run(runner)
-        if is_first():
-            # One name, unlike `atomic_path`'s: the large part that a kill leaves is replaced by the next state.
+        if is_main_process():
+            # A fixed name, unlike `atomic_path`'s: the next save overwrites the large leftover of a killed process.
             temporary = self.path.with_name(f".{self.path.name}.tmp")
             try:
                 with named(self.path):
                     runner.save_checkpoint(str(temporary.parent), temporary.name, by_epoch=by_epoch)
                     put_in_place(temporary, self.path)
             finally:
-                temporary.unlink(missing_ok=True)  # a part of a file would take up what room is left
+                temporary.unlink(missing_ok=True)  # a partial file would take up the remaining space
         barrier()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Keep to tensors and plain values, which are all that `read_state` needs to trust."""
+        """Convert to tensors and plain values, so that `read_state` can load them safely."""
         weights = ("state_dict", "ema_state_dict")
         checkpoint.update({name: plain_state(value) for name, value in checkpoint.items() if name not in weights})
 
 
 class ShowProgress(Hook):
-    """Moves a progress bar by steps, with the mean loss and accuracy of the epoch so far.
+    """Updates a progress bar with the mean loss and accuracy of the epoch so far.
 
     Args:
-        bar: what to move; None does nothing.
-        every: steps between two looks at the loss, since each look waits for the device.
+        bar: the bar; None: do nothing.
+        every: steps between two updates, each of which synchronizes with the device.
 
     Attributes:
-        values: what of a step's outputs is averaged; a task with others has its own, and its own `text`.
+        values: the outputs of a step to average; tasks with other outputs override it and `text`.
     """
 
     priority = "LOW"
@@ -109,25 +109,25 @@ class ShowProgress(Hook):
         self.steps = 0
 
     def before_train(self, runner: Any) -> None:
-        """Remaining time is reckoned from where this process began."""
+        """Estimate the remaining time from the first step of this process."""
         if self.bar is not None:
             self.bar.first = runner.iter
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Say what a validation during training found."""
+        """Print the metrics of a validation during training."""
         if self.bar is not None and metrics:
-            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}{self.found(metrics)}")
+            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}{self.format_metrics(metrics)}")
 
-    def found(self, metrics: dict[str, float]) -> str:
-        """A validation's figures, behind the number of the epoch."""
+    def format_metrics(self, metrics: dict[str, float]) -> str:
+        """A validation's metrics, printed after the number of the epoch."""
         return ", %:  " + "  ".join(f"{name} {value:.2f}" for name, value in metrics.items() if name != "images")
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Start new means."""
+        """Reset the means at the start of an epoch."""
         self.sums, self.steps = {}, 0
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add the step's values, and show the means now and then."""
+        """Add the step's values, and show their means every few steps."""
         self.steps += 1
         for name in self.values:
             self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
@@ -136,9 +136,9 @@ class ShowProgress(Hook):
             self.show(runner, {name: float(value) / self.steps for name, value in self.sums.items()})
 
     def show(self, runner: Any, means: dict[str, float]) -> None:
-        """Move the bar."""
+        """Update the bar with the means."""
         self.bar.update(runner.iter + 1, self.text(runner, means))
 
     def text(self, runner: Any, means: dict[str, float]) -> str:
-        """What stands beside the bar."""
+        """The status text beside the bar."""
         return f"epoch {runner.epoch + 1}/{runner.max_epochs}  loss {means['loss']:.3f}  train {means['top1']:.1f} %"

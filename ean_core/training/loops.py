@@ -1,4 +1,4 @@
-"""Validation of a supernet: not one network but several of its paths."""
+"""The validation loop of a supernet, which scores several of its paths."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class PathValLoop(BaseLoop):
     Args:
         runner: of MMEngine.
         dataloader: of the search split's validation part.
-        make_scorer: builds a `Scorer` with an empty memory, since the weights have changed.
-        make_calibrated: builds a `Scorer` that calibrates batch norm before it scores; None where `make_scorer` does.
-        random_paths: how many random paths; the same ones every time.
-        evaluator: not used, given by the runner.
+        make_scorer: builds a new `Scorer`, since the weights have changed.
+        make_calibrated: builds a `Scorer` that calibrates batch norm; None if `make_scorer` does.
+        random_paths: number of random paths, the same every time.
+        evaluator: not used; passed by the runner.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class PathValLoop(BaseLoop):
         self.make_scorer, self.make_calibrated, self.random_paths = make_scorer, make_calibrated, random_paths
 
     def run(self) -> dict[str, float]:
-        """Accuracies in percent: "all_on", "all_off", "random_mean", "random_std", and where it is asked for
-        "all_on_calibrated" and "all_off_calibrated"."""
+        """Score the paths; accuracies in percent: "all_on", "all_off", "random_mean", "random_std", and with
+        `make_calibrated` also "all_on_calibrated" and "all_off_calibrated"."""
         self.runner.call_hook("before_val")
         self.runner.call_hook("before_val_epoch")
         scorer = self.make_scorer()

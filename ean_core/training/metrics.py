@@ -1,4 +1,4 @@
-"""Classification metrics that add up counts on the device, exact over any number of processes."""
+"""Classification metrics summed on the device, exact for any number of processes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ FIVE = 5
 
 
 class Confusion(BaseMetric):
-    """Top-1 and top-5 accuracy in percent (top-5 with more than five classes only), the confusion matrix, and which
+    """Top-1 and top-5 accuracy in percent (top-5 only with more than five classes), the confusion matrix, and which
     images are classified correctly.
 
-    MMEngine's own collection writes a file per process and cuts the list to the data set's length; sums need neither.
+    MMEngine collects results in a file per process and truncates the list to the data set's length; sums need neither.
 
     Attributes:
         matrix: after an evaluation, counts (K, K), rows the true class and columns the predicted one.
@@ -49,8 +49,8 @@ class Confusion(BaseMetric):
             pairs = labels * self.num_classes + ranked[:, 0]
             matrix = torch.bincount(pairs, minlength=self.num_classes**2)
             top5 = (ranked == labels[:, None]).any(dim=1).sum()
-            wild = (~logits.isfinite()).any(dim=1).sum()
-            counts = torch.cat([matrix, top5[None], wild[None]])
+            non_finite = (~logits.isfinite()).any(dim=1).sum()
+            counts = torch.cat([matrix, top5[None], non_finite[None]])
             self.counts = counts if self.counts is None else self.counts + counts
             self.flags.append(ranked[:, 0] == labels)
 
@@ -58,7 +58,7 @@ class Confusion(BaseMetric):
         """Sum over batches and processes.
 
         Raises:
-            EANError: in all processes, if logits are not finite: their order means nothing, and would still be scored.
+            EANError: in all processes, if logits are not finite, since they would still be ranked.
         """
         del size
         counts, self.counts = self.counts, None
@@ -68,16 +68,16 @@ class Confusion(BaseMetric):
         if dist.is_initialized():
             dist.all_reduce(counts)
         self.matrix = counts[:-2].view(self.num_classes, self.num_classes).cpu()
-        if wild := int(counts[-1]):
+        if non_finite := int(counts[-1]):
             raise EANError(
-                f"the network's outputs are not finite for {wild} of {int(self.matrix.sum())} images: its training "
-                "diverged, so train it again with a lower learning rate"
+                f"the network's outputs are not finite for {non_finite} of {int(self.matrix.sum())} images: its "
+                "training diverged, so train it again with a lower learning rate"
             )
         self.correct = gather_dealt(flags, int(self.matrix.sum()), device=counts.device)
         return self.compute_metrics([counts])
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Percentages from the summed counts."""
+        """Top-1 and top-5 accuracy in percent, and the number of images, from the summed counts."""
         counts = results[0].double().cpu()
         matrix, total = counts[:-2].view(self.num_classes, self.num_classes), counts[:-2].sum()
         top1, top5 = (float(100 * right / total) for right in (matrix.diagonal().sum(), counts[-2]))

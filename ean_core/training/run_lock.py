@@ -1,4 +1,4 @@
-"""A run's claim on its directory: the same settings go on there, others are refused, and nothing is overwritten."""
+"""Lock a run's work directory, and refuse runs with other settings, so that nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from ean_core.io.json_file import read_json
 from ean_core.io.typed import checked
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sweep, write_atomic
 from ean_core.utils.process_agreement import check_agreement, check_same_files
@@ -22,14 +22,14 @@ from ean_core.utils.process_agreement import check_agreement, check_same_files
 LOCK = ".run.lock"
 WORK_DIR = "work_dir.json"
 PATIENCE = 2.0
-"""Seconds to wait for a lock: a killed process can hold it a moment longer than its parent sees it."""
+"""Seconds to wait for a lock, since a killed process may hold it for a moment."""
 
 _ANOTHER = "give another --work-dir"
 _held: dict[Path, BaseFileLock] = {}  # for as long as the process lives
 
 HARMLESS = frozenset(
     {
-        "custom_imports",  # of a segmentation config: where modules are, not what they compute
+        "custom_imports",  # of a segmentation config: locations of modules, which do not affect results
         "data.workers",
         "search.steps",
         "search.max_evaluations",
@@ -42,19 +42,18 @@ HARMLESS = frozenset(
         ),
     }
 )
-"""What may differ between a run and its resumption: it changes no result that was recorded.
+"""Settings that may differ when a run is resumed, because they do not affect recorded results.
 
-Memory format, CUDA graph and compiler are how a device runs a step. They change its result by rounding alone, as going
-on on another device does.
+Memory format, CUDA graph and compiler affect results only by rounding, as does resuming on another device.
 """
 
 EARLIER_DEFAULTS = {"optimizer": "sgd"}
-"""Fields that recipes have gained, and what runs that do not name them were trained with, if it was not off."""
+"""Fields added to recipes later -> the value that earlier runs used, if it was not off."""
 
 
 @dataclass(frozen=True)
 class WorkDirFile:
-    """What work_dir.json says."""
+    """Content of work_dir.json: the task, and the settings and seeds common to its runs."""
 
     task: str
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -63,15 +62,15 @@ class WorkDirFile:
 
 @dataclass(frozen=True)
 class WorkDir:
-    """A run's directory as a whole: what it is for, and who is at work in it.
+    """A work directory, which may hold several runs.
 
     Attributes:
         path: of the directory.
-        task: its name, as sentences say it.
-        parts: what the claims of its runs name as "part"; None stands for one that names none.
-        shared: whether several processes of one study work in it side by side, each on a part of its own.
-        settings: what all that the directory will hold has in common, since summaries put it side by side.
-        seeds: of the runs that a summary in it is made of; empty where each run stands for itself.
+        task: its name in messages.
+        parts: allowed values of "part" in its runs' claims; None for a claim without it.
+        shared: whether several processes of one study work in it at the same time, each on its own part.
+        settings: common to all runs in it, since summaries compare them.
+        seeds: of the runs that its summary covers; empty if each run stands alone.
     """
 
     path: Path
@@ -90,31 +89,29 @@ def claim(
     begun: Sequence[Path],
     work_dir: WorkDir | None = None,
 ) -> None:
-    """Take a directory for a run, or make sure that it holds the same run; the lock is kept until the process ends.
+    """Claim a directory for a run, or verify that it holds the same run; the lock is held until the process ends.
 
-    To be called when everything is built and only the work itself is left, so that a mistaken setting claims nothing.
-    The lock comes first, so that of two runs started at once one is refused before either has written anything.
+    Call it when everything is built and only the work is left, so that a run with a wrong setting claims nothing. The
+    lock is taken first, so that of two runs started at once one is refused before either writes anything.
 
     Args:
-        directory: gets run.json.
-        identity: all that the result depends on.
-        resume: whether going on with what is there was asked for.
-        begun: files that a run leaves behind; a claim without any of them has no work to lose, and is replaced.
-        work_dir: the whole of which `directory` is a part; None for `directory` itself.
+        directory: where run.json is written.
+        identity: everything that the result depends on.
+        resume: whether to continue an existing run.
+        begun: files that a started run leaves; a claim without any of them is replaced.
+        work_dir: the work directory that `directory` belongs to; None for `directory` itself.
 
     Raises:
-        EANError: if the processes disagree on any of it; if another run works there; if the directory is another
-            task's, or holds a run and `resume` is false, or one that differs in a named setting.
+        EANError: if the processes disagree; if another run works there; if the directory belongs to another task, holds
+            a run and `resume` is false, or holds a run with other settings.
     """
     path, now = directory / "run.json", json.loads(json.dumps(identity))
 
     def take() -> None:
         lock(work_dir.path if work_dir else directory, shared=bool(work_dir and work_dir.shared))
-        if any(one.exists() for one in begun):
+        if any(path.exists() for path in begun):
             if not resume:
-                raise EANError(
-                    f"{directory} holds an earlier run: give --resume to go on with it, or another --work-dir"
-                )
+                raise EANError(f"{directory} holds an earlier run: give --resume to continue it, or another --work-dir")
             check_same(read_claim(path), now, what=f"{directory} cannot be resumed: it was started with")
         if work_dir:
             check_work_dir(work_dir, resume=resume)
@@ -124,106 +121,106 @@ def claim(
     check_agreement({**now, "work directory": str(directory), "--resume": resume})
     if resume:
         check_same_files(directory)
-    first_does(take)
+    run_on_main_process(take)
 
 
 # -- one run at a time ------------------------------------------------------------------------------------------------
 
 
 def lock(directory: Path, *, shared: bool = False) -> None:
-    """Keep all other runs out of a directory until this process ends, however it ends; sweep what a killed one left.
+    """Lock a directory until this process ends, and remove leftovers of killed processes.
 
-    A process that has the lock gets it again. The operating system takes it from a process that is gone.
+    A process can take its own lock again. The operating system releases the lock of a process that has ended.
 
     Args:
-        directory: made if it is not there.
-        shared: keep out only those that are not shared themselves.
+        directory: created if missing.
+        shared: allow other processes that lock it as shared.
 
     Raises:
-        EANError: if another process is at work there.
+        EANError: if another process works there.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
     if directory in _held and Path(_held[directory].lock_file).exists():
         return
-    whole = FileLock(directory / LOCK)
+    file_lock = FileLock(directory / LOCK)
     try:
-        whole.acquire(timeout=PATIENCE)
+        file_lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise _in_use(directory) from None
-    members = [FileLock(path) for path in directory.glob(f"{LOCK}.*")]
-    free = [one for one in members if _is_free(one)]
+    members = [FileLock(member) for member in directory.glob(f"{LOCK}.*")]
+    free = [member for member in members if _is_free(member)]
     if len(free) == len(members):
         sweep(directory)
     elif not shared:
-        whole.release()
+        file_lock.release()
         raise _in_use(directory)
-    for one in free:
-        Path(one.lock_file).unlink(missing_ok=True)
+    for member in free:
+        Path(member.lock_file).unlink(missing_ok=True)
     if shared:
-        mine = FileLock(directory / f"{LOCK}.{platform.node()}-{os.getpid()}")
-        mine.acquire(timeout=PATIENCE)
-        whole.release()
-        whole = mine
-    _held[directory] = whole
+        own_lock = FileLock(directory / f"{LOCK}.{platform.node()}-{os.getpid()}")
+        own_lock.acquire(timeout=PATIENCE)
+        file_lock.release()
+        file_lock = own_lock
+    _held[directory] = file_lock
 
 
-def _is_free(other: BaseFileLock) -> bool:
-    """Whether nobody holds a lock."""
+def _is_free(file_lock: BaseFileLock) -> bool:
+    """Whether no process holds a lock."""
     try:
-        other.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout:
         return False
-    other.release()
+    file_lock.release()
     return True
 
 
 def _in_use(directory: Path) -> EANError:
-    return EANError(f"another run is at work in {directory}: wait until it has ended, or give another --work-dir")
+    return EANError(f"another run is using {directory}: wait until it ends, or give another --work-dir")
 
 
 # -- one task, and one set of settings --------------------------------------------------------------------------------
 
 
 def check_work_dir(work_dir: WorkDir, *, resume: bool) -> None:
-    """Refuse a directory that holds something that does not go together with this run.
+    """Refuse a directory whose content does not match this run.
 
     Raises:
-        EANError: if it is another task's, or its summary is of other settings or of seeds that would be lost.
+        EANError: if it belongs to another task, or its summary has other settings or would lose seeds.
     """
     earlier = read_work_dir(work_dir)
     if earlier.task != work_dir.task:
-        raise EANError(f"{work_dir.path} holds a run of {earlier.task}, and this is one of {work_dir.task}: {_ANOTHER}")
+        raise EANError(f"{work_dir.path} holds a run of {earlier.task}, not of {work_dir.task}: {_ANOTHER}")
     if work_dir.settings and earlier.settings:
         check_same(earlier.settings, work_dir.settings, what=f"{work_dir.path} holds runs with")
-    known, given = set(earlier.seeds), set(work_dir.seeds)
-    if known - given or (known and given - known and not resume):
-        together = " ".join(map(str, sorted(known | given)))
+    earlier_seeds, new_seeds = set(earlier.seeds), set(work_dir.seeds)
+    if earlier_seeds - new_seeds or (earlier_seeds and new_seeds - earlier_seeds and not resume):
+        together = " ".join(map(str, sorted(earlier_seeds | new_seeds)))
         raise EANError(
-            f"{work_dir.path} holds runs with seeds {', '.join(map(str, sorted(known)))}, which its summary is of: "
-            f"give --seeds {together} --resume, or another --work-dir"
+            f"{work_dir.path} holds runs with seeds {', '.join(map(str, sorted(earlier_seeds)))}, which its summary "
+            f"covers: give --seeds {together} --resume, or another --work-dir"
         )
 
 
 def read_work_dir(work_dir: WorkDir) -> WorkDirFile:
-    """What a directory says it is for; of one that does not say so, what its runs' claims say.
+    """Read work_dir.json; if it is missing, derive the task from the claims of the runs.
 
     Raises:
-        EANError: if its file is damaged.
+        EANError: if the file is damaged.
     """
     path, file = work_dir.path, work_dir.path / WORK_DIR
     if file.exists():
         content = read_json(file, what="claim", advice=_ANOTHER)
         return checked(WorkDirFile, content, where=f"claim {file}", advice=_ANOTHER)
-    for one in sorted([*path.glob("run.json"), *path.glob("*/run.json")]):
-        part = read_claim(one).get("part")
+    for claim_file in sorted([*path.glob("run.json"), *path.glob("*/run.json")]):
+        part = read_claim(claim_file).get("part")
         if part not in work_dir.parts:
             return WorkDirFile("another task" if part is None else f"another task, a {part}")
     return WorkDirFile(work_dir.task)
 
 
 def write_work_dir(work_dir: WorkDir) -> None:
-    """Say what a directory is for, with what was said before."""
+    """Write work_dir.json, keeping earlier settings and seeds."""
     earlier = read_work_dir(work_dir)
     content = {
         "task": work_dir.task,
@@ -237,7 +234,7 @@ def write_work_dir(work_dir: WorkDir) -> None:
 
 
 def read_claim(path: Path) -> dict[str, Any]:
-    """What run.json says.
+    """Read run.json, the identity of a run.
 
     Raises:
         EANError: if it is missing or damaged.
@@ -249,29 +246,29 @@ def read_claim(path: Path) -> dict[str, Any]:
 
 
 def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str) -> None:
-    """Refuse two identities that differ.
+    """Make sure that two identities are equal.
 
     Raises:
-        EANError: `what`, then the first setting that differs with both its values.
+        EANError: `what`, followed by the first setting that differs and both values.
     """
-    earlier, now = json.loads(json.dumps([earlier, now]))  # as files hold them: tuples are lists there
+    earlier, now = json.loads(json.dumps([earlier, now]))  # as in files, where tuples are lists
     if difference := first_difference(earlier, now):
-        name, old, new = difference
-        raise EANError(f"{what} {name} = {old!r}, and this run has {new!r}; give the same, or another --work-dir")
+        name, before, after = difference
+        raise EANError(f"{what} {name} = {before!r}, and this run has {after!r}; give the same, or another --work-dir")
 
 
 def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    """The first setting in which two identities differ: its dotted name, and both values; None if they agree.
+    """The first setting that differs: its dotted name and both values; None if they are equal.
 
-    A setting that the earlier one does not know, and that is off now (None, False, 0, empty) or as it always was
-    (`EARLIER_DEFAULTS`), was added to the recipes since, and agrees.
+    A setting missing from the earlier identity was added to recipes later. It counts as equal if it is off now (None,
+    False, 0, empty) or has its earlier default (`EARLIER_DEFAULTS`).
     """
     if isinstance(earlier, Mapping) and isinstance(now, Mapping):
         added = [key for key in now if key not in earlier and now[key] and now[key] != EARLIER_DEFAULTS.get(key)]
         for key in [*earlier, *added]:
             dotted = f"{name}.{key}" if name else key
-            found = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)
-            if found:
-                return found
+            difference = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)
+            if difference:
+                return difference
         return None
     return None if earlier == now else (name, earlier, now)

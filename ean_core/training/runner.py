@@ -1,4 +1,4 @@
-"""Builds the MMEngine runner that trains everything of the project's classification side."""
+"""Build the MMEngine runner that trains supernets and networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mmengine.runner.checkpoint import load_state_dict
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
-from ean_core.training.hooks import SaveState, bare
+from ean_core.training.hooks import SaveState, unwrap_model
 from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
@@ -35,9 +35,9 @@ _numbers = itertools.count()
 
 
 class QuietRunner(Runner):
-    """MMEngine's runner with its long log in the log file, only errors on the screen, and a guard against divergence.
+    """MMEngine's runner with its log only in a file, errors on the screen, and a stop at divergence.
 
-    MMEngine names what a run remembers by the second; here every run of a process has a name of its own.
+    MMEngine names a run's message hub by the second; here every run of a process has a unique name.
     """
 
     def __init__(self, model: Any, work_dir: str, *args: Any, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class QuietRunner(Runner):
         self.register_hook(StopIfNotFinite())
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
-        """As the base, with the screen's handler set to errors."""
+        """Build the logger, showing only errors on the screen."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if not isinstance(handler, logging.FileHandler):
@@ -55,28 +55,28 @@ class QuietRunner(Runner):
 
     @staticmethod
     def build_dataloader(*args: Any, **kwargs: Any) -> Any:
-        """As the base, with worker processes that do not leave the run waiting for ever."""
+        """Build a data loader whose dead or stuck workers stop the run."""
         return guard_workers(Runner.build_dataloader(*args, **kwargs))
 
     def resume_from(self, state: Path) -> None:
-        """Go on from a run's state when training starts, if there is one.
+        """Resume from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or holds something else, or not all processes have the same.
+            EANError: if the file is damaged or not a run's state, or differs between processes.
         """
         if state_to_resume(state) is not None:
             read_state(state)
             self._resume, self._load_from = True, str(state)
 
     def load_checkpoint(self, filename: str, *_: Any, **__: Any) -> dict[str, Any]:
-        """Read a state, or for a config's `load_from` a file of weights, and give the model its weights.
+        """Load a state, or for a config's `load_from` a file of weights, into the model.
 
-        MMEngine's own reading admits `getattr`, and what it cannot read it reads once more without any restriction.
+        MMEngine's own loader allows `getattr`, and falls back to unrestricted unpickling.
 
         Raises:
             EANError: if the file is damaged, holds something else, or does not fit the model.
         """
-        model = bare(self.model)
+        model = unwrap_model(self.model)
         if not self._resume:
             content = load_tensors(filename)
             load_state_dict(model, content.get("state_dict", content), strict=False, logger=self.logger)
@@ -89,10 +89,10 @@ class QuietRunner(Runner):
         return state
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """As the base.
+        """Resume, turning errors of a state that does not fit into an `EANError`.
 
         Raises:
-            EANError: if the state is damaged, or one of another run.
+            EANError: if the state is damaged, or belongs to another run.
         """
         with _fits(filename):
             super().resume(filename, *args, **kwargs)
@@ -100,7 +100,7 @@ class QuietRunner(Runner):
 
 @contextmanager
 def _fits(filename: str) -> Iterator[None]:
-    """Turn what MMEngine and torch raise for a state that is not this run's into a sentence."""
+    """Turn errors of MMEngine and torch for a state of another run into an `EANError`."""
     try:
         yield
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
@@ -108,7 +108,7 @@ def _fits(filename: str) -> Iterator[None]:
             raise
         raise EANError(
             f"{filename} does not fit this run ({first_line(error)}): give the settings that it was started with, or "
-            "move it away to start again"
+            "move it away to start over"
         ) from None
 
 
@@ -126,20 +126,20 @@ def build_runner(
     backends: Sequence[str] = (),
     unused_parameters: bool = False,
 ) -> Runner:
-    """A runner over a loader of `ean_core.data`.
+    """Build a runner over a loader of `ean_core.data`.
 
     Args:
         model: an `ImageClassifier` or another MMEngine model.
-        loader: training batches; its length is the number of steps of an epoch.
+        loader: training batches; its length is the number of steps per epoch.
         settings: epochs, optimizer and schedule.
-        work_dir: where the log and the state go.
-        seed: of MMEngine's own randomness; loaders and paths have their own.
+        work_dir: directory of the log and the state.
+        seed: of MMEngine's own randomness; loaders and paths have their own seeds.
         launcher: as `start_processes` returned it.
         validation: "val_dataloader", "val_cfg" and "val_evaluator" of the runner.
-        hooks: more hooks.
-        resume: go on from `work_dir/last.pth` if it is there.
-        backends: further visualisation backends by their registered names, as `ean_core.cli.backends_of` gives.
-        unused_parameters: whether a step can leave parameters without gradient, as a supernet's path does.
+        hooks: additional hooks.
+        resume: resume from `work_dir/last.pth` if it exists.
+        backends: registered names of additional visualization backends, from `ean_core.cli.backends_of`.
+        unused_parameters: whether a step may leave parameters without gradient, as a supernet's path does.
     """
     state = work_dir / "last.pth"
     optim_wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=len(loader))
@@ -165,7 +165,7 @@ def build_runner(
 
 
 def _epochs(settings: TrainSettings) -> dict[str, Any]:
-    """How long is trained, and when validated."""
+    """The runner's `train_cfg`: number of epochs and validation interval."""
     interval = settings.val_interval
     train_cfg = {"by_epoch": True, "max_epochs": settings.epochs, "val_interval": interval or settings.epochs}
     if not interval:
@@ -174,14 +174,14 @@ def _epochs(settings: TrainSettings) -> dict[str, Any]:
 
 
 def _randomness(seed: int, *, deterministic: bool) -> dict[str, Any]:
-    """What MMEngine seeds, and how strictly."""
-    if deterministic:  # before cuBLAS starts, for older PyTorch, which refuses to go on without it
+    """The runner's `randomness`: seed and determinism."""
+    if deterministic:  # needed before cuBLAS starts by older PyTorch versions
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return {"seed": seed, "deterministic": deterministic}
 
 
 def _custom_hooks(settings: TrainSettings, hooks: Sequence[Hook], state: Path) -> list[Any]:
-    """The caller's hooks, with those that every training has."""
+    """The caller's hooks and those of every training."""
     custom: list[Any] = [*hooks, SaveState(state, interval=settings.save_interval)]
     if rank_and_world()[1] > 1:
         custom.insert(0, {"type": "SyncBuffersHook"})  # batch norm statistics: the mean over the processes
@@ -191,7 +191,7 @@ def _custom_hooks(settings: TrainSettings, hooks: Sequence[Hook], state: Path) -
 
 
 def _wrapper(unused_parameters: bool) -> dict[str, Any]:
-    """What several processes wrap the model in."""
+    """The distributed wrapper of the model."""
     wrapper = {
         "type": "MMDistributedDataParallel",
         "find_unused_parameters": unused_parameters,
@@ -201,7 +201,7 @@ def _wrapper(unused_parameters: bool) -> dict[str, Any]:
 
 
 def _logging(backends: Sequence[str]) -> dict[str, Any]:
-    """What the runner writes down, how it averages it, and where it goes."""
+    """The runner's logging: hooks, averaging and backends."""
     return {
         "default_hooks": {
             "checkpoint": None,

@@ -1,4 +1,4 @@
-"""MMEngine's record of what a step returned, without waiting for the device at every step."""
+"""MMEngine's log of a step's outputs, without synchronizing at every step."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mmengine.hooks import RuntimeInfoHook
 from torch import Tensor
 
 LOG_EVERY = 50
-"""Steps between two lines of the log."""
+"""Steps between two log lines."""
 
 
 class QuietRuntimeInfo(RuntimeInfoHook):
-    """Adds up losses on the device, and looks at their means when a line of the log is due.
+    """Sums losses on the device, and reads their means only when a log line is due.
 
-    MMEngine's own looks at every value of every step, and a GPU that is looked at has run out of work. The log shows
-    the mean since its last line, and so goes with `LogProcessor(window_size=1)`.
+    MMEngine's own hook reads every value at every step, which synchronizes with the GPU. The log shows the mean since
+    its last line, so it needs `LogProcessor(window_size=1)`.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class QuietRuntimeInfo(RuntimeInfoHook):
         self.steps = 0
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Add; hand over the means before the logger looks."""
+        """Add the outputs, and pass their means to the message hub before the logger reads it."""
         self.steps += 1
         for name, value in (outputs or {}).items():
             value = value.detach() if isinstance(value, Tensor) else value

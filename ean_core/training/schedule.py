@@ -1,4 +1,4 @@
-"""How long and with which learning rates a network is trained."""
+"""Training settings: epochs, optimizer and learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ RANGES = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a network is trained; the defaults are the paper's for CIFAR, except for `epochs`, which every recipe says.
+    """Training settings of a network; the defaults are the paper's for CIFAR, except `epochs`, which recipes set.
 
     Attributes:
         epochs: passes over the training images.
-        batch_size: images per step, over all processes together.
+        batch_size: images per step over all processes.
         lr: initial learning rate.
         optimizer: "sgd", "adam" or "adamw".
         schedule: "step": divided by 1 / gamma at every milestone; "cosine": to zero along a half cosine.
         milestones: epochs, for "step".
         gamma: factor at each milestone, for "step".
-        warmup_epochs: epochs of linear warm-up from a hundredth of `lr`; whole or not.
+        warmup_epochs: epochs of linear warm-up from a hundredth of `lr`; may be fractional.
         momentum: of SGD; Adam and AdamW keep PyTorch's betas.
         nesterov: whether SGD's momentum is Nesterov's.
         weight_decay: on all parameters, as in the paper.
         label_smoothing: of the cross-entropy.
-        ema: decay of an exponential moving average of the weights, which is then what is validated and kept.
+        ema: decay of an exponential moving average of the weights, which is then validated and saved.
         precision: "float32" or "bfloat16" (autocast).
-        channels_last: memory format of weights and images; None: as the device likes it, when the run starts
+        channels_last: memory format of weights and images; None: the device's default
             (`ean_core.training.device_defaults`).
         compile: torch.compile; a supernet is compiled block by block, since its path changes every step.
-        cuda_graph: run forward and backward passes as one CUDA graph, for deep thin networks on one GPU; without a GPU,
-            or with several processes, it changes nothing. None: where images are small and a GPU is there.
-        val_interval: epochs between validations during training; 0 for none. They select nothing.
+        cuda_graph: run forward and backward passes as one CUDA graph, for deep, thin networks on a single GPU; ignored
+            without a GPU or with several processes. None: for small images on a GPU.
+        val_interval: epochs between validations during training, which select nothing; 0: none.
         save_interval: epochs between two saves of the state.
-        keep_last: train on an epoch's last, smaller batch too, as the authors' code does; with `cuda_graph` that step
-            runs outside the graph, and `compile` compiles once more for it.
-        deterministic: only deterministic kernels, for the same result to the last bit on a GPU too; slower there.
-        section: of a recipe, to name its fields in errors.
+        keep_last: also train on an epoch's last, smaller batch, as the authors' code does; with `cuda_graph` that step
+            runs outside the graph, and `compile` recompiles for it.
+        deterministic: use deterministic kernels only, for bitwise equal results on a GPU too; slower.
+        section: name of the recipe's section in error messages.
     """
 
     section: ClassVar[str] = "train"
@@ -91,21 +91,19 @@ class TrainSettings:
                 upper = "" if high == math.inf else f" and at most {high}"
                 raise EANError(f"{self.section}.{name} must be at least {low}{upper}, got {value}")
         if self.optimizer not in OPTIMIZERS:
-            raise EANError(f"{self.section}.optimizer is one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+            raise EANError(f"{self.section}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.nesterov and self.optimizer != "sgd":
-            raise EANError(
-                f"{self.section}.nesterov goes with optimizer 'sgd', not {self.optimizer!r}: give one of them"
-            )
+            raise EANError(f"{self.section}.nesterov needs optimizer 'sgd', not {self.optimizer!r}: change one of them")
         if self.schedule not in SCHEDULES:
-            raise EANError(f"{self.section}.schedule is one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
+            raise EANError(f"{self.section}.schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if self.schedule == "cosine" and self.milestones:
-            raise EANError(f"{self.section}.milestones go with schedule 'step', not 'cosine': give one of the two")
+            raise EANError(f"{self.section}.milestones need schedule 'step', not 'cosine': change one of them")
         if self.warmup_epochs >= self.epochs:
             raise EANError(
                 f"{self.section}.warmup_epochs must be fewer than the {self.epochs} epochs, got {self.warmup_epochs}"
             )
         if self.precision not in PRECISIONS:
-            raise EANError(f"{self.section}.precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+            raise EANError(f"{self.section}.precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
 
 def optimizer_and_schedule(
@@ -115,7 +113,7 @@ def optimizer_and_schedule(
 
     Args:
         settings: see `TrainSettings`.
-        steps_per_epoch: steps of one pass; warm-up and cosine move every step.
+        steps_per_epoch: steps of one epoch; warm-up and cosine are updated every step.
     """
     optimizer = {"type": OPTIMIZERS[settings.optimizer], "lr": settings.lr, "weight_decay": settings.weight_decay}
     if settings.optimizer == "sgd":

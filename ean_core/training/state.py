@@ -1,4 +1,4 @@
-"""The state file of a run, last.pth: what it may hold, reading it, and making a network file of it."""
+"""The state file of a run, last.pth: its allowed content, reading it, and converting it to a network file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ean_core.io.typed import Count, checked
 from ean_core.networks.checkpoint import ModelSpec, save_network
 from ean_core.utils.errors import EANError
 
-_ADVICE = "move it away to start the run again"
+_ADVICE = "move it away to start the run over"
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run was, in a state's "meta"."""
+    """Progress of a run, from a state's "meta"."""
 
     epoch: Count = 0
     iter: Count = 0
@@ -31,7 +31,7 @@ class Position:
 
 @dataclass(frozen=True)
 class StateFile:
-    """What resuming needs of a state, besides the weights."""
+    """The fields of a state that resuming needs."""
 
     optimizer: Mapping[str, Any]
     meta: Position
@@ -40,26 +40,23 @@ class StateFile:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """A state file's content: tensors and plain values.
+    """Read a state file: tensors and plain values.
 
     Raises:
-        EANError: if it is damaged, holds more than a run's state, or is another kind of file.
+        EANError: if it is damaged, holds other objects, or is another kind of file.
     """
     content = load_tensors(path, state=True)
     if not isinstance(content, dict) or not {"state_dict", "optimizer", "meta"} <= set(content):
-        raise EANError(f"{path} is not a run's state, a last.pth: give one, or move it away to start a run again")
+        raise EANError(f"{path} is not the state of a run: give a last.pth, or move it away to start the run over")
     checked(StateFile, content, where=str(path), advice=_ADVICE)
-    if wrong := [name for name, value in content["state_dict"].items() if not isinstance(value, Tensor)]:
-        raise EANError(f"{path} is damaged ({wrong[0]} is no tensor): {_ADVICE}")
-    content["meta"].pop("config", None)  # MMEngine would run it as a program
+    if invalid := [name for name, value in content["state_dict"].items() if not isinstance(value, Tensor)]:
+        raise EANError(f"{path} is damaged ({invalid[0]} is not a tensor): {_ADVICE}")
+    content["meta"].pop("config", None)  # MMEngine would execute it
     return content
 
 
 def plain_state(value: Any) -> Any:
-    """A state as it is written: log buffers as tensors, NumPy's values as plain ones.
-
-    Reading it then needs no name but those of tensors.
-    """
+    """Convert a state to tensors and plain values, so that it can be read without allowing other names."""
     if isinstance(value, HistoryBuffer):
         log, counts = value.data
         return {
@@ -68,28 +65,28 @@ def plain_state(value: Any) -> Any:
             "max_length": value.max_length,
         }
     if isinstance(value, Mapping):
-        return {key: plain_state(one) for key, one in value.items()}
+        return {key: plain_state(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(plain_state(one) for one in value) if type(value) in (list, tuple) else list(value)
+        return type(value)(plain_state(item) for item in value) if type(value) in (list, tuple) else list(value)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     return value
 
 
 def log_buffers(scalars: Mapping[str, Any]) -> dict[str, HistoryBuffer]:
-    """The log buffers of a state that `read_state` gave, as MMEngine's logger wants them.
+    """Rebuild MMEngine's log buffers from a state of `read_state`.
 
     Raises:
         TypeError, KeyError, ValueError: if they are damaged.
     """
     return {
-        name: HistoryBuffer(one["log_history"].numpy(), one["count_history"].numpy(), int(one["max_length"]))
-        for name, one in scalars.items()
+        name: HistoryBuffer(item["log_history"].numpy(), item["count_history"].numpy(), int(item["max_length"]))
+        for name, item in scalars.items()
     }
 
 
 def save_state_as_network(state: Path, path: Path, spec: ModelSpec, **info: Any) -> None:
-    """Write the network of a finished run; where the run averages its weights, those in the state are the average.
+    """Write the network file of a finished run, with the averaged weights if the run used `ema`.
 
     Args:
         state: last.pth of an `ImageClassifier`.

@@ -1,4 +1,4 @@
-"""Weights & Biases (https://docs.wandb.ai) behind `--log wandb`: a run of its own for every network that is trained."""
+"""Weights & Biases (https://docs.wandb.ai) for `--log wandb`: one run per trained network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ean_core.utils.errors import EANError, first_line
 
 @VISBACKENDS.register_module()
 class WandbRun(WandbVisBackend):
-    """MMEngine's backend, for commands that train several networks one after the other.
+    """MMEngine's backend, for commands that train several networks in sequence.
 
-    A run is called PIPELINE/NETWORK, as its directories are, and stays open after the training: the test of the last
-    weights is logged to it too. The next run finishes it, or the end of the process does. Unlike MMEngine's it uploads
-    no code. The project is WANDB_PROJECT, or ean.
+    A run is named PIPELINE/NETWORK after its directories and stays open after training, so that the final test is
+    logged too; the next run or the end of the process finishes it. Unlike MMEngine's backend, it uploads no code. The
+    project is WANDB_PROJECT, by default "ean".
 
     Args:
         save_dir: the log directory of a runner, WORK_DIR/TIME/vis_data.
@@ -42,7 +42,7 @@ class WandbRun(WandbVisBackend):
                 project=os.environ.get("WANDB_PROJECT", "ean"),
                 name=f"{directory.parent.name}/{directory.name}",
                 reinit="finish_previous",
-                settings=wandb.Settings(quiet=True, console="off"),  # our lines are not its, and stay on the screen
+                settings=wandb.Settings(quiet=True, console="off"),  # do not capture our output
             )
         except wandb.Error as error:
             raise EANError(
@@ -53,8 +53,8 @@ class WandbRun(WandbVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Note the settings."""
+        """Log the run's settings."""
         self._wandb.config.update(config.to_dict(), allow_val_change=True)
 
     def close(self) -> None:
-        """Nothing: see the class."""
+        """Keep the run open for the final test."""

@@ -1,4 +1,4 @@
-"""The ground floor: errors, atomic files, devices, processes, progress, intervals, plain words.
+"""Utilities: errors, atomic files, devices, processes, progress, statistics, text.
 
-Small modules that every other package may use and that use none of them.
+Small modules that every other package may import and that import none of them.
 """

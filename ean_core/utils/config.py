@@ -1,6 +1,6 @@
-"""Typed sections from dictionaries: a mistake in a name or a type gets a sentence, and is not ignored.
+"""Build typed config sections (dataclasses) from dictionaries; wrong names and types are errors.
 
-The types come from the dataclasses' annotations; dacite compares the values with them.
+Types come from the dataclasses' annotations and are checked by dacite.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ T = TypeVar("T")
 
 
 def build(cls: type[T], values: Mapping[str, Any], *, where: str, unknown: str | None = None) -> T:
-    """A dataclass from a dictionary, in which fields that are dataclasses themselves are dictionaries too.
+    """Build a dataclass, with nested dataclasses, from a nested dictionary.
 
     Args:
         cls: a dataclass; its annotations must resolve at run time.
-        values: its fields. Lists become tuples; whole numbers pass as floats, and booleans are no numbers.
-        where: what to call the dictionary in an error, such as "recipe.py, section 'train'".
-        unknown: what to call a field that is not known; None for "field in " and `where`.
+        values: its fields. Lists become tuples; integers pass as floats, but booleans do not pass as numbers.
+        where: name of the dictionary in error messages, such as "recipe.py, section 'train'".
+        unknown: name of an unknown field in error messages; None: "field in " and `where`.
 
     Raises:
         EANError: for an unknown or missing field, or a value of the wrong type.
     """
     names = [field.name for field in dataclasses.fields(cls)]
     hints = get_type_hints(cls)
-    given: dict[str, Any] = {}
+    fields_given: dict[str, Any] = {}
     for name, value in values.items():
         if name not in names:
             raise unknown_name(unknown or f"field in {where}", name, names)
@@ -40,10 +40,10 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str, unknown: str |
         if section is not None and isinstance(value, Mapping):
             value = build(section, value, where=f"{where}, section {name!r}")
         elif value is None and section is hints[name]:
-            raise EANError(f"{where} has no section {name!r}: it is needed")
-        given[name] = tuple(value) if isinstance(value, list) else value
+            raise EANError(f"{where} lacks the section {name!r}: add it")
+        fields_given[name] = tuple(value) if isinstance(value, list) else value
     try:
-        return dacite.from_dict(cls, given, dacite.Config(type_hooks={int: refuse_bool, float: refuse_bool}))
+        return dacite.from_dict(cls, fields_given, dacite.Config(type_hooks={int: refuse_bool, float: refuse_bool}))
     except dacite.MissingValueError as error:
         raise EANError(f"{where} lacks the field {error.field_path!r}") from None
     except dacite.WrongTypeError as error:
@@ -52,10 +52,10 @@ def build(cls: type[T], values: Mapping[str, Any], *, where: str, unknown: str |
 
 
 def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()) -> type:
-    """A dataclass with the arguments of a function as its fields, for `build`.
+    """Make a dataclass with a function's arguments as its fields, for `build`.
 
     Args:
-        function: a class or a function with annotations that resolve at run time.
+        function: a class or function whose annotations resolve at run time.
         without: arguments to leave out.
     """
     hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
@@ -69,19 +69,19 @@ def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()
 
 
 def section_class(hint: Any) -> type | None:
-    """The dataclass of a field whose type is a dataclass, perhaps an optional one; None for all other fields."""
+    """The dataclass in a field's type, also if optional; None for other types."""
     return next((kind for kind in (hint, *get_args(hint)) if dataclasses.is_dataclass(kind)), None)
 
 
 def refuse_bool(value: Any) -> Any:
-    """For fields of numbers: Python counts True and False among the integers."""
+    """Reject booleans in numeric fields, since Python's bool is a subclass of int."""
     if isinstance(value, bool):
         raise dacite.WrongTypeError(field_type=int, value=value)
     return value
 
 
 def type_text(hint: Any) -> str:
-    """A type as an error names it: "int | None", "a list of str", "a dictionary"."""
+    """A type's name in error messages: "int | None", "a list of str", "a dictionary"."""
     if get_origin(hint) in (Union, types.UnionType):
         return " | ".join(map(type_text, get_args(hint)))
     if get_origin(hint) is tuple:

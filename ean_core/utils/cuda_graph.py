@@ -1,4 +1,4 @@
-"""Capture in a CUDA graph: the one place where it is done, and what makes it fail is kept away."""
+"""Capture work in a CUDA graph, avoiding what makes captures fail."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from ean_core.utils.errors import EANError, first_line
 Result = TypeVar("Result")
 
 WARMUP = 3
-"""Runs before the capture, in which the libraries make their workspaces, choose kernels and compile."""
+"""Warm-up runs, in which libraries allocate workspaces, choose kernels and compile."""
 
 
 class CaptureFailed(EANError):
-    """The work cannot be captured here; it can still be run without a graph. The message says why."""
+    """The work cannot be captured, but can still run without a graph. The message gives the reason."""
 
 
 def capture(work: Callable[[], Result], *, before: Callable[[], object] | None = None) -> Callable[[], Result]:
     """Run `work` a few times, then capture it in a CUDA graph on the current device.
 
-    An earlier network's graph can be garbage in a cycle (a model and its captured step refer to each other). Were it
-    collected during the capture, freeing it would break the capture, and PyTorch does not collect beforehand any more
-    since 2.9. So garbage is collected first, and the collector is off until the capture has ended.
+    An earlier network's graph may be garbage in a reference cycle (a model and its captured step refer to each other).
+    Freeing it during a capture would break the capture, and since 2.9 PyTorch does not collect garbage beforehand. So
+    garbage is collected first, and the collector is disabled until the capture ends.
 
     Args:
-        work: reads and writes tensors that stay where they are, and does not wait for the device.
-        before: called before every run and before the capture; not captured.
+        work: uses tensors at fixed addresses, and never synchronizes.
+        before: called before every warm-up run and before the capture; not captured.
 
     Returns:
-        runs the graph and gives what `work` returned, which every run writes over.
+        a function that replays the graph and returns the result of `work`, which each replay overwrites.
 
     Raises:
-        CaptureFailed: if the capture fails. An error of the runs before it is raised as it is.
+        CaptureFailed: if the capture fails. Errors of warm-up runs are raised unchanged.
     """
     before = before or (lambda: None)
     stream, side_stream = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -49,12 +49,12 @@ def capture(work: Callable[[], Result], *, before: Callable[[], object] | None =
     stream.wait_stream(side_stream)
     graph = torch.cuda.CUDAGraph()
     try:
-        # Only what this thread does can break the capture: a loader's thread may be pinning memory.
+        # "thread_local": other threads, such as a loader's that pins memory, must not break the capture.
         with no_garbage_collection(), torch.cuda.graph(graph, capture_error_mode="thread_local"):
             result = work()
     except RuntimeError as error:
-        torch.cuda.set_stream(stream)  # `torch.cuda.graph` leaves its own behind
-        cause = error.__context__ or error  # ending a broken capture is an error too, which says less
+        torch.cuda.set_stream(stream)  # `torch.cuda.graph` does not restore it
+        cause = error.__context__ or error  # ending a broken capture raises a less specific error
         raise CaptureFailed(f"the CUDA graph cannot be captured ({first_line(cause)})") from error
 
     def replay() -> Result:
@@ -66,7 +66,7 @@ def capture(work: Callable[[], Result], *, before: Callable[[], object] | None =
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collect garbage now, and not inside the block."""
+    """Collect garbage now, and disable the collector inside the block."""
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Which device a command runs on, what it can do, and the sentence for one that is not there or not seen."""
+"""Choose a command's device, query its features, and explain why a GPU cannot be used."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WHERE = "pytorch.org/get-started"
 
 
 def choose_device(device: str | None) -> str:
-    """The device that was asked for, or CUDA where there is one.
+    """The requested device; by default CUDA if available, otherwise the CPU.
 
     Raises:
-        EANError: if it cannot be used here, with what can.
+        EANError: if the device cannot be used; lists those that can.
     """
     if device is None:
         warn_of_unused_gpu()
@@ -36,14 +36,14 @@ def choose_device(device: str | None) -> str:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         have = ", ".join(["cpu", *(f"cuda:{index}" for index in range(count))])
         hint = "" if count else f"; {unseen_gpu() or 'torch sees no CUDA device: check nvidia-smi'}"
-        raise EANError(f"--device {device} cannot be used: {first_line(error)}; give one of {have}{hint}") from None
+        raise EANError(f"--device {device} cannot be used: {first_line(error)}; choose from {have}{hint}") from None
     if torch.device(device).type == "cuda":
         check_gpu(torch.device(device).index or 0)
     return device
 
 
 def has_bfloat16(device: torch.device | str) -> bool:
-    """Whether a device multiplies bfloat16 itself; where it is imitated, it is slower than float32."""
+    """Whether a device supports bfloat16 natively; emulation is slower than float32."""
     kind = torch.device(device).type
     if kind == "cuda":
         try:
@@ -52,14 +52,14 @@ def has_bfloat16(device: torch.device | str) -> bool:
             return torch.cuda.is_bf16_supported()
     if kind != "cpu":
         return False
-    asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
-    return any(ask() for ask in asked if ask is not None)
+    checks = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
+    return any(check() for check in checks if check is not None)
 
 
 def prefers_channels_last(device: torch.device | str) -> bool:
-    """Whether convolutions of any precision like that memory format: NVIDIA's tensor cores, which take float32 as TF32.
+    """Whether channels_last is faster for convolutions of any precision: on NVIDIA tensor cores (float32 as TF32).
 
-    On CPUs it depends on the network, so that a recipe has to ask for it.
+    On CPUs it depends on the network, so a recipe has to request it.
     """
     return torch.device(device).type == "cuda" and has_bfloat16(device)
 
@@ -69,57 +69,57 @@ def prefers_channels_last(device: torch.device | str) -> bool:
 
 @functools.cache
 def warn_of_unused_gpu() -> None:
-    """Say, once, on the first process's stderr, why the work is not done on the GPU that this machine may have."""
+    """Warn once, on the first process's stderr, if the machine has a GPU that torch cannot use."""
     if launched_as()[0] == 0 and (reason := unseen_gpu()) is not None:
-        print(f"warning: this runs on the CPU: {reason}", file=sys.stderr, flush=True)
+        print(f"warning: running on the CPU: {reason}", file=sys.stderr, flush=True)
 
 
 def unseen_gpu() -> str | None:
-    """Why torch sees no CUDA device though an NVIDIA driver is there, and what to do; None if that is not so."""
+    """Why torch sees no CUDA device despite an NVIDIA driver, and what to do; None if there is no such problem."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # the user's choice
     if torch.cuda.is_available() or torch.version.hip or hidden or (driver := nvidia_driver()) is None:
         return None
     built = torch.version.cuda
     if built is None:
         return (
-            f"an NVIDIA driver is here ({driver}) and torch {torch.__version__} is a build without CUDA: install one "
-            f"with it ({WHERE})"
+            f"there is an NVIDIA driver ({driver}), but torch {torch.__version__} was built without CUDA: install one "
+            f"with CUDA ({WHERE})"
         )
-    release, wanted = re.match(r"\d+", driver), OLDEST_DRIVER.get(int(built.split(".")[0]))
-    if release is None or wanted is None or int(release[0]) >= wanted:
+    release, required = re.match(r"\d+", driver), OLDEST_DRIVER.get(int(built.split(".")[0]))
+    if release is None or required is None or int(release[0]) >= required:
         return (
-            f"torch {torch.__version__} (CUDA {built}) sees no device, and the NVIDIA driver ({driver}) is not too old "
-            "for it: check that nvidia-smi lists a GPU, and start a container with access to it"
+            f"torch {torch.__version__} (CUDA {built}) sees no device, although the NVIDIA driver ({driver}) is recent "
+            "enough: check that nvidia-smi lists a GPU, and that a container has access to it"
         )
     runs = [cuda for cuda, oldest in OLDEST_DRIVER.items() if oldest <= int(release[0])]
-    other = f", or install a torch that is built for CUDA {max(runs)} ({WHERE})" if runs else ""
+    alternative = f", or install a build of torch for CUDA {max(runs)} ({WHERE})" if runs else ""
     return (
-        f"the NVIDIA driver ({driver}) is too old for torch {torch.__version__}, which is built for CUDA {built}: "
-        f"update the driver to {wanted} or later{other}"
+        f"the NVIDIA driver ({driver}) is too old for torch {torch.__version__}, which was built for CUDA {built}: "
+        f"update the driver to {required} or later{alternative}"
     )
 
 
 def nvidia_driver() -> str | None:
-    """The version of the machine's NVIDIA driver, "version unknown" where there is only its library, None for none."""
+    """The version of the NVIDIA driver; "version unknown" if only its library is found; None without a driver."""
     try:
-        found = re.search(r"Kernel Module.*?(\d+\.[\d.]+)", DRIVER_FILE.read_text())
+        match = re.search(r"Kernel Module.*?(\d+\.[\d.]+)", DRIVER_FILE.read_text())
     except OSError:
-        found = None
-    if found is not None:
-        return found[1]
+        match = None
+    if match is not None:
+        return match[1]
     if (command := shutil.which("nvidia-smi")) is not None:
         query = [command, "--query-gpu=driver_version", "--format=csv,noheader"]
         try:
-            said = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout
+            output = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False).stdout
         except (OSError, subprocess.TimeoutExpired):
-            said = ""
-        if (found := re.match(r"\d+\.[\d.]+", said.strip())) is not None:
-            return found[0]
+            output = ""
+        if (match := re.match(r"\d+\.[\d.]+", output.strip())) is not None:
+            return match[0]
     return "version unknown" if DRIVER_FILE.exists() or has_driver_library() else None
 
 
 def has_driver_library() -> bool:
-    """Whether CUDA's own library, which comes with the driver, can be loaded."""
+    """Whether libcuda, which comes with the driver, can be loaded."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -128,10 +128,10 @@ def has_driver_library() -> bool:
 
 
 def check_gpu(index: int = 0) -> None:
-    """Refuse a GPU that this build of torch has no code for: new builds drop old cards.
+    """Refuse a GPU that this build of torch does not support, as new builds drop old GPUs.
 
     Raises:
-        EANError: naming the card and what torch was built for.
+        EANError: with the GPU's compute capability and those that torch supports.
     """
     if torch.version.hip:
         return
@@ -139,21 +139,21 @@ def check_gpu(index: int = 0) -> None:
     if built and not any(runs_on(name, card) for name in built):
         has = ", ".join(sorted({f"{major}.{minor}" for major, minor in map(capability, built)}, key=float))
         raise EANError(
-            f"torch {torch.__version__} has no code for {torch.cuda.get_device_name(index)}, of compute capability "
-            f"{card[0]}.{card[1]} (it has {has}): install a torch that is built for an older CUDA ({WHERE}), or set "
-            "CUDA_VISIBLE_DEVICES to nothing to run on the CPU"
+            f"torch {torch.__version__} does not support {torch.cuda.get_device_name(index)}, of compute capability "
+            f"{card[0]}.{card[1]} (it supports {has}): install a build of torch for an older CUDA ({WHERE}), or set "
+            "CUDA_VISIBLE_DEVICES to '' to run on the CPU"
         )
 
 
 def runs_on(architecture: str, card: tuple[int, int]) -> bool:
-    """Whether code of torch's, as sm_86 or compute_90, runs on a card of this compute capability."""
+    """Whether code for an architecture such as sm_86 or compute_90 runs on a GPU of this compute capability."""
     major, minor = capability(architecture)
-    if architecture.startswith("compute"):  # compiled for the card when it is loaded
+    if architecture.startswith("compute"):  # PTX, compiled for the GPU when it is loaded
         return (major, minor) <= card
     return major == card[0] and minor <= card[1]
 
 
 def capability(architecture: str) -> tuple[int, int]:
-    """sm_90a -> (9, 0)."""
+    """The compute capability of an architecture's name: sm_90a -> (9, 0)."""
     digits = re.sub(r"\D", "", architecture)
     return int(digits[:-1]), int(digits[-1])

@@ -1,4 +1,4 @@
-"""Processes: started by torchrun or SLURM, talking through NCCL on GPUs and gloo on CPUs."""
+"""Distributed processes: started by torchrun or SLURM; NCCL on GPUs and gloo on CPUs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ FIRST_PORT, PORTS = 10000, 20000
 
 
 def start_processes(launcher: str = "auto") -> str:
-    """Join the process group that the launcher's variables describe, and keep freed memory (see `allocator`).
+    """Join the process group described by the launcher's environment, and keep freed memory (see `allocator`).
 
-    MMEngine's own start assumes a GPU; this one also works on CPUs.
+    Unlike MMEngine's `init_dist`, it also works on CPUs.
 
     Args:
         launcher: "none", "pytorch" (torchrun), "slurm", or "auto": torchrun if its variables are set.
 
     Returns:
-        the launcher, as MMEngine's Runner wants it.
+        the launcher, as MMEngine's Runner expects it.
 
     Raises:
-        EANError: if the variables describe no group, or processes of different runs or code have met in it.
+        EANError: if the variables describe no group, or its processes belong to different runs or versions of the code.
     """
     if launcher == "auto":
         launcher = _launcher_around()
     if launcher not in LAUNCHERS:
-        raise EANError(f"launcher is one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
+        raise EANError(f"launcher must be one of auto, {', '.join(LAUNCHERS)}, got {launcher!r}")
     keep_freed_memory()
     if torch.cuda.is_available():
         check_gpu(int(os.environ.get("LOCAL_RANK", "0")) if launcher == "pytorch" else 0)
@@ -85,77 +85,79 @@ def _join(launcher: str) -> None:
         ) from None
     except RuntimeError as error:
         taken = "EADDRINUSE" in str(error) or "already in use" in str(error)
-        why = "the port is taken, by another run perhaps" if taken else first_line(error)
+        reason = "the port is in use, perhaps by another run" if taken else first_line(error)
         raise EANError(
-            f"the processes cannot meet at {place}: {why}; set MASTER_PORT to a free port, the same for all of them, "
+            f"the processes cannot meet at {place}: {reason}; set MASTER_PORT to a free port, the same for all, "
             "and MASTER_ADDR to the first one's machine"
         ) from None
     atexit.register(_leave)  # after an error: torch's own threads would end the process with a crash
 
 
 def _slurm_variables() -> None:
-    """Translate SLURM's variables into those that torch.distributed reads; each job step meets at a port of its own.
+    """Translate SLURM's variables into those that torch.distributed reads; each job step gets its own port.
 
     Raises:
-        EANError: if this is no task of srun, or the first machine is not known.
+        EANError: if this is not a task of srun, or the first host is unknown.
     """
     if "SLURM_PROCID" not in os.environ:
-        raise EANError("launcher 'slurm' was asked for, but SLURM_PROCID is not set: start the command with srun")
+        raise EANError("launcher 'slurm' was given, but SLURM_PROCID is not set: start the command with srun")
     names = {"PROCID": "RANK", "NTASKS": "WORLD_SIZE", "LOCALID": "LOCAL_RANK", "NTASKS_PER_NODE": "LOCAL_WORLD_SIZE"}
-    for theirs, ours in names.items():
-        if f"SLURM_{theirs}" in os.environ:
-            os.environ.setdefault(ours, os.environ[f"SLURM_{theirs}"])
+    for slurm_name, name in names.items():
+        if f"SLURM_{slurm_name}" in os.environ:
+            os.environ.setdefault(name, os.environ[f"SLURM_{slurm_name}"])
     if "MASTER_ADDR" not in os.environ and "SLURM_NODELIST" in os.environ:
         os.environ["MASTER_ADDR"] = _first_host(os.environ["SLURM_NODELIST"])
     os.environ.setdefault("MASTER_PORT", str(slurm_port()))
 
 
 def _first_host(nodes: str) -> str:
-    """The first machine of SLURM's short form, as node[01-04].
+    """The first host of SLURM's node list, such as node[01-04].
 
     Raises:
-        EANError: if SLURM's scontrol does not say it.
+        EANError: if scontrol fails.
     """
     command = ["scontrol", "show", "hostnames", nodes]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        why = first_line(RuntimeError(said.stderr.strip())) if said.returncode or not said.stdout.strip() else None
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        reason = (
+            first_line(RuntimeError(result.stderr.strip())) if result.returncode or not result.stdout.strip() else None
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
-        why = first_line(error)
-    if why is not None:
+        reason = first_line(error)
+    if reason is not None:
         raise EANError(
-            f"scontrol does not say which machine comes first in SLURM_NODELIST={nodes} ({why}): set MASTER_ADDR to "
+            f"scontrol does not say which machine comes first in SLURM_NODELIST={nodes} ({reason}): set MASTER_ADDR to "
             "its name"
         )
-    return said.stdout.split()[0]
+    return result.stdout.split()[0]
 
 
 def slurm_port() -> int:
-    """A port for this job step, the same in all its tasks and, most likely, another one than that of other jobs."""
+    """A port for this job step, the same in all its tasks and most likely unused by other jobs."""
     job, step = ("".join(filter(str.isdigit, os.environ.get(name, ""))) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
     return FIRST_PORT + (int(job or 0) * 7 + int(step or 0)) % PORTS
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number, and how many there are."""
+    """Rank and world size; (0, 1) without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def is_first() -> bool:
-    """Whether this process writes files and prints."""
+def is_main_process() -> bool:
+    """Whether this is the first process, which writes files and prints."""
     return rank_and_world()[0] == 0
 
 
-def first_does(work: Callable[[], object]) -> None:
-    """Let the first process do something that only one may do; all go on after it, or all stop with its error.
+def run_on_main_process(work: Callable[[], object]) -> None:
+    """Run `work` on the first process only; then all continue, or all stop with its error.
 
-    Without this the others would wait for ever for a process that has stopped.
+    Otherwise the others would wait for ever for a process that has stopped.
 
     Raises:
-        EANError: what `work` raised, in every process.
+        EANError: the error of `work`, in every process.
     """
     error: list[str | None] = [None]
-    if is_first():
+    if is_main_process():
         try:
             work()
         except (EANError, OSError) as raised:
@@ -167,7 +169,7 @@ def first_does(work: Callable[[], object]) -> None:
 
 
 def barrier() -> None:
-    """Wait for all processes, so that what the first one wrote is there for the others."""
+    """Wait for all processes, for example until files of the first one are written."""
     if dist.is_initialized():
         dist.barrier()
 

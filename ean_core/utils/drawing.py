@@ -1,4 +1,4 @@
-"""What all matplotlib pictures have in common: text is shown as it is, and a picture that fails costs no run."""
+"""Helpers for matplotlib figures: literal text, and errors that do not stop a run."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def render(figure: Figure, target: Any, **how: Any) -> None:
-    """`Figure.savefig` with every text as it is: a dollar sign in a photo's or a recipe's name begins no formula.
+def render(figure: Figure, target: Any, **options: Any) -> None:
+    """`Figure.savefig` without mathtext, so that a dollar sign in a file's or recipe's name is shown literally.
 
     Args:
-        figure: with all that it shows.
+        figure: the finished figure.
         target: a path or a stream.
-        how: further arguments of `savefig`.
+        options: further arguments of `savefig`.
     """
-    from matplotlib.text import Text  # matplotlib takes a second to import
+    from matplotlib.text import Text  # imported here because it takes a second
 
     for text in figure.findobj(Text):
         text.set_parse_math(False)
-    figure.savefig(target, **how)
+    figure.savefig(target, **options)
 
 
-def costs_no_run(
+def skip_on_error(
     draw: Callable[Concatenate[str | Path, P], Path],
 ) -> Callable[Concatenate[str | Path, P], Path]:
-    """Decorate a function that draws into a file: where it fails, a sentence says so, and the run goes on.
+    """Decorate a function that draws to a file: if drawing fails, print a note and continue.
 
-    What the picture shows is in a record already. One of an earlier run is removed, since it would contradict it.
+    The figure's numbers are in a record already. A picture of an earlier run is removed, since it would contradict it.
     """
 
     @functools.wraps(draw)
-    def drawn(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Path:
+    def wrapped(path: str | Path, *args: P.args, **kwargs: P.kwargs) -> Path:
         try:
             return draw(path, *args, **kwargs)
         except EANError:
@@ -50,4 +50,4 @@ def costs_no_run(
             print(f"note: {path} cannot be drawn ({first_line(error)}); its numbers are in the record", file=sys.stderr)
             return Path(path)
 
-    return drawn
+    return wrapped

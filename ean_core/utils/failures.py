@@ -1,4 +1,4 @@
-"""Sentences for what ends a run from outside: a killed process, no shared memory, no memory."""
+"""Error messages for external failures: a killed process, no shared memory, no memory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PEER = re.compile(
 
 
 def explain(error: BaseException) -> str | None:
-    """A sentence for another library's exception that is no mistake in this project's code; None for all others."""
+    """The message for an exception with an external cause; None for all others."""
     if out_of_memory(error):
         return f"{memory_sentence(error)}: give a smaller batch size"
     if isinstance(error, ConnectionError | EOFError) and _while_reading_batches(error):
-        return WORKER_KILLED  # in the middle of handing over a batch
+        return WORKER_KILLED  # while a batch was being transferred
     if not isinstance(error, RuntimeError):
         return None
-    texts = [str(one) for one in _chain(error)]
+    texts = [str(cause) for cause in _chain(error)]
     worker = " ".join(text for text in texts if "DataLoader worker" in text)
     if worker and lacks_shared_memory(worker):
         return (
@@ -42,7 +42,7 @@ def explain(error: BaseException) -> str | None:
         return WORKER_KILLED
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
-    kinds = {type(one).__name__ for one in _chain(error)}
+    kinds = {type(cause).__name__ for cause in _chain(error)}
     if kinds & {"DistBackendError", "DistNetworkError", "DistStoreError"} or any(map(_PEER.search, texts)):
         return (
             "another process of this run has ended or cannot be reached, so that this one cannot go on: see what that "
@@ -52,26 +52,26 @@ def explain(error: BaseException) -> str | None:
 
 
 def lacks_shared_memory(text: str) -> bool:
-    """Whether an error of a data worker says that /dev/shm is full."""
+    """Whether a data worker's error means that /dev/shm is full."""
     return any(sign in text.lower() for sign in _SHARED_MEMORY)
 
 
 def _while_reading_batches(error: BaseException) -> bool:
-    """Whether an error came up in torch's loader."""
+    """Whether an error was raised in torch's data loader."""
     frames = (frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(name.endswith("torch/utils/data/dataloader.py") for name in frames)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception, and those that it was raised from."""
-    one: BaseException | None = error
-    while one is not None:
-        yield one
-        one = one.__cause__ or one.__context__
+    """Yield an exception and its causes."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there was not enough memory, on a GPU or on the machine itself."""
+    """Whether an exception means that a GPU or the machine ran out of memory."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, without importing it
         return True
     signs = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory")
@@ -79,6 +79,6 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def memory_sentence(error: BaseException) -> str:
-    """What ran out of memory, as the start of a sentence."""
+    """The start of a message on running out of memory."""
     detail = str(error).split(". ")[0].splitlines()
     return f"out of memory ({detail[0][:160]})" if detail and detail[0] else "out of memory"

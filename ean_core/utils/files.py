@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, never half of one."""
+"""Atomic file writes: a file is either the old or the new one, never partial."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.tmp(\.\w+)?")
-"""Names of `atomic_path`, as .summary.json.k3x9_a.tmp.json, and of a state that is being saved, .last.pth.tmp."""
+"""Temporary files of `atomic_path`, such as .summary.json.k3x9_a.tmp.json, and of a saved state, .last.pth.tmp."""
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends without an exception.
 
-    A kill at any moment leaves the old file (or none), since `os.replace` is atomic on one file system; so does a power
-    cut, since the content is on the disk before the name is. The temporary file that a kill leaves is hidden, and
-    removed by `sweep`.
+    A process killed at any moment leaves the old file (or none), since `os.replace` is atomic; so does a power cut,
+    since the content is synced before the rename. A leftover temporary file is hidden, and `sweep` removes it.
     """
     path = Path(path)
     with named(path):
@@ -34,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         with named(path):
             yield temporary
-            temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600; a shared work directory wants the usual mode
+            temporary.chmod(0o666 & ~_umask())  # mkstemp creates 0600; shared directories need the usual mode
             put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -42,13 +41,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path`, which is not there yet, when the block ends without an exception.
+    """Yield a temporary folder that becomes `path` (which must not exist) if the block ends without an exception.
 
-    What killed processes left of earlier tries is removed.
+    Leftovers of killed processes are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(left)
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(leftover)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
     try:
         yield temporary
@@ -59,48 +58,45 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, with both on the disk."""
+    """Move a finished file to its final name, syncing the file and its folder."""
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file or a folder is on the disk."""
+    """fsync a file or a folder."""
     if path.is_dir() and os.name == "nt":
-        return  # folders cannot be opened there
+        return  # Windows cannot open folders
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):  # a file system that knows no fsync
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):  # a file system without fsync
             raise
     finally:
         os.close(handle)
 
 
 def is_hidden(path: Path, below: Path) -> bool:
-    """Whether a file, or one of its folders below `below`, is hidden: no reader of results takes it."""
+    """Whether a file, or one of its folders below `below`, is hidden; readers of results skip those."""
     return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove the temporary files that killed processes left in a folder and below it; returns them.
+    """Remove temporary files that killed processes left in a folder and its subfolders; returns them.
 
-    For the owner of the folder alone: another process may be writing one.
+    Only safe while no other process writes there.
     """
-    left = [path for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name) and path.is_file()]
-    for path in left:
+    leftovers = [path for path in folder.rglob(".*") if _TEMPORARY.fullmatch(path.name) and path.is_file()]
+    for path in leftovers:
         path.unlink(missing_ok=True)
-    return left
+    return leftovers
 
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Let an error name the file that was to be written: a full disk names none, others the temporary one.
-
-    Its name begins with that of `path` between two dots.
-    """
+    """Make an `OSError` in the block name `path`: a full disk gives no name, other errors the temporary file's."""
     try:
         yield
     except OSError as error:
@@ -110,10 +106,10 @@ def named(path: Path) -> Iterator[None]:
 
 
 def writable(folder: str | Path) -> Path:
-    """A folder, made if it is not there, into which a file can be put: found out before hours are spent on the file.
+    """Create a folder if needed and check that files can be written there, before hours are spent on their content.
 
     Raises:
-        OSError: if not, naming the folder.
+        OSError: with the folder's name, if not.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,21 +122,20 @@ def writable(folder: str | Path) -> Path:
 
 
 def free_path(path: str | Path) -> Path:
-    """`path`, or with a number behind its stem where there is such a file: what took long to measure is not replaced
-    unless the user names its file."""
+    """`path`, or with a number after its stem if the file exists, so that measurements are not overwritten."""
     path = Path(path)
     more = (path.with_stem(f"{path.stem}_{number}") for number in itertools.count(2))
-    return next(one for one in itertools.chain([path], more) if not one.exists())
+    return next(candidate for candidate in itertools.chain([path], more) if not candidate.exists())
 
 
 def write_atomic(path: str | Path, text: str) -> None:
-    """Write text so that a reader sees the old content or all of the new."""
+    """Write a text file atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file's name can be no UTF-8
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # a file name may not be UTF-8
 
 
 def sha256_of(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file's content, read in 1 MiB pieces."""
+    """Hexadecimal SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while piece := file.read(1 << 20):

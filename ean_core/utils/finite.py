@@ -1,4 +1,4 @@
-"""Finding NaN and infinity in tensors, with one wait for the device however many tensors there are."""
+"""Find NaN and infinity in tensors, with a single synchronization for any number of tensors."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def first_not_finite(tensors: Iterable[tuple[str, Tensor]]) -> str | None:
 
 
 def first_not_finite_in(module: nn.Module) -> str | None:
-    """The same for a module's parameters and buffers, by their names in its state dict."""
+    """The name of a module's first parameter or buffer with NaN or infinity; None if there is none."""
     return first_not_finite((*module.named_parameters(), *module.named_buffers()))

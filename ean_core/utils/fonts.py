@@ -1,4 +1,4 @@
-"""Text in pictures: fonts that have its characters, whatever the script."""
+"""Choose fonts for text in pictures, whatever its script."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ _warned: set[str] = set()
 
 
 def drawable(text: str) -> tuple[str, list[str]]:
-    """What to give matplotlib for a text: families are tried in their order for every character.
+    """Choose font families for a text; matplotlib tries them in order for every char.
 
-    Where no installed font has a character its code is drawn, as \\u8702, and a line on the standard error says so,
-    once for each character.
+    A character that no installed font has is replaced by its code, such as \\u8702, with one warning on stderr per
+    char.
 
     Returns:
         the text, and the names of the font families.
     """
-    families, lacking = families_for(frozenset(text))
-    if new := sorted(lacking - _warned):
-        _warned.update(new)
+    families, missing = families_for(frozenset(text))
+    if unwarned := sorted(missing - _warned):
+        _warned.update(unwarned)
         print(
-            f"warning: no installed font has {' '.join(new[:12])}{' ..' if len(new) > 12 else ''}: pictures show codes "
-            "in their place; install a font of this script, such as Noto Sans",
+            f"warning: no installed font has {' '.join(unwarned[:12])}{' ..' if len(unwarned) > 12 else ''}: pictures "
+            "show codes instead; install a font for the script, such as Noto Sans",
             file=sys.stderr,
         )
-    shown = "".join(one.encode("unicode_escape").decode("ascii") if one in lacking else one for one in text)
+    shown = "".join(char.encode("unicode_escape").decode("ascii") if char in missing else char for char in text)
     return shown, list(families)
 
 
 @lru_cache(maxsize=256)
 def families_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Font families that have the characters between them, as few as go; and the characters that none has."""
+    """Font families that together cover the characters, chosen greedily, and the characters that none has."""
     from matplotlib import font_manager
 
     families = [DEFAULT]
-    lacking = {one for one in characters if not one.isspace() and category(one) not in ("Cc", "Cf")}
-    lacking -= characters_of(font_manager.findfont(DEFAULT))
-    fonts = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist} if lacking else {}
-    while lacking and fonts:
-        best = max(sorted(fonts), key=lambda name: len(lacking & characters_of(fonts[name])))
-        if not lacking & characters_of(fonts[best]):
+    missing = {char for char in characters if not char.isspace() and category(char) not in ("Cc", "Cf")}
+    missing -= characters_of(font_manager.findfont(DEFAULT))
+    fonts = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist} if missing else {}
+    while missing and fonts:
+        best = max(sorted(fonts), key=lambda name: len(missing & characters_of(fonts[name])))
+        if not missing & characters_of(fonts[best]):
             break
-        lacking -= characters_of(fonts.pop(best))
+        missing -= characters_of(fonts.pop(best))
         families.append(best)
-    return tuple(families), frozenset(lacking)
+    return tuple(families), frozenset(missing)
 
 
 @lru_cache(maxsize=2048)
 def characters_of(file: str) -> frozenset[str]:
-    """The characters that a font file has; none of one that cannot be read."""
+    """The characters in a font file; empty if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and the sentence for those who do not have them."""
+"""Optional packages, and the error if one is missing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ean_core.utils.errors import EANError
 
 
 def require(*modules: str, extra: str, what: str) -> None:
-    """Make sure that packages are installed, before any work is done.
+    """Check that packages are installed, without importing them.
 
     Args:
-        modules: import names, which are also the names to install.
-        extra: of setup.py, which installs all of them.
-        what: needs them, as the sentence's subject.
+        modules: import names, which must equal the names on PyPI.
+        extra: the extra of setup.py that installs them.
+        what: the feature that needs them, as the subject of the error message.
 
     Raises:
-        EANError: if one is missing, with the command that installs it.
+        EANError: if one is missing, with the command to install it.
     """
     missing = [name for name in modules if find_spec(name) is None]
     if missing:

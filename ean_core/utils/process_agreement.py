@@ -1,4 +1,4 @@
-"""Several processes make sure that they are one run: the same code, settings, data and state, before they train."""
+"""Check before training that all processes have the same code, settings, data and state."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SAME_COMMAND = (
     "start all processes with the same command, code and data, and each run with a port (MASTER_PORT) of its own"
 )
 _FILES = ("run.json", "last.pth", "supernet.pth", "scheme.json", "history.jsonl", "result.json", "*.pth")
-"""What a run goes on from, so that all processes must see the same of it."""
+"""Files needed to resume a run, which all processes must see."""
 
 
 def check_agreement(facts: Mapping[str, Any], *, advice: str = SAME_COMMAND) -> None:
-    """Stop all processes unless each of them has the same facts; the first one's are those that count.
+    """Stop all processes unless all have the same facts as the first one.
 
-    All processes have to call it. Without a process group there is nothing to compare.
+    All processes must call it. Without a process group it does nothing.
 
     Args:
         facts: JSON values; nested settings are compared one by one.
@@ -41,21 +41,21 @@ def check_agreement(facts: Mapping[str, Any], *, advice: str = SAME_COMMAND) -> 
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return
-    everyone: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(everyone, (platform.node(), _flat(facts)))
-    (first_host, first), *others = everyone
-    for rank, (host, theirs) in enumerate(others, start=1):
-        for name in [*first, *(name for name in theirs if name not in first)]:
-            mine, other = first.get(name, "nothing"), theirs.get(name, "nothing")
-            if mine != other:
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, (platform.node(), _flat(facts)))
+    (first_host, first), *others = gathered
+    for rank, (host, facts_of_rank) in enumerate(others, start=1):
+        for name in [*first, *(name for name in facts_of_rank if name not in first)]:
+            expected, actual = first.get(name, "nothing"), facts_of_rank.get(name, "nothing")
+            if expected != actual:
                 raise SharedError(
-                    f"the processes do not agree on {name}: process 0 on {first_host} has {_short(mine)}, and process "
-                    f"{rank} on {host} has {_short(other)}: {advice}"
+                    f"the processes do not agree on {name}: process 0 on {first_host} has {_short(expected)}, and "
+                    f"process {rank} on {host} has {_short(actual)}: {advice}"
                 )
 
 
 def check_start() -> None:
-    """Stop processes that met by mistake: of two jobs on one port, or with other code.
+    """Stop processes that joined by mistake: of different jobs on one port, or with different code.
 
     Raises:
         SharedError: as `check_agreement`.
@@ -65,30 +65,30 @@ def check_start() -> None:
 
 
 def check_same_files(directory: Path) -> None:
-    """Stop processes that are to go on with a run of which they do not see the same files.
+    """Stop processes that resume a run but do not see the same files.
 
     Raises:
         SharedError: as `check_agreement`, saying that a shared folder is needed.
     """
-    found = sorted({path for name in _FILES for path in directory.rglob(name)})
-    sizes = {path.relative_to(directory).as_posix(): f"{path.stat().st_size} bytes" for path in found}
+    files = sorted({path for name in _FILES for path in directory.rglob(name)})
+    sizes = {path.relative_to(directory).as_posix(): f"{path.stat().st_size} bytes" for path in files}
     check_agreement({f"file {name} of the run": size for name, size in sizes.items()}, advice=SHARED_FOLDER)
 
 
 def state_to_resume(state: Path) -> Path | None:
-    """The state file to go on from, None if there is none: the first process decides, and all must have what it has.
+    """The state file to resume from; None if there is none. All processes must agree with the first.
 
     Raises:
         SharedError: if a process has another state, or lacks it.
     """
-    found = state.exists()
-    digest = f"one with SHA-256 {sha256_of(state)[:12]}" if found else "nothing"
+    exists = state.exists()
+    digest = f"one with SHA-256 {sha256_of(state)[:12]}" if exists else "nothing"
     check_agreement({f"the state {state.name} to go on from": digest}, advice=SHARED_FOLDER)
-    return state if found else None
+    return state if exists else None
 
 
 def code_version() -> str:
-    """A digest of all source files of the packages, as they lie on this machine."""
+    """A digest of the packages' source files on this machine."""
     root, digest = Path(__file__).resolve().parents[2], sha256()
     for package in PACKAGES:
         for path in sorted((root / package).rglob("*.py")):
@@ -97,16 +97,18 @@ def code_version() -> str:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names and plain values."""
+    """Flatten nested settings to dotted names."""
     if isinstance(value, Mapping):
         pairs: Any = value.items()
-    elif isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(one, Mapping) for one in value):
+    elif (
+        isinstance(value, Sequence) and not isinstance(value, str) and any(isinstance(item, Mapping) for item in value)
+    ):
         pairs = enumerate(value)
     else:
         return {name: list(value) if isinstance(value, tuple) else value}
     flat: dict[str, Any] = {}
-    for key, one in pairs:
-        flat.update(_flat(one, f"{name}.{key}" if name else str(key)))
+    for key, item in pairs:
+        flat.update(_flat(item, f"{name}.{key}" if name else str(key)))
     return flat
 
 

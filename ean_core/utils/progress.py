@@ -1,4 +1,4 @@
-"""A progress bar on a terminal; a plain line now and then in a log file."""
+"""A progress bar on a terminal; an occasional line in a log file."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 def console() -> Console:
-    """Where commands print. Wide enough for tables when the output is a file, where nobody can see a width."""
+    """The console of commands; 160 columns wide if the output is not a terminal."""
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
 class Bar:
-    """Counts to `total` with a text that says where things stand.
+    """A progress bar with a status text.
 
     Args:
-        name: of what is going on.
-        total: how far it goes.
-        every: seconds between the lines of a log file.
+        name: label of the bar.
+        total: number of steps.
+        every: seconds between two lines in a log file.
     """
 
     def __init__(self, name: str, total: int, *, every: float = 15.0) -> None:
         self.name, self.total, self.every = name, total, every
         self.done, self.start, self.last = 0, time.monotonic(), -float("inf")
-        self.first = 0  # where this process began: a resumed run starts in the middle
+        self.first = 0  # step at which this process started; not 0 in a resumed run
         self.progress: Progress | None = None
         if sys.stdout.isatty():
             self.progress = Progress(
@@ -44,18 +44,18 @@ class Bar:
             self.task = self.progress.add_task(name, total=total, text="")
 
     def update(self, done: int, text: str = "") -> None:
-        """Show that `done` of `total` is done."""
+        """Show that `done` of `total` steps are finished."""
         self.done = done
         if self.progress is not None:
             self.progress.update(self.task, completed=done, text=text)
         elif time.monotonic() - self.last >= self.every or done >= self.total:
             self.last = time.monotonic()
             spent = self.last - self.start
-            left = spent / max(1, done - self.first) * (self.total - done)
-            print(f"{self.name:<12} {done}/{self.total}  {text}  {spent:.0f} s, {left:.0f} s left", flush=True)
+            remaining = spent / max(1, done - self.first) * (self.total - done)
+            print(f"{self.name:<12} {done}/{self.total}  {text}  {spent:.0f} s, {remaining:.0f} s left", flush=True)
 
     def say(self, text: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a line above the bar."""
         if self.progress is not None:
             self.progress.console.print(text)
         else:
@@ -68,9 +68,9 @@ def bar(name: str, total: int, *, show: bool = True) -> Iterator[Bar | None]:
     if not show:
         yield None
         return
-    one = Bar(name, total)
-    if one.progress is None:
-        yield one
+    progress_bar = Bar(name, total)
+    if progress_bar.progress is None:
+        yield progress_bar
     else:
-        with one.progress:
-            yield one
+        with progress_bar.progress:
+            yield progress_bar

@@ -1,4 +1,4 @@
-"""Reading a recipe: a .py file is a program and runs, a .yaml or .json file is data and cannot."""
+"""Read a recipe: a .py file is executed, a .yaml or .json file is data only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ean_core.utils.errors import EANError, first_line
 DATA = (".yaml", ".yml", ".json")
 _ADVICE = "see the recipes in classification/configs/"
 DEEPEST = 50
-"""Sections inside of sections; recipes have three."""
+"""Maximum nesting depth; recipes have three levels."""
 
 _STARTS = (
     yaml.BlockMappingStartToken,
@@ -24,19 +24,19 @@ _STARTS = (
     yaml.FlowSequenceStartToken,
 )
 _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
-_IMPORTS = ("_base_", "custom_imports")  # by which a recipe names other files that run
+_IMPORTS = ("_base_", "custom_imports")  # fields with which a recipe names other files to execute
 _CLASS = re.compile(r".*\.py:\w+|(?!timm:)[\w.]+:[A-Z]\w*")
 
 
 def read_recipe_file(path: str | Path, *, import_custom_modules: bool = True) -> Config:
-    """The content of a recipe.
+    """Read a recipe.
 
     Args:
-        path: of the file. A .py file is run, and so are those it is based on and those it imports.
-        import_custom_modules: whether what a .py recipe names in custom_imports is imported.
+        path: of the file. A .py file is executed, and so are its base files and imports.
+        import_custom_modules: whether to import a .py recipe's custom_imports.
 
     Raises:
-        EANError: if a file of data is damaged, or names anything that would have to be run.
+        EANError: if a data file is damaged, or names code to execute.
         Exception: whatever a .py recipe raises.
     """
     path = Path(path)
@@ -44,21 +44,21 @@ def read_recipe_file(path: str | Path, *, import_custom_modules: bool = True) ->
         return Config.fromfile(path, import_custom_modules=import_custom_modules)
     content = _parse(path)
     if not isinstance(content, dict):
-        raise EANError(f"recipe {path} holds no sections: {_ADVICE}")
+        raise EANError(f"recipe {path} has no sections: {_ADVICE}")
     for name in _IMPORTS:
         if name in content:
-            raise EANError(f"recipe {path} has {name}, and a {path.suffix} recipe runs nothing: write it as a .py file")
+            raise EANError(f"recipe {path} has {name}, but a {path.suffix} recipe cannot run code: use a .py file")
     for value in _texts(content):
         if _CLASS.fullmatch(value):
             raise EANError(
-                f"recipe {path} names the class {value}, and a {path.suffix} recipe runs nothing: give it with "
+                f"recipe {path} names the class {value}, but a {path.suffix} recipe cannot run code: give it with "
                 "--attention, or write the recipe as a .py file"
             )
     return Config(content, filename=str(path))
 
 
 def _parse(path: Path) -> Any:
-    """YAML's plain values, JSON's among them; anything else is refused, and so are aliases, which can grow without end.
+    """Parse YAML (a superset of JSON) safely; aliases are refused, since they can expand without limit.
 
     Raises:
         EANError: for a file that is damaged.
@@ -80,12 +80,12 @@ def _parse(path: Path) -> Any:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """All texts in nested lists and dictionaries."""
+    """Yield all strings in nested lists and dictionaries."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _texts(one)
+        for item in value.values():
+            yield from _texts(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from _texts(one)
+        for item in value:
+            yield from _texts(item)

@@ -1,4 +1,4 @@
-"""What every command does before its work: the package beside it, streams that can be printed to, pictures in files."""
+"""Set up a command's process: imports from its own checkout, open streams, matplotlib backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 BROKEN_PIPE = 141
-"""Exit status of a command whose reader has gone: that of a program that SIGPIPE ended."""
+"""Exit status after a broken pipe, as of a program ended by SIGPIPE."""
 
 
 def prepare() -> None:
@@ -60,7 +60,7 @@ def open_missing_streams() -> None:
 
 
 def tolerate_names() -> None:
-    """Let a file's name that the terminal cannot show be printed as `legible` writes it, rather than stop the work."""
+    """Escape file names that the terminal's encoding cannot represent, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
@@ -68,7 +68,7 @@ def tolerate_names() -> None:
 
 @contextmanager
 def quiet_broken_pipe() -> Iterator[None]:
-    """End the process without a word where the reader of its output has gone, as `head` goes after ten lines.
+    """End the process quietly if the reader of its output has gone, as `head` does after ten lines.
 
     Raises:
         SystemExit: with status 141.
@@ -78,7 +78,7 @@ def quiet_broken_pipe() -> Iterator[None]:
             yield
         finally:
             for stream in (sys.stdout, sys.stderr):
-                stream.flush()  # here rather than when the interpreter ends, which would complain
+                stream.flush()  # here, since at interpreter exit it would print an error
     except BrokenPipeError:
         broken = outputs_without_reader()
         if not broken:  # another pipe, to a process of our own
@@ -90,7 +90,7 @@ def quiet_broken_pipe() -> Iterator[None]:
 
 
 def outputs_without_reader() -> list[int]:
-    """Which of the descriptors 1 and 2 are pipes with nobody at the other end."""
+    """Those of the descriptors 1 and 2 that are pipes without a reader."""
     poll = select.poll()
     for number in (1, 2):
         poll.register(number, 0)

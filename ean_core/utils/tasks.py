@@ -1,10 +1,9 @@
-"""The registry of tasks: `ean_core` knows none of them by name, and each says here what it can do.
+"""The registry of tasks, through which `ean_core` uses them without importing them by name.
 
 A task is a package with a function that calls `register_task` and, if it has network files of its own,
-`register_loader`. The function is declared as an entry point of the group `ean.tasks`; those of the project's own three
-are in setup.cfg. Installed packages, whoever wrote them, are found through their metadata, and the packages of a
-checkout that is not installed through its setup.cfg. The function must import nothing heavy, since all tasks are
-registered whenever one is looked for.
+`register_loader`. The function is an entry point of the group `ean.tasks`; those of the project's three tasks are in
+setup.cfg. Installed packages are found through their metadata, and those of a checkout that is not installed through
+its setup.cfg. The function must import nothing heavy, since any lookup registers all tasks.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ GROUP = "ean.tasks"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 Main = Callable[[Sequence[str]], None]
-"""A command: takes the arguments that follow its name, prints, and raises `EANError` for a mistake of the user's."""
+"""A command: takes the arguments after its name, prints, and raises `EANError` for user errors."""
 
 StartJob = Callable[[argparse.Namespace, Mapping[str, Any]], Any]
-"""(parsed arguments, recipe fields that other flags replace) -> `ean_core.pipeline.job.Job`."""
+"""(parsed arguments, recipe fields overridden by other flags) -> `ean_core.pipeline.job.Job`."""
 
 LoadWithConfig = Callable[[Path, Path], Any]
 """(checkpoint, configuration) -> `ean_core.inference.loaded_model.LoadedModel`."""
@@ -39,17 +38,17 @@ Loader = Callable[[Path, dict[str, Any]], Any]
 
 @dataclass(frozen=True)
 class TaskEntry:
-    """What the commands need of a task. Every function imports what it needs when it is called.
+    """What the commands need from a task. Its functions import what they need when called.
 
     Attributes:
         name: of the package, such as "classification".
         configs: folder of its configurations, for error messages.
-        recognizes: whether a configuration, read by MMEngine, is this task's. Tasks are asked in the order of their
-            names, so that exactly one must claim a valid configuration.
+        recognizes: whether a configuration, as read by MMEngine, is for this task; exactly one task must recognize a
+            valid configuration.
         train: `tools/train.py CONFIG ...`.
-        test: `tools/test.py CONFIG CHECKPOINT ...`; None if the task has a command of its own, which `test_hint` names.
+        test: `tools/test.py CONFIG CHECKPOINT ...`; None if the task has its own command, named in `test_hint`.
         test_hint: what to run instead.
-        start_job: for the search and the studies around it; None for a task that does not implement
+        start_job: for the search and related studies; None for a task that does not implement
             `ean_core.pipeline.task.Task`.
         load_with_config: for checkpoints that need their configuration.
     """
@@ -69,22 +68,22 @@ _LOADERS: dict[str, Loader] = {}
 
 
 def register_task(entry: TaskEntry) -> None:
-    """Make a task known to the commands; registering it again replaces it."""
+    """Register a task for the commands, replacing one of the same name."""
     _TASKS[entry.name] = entry
 
 
 def register_loader(file_format: str, loader: Loader) -> None:
-    """Make `ean_core.load`, Grad-CAM and export read a kind of network file.
+    """Register a loader of network files for `ean_core.load`, Grad-CAM and export.
 
     Args:
-        file_format: the file's entry "format", such as "ean-counter-1".
-        loader: makes the model of a file's content.
+        file_format: the file's field "format", such as "ean-counter-1".
+        loader: builds the model from the file's content.
     """
     _LOADERS[file_format] = loader
 
 
 def all_tasks() -> dict[str, TaskEntry]:
-    """All tasks by name, in the order of their names."""
+    """All tasks by name, sorted."""
     _register_entry_points()
     return dict(sorted(_TASKS.items()))
 
@@ -102,7 +101,7 @@ def get_task(name: str) -> TaskEntry:
 
 
 def get_loader(file_format: str) -> Loader | None:
-    """What reads network files of this format; None if nothing does."""
+    """The loader of network files of this format; None if there is none."""
     _register_entry_points()
     return _LOADERS.get(file_format)
 
@@ -111,7 +110,7 @@ def task_of_config(path: str | Path) -> TaskEntry:
     """The task that a configuration file is for.
 
     Raises:
-        EANError: if the file is missing, cannot be read, or is no task's.
+        EANError: if the file is missing, cannot be read, or is not for any task.
     """
     from ean_core.utils.recipe_file import read_recipe_file  # MMEngine takes a second to import
 
@@ -121,21 +120,21 @@ def task_of_config(path: str | Path) -> TaskEntry:
         config = read_recipe_file(path, import_custom_modules=False)
     except EANError:
         raise
-    except Exception as error:  # a config is a program: it can fail in any way
+    except Exception as error:  # a config is a program, and can raise anything
         raise EANError(f"{path} cannot be read as a config ({type(error).__name__}: {first_line(error)})") from None
     for task in tasks.values():
         if task.recognizes(config):
             return task
     examples = ", ".join(f"{task.configs}/" for task in tasks.values())
-    raise EANError(f"{path} is a configuration of none of {', '.join(tasks)}: see the examples in {examples}")
+    raise EANError(f"{path} is not a configuration for any of {', '.join(tasks)}: see the examples in {examples}")
 
 
 @cache
 def _register_entry_points() -> None:
-    """Call the registering function of every task, once.
+    """Register every task, once.
 
     Raises:
-        EANError: naming the task that cannot be imported.
+        EANError: if a task cannot be imported.
     """
     installed = {point.name: point for point in entry_points(group=GROUP)}
     for name, point in {**_declared_in_checkout(), **installed}.items():
@@ -143,8 +142,8 @@ def _register_entry_points() -> None:
             register = point.load()
         except (ImportError, AttributeError) as error:
             raise EANError(
-                f"task {name!r} ({point.value}) cannot be imported ({first_line(error)}): install its package again, "
-                "or uninstall it"
+                f"task {name!r} ({point.value}) cannot be imported ({first_line(error)}): reinstall or uninstall "
+                "its package"
             ) from None
         register()
 
@@ -158,7 +157,7 @@ def _declared_in_checkout() -> dict[str, EntryPoint]:
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
-    """`name = value` lines to pairs."""
+    """Split `name = value` lines into pairs."""
     for line in filter(str.strip, text.splitlines()):
         name, _, value = line.partition("=")
         yield name.strip(), value.strip()

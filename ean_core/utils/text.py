@@ -1,30 +1,30 @@
-"""How tables, pictures and messages name attentions and networks, and write numbers of things."""
+"""Names of attentions and networks, and counted nouns, in tables, pictures and messages."""
 
 from __future__ import annotations
 
 ABBREVIATIONS = ("se", "sge", "dia")
-"""Attentions that the paper writes in capitals."""
+"""Attentions written in capitals, as in the paper."""
 
 
 def how_many(number: int, noun: str) -> str:
-    """A number with its noun: "1 seed", "3 seeds", "30,000 test images".
+    """A number with its noun in the singular or plural: "1 seed", "3 seeds", "30,000 test images".
 
     Args:
-        number: of things.
-        noun: in the singular; its plural must end in s.
+        number: the count.
+        noun: in the singular; its plural must be formed with s.
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def attention_label(name: str | None) -> str:
-    """An attention's name for readers.
+    """The display name of an attention.
 
     Args:
-        name: as commands take it; None for no attention.
+        name: as given to commands; None for no attention.
 
     Returns:
-        capitals for the paper's abbreviations ("SE"), the class alone for a user's "FILE.py:CLASS", "" for None, and
-        every other name as it is ("timm:eca").
+        "SE" for "se", only the class of a user's "FILE.py:CLASS", "" for None, and any other name unchanged
+        ("timm:eca").
     """
     name = name or ""
     if ":" not in name:
@@ -33,6 +33,6 @@ def attention_label(name: str | None) -> str:
 
 
 def network_label(name: str) -> str:
-    """A network's name for readers: "EAN SE" for "EAN se", as records of times have it."""
+    """The display name of a network in timing records: "EAN SE" for "EAN se"."""
     network, _, attention = name.partition(" ")
     return f"{network} {attention_label(attention)}".strip()

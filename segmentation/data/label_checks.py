@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ean_core.data.copies import check_copies
+from ean_core.data.duplicates import check_duplicates
 from ean_core.data.read_image import check_image
 from ean_core.utils.errors import EANError, legible
 from segmentation.data.masks import VOID, count_labels, read_mask
@@ -66,7 +66,7 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copie
         refuse_copies: False to only warn about copies under another name.
 
     Returns:
-        warnings, see `check_copies`.
+        warnings, see `check_duplicates`.
 
     Raises:
         EANError: naming the first image in both.
@@ -81,7 +81,7 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copie
             f"{shared[0]} is in {train.ann_file} and in {val.ann_file} ({len(shared)} images are): a score on training "
             "images is meaningless, so remove them from one of the lists"
         )
-    return check_copies(files, files["val"][0].parents[1], refuse=refuse_copies)
+    return check_duplicates(files, files["val"][0].parents[1], refuse=refuse_copies)
 
 
 def pixels_per_class(dataset: VOCSegmentation, contents: Contents) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ean_core.data.read_image import opened
+from ean_core.data.read_image import open_image
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path
 
@@ -32,7 +32,7 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, list[int] | None]:
         EANError: if it cannot be decoded, or contains colors or more than 8 bits instead of labels.
     """
     try:
-        with opened(path) as image:
+        with open_image(path) as image:
             image.load()
             mode, palette, labels = image.mode, image.getpalette(), np.asarray(image)
     except EANError as error:

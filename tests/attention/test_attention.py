@@ -44,7 +44,7 @@ def test_se_can_begin_as_in_the_released_imagenet_code() -> None:
 @pytest.mark.parametrize("size", [(5, 3), (1, 1)])
 def test_sge_is_its_formula(size: tuple[int, int]) -> None:
     module, x = build_attention("sge", 64), residual(height=size[0], width=size[1])
-    nn.init.normal_(module.weight)  # zero at the start, which would hide the normalisation
+    nn.init.normal_(module.weight)  # zero at the start, which would hide the normalization
     nn.init.normal_(module.bias)
     out, _ = module(x)
     out = out.detach()

@@ -51,7 +51,7 @@ def test_a_second_run_at_the_same_time(
     with FileLock(tmp_path / "run" / run_lock.LOCK):
         one = job("run", resume=resume)
         for train in (lambda: train_supernet(one), lambda: train_network(one, make_target(one, "org"), seed=0)):
-            with pytest.raises(EANError, match="another run is at work in"):
+            with pytest.raises(EANError, match="another run is using"):
                 train()
 
 

@@ -101,7 +101,7 @@ def test_copies_between_the_parts_are_refused(images: MakeImages, run: Run, tmp_
     for path in list(root.glob("*/*")):
         shutil.copy(path, path.with_stem(f"{path.stem}_copy"))
     done = run("tools/search.py", "--data-root", root, "--no-retrain", code=2)
-    assert re.search(r"\d of the 4 images to test on are copies of images to train on", done.stderr)
+    assert re.search(r"\d of the 4 test images are copies of training images", done.stderr)
     assert not (tmp_path / "work_dirs").exists()
 
 
@@ -113,7 +113,7 @@ def test_val_and_test_are_used_as_such(images: MakeImages, run: Run, tmp_path: P
     options = ("supernet.epochs=1", "search.steps=1")
     done = run("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
     assert "split: 16 to train on, 6 to score schemes on (given), 8 to test on (given)" in done.stdout
-    assert "passed over 1 file: 1 .gif (not an image format read here)" in done.stdout
+    assert "skipped 1 file: 1 .gif (not a supported image format)" in done.stdout
     split = json.loads((tmp_path / "work_dirs/parted/split.json").read_text())
     for part in ("train", "val", "test"):
         assert {name.split("/")[0] for name in split[part]} == {part}
@@ -159,7 +159,7 @@ def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> Non
     images({"cat": 9, "dog": 3}, root=parted / "val")
     assert "class 'cat' has 1 image in the training folder: give every class at least 2 there" in sentence(parted)
     (root / "cat" / "0.JPG").write_bytes(b"")
-    assert "1 image file(s) have 0 bytes, the first is" in sentence(root)
+    assert "1 image file with 0 bytes, the first is" in sentence(root)
     (root / "cat" / "0.JPG").write_bytes(b"this is text")
     cut = root / "dog" / "1.png"
     cut.write_bytes(cut.read_bytes()[:-60])

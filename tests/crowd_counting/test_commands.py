@@ -83,7 +83,7 @@ def test_a_test_image_that_is_trained_on_is_warned_of_and_not_trained_on(
     part = crowd_root / "part_A"
     for file in ("images/IMG_2.jpg", "ground-truth/GT_IMG_2.mat"):
         shutil.copy(part / "train_data" / file, part / "test_data" / file)
-    says = "1 of the 3 images to test on are copies of images to train on (the first: part_A/test_data/images/IMG_2.jpg"
+    says = "1 of the 3 test images are copies of training images (the first: part_A/test_data/images/IMG_2.jpg"
     assert script("prepare", "--part", "A", "--data-root", crowd_root, "--no-cache") == 0
     assert f"warning: {says}" in capsys.readouterr().out
     assert script("train", "--part", "A", "--data-root", crowd_root, "--work-dir", tmp_path / "run") == 2

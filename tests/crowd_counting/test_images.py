@@ -25,7 +25,7 @@ from crowd_counting.model.network import build_counter
 from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import DataRecipe
 from ean_core.data.loader import Plan
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.io.records import read_record
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import TINY
@@ -59,7 +59,7 @@ def model() -> CountingModel:
     torch.manual_seed(0)
     counter = build_counter("resnet20", head_channels=8)
     torch.nn.init.normal_(counter.head[-1].weight, std=2.0)
-    return CountingModel(counter, Normalise((0.5,) * 3, (0.25,) * 3)).eval()
+    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
 
 
 SIZES = [(48, 64)] * 4 + [(56, 40)] * 4
@@ -128,7 +128,7 @@ def test_images_of_a_few_pixels_are_trained_on(tmp_path: Path, loss: str, size: 
         write_cache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
         cache = DensityCache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
     model = CountingModel(
-        build_counter("resnet20", head_channels=8), Normalise((0.5,) * 3, (0.25,) * 3), LOSSES[loss]()
+        build_counter("resnet20", head_channels=8), Normalize((0.5,) * 3, (0.25,) * 3), LOSSES[loss]()
     )
     for crop in (16, None):
         plan = Plan(3, train=True, seed=2)
@@ -215,7 +215,7 @@ def test_a_test_image_that_is_trained_on_is_refused(tmp_path: Path, how: str) ->
     shutil.copy(tmp_path / "d/0.png", tmp_path / "d/copy.png")
     lists["test"].append({"image": names[how], "points": []})
     points.write_text(json.dumps(lists))
-    with pytest.raises(EANError, match="1 of the 4 images to test on are .* images to train on"):
+    with pytest.raises(EANError, match="1 of the 4 test images are .* training images"):
         load_crowd(part=None, annotations=str(points), data_root="", refuse_copies=True)
     assert load_crowd(part=None, annotations=str(points), data_root="").remarks
 
@@ -235,7 +235,7 @@ def test_strange_files_do_not_stop_the_others(
     assert sum("count" in entry for entry in entries) == 4
     (wrong,) = (entry["error"] for entry in entries if "error" in entry)
     assert r"torn\x1b[2J.png" in wrong
-    said = "passed over 2 files: 1 .heic (not an image format read here), 1 FIFO, device or the like"
+    said = "skipped 2 files: 1 .heic (not a supported image format), 1 FIFO, device or the like"
     assert said in capsys.readouterr().err
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert len(pictures) == 4

@@ -20,7 +20,7 @@ from crowd_counting.model.pretrained import (
 from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import ModelRecipe
 from ean_core import Scheme
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.networks.checkpoint import ModelSpec, save_network
 from ean_core.utils.errors import EANError
 
@@ -110,7 +110,7 @@ def test_frozen_statistics_stay() -> None:
 def test_padding_and_normalization_are_the_same_in_training_and_test() -> None:
     """A small image in a larger padded batch gives what it gives alone."""
     counter = build_counter("resnet20", head_channels=8)
-    model = CountingModel(counter, Normalise((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))).eval()
+    model = CountingModel(counter, Normalize((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))).eval()
     small = torch.randint(0, 256, (1, 3, 40, 35), dtype=torch.uint8)
     batch = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
     batch[0, :, :40, :35] = small
@@ -176,10 +176,10 @@ def test_classifier_with_a_part_of_its_attention(tmp_path: Path) -> None:
     assert started(ModelRecipe(weights=str(path), scheme="org"))[0].trunk.scheme.connections == 0
     assert started(ModelRecipe(weights=str(path), scheme="001000000"))[0].trunk.scheme.connections == 1
     with pytest.raises(
-        EANError, match=r"has attention in layer1.attention, and the network to start has layer3.attention"
+        EANError, match=r"has attention in layer1.attention, but the new network also has layer3.attention"
     ):
         started(ModelRecipe(weights=str(path), scheme="000000001"))
-    with pytest.raises(EANError, match="holds a resnet20, and the network to start is a resnet29: give weights of"):
+    with pytest.raises(EANError, match="holds a resnet20, but the new network is a resnet29: give weights of"):
         started(ModelRecipe(weights=str(path), arch="resnet29"))
 
 
@@ -207,7 +207,7 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
         read_initial_weights(str(path), arch=None)
     classifier_file(path, channels=1)
     torch.save({**torch.load(path), "mean": [0.5], "std": [0.5]}, path)
-    with pytest.raises(EANError, match=r"trained on images with 1 channel\(s\), and the network to start takes 3"):
+    with pytest.raises(EANError, match=r"trained on images with 1 channel, but the new network takes 3"):
         started(ModelRecipe(weights=str(path)))
     with pytest.raises(EANError, match="no public ImageNet weights of 'resnet20'"):
         read_initial_weights("imagenet", arch="resnet20")

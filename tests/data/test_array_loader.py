@@ -177,10 +177,10 @@ def test_a_gpu_makes_the_same_batches(numbered):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"seed": -1}, "seed is -1"),
         ({"rank": 2, "world_size": 2}, "rank is 2 of world_size 2"),
-        ({"indices": torch.tensor([1, 100])}, "indices go from 1 to 100 and there are 100 images"),
+        ({"indices": torch.tensor([1, 100])}, "indices range from 1 to 100 but there are 100 images"),
         ({"indices": torch.tensor([0.5])}, "indices are torch.float32"),
         ({"indices": torch.arange(0)}, "indices are empty"),
-        ({"indices": torch.arange(3), "world_size": 4}, "3 images for 4 processes"),
+        ({"indices": torch.arange(3), "world_size": 4}, "3 images cannot be divided among 4 processes"),
         ({"train": False, "augment": Augment()}, "augment was given with train=False"),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ean_core.data import Augment
-from ean_core.data.augment import Draws
+from ean_core.data.augment import AugmentParams
 from ean_core.utils.errors import EANError
 
 
@@ -16,7 +16,7 @@ def batch(count: int, channels: int = 3, height: int = 8, width: int = 10) -> to
     return torch.randint(1, 256, (count, channels, height, width), generator=generator(7), dtype=torch.uint8)
 
 
-def slowly(images: torch.Tensor, draws: Draws, augment: Augment) -> torch.Tensor:
+def slowly(images: torch.Tensor, params: AugmentParams, augment: Augment) -> torch.Tensor:
     """The same, pixel after pixel."""
     count, channels, height, width = images.shape
     out = torch.zeros_like(images)
@@ -25,13 +25,13 @@ def slowly(images: torch.Tensor, draws: Draws, augment: Augment) -> torch.Tensor
         for c in range(channels):
             for y in range(height):
                 for x in range(width):
-                    x_in_crop = width - 1 - x if draws.flip[n] else x
-                    source_y = y + int(draws.top[n]) - augment.crop_padding
-                    source_x = x_in_crop + int(draws.left[n]) - augment.crop_padding
+                    x_in_crop = width - 1 - x if params.flip[n] else x
+                    source_y = y + int(params.top[n]) - augment.crop_padding
+                    source_x = x_in_crop + int(params.left[n]) - augment.crop_padding
                     if 0 <= source_y < height and 0 <= source_x < width:
                         out[n, c, y, x] = images[n, c, source_y, source_x]
-                    first_y = int(draws.cut_row[n]) - augment.cutout // 2
-                    first_x = int(draws.cut_column[n]) - augment.cutout // 2
+                    first_y = int(params.cut_row[n]) - augment.cutout // 2
+                    first_x = int(params.cut_column[n]) - augment.cutout // 2
                     if first_y <= y < first_y + augment.cutout and first_x <= x < first_x + augment.cutout:
                         out[n, c, y, x] = fill if isinstance(fill, int) else fill[c]
     return out
@@ -57,17 +57,17 @@ def test_batched_equals_pixel_after_pixel(augment, channels):
     before = images.clone()
     out = augment(images, generator(1))
     assert out.dtype == torch.uint8
-    assert torch.equal(out, slowly(images, augment.draw(24, 8, 10, generator(1)), augment))
+    assert torch.equal(out, slowly(images, augment.sample(24, 8, 10, generator(1)), augment))
     assert torch.equal(images, before)
 
 
 def test_draws_cover_every_offset_centre_and_flip_evenly():
-    draws = Augment(crop_padding=4, cutout=2).draw(9000, 8, 10, generator())
+    params = Augment(crop_padding=4, cutout=2).sample(9000, 8, 10, generator())
     for name, values in (("top", 9), ("left", 9), ("flip", 2), ("cut_row", 8), ("cut_column", 10)):
-        counts = getattr(draws, name).long().bincount(minlength=values)
+        counts = getattr(params, name).long().bincount(minlength=values)
         assert len(counts) == values, name
         assert (counts - 9000 / values).abs().max() < 5 * (9000 / values) ** 0.5, name
-    assert not torch.equal(draws.top, draws.left)
+    assert not torch.equal(params.top, params.left)
 
 
 def test_flip_mirrors_columns():
@@ -84,12 +84,12 @@ def test_flip_mirrors_columns():
 def test_cutout_has_its_side_inside_and_is_clipped_at_the_border(side):
     images = torch.full((900, 3, 9, 9), 50, dtype=torch.uint8)
     augment = Augment(crop_padding=0, flip=False, cutout=side)
-    draws = augment.draw(900, 9, 9, generator())
-    blank = (augment.apply(images, draws) == 0).all(1)  # (B, H, W)
-    inside = ((draws.cut_row - 4).abs() <= 2) & ((draws.cut_column - 4).abs() <= 2)
+    params = augment.sample(900, 9, 9, generator())
+    blank = (augment.apply(images, params) == 0).all(1)  # (B, H, W)
+    inside = ((params.cut_row - 4).abs() <= 2) & ((params.cut_column - 4).abs() <= 2)
     assert inside.any()
     assert (blank[inside].sum((1, 2)) == side * side).all()
-    at_the_corner = (draws.cut_row == 0) & (draws.cut_column == 0)
+    at_the_corner = (params.cut_row == 0) & (params.cut_column == 0)
     assert at_the_corner.any()
     visible = side - side // 2
     assert (blank[at_the_corner].sum((1, 2)) == visible * visible).all()
@@ -97,8 +97,8 @@ def test_cutout_has_its_side_inside_and_is_clipped_at_the_border(side):
 
 
 def test_switching_one_change_off_leaves_the_other_draws():
-    with_all = Augment(cutout=4).draw(50, 8, 8, generator())
-    without = Augment(flip=False, cutout=0).draw(50, 8, 8, generator())
+    with_all = Augment(cutout=4).sample(50, 8, 8, generator())
+    without = Augment(flip=False, cutout=0).sample(50, 8, 8, generator())
     assert torch.equal(with_all.top, without.top)
     assert torch.equal(with_all.cut_row, without.cut_row)
     assert not without.flip.any()

@@ -96,7 +96,7 @@ def test_a_pickle_that_runs_a_command_is_refused_and_not_run(cifar100_root, prot
     trace = cifar100_root / "trace"
     content = {"data": _Call(os.system, f"touch {trace}"), "fine_labels": [0]}
     path.write_bytes(pickle.dumps(content, protocol=protocol))
-    with pytest.raises(EANError, match=r"train asks for (posix|nt)\.system, which image files never need") as error:
+    with pytest.raises(EANError, match=r"train asks for (posix|nt)\.system, which image data never needs") as error:
         load_data("cifar100", cifar100_root)
     assert "was not loaded" in str(error.value)
     assert not trace.exists()
@@ -115,7 +115,7 @@ def test_truncated_file(cifar100_root, share):
     path = cifar100_root / "cifar-100-python" / "test"
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(EANError, match=r"test is truncated or damaged \(.+\): get the file again$"):
+    with pytest.raises(EANError, match=r"test is truncated or damaged \(.+\): download the file again$"):
         load_data("cifar100", cifar100_root)
 
 
@@ -126,9 +126,9 @@ def test_truncated_file(cifar100_root, share):
         ({"data": np.zeros((4, 100), np.uint8)}, r"images as uint8 \(4, 100\)"),
         ({"data": [1, 2]}, "images as list"),
         ({"fine_labels": [0, 1, 2]}, "4 images and 3 labels"),
-        ({"fine_labels": [0, 1, 2, 100]}, "labels from 0 to 100 where its folder names 100 classes"),
+        ({"fine_labels": [0, 1, 2, 100]}, "labels from 0 to 100 where the archive names 100 classes"),
         ({"fine_labels": [0, 1, 2, -1]}, "labels from -1 to 2"),
-        ({"fine_labels": [0, 1, 2, "3"]}, "no list of integers"),
+        ({"fine_labels": [0, 1, 2, "3"]}, "not a list of integers"),
         ({"data": np.zeros((0, 3072), np.uint8), "fine_labels": []}, "0 images and 0 labels"),
         ({"fine_labels": None}, "has no 'fine_labels' but only"),
     ],
@@ -192,7 +192,7 @@ def test_missing_folder_is_downloaded_whole(tmp_path, cifar100_root, monkeypatch
 
 def test_image_size_cannot_be_chosen(cifar100_root):
     assert load_data("cifar100", cifar100_root, image_size=32).image_shape == (3, 32, 32)
-    with pytest.raises(EANError, match=r"cifar100 images are 32x32 and image_size=64 was asked for"):
+    with pytest.raises(EANError, match=r"cifar100 images are 32x32 and image_size=64 was given"):
         load_data("cifar100", cifar100_root, image_size=64)
 
 

@@ -28,7 +28,7 @@ def test_hidden_files_and_folders_are_left_out_and_endings_may_be_large(tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
-def test_what_is_passed_over_is_counted_with_the_reason(tmp_path: Path) -> None:
+def test_skipped_files_are_counted_by_reason(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.heic", "c.HEIC", "d", "in/e.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
@@ -36,16 +36,16 @@ def test_what_is_passed_over_is_counted_with_the_reason(tmp_path: Path) -> None:
     found = find_images([tmp_path], below=False)
     assert [file.name for file in found.files] == ["a.png"]
     assert found.describe() == (
-        "passed over 7 files: 2 .heic (not an image format read here), 2 broken links, 1 without an ending (not an "
-        "image format read here), 1 FIFO, device or the like, 1 folder inside"
+        "skipped 7 files: 2 .heic (not a supported image format), 2 broken links, 1 without an extension (not a "
+        "supported image format), 1 FIFO, device or the like, 1 subfolder"
     )
     (tmp_path / "other").mkdir()
     touch(tmp_path / "other", "x.gif")
-    with pytest.raises(EANError, match=r"no images in the folder .*other \(passed over 1 file: 1 .gif"):
+    with pytest.raises(EANError, match=r"no images in the folder .*other \(skipped 1 file: 1 .gif"):
         find_images([tmp_path / "other"])
 
 
-def test_links_are_followed_and_no_folder_is_looked_into_twice(tmp_path: Path) -> None:
+def test_links_are_followed_and_no_folder_is_visited_twice(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     touch(outside, "far.png", "deep/deeper.png")
     touch(root, "a.png", "sub/b.png")
@@ -54,5 +54,5 @@ def test_links_are_followed_and_no_folder_is_looked_into_twice(tmp_path: Path) -
     (root / "sub" / "up").symlink_to(root)
     (root / "z.png").symlink_to(outside / "far.png")
     assert names(root) == ["a.png", "linked/deep/deeper.png", "linked/far.png", "sub/b.png", "z.png"]
-    assert "2 links to folders already looked into" in find_images([root]).describe()
+    assert "2 links to folders already visited" in find_images([root]).describe()
     assert len(find_images([root, root / "sub", outside]).files) == 5, "a folder that was given twice"

@@ -107,7 +107,7 @@ def test_one_image_cannot_be_parted(image_root):
     shutil.rmtree(image_root / "val")
     for path in sorted((image_root / "train" / "bee").iterdir())[1:]:
         path.unlink()
-    with pytest.raises(EANError, match=r"class 'bee' has 1 image and no val folder"):
+    with pytest.raises(EANError, match=r"class 'bee' has 1 image: add images, or a val folder"):
         load_data("folder", image_root)
 
 
@@ -119,8 +119,12 @@ def test_what_is_passed_over_is_said(image_root):
     data = load_data("folder", image_root)
     assert len(data.train) + len(data.test) == 21
     (said,) = data.remarks
-    assert said.startswith("passed over 5 files: 1 .")
-    for reason in (*(f"1 .{end} (not an image format" for end in ("heic", "gif", "jfif")), "1 broken link", "1 folder"):
+    assert said.startswith("skipped 5 files: 1 .")
+    for reason in (
+        *(f"1 .{end} (not a supported image format" for end in ("heic", "gif", "jfif")),
+        "1 broken link",
+        "1 folder",
+    ):
         assert reason in said
 
 
@@ -143,7 +147,7 @@ def test_a_test_folder_without_labels_is_said_not_to_be_used(image_root):
     shutil.copy(image_root / "val" / "ant" / "0.JPEG", image_root / "test" / "unknown.jpg")
     data = load_data("folder", image_root)
     assert {path.split("/")[-3] for path in data.test.paths} == {"val"}
-    assert data.remarks == ("not used beside train and val: test",)
+    assert data.remarks == ("folders not used besides train and val: test",)
 
 
 def test_a_class_may_be_called_train(image_root):
@@ -154,14 +158,14 @@ def test_a_class_may_be_called_train(image_root):
     add_part(image_root / "mine" / "train", 4, classes=("steam", "diesel"))
     data = load_data("folder", image_root / "mine")
     assert data.classes == ("diesel", "steam"), "with class folders in it it is the training part, and that is said"
-    assert data.remarks == ("not used beside train: test, bus, car",)
+    assert data.remarks == ("folders not used besides train: test, bus, car",)
 
 
 @pytest.mark.parametrize("how", ["link", "copy"])
 def test_an_image_in_both_parts_is_refused(image_root, how):
     source, place = image_root / "train" / "ant" / "0.JPEG", image_root / "val" / "ant" / "again.jpg"
     place.symlink_to(source) if how == "link" else shutil.copy(source, place)
-    with pytest.raises(EANError, match="1 of the 7 images to test on are .*images to train on"):
+    with pytest.raises(EANError, match="1 of the 7 test images are .*training images"):
         load_data("folder", image_root)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, PILToTensor, RandomResizedCrop, Resize
 
 from ean_core.data import Augment, FolderSource, Loader, load_data, make_loader
-from ean_core.data.crops import evaluation_view, random_box, training_view
+from ean_core.data.crops import eval_crop, random_box, train_crop
 from ean_core.data.read_image import read_image
 from ean_core.utils.errors import EANError
 
@@ -59,7 +59,7 @@ def test_images_of_any_mode_are_trained_on_as_they_are_predicted(image_root: Pat
         one = torch.tensor([files[name]])
         seen = next(iter(make_loader(data.test, one, batch_size=1, train=False, workers=0)))["inputs"][0]
         photo = read_image(image_root / "val" / "ant" / name)
-        assert torch.equal(seen, evaluation_view(photo, 24, data.test.resize))
+        assert torch.equal(seen, eval_crop(photo, 24, data.test.resize))
         assert 100 < seen.float().mean() < 155  # all of a ramp, not what is left of it above 255
 
 
@@ -87,7 +87,7 @@ def test_random_box_draws_as_torchvision_does(height, width):
 
 def test_views_have_their_size_and_type():
     image = Image.fromarray(np.arange(30 * 50 * 3, dtype=np.uint8).reshape(30, 50, 3))
-    for view in (training_view(image, 24, torch.Generator().manual_seed(0)), evaluation_view(image, 24, 27)):
+    for view in (train_crop(image, 24, torch.Generator().manual_seed(0)), eval_crop(image, 24, 27)):
         assert (view.shape, view.dtype) == ((3, 24, 24), torch.uint8)
 
 

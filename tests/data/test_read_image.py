@@ -180,12 +180,12 @@ def test_only_regular_files_are_opened(tmp_path: Path, read) -> None:
     (tmp_path / "broken.png").symlink_to(tmp_path / "gone")
     (tmp_path / "folder.png").mkdir()
     for name, says in (
-        ("fifo.png", "no regular file"),
-        ("link.png", "no regular file"),
+        ("fifo.png", "not a regular file"),
+        ("link.png", "not a regular file"),
         ("broken.png", "link to a file that does not exist"),
         ("folder.png", "is a folder"),
         ("none.png", "does not exist"),
-        ("a\0b.png", "is no path"),
+        ("a\0b.png", "is not a path"),
     ):
         with pytest.raises(EANError, match=says):
             read(tmp_path / name)
@@ -209,7 +209,7 @@ def test_a_file_of_too_many_pixels_is_refused_by_its_header(
     path.write_bytes(png_of(14_000, 13_000))
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))
     for read in (read_image, read_size, check_image, open_picture):
-        with pytest.raises(EANError, match="14000x13000 pixels, 182 million of at most 179 million"):
+        with pytest.raises(EANError, match="14000x13000 pixels, 182 million where at most 179 million"):
             read(path)
     assert not recwarn.list, "Pillow's own warning came through"
     assert Image.MAX_IMAGE_PIXELS is not None, "Pillow's limit is left as it was"

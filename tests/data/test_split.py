@@ -61,9 +61,9 @@ def test_the_split_depends_on_the_seed_alone(labels):
 
 
 def test_too_few_images(labels):
-    with pytest.raises(EANError, match=r"class 0 has 30 images and per_class=31 were asked for"):
+    with pytest.raises(EANError, match=r"class 0 has 30 images, fewer than per_class=31"):
         class_balanced(labels, 31, seed=0)
-    with pytest.raises(EANError, match=r"class 0 has 30 images and per_class=30 leaves none of them to train on"):
+    with pytest.raises(EANError, match=r"class 0 has 30 images and per_class=30 leaves none to train on"):
         search_split(labels, 30)
     with pytest.raises(EANError, match=r"per_class is 0"):
         class_balanced(labels, 0, seed=0)

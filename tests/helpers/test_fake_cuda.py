@@ -15,7 +15,7 @@ from torch import Tensor
 from ean_core import Scheme, create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.data import Augment
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.deploy.kernels import reference
 from ean_core.deploy.modes import MODES
 from ean_core.supernet.gates import gated_logits
@@ -79,8 +79,8 @@ def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention
 
     with fake_cuda(), patch.object(Tensor, "backward", lambda _: None), patch.object(Tensor, "pin_memory", lambda x: x):
         network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
-        normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
-        model = kind(network, normalise, label_smoothing=0.1, precision=precision).train()
+        normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
+        model = kind(network, normalize, label_smoothing=0.1, precision=precision).train()
         model.paths = [Scheme.parse("101 | 000 | 011", blocks=(3, 3, 3))]
         images, labels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
         losses = GraphedStep(model, images, labels, capture=traced)(images, labels)
@@ -93,15 +93,15 @@ def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
     with fake_cuda():
         network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
         batch = {"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8), "labels": torch.zeros(4, dtype=torch.int64)}
-        normalise = Normalise((0.5,) * 3, (0.25,) * 3, channels_last=True)
+        normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
         training = [batch] * 2 if reestimated else None
-        how = {"normalise": normalise, "training": training, "dtype": torch.bfloat16, "room": 10**9}
+        how = {"normalize": normalize, "training": training, "dtype": torch.bfloat16, "max_bytes": 10**9}
         scorer = Scorer(network, [batch] * 2, **how)
         for bits in ("111 | 111 | 111", "111 | 000 | 010"):
             with NoTransfers():
                 assert scorer._pass(Scheme.parse(bits, blocks=(3, 3, 3))).device.type == "cuda"
         with NoTransfers():
-            assert gated_logits(network, torch.ones(9), normalise(batch["inputs"])).device.type == "cuda"
+            assert gated_logits(network, torch.ones(9), normalize(batch["inputs"])).device.type == "cuda"
 
 
 @pytest.mark.parametrize("fill", [0, (1, 2, 3)])
@@ -109,10 +109,10 @@ def test_no_augmented_batch_waits(fill: int | tuple[int, ...]) -> None:
     augment = Augment(cutout=4, cutout_fill=fill)
     with fake_cuda():
         with torch.device("cpu"):
-            draws = augment.draw(4, 16, 16, torch.Generator("cpu"))
-        draws = draws.to("cuda")
+            params = augment.sample(4, 16, 16, torch.Generator("cpu"))
+        params = params.to("cuda")
         with NoTransfers():
-            assert augment.apply(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), draws).device.type == "cuda"
+            assert augment.apply(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), params).device.type == "cuda"
 
 
 def waits(x: Tensor) -> dict[str, Callable[[], object]]:

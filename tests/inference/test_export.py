@@ -179,7 +179,7 @@ def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: py
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(EANError, match="does not say what network its weights are of"):
+    with pytest.raises(EANError, match="does not say which network its weights belong to"):
         load_file(tmp_path / "foreign.safetensors")
     save_network(tmp_path / "ean.pth", opened.network, ean_core.networks.checkpoint.ModelSpec("resnet20", 4, "se"))
     with pytest.raises(EANError, match="do not fit the network"):

@@ -12,7 +12,7 @@ from PIL import Image
 from ean_core import EANError
 from ean_core.data import ArraySource, FolderSource, make_loader
 from ean_core.data.find_images import find_images
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.data.read_image import read_image
 from ean_core.inference.images import Preparation, read_images, write_image
 
@@ -122,7 +122,7 @@ def test_a_photo_becomes_what_the_test_loader_gives(tmp_path: Path) -> None:
     prepare = Preparation(3, mean, std, size=28, resize=32)
     mine = torch.stack([prepare.pixels(read_image(file)) for file in files])
     torch.testing.assert_close(mine, batch["inputs"])
-    torch.testing.assert_close(prepare.normalize(mine), Normalise(mean, std)(batch["inputs"]))
+    torch.testing.assert_close(prepare.normalize(mine), Normalize(mean, std)(batch["inputs"]))
     expected = (mine[1, 2, 3, 4].item() / 255 - 0.6) / 0.4
     assert prepare.normalize(mine)[1, 2, 3, 4].item() == pytest.approx(expected, abs=1e-5)
 

@@ -247,7 +247,7 @@ def test_a_file_with_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 
     for name in ("evil.pth", "evil.pt"):
         torch.save({"format": "ean-network-1", "classes": Evil()}, tmp_path / name)
-        with pytest.raises(EANError, match="was not loaded, as it can run code"):
+        with pytest.raises(EANError, match="was not loaded, since it could run code"):
             ean_core.load(tmp_path / name)
     (tmp_path / "evil.safetensors").write_bytes((tmp_path / "evil.pth").read_bytes())  # a pickle under another name
     with pytest.raises(EANError, match=r"evil\.safetensors is damaged"):

@@ -18,7 +18,7 @@ def test_the_number_is_named_and_nothing_is_written(tmp_path: Path, value: float
     path = tmp_path / "result.json"
     path.write_text("whole")
     metrics = {"top1": 90.0, "rows": [{"mIoU": 1.0}, {"mIoU": value}]}
-    with pytest.raises(EANError, match=r"result.json is not written, as metrics.rows.1.mIoU would be no finite number"):
+    with pytest.raises(EANError, match=r"was not written, because metrics.rows.1.mIoU is not a finite number"):
         write_record(path, kind="train", settings={}, metrics=metrics)
     assert path.read_text() == "whole"
 

@@ -55,10 +55,10 @@ def test_a_file_with_code_is_not_loaded(tmp_path: Path) -> None:
 
 def test_a_runs_state_is_told_from_a_network(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "message_hub": HistoryBuffer([1.0], [1])}, tmp_path / "last.pth")
-    with pytest.raises(EANError, match="last.pth is the state that a run goes on from: give the classifier.pth"):
+    with pytest.raises(EANError, match="last.pth is the state for resuming a run: give the classifier.pth"):
         read_network_file(tmp_path / "last.pth")
     torch.save({"format": "other"}, tmp_path / "net.pth")
-    with pytest.raises(EANError, match="net.pth is not a run's state, a last.pth: give one, or move it away"):
+    with pytest.raises(EANError, match="net.pth is not the state of a run: give a last.pth, or move it away"):
         read_state(tmp_path / "net.pth")
 
 

@@ -186,10 +186,10 @@ def test_initialisation_is_the_papers() -> None:
     [
         ({"arch": "resnet165"}, "unknown architecture 'resnet165'.*did you mean 'resnet164'"),
         ({"arch": "resnet20", "attention": "sse"}, "unknown attention 'sse'"),
-        ({"arch": "resnet20", "sharing": "stages", "attention": "se"}, "sharing is one of stage, block"),
+        ({"arch": "resnet20", "sharing": "stages", "attention": "se"}, "sharing must be one of stage, block"),
         ({"arch": "resnet20", "attention": "se", "scheme": "0101"}, "has 4 bits but the network needs 9"),
         ({"arch": "resnet20", "scheme": "111111111"}, "attention is None"),
-        ({"arch": "resnet20", "dilation": 3}, "does not know"),
+        ({"arch": "resnet20", "dilation": 3}, "has no options"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments: dict, sentence: str) -> None:

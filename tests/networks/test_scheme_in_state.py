@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from ean_core import create_model
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.networks.base import SchemeWarning
 from ean_core.supernet.scorer import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 
 ONE, OTHER = "100 010 001", "010 010 001"
-NORMALISE = Normalise((0.5,), (0.25,))
+NORMALIZE = Normalize((0.5,), (0.25,))
 
 
 def test_another_scheme_is_named_and_the_same_is_quiet(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_another_scheme_is_named_and_the_same_is_quiet(tmp_path: Path) -> None:
     torch.save(one.state_dict(), tmp_path / "w.pth")
     for state in (one.state_dict(), torch.load(tmp_path / "w.pth", weights_only=True)):
         with pytest.warns(
-            SchemeWarning, match=r"connections 100 \| 010 \| 001, and this network has 010 \| 010 \| 001"
+            SchemeWarning, match=r"connections 100 \| 010 \| 001, but this network has 010 \| 010 \| 001"
         ):
             other.load_state_dict(state)
     other.set_scheme(ONE)
@@ -48,7 +48,7 @@ def test_inside_a_model_and_for_a_supernet() -> None:
     other = copy.deepcopy(network)
     other.set_scheme(draw_path((3, 3, 3), seed=0, step=0))
     with pytest.warns(SchemeWarning):
-        ImageClassifier(other, NORMALISE).load_state_dict(ImageClassifier(network, NORMALISE).state_dict())
+        ImageClassifier(other, NORMALIZE).load_state_dict(ImageClassifier(network, NORMALIZE).state_dict())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        SupernetClassifier(other, NORMALISE).load_state_dict(SupernetClassifier(network, NORMALISE).state_dict())
+        SupernetClassifier(other, NORMALIZE).load_state_dict(SupernetClassifier(network, NORMALIZE).state_dict())

@@ -146,7 +146,7 @@ def test_what_cannot_be_adapted_says_why(arch: str, why: str) -> None:
         ({"arch": "timm:hf-hub:somebody/net"}, "unknown architecture"),
         ({"arch": "timm:test_resnet", "conv_bias": True}, "does not know .'conv_bias'. for timm:test_resnet"),
         ({"arch": "timm:test_resnet", "attention": "se", "scheme": "01"}, "has 2 bits but the network needs 4"),
-        ({"arch": "timm:test_resnet", "attention": "se", "sharing": "blocks"}, "sharing is one of"),
+        ({"arch": "timm:test_resnet", "attention": "se", "sharing": "blocks"}, "sharing must be one of"),
         ({"arch": "timm:regnetx_002", "attention": "sge"}, "24 channels cannot be divided into 64 groups"),
     ],
 )
@@ -173,7 +173,7 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:1000])
     with pytest.raises(EANError, match="damaged or truncated"):
         load_torchvision_weights(net, tmp_path / "cut.safetensors")
-    with pytest.raises(EANError, match="fetches weights by the name of a timm: architecture"):
+    with pytest.raises(EANError, match="needs a timm: architecture"):
         load_torchvision_weights(create_model("resnet20"), "download")
 
     def no_network(*_: object, **__: object) -> None:

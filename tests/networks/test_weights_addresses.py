@@ -120,7 +120,7 @@ def test_downloads_that_fail_leave_nothing(server: Server, tmp_path: Path, monke
     for name in ("large.pth", "short.pth", "other.pth"):
         (folder / name).write_bytes(bytes(5000))
     cases = [
-        ("none.pth", {}, r"cannot be downloaded \(.*[Nn]ot [Ff]ound.*\): download it elsewhere and give the file"),
+        ("none.pth", {}, r"cannot be downloaded \(.*[Nn]ot [Ff]ound.*\): download it yourself and give the file"),
         ("large.pth", {"max_bytes": 4999}, "is larger than"),
         ("short.pth", {}, r"ended after 5,000 of 5,009 bytes|cannot be downloaded"),
         ("other.pth", {"sha256": "00000000"}, "is not the expected file"),

@@ -75,7 +75,7 @@ def test_averaged_weights_are_preferred_and_said() -> None:
         weights = as_weights({"state_dict": state, key: averaged}, source="x")
         assert torch.equal(weights.tensors["conv1.weight"], averaged["conv1.weight"])
         report = load_weights(create_model("resnet20"), weights)
-        assert f"the averaged weights under {key!r} were taken" in str(report)
+        assert f"the averaged weights under {key!r} were used" in str(report)
     assert as_weights({"state_dict": state, "ema": None}, source="x").averaged is None
 
 
@@ -124,14 +124,14 @@ def resnet56() -> State:
 @TASKS
 def test_a_deeper_networks_weights(tmp_path: Path, load: Load, resnet56: State) -> None:
     said = sentence(load, resnet56, tmp_path)
-    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, and the network to" in said
+    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, but the new" in said
     assert "has 3 blocks in layer1" in said
 
 
 @TASKS
 def test_a_stage_more(tmp_path: Path, load: Load, resnet20: State) -> None:
     more = {**resnet20, "layer4.0.conv1.weight": torch.zeros(1)}
-    assert "it has layer4.0, and the network to start has 3 stages" in sentence(load, more, tmp_path)
+    assert "it has layer4.0, but the new network has 3 stages" in sentence(load, more, tmp_path)
 
 
 @pytest.mark.parametrize("load", [for_counter, for_segmentor])
@@ -139,7 +139,7 @@ def test_a_deeper_stage_that_was_not_built(tmp_path: Path, load: Load) -> None:
     """A ResNet-34 differs from a ResNet-18 in the stage that a counter is built without, too."""
     deeper = random_state("resnet18_nobias") | {"layer4.2.conv1.weight": torch.zeros(512, 512, 3, 3)}
     said = sentence(load, deeper, tmp_path, "resnet18_nobias")
-    assert "it has layer4.2, and the network to start has 2 blocks in layer4" in said
+    assert "it has layer4.2, but the new network has 2 blocks in layer4" in said
 
 
 @TASKS
@@ -155,7 +155,7 @@ def test_numbers_that_are_not_finite(tmp_path: Path, load: Load, resnet20: State
 @TASKS
 def test_shapes_missing_tensors_and_strangers(tmp_path: Path, load: Load, resnet20: State) -> None:
     narrow = {**resnet20, "layer2.0.conv1.weight": torch.zeros(32, 16, 1, 1)}
-    says = "1 tensor(s) do not fit, the first is layer2.0.conv1.weight ((32, 16, 1, 1) in the file, (32, 16, 3, 3) in"
+    says = "1 mismatched tensor, the first is layer2.0.conv1.weight ((32, 16, 1, 1) in the file, (32, 16, 3, 3) in"
     assert says in sentence(load, narrow, tmp_path)
     fewer = {name: value for name, value in resnet20.items() if not name.startswith("layer3.1.bn1")}
     assert "the first is layer3.1.bn1.weight (missing in the file, (64,) in" in sentence(load, fewer, tmp_path)
@@ -181,7 +181,7 @@ def test_sources_that_are_no_files(tmp_path: Path, load: Load) -> None:
         with pytest.raises(EANError, match=says):
             load(str(source))
     for source in ("s3://bucket/w.pth", "file:///etc/passwd", "open-mmlab://resnet50_v1c"):
-        with pytest.raises(EANError, match="no address that can be downloaded: give one that begins with https://"):
+        with pytest.raises(EANError, match="cannot be downloaded: give a URL that begins with https://"):
             load(source)
 
 
@@ -229,14 +229,14 @@ def test_attention_that_differs_is_refused_or_said(tmp_path: Path, tiny_arch: st
     model = ModelSpec(tiny_arch, 5, "se", scheme="1101", pruned=True)
     save_network(path := tmp_path / "net.pth", model.build(), model, mean=[0.5] * 3, std=[0.2] * 3)
     for report in reports(path, tiny_arch, "se", "1001"):
-        assert "it was trained with the connections 11 | 0 | 1, and the network has 10 | 0 | 1" in str(report)
+        assert "it was trained with the connections 11 | 0 | 1, but the network has 10 | 0 | 1" in str(report)
     plain = ModelSpec(tiny_arch, 5)
     save_network(tmp_path / "org.pth", plain.build(), plain, mean=[0.5] * 3, std=[0.2] * 3)
     for report in reports(tmp_path / "org.pth", tiny_arch, "se", "1101"):
         assert "left at their initial value: layer1.attention, " in str(report)
-    with pytest.raises(EANError, match="has attention in .*, and the network to start has layer2.attention"):
+    with pytest.raises(EANError, match="has attention in .*, but the new network also has layer2.attention"):
         next(reports(path, tiny_arch, "se", "1111"))
-    with pytest.raises(EANError, match=r"with attention se \(one module per stage\), and the network .* has sge"):
+    with pytest.raises(EANError, match=r"with attention se \(one module per stage\), but the new network has sge"):
         next(reports(path, tiny_arch, "sge", "1101"))
 
 

@@ -55,10 +55,10 @@ def test_a_saved_average_is_what_was_tested(job: MakeJob, plain_weights: dict) -
     network, content = load_network(directory / "classifier.pth")
     assert not torch.equal(network.state_dict()["fc.weight"], plain_weights["fc.weight"])
     images = job("x").task.images
-    normalise = images.normalize(channels_last=False)
+    normalize = images.normalize(channels_last=False)
     with torch.no_grad():
         right = sum(
-            int((network(normalise(batch["inputs"])).argmax(1) == batch["labels"]).sum())
+            int((network(normalize(batch["inputs"])).argmax(1) == batch["labels"]).sum())
             for batch in images.eval_loader(images.data.test, None, batch_size=500, shared=False)
         )
     assert content["metrics"]["top1"] == pytest.approx(100 * right / 500)

@@ -54,9 +54,9 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
         right[target.label] = unpack_results(read_record(directory / "result.json")["metrics"]["per_image"])
         network, _ = load_network(directory / "classifier.pth")  # against a loop over the test images in their order
         images = one.task.data.test
-        normalise = one.task.images.normalize(channels_last=False)
+        normalize = one.task.images.normalize(channels_last=False)
         with torch.no_grad():
-            predicted = network(normalise(images.images)).argmax(1)
+            predicted = network(normalize(images.images)).argmax(1)
         assert np.array_equal(right[target.label], (predicted == images.labels).numpy())
     (sentence,) = read_record(tmp_path / "run/summary.json")["comparisons"]
     assert sentence == compare_one_seed(right["ean"], right["org"], "EAN", "Org", TOP1)

@@ -97,7 +97,7 @@ def test_other_connections_than_the_classifiers_are_said(tmp_path):
     write_classifier(tmp_path / "c.pth", arch="resnet20", attention="se", scheme=MIXED, pruned=True)
     backbone = EANResNet("resnet20", "se", scheme="100100100")
     line = str(backbone.load(str(tmp_path / "c.pth")))
-    assert "it was trained with the connections 001 | 010 | 100, and the network has 100 | 100 | 100" in line
+    assert "it was trained with the connections 001 | 010 | 100, but the network has 100 | 100 | 100" in line
     for arguments in ({"scheme": MIXED}, {"scheme": MIXED, "out_indices": (1,)}):
         assert not EANResNet("resnet20", "se", **arguments).load(str(tmp_path / "c.pth")).notes
 
@@ -105,8 +105,8 @@ def test_other_connections_than_the_classifiers_are_said(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("resnet29", "se"), "holds a resnet20, and the network to start is a resnet29"),
-        (("resnet20", "sge"), "give it the attention that the file was trained with"),
+        (("resnet29", "se"), "holds a resnet20, but the new network is a resnet29"),
+        (("resnet20", "sge"), "use the attention of the file"),
     ],
 )
 def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path, arguments, says):

@@ -28,7 +28,7 @@ def test_commands(voc: Path, tmp_path: Path, script: Script, capsys: pytest.Capt
     name, *arguments = COMMANDS[command]
     assert script(name, *(given.get(str(one), one) for one in arguments)) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith(f"error: {state} holds more than weights and was not loaded, as it can run code")
+    assert said[-1].startswith(f"error: {state} holds more than weights and was not loaded, since it could run code")
     assert not (tmp_path / "ran").exists()
 
 

@@ -128,9 +128,9 @@ def test_strange_files_do_not_stop_the_others(trained, script, tmp_path, capsys)
     done = capsys.readouterr()
     assert "(4 pictures and masks)" in done.out
     assert "torn.png: skipped: cannot decode the image in/torn.png" in done.out
-    assert "fifo.png: skipped: fifo.png is no regular file" in done.out
+    assert "fifo.png: skipped: fifo.png is not a regular file" in done.out
     assert r"new\nline\x1b[2J.png: " in done.out
-    assert "passed over 2 files: 1 .heic (not an image format read here), 1 broken link" in done.err
+    assert "skipped 2 files: 1 .heic (not a supported image format), 1 broken link" in done.err
     assert len(list((tmp_path / "out").iterdir())) == 8
     assert read_mask(tmp_path / "out/$x^2$_mask.png", [[0, 0, 0], [192, 128, 128]]).shape == (1, 3000)
 
@@ -251,7 +251,7 @@ def test_a_validation_image_that_is_trained_on_is_refused(voc: Path, tmp_path: P
     content = train.read_bytes()
     val.unlink()
     val.symlink_to(train) if how == "link" else val.write_bytes(content)
-    with pytest.raises(EANError, match="1 of the 3 images to score on are .*images to train on"):
+    with pytest.raises(EANError, match="1 of the 3 validation images are .*training images"):
         Job.prepare(SMALL, options=TINY, data_root=str(voc.parents[1]), directory=tmp_path / "run")
 
 

@@ -36,7 +36,7 @@ def test_a_config_with_another_scheme_is_refused(trained):
     """Its tensors have the same names and shapes, and would give other masks."""
     other = tiny_config(trained, **{"model.backbone.scheme": "100100100"})
     with pytest.raises(
-        EANError, match=r"connections 001 \| 001 \| 001, and this network has 100 \| 100 \| 100; give the"
+        EANError, match=r"connections 001 \| 001 \| 001, but this network has 100 \| 100 \| 100; give the"
     ):
         Segmentor(other, trained / "run/last.pth")
 
@@ -103,11 +103,11 @@ def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(traine
     ("what", "says"),
     [
         ("config", "does not fit the config"),
-        ("checkpoint", "is not a run's state"),
+        ("checkpoint", "is not the state of a run"),
         ("damaged", "cannot decode the image"),
         ("missing", "does not exist"),
         ("text", "cannot decode the image"),
-        ("icon", "of a format that is not read here"),
+        ("icon", "of an unsupported format"),
     ],
 )
 def test_mistakes_get_a_sentence(trained, script, tmp_path, capsys, what, says):

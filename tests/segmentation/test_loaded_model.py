@@ -102,7 +102,7 @@ def test_the_region_of_a_class() -> None:
 
 
 def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> None:
-    with pytest.raises(EANError, match="the state that a run goes on from.*--config"):
+    with pytest.raises(EANError, match="the state for resuming a run.*--config"):
         load_file(state)
     with pytest.raises(EANError, match="does not exist: see segmentation/configs/"):
         load_file(state, config="none.py")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ean_core import Scheme, create_model
-from ean_core.data.normalize import Normalise
-from ean_core.supernet.bn_calibration import Reestimation, batch_norms
-from ean_core.supernet.prefix_cache import HeldBatches, PrefixFeatures
+from ean_core.data.normalize import Normalize
+from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
+from ean_core.supernet.prefix_cache import CachedBatches, PrefixCache
 from ean_core.supernet.scorer import Scorer, draw_path, sandwich_paths
 from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
@@ -44,11 +44,11 @@ def net() -> torch.nn.Module:
     return net
 
 
-normalise = Normalise((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+normalize = Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
-def test_normalise_is_its_formula() -> None:
-    module = Normalise((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), channels_last=True)
+def test_normalize_is_its_formula() -> None:
+    module = Normalize((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), channels_last=True)
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
     mean, std = torch.tensor((0.1, 0.2, 0.3)).view(3, 1, 1), torch.tensor((0.5, 0.6, 0.7)).view(3, 1, 1)
     torch.testing.assert_close(module(images), (images / 255 - mean) / std)
@@ -82,7 +82,7 @@ def slow_accuracy(net: torch.nn.Module, scheme: Scheme, batches: list[dict[str, 
     with torch.no_grad():
         for batch in batches:
             for image, label in zip(batch["inputs"], batch["labels"], strict=True):
-                right += int(net(normalise(image[None]))[0].argmax() == label)
+                right += int(net(normalize(image[None]))[0].argmax() == label)
                 total += 1
     return 100 * right / total
 
@@ -90,7 +90,7 @@ def slow_accuracy(net: torch.nn.Module, scheme: Scheme, batches: list[dict[str, 
 def test_scores_equal_a_slow_pass(net: torch.nn.Module, batches: list) -> None:
     rng = np.random.default_rng(0)
     schemes = [Scheme.random(BLOCKS, rng) for _ in range(6)]
-    scores = Scorer(net, batches, normalise=normalise)(schemes)
+    scores = Scorer(net, batches, normalize=normalize)(schemes)
     assert [score.accuracy for score in scores] == [slow_accuracy(net, scheme, batches) for scheme in schemes]
     assert len({score.accuracy for score in scores}) > 1
 
@@ -102,7 +102,7 @@ def test_scoring_leaves_the_network_as_it_was_and_remembers(
     net.train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     passes = []
-    scorer = Scorer(net, batches, normalise=normalise, training=batches)
+    scorer = Scorer(net, batches, normalize=normalize, training=batches)
     original = scorer._pass
     monkeypatch.setattr(scorer, "_pass", lambda scheme: passes.append(scheme) or original(scheme))
     one, two = Scheme.all_on(BLOCKS), Scheme.all_off(BLOCKS)
@@ -122,7 +122,7 @@ def test_a_call_waits_for_the_device_once(net: torch.nn.Module, batches: list, m
         original = getattr(Tensor, name)
         monkeypatch.setattr(Tensor, name, lambda one, name=name, do=original: waits.append(name) or do(one))
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(4)]
-    scores = Scorer(net, batches, normalise=normalise)(schemes)
+    scores = Scorer(net, batches, normalize=normalize)(schemes)
     assert waits == ["tolist"]
     assert len({score.seconds for score in scores}) == 1
 
@@ -132,10 +132,8 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
     """Logits of NaN have a largest one too, and so an accuracy."""
     with torch.no_grad():
         net.layer2.blocks[0].conv1.weight[0, 0, 0, 0] = value
-    scorer = Scorer(net, batches, normalise=normalise)
-    with pytest.raises(
-        EANError, match=r"path \d+ gives outputs that are not finite for \d+ of \d+ images: .* again with"
-    ):
+    scorer = Scorer(net, batches, normalize=normalize)
+    with pytest.raises(EANError, match=r"outputs on path \d+ are not finite for \d+ of \d+ images: .* again with"):
         scorer([Scheme.all_off(BLOCKS)])
     assert not scorer.memory
 
@@ -143,7 +141,7 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:
     inputs: list[Tensor] = []
     net.bn1.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
-    Reestimation(net, batches[:2], normalise=normalise, room=0)(net.scheme)
+    BNCalibration(net, batches[:2], normalize=normalize, max_bytes=0)(net.scheme)
     mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     var = torch.stack([one.var(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
     torch.testing.assert_close(net.bn1.running_mean, mean)
@@ -153,8 +151,8 @@ def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Modu
 
 def test_reestimation_changes_the_scores(net: torch.nn.Module, batches: list) -> None:
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(8)]
-    plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
-    again = [score.accuracy for score in Scorer(net, batches, normalise=normalise, training=batches)(schemes)]
+    plain = [score.accuracy for score in Scorer(net, batches, normalize=normalize)(schemes)]
+    again = [score.accuracy for score in Scorer(net, batches, normalize=normalize, training=batches)(schemes)]
     assert plain != again
 
 
@@ -174,7 +172,7 @@ def test_reestimated_scores_equal_a_slow_pass_and_share_first_stages(attention: 
         again.train()
         with torch.no_grad():
             for batch in batches[:2]:
-                again(normalise(batch["inputs"]))
+                again(normalize(batch["inputs"]))
         return slow_accuracy(again, scheme, batches)
 
     wanted = [slowly(scheme) for scheme in schemes]
@@ -182,16 +180,16 @@ def test_reestimated_scores_equal_a_slow_pass_and_share_first_stages(attention: 
     run: list[int] = []
     for number, stage in enumerate(net.stages):
         stage.register_forward_pre_hook(lambda one, _, number=number: run.append(number) if one.training else None)
-    scorer = Scorer(net, batches, normalise=normalise, training=batches[:2], room=1 << 30)
+    scorer = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=1 << 30)
     assert [score.accuracy for score in scorer(schemes)] == wanted
     # In the order of the bits: all stages of 001.., of 101000.., two of 101011100, the last one of 101011111.
     assert run == [number for stages in ((0, 1, 2), (0, 1, 2), (1, 2), (2,)) for _ in range(2) for number in stages]
-    assert set(scorer.reestimate.statistics) == set(scorer.reestimate.features.held)
-    whole = scorer.reestimate.features.nbytes
-    for room in (0, whole, 3 * whole, 8 * whole):  # whatever is held, and whatever was let go
-        few = Scorer(net, batches, normalise=normalise, training=batches[:2], room=room)
+    assert set(scorer.calibrate_bn.statistics) == set(scorer.calibrate_bn.features.cached)
+    whole = scorer.calibrate_bn.features.nbytes
+    for max_bytes in (0, whole, 3 * whole, 8 * whole):  # whatever is cached or evicted
+        few = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=max_bytes)
         assert [score.accuracy for score in few(schemes[::-1])] == wanted[::-1]
-        assert few.reestimate.features.nbytes + few.features.nbytes <= room
+        assert few.calibrate_bn.features.nbytes + few.features.nbytes <= max_bytes
 
 
 @pytest.mark.parametrize("attention", ["se", "sge", "dia"])
@@ -203,7 +201,7 @@ def test_features_of_common_first_stages_are_used_again(
     schemes = [
         Scheme.parse(text, blocks=BLOCKS) for text in ("101011100", "101011111", "101000001", "101011100", "001011100")
     ]
-    scorer = Scorer(net, batches, normalise=normalise, room=1 << 30)
+    scorer = Scorer(net, batches, normalize=normalize, max_bytes=1 << 30)
     run: list[int] = []
     folded = scorer._fold()
     for number, stage in enumerate(folded.stages):
@@ -215,33 +213,33 @@ def test_features_of_common_first_stages_are_used_again(
     assert scores == [slow_accuracy(net, scheme, batches) for scheme in schemes]
     whole = scorer.features.nbytes
     assert whole > 0
-    small = Scorer(net, batches, normalise=normalise, room=whole // 2)
+    small = Scorer(net, batches, normalize=normalize, max_bytes=whole // 2)
     assert [score.accuracy for score in small(schemes)] == scores
     assert small.features.nbytes <= whole // 2
-    for room in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
-        full = Scorer(net, batches, normalise=normalise, room=room)
+    for max_bytes in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
+        full = Scorer(net, batches, normalize=normalize, max_bytes=max_bytes)
         assert [score.accuracy for score in full(schemes)] == scores
-        assert full.features.nbytes + full.validation.nbytes <= room
-    none = Scorer(net, batches, normalise=normalise, room=0)
+        assert full.features.nbytes + full.validation.nbytes <= max_bytes
+    none = Scorer(net, batches, normalize=normalize, max_bytes=0)
     assert [score.accuracy for score in none(schemes)] == scores
     assert none.features.nbytes == 0
-    assert none.validation.held is None
+    assert none.validation.cached is None
 
 
-def test_the_prefix_used_longest_ago_is_let_go_first() -> None:
-    known = PrefixFeatures(100)
+def test_the_least_recently_used_prefix_is_evicted_first() -> None:
+    cache = PrefixCache(100)
     features = [torch.zeros(10)]  # 40 bytes
     for bits in ("10", "01"):
-        assert known.reserve(40)
-        known.held[(tuple(map(int, bits)),)] = features
-    assert known.longest(((1, 0), (1, 1))) == ((1, 0),)
-    assert known.longest(((0, 0), (1, 1))) == ()
-    assert known.longest(((0, 1),)) == ()  # the last stage's own output is nothing to go on from
-    assert known.reserve(40)
-    assert list(known.held) == [((1, 0),)]
-    assert not known.reserve(101)
-    assert not known.reserve(61, beside=40)
-    assert list(known.held) == [((1, 0),)]
+        assert cache.reserve(40)
+        cache.cached[(tuple(map(int, bits)),)] = features
+    assert cache.longest(((1, 0), (1, 1))) == ((1, 0),)
+    assert cache.longest(((0, 0), (1, 1))) == ()
+    assert cache.longest(((0, 1),)) == ()  # the last stage's own output is not a prefix
+    assert cache.reserve(40)
+    assert list(cache.cached) == [((1, 0),)]
+    assert not cache.reserve(101)
+    assert not cache.reserve(61, reserved_bytes=40)
+    assert list(cache.cached) == [((1, 0),)]
 
 
 def test_batches_that_fit_are_read_once(batches: list) -> None:
@@ -253,16 +251,16 @@ def test_batches_that_fit_are_read_once(batches: list) -> None:
             return super().__iter__()
 
     nbytes = sum(value.nbytes for batch in batches for value in batch.values())
-    for room, expected in ((nbytes, 1), (nbytes - 1, 3)):
+    for max_bytes, expected in ((nbytes, 1), (nbytes - 1, 3)):
         reads.clear()
-        held = HeldBatches(Counted(batches), room)
+        cached = CachedBatches(Counted(batches), max_bytes)
         for _ in range(3):
-            assert [batch["labels"].tolist() for batch in held] == [batch["labels"].tolist() for batch in batches]
-        assert held.nbytes == (nbytes if expected == 1 else 0)
+            assert [batch["labels"].tolist() for batch in cached] == [batch["labels"].tolist() for batch in batches]
+        assert cached.nbytes == (nbytes if expected == 1 else 0)
         assert len(reads) == expected
-    stopped = HeldBatches(Counted(batches), nbytes)
-    next(iter(stopped))  # an iteration that was given up holds nothing
-    assert stopped.held is None
+    stopped = CachedBatches(Counted(batches), nbytes)
+    next(iter(stopped))  # an abandoned iteration caches nothing
+    assert stopped.cached is None
 
 
 def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,12 +276,12 @@ def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, m
 
     monkeypatch.setattr(torch, "compile", compiling)
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(6)]
-    plain = [score.accuracy for score in Scorer(net, batches, normalise=normalise)(schemes)]
-    scorer = Scorer(net, batches, normalise=normalise, compile=True, room=0)
+    plain = [score.accuracy for score in Scorer(net, batches, normalize=normalize)(schemes)]
+    scorer = Scorer(net, batches, normalize=normalize, compile=True, max_bytes=0)
     assert [score.accuracy for score in scorer(schemes)] == plain
     assert len(functions) == 6  # of three stages, connected and not
     assert 0 < len(graphs) <= 5 * 2 * 2  # stages' first blocks and others, connected or not, two sizes of batches
-    low = Scorer(net, batches, normalise=normalise, dtype=torch.bfloat16)
+    low = Scorer(net, batches, normalize=normalize, dtype=torch.bfloat16)
     near = [score.accuracy for score in low(schemes)]
     assert all(parameter.dtype == torch.bfloat16 for parameter in low._fold().parameters())
     assert np.abs(np.array(near) - plain).max() <= 100 * 2 / 17  # of 17 images
@@ -314,7 +312,7 @@ import sys
 import torch
 import torch.distributed as dist
 from ean_core import Scheme, create_model
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.supernet.scorer import Scorer
 
 
@@ -325,9 +323,9 @@ def accuracies(rank, world):
     labels = torch.randint(0, 4, (31,))
     mine = [{"inputs": images[rank::world], "labels": labels[rank::world]}]
     schemes = [Scheme.parse(bits, blocks=(3, 3, 3)) for bits in ("0" * 9, "1" * 9, "010110011")]
-    normalise = Normalise((0.5,) * 3, (0.25,) * 3)
+    normalize = Normalize((0.5,) * 3, (0.25,) * 3)
     return [
-        [score.accuracy for score in Scorer(net, mine, normalise=normalise, training=training)(schemes)]
+        [score.accuracy for score in Scorer(net, mine, normalize=normalize, training=training)(schemes)]
         for training in (None, [{"inputs": part} for part in images.split(7)])
     ]
 

@@ -138,7 +138,7 @@ def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: 
         (["--arch", "resnet20", "--device", "toaster"], "--device toaster cannot be used"),
         (["--arch", "resnet20", "--output", "record.txt"], "ends with .json"),
         (["--arch", "resnet20", "--per-block", "--attention", "se", "sge"], "--per-block measures one attention"),
-        (["--arch", "resnet20", "--per-block", "--sharing", "all"], "sharing is one of"),
+        (["--arch", "resnet20", "--per-block", "--sharing", "all"], "sharing must be one of"),
         (["--arch", "resnet20", "--sharing", "block"], "go with --per-block"),
         ([], "no architecture"),
     ],

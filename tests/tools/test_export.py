@@ -44,7 +44,7 @@ def test_a_segmentor_needs_its_config(
     config = ROOT / "segmentation/configs/ean_se_demo.py"
     model = MODELS.build(read_config(config).model)
     torch.save({"state_dict": model.state_dict(), "optimizer": {}, "meta": {}}, tmp_path / "last.pth")
-    assert "for a segmentor, where the command takes one, its --config too" in refused("export", "last.pth")
+    assert "for a segmentor also its --config, if the command takes one" in refused("export", "last.pth")
     assert tool("export", "last.pth", "--config", config, "--to", "safetensors") == 0
     assert "last.pth: segmentor, resnet20, se 3/9" in capsys.readouterr().out
 

@@ -51,7 +51,7 @@ def test_scoring_is_timed(run: Run, tmp_path: Path) -> None:
 def test_the_pipeline_in_cuda_graphs(run: Run, tmp_path: Path) -> None:
     short = ("supernet.epochs=2", "search.steps=3", "search.bn_images=200", "train.epochs=2", "seeds=[0]")
     done = run("tools/search.py", DIGITS, "--work-dir", "run", "--fast", "--cfg-options", *short, gpu=True)
-    assert "train and supernet in bfloat16, channels_last, a CUDA graph a step" in done.stdout
+    assert "train and supernet in bfloat16, channels_last, one CUDA graph per step" in done.stdout
     assert "warning" not in done.stdout  # that a graph cannot be captured
     rows = metrics(tmp_path / "run/summary.json")
     assert {row["network"] for row in rows} == {"Org", "Share-full", "EAN"}

@@ -141,8 +141,8 @@ def test_strange_files_do_not_stop_the_others(
         assert sum(name in line for line in answers) == 1, name
     assert "the image in/huge.png has 14000x13000 pixels" in done.err
     assert r"skipped: cannot decode the image in/torn\x1b]0;x.png" in done.err
-    assert "passed over 3 files: " in done.err
-    for reason in ("1 broken link", "1 FIFO, device or the like", "1 link to a folder already looked into"):
+    assert "skipped 3 files: " in done.err
+    for reason in ("1 broken link", "1 FIFO, device or the like", "1 link to a folder already visited"):
         assert reason in done.err
     assert "\x1b" not in done.out + done.err
 

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from ean_core import Scheme, create_model
-from ean_core.data.normalize import Normalise
+from ean_core.data.normalize import Normalize
 from ean_core.supernet.scorer import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.cuda_graph import GraphedStep
@@ -22,7 +22,7 @@ PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]
 def model_of(attention: str, kind: type[ImageClassifier] = SupernetClassifier, **options: object) -> ImageClassifier:
     torch.manual_seed(0)
     network = create_model("resnet20", attention=attention, num_classes=4, **options)
-    return kind(network, Normalise((0.5,) * 3, (0.25,) * 3)).train()
+    return kind(network, Normalize((0.5,) * 3, (0.25,) * 3)).train()
 
 
 def batches() -> list[tuple[Tensor, Tensor]]:
@@ -133,7 +133,7 @@ def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, cap
         for step, (images, labels) in enumerate(batches()):
             model.paths = [draw_path((3, 3, 3), seed=0, step=step)]
             model.train_step({"inputs": images, "labels": labels}, wrapper)
-    said = "warning: the CUDA graph cannot be captured (no); training goes on without it"
+    said = "warning: the CUDA graph cannot be captured (no); training continues without it"
     assert capsys.readouterr().out.splitlines() == [said]
     assert len(tried) == 1
     for (name, wanted), got in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):

@@ -63,7 +63,7 @@ def test_what_a_recipe_says_stays() -> None:
 def test_the_users_word_goes_before_fast(placement: Placement) -> None:
     given = {"train.precision": "float32", "supernet.channels_last": False, "search.batch_size": 7}
     recipe = Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", given)
-    found = for_device(recipe, placement, fast=True, given=given)
+    found = for_device(recipe, placement, fast=True, user_set=given)
     assert (found.train.precision, found.supernet.channels_last, found.search.batch_size) == ("float32", False, 7)
     assert (found.supernet.precision, found.train.channels_last) == ("bfloat16", True)
 
@@ -86,7 +86,7 @@ def test_compiled_steps_and_several_paths_are_no_graph() -> None:
 def test_one_line_says_how() -> None:
     assert describe(for_device(cifar(), CPU), CPU) == "train and supernet in float32, channels_first"
     said = describe(for_device(cifar(), GPU, fast=True), GPU)
-    assert said == "train and supernet in bfloat16, channels_last, a CUDA graph a step"
+    assert said == "train and supernet in bfloat16, channels_last, one CUDA graph per step"
     one = for_device(Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", {"train.compile": True}), LARGE)
     assert describe(one, LARGE) == "train in float32, channels_last, compiled; supernet in float32, channels_last"
 

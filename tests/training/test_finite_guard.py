@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_of_all
+from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_message
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.utils.errors import EANError
@@ -41,7 +41,7 @@ def test_the_first_step_is_named_at_once_on_a_cpu(tmp_path: Path, value: float) 
 def test_a_part_of_the_loss_is_named_rather_than_the_sum_and_the_state_is_pointed_to(tmp_path: Path) -> None:
     (tmp_path / "last.pth").touch()
     outputs = {"loss": torch.tensor(float("nan")), "decode.loss_ce": torch.tensor([1.0, float("nan")])}
-    with pytest.raises(EANError, match=r"decode.loss_ce is nan at step 1.* is kept in .*last.pth$"):
+    with pytest.raises(EANError, match=r"decode.loss_ce is nan at step 1.* is in .*last.pth$"):
         StopIfNotFinite().after_train_iter(fake_runner(tmp_path), 0, outputs=outputs)
 
 
@@ -78,7 +78,7 @@ def process(rank: int, port: int, answers: Any) -> None:
     """One of two processes, the second of which has found something."""
     dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
     device = torch.device("cpu")
-    answers.put((first_of_all(None, device=device), first_of_all("bad" if rank else None, device=device)))
+    answers.put((first_message(None, device=device), first_message("bad" if rank else None, device=device)))
     dist.destroy_process_group()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from ean_core.training import run_lock
 from ean_core.training.run_lock import WorkDir, check_same, claim, first_difference, lock
 from ean_core.utils.errors import EANError
-from tests.conftest import ROOT
+from tests.helpers.processes import environment
 
 OLD = {"seed": 0, "train": {"lr": 0.1, "epochs": 3}}
 
@@ -95,7 +94,7 @@ def work(path: Path, **how: Any) -> WorkDir:
 def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: Path, resume: bool) -> None:
     other = another_process(tmp_path)
     for directory in (tmp_path, tmp_path / "seed0"):
-        with pytest.raises(EANError, match="another run is at work in"):
+        with pytest.raises(EANError, match="another run is using"):
             claim(directory, {"seed": 0}, resume=resume, begun=[], work_dir=work(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [run_lock.LOCK]
     other.release()
@@ -108,11 +107,10 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
 def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> None:
     program = f"from ean_core.training.run_lock import lock; from pathlib import Path; lock(Path({str(tmp_path)!r}))"
     program += "; print('held', flush=True); import time; time.sleep(60)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(EANError, match="another run is at work in"):
+        with pytest.raises(EANError, match="another run is using"):
             lock(tmp_path)
         process.kill()
         process.wait()
@@ -121,7 +119,7 @@ def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> Non
 
 def test_the_processes_of_a_study_share_its_directory_and_keep_others_out(forgotten: None, tmp_path: Path) -> None:
     other = another_process(tmp_path, shared=True)
-    with pytest.raises(EANError, match="another run is at work in"):
+    with pytest.raises(EANError, match="another run is using"):
         lock(tmp_path)
     lock(tmp_path, shared=True)
     other.release()
@@ -155,14 +153,14 @@ def test_another_task_is_refused(forgotten: None, tmp_path: Path) -> None:
     claim(tmp_path / "seed0", {"part": "counter"}, resume=False, begun=[], work_dir=work(tmp_path))
     other = WorkDir(tmp_path, "segmentation", (None,))
     for resume in (False, True):
-        with pytest.raises(EANError, match="holds a run of counting, and this is one of segmentation"):
+        with pytest.raises(EANError, match="holds a run of counting, not of segmentation"):
             claim(tmp_path, {}, resume=resume, begun=[], work_dir=other)
 
 
 def test_another_task_is_refused_in_a_directory_from_before(forgotten: None, tmp_path: Path) -> None:
     (tmp_path / "supernet").mkdir()
     (tmp_path / "supernet" / "run.json").write_text('{"part": "supernet"}')
-    with pytest.raises(EANError, match="holds a run of another task, a supernet, and this is one of counting"):
+    with pytest.raises(EANError, match="holds a run of another task, a supernet, not of counting"):
         claim(tmp_path / "seed0", {}, resume=False, begun=[], work_dir=work(tmp_path))
     claim(tmp_path / "x", {}, resume=False, begun=[], work_dir=WorkDir(tmp_path, "classification", ("supernet",)))
 

@@ -101,7 +101,7 @@ def test_precisions() -> None:
 
     assert product("float32").dtype == torch.float32
     assert product("bfloat16").dtype == torch.bfloat16
-    with pytest.raises(EANError, match="precision is one of"):
+    with pytest.raises(EANError, match="precision must be one of"):
         autocast_for("cpu", "float8")
 
 
@@ -110,7 +110,7 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     assert start_processes("auto") == "none"
     assert rank_and_world() == (0, 1)
-    with pytest.raises(EANError, match="launcher is one of auto, none, pytorch, slurm, got 'mpi'"):
+    with pytest.raises(EANError, match="launcher must be one of auto, none, pytorch, slurm, got 'mpi'"):
         start_processes("mpi")
     with pytest.raises(EANError, match="SLURM_PROCID is not set: start the command with srun"):
         start_processes("slurm")

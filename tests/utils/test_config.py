@@ -41,7 +41,7 @@ def test_sections_are_built_at_any_depth() -> None:
         ({"nmae": "b"}, "^unknown field in file 'nmae': choose one of inner, .*; did you mean 'name'"),
         ({"inner": {"rates": 1}}, "^unknown field in file, section 'inner' 'rates': .* did you mean 'rate'"),
         ({"extra": {"sizes": 3}}, "^file, section 'extra': sizes must be a list of int, got 3$"),
-        ({"inner": None}, "^file has no section 'inner': it is needed$"),
+        ({"inner": None}, "^file lacks the section 'inner': add it$"),
         ({"inner": 3}, "^file: inner must be a dictionary, got 3$"),
         ({"extra": 3}, r"^file: extra must be a dictionary \| None, got 3$"),
         ({"count": 1.5}, r"^file: count must be int \| None, got 1.5$"),

@@ -59,8 +59,8 @@ def test_without_a_driver_there_is_nothing_to_say(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("driver", "cuda", "advice"),
     [
-        ("470.82.01", "12.8", "update the driver to 525 or later, or install a torch that is built for CUDA 11 "),
-        ("550.54.14", "13.0", "update the driver to 580 or later, or install a torch that is built for CUDA 12 "),
+        ("470.82.01", "12.8", "update the driver to 525 or later, or install a build of torch for CUDA 11 "),
+        ("550.54.14", "13.0", "update the driver to 580 or later, or install a build of torch for CUDA 12 "),
         ("390.157", "12.8", "update the driver to 525 or later"),
     ],
 )
@@ -70,22 +70,22 @@ def test_an_old_driver_is_named_with_what_to_install(machine: Machine, driver: s
     said = unseen_gpu()
     assert said is not None
     assert said.startswith(
-        f"the NVIDIA driver ({driver}) is too old for torch 2.11.0, which is built for CUDA {cuda}: "
+        f"the NVIDIA driver ({driver}) is too old for torch 2.11.0, which was built for CUDA {cuda}: "
     )
     assert advice in said
-    assert ("install a torch" in said) == (driver != "390.157")
+    assert ("install a build of torch" in said) == (driver != "390.157")
 
 
 def test_a_build_without_cuda(machine: Machine) -> None:
     machine.driver("580.65.06")
     machine.torch("2.11.0+cpu", None)
-    assert "(580.65.06) and torch 2.11.0+cpu is a build without CUDA: install one" in str(unseen_gpu())
+    assert "(580.65.06), but torch 2.11.0+cpu was built without CUDA: install one" in str(unseen_gpu())
 
 
 def test_a_driver_that_is_new_enough(machine: Machine) -> None:
     machine.driver("580.65.06")
     machine.torch("2.11.0", "13.0")
-    assert "sees no device, and the NVIDIA driver (580.65.06) is not too old" in str(unseen_gpu())
+    assert "sees no device, although the NVIDIA driver (580.65.06) is recent enough" in str(unseen_gpu())
 
 
 def test_where_the_version_comes_from(machine: Machine) -> None:
@@ -123,7 +123,7 @@ def test_commands_say_it_once(machine: Machine, begin, capsys: pytest.CaptureFix
     begin()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("warning: this runs on the CPU: the NVIDIA driver (470.82.01) is too old for torch")
+    assert lines[0].startswith("warning: running on the CPU: the NVIDIA driver (470.82.01) is too old for torch")
 
 
 def test_a_device_that_was_asked_for_is_refused_with_the_reason(machine: Machine) -> None:
@@ -147,7 +147,7 @@ def test_an_old_card_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (6, 1))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA GeForce GTX 1080")
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: CU130)
-    wanted = r"no code for NVIDIA GeForce GTX 1080, of compute capability 6\.1 \(it has 7\.5, 8\.0, .*12\.0\): install"
+    wanted = r"does not support NVIDIA GeForce GTX 1080, .*capability 6\.1 \(it supports 7\.5, 8\.0, .*12\.0\): install"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     for begin in (check_gpu, start_processes):
         with pytest.raises(EANError, match=wanted):

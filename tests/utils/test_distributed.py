@@ -65,7 +65,7 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         port = str(other.getsockname()[1])
         for name, value in zip(VARIABLES, ("0", "2", "0", "127.0.0.1", port), strict=True):
             monkeypatch.setenv(name, value)
-        with pytest.raises(EANError, match=f"cannot meet at 127.0.0.1:{port}: the port is taken"):
+        with pytest.raises(EANError, match=f"cannot meet at 127.0.0.1:{port}: the port is in use"):
             start_processes()
     assert "MASTER_PORT" in os.environ
 
@@ -75,7 +75,7 @@ def test_nobody_leaves_while_another_works_and_an_end_by_an_error_is_said(tmp_pa
     work = """\
 import time
 from pathlib import Path
-if is_first():
+if is_main_process():
     time.sleep(1.5)
     Path("ended").touch()
 stop_processes()
@@ -90,10 +90,10 @@ def test_whoever_meets_an_error_says_it_and_what_all_meet_is_said_once(tmp_path:
 def fail():
     raise EANError("the folder is not empty")
 try:
-    first_does(fail)
+    run_on_main_process(fail)
 except EANError as error:
     print(type(error).__name__, error)
-if not is_first():
+if not is_main_process():
     raise EANError("photo.png is damaged")
 barrier()
 """

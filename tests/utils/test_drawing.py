@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ean_core.benchmark.timing import Interval
 from ean_core.report.plots import bar_chart
-from ean_core.utils.drawing import costs_no_run, render
+from ean_core.utils.drawing import render, skip_on_error
 from ean_core.utils.errors import EANError
 
 NAMES = ["$", "a $b$ c", r"$\frac{$", r"cost$\badcommand$", "$$", r"\$"]
@@ -27,7 +27,7 @@ def test_a_dollar_sign_is_a_dollar_sign(name: str, tmp_path: Path) -> None:
 
 
 def test_a_picture_that_fails_costs_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    @costs_no_run
+    @skip_on_error
     def fails(path: str | Path, error: Exception) -> Path:
         raise error
 

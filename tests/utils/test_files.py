@@ -17,7 +17,8 @@ from PIL import Image
 from ean_core.io.records import commit, read_record, write_record
 from ean_core.utils.errors import EANError, command, sentence, unknown_name
 from ean_core.utils.files import atomic_folder, atomic_path, sha256_of, sweep, writable, write_atomic
-from tests.conftest import ROOT, Script
+from tests.conftest import Script
+from tests.helpers.processes import environment
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
@@ -74,7 +75,7 @@ def test_errors_of_the_disk_name_the_file_and_say_what_to_do(
         monkeypatch.setattr(tempfile, "mkstemp", refuse)
         write_atomic(file, "")
 
-    room, rights = "make room there, or give a folder on another disk", "change who may read and write there"
+    room, rights = "free some space, or give a folder on another disk", "change the permissions"
     for act, words in ((full, f"(No space left on device): {room}"), (closed, f"(Read-only file system): {rights}")):
         with pytest.raises(SystemExit) as stop:
             command(lambda act=act: act(tmp_path / "x.json"))()
@@ -103,7 +104,7 @@ def test_a_photos_figures_are_not_reckoned_for_nothing(tiny_arch: str, script: S
     Image.new("RGB", (30, 30)).save(tmp_path / "a.png")
     assert script("tools/predict.py", "c.pth", "a.png", "--json", "file/p.json") == 2
     done = capsys.readouterr()
-    assert "error: file cannot be read or written (File exists): it has a file where a folder is needed" in done.err
+    assert "error: file cannot be read or written (File exists): a file is in the way of a folder" in done.err
     assert "a.png" not in done.out
 
 
@@ -182,9 +183,8 @@ def test_sweeping_takes_what_kills_leave_and_nothing_else(tmp_path: Path) -> Non
         "import os, sys; from pathlib import Path; from ean_core.utils.files import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as temporary:\n    temporary.write_text('half')\n    os._exit(9)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("below/a.png", "summary.json", "no_ending"):
-        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment)
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment())
     kept = [tmp_path / name for name in (".git", "a.tmp", "x.tmp.json", ".secret.json")]
     for path in kept:
         path.touch()

@@ -21,7 +21,7 @@ def begin(**changes):
     data = {"name": "digits", "images": 10, **changes}
     claim(Path("w"), {"seed": 1, "data": data}, resume=False, begun=[])
 runner = QuietRunner.__new__(QuietRunner)
-said("data", lambda: begin(images=10 if is_first() else 9))
+said("data", lambda: begin(images=10 if is_main_process() else 9))
 said("lacks", lambda: runner.resume_from(Path("lacks/last.pth")))
 said("other", lambda: runner.resume_from(Path("other/last.pth")))
 said("files", lambda: check_same_files(Path("files")))

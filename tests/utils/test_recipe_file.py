@@ -45,12 +45,12 @@ def test_yaml_runs_nothing(tmp_path: Path, evil: str, read) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("_base_: evil.py", "has _base_, and a .yaml recipe runs nothing"),
+        ("_base_: evil.py", "has _base_, but a .yaml recipe cannot run code"),
         ("custom_imports: {imports: [evil]}", "has custom_imports"),
         ("model: {attention: 'evil.py:Gate'}", "names the class evil.py:Gate"),
         ("model: {attention: 'evil:Gate'}", "names the class evil:Gate"),
         ("a: &x [1]\nb: *x", "has aliases"),
-        ("[1, 2]", "holds no sections"),
+        ("[1, 2]", "has no sections"),
         ("a: " + "[" * 60 + "]" * 60, "nested deeper than 50"),
         ("a: [", "cannot be read as yaml"),
     ],

@@ -195,11 +195,11 @@ def test_a_missing_compiler_shows_before_anything_begins(monkeypatch: pytest.Mon
 
     recipe = Recipe.from_file(ROOT / "classification/configs/quickstart_digits.py", {"train.compile": True})
     monkeypatch.setenv("CXX", "no-such-compiler")
-    placement = Placement.here(8)
+    placement = Placement.current(8)
     with pytest.raises(EANError, match=r"train.compile=True needs a C\+\+ compiler \(no-such-compiler\)"):
         for_device(recipe, placement)
     monkeypatch.setenv("CXX", sys.executable)
-    assert for_device(recipe, Placement.here(8)).train.compile
+    assert for_device(recipe, Placement.current(8)).train.compile
 
 
 def test_a_loaded_network_can_be_pickled(tiny_arch: str, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_an_installed_package_registers_its_task(monkeypatch: pytest.MonkeyPatch
     tasks._TASKS.clear()
     assert task_of_config(tmp_path / "pose.py").name == "made_up"
     (tmp_path / "other.py").write_text("data = dict(name='cifar100')\n")
-    with pytest.raises(EANError, match=r"other.py is a configuration of none of made_up: see .* made_up/configs/"):
+    with pytest.raises(EANError, match=r"other.py is not a configuration for any of made_up: see .* made_up/configs/"):
         task_of_config(tmp_path / "other.py")
 
 
@@ -57,7 +57,7 @@ def test_an_installed_package_registers_its_task(monkeypatch: pytest.MonkeyPatch
 def test_a_task_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("gone", "a_package_that_is_gone:register", tasks.GROUP)
     monkeypatch.setattr(tasks, "entry_points", lambda group: [point])
-    with pytest.raises(EANError, match="task 'gone' .* cannot be imported .*: install its package again"):
+    with pytest.raises(EANError, match="task 'gone' .* cannot be imported .*: reinstall or uninstall its package"):
         all_tasks()
 
 

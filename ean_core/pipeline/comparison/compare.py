@@ -19,7 +19,7 @@ from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
 from ean_core.search.scores import SharedScores, all_schemes
-from ean_core.utils.distributed import barrier, first_does, is_first
+from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
@@ -82,7 +82,7 @@ def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: 
     for seed in range(comparison.seeds):  # seed by seed, so that an early stop leaves a fair comparison
         for entry in comparison.entries:
             runs.append(searches.run(entry, seed=seed))
-            if is_first():
+            if is_main_process():
                 print(describe_run(runs[-1]), flush=True)
     drawn = draw_random(constraints, comparison.budget.samples * comparison.seeds)
     metrics = {
@@ -93,7 +93,9 @@ def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: 
     metrics["methods"] = summarize_methods(runs, highest=metrics["highest"]["reward"] if every_scheme else None)
     path = directory / "comparison.json"
     settings = {"entries": comparison.entries, "seeds": comparison.seeds, "budget": comparison.budget}
-    first_does(lambda: write_comparison(path, constraints, metrics, supernet_sha256=supernet_sha256, **settings))
+    run_on_main_process(
+        lambda: write_comparison(path, constraints, metrics, supernet_sha256=supernet_sha256, **settings)
+    )
     return path
 
 
@@ -132,7 +134,7 @@ class Searches:
             gradient_cost=GRADIENT_PASSES * gradient_images / images,  # in passes that score a scheme
         )
         barrier()
-        first_does(lambda: write_atomic(path, json.dumps({"key": key, "run": run}) + "\n"))
+        run_on_main_process(lambda: write_atomic(path, json.dumps({"key": key, "run": run}) + "\n"))
         return {"method": entry.label, "seed": seed, **run}
 
     def key(self, entry: Entry, seed: int) -> dict[str, Any]:

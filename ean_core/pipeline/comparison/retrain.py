@@ -15,7 +15,7 @@ from ean_core.pipeline.retrain import make_target, train_all
 from ean_core.pipeline.summary import print_files, show_spread, summarize, summary_settings
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import comparison_sentences
-from ean_core.utils.distributed import first_does
+from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.progress import console
 
 
@@ -51,7 +51,7 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
         write_record(path, kind="search-retrained", settings=settings, metrics=rows, **said)
         print_files(trained)
 
-    first_does(measure_and_write)
+    run_on_main_process(measure_and_write)
     return path
 
 

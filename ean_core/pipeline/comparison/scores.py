@@ -15,7 +15,7 @@ from ean_core.search import History
 from ean_core.search.history import read_lines
 from ean_core.search.scores import SharedScores
 from ean_core.training.run_lock import claim, first_difference, read_claim
-from ean_core.utils.distributed import barrier, is_first
+from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.progress import bar
 
 
@@ -42,7 +42,7 @@ def open_scores(job: Job, network: nn.Module, directory: Path, *, supernet_sha25
     }
     path = directory / "scores.jsonl"
     claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"], work_dir=job.work_dir())
-    history = History.open(path, resume=job.resume) if is_first() else History.follow(path)
+    history = History.open(path, resume=job.resume) if is_main_process() else History.follow(path)
     barrier()
     scores = SharedScores(history, job.task.make_scorer(network))
     scores.add(earlier_scores(job, identity))
@@ -72,5 +72,5 @@ def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:
     unseen = [scheme for scheme in schemes if scheme.text not in scores.accuracies]
     if not unseen:
         return
-    with bar("all schemes", len(unseen), show=is_first()) as progress:
+    with bar("all schemes", len(unseen), show=is_main_process()) as progress:
         scores(unseen, on_chunk=lambda done: progress.update(done) if progress else None)

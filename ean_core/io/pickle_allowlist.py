@@ -1,8 +1,8 @@
-"""The names that a pickle may hold, each with what stands for it here; every other name is refused before it is used.
+"""The names that a pickle may use, with safe stand-ins; any other name is refused before the pickle is loaded.
 
-A pickle names functions and calls them while it is read. PyTorch's own list for `weights_only` has
-`torch._tensor._rebuild_from_type_v2`, which calls what it is given, and MMEngine's has `getattr`: together they run
-anything. So neither list is taken; a name that is not written out here does not pass.
+A pickle calls functions by name while it is loaded. PyTorch's own allow-list for `weights_only` has
+`torch._tensor._rebuild_from_type_v2`, which calls its argument, and MMEngine's has `getattr`: together they can run
+any code. So neither list is used, and only the names written out here are allowed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 WEIGHTS = frozenset(
     {
         "collections.OrderedDict",
-        "torch._utils._rebuild_tensor",  # of files from before PyTorch 0.4
+        "torch._utils._rebuild_tensor",  # in files from before PyTorch 0.4
         "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter",
         "torch.Size",
@@ -25,46 +25,46 @@ WEIGHTS = frozenset(
         *(f"torch.{name}Storage" for name in ("Int", "Long")),
     }
 )
-"""What files of weights need, ours and public ones: tensors, and dictionaries of them."""
+"""Names in files of weights, ours and public ones: tensors, and dictionaries of tensors."""
 
 _OTHER_WAYS = frozenset({"STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4", "NEWOBJ_EX"})
-"""Instructions by which a pickle reaches a name without `GLOBAL`; torch.save writes none of them."""
+"""Opcodes other than `GLOBAL` that look up a name; torch.save writes none of them."""
 
 _DTYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
 
 def names_in(pickle: IO[bytes]) -> Iterator[str]:
-    """The names that one pickle asks for, as "module.name", in order; the stream is left behind its end.
+    """Yield the names that a pickle uses, as "module.name", and leave the stream at its end.
 
     Raises:
-        ValueError: where the bytes are no pickle.
+        ValueError: if the bytes are not a pickle.
     """
     for instruction, argument, _ in pickletools.genops(pickle):
         if instruction.name == "GLOBAL":
-            yield str(argument).replace(" ", ".", 1).replace("__builtin__.", "builtins.", 1)  # Python 2's name of it
+            yield str(argument).replace(" ", ".", 1).replace("__builtin__.", "builtins.", 1)  # its name in Python 2
         elif instruction.name in _OTHER_WAYS:
             yield f"a name by {instruction.name}"
 
 
 class DTypeStandIn:
-    """`numpy.dtype`: a number's kind and byte order, never a structured type or one of objects."""
+    """Stands in for `numpy.dtype`: a number type and byte order, never structured or of objects."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if code not in _DTYPES:
-            raise ValueError(f"a NumPy type {str(code)[:20]!r} was found, where a plain number's was expected")
+            raise ValueError(f"a NumPy type {str(code)[:20]!r} was found where a plain number type was expected")
         self.code, self.order = code, "<"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = ">" if state[1] == ">" else "<"
 
     def array(self, raw: bytes | bytearray | str) -> np.ndarray:
-        """Raw bytes as numbers in a row, in this machine's byte order."""
+        """Raw bytes as a 1-D array in this machine's byte order."""
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
         return np.frombuffer(raw, np.dtype(self.order + self.code)).astype(self.code)
 
 
 class ArrayStandIn:
-    """`numpy.ndarray`, of raw bytes and a checked type and shape."""
+    """Stands in for `numpy.ndarray`: raw bytes with a checked dtype and shape."""
 
     def __init__(self) -> None:
         self.array = np.empty(0)
@@ -74,14 +74,14 @@ class ArrayStandIn:
         self.set(dtype, raw, shape, "F" if fortran else "C")
 
     def set(self, dtype: DTypeStandIn, raw: bytes | bytearray | str, shape: tuple[int, ...], order: str) -> None:
-        """Take the numbers; raises ValueError where there are more or fewer than the shape says."""
+        """Set the array; raises ValueError if the bytes do not match the shape."""
         if not isinstance(shape, tuple) or not all(type(size) is int and size >= 0 for size in shape):
             raise ValueError(f"an array of shape {str(shape)[:40]} was found")
         self.array = dtype.array(raw).reshape(shape, order="F" if order == "F" else "C")
 
 
 class BufferStandIn:
-    """MMEngine's `HistoryBuffer` in an old state."""
+    """Stands in for MMEngine's `HistoryBuffer` in old states."""
 
     def __init__(self) -> None:
         self.content: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def _scalar(dtype: DTypeStandIn, raw: bytes | str) -> Any:
 
 
 def _nothing(*_: Any) -> None:
-    """The methods that a buffer lists are looked up by `getattr` in an old state; nobody asks for them."""
+    """Stands in for `getattr`, with which old states look up a buffer's methods; the result is not used."""
 
 
 def _no_bytes() -> bytes:
@@ -124,22 +124,22 @@ STATES: dict[str, Callable[..., Any] | None] = {
     "numpy._core.multiarray.scalar": _scalar,
     "builtins.getattr": _nothing,
     "builtins.bytes": _no_bytes,
-    "_codecs.encode": None,  # torch's own reading of bytes, to which encodings are all that can be given
+    "_codecs.encode": None,  # handled by torch, which only accepts encodings as arguments
 }
-"""What states from before version 0.2 hold besides, with what is called in its place; new ones hold `WEIGHTS` only."""
+"""Further names in states from before version 0.2 -> stand-ins; newer states use only `WEIGHTS`."""
 
 
 def plain(value: Any) -> Any:
-    """A state's content without stand-ins."""
+    """A state's content with plain values in place of stand-ins."""
     if isinstance(value, BufferStandIn):
         return value.content
     if isinstance(value, ArrayStandIn):
         return value.array.tolist()
     if isinstance(value, dict):
-        content = type(value)((key, plain(one)) for key, one in value.items())
-        if hasattr(value, "_metadata"):  # of a state dict: versions of its modules, and the network's scheme
+        content = type(value)((key, plain(item)) for key, item in value.items())
+        if hasattr(value, "_metadata"):  # a state dict's module versions, and the network's scheme
             content._metadata = value._metadata
         return content
     if type(value) in (list, tuple):
-        return type(value)(plain(one) for one in value)
+        return type(value)(plain(item) for item in value)
     return value
