@@ -144,7 +144,7 @@ def test_what_cannot_be_adapted_says_why(arch: str, why: str) -> None:
     [
         ({"arch": "timm:resnet55"}, "unknown architecture 'timm:resnet55': did you mean 'timm:resnet50'"),
         ({"arch": "timm:hf-hub:somebody/net"}, "unknown architecture"),
-        ({"arch": "timm:test_resnet", "conv_bias": True}, "does not know .'conv_bias'. for timm:test_resnet"),
+        ({"arch": "timm:test_resnet", "conv_bias": True}, "has no options .'conv_bias'. for timm:test_resnet"),
         ({"arch": "timm:test_resnet", "attention": "se", "scheme": "01"}, "has 2 bits but the network needs 4"),
         ({"arch": "timm:test_resnet", "attention": "se", "sharing": "blocks"}, "sharing must be one of"),
         ({"arch": "timm:regnetx_002", "attention": "sge"}, "24 channels cannot be divided into 64 groups"),

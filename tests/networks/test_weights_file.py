@@ -164,7 +164,7 @@ def test_shapes_missing_tensors_and_strangers(tmp_path: Path, load: Load, resnet
         "conv1.bias",
         "layer2.1.downsample.0.weight",
     ):  # they change what is computed
-        assert f"it has {name}, for which" in sentence(load, {**resnet20, name: torch.ones(64)}, tmp_path)
+        assert f"it has {name}, which" in sentence(load, {**resnet20, name: torch.ones(64)}, tmp_path)
     whole = {**resnet20, "conv1.weight": torch.ones(16, 3, 3, 3, dtype=torch.int8)}
     assert "(16, 3, 3, 3) of torch.int8 in the file" in sentence(load, whole, tmp_path)
 
