@@ -142,7 +142,8 @@ def dataset_meta(path: str | Path, content: dict[str, Any], *, classes: int) -> 
     meta = content.get("meta")
     saved = meta.get("dataset_meta") if isinstance(meta, dict) else None
     if not saved:
-        return {"classes": CLASSES, "palette": PALETTE}
+        names = CLASSES if classes == len(CLASSES) else tuple(f"class {number}" for number in range(classes))
+        return {"classes": names, "palette": [PALETTE[number % len(PALETTE)] for number in range(classes)]}
     advice = "move it away and make it again"
     parsed = checked(DatasetMeta, saved, where=f"{path}: dataset_meta", advice=advice)
     if not len(parsed.classes) == len(parsed.palette) == classes:
