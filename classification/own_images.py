@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import torch
-from ean_core.data.duplicates import check_duplicates
 from mmengine.config import Config
 from mmengine.device import get_device
 from torch import Tensor
@@ -21,6 +20,7 @@ from classification.images import Images
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, one_line, recommend
 from ean_core.data import load_data
+from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
