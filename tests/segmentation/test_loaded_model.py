@@ -108,7 +108,7 @@ def test_a_state_without_its_config_is_explained(state: Path, config: Path) -> N
         load_file(state, config="none.py")
     assert isinstance(load_file(state, config=config), LoadedModel)
     config.write_text(config.read_text().replace("keep_ratio=True", "keep_ratio=False"))
-    with pytest.raises(EANError, match="resizes its test images in a way that photos here are not"):
+    with pytest.raises(EANError, match="resizes its test images in a way that is not supported here"):
         load_file(state, config=config)
 
 
