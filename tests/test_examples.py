@@ -16,7 +16,7 @@ from tests.conftest import ROOT
     ("name", "options", "said"),
     [
         ("classify", ["--epochs", 1, "--scheme", "org"], "classifier.safetensors"),
-        ("count", ["--epochs", 1, "--images", 4], "counted, "),
+        ("count", ["--epochs", 1, "--images", 4], "predicted "),
         ("segment", ["--iterations", 2, "--target", "square"], "shape_9000.jpg: "),
     ],
 )

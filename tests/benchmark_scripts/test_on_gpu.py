@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import classification.train
 from classification.recipe import Recipe
 from ean_core.cli import parse_options
 from ean_core.deploy.modes import MODES
@@ -126,8 +127,9 @@ def check_command(call: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", call)
         patched.syspath_prepend(str(ROOT / Path(call[0]).parent))
-        arguments = runpy.run_path(str(ROOT / call[0]))["parse_arguments"]()
-    assert set(getattr(arguments, "settings", None) or []) <= set(MODES)
+        parse = runpy.run_path(str(ROOT / call[0])).get("parse_arguments")
+        arguments = classification.train.parse_arguments(call[1:]) if parse is None else parse()
+    assert set(getattr(arguments, "modes", None) or []) <= set(MODES)
     if hasattr(arguments, "cfg_options"):
         recipe = Recipe.from_file(ROOT / arguments.config, parse_options(arguments.cfg_options))
         assert (arguments.fast, arguments.resume) == (True, True)

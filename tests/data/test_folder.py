@@ -123,7 +123,7 @@ def test_what_is_passed_over_is_said(image_root):
     for reason in (
         *(f"1 .{end} (not a supported image format" for end in ("heic", "gif", "jfif")),
         "1 broken link",
-        "1 folder",
+        "1 subfolder",
     ):
         assert reason in said
 

@@ -16,6 +16,7 @@ from ean_core.utils.errors import EANError, command
 def main():
     start_processes("pytorch")
     work()
+    stop_processes()
 """
 
 

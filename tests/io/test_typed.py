@@ -143,5 +143,5 @@ def test_a_damaged_scheme_file_gets_a_sentence(tmp_path: Path, text: str) -> Non
 )
 def test_a_damaged_line_of_a_history_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "h.jsonl").write_text(f'{{"step": 1, "bits": "01", "accuracy": 1}}\n{line}\n')
-    with pytest.raises(EANError, match=r"h\.jsonl, line 2, .*remove the lines from there on"):
+    with pytest.raises(EANError, match=r"h\.jsonl, line 2, .*remove this line and those after it"):
         read_lines(tmp_path / "h.jsonl")

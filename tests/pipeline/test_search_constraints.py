@@ -174,7 +174,7 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
         ({"search.max_increment": 0.4, "search.method": "tail-k", "search.options": {"_delete_": True}}, "of TailK"),
         ({"search.latency": None, "search.max_increment": 5}, "no latency table: measure one .* search.latency=FILE"),
         ({"search.latency": None, "search.reward": {"latency": 1.0}}, "search.reward.latency is given"),
-        ({"search.latency": "none.json"}, "latency table none.json cannot be read"),
+        ({"search.latency": "none.json"}, "latency table none.json does not exist"),
     ],
 )
 def test_impossible_limits_and_missing_tables_are_refused_before_any_training(

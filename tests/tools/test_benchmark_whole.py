@@ -96,5 +96,5 @@ def test_mistakes(
 
 
 def test_one_scheme_or_one_for_each() -> None:
-    with pytest.raises(EANError, match="one for each of the 1 attentions"):
+    with pytest.raises(EANError, match="give one scheme, or one per attention .1., got 2"):
         build_counters("resnet20", ["se"], [BITS, BITS])
