@@ -15,8 +15,8 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["ean_core*", "classification*", "segmentation*", "crowd_counting*"]),
     install_requires=[
-        "torch>=2.2",
-        "torchvision>=0.17",
+        "torch>=2.6",  # add_safe_globals that takes (class, name) pairs
+        "torchvision>=0.21",
         "numpy",
         "scipy>=1.15",
         "dacite",
