@@ -1,4 +1,4 @@
-"""Attention as it is usually written: the code that published timings of SE, SGE and DIA were taken of.
+"""Attention as it is usually written: the code that published timings of SE, SGE and DIA were taken with.
 
 Line by line as it was released, with the weights of this project's modules.
 """

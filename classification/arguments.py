@@ -65,7 +65,7 @@ def training_commands(arguments: argparse.Namespace, job: Job, targets: Sequence
 
 
 def same_arguments(arguments: argparse.Namespace, job: Job) -> list[object]:
-    """The arguments with which `add_pipeline_arguments` gives the same job again, to be gone on with."""
+    """The arguments with which `add_pipeline_arguments` gives the same job again, to be resumed."""
     given: list[object] = [] if arguments.config is None else [arguments.config]
     for flag, value in (("--attention", arguments.attention), ("--data-root", arguments.data_root)):
         given += [] if value is None else [flag, value]

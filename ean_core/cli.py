@@ -52,7 +52,7 @@ def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:
-    """The flags of commands that train: where everything is written, how it is gone on with, and how processes start.
+    """The flags of commands that train: where everything is written, whether it resumes, and how processes start.
 
     Args:
         parser: gets the flags.

@@ -1,4 +1,4 @@
-"""What a first-time user meets: help, mistakes, no GPU, too little memory, and output that is no terminal."""
+"""What a first-time user meets: help, mistakes, no GPU, too little memory, and output that is not a terminal."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def with_kernels(network: StagedNetwork) -> StagedNetwork:
 
 
 def require_kernels(mode: str, batch: Tensor) -> None:
-    """Refuse a mode that needs CUDA and Triton where they are not."""
+    """Refuse a mode that needs CUDA and Triton where they are unavailable."""
     require_cuda(mode, batch)
     from ean_core.deploy.kernels import available
 

@@ -1,4 +1,4 @@
-"""pareto.json and pareto.png: the scored schemes of which none other is both as accurate and as cheap."""
+"""pareto.json and pareto.png: the scored schemes that no other matches in both accuracy and cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task's run: what is done, where it is kept, and how it is gone on with."""
+"""A task's run: what is done, where it is kept, and how it is resumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Job:
         task: with its recipe and its data.
         directory: the work directory.
         launcher: as `start_processes` returned it.
-        resume: go on with what the directory holds.
+        resume: continue what the directory holds.
         backends: further MMEngine visualization backends.
     """
 

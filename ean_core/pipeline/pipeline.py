@@ -29,7 +29,7 @@ FILES = ("scheme.json", "search.png", "pareto.json", "pareto.png", "history.json
 
 
 def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
-    """Do, or go on with, everything that the recipe asks for; print what a reader wants to know.
+    """Do or resume everything that the recipe asks for; print what a reader wants to know.
 
     Args:
         job: the run.

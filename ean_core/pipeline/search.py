@@ -24,7 +24,7 @@ from ean_core.utils.progress import Bar, bar
 
 
 def search_scheme(job: Job, supernet: Path) -> Path:
-    """Search, or go on with a search, and write history.jsonl, scheme.json and search.png.
+    """Search, or resume a search, and write history.jsonl, scheme.json and search.png.
 
     Args:
         job: the run.

@@ -22,7 +22,7 @@ def train_missing(job: Job, targets: Sequence[Target]) -> Iterator[Path]:
     ends with the process that holds it.
 
     Args:
-        job: whose seeds each target is trained with; an interrupted training is gone on with.
+        job: whose seeds each target is trained with; an interrupted training is resumed.
         targets: in the order in which they are taken.
 
     Raises:

@@ -12,7 +12,7 @@ from ean_core.training.run_lock import check_same
 
 
 def train_supernet(job: Job) -> Path:
-    """Train the supernet, or go on with it, and write supernet.pth.
+    """Train the supernet, or resume its training, and write supernet.pth.
 
     Returns:
         the file; if it is there already and the job resumes, nothing is done.

@@ -97,7 +97,7 @@ class TrainingRun:
         identity: all that the result depends on; goes into the network file as "recipe".
         seed: of weights, order of the images and augmentation.
         launcher: as `start_processes` returned it.
-        resume: go on with what the directory holds.
+        resume: continue what the directory holds.
         backends: further MMEngine visualization backends.
         work_dir: the whole of which the directory is a part.
     """
@@ -212,7 +212,7 @@ class Task(Protocol):
         ...
 
     def train_supernet(self, run: TrainingRun, spec: NetworkSpec) -> None:
-        """Train a network on random paths (Algorithm 1, lines 1 to 5), or go on with it, and write `run.output`.
+        """Train a network on random paths (Algorithm 1, lines 1 to 5), or resume, and write `run.output`.
 
         The path of a step is a function of `run.seed` and the step's number (`ean_core.supernet.scorer.draw_path`).
 

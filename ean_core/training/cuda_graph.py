@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme
-from ean_core.supernet.scorer import preserve_batch_norm
+from ean_core.supernet.bn_calibration import preserve_batch_norm
 from ean_core.utils.cuda_graph import capture
 
 Losses = dict[str, Tensor]

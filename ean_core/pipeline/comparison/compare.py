@@ -62,7 +62,7 @@ class Comparison:
 
 
 def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: Comparison) -> Path:
-    """Run, or go on with, all searches, and write comparison.json.
+    """Run or resume all searches, and write comparison.json.
 
     Args:
         constraints: what `comparison.check` returned.

@@ -92,7 +92,7 @@ def prepare(study: Study) -> dict[str, list[float]]:
     refuse_launcher()
     with lock_of(study.job, "study"):
         claim_study(study)
-        # Once the study is this one, whatever part of it was interrupted is gone on with.
+        # Once the study is this one, whatever part of it was interrupted is resumed.
         job = dataclasses.replace(study.job, resume=True)
         supernet = train_supernet(job)
         return score_schemes(dataclasses.replace(study, job=job), supernet)
