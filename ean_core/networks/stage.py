@@ -42,7 +42,7 @@ class Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x_{l+1} = ReLU(shortcut + (a_l M(f) + (1 - a_l)) * f) for every block l and its residual f (Eq. 4).
 
-        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). With a_l of 0 or 1 the sum is a branch, and only that runs.
+        (B, C_in, H, W) -> (B, C_out, H / stride, W / stride). As a_l is 0 or 1, the blend is a branch.
         A scheme is the bits a_l of all stages, a path the network that they choose; gates are the bits as a tensor
         (`ean_core.supernet.gates`). The attention's state starts empty and moves only at connected blocks; with one
         module per block, no state is passed on.
