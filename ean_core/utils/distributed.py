@@ -20,6 +20,14 @@ FIRST_PORT, PORTS = 10000, 20000
 """Where SLURM jobs meet: below the ports that Linux gives to outgoing connections."""
 
 
+_joined = False
+
+
+def joined_group() -> bool:
+    """Whether this process has met others, also if it has left them since."""
+    return _joined
+
+
 def start_processes(launcher: str = "auto") -> str:
     """Join the process group described by the launcher's environment, and keep freed memory (see `allocator`).
 
@@ -90,6 +98,8 @@ def _join(launcher: str) -> None:
             f"the processes cannot meet at {place}: {reason}; set MASTER_PORT to a free port, the same for all, "
             "and MASTER_ADDR to the first one's machine"
         ) from None
+    global _joined
+    _joined = True
     atexit.register(_leave)  # after an error: torch's own threads would end the process with a crash
 
 

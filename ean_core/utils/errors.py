@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import os
@@ -58,6 +59,9 @@ def _run_command(main: Callable[[], None]) -> None:
     """Run a command; on an error, print one line and exit."""
     try:
         main()
+        distributed = sys.modules.get("ean_core.utils.distributed")
+        if distributed is not None and distributed.joined_group():
+            end_now()
     except KeyboardInterrupt:
         print("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
         sys.exit(130)
@@ -74,6 +78,18 @@ def _run_command(main: Callable[[], None]) -> None:
             process = f"in process {rank} of {world}: " if rank else ""
             print(f"error: {process}{legible(message)}", file=sys.stderr, flush=True)
         sys.exit(2)
+
+
+def end_now() -> None:
+    """End the process with status 0, without the teardown of libraries.
+
+    The threads of a process group can abort a process there that has done its work, and its launcher would then end
+    the others.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def launched_as() -> tuple[int, int]:
