@@ -145,8 +145,7 @@ class ClassificationTask:
         """Images (B, C, H, W) -> logits (B, K)."""
         network, source = spec.build(), self.recipe.model.pretrained
         if source is not None:
-            fields = {field.name: getattr(spec, field.name) for field in dataclasses.fields(TrunkSpec)}
-            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec(**fields))
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec.of(spec))
             if is_main_process():
                 print(f"weights: {report}", flush=True)
         return network

@@ -121,8 +121,7 @@ def load_initial_weights(trunk: StagedNetwork, initial: InitialWeights, spec: Co
     """
     if initial.weights is None:
         return "random weights: give --weights imagenet, or a classifier.pth, for useful accuracy"
-    fields = {item.name: getattr(spec, item.name) for item in dataclasses.fields(TrunkSpec) if hasattr(spec, item.name)}
-    return str(load_weights(trunk, initial.weights, spec=TrunkSpec(**fields)))
+    return str(load_weights(trunk, initial.weights, spec=TrunkSpec.of(spec)))
 
 
 # -- counter files ----------------------------------------------------------------------------------------------------

@@ -51,6 +51,12 @@ class TrunkSpec:
     attention_options: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 3
 
+    @classmethod
+    def of(cls, spec: Any) -> TrunkSpec:
+        """The trunk of a task's network spec; fields that the spec does not have keep their defaults."""
+        names = [item.name for item in dataclasses.fields(cls) if hasattr(spec, item.name)]
+        return cls(**{name: getattr(spec, name) for name in names})
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
