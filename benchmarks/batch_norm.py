@@ -51,7 +51,7 @@ def main() -> None:
     from classification.job import start_job
     from classification.recipe import Recipe
     from ean_core.io.records import write_record
-    from ean_core.networks.checkpoint import load_network
+    from ean_core.networks.network_file import load_network
     from ean_core.scheme import Scheme
     from ean_core.utils.files import sha256_of
 

@@ -21,7 +21,7 @@ from ean_core.report.colors import colors_of
 from ean_core.report.labels import ANSWER_LABELS, full_name, label_of
 from ean_core.report.plots import log_axes, save, tidy
 from ean_core.search import Reward, build_method, comparison
-from ean_core.search.landscapes import Landscape, make_landscape, measure_regret
+from ean_core.search.reward_landscapes import Landscape, make_landscape, measure_regret
 from ean_core.utils.text import how_many
 
 STYLES = dict(zip(ANSWER_LABELS, ("-", "--", ":"), strict=True))

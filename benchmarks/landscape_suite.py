@@ -41,4 +41,4 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 MAIN = [name for name in VARIANTS if not name.startswith(("paper-", "natural-"))]
 
 LANDSCAPES = ("additive", "pairs", "noise", "sparse", "rugged")
-"""The names of `ean_core.search.landscapes.KINDS`."""
+"""The names of `ean_core.search.reward_landscapes.KINDS`."""

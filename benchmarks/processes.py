@@ -110,7 +110,7 @@ def training(arguments: argparse.Namespace, rank: int, world: int, device: Any) 
     from ab_harness import finish
     from torch.nn.parallel import DistributedDataParallel
 
-    from ean_core.supernet.scorer import draw_path
+    from ean_core.supernet.paths import draw_path
 
     model, images, labels = parts(arguments, arguments.batch_size, device)
     mine = slice(rank, None, world)

@@ -62,7 +62,7 @@ def run_side(arguments: argparse.Namespace) -> None:
 
     from classification.job import start_job
     from classification.recipe import Recipe
-    from ean_core.networks.checkpoint import load_network
+    from ean_core.networks.network_file import load_network
     from ean_core.scheme import Scheme
 
     device = set_up(arguments, keep_memory=arguments.side != "plain")

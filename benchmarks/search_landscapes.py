@@ -68,7 +68,7 @@ def main() -> None:
 
     from ean_core.io.records import write_record
     from ean_core.search import Reward
-    from ean_core.search.landscapes import KINDS, PATIENCE
+    from ean_core.search.reward_landscapes import KINDS, PATIENCE
     from ean_core.utils.progress import console
 
     for kind, names, choices in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):

@@ -93,7 +93,7 @@ def optimizer(network: Any) -> Any:
 def path_of(arguments: argparse.Namespace, network: Any, step: int) -> Any:
     """The scheme of a step: drawn for a supernet, all connected for a final network."""
     from ean_core.scheme import Scheme
-    from ean_core.supernet.scorer import draw_path
+    from ean_core.supernet.paths import draw_path
 
     blocks = network.stages_blocks
     return draw_path(blocks, seed=0, step=step) if arguments.network == "supernet" else Scheme.all_on(blocks)

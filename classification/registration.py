@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ean_core.utils.tasks import TaskEntry, register_task
+from ean_core.utils.task_registry import TaskEntry, register_task
 
 if TYPE_CHECKING:
     from ean_core.pipeline.job import Job

@@ -20,7 +20,7 @@ from classification.images import Images
 from classification.recipe import Recipe
 from ean_core.data import ImageData
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
-from ean_core.networks.checkpoint import ModelSpec, load_network
+from ean_core.networks.network_file import ModelSpec, load_network
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.pipeline.fit import fit

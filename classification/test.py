@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     from classification.evaluation import evaluate, write_test
     from classification.job import start_job
     from classification.recipe import Recipe
-    from ean_core.networks.checkpoint import load_network
+    from ean_core.networks.network_file import load_network
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target
-    from ean_core.pipeline.side_by_side import train_missing
+    from ean_core.pipeline.shared_trainings import train_missing
     from ean_core.utils.distributed import run_on_main_process, stop_processes
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})

@@ -21,7 +21,7 @@ from crowd_counting.recipe import DataRecipe, Recipe
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.loader import Plan
 from ean_core.data.normalize import Normalize
-from ean_core.training.run_lock import WorkDir
+from ean_core.training.work_dir import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError

@@ -15,7 +15,7 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
-from ean_core.utils.config_files import check_config_file
+from ean_core.utils.config_path import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ean_core.utils.tasks import TaskEntry, register_loader, register_task
+from ean_core.utils.task_registry import TaskEntry, register_loader, register_task
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
@@ -39,6 +39,6 @@ def _train(argv: Sequence[str]) -> None:
 
 
 def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
-    from crowd_counting.loaded_model import load_counter
+    from crowd_counting.loaded_counter import load_counter
 
     return load_counter(path, content)

@@ -66,9 +66,9 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from crowd_counting.evaluation import print_scores
+    from crowd_counting.fit import summarize_seeds, train_counter
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
-    from crowd_counting.training import summarize_seeds, train_counter
     from ean_core.io.records import processes_note
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError

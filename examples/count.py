@@ -13,10 +13,10 @@ import numpy as np
 
 from crowd_counting.data.demo import PART, draw_demo
 from crowd_counting.evaluation import load_model
+from crowd_counting.fit import train_counter
 from crowd_counting.job import Job, load_crowd
 from crowd_counting.model.tiles import predict_density
 from crowd_counting.recipe import Recipe
-from crowd_counting.training import train_counter
 from ean_core.cli import at_least
 from ean_core.data.read_image import read_image
 from ean_core.inference.explain.gallery import explain

@@ -12,7 +12,7 @@ from mmseg.utils import register_all_modules
 from ean_core.utils.errors import EANError
 from segmentation.config import read_config
 from segmentation.job import network_label
-from segmentation.model.logits import Logits
+from segmentation.model.logits_network import Logits
 
 
 def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "cpu") -> dict[str, Logits]:

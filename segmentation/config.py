@@ -16,7 +16,7 @@ from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
 import segmentation.data.transforms  # noqa: F401 (registers how all configs' images and masks are read)
-from ean_core.utils.config_files import check_config_file
+from ean_core.utils.config_path import check_config_file
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
 

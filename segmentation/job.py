@@ -16,8 +16,8 @@ from ean_core.networks import count_parameters
 from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import unwrap_model
-from ean_core.training.run_lock import WorkDir, claim
 from ean_core.training.runner import QuietRunner
+from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.distributed import barrier, is_main_process, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of

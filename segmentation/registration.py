@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ean_core.utils.tasks import TaskEntry, register_loader, register_task
+from ean_core.utils.task_registry import TaskEntry, register_loader, register_task
 from segmentation import FORMAT
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def _test(argv: Sequence[str]) -> None:
 
 
 def _load_with_config(path: Path, config: Path) -> LoadedModel:
-    from segmentation.loaded_model import load_segmentor
+    from segmentation.loaded_segmentor import load_segmentor
 
     return load_segmentor(path, config)
 
 
 def _ask_for_config(path: Path, content: dict[str, Any]) -> LoadedModel:
-    from segmentation.loaded_model import ask_for_config
+    from segmentation.loaded_segmentor import ask_for_config
 
     return ask_for_config(path, content)

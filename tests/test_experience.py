@@ -19,12 +19,12 @@ from ean_core import cli
 from ean_core.cli import at_least, backends_of, positive, seed
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
-from ean_core.search.landscapes import KINDS
+from ean_core.search.reward_landscapes import KINDS
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of, command
-from ean_core.utils.failures import out_of_memory
+from ean_core.utils.failure_messages import out_of_memory
 from ean_core.utils.progress import bar, console
-from ean_core.utils.tasks import task_of_config
+from ean_core.utils.task_registry import task_of_config
 from tests.conftest import ROOT, Script
 from tests.helpers.processes import python_path
 

@@ -105,7 +105,7 @@ def test_no_modules_import_each_other() -> None:
 
 
 def test_the_core_names_no_task_in_a_string() -> None:
-    """As "crowd_counting.loaded_model:load_counter" would: an import that the other tests do not see."""
+    """As "crowd_counting.loaded_counter:load_counter" would: an import that the other tests do not see."""
     named = [
         f"{module}, line {node.lineno}: {node.value}"
         for module, path in modules().items()

@@ -42,7 +42,7 @@ def main() -> None:
     from rich.table import Table
 
     from ean_core.benchmark.latency_table import LatencyTable
-    from ean_core.pipeline.front import write_front
+    from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
     from ean_core.search.pareto import COSTS, read_front, take_point
     from ean_core.utils.progress import console

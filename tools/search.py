@@ -78,7 +78,7 @@ def check(arguments: argparse.Namespace) -> None:
 
 def start_job(arguments: argparse.Namespace) -> Job:
     """The job of the recipe's task; classification's where no recipe is given."""
-    from ean_core.utils.tasks import get_task, task_of_config
+    from ean_core.utils.task_registry import get_task, task_of_config
 
     task = task_of_config(arguments.config) if arguments.config else get_task("classification")
     if task.start_job is None:

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options of its task]")
     parser.add_argument("config", metavar="CONFIG", help="the config that the checkpoint was trained with; comes first")
     parser.parse_args(argv[:1])
-    from ean_core.utils.tasks import task_of_config
+    from ean_core.utils.task_registry import task_of_config
 
     task = task_of_config(argv[0])
     if task.test is None:

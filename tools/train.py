@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser(HELP, usage="CONFIG [options of its task]")
     parser.add_argument("config", metavar="CONFIG", help="of a task's folder configs/, or your own; comes first")
     parser.parse_args(argv[:1])
-    from ean_core.utils.tasks import task_of_config
+    from ean_core.utils.task_registry import task_of_config
 
     task_of_config(argv[0]).train(argv)
 

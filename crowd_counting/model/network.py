@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
-from ean_core.networks.wrapper import BackboneWrapper
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
 

@@ -17,7 +17,7 @@ from ean_core.io.network_meta import building, check_meta, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, stages_blocks
-from ean_core.networks.checkpoint import check_finite
+from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
 from ean_core.scheme import as_scheme, read_scheme_file

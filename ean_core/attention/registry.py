@@ -18,7 +18,7 @@ from ean_core.attention.base import Attention
 from ean_core.attention.dia import DenseImplicitAttention
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
-from ean_core.attention.wrapper import as_attention
+from ean_core.attention.wrapped_module import as_attention
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 ATTENTIONS: dict[str, type[Attention]] = {

@@ -30,7 +30,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ean_core.attention.base import Attention
-from ean_core.attention.wrapper import WrappedModule
+from ean_core.attention.wrapped_module import WrappedModule
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.optional_packages import require
 

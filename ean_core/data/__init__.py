@@ -15,8 +15,8 @@ from ean_core.data.cifar import load_cifar10, load_cifar100
 from ean_core.data.digits import load_digits
 from ean_core.data.folder import load_folder, load_imagenet
 from ean_core.data.image_data import ImageData
+from ean_core.data.image_sources import ArraySource, FolderSource
 from ean_core.data.loader import Loader, OneEpoch, Plan
-from ean_core.data.sources import ArraySource, FolderSource
 from ean_core.data.split import class_balanced, search_split
 from ean_core.utils.errors import EANError, unknown_name
 

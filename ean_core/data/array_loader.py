@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ean_core.data.augment import Augment
+from ean_core.data.image_sources import ArraySource
 from ean_core.data.loader import Loader, Plan, checked_indices
-from ean_core.data.sources import ArraySource
 
 
 class ArrayLoader(Loader):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ean_core.data.image_data import ImageData, array_fingerprint, refuse_image_size
-from ean_core.data.sources import ArraySource
+from ean_core.data.image_sources import ArraySource
 from ean_core.data.unpickle import load_pickle
 from ean_core.utils.errors import EANError
 

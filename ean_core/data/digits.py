@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ean_core.data.image_data import ImageData, array_fingerprint, refuse_image_size
-from ean_core.data.sources import ArraySource
+from ean_core.data.image_sources import ArraySource
 from ean_core.data.split import class_balanced
 
 TEST_PER_CLASS = 50

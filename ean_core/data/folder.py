@@ -17,8 +17,8 @@ from torch import Tensor
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.find_images import SUFFIXES, class_folders, describe_skipped, images_in
 from ean_core.data.image_data import ImageData
+from ean_core.data.image_sources import FolderSource
 from ean_core.data.seeding import generator_for
-from ean_core.data.sources import FolderSource
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.text import how_many
 

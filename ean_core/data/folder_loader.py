@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ean_core.data.augment import Augment
 from ean_core.data.crops import eval_crop, train_crop
+from ean_core.data.image_sources import FolderSource
 from ean_core.data.loader import Loader, Plan, checked_indices
 from ean_core.data.read_image import read_image
 from ean_core.data.seeding import generator_for
-from ean_core.data.sources import FolderSource
 from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.errors import EANError
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ean_core.data.sources import ArraySource, FolderSource
+from ean_core.data.image_sources import ArraySource, FolderSource
 from ean_core.utils.errors import EANError
 
 

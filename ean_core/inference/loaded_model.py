@@ -1,6 +1,6 @@
 """A loaded network file of any task: the network with all that predicting, explaining and exporting need.
 
-Each task registers a function that loads its files (`ean_core.utils.tasks.register_loader`).
+Each task registers a function that loads its files (`ean_core.utils.task_registry.register_loader`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ean_core.inference.explain.targets import Target, class_target
 from ean_core.inference.images import Preparation
 from ean_core.io.safe_load import A_STATE, load_tensors
 from ean_core.networks import StagedNetwork
-from ean_core.networks.checkpoint import FORMAT, build_network
+from ean_core.networks.network_file import FORMAT, build_network
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
-from ean_core.utils.tasks import Loader, get_loader, register_loader, task_of_config
+from ean_core.utils.task_registry import Loader, get_loader, register_loader, task_of_config
 
 
 class MakeTarget(Protocol):

@@ -21,7 +21,7 @@ from ean_core.io.safetensors_file import is_public
 from ean_core.networks import ARCHITECTURES, is_timm, timm_backbone
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import sha256_of
-from ean_core.utils.finite import first_not_finite
+from ean_core.utils.find_nonfinite import first_not_finite
 from ean_core.utils.optional_packages import require
 
 PUBLIC = ("imagenet", "download")

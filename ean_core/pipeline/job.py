@@ -12,7 +12,7 @@ from mmengine.device import get_device
 
 from ean_core.pipeline.recipe import Recipe, SearchRecipe
 from ean_core.pipeline.task import Task, TrainingRun
-from ean_core.training.run_lock import WorkDir
+from ean_core.training.work_dir import WorkDir
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 

@@ -8,12 +8,12 @@ from ean_core.io.records import read_record
 from ean_core.pipeline.comparison.compare import Comparison, compare_methods
 from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
 from ean_core.pipeline.comparison.show import draw_all, print_comparison, published_schemes
-from ean_core.pipeline.front import write_front
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.retrain import Target, make_target, train_all
 from ean_core.pipeline.search import search_scheme
-from ean_core.pipeline.search_account import describe_search
 from ean_core.pipeline.search_constraints import SearchConstraints
+from ean_core.pipeline.search_sentences import describe_search
 from ean_core.pipeline.summary import print_files, print_table, summarize, write_summary
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ean_core.pipeline.front import write_front
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme, as_scheme, read_scheme_file
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
 from ean_core.search.history import HistoryLine, read_lines
-from ean_core.search.limited_method import Limited
-from ean_core.training.run_lock import check_same, claim, read_claim
+from ean_core.search.latency_limited_method import Limited
+from ean_core.training.work_dir import check_same, claim, read_claim
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of

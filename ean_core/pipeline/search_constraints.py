@@ -15,7 +15,7 @@ from ean_core.pipeline.job import Job
 from ean_core.scheme import Scheme
 from ean_core.search import GradientMethod, Reward, SearchMethod, build_method
 from ean_core.search.latency_limit import Limit
-from ean_core.search.limited_method import Limited
+from ean_core.search.latency_limited_method import Limited
 from ean_core.search.reward import TimedReward
 from ean_core.utils.distributed import is_main_process
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ean_core.io.safe_load import load_tensors
 from ean_core.pipeline.job import Job
-from ean_core.training.run_lock import check_same
+from ean_core.training.work_dir import check_same
 
 
 def train_supernet(job: Job) -> Path:

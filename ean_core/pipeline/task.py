@@ -18,7 +18,7 @@ from torch import nn
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
-from ean_core.training.run_lock import WorkDir, claim
+from ean_core.training.work_dir import WorkDir, claim
 
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
@@ -214,7 +214,7 @@ class Task(Protocol):
     def train_supernet(self, run: TrainingRun, spec: NetworkSpec) -> None:
         """Train a network on random paths (Algorithm 1, lines 1 to 5), or resume, and write `run.output`.
 
-        The path of a step is a function of `run.seed` and the step's number (`ean_core.supernet.scorer.draw_path`).
+        The path of a step is a function of `run.seed` and the step's number (`ean_core.supernet.paths.draw_path`).
 
         Raises:
             EANError: as `TrainingRun.claim`, or for settings that cannot be trained with.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import recorded_interval, sentence
 from ean_core.report.pictures import pictures_of
+from ean_core.report.record_rows import RunSettings
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings
 from ean_core.report.table1 import NAMES
 from ean_core.utils.text import attention_label, how_many
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from ean_core.report.elements import Element, Picture, Section
+from ean_core.report.record_rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, network_title, paper_millions, paper_networks
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}

@@ -10,8 +10,8 @@ from ean_core.report import generic
 from ean_core.report.elements import GAP, Element, Gap, Section, Table, Text
 from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
+from ean_core.report.record_rows import read_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import read_rows
 from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
 

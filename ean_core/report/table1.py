@@ -7,8 +7,8 @@ from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import counted, interval, mean, number, percent, seeds
+from ean_core.report.record_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
 from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ean_core.report.elements import GAP, Element, Map, Maps, Section, Table
 from ean_core.report.formatting import mean, number
 from ean_core.report.labels import label_of, labels_of
+from ean_core.report.record_rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.results import Results, SchemeFile
-from ean_core.report.rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.table1 import NAMES
 from ean_core.scheme import Scheme
 from ean_core.utils.text import attention_label

@@ -10,8 +10,8 @@ from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
+from ean_core.report.record_rows import RunSettings, trained_rows, unlike_trainings
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import RunSettings, trained_rows, unlike_trainings
 from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA, run_increment_cell
 
 KINDS = ("search-comparison", "search-retrained")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ean_core.report.elements import GAP, Element, Gap, Picture, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
+from ean_core.report.record_rows import timed_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.rows import timed_rows
 from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
 from ean_core.utils.text import how_many, network_label
 

@@ -16,7 +16,7 @@ from ean_core.search.genetic import Genetic, GeneticSettings
 from ean_core.search.heuristics import HeadK, TailK
 from ean_core.search.history import History
 from ean_core.search.hsp import HSP
-from ean_core.search.natural import NaturalEAN, NaturalSettings
+from ean_core.search.natural_gradient import NaturalEAN, NaturalSettings
 from ean_core.search.random_search import RandomSearch
 from ean_core.search.reward import Reward
 from ean_core.utils import config

@@ -96,7 +96,7 @@ class SearchMethod(ABC):
     def restrict(self, limit: Limit) -> None:  # noqa: B027
         """Called once before the first step of a search with a latency limit; methods with fixed schemes drop some.
 
-        The proposals of all other methods are repaired where they exceed the limit (`limited_method.py`).
+        The proposals of all other methods are repaired where they exceed the limit (`latency_limited_method.py`).
         """
 
     def bonus(self, scheme: Scheme) -> dict[str, float]:

@@ -31,7 +31,7 @@ from torch.distributions import Bernoulli
 from ean_core.scheme import Scheme
 from ean_core.search.base import SearchMethod, Trial
 from ean_core.search.curiosity import Curiosity, perceptron
-from ean_core.search.policy import policy_objective, replay_objective
+from ean_core.search.policy_objectives import policy_objective, replay_objective
 from ean_core.utils.errors import EANError
 
 

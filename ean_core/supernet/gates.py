@@ -1,7 +1,7 @@
 """The supernet with a tensor of gates in place of a scheme's bits: Eq. 4 of Efficient Attention Network.
 
 https://arxiv.org/abs/2011.14058. With boolean gates every path runs the same operations, as a CUDA graph needs
-(`ean_core.training.cuda_graph`). With gates in [0, 1] the loss has a gradient with respect to them, as DARTS needs
+(`ean_core.training.graphed_step`). With gates in [0, 1] the loss has a gradient with respect to them, as DARTS needs
 (`ean_core.supernet.relaxed`).
 """
 

@@ -1,4 +1,4 @@
-"""The supernet: sample paths for training, and score schemes, each only once.
+"""Score schemes on a trained supernet, each only once.
 
 Efficient Attention Network, section 4.2 and Algorithm 1 (https://arxiv.org/abs/2011.14058). The supernet is a
 share-full `StagedNetwork`; `set_scheme` changes its path.
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,21 +21,6 @@ from ean_core.scheme import Scheme
 from ean_core.supernet.bn_calibration import BNCalibration, preserve_batch_norm
 from ean_core.supernet.prefix_cache import Batch, Batches, CachedBatches, PrefixCache, spare_memory
 from ean_core.utils.errors import EANError
-
-
-def draw_path(blocks: Sequence[int], *, seed: int, step: int) -> Scheme:
-    """a ~ Bernoulli(0.5)^m (Algorithm 1, line 3), a pure function of seed and step.
-
-    So all processes, and resumed runs, draw the same path without sharing state.
-    """
-    return Scheme.random(blocks, np.random.default_rng([seed, step]))
-
-
-def sandwich_paths(blocks: Sequence[int], *, seed: int, step: int, random_paths: int = 2) -> list[Scheme]:
-    """The sandwich rule (https://arxiv.org/abs/1903.05134): largest, smallest and random paths in one step."""
-    rng = np.random.default_rng([seed, step])
-    drawn = [Scheme.random(blocks, rng) for _ in range(random_paths)]
-    return [Scheme.all_on(blocks), Scheme.all_off(blocks), *drawn]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.supernet.gates import gated_logits
-from ean_core.training.cuda_graph import GraphedStep
+from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
 
@@ -41,8 +41,8 @@ class ImageClassifier(BaseModel):
         normalize: uint8 images to the network's input.
         label_smoothing: of the cross-entropy.
         precision: "float32" or "bfloat16".
-        cuda_graph: capture the step in a CUDA graph (`ean_core.training.cuda_graph`); only used on a single GPU. If the
-            capture fails, a warning is printed and training continues without it.
+        cuda_graph: capture the step in a CUDA graph (`ean_core.training.graphed_step`); only used on a single GPU. If
+            the capture fails, a warning is printed and training continues without it.
     """
 
     changes_path = False

@@ -1,7 +1,7 @@
 """Device-dependent defaults of a training step, chosen and printed when a run starts.
 
 Memory format, CUDA graph and compiler change the speed of a step, and its result only by rounding. So they are not part
-of a run's identity (`ean_core.training.run_lock`): a run may resume with others, or on another device.
+of a run's identity (`ean_core.training.work_dir`): a run may resume with others, or on another device.
 """
 
 from __future__ import annotations

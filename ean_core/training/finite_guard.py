@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor
 
 from ean_core.utils.errors import EANError
-from ean_core.utils.finite import first_not_finite_in
+from ean_core.utils.find_nonfinite import first_not_finite_in
 
 
 class StopIfNotFinite(Hook):

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
-from ean_core.supernet.scorer import draw_path, sandwich_paths
+from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
 from ean_core.training.state import plain_state
 from ean_core.utils.distributed import barrier, is_main_process

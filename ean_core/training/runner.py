@@ -22,13 +22,13 @@ import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
 from ean_core.training.hooks import SaveState, unwrap_model
-from ean_core.training.runtime_info import LOG_EVERY, QuietRuntimeInfo
 from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
+from ean_core.training.step_log import LOG_EVERY, QuietRuntimeInfo
 from ean_core.utils.data_workers import guard_workers
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.failures import out_of_memory
+from ean_core.utils.failure_messages import out_of_memory
 from ean_core.utils.process_agreement import state_to_resume
 
 _numbers = itertools.count()

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from ean_core.utils.failures import NO_SHARED_MEMORY, lacks_shared_memory
+from ean_core.utils.failure_messages import NO_SHARED_MEMORY, lacks_shared_memory
 
 
 def guard_workers(loader: DataLoader) -> DataLoader:
@@ -19,7 +19,7 @@ def guard_workers(loader: DataLoader) -> DataLoader:
 
     A worker hands its batches over in a thread. If that thread fails, the batch is lost, and the main process waits
     for it for ever, as in a container with Docker's 64 MB of shared memory. A worker that ends is seen at once, and
-    `ean_core.utils.failures` has the sentence for it.
+    `ean_core.utils.failure_messages` has the sentence for it.
     """
     if loader.num_workers:
         loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)

@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import ParamSpec
 from unicodedata import category
 
-from ean_core.utils.failures import explain, memory_sentence, out_of_memory
+from ean_core.utils.failure_messages import explain, memory_sentence, out_of_memory
 from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

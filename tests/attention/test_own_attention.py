@@ -11,7 +11,7 @@ import torch
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention, build_attention, load, register
-from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from tests.conftest import Run
 
 GATE = """

@@ -20,7 +20,7 @@ from ean_core.attention import build_attention, timm_attention
 from ean_core.benchmark.timing import multiply_adds
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
 from tests.conftest import ROOT
 

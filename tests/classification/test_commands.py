@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.pipeline.retrain import unpack_results
 from ean_core.search.history import read_lines

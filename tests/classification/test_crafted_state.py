@@ -11,7 +11,7 @@ from filelock import FileLock
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.supernet import train_supernet
-from ean_core.training import run_lock
+from ean_core.training import work_dir
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.utils.errors import EANError
 from tests.helpers.crafted_files import crafted_state
@@ -46,9 +46,9 @@ def test_resuming(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_second_run_at_the_same_time(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resume: bool
 ) -> None:
-    monkeypatch.setattr(run_lock, "PATIENCE", 0.0)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0.0)
     (tmp_path / "run").mkdir()
-    with FileLock(tmp_path / "run" / run_lock.LOCK):
+    with FileLock(tmp_path / "run" / work_dir.LOCK):
         one = job("run", resume=resume)
         for train in (lambda: train_supernet(one), lambda: train_network(one, make_target(one, "org"), seed=0)):
             with pytest.raises(EANError, match="another run is using"):

@@ -19,7 +19,7 @@ from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
 from ean_core.data import load_data, search_split
 from ean_core.data.split import class_share
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.utils.errors import EANError
 from tests.conftest import Run
 

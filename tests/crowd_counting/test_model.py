@@ -22,7 +22,7 @@ from crowd_counting.recipe import ModelRecipe
 from ean_core import Scheme
 from ean_core.data.normalize import Normalize
 from ean_core.io.checksum import KEY as CHECKSUM
-from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.utils.errors import EANError
 
 BITS = "101001010"  # resnet20 has 3 + 3 + 3 blocks

@@ -15,7 +15,7 @@ from ean_core.deploy.fold import fold_batch_norm
 from ean_core.deploy.inference_stage import InferenceStage
 from ean_core.deploy.interleaved_sge import InterleavedSpatialGroupEnhance, deinterleave, interleaved_order
 from ean_core.networks import StagedNetwork
-from ean_core.networks.wrapper import BackboneWrapper
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from tests.helpers.tiny_networks import check_schemes, difference, images, trained
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import write_record
-from ean_core.pipeline.front import write_front
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.utils.intervals import Interval
 from tests.conftest import ROOT
 

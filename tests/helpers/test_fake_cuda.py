@@ -21,7 +21,7 @@ from ean_core.deploy.modes import MODES
 from ean_core.supernet.gates import gated_logits
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
-from ean_core.training.cuda_graph import GraphedStep
+from ean_core.training.graphed_step import GraphedStep
 from tests.helpers.fake_cuda import NoTransfers, fake_cuda
 
 TRACED = [name for name in MODES if name != "max_autotune"]  # which hands the folded network to the compiler

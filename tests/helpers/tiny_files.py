@@ -16,7 +16,7 @@ from crowd_counting.model.network import CounterSpec
 from crowd_counting.model.pretrained import save_counter
 from ean_core.networks import ARCHITECTURES
 from ean_core.networks.blocks import BasicBlock
-from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.networks.network_file import ModelSpec, save_network
 
 CLASSES = ["ant", "bee", "cat", "dog"]
 LAYOUT = {

@@ -18,7 +18,7 @@ from ean_core import EANError
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.loaded_model import load_file
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]

@@ -33,8 +33,8 @@ from ean_core.scheme import Scheme
 from ean_core.search.history import read_lines
 from ean_core.search.pareto import FORMAT as FRONT
 from ean_core.search.pareto import read_front
-from ean_core.training.run_lock import WorkDir, read_claim, read_work_dir
 from ean_core.training.state import plain_state, read_state
+from ean_core.training.work_dir import WorkDir, read_claim, read_work_dir
 from ean_core.utils.errors import EANError
 from ean_core.utils.recipe_file import read_recipe_file
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from classification.task import TOP1, TOP5
-from crowd_counting.training import read_result as read_counter_result
+from crowd_counting.fit import read_result as read_counter_result
 from ean_core.io.records import write_record
 from ean_core.pipeline.retrain import TrainingResult, read_result
 from ean_core.utils.errors import EANError

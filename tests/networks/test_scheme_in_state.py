@@ -12,7 +12,7 @@ import torch
 from ean_core import create_model
 from ean_core.data.normalize import Normalize
 from ean_core.networks.base import SchemeWarning
-from ean_core.supernet.scorer import draw_path
+from ean_core.supernet.paths import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 
 ONE, OTHER = "100 010 001", "010 010 001"

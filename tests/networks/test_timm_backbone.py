@@ -14,7 +14,7 @@ from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.networks import input_shape, stages_blocks, timm_backbone
-from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
 

@@ -15,7 +15,7 @@ from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model, load_torchvision_weights
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import write_safetensors
-from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.networks.pretrained import LoadReport, load_weights
 from ean_core.networks.weights_file import TrunkSpec, as_weights, bare_name, read_weights
 from ean_core.utils.errors import EANError

@@ -15,7 +15,7 @@ from torch import nn
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.networks import count_parameters
-from ean_core.networks.checkpoint import ModelSpec, load_network, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.correlation.selection import choose_schemes
 from ean_core.pipeline.correlation.study import Study, prepare

@@ -19,8 +19,8 @@ from ean_core.pipeline.comparison.compare import Comparison, compare_methods
 from ean_core.pipeline.comparison.record import draw_random
 from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
 from ean_core.pipeline.comparison.show import answer_schemes, draw_all, print_comparison, published_schemes
-from ean_core.pipeline.front import write_front
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.search import search_scheme, with_method
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.report.plots_search import draw_retrained, draw_schemes

@@ -17,7 +17,7 @@ from classification.recipe import Recipe
 from classification.task import TOP1, ClassificationTask
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.correlation.groups import print_groups
 from ean_core.pipeline.correlation.selection import (
     SAME_SIZE,

@@ -14,7 +14,7 @@ from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core import EANError
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.search.history import read_lines
 from ean_core.training.classifier import ImageClassifier

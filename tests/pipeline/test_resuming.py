@@ -11,7 +11,7 @@ import pytest
 
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import read_network_file
+from ean_core.networks.network_file import read_network_file
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.supernet import train_supernet

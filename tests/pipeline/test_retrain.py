@@ -11,7 +11,7 @@ import torch
 from classification.recipe import Recipe
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.retrain import make_target, train_all, train_network
 from ean_core.pipeline.summary import summarize
 from ean_core.training.classifier import ImageClassifier

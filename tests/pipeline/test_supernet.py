@@ -10,9 +10,9 @@ import torch
 
 from classification.task import CALIBRATION_IMAGES
 from ean_core import Scheme
-from ean_core.networks.checkpoint import load_network, read_network_file
+from ean_core.networks.network_file import load_network, read_network_file
 from ean_core.pipeline.supernet import train_supernet
-from ean_core.supernet.scorer import draw_path
+from ean_core.supernet.paths import draw_path
 from ean_core.training.classifier import ImageClassifier
 from tests.pipeline.conftest import MakeJob
 

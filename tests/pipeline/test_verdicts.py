@@ -12,7 +12,7 @@ import torch
 from classification.task import TOP1
 from ean_core import Scheme
 from ean_core.io.records import read_record
-from ean_core.networks.checkpoint import load_network
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import retrain_and_summarize
 from ean_core.pipeline.retrain import Target, TrainedTarget, make_target, pack_results, train_network, unpack_results
 from ean_core.pipeline.task import Metric

@@ -16,7 +16,7 @@ from ean_core import Scheme
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import read_record
 from ean_core.pipeline.correlation.show import draw_correlations
-from ean_core.pipeline.front import write_front
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.task import Metric
 from ean_core.report import plots_search
 from ean_core.report.labels import ANSWER_LABELS

@@ -12,7 +12,7 @@ from ean_core.networks import ResNet
 from ean_core.scheme import Scheme
 from ean_core.search import GradientMethod, History, Reward, build_method, run_search
 from ean_core.search.darts import DARTS, DARTSSettings, connection_costs
-from ean_core.search.landscapes import make_landscape, measure_regret
+from ean_core.search.reward_landscapes import make_landscape, measure_regret
 from ean_core.supernet.gates import gated_logits
 from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.utils.errors import EANError

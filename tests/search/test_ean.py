@@ -12,8 +12,8 @@ from ean_core.scheme import Scheme
 from ean_core.search import History, Reward, Trial, build_method, run_search
 from ean_core.search.curiosity import Curiosity
 from ean_core.search.ean import EAN, PRESETS, EANSettings
-from ean_core.search.landscapes import make_landscape
-from ean_core.search.policy import policy_objective
+from ean_core.search.policy_objectives import policy_objective
+from ean_core.search.reward_landscapes import make_landscape
 from ean_core.utils.errors import EANError
 
 BLOCKS = (3, 3, 3)

@@ -12,7 +12,7 @@ import pytest
 from ean_core.scheme import Scheme
 from ean_core.search import History, Reward, build_method, run_search
 from ean_core.search.latency_limit import Limit
-from ean_core.search.limited_method import Limited
+from ean_core.search.latency_limited_method import Limited
 from ean_core.search.reward import TimedReward
 from ean_core.utils.errors import EANError
 

@@ -12,8 +12,8 @@ import torch
 from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
 from ean_core.search.enas import ENAS, ENASSettings
-from ean_core.search.landscapes import make_landscape
 from ean_core.search.random_search import RandomSearch
+from ean_core.search.reward_landscapes import make_landscape
 from ean_core.utils.errors import EANError
 
 STEPS = 5

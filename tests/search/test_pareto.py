@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ean_core import EANError, Scheme
-from ean_core.pipeline.front import write_front
+from ean_core.pipeline.pareto_front import write_front
 from ean_core.report import plots_analysis
 from ean_core.search.history import HistoryLine
 from ean_core.search.pareto import Point, front_of, points_of, read_front, take_point

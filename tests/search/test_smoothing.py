@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ean_core.search import Reward, build_method, smoothing
-from ean_core.search.landscapes import make_landscape, measure_regret
 from ean_core.search.latency_limit import Limit
-from ean_core.search.limited_method import Limited
+from ean_core.search.latency_limited_method import Limited
+from ean_core.search.reward_landscapes import make_landscape, measure_regret
 from ean_core.search.smoothing import best_smoothed, smooth
 
 REWARD = Reward()

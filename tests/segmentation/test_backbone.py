@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ean_core import create_model
 from ean_core.attention import ATTENTIONS
-from ean_core.networks.checkpoint import ModelSpec, save_network
+from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.utils.errors import EANError
 from segmentation.backbone import SCHEMES, EANResNet
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from ean_core import Scheme, create_model
 from ean_core.data.normalize import Normalize
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
+from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.supernet.prefix_cache import CachedBatches, PrefixCache
-from ean_core.supernet.scorer import Scorer, draw_path, sandwich_paths
+from ean_core.supernet.scorer import Scorer
 from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ean_core.utils import tasks
+from ean_core.utils import task_registry
 from tests.conftest import ROOT, Script
 
-CONFIGS = {task: next((ROOT / task / "configs").glob("*.py")) for task in tasks.all_tasks()}
+CONFIGS = {task: next((ROOT / task / "configs").glob("*.py")) for task in task_registry.all_tasks()}
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     def recording(*names: str) -> Callable[[list[str]], None]:
         return lambda argv: calls.append((*names, list(argv)))
 
-    for name, entry in tasks.all_tasks().items():
+    for name, entry in task_registry.all_tasks().items():
         replaced = {command: recording(name, command) for command in ("train", "test") if getattr(entry, command)}
-        monkeypatch.setitem(tasks._TASKS, name, dataclasses.replace(entry, **replaced))
+        monkeypatch.setitem(task_registry._TASKS, name, dataclasses.replace(entry, **replaced))
     return calls
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from classification.recipe import Recipe, SupernetRecipe
 from ean_core.training.device_defaults import Placement, describe, for_device
-from ean_core.training.run_lock import first_difference
+from ean_core.training.work_dir import first_difference
 from tests.helpers.processes import ROOT
 
 CONFIGS = ROOT / "classification/configs"

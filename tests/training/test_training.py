@@ -163,7 +163,7 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
     from mmengine.hooks import Hook
     from mmengine.model import BaseModel
 
-    from ean_core.training import runtime_info
+    from ean_core.training import step_log
     from ean_core.training.runner import build_runner
 
     class Model(BaseModel):
@@ -185,7 +185,7 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
             if "train/loss" in runner.message_hub.log_scalars:
                 self.said[batch_idx] = runner.message_hub.get_scalar("train/loss").current()
 
-    monkeypatch.setattr(runtime_info, "LOG_EVERY", 4)
+    monkeypatch.setattr(step_log, "LOG_EVERY", 4)
     looked, real = Looked(), Tensor.item
 
     def item(self: Tensor) -> float:

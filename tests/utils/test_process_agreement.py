@@ -9,7 +9,7 @@ from tests.helpers.ranks import two_ranks
 
 DISAGREE = """\
 from pathlib import Path
-from ean_core.training.run_lock import claim
+from ean_core.training.work_dir import claim
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.process_agreement import check_same_files
 def said(what, call):

@@ -15,7 +15,7 @@ import ean_core
 from ean_core.attention import build_attention
 from ean_core.training.device_defaults import Placement, for_device
 from ean_core.utils.errors import EANError, SharedError, command, unknown_name
-from ean_core.utils.failures import explain
+from ean_core.utils.failure_messages import explain
 from tests.helpers.processes import ROOT, environment
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ean_core.inference.explain.watch import watch
+from ean_core.inference.explain.module_outputs import watch
 
 
 def grad_cam(

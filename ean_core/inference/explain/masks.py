@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.wrapper import WrappedModule
-from ean_core.inference.explain.watch import watch
+from ean_core.attention.wrapped_module import WrappedModule
+from ean_core.inference.explain.module_outputs import watch
 from ean_core.networks import StagedNetwork
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from ean_core.io.json_file import read_json
 from ean_core.pipeline.comparison.record import draw_random, figure4, reference_points, write_comparison
-from ean_core.pipeline.comparison.scores import open_scores, score_all
+from ean_core.pipeline.comparison.scores_file import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.search import ANSWERS, STREAMS

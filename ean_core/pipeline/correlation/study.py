@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ean_core.io.checked_dataclasses import WrongValueError, convert
 from ean_core.io.json_file import read_json
-from ean_core.io.typed import WrongValueError, convert
 from ean_core.pipeline.correlation.selection import SPREAD, Groups
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, make_target
-from ean_core.pipeline.side_by_side import lock_of, refuse_launcher
+from ean_core.pipeline.shared_trainings import lock_of, refuse_launcher
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
-from ean_core.training.run_lock import claim
+from ean_core.training.work_dir import claim
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ean_core.pipeline.correlation.study import Study
 from ean_core.pipeline.retrain import finished, read_result, train_network
-from ean_core.pipeline.side_by_side import train_missing
+from ean_core.pipeline.shared_trainings import train_missing
 
 
 def train_remaining(study: Study) -> Iterator[Path]:

@@ -25,7 +25,7 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
     """
     quiet_imports()
     from segmentation.inference import Segmentor
-    from segmentation.model.logits import Logits
+    from segmentation.model.logits_network import Logits
 
     segmentor = Segmentor(config, path, device="cpu")
     check_composition(segmentor.model, config)

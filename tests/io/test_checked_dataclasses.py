@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from ean_core.io.checked_dataclasses import Count, Range, checked
 from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
-from ean_core.io.typed import Count, Range, checked
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.history import read_lines
 from ean_core.utils.errors import EANError

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target, finished, train_network
-from ean_core.training import run_lock
+from ean_core.training import work_dir
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 
@@ -29,7 +29,7 @@ def train_missing(job: Job, targets: Sequence[Target]) -> Iterator[Path]:
         EANError: under torchrun, if another run that shares nothing is at work in the directory, or as `train_network`.
     """
     refuse_launcher()
-    run_lock.lock(job.directory, shared=True)
+    work_dir.lock(job.directory, shared=True)
     job = dataclasses.replace(job, resume=True)
     for seed in job.recipe.seeds:
         for target in targets:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ean_core.utils.finite import first_not_finite, first_not_finite_in
+from ean_core.utils.find_nonfinite import first_not_finite, first_not_finite_in
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

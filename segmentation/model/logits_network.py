@@ -8,7 +8,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_core.networks.wrapper import BackboneWrapper
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 
 
 class Logits(BackboneWrapper):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ean_core import Scheme, create_model
 from ean_core.data.normalize import Normalize
-from ean_core.supernet.scorer import draw_path
+from ean_core.supernet.paths import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
-from ean_core.training.cuda_graph import GraphedStep
+from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 
 PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]

@@ -9,7 +9,7 @@ import pytest
 from classification.task import ClassificationTask
 from ean_core import Scheme
 from ean_core.pipeline.pipeline import run_pipeline
-from ean_core.pipeline.search_account import describe_controller, describe_error, describe_find
+from ean_core.pipeline.search_sentences import describe_controller, describe_error, describe_find
 from ean_core.pipeline.task import Metric
 from ean_core.search.history import HistoryLine, read_lines
 from tests.pipeline.conftest import MakeJob

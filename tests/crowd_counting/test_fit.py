@@ -16,12 +16,12 @@ import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import score_file
+from crowd_counting.fit import constant_counts, summarize_seeds, train_counter
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.recipe import Recipe
-from crowd_counting.training import constant_counts, summarize_seeds, train_counter
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
@@ -266,7 +266,7 @@ def test_a_crafted_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path, m
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("crowd_counting.training.build_runner", kill)
+        patch.setattr("crowd_counting.fit.build_runner", kill)
         with pytest.raises(Killed):
             train_counter(make_job(crowd, tmp_path), seed=0)  # claims the directory
     crafted_state(tmp_path / "seed0" / "last.pth", tmp_path / "ran")

@@ -12,7 +12,7 @@ from mmengine.logging import HistoryBuffer
 
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS
-from ean_core.networks.checkpoint import ModelSpec, load_network, read_network_file, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, read_network_file, save_network
 from ean_core.training.state import read_state
 
 

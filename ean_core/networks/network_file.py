@@ -18,7 +18,7 @@ from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, create_model
 from ean_core.utils.errors import EANError
-from ean_core.utils.finite import first_not_finite_in
+from ean_core.utils.find_nonfinite import first_not_finite_in
 
 FORMAT = "ean-network-1"
 

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from ean_core.utils.config_files import check_config_file
+from ean_core.utils.config_path import check_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 GROUP = "ean.tasks"

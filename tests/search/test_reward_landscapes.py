@@ -10,7 +10,7 @@ import pytest
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
 from ean_core.search import Reward, build_method
-from ean_core.search.landscapes import (
+from ean_core.search.reward_landscapes import (
     KINDS,
     _best_by_integer_programming,
     _best_exhaustively,

@@ -12,22 +12,22 @@ import pytest
 from crowd_counting.model.network import CounterSpec
 from crowd_counting.model.pretrained import save_counter
 from ean_core import EANError
-from ean_core.utils import tasks
-from ean_core.utils.tasks import TaskEntry, all_tasks, get_loader, get_task, task_of_config
+from ean_core.utils import task_registry
+from ean_core.utils.task_registry import TaskEntry, all_tasks, get_loader, get_task, task_of_config
 from tests.conftest import ROOT
 
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry that knows no task yet."""
-    monkeypatch.setattr(tasks, "_TASKS", {})
-    monkeypatch.setattr(tasks, "_LOADERS", {})
-    monkeypatch.setattr(tasks, "_register_entry_points", tasks._register_entry_points.__wrapped__)
+    monkeypatch.setattr(task_registry, "_TASKS", {})
+    monkeypatch.setattr(task_registry, "_LOADERS", {})
+    monkeypatch.setattr(task_registry, "_register_entry_points", task_registry._register_entry_points.__wrapped__)
 
 
 @pytest.mark.usefixtures("fresh")
 def test_a_checkout_that_is_not_installed_registers_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [])
+    monkeypatch.setattr(task_registry, "entry_points", lambda group: [])
     assert list(all_tasks()) == ["classification", "crowd_counting", "segmentation"]
     assert get_loader("ean-counter-1") is not None
     assert get_loader("ean-segmentor-1") is not None
@@ -36,17 +36,17 @@ def test_a_checkout_that_is_not_installed_registers_its_tasks(monkeypatch: pytes
 
 def register_made_up() -> None:
     """What another package's entry point names."""
-    tasks.register_task(TaskEntry("made_up", "made_up/configs", lambda config: "pose" in config, train=print))
+    task_registry.register_task(TaskEntry("made_up", "made_up/configs", lambda config: "pose" in config, train=print))
 
 
 @pytest.mark.usefixtures("fresh")
 def test_an_installed_package_registers_its_task(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    point = EntryPoint("made_up", f"{__name__}:register_made_up", tasks.GROUP)
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [point])
+    point = EntryPoint("made_up", f"{__name__}:register_made_up", task_registry.GROUP)
+    monkeypatch.setattr(task_registry, "entry_points", lambda group: [point])
     assert get_task("made_up").train is print
     (tmp_path / "pose.py").write_text("pose = dict(joints=17)\ndata = dict(name='coco')\n")
-    monkeypatch.setattr(tasks, "_declared_in_checkout", dict)
-    tasks._TASKS.clear()
+    monkeypatch.setattr(task_registry, "_declared_in_checkout", dict)
+    task_registry._TASKS.clear()
     assert task_of_config(tmp_path / "pose.py").name == "made_up"
     (tmp_path / "other.py").write_text("data = dict(name='cifar100')\n")
     with pytest.raises(EANError, match=r"other.py is not a configuration for any of made_up: see .* made_up/configs/"):
@@ -55,8 +55,8 @@ def test_an_installed_package_registers_its_task(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("fresh")
 def test_a_task_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("gone", "a_package_that_is_gone:register", tasks.GROUP)
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [point])
+    point = EntryPoint("gone", "a_package_that_is_gone:register", task_registry.GROUP)
+    monkeypatch.setattr(task_registry, "entry_points", lambda group: [point])
     with pytest.raises(EANError, match="task 'gone' .* cannot be imported .*: reinstall or uninstall its package"):
         all_tasks()
 

@@ -9,8 +9,8 @@ import pytest
 
 from ean_core.scheme import Scheme
 from ean_core.search import History, Reward, Trial, build_method, run_search
-from ean_core.search.landscapes import make_landscape
-from ean_core.search.natural import NaturalEAN, NaturalSettings, fitted_effects, sampled_effects, standardize
+from ean_core.search.natural_gradient import NaturalEAN, NaturalSettings, fitted_effects, sampled_effects, standardize
+from ean_core.search.reward_landscapes import make_landscape
 
 PLAIN = NaturalSettings(curiosity_weight=0.0)
 

@@ -31,7 +31,7 @@ from ean_core.utils.errors import EANError
 
 @dataclass(frozen=True)
 class NaturalSettings:
-    """Hyperparameters; the defaults were chosen on synthetic landscapes of 9, 16 and 54 blocks (`landscapes.py`).
+    """Hyperparameters; the defaults were chosen on landscapes of 9, 16 and 54 blocks (`reward_landscapes.py`).
 
     Attributes:
         schemes_per_step: schemes sampled and scored per step.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
 
-from ean_core.search.policy import policy_objective, replay_objective
+from ean_core.search.policy_objectives import policy_objective, replay_objective
 
 GAINS = torch.tensor([2.7, -1.3, 0.4], dtype=torch.float64)
 Draw = tuple[Tensor, Tensor, Tensor]

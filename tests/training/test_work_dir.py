@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from filelock import BaseFileLock, FileLock, Timeout
 
-from ean_core.training import run_lock
-from ean_core.training.run_lock import WorkDir, check_same, claim, first_difference, lock
+from ean_core.training import work_dir
+from ean_core.training.work_dir import WorkDir, check_same, claim, first_difference, lock
 from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
 
@@ -71,8 +71,8 @@ def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Pat
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Locks that a test takes end with it, and nobody waits for those of others."""
     held: dict[Path, BaseFileLock] = {}
-    monkeypatch.setattr(run_lock, "_held", held)
-    monkeypatch.setattr(run_lock, "PATIENCE", 0.0)
+    monkeypatch.setattr(work_dir, "_held", held)
+    monkeypatch.setattr(work_dir, "PATIENCE", 0.0)
     yield
     for one in held.values():
         one.release()
@@ -81,7 +81,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def another_process(directory: Path, *, shared: bool = False) -> BaseFileLock:
     """Holds the lock of a directory as a process beside this one."""
     directory.mkdir(parents=True, exist_ok=True)
-    other = FileLock(directory / f"{run_lock.LOCK}{'.other-1' if shared else ''}")
+    other = FileLock(directory / f"{work_dir.LOCK}{'.other-1' if shared else ''}")
     other.acquire(timeout=0)
     return other
 
@@ -96,7 +96,7 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
     for directory in (tmp_path, tmp_path / "seed0"):
         with pytest.raises(EANError, match="another run is using"):
             claim(directory, {"seed": 0}, resume=resume, begun=[], work_dir=work(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == [run_lock.LOCK]
+    assert [path.name for path in tmp_path.iterdir()] == [work_dir.LOCK]
     other.release()
     claim(tmp_path / "seed0", {"seed": 0}, resume=resume, begun=[], work_dir=work(tmp_path))
     claim(tmp_path / "seed1", {"seed": 1}, resume=resume, begun=[], work_dir=work(tmp_path))  # of the same run
@@ -105,7 +105,7 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
 
 
 def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> None:
-    program = f"from ean_core.training.run_lock import lock; from pathlib import Path; lock(Path({str(tmp_path)!r}))"
+    program = f"from ean_core.training.work_dir import lock; from pathlib import Path; lock(Path({str(tmp_path)!r}))"
     program += "; print('held', flush=True); import time; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=environment()) as process:
         assert process.stdout is not None
@@ -124,7 +124,7 @@ def test_the_processes_of_a_study_share_its_directory_and_keep_others_out(forgot
     lock(tmp_path, shared=True)
     other.release()
     with pytest.raises(Timeout):  # mine
-        FileLock(next(path for path in tmp_path.glob(f"{run_lock.LOCK}.*") if "other" not in path.name)).acquire(0)
+        FileLock(next(path for path in tmp_path.glob(f"{work_dir.LOCK}.*") if "other" not in path.name)).acquire(0)
 
 
 def test_what_killed_runs_left_is_swept(forgotten: None, tmp_path: Path) -> None:
