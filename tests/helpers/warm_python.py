@@ -14,7 +14,7 @@ import os
 import sys
 
 # Libraries read these when they are loaded, or when the interpreter starts: with other values a new one is needed.
-READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "MALLOC_", "CUDA_", "TORCH", "TRITON", "MPL")
+READ_AT_START = ("PYTHON", "LD_", "OMP_", "MKL_", "MALLOC_", "CUDA_", "TORCHDYNAMO_", "TORCHINDUCTOR_", "TRITON_")
 STREAMS = (0, 1, 2)
 
 
