@@ -28,7 +28,7 @@ from segmentation.config import read_config
 from segmentation.inference import Segmentor
 from tests.conftest import ROOT
 from tests.helpers.tiny_files import shake
-from tests.inference.test_explain import reference_cam
+from tests.inference.explain.helpers import reference_cam
 
 CONFIG = ROOT / "segmentation" / "configs" / "ean_se_demo.py"
 RESIZED = '_base_ = "{base}"\ntest_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
