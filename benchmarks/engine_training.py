@@ -64,7 +64,7 @@ def bare_side(arguments: argparse.Namespace, device: torch.device) -> tuple[Turn
     step = 0
 
     def turn() -> dict[str, Any]:
-        """Train for an epoch."""
+        """Train for an epoch; the seconds are those without summing up the weights."""
         nonlocal step
         start, begun = time.perf_counter(), None
         model.train()

@@ -153,7 +153,7 @@ def can_run(arguments: list[str]) -> bool:
 
 
 def python_path(environment: dict[str, str]) -> list[str]:
-    """The entries of PYTHONPATH."""
+    """The entries of PYTHONPATH in an environment, in order."""
     return [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 

@@ -75,7 +75,7 @@ def test_sandwich_has_both_ends_and_two_random_paths() -> None:
 
 
 def slow_accuracy(net: torch.nn.Module, scheme: Scheme, batches: list[dict[str, Tensor]]) -> float:
-    """Image by image."""
+    """Accuracy in percent, computed image by image."""
     net.set_scheme(scheme)
     net.eval()
     right = total = 0
