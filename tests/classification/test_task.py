@@ -36,8 +36,8 @@ def test_a_test_that_fails_leaves_no_files(job: MakeJob, tmp_path: Path, monkeyp
 
 def test_the_search_split_is_not_asked_for_by_a_training(job: MakeJob) -> None:
     """A folder with too few images for a search can still be trained on."""
-    one = job("run", **{"data.val_per_class": 60, "train.epochs": 1})
-    assert (train_network(one, make_target(one, "org"), seed=0) / "classifier.pth").exists()
+    run = job("run", **{"data.val_per_class": 60, "train.epochs": 1})
+    assert (train_network(run, make_target(run, "org"), seed=0) / "classifier.pth").exists()
 
 
 def test_the_pairs_that_are_confused_most() -> None:

@@ -135,8 +135,8 @@ def test_mistakes_are_one_sentence_and_status_2(
     if name != "predict" and "--data-root" not in arguments:
         arguments = [*arguments, "--data-root", str(crowd_root)]
     assert script(name, *arguments) == 2
-    (found,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("usage: "))
-    assert sentence in found
+    (message,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("usage: "))
+    assert sentence in message
 
 
 def test_a_state_is_no_checkpoint(tmp_path: Path, crowd_root: Path, script: Callable[..., int], capsys) -> None:

@@ -312,8 +312,8 @@ def test_no_gap_is_left_for_what_has_a_record(tmp_path: Path) -> None:
 def test_pictures_belong_to_the_record_with_the_longest_fitting_name() -> None:
     here = Path("r")
     names = ["run.png", "run.search.png", "run_2.png", "run_2_b.png", "run/3.png", "running.png"]
-    found = assign_pictures([here / name for name in names], ["run", "run_2"], here)
-    assert {stem: [path.as_posix()[2:] for path in paths] for stem, paths in found.items()} == {
+    pictures = assign_pictures([here / name for name in names], ["run", "run_2"], here)
+    assert {stem: [path.as_posix()[2:] for path in paths] for stem, paths in pictures.items()} == {
         "run": ["run.png", "run.search.png", "run/3.png"],
         "run_2": ["run_2.png", "run_2_b.png"],
         "": ["running.png"],

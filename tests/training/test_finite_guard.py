@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +16,7 @@ from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_mes
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.utils.errors import EANError
+from tests.helpers.ranks import free_port
 
 
 def fake_runner(directory: Path, *, step: int = 0) -> Any:
@@ -26,7 +26,7 @@ def fake_runner(directory: Path, *, step: int = 0) -> Any:
 
 
 def losses(value: float, **parts: float) -> dict[str, Tensor]:
-    return {name: torch.tensor(one) for name, one in {"loss": value, **parts}.items()}
+    return {name: torch.tensor(number) for name, number in {"loss": value, **parts}.items()}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -83,18 +83,16 @@ def process(rank: int, port: int, answers: Any) -> None:
 
 
 def test_what_one_process_finds_stops_both() -> None:
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     answers = context.Queue()
     both = [context.Process(target=process, args=(rank, port, answers)) for rank in range(2)]
-    for one in both:
-        one.start()
+    for rank in both:
+        rank.start()
     assert [answers.get(timeout=60) for _ in both] == [(None, "bad")] * 2
-    for one in both:
-        one.join()
+    for rank in both:
+        rank.join()
 
 
 def test_logits_that_are_not_finite_have_no_accuracy() -> None:
