@@ -21,6 +21,7 @@ from classification.recipe import Recipe
 from ean_core.cli import parse_options
 from ean_core.deploy.modes import MODES
 from tests.conftest import ROOT
+from tests.helpers.processes import warm_python
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"
 RUN = "ean_se_r164_cifar100"
@@ -234,7 +235,7 @@ def test_a_real_search_on_a_cpu(rehearse: Rehearse, tmp_path: Path) -> None:
     (tmp_path / "data/cifar-100-python/meta").write_bytes(pickle.dumps(names))
     for name in ("benchmarks", "classification", "ean_core", "tools"):
         (tmp_path / name).symlink_to(ROOT / name)
-    output = rehearse("search", PY=sys.executable, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1").stdout
+    output = rehearse("search", PY=warm_python(), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1").stdout
     assert "search: status 0" in output, output
     assert "channels_last" in (tmp_path / "work_dirs/gpu/logs/search.log").read_text()
     assert {f"{RUN}/supernet.pth", f"{RUN}/scheme.json"} <= unpacked(tmp_path / "work_dirs/gpu_out", tmp_path / "home")
