@@ -19,7 +19,6 @@ setup(
         "torchvision>=0.21",
         "numpy",
         "scipy>=1.15",
-        "dacite",
         "h5py",
         "opencv-python",
         "pillow",

@@ -23,13 +23,12 @@ from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
-from ean_core.io.checked_dataclasses import Count, checked
 from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.training.hooks import unwrap_model
 from ean_core.training.runner import build_runner
 from ean_core.training.work_dir import claim
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import Count, build, checked
 from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import bar

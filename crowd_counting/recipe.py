@@ -14,7 +14,7 @@ from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.config_path import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
@@ -145,7 +145,7 @@ class TrainRecipe:
         check_choice("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
-        build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}")
+        build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}", what="option")
         if self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()
@@ -196,17 +196,7 @@ class Recipe:
             first = (str(error).splitlines() or [""])[0]
             raise EANError(f"{where} cannot be read ({type(error).__name__}: {first[:200]})") from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        sections = {"model": ModelRecipe, "data": DataRecipe, "train": TrainRecipe}
-        for key, value in values.items():
-            if key not in sections:
-                raise unknown_name(f"section in {where}", key, list(sections))
-            if not isinstance(value, Mapping):
-                raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-        built = {
-            key: build(section, values.get(key, {}), where=f"{where}, section {key!r}")
-            for key, section in sections.items()
-        }
-        return cls(**built)
+        return build(cls, values, where=where)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to nested dictionaries, for records."""
