@@ -33,6 +33,7 @@ from ean_core.networks.base import StagedNetwork
 from ean_core.networks.resnet import check_sharing, make_attention
 from ean_core.networks.stage import Stage
 from ean_core.networks.timm_families import PREFIX, Layout, make_timm, take_apart
+from ean_core.networks.timm_weights import timms_name
 from ean_core.utils.errors import EANError
 
 
@@ -148,8 +149,12 @@ class TimmNetwork(StagedNetwork):
                 yield conv, norm
 
     def own_name(self, public_name: str) -> str:
-        """Translate RegNet's s1.b1 and a MobileNet's blocks.0.0 to layer1.0, and the last layer to fc."""
-        name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda match: f"layer{match[1]}.{int(match[2]) - 1}.", public_name)
+        """Translate RegNet's s1.b1 and a MobileNet's blocks.0.0 to layer1.0, and the last layer to fc.
+
+        The names of efficientnet_pytorch, under which Google's weights are published, become timm's first.
+        """
+        name = timms_name(public_name, timm_layout(self.name).stages)
+        name = re.sub(r"^s(\d+)\.b(\d+)\.", lambda match: f"layer{match[1]}.{int(match[2]) - 1}.", name)
         name = re.sub(r"^blocks\.(\d+)\.", lambda match: f"layer{int(match[1]) + 1}.", name)
         return re.sub(r"^(head\.fc|classifier)\.", "fc.", name)
 
