@@ -18,7 +18,7 @@ from ean_core.io.download import fetch, is_url
 from ean_core.io.network_meta import check_meta, read_spec
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import is_public
-from ean_core.networks import ARCHITECTURES, is_timm, timm_backbone
+from ean_core.networks import ARCHITECTURES, is_timm, timm_families, timm_weights
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import sha256_of
 from ean_core.utils.find_nonfinite import first_not_finite
@@ -104,7 +104,7 @@ def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
     """
     source = str(source)
     if source in PUBLIC and arch is not None and is_timm(arch):
-        tensors = timm_backbone.download(arch.removeprefix(timm_backbone.PREFIX))
+        tensors = timm_weights.download(arch.removeprefix(timm_families.PREFIX))
         return as_weights(tensors, source=source)
     path = locate_weights(source, arch=arch)
     if is_public(path):
