@@ -9,7 +9,7 @@ model = dict(
 )
 data = dict(crop=320, scale_min=0.74, scale_max=1.35, gray=0.1, workers=1)
 train = dict(
-    epochs=150,
+    epochs=100,
     batch_size=4,
     optimizer="adamw",
     lr=6e-4,
