@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,12 @@ from torch import Tensor, nn
 from ean_core.benchmark.latency_table import weigh, weighing_design
 from ean_core.benchmark.timing import Clock, compare, measure
 from ean_core.deploy.fold import InferenceFn
-from ean_core.deploy.mean_mask import drop_calls, find_calls
+from ean_core.deploy.mean_mask import find_calls
 from ean_core.deploy.modes import MODES, check_mode
+from ean_core.io.checked_dataclasses import checked
+from ean_core.io.json_file import read_json
 from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
 from ean_core.utils.intervals import Interval
 
 FULL, TRIMMED, NONE = "as trained", "trimmed", "without attention"
@@ -34,9 +39,36 @@ class CallCost:
     milliseconds: Interval
     share: Interval
 
-    def to_record(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Costs:
+    """What the attention calls of a network cost.
+
+    Attributes:
+        bare: milliseconds per forward pass without attention.
+        calls: call -> its cost.
+    """
+
+    bare: float
+    calls: Mapping[str, CallCost]
+
+    def increment(self, calls: Iterable[str]) -> float:
+        """Time that some calls add, in percent of the time without attention (Eq. 9)."""
+        return 100 * sum(self.calls[call].milliseconds.value for call in calls) / self.bare
+
+    def save(self, path: Path) -> None:
+        """Write them as JSON."""
+        write_atomic(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Costs:
+        """Read what `save` wrote.
+
+        Raises:
+            EANError: if the file is damaged.
+        """
+        advice = "remove it, and the times are measured again"
+        return checked(cls, read_json(path, what="file of times", advice=advice), where=str(path), advice=advice)
 
 
 def call_costs(
@@ -48,7 +80,7 @@ def call_costs(
     seed: int = 0,
     clock: Clock | None = None,
     after_round: Callable[[], None] | None = None,
-) -> dict[str, CallCost]:
+) -> Costs:
     """What every call of a network costs, weighed together (see `ean_core.benchmark.latency_table`).
 
     A call that is folded away costs as much as one that was never there, so the networks are timed without it.
@@ -73,10 +105,11 @@ def call_costs(
     percents = weigh(seconds, design, seed=seed)  # of the time without attention
     bare = timings["network 0"].median * 1e3
     whole = 100 + sum(percent.value for percent in percents)
-    return {
+    costs = {
         name: CallCost(percent.scaled(bare / 100), percent.scaled(100 / whole))
         for name, percent in zip(calls, percents, strict=True)
     }
+    return Costs(bare, costs)
 
 
 def compare_times(
@@ -138,6 +171,3 @@ def example_batch(shape: tuple[int, int, int], *, batch_size: int | None, device
     """Random images to time networks on; by default 50 small ones (the paper's), or one of more than 64 pixels."""
     count = batch_size or (50 if max(shape[1:]) <= 64 else 1)
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-
-
-__all__ = ["FULL", "NONE", "TRIMMED", "CallCost", "call_costs", "compare_times", "drop_calls", "example_batch"]

@@ -68,7 +68,7 @@ def _proportion_drop(differences: np.ndarray) -> Interval:
     images = len(differences) + 2
     worse, better = float((differences > 0).sum()) + 0.5, float((differences < 0).sum()) + 0.5
     center = (worse - better) / images
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt((worse + better - images * center**2)) / images
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(worse + better - images * center**2) / images
     return Interval(100 * float(differences.mean()), 100 * float(center - half), 100 * float(center + half))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ean_core.pipeline.task import Metric
+from ean_core.utils.text import how_many
 
 VALIDATION, TEST = "validation", "test"
 
@@ -30,6 +31,11 @@ class Parts:
     validation: int
     test: int
     note: str
+
+    def describe(self) -> str:
+        """The parts in a sentence."""
+        tested = how_many(self.test, "test image") if self.test else "no test images"
+        return f"{how_many(self.validation, 'validation image')} ({self.note}), {tested}"
 
 
 class TrimTask(Protocol):
