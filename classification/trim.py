@@ -28,14 +28,18 @@ from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import Metric, TrainingRun
 from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts
+from ean_core.supernet.prefix_cache import CachedBatches
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
-from ean_core.utils.errors import EANError, batch_of
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 
 FINETUNE_LR = 0.1
 """Fine-tuning begins at this share of the training's learning rate and ends at zero along a half cosine."""
+
+CACHE_BYTES = 2**30
+"""Images of a part that are kept decoded, at most."""
 
 CALIBRATION_BATCH = 100
 """Images per forward pass of the training images."""
@@ -124,22 +128,29 @@ class ClassifierTrim:
 
     def results(self, network: nn.Module, part: str) -> np.ndarray:
         """(N,) bool, whether each image is classified correctly."""
-        source, indices = self._images_of(part)
-        loader = self.images.eval_loader(source, indices, batch_size=self._batch_size, shared=False)
         right = []
-        with torch.inference_mode(), batch_of(self._batch_size, option="--image-size"):
-            for batch in loader:
+        with torch.inference_mode():
+            for batch in self._batches[part]:
                 logits = network(self._normalize(batch["inputs"]))
                 if not bool(logits.isfinite().all()):
                     raise EANError(f"the outputs of {self.model.path} are not finite: its training diverged")
                 right.append((logits.argmax(dim=1) == batch["labels"]).cpu())
         return torch.cat(right).numpy()
 
-    def _images_of(self, part: str) -> tuple[Any, Tensor]:
-        if part == TEST:
-            return self.tested.test, self.split.test
-        assert part == VALIDATION
-        return getattr(self.images.data, self.split.source), self.split.validation
+    @cached_property
+    def _batches(self) -> dict[str, CachedBatches]:
+        """The images of each part, decoded once if they are few."""
+        sources = {
+            VALIDATION: (getattr(self.images.data, self.split.source), self.split.validation),
+            TEST: (self.tested.test, self.split.test),
+        }
+        return {
+            part: CachedBatches(
+                self.images.eval_loader(source, indices, batch_size=self._batch_size, shared=False), CACHE_BYTES
+            )
+            for part, (source, indices) in sources.items()
+            if len(indices)
+        }
 
     @property
     def _batch_size(self) -> int:
@@ -210,7 +221,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> ClassifierT
 
     Args:
         model: the classifier.
-        arguments: `data_root`, `test_root` and `test_is_validation` are used.
+        arguments: `data_root`, `test_root`, `test_is_validation` and `val_images` are used.
 
     Raises:
         EANError: if the file does not say its data, they cannot be read, or they are other data.
@@ -223,6 +234,10 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> ClassifierT
         tested = load_data(images.data.name, arguments.test_root, image_size=images.recipe.image_size)
         check_classes(model, tested, arguments.test_root)
     split = split_images(model, images, tested, test_is_validation=arguments.test_is_validation)
+    if (count := arguments.val_images) is not None and count < len(split.validation):
+        kept = torch.randperm(len(split.validation), generator=generator_for(0, count))[:count].sort().values
+        note = f"{count} drawn from {split.note}"
+        split = dataclasses.replace(split, validation=split.validation[kept], note=note)
     model.network.to(get_device())
     return ClassifierTrim(model, images, split, tested)
 

@@ -148,7 +148,9 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim
         if not name.startswith("part_"):
             raise EANError(f"{model.path} was trained on {name or 'unknown data'}: give --annotations FILE or --part")
         part = name.removeprefix("part_")
-    data = load_crowd(part=part, annotations=arguments.annotations, data_root=arguments.data_root or "data")
+    data = load_crowd(
+        part=part, annotations=arguments.annotations, data_root=arguments.data_root or "data/ShanghaiTech"
+    )
     if trained.get("fingerprint") != data.fingerprint():
         raise EANError(
             f"{model.path} was trained on {name or 'unknown data'}, and not on these photos of {data.name}: give the "

@@ -37,6 +37,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--annotations", metavar="FILE", help="of a counter: your own annotated photos")
     add("--test-is-validation", action="store_true", help="all of the data's test part chooses; nothing is tested")
     add("--test-root", metavar="DIR", help="the test images are there, not under --data-root")
+    add("--val-images", type=at_least(2), metavar="N", help="of a classifier: choose by so many of them (default all)")
     add("--max-drop", type=at_least_zero, metavar="X", help="most that may be lost: points, or 0.1 for an MAE (0.3)")
     add("--max-increment", type=at_least_zero, metavar="PERCENT", help="most that attention may add to the time")
     add("--finetune", type=at_least(0), default=0, metavar="N", help="train the trimmed network on for N epochs")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ean_core.inference.explain.targets import class_target
@@ -78,7 +79,7 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
             ) from None
     else:
         tensors = read_weights(weights, arch=arch).tensors
-        network = make_timm(name, num_classes=classes_of(tensors))
+        network = make_timm(name, num_classes=classes_of(tensors, name))
         load_tensors_into(network, tensors, where=str(weights))
     prepared = network.pretrained_cfg
     channels, side, _ = prepared["input_size"]
@@ -94,10 +95,13 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     return as_loaded(Path(weights or name), network, spec, content)
 
 
-def classes_of(tensors: Mapping[str, Tensor]) -> int:
-    """Outputs of the head, the last bias in a file of weights."""
-    biases = [tensor for name, tensor in tensors.items() if name.endswith(".bias")]
-    return len(biases[-1]) if biases else 1000
+def classes_of(tensors: Mapping[str, Tensor], name: str) -> int:
+    """Outputs of the head in a file of weights; those of the public ones where it has none."""
+    with torch.device("meta"):
+        public = make_timm(name)
+    head = public.pretrained_cfg.get("classifier")
+    bias = tensors.get(f"{head}.bias") if isinstance(head, str) else None
+    return public.num_classes if bias is None else len(bias)
 
 
 def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
