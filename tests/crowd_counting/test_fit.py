@@ -64,7 +64,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 class Killed(Exception):
-    """Stands for a kill."""
+    """Raised where a test ends a run, as a kill would."""
 
 
 @pytest.mark.parametrize("moment", ["between save and validation", "in the middle of an epoch"])
