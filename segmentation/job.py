@@ -25,7 +25,7 @@ from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
-from segmentation.starting_weights import load_backbone, normalization_notes, starting_weights
+from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ class Job:
         model = build_model(config)
         check_config(config, model, len(datasets[0].metainfo["classes"]))
         weights = starting_weights(config, model.backbone)
+        notes = normalize_as(config, weights)
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
         begun = [directory / STATE, directory / "result.json"]
         work_dir = WorkDir(directory, "segmentation", (None,))
@@ -101,7 +102,7 @@ class Job:
         config.visualizer.pop("name", None)  # a named visualizer would be reused from this process's earlier run
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
         loaded = load_backbone(model.backbone, weights)
-        lines = (describe(config, model, data), f"backbone: {loaded}", *normalization_notes(config, weights), *warnings)
+        lines = (describe(config, model, data), f"backbone: {loaded}", *notes, *warnings)
         label, parameters = network_label(model.backbone), count_parameters(model)
         return cls(config, directory, label, data, checksum, parameters, resume, lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 
 from ean_core.networks.weights_file import Weights, read_weights
@@ -51,16 +52,14 @@ def load_backbone(backbone: Any, weights: Weights | None) -> str:
     return str(backbone.load(weights)) if isinstance(backbone, EANResNet) else weights.source
 
 
-def normalization_notes(config: Config, weights: Weights | None) -> list[str]:
-    """Notes for weights that were trained with a normalization other than the config's; empty if they agree."""
+def normalize_as(config: Config, weights: Weights | None) -> list[str]:
+    """Let the config normalize images as those of the weights; a note for each value that this changes."""
     theirs = None if weights is None else weights.normalization
-    notes = []
+    preprocessor, notes = config.model.get("data_preprocessor") or {}, []
     for name, values in zip(("mean", "std"), theirs or (), strict=False):
-        scaled, ours = [255 * value for value in values], list(config.model.data_preprocessor.get(name) or ())
-        if any(abs(expected - configured) > 1 for expected, configured in zip(scaled, ours, strict=False)):
-            shown = ", ".join(f"{value:.1f}" for value in scaled)
-            notes.append(
-                f"note: the classifier was trained on images with {name} [{shown}], but the config has {ours}: set "
-                f"model.data_preprocessor.{name} accordingly"
-            )
+        scaled, configured = [round(255 * value, 3) for value in values], list(preprocessor.get(name) or ())
+        if len(configured) == len(scaled) and np.allclose(scaled, configured, rtol=0, atol=1):
+            continue
+        preprocessor[name] = scaled
+        notes.append(f"note: images are normalized with {name} {scaled}, as those of the weights, not {configured}")
     return notes
