@@ -114,12 +114,9 @@ def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_p
     assert lines[0] == lines[1]
 
 
-def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
-    job, tiny: Path, tmp_path: Path
-) -> None:
-    done = torchrun(
-        "tools/search.py", tiny, "--work-dir", "two", "--cfg-options", "retrain=['ean']", directory=tmp_path
-    )
+def test_two_processes_train_both_networks_and_score_what_one_scores(job, tiny: Path, tmp_path: Path) -> None:
+    options = ("--work-dir", "two", "--cfg-options", "retrain=['ean']")
+    done = torchrun("tools/search.py", tiny, *options, directory=tmp_path)
     assert "2 process(es)" in done.stdout
     assert done.stdout.count("scheme found") == 1
     assert not list(tmp_path.glob(".dist_test"))
@@ -127,7 +124,8 @@ def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
         source, target = tmp_path / "two" / part, tmp_path / "one" / part
         target.parent.mkdir(exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    run_pipeline(job("one"), retrain=False)
+    alone = job("one", resume=True)
+    run_pipeline(alone, retrain=False)
     lines = [
         [(line.bits, line.accuracy, line.reward) for line in read_lines(tmp_path / name / "history.jsonl")]
         for name in ("one", "two")
@@ -136,7 +134,7 @@ def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
     trained = next((tmp_path / "two").glob("ean-*-seed0"))
     metrics = json.loads((trained / "result.json").read_text())["metrics"]
     assert metrics["images"] == 500  # the test images are shared out exactly
-    images, network = job("one").task.images, load_network(trained / "classifier.pth")[0]
+    images, network = alone.task.images, load_network(trained / "classifier.pth")[0]
     with torch.no_grad():
         predicted = network(images.normalize(channels_last=False)(images.data.test.images)).argmax(1)
     right = (predicted == images.data.test.labels).numpy()
