@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
 
-from ean_core.cli import add_own_attention, at_least, load_attention
+from ean_core.cli import add_own_attention, at_least, load_attention, make_parser
+from ean_core.utils.errors import command, legible
 
 HELP = """\
 example:
@@ -18,12 +20,9 @@ with a side above --tile pixels are counted in overlapping tiles, so that memory
 itself, four bytes per pixel; images of more than 536 million pixels are refused."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]"
-    )
+    parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
@@ -38,17 +37,18 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--every", type=at_least(1), default=1, metavar="N", help="count every N-th frame of a video (default 1)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Count the heads in all sources, write the results and print the counts."""
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path
 
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import Settings, predict
-    from ean_core.utils.errors import legible
 
     model, _ = load_model(arguments.checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
@@ -62,7 +62,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

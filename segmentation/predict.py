@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
+from collections.abc import Sequence
+
+from ean_core.cli import make_parser, parse_options
+from ean_core.utils.errors import EANError, command, legible
 
 HELP = """\
 example:
@@ -15,12 +18,9 @@ Writes for every image NAME_mask.png (labels, with VOC's palette) and NAME.png (
 prints the share of pixels of each class."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]"
-    )
+    parser = make_parser(HELP, usage="CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]")
     parser.add_argument(
         "config", metavar="CONFIG", help="config that the checkpoint was trained with; it is code and gets executed"
     )
@@ -29,19 +29,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="directory for the results")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Segment all images, write the results and print the class shares."""
+    arguments = parse_arguments(argv)
     from segmentation.commands import quiet_imports
 
     quiet_imports()
     from pathlib import Path
 
-    from ean_core.cli import parse_options
     from ean_core.data.find_images import find_images
-    from ean_core.utils.errors import EANError, legible
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
@@ -61,7 +61,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

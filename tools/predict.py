@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command, legible
@@ -18,7 +19,7 @@ Prints the most probable classes of each photo. Photos are turned upright, resiz
 network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER... [options]")
     add = parser.add_argument
@@ -29,13 +30,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward (default 64)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Classify the images, print the classes, and write the JSON file."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     import ean_core
     from ean_core.data.find_images import find_images
@@ -76,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

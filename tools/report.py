@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from ean_core.cli import file_of, make_parser
 from ean_core.utils.errors import EANError, command
@@ -19,7 +21,7 @@ Reads every record in results/ (or --results DIR). The page needs no other file,
 without a record is shown as a gap, with the command that would measure it."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[--html FILE [RUN_FOLDER ...]] [options]")
     add = parser.add_argument
@@ -28,14 +30,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--results", default="results", metavar="DIR", help="where the records are (default results)")
     add("--write", nargs="+", metavar="FILE", help="replace the tables in these files")
     add("--check", nargs="+", metavar="FILE", help="only compare with these files")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Write, check or print the tables, and write the page."""
-    arguments = parse_arguments()
-    import sys
+    arguments = parse_arguments(argv)
     from pathlib import Path
 
     from ean_core.report import html_report, refresh, report
@@ -63,4 +64,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -6,6 +6,8 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058), Algorithm 1 and 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from classification.arguments import add_pipeline_arguments
@@ -35,7 +37,7 @@ or proposed --proposals; its most probable scheme is scored on top. A method may
 scratch too."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
@@ -61,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
     add_pipeline_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 COMPARISON_FLAGS = ("seeds", "evaluations", "proposals", "samples", "exhaustive")
@@ -101,9 +103,9 @@ def make_comparison(arguments: argparse.Namespace, job: Job) -> Comparison:
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Run the search, or the comparison of several methods."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     check(arguments)
     from ean_core.pipeline.pipeline import run_comparison, run_pipeline
     from ean_core.pipeline.search import with_method
@@ -120,4 +122,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

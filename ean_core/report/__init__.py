@@ -89,7 +89,7 @@ def report(directory: Path) -> str:
     """The README's tables as Markdown.
 
     Args:
-        directory: holds the records and paper.json.
+        directory: holds the records.
 
     Raises:
         EANError: if the directory is missing or a record cannot be read.

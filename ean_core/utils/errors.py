@@ -150,10 +150,14 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
 
 def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...]) -> EANError:
     """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case."""
+    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{nearest(name, names)}")
+
+
+def nearest(name: object, names: list[str] | tuple[str, ...]) -> str:
+    """The end of an error, "; did you mean 'se'?", for the name most like the given one, ignoring case; else ""."""
     lower = {choice.lower(): choice for choice in reversed(names)}
     near = get_close_matches(str(name).lower(), lower, n=1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
-    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{hint}")
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def first_line(error: BaseException) -> str:
