@@ -22,11 +22,16 @@ itself, four bytes per pixel; images of more than 536 million pixels are refused
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]")
+    parser = make_parser(HELP, usage="[CHECKPOINT] IMAGE|FOLDER|VIDEO .. [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
+    add(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter there)",
+    )
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", required=True, metavar="DIR", help="directory for the results")
+    add("--out-dir", default="counts", metavar="DIR", help="directory for the results (default counts)")
     add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",
@@ -48,11 +53,15 @@ def main(argv: Sequence[str]) -> None:
     from pathlib import Path
 
     from crowd_counting.evaluation import load_model
-    from crowd_counting.inference import Settings, predict
+    from crowd_counting.inference import VIDEOS, Settings, predict
+    from ean_core.inference.shipped_models import find_model, split_sources
 
-    model, _ = load_model(arguments.checkpoint)
+    checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
+    if (shipped := find_model(checkpoint)) is not None:
+        print(f"model: {shipped}")
+    model, _ = load_model(checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
-    entries = predict(model, [Path(source) for source in arguments.sources], Path(arguments.out_dir), settings)
+    entries = predict(model, [Path(source) for source in sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         print(f"{legible(name)}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")

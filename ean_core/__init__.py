@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ean_core.scheme import Scheme
     from ean_core.utils.errors import EANError
 
+__version__ = "0.1.0"
 __all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load", "load_torchvision_weights"]
 
 _HOME = {

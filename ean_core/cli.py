@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import EANError, unknown_name
 
 
@@ -48,7 +49,10 @@ def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse
         epilog: more text, below the options.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=text, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}")
+    description, epilog = spelled(text), epilog and spelled(epilog)
+    return argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}"
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:

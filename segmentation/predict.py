@@ -24,8 +24,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "config", metavar="CONFIG", help="config that the checkpoint was trained with; it is code and gets executed"
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="last.pth of tools/train.py")
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="images, or folders of images")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="last.pth of tools/train.py; a name of tools/models.py in place of CONFIG CHECKPOINT has its own config",
+    )
+    parser.add_argument("images", nargs="*", metavar="IMAGES", help="images, or folders of images")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="directory for the results")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
@@ -42,9 +46,17 @@ def main(argv: Sequence[str]) -> None:
     from pathlib import Path
 
     from ean_core.data.find_images import find_images
+    from ean_core.inference.shipped_models import find_model
+    from ean_core.utils.shipped_files import ROOT
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
+    if (shipped := find_model(arguments.config)) is not None:  # a shipped model names its config
+        print(f"model: {shipped}")
+        arguments.images.insert(0, arguments.checkpoint)
+        arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
+    if not arguments.images:
+        raise EANError("there is no image to segment: give images, or folders of images, after the checkpoint")
     listing = find_images(arguments.images, below=False)  # --out-dir may lie inside a folder of images
     if message := listing.describe():
         print(message, file=sys.stderr)

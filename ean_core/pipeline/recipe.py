@@ -12,7 +12,7 @@ from ean_core.attention import load
 from ean_core.search import ANSWERS, Reward, long_name
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.config import build
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
 
@@ -175,8 +175,7 @@ class Recipe:
         Raises:
             EANError: if the file cannot be read, or a field is unknown, missing, or of the wrong kind.
         """
-        path = Path(path)
-        check_config_file(path, folders=[cls.configs])
+        path = find_config_file(path, folders=[cls.configs])
         try:
             config = read_recipe_file(path)
             config.merge_from_dict(dict(overrides or {}))

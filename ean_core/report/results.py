@@ -118,12 +118,14 @@ class Results:
     other_pictures: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, directory: Path) -> Results:
-        """Read a directory of records; the paper's figures and the schemes come with the project.
+    def read(cls, directory: Path | None) -> Results:
+        """Read a directory of records, None for no records; the paper's figures and the schemes come with the project.
 
         Raises:
             EANError: if the directory is missing, or one of its files cannot be read.
         """
+        if directory is None:
+            return cls(Path("results"), read_paper(PAPER), (), read_schemes())
         if not directory.is_dir():
             raise EANError(f"{directory} is not a directory: give --results the directory that holds the records")
         files = visible(directory, "*.json")

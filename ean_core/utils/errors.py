@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import ParamSpec
 from unicodedata import category
 
+from ean_core.utils.command_names import spelled
 from ean_core.utils.failure_messages import explain, memory_sentence, out_of_memory
 from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
 
@@ -76,7 +77,7 @@ def _run_command(main: Callable[[], None]) -> None:
         rank, world = launched_as()
         if rank == 0 or not isinstance(error, SharedError):
             process = f"in process {rank} of {world}: " if rank else ""
-            print(f"error: {process}{legible(message)}", file=sys.stderr, flush=True)
+            print(f"error: {process}{legible(spelled(message))}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 

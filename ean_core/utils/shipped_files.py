@@ -10,8 +10,22 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMES = ROOT / "ean_core" / "schemes"
 """The paper's schemes and those found here, a scheme.json each."""
 
+TOOLS = ROOT / ("ean_tools" if (ROOT / "ean_tools").is_dir() else "tools")
+"""The commands, whose folder has another name once it is installed (setup.py)."""
+
 MODELS = ROOT / "ean_core" / "trained"
 """Trained networks, a .safetensors each."""
+
+
+def model_names() -> list[str]:
+    """The names of the trained networks in `MODELS`."""
+    return sorted(path.stem for path in MODELS.glob("*.safetensors"))
+
+
+def model_path(checkpoint: str | Path) -> Path:
+    """The file that a checkpoint argument means: that of a shipped model for its name, else the path itself."""
+    path = Path(checkpoint)
+    return MODELS / f"{path}.safetensors" if not path.exists() and str(path) in model_names() else path
 
 
 def scheme_names() -> list[str]:
