@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -43,24 +42,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in FILES:
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-input"]
-    build = ["--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "wheel", *build, "-w", str(target / "wheels"), str(source)], check=True, timeout=240)
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(target / "wheels"))
+    subprocess.run([*pip, *build, str(source)], check=True, timeout=240)
     (wheel,) = (target / "wheels").glob("*.whl")
-    subprocess.run(
-        [*pip, "install", "--no-deps", "--target", str(target / "site"), str(wheel)], check=True, timeout=240
-    )
+    install = ("install", "--no-deps", "--no-compile", "--target", str(target / "site"))
+    subprocess.run([*pip, *install, str(wheel)], check=True, timeout=240)
     return target / "site"
 
 
 def test_it_brings_no_common_names(installed: Path) -> None:
     names = {path.name for path in installed.iterdir() if not path.name.endswith(".dist-info")}
-    assert names - {"bin", "__pycache__"} == {
-        "ean_core",
-        "ean_tools",
-        "classification",
-        "crowd_counting",
-        "segmentation",
-    }
+    assert names - {"bin"} == {"ean_core", "ean_tools", "classification", "crowd_counting", "segmentation"}
 
 
 def test_every_recipe_scheme_and_figure_is_in_it(installed: Path) -> None:
@@ -84,7 +76,6 @@ def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
     lines = [
         "segmnt",
         "train segmentation/configs/ean_se_demo.py --help",
-        "train-cls --scheme org paper_ean_se_resnet50 --jobs jobs.txt",
         "train-cls --scheme org --jobs jobs.txt",
         "pareto nowhere",
         "models",
@@ -102,9 +93,8 @@ def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
     assert "ean has no command 'segmnt'; did you mean 'segment'?" in done.stderr
     assert "recipe: segmentation/configs/ean_se_demo.py of the installed package" in done.stdout
     assert "ean train segmentation/configs/ean_se_voc.py --weights torchvision://resnet50" in done.stdout  # the help
-    assert "holds a scheme for 3+4+6+3 blocks of resnet50, but the network has" in done.stderr
     script = (tmp_path / "jobs.txt").read_text().split()[1]
     assert script == str(installed / "ean_tools" / "train_cls.py")
-    assert os.path.exists(script)
+    assert Path(script).exists()
     assert "tools/" not in done.stderr
     assert "no trained models come with this version" in done.stdout
