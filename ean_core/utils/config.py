@@ -61,7 +61,11 @@ def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()
     hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
     parameters = inspect.signature(function).parameters.values()
     fields = [
-        (name, hints[name], dataclasses.field(**({} if default is inspect.Parameter.empty else {"default": default})))
+        (
+            name,
+            hints.get(name, Any),
+            dataclasses.field(**({} if default is inspect.Parameter.empty else {"default": default})),
+        )
         for name, default in ((parameter.name, parameter.default) for parameter in parameters)
         if name not in without
     ]

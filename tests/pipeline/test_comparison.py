@@ -24,8 +24,9 @@ from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.search import search_scheme, with_method
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.report.plots_search import draw_retrained, draw_schemes
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
+from ean_core.search.method_choice import parse_method, parse_methods
 from ean_core.search.pareto import read_front, take_point
 from ean_core.supernet.scorer import Score, Scorer
 from ean_core.utils.shipped_files import SCHEMES
@@ -60,7 +61,7 @@ def start(trained: Path, tmp_path: Path) -> Start:
 
 
 def comparison(methods: str = METHODS, *, seeds: int = 2, exhaustive: bool | None = False) -> Comparison:
-    return Comparison(parse_entries([methods]), seeds, Budget(evaluations=8, proposals=15, samples=6), exhaustive)
+    return Comparison(parse_methods([methods]), seeds, Budget(evaluations=8, proposals=15, samples=6), exhaustive)
 
 
 def compare(job: Job, what: Comparison) -> dict:
@@ -202,7 +203,7 @@ def test_what_the_directory_holds_is_respected(start: Start, scored: list[str]) 
     with pytest.raises(EANError, match="--resume"):
         compare(fresh, comparison("random"))
     runs = len(list((job.directory / "comparison" / "runs").iterdir()))
-    longer = Comparison(parse_entries(["random"]), 1, Budget(evaluations=9, proposals=15))
+    longer = Comparison(parse_methods(["random"]), 1, Budget(evaluations=9, proposals=15))
     assert compare(job, longer)["metrics"]["runs"][0]["evaluations"] == 9  # not what the shorter run's file says
     assert len(list((job.directory / "comparison" / "runs").iterdir())) == runs
 
@@ -234,7 +235,9 @@ def test_darts_searches_alone_and_resumes(start: Start) -> None:
         return [(line.bits, line.accuracy, line.p) for line in read_lines(job.directory / "history.jsonl")]
 
     def darts(name: str, steps: int) -> Job:
-        return with_method(start(name, **{"search.steps": steps}), "darts", {"search.options.learning_rate": 0.5})
+        return with_method(
+            start(name, **{"search.steps": steps}), parse_method("darts"), {"search.options.learning_rate": 0.5}
+        )
 
     whole = lines(darts("whole", 7))
     lines(darts("cut", 3))
