@@ -147,7 +147,7 @@ class Scheme:
         """Read a scheme.json.
 
         Args:
-            path: the file.
+            path: the file, or the name of a shipped scheme.
             blocks: the network's blocks per stage, if they are to be checked.
 
         Raises:
@@ -185,6 +185,8 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file is missing, truncated, or no scheme.
     """
+    if not Path(path).exists():
+        path = shipped_scheme(str(path)) or path
     missing = not Path(path).exists()
     advice = "run tools/search.py first, or give the bits" if missing else "write it again with the search"
     if missing and shipped_scheme(Path(path).stem):

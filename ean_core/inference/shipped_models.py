@@ -151,13 +151,13 @@ def ship(source: str | Path, name: str, about: About, *, half: bool = True) -> P
     Returns:
         the file.
     """
+    checked(About, asdict(about), where=f"the description of {name}", advice="give what is missing")
     content = load_tensors(source)
     weights = {key: reduce(value) if half else value for key, value in content.pop("state_dict").items()}
     content = json.loads(json.dumps({**content, "about": asdict(about)}, default=str))
     path = shipped_files.MODELS / f"{name}{SUFFIX}"
     with atomic_path(path) as temporary:
         write_safetensors(temporary, weights, content)
-    read_model(path)
     return path
 
 

@@ -111,6 +111,15 @@ def create_model(
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:
         network.set_scheme(scheme)
+    network.made_with = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "attention": attention,
+        "sharing": sharing,
+        "attention_options": dict(attention_options or {}),
+        "in_channels": in_channels,
+        "layout": layout,
+    }
     return network
 
 

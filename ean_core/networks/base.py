@@ -30,6 +30,7 @@ class StagedNetwork(nn.Module):
         stem_kind: "cifar" or "imagenet".
         in_channels: of the images.
         fc: the head, or None.
+        made_with: the arguments of `create_model`, for `ean_core.save`; None for a network that was built otherwise.
     """
 
     stages_blocks: tuple[int, ...]
@@ -38,6 +39,7 @@ class StagedNetwork(nn.Module):
     stem_kind: str
     in_channels: int
     fc: nn.Linear | None
+    made_with: Mapping[str, Any] | None = None
 
     # -- the path -----------------------------------------------------------------------------------------------
 
