@@ -12,6 +12,9 @@ from typing import Any
 from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import EANError, unknown_name
 
+LOG_BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
+"""Package that --log names -> MMEngine's name of its backend."""
+
 
 def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str = "search.steps=50") -> dict[str, Any]:
     """Names and values from arguments such as ["search.steps=50", "model.arch=resnet29"].
@@ -139,11 +142,10 @@ def backends_of(names: list[str]) -> tuple[str, ...]:
     Raises:
         EANError: for an unknown name, or one whose package is not installed.
     """
-    backends = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
     for name in names:
-        if name not in backends:
-            raise unknown_name("log", name, list(backends))
+        if name not in LOG_BACKENDS:
+            raise unknown_name("log", name, list(LOG_BACKENDS))
         package = find_spec(name)
         if package is None or package.origin is None:  # without origin: a folder of that name, as wandb leaves behind
             raise EANError(f"--log {name} needs the package {name}: pip install {name}")
-    return tuple(backends[name] for name in names)
+    return tuple(LOG_BACKENDS[name] for name in names)
