@@ -211,7 +211,7 @@ class ClassificationTask:
     def load_supernet(self, path: Path) -> StagedNetwork:
         """The trained supernet, if it is the recipe's."""
         network, content = load_network(path)
-        if content["model"] != dataclasses.asdict(self.spec()):
+        if ModelSpec(**content["model"]) != self.spec():
             model = content["model"]
             raise EANError(
                 f"{path} holds a {model['arch']} with {model['attention']}, made for other data or options than recipe "

@@ -43,6 +43,7 @@ VERBS = {
     "gradcam": Verb("tools/gradcam.py", "show where networks look, and their attention"),
     "benchmark": Verb("tools/benchmark.py", "time networks with and without attention"),
     "export": Verb("tools/export.py", "write a network as ONNX, torch.export or safetensors"),
+    "trim": Verb("tools/trim.py", "remove the attention calls of a trained network that are not worth their time"),
     "pareto": Verb("tools/pareto.py", "list a search's best trade-offs of accuracy and time"),
     "correlation": Verb("tools/correlation.py", "compare scores on the supernet with training from scratch"),
     "report": Verb("tools/report.py", "make one HTML page of runs and records"),

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ean_core.data.find_images import SUFFIXES
-from ean_core.io.checked_dataclasses import Range, checked
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX, read_description, write_safetensors
 from ean_core.utils import shipped_files
+from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 

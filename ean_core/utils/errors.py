@@ -149,9 +149,17 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
         raise EANError(f"{memory_sentence(error)} at batch size {images}: {advice}") from None
 
 
-def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...]) -> EANError:
-    """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case."""
-    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{nearest(name, names)}")
+def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...], *, where: str = "") -> EANError:
+    """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case.
+
+    Args:
+        kind: what has the name, such as "search method".
+        name: as it was given.
+        names: those that there are.
+        where: the name was found, such as a file.
+    """
+    place = f" in {where}" if where else ""
+    return EANError(f"unknown {kind} {name!r}{place}: choose one of {', '.join(names)}{nearest(name, names)}")
 
 
 def nearest(name: object, names: list[str] | tuple[str, ...]) -> str:
