@@ -26,11 +26,11 @@ lint: .venv/installed-dev
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ": give one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python setup.py
+.venv/installed: .venv/bin/python setup.py setup.cfg
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	touch $@
 
-.venv/installed-dev: .venv/bin/python setup.py
+.venv/installed-dev: .venv/bin/python setup.py setup.cfg
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
 	touch $@ .venv/installed
 

@@ -11,9 +11,9 @@ from ean_core.utils.errors import command, legible
 
 HELP = """\
 example:
-  python crowd_counting/predict.py best.pth photo.jpg --out-dir counts
+  python crowd_counting/predict.py photo.jpg                           with the counter that comes with the project
   python crowd_counting/predict.py best.pth holiday/ more/*.jpg --out-dir counts
-  python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
+  python crowd_counting/predict.py best.pth street.mp4 --every 10
 
 Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
 with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image

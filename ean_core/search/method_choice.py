@@ -44,8 +44,8 @@ def parse_method(text: str) -> MethodChoice:
     method, *option_texts = text.strip().split(":")
     method = long_name(method)
     if method not in METHODS and (method.endswith(".py") or re.match(r"[A-Z]\w*$", "".join(option_texts[:1]))):
-        method = load_method(":".join([method, *option_texts[:1]]))
-        option_texts = option_texts[1:]
+        reference, option_texts = ":".join([method, *option_texts[:1]]), option_texts[1:]
+        method = reference if reference in METHODS else load_method(reference)
     options: dict[str, Any] = {}
     for option in option_texts:
         name, sign, value = option.partition("=")
