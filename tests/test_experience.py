@@ -32,7 +32,7 @@ FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classificat
 COMMANDS = [
     str(path.relative_to(ROOT))
     for folder in FOLDERS
-    for path in sorted((ROOT / folder).glob("*.py"))
+    for path in sorted((ROOT / folder).glob("[!_]*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
 HEAVY = {

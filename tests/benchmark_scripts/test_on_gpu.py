@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -128,8 +129,8 @@ def check_command(call: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", call)
         patched.syspath_prepend(str(ROOT / Path(call[0]).parent))
-        parse = runpy.run_path(str(ROOT / call[0])).get("parse_arguments")
-        arguments = classification.train.parse_arguments(call[1:]) if parse is None else parse()
+        parse = runpy.run_path(str(ROOT / call[0])).get("parse_arguments", classification.train.parse_arguments)
+        arguments = parse(call[1:]) if signature(parse).parameters else parse()
     assert set(getattr(arguments, "modes", None) or []) <= set(MODES)
     if hasattr(arguments, "cfg_options"):
         recipe = Recipe.from_file(ROOT / arguments.config, parse_options(arguments.cfg_options))

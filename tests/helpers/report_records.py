@@ -14,13 +14,13 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import write_record
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.utils.intervals import Interval
+from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import ROOT
 
 
 def new_directory(path: Path) -> Path:
-    """A directory of records that holds only the paper's figures."""
+    """A directory for records."""
     path.mkdir(parents=True)
-    shutil.copy(ROOT / "results" / "paper.json", path)
     return path
 
 
@@ -285,7 +285,7 @@ def pareto(path: Path) -> Path:
     folder = path.parent / "pareto_source"
     folder.mkdir()
     shutil.copy(ROOT / "results" / "ean_se_r29_cifar100_subset20k_10ep.history.jsonl", folder / "history.jsonl")
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
     write_front(folder)
     shutil.move(folder / "pareto.json", path)
     shutil.move(folder / "pareto.png", path.with_suffix(".png"))

@@ -18,6 +18,7 @@ from ean_core import EANError
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.loaded_model import load_file
+from ean_core.inference.predictor import Predictor
 from ean_core.networks.network_file import load_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
@@ -229,7 +230,7 @@ def test_a_network_of_grey_images_takes_photos(tiny_arch: str, tmp_path: Path) -
 
 def test_other_files_are_refused_by_name(tiny_arch: str, tmp_path: Path) -> None:
     with pytest.raises(EANError, match=r"best\.pth is a counter, not a classifier"):
-        ean_core.load(tiny_counter(tmp_path / "best.pth"))
+        Predictor(load_file(tiny_counter(tmp_path / "best.pth")))
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
     with pytest.raises(EANError, match=r"foreign\.pth is another kind of file"):
         ean_core.load(tmp_path / "foreign.pth")

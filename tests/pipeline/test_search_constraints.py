@@ -16,8 +16,9 @@ from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.search_constraints import latency_table
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.search import METHODS
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
+from ean_core.search.method_choice import parse_methods
 from ean_core.search.pareto import read_front
 from ean_core.utils.intervals import Interval
 from tests.benchmark.test_latency_table import COSTS, made_up
@@ -158,7 +159,7 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
     monkeypatch.setattr("ean_core.pipeline.pipeline.train_supernet", stop)
     with pytest.raises(Stopped):
         if compared:
-            run_comparison(run, Comparison(parse_entries(["random"]), 1, Budget(evaluations=2, proposals=2)))
+            run_comparison(run, Comparison(parse_methods(["random"]), 1, Budget(evaluations=2, proposals=2)))
         else:
             run_pipeline(run)
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]

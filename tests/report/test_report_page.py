@@ -20,6 +20,7 @@ from ean_core.io.records import write_record
 from ean_core.report import html_report
 from ean_core.report.results import visible
 from ean_core.report.run_folders import find_records
+from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
@@ -100,7 +101,7 @@ def test_every_kind_of_record_is_on_the_page(tmp_path: Path) -> None:
         assert f"Table {number}" in text
     assert "No record yet:" in text
     assert 'class="none"' in text
-    assert 'aria-label="stage 1: ' not in text  # there is no schemes/ beside these records
+    assert 'aria-label="stage 1: ' in text  # the shipped schemes
     assert '40.50<span class="spread"> ± 0.50</span>' in text
     for name in ("run.json", "strange.json"):
         assert text.count(f">{name} <span>") == 1
@@ -124,7 +125,7 @@ def test_the_committed_records_make_a_sound_page_with_the_schemes() -> None:
     text = html_report(ROOT / "results")
     check_page(text)
     assert 'aria-label="stage 1: 001100100101110101; stage 2: 001100000111001111; stage 3: 101100000111110001"' in text
-    assert len(re.findall('<div class="map">', text)) == len(list((ROOT / "schemes").glob("*.json")))
+    assert len(re.findall('<div class="map">', text)) == len(list(SCHEMES.glob("*.json")))
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tm
     folder = tmp_path / "work_dirs" / "mine"
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "results" / "ean_se_r29_cifar100_subset20k_10ep.history.jsonl", folder / "history.jsonl")
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
     made.pipeline(folder / "summary.json", name="my run")
     assert "page.html written" in run("tools/report.py", "--html", "page.html", folder).stdout
     text = (tmp_path / "page.html").read_text()
@@ -185,7 +186,7 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     (tmp_path / "empty").mkdir()
     damaged = tmp_path / "damaged"
     damaged.mkdir()
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
     (damaged / "history.jsonl").write_text('{"step": 1, "bi\n')
     for folder, said in ((damaged, r"history\.jsonl, line 1, cannot be read"), (tmp_path / "empty", "nothing to show")):
         with pytest.raises(EANError, match=said):

@@ -11,14 +11,13 @@ from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
 from ean_core.search.comparison import (
     Budget,
-    Entry,
     distribution,
     mean_with_interval,
-    parse_entries,
     run_entry,
     summarize_methods,
 )
 from ean_core.search.enas import ENAS
+from ean_core.search.method_choice import MethodChoice, parse_methods
 from ean_core.search.reward_landscapes import make_landscape
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.errors import EANError
@@ -29,16 +28,16 @@ LANDSCAPE = make_landscape("noise", BLOCKS, seed=0)
 
 
 def test_methods_are_written_with_their_options() -> None:
-    assert parse_entries(["ean,random", "ean:natural", "enas:hidden=32:learning_rate=0.1"]) == [
-        Entry("ean", "ean", {}),
-        Entry("random", "random", {}),
-        Entry("ean:natural", "ean", {"preset": "natural"}),
-        Entry("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
+    assert parse_methods(["ean,random", "ean:natural", "enas:hidden=32:learning_rate=0.1"]) == [
+        MethodChoice("ean", "ean", {}),
+        MethodChoice("random", "random", {}),
+        MethodChoice("ean:natural", "ean", {"preset": "natural"}),
+        MethodChoice("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
     ]
-    assert parse_entries(["ga:population=4"]) == [Entry("genetic:population=4", "genetic", {"population": 4})]
+    assert parse_methods(["ga:population=4"]) == [MethodChoice("genetic:population=4", "genetic", {"population": 4})]
     for wrong in (["ean,ean"], ["ean", "random,ean"], [","], ["ean:"], ["ga,genetic"]):
         with pytest.raises(EANError):
-            parse_entries(wrong)
+            parse_methods(wrong)
 
 
 def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
@@ -89,7 +88,7 @@ def test_the_readmes_table_4_has_the_papers_rows() -> None:
     """HSP's four patterns, each alone, beside every method of the table; all can be built for ResNet-164."""
     readme = (ROOT / "README.md").read_text()
     (given,) = re.findall(r"--evaluations 1000 --seeds 3 --retrain --methods (\S+)`", readme)
-    entries = parse_entries([given])
+    entries = parse_methods([given])
     blocks = (18, 18, 18)
     built = {
         entry.label: build_method(entry.method, blocks, seed=0, reward=Reward(), options=entry.options)

@@ -16,7 +16,8 @@ from ean_core import create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.utils.errors import EANError
-from segmentation.backbone import SCHEMES, EANResNet
+from ean_core.utils.shipped_files import SCHEMES
+from segmentation.backbone import EANResNet
 
 LAYOUTS = {
     8: {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)},

@@ -16,6 +16,7 @@ from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
+from ean_core.utils.shipped_files import SCHEMES
 from segmentation.benchmark import build_segmentors
 from tests.conftest import ROOT, Script
 
@@ -71,7 +72,7 @@ def test_commands(in_process: Script, tmp_path: Path) -> None:
     assert [row["network"] for row in record["metrics"]] == ["Org", "Share-full se", "EAN se"]
     assert record["settings"]["batch_size"] == 1
     assert in_process("--config", str(CONFIG), *tiny, "--output", "out.json") == 0
-    scheme = Scheme.load(ROOT / "schemes" / "ean_se_resnet20_cifar100_subset30k.json")
+    scheme = Scheme.load(SCHEMES / "ean_se_resnet20_cifar100_subset30k.json")
     assert [row["connections"] for row in read_record(tmp_path / "out.json")["metrics"]] == [0, 9, scheme.connections]
 
 
