@@ -2,8 +2,9 @@
 
 Untrained masks lie far below one, near 0.5 for SE, 0.73 for SGE and 0.25 for DIA, so that they shrink every residual:
 a trained network with new attention at all blocks is little better than chance. Here each connected block's last norm
-is multiplied, channel by channel, by the inverse of the mask that the attention starts with. The attention itself keeps
-its initial values, from which it trains as in any network. Paths other than the network's scheme do not start neutral.
+is multiplied, channel by channel, by the inverse of the mask that the attention starts with. The weights of the layer
+that gives the mask start at zero, so that it is the same for all images; they train from the first step, and the layers
+before them from the second. Paths other than the network's scheme do not start neutral.
 
 No images are needed: a batch norm's shift and scale are mean and standard deviation of its outputs.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention import Attention, State
+from ean_core.attention import Attention, DenseImplicitAttention, State
 from ean_core.networks.base import StagedNetwork
 
 SAMPLES = 8
@@ -70,7 +71,10 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
                 continue
             attention = stage.attention_of(index)
             norm, after = block.residual_end()
-            scale, state = neutral_scale(norm, after, attention, state if stage.is_shared else None)
+            state = state if stage.is_shared else None
+            if state is None:
+                settle(norm, after, attention)
+            scale, state = neutral_scale(norm, after, attention, state)
             if scale is None:
                 left += 1
                 continue
@@ -79,6 +83,25 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
             if norm.bias is not None:
                 norm.bias.mul_(scale)
     return NeutralStart(tuple(masks), left)
+
+
+def settle(norm: nn.Module, after: Sequence[nn.Module], attention: Attention) -> None:
+    """Let an attention's mask start the same for all images; one that does not weight features then stays as it is."""
+    layers = mask_layers(attention)
+    before = [layer.weight.clone() for layer in layers]
+    for layer in layers:
+        layer.weight.zero_()
+    if neutral_scale(norm, after, attention, None)[0] is None:
+        for layer, weight in zip(layers, before, strict=True):
+            layer.weight.copy_(weight)
+
+
+def mask_layers(attention: Attention) -> list[nn.Module]:
+    """The layers whose outputs an attention's mask is a fixed function of."""
+    if isinstance(attention, DenseImplicitAttention):
+        return [attention.from_input[2], attention.from_hidden[2]]
+    layers = [layer for layer in attention.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return layers[-1:]
 
 
 def neutral_scale(
