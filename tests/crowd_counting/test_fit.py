@@ -15,12 +15,13 @@ import torch
 import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
-from crowd_counting.evaluation import score_file
+from crowd_counting.evaluation import load_model, score_file
 from crowd_counting.fit import constant_counts, summarize_seeds, train_counter
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.training_model import evaluate
 from crowd_counting.recipe import Recipe
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
@@ -63,7 +64,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 class Killed(Exception):
-    """Stands for a kill."""
+    """Raised where a test ends a run, as a kill would."""
 
 
 @pytest.mark.parametrize("moment", ["between save and validation", "in the middle of an epoch"])
@@ -100,13 +101,13 @@ def kill_after(patch: pytest.MonkeyPatch, hook: type, method: str, *, times: int
 def test_the_test_images_choose_nothing(crowd: CrowdData, tmp_path: Path) -> None:
     """Other test images change the test figures, and not a bit of the checkpoints or the choice among them."""
     other = dataclasses.replace(crowd, test=crowd.test[:1])
-    one = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
+    first = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
     two = train_counter(make_job(other, tmp_path / "two"), seed=0)
-    assert (one / "validation.json").read_text() == (two / "validation.json").read_text()
+    assert (first / "validation.json").read_text() == (two / "validation.json").read_text()
     for name in ("best.pth", "final.pth"):
         theirs = weights(two / name)
-        assert all(torch.equal(value, theirs[key]) for key, value in weights(one / name).items())
-    assert read_record(one / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
+        assert all(torch.equal(value, theirs[key]) for key, value in weights(first / name).items())
+    assert read_record(first / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
 
 
 def test_the_best_is_the_lowest_validation_error(crowd: CrowdData, tmp_path: Path) -> None:
@@ -210,12 +211,12 @@ def test_seeds_are_summarized(crowd: CrowdData, tmp_path: Path) -> None:
     older = json.loads((directories[0] / "result.json").read_text())
     older["metrics"]["best"]["test"]["mse_in_papers"] = 1.0  # as records had it besides
     (directories[0] / "result.json").write_text(json.dumps(older))
-    found = summarize_seeds(job, directories)
-    assert "mse_in_papers" not in found["best"]
+    summary = summarize_seeds(job, directories)
+    assert "mse_in_papers" not in summary["best"]
     values = [read_record(path / "result.json")["metrics"]["best"]["test"]["mae"] for path in directories]
     assert values[0] != values[1]
-    assert found["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
-    assert found["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert summary["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
+    assert summary["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     record = read_record(tmp_path / "summary.json")
     assert (record["kind"], record["settings"]["seeds"]) == ("counting", [0, 1])
 
@@ -292,3 +293,32 @@ def test_another_task_takes_no_counters_directory(crowd: CrowdData, tmp_path: Pa
     (tmp_path / "supernet" / "run.json").write_text('{"part": "supernet"}')
     with pytest.raises(EANError, match="holds a run of another task, a supernet"):
         train_counter(make_job(crowd, tmp_path), seed=0)
+
+
+def test_averaged_weights_are_validated_saved_and_tested(crowd: CrowdData, tmp_path: Path) -> None:
+    job = make_job(crowd, tmp_path, train__ema=0.9, train__epochs=2)
+    directory = train_counter(job, seed=0)
+    state = torch.load(directory / "last.pth", weights_only=True)
+    name = "head.0.weight"
+    averaged, raw = state["state_dict"][f"counter.{name}"], state["ema_state_dict"][f"module.counter.{name}"]
+    assert not torch.equal(averaged, raw)
+    assert torch.equal(weights(directory / "final.pth")[name], averaged)
+    entries = json.loads((directory / "validation.json").read_text())
+    model, _ = load_model(directory / "final.pth")
+    errors = summarize_errors(evaluate(model, job.val_loader()))
+    assert errors["mae"] == pytest.approx(entries[-1]["mae"], rel=1e-5)
+    best = min(entries, key=lambda entry: entry["mae"])
+    model, content = load_model(directory / "best.pth")
+    assert content["epoch"] == best["epoch"]
+    assert summarize_errors(evaluate(model, job.val_loader()))["mae"] == pytest.approx(best["mae"], rel=1e-5)
+
+
+def test_the_trunk_learns_at_a_rate_of_its_own(crowd: CrowdData, tmp_path: Path) -> None:
+    """With a factor of 0 only the head changes."""
+    before = make_job(crowd, tmp_path / "job").spec
+    torch.manual_seed(0)
+    start = before.build().state_dict()
+    directory = train_counter(make_job(crowd, tmp_path / "run", train__trunk_lr_factor=0.0, train__epochs=1), seed=0)
+    trained = weights(directory / "final.pth")
+    names = [name for name, _ in before.build().named_parameters()]
+    assert all(torch.equal(trained[name], start[name]) == name.startswith("trunk.") for name in names)

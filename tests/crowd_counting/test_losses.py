@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from scipy.stats import poisson
 from torch import Tensor
 
 from crowd_counting.density import render_density
-from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, ScaledMSE, Target, sinkhorn
+from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, PoissonCounts, ScaledMSE, Target, sinkhorn
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points
 
@@ -21,7 +23,7 @@ STRIDE = 8
 
 def make_target(*, counts: tuple[int, ...] = (6, 3, 0)) -> Target:
     points = [torch.from_numpy(random_points(n, size, seed=n)) for n, size in zip(counts, SIZES, strict=True)]
-    sigmas = [torch.full((len(one),), 4.0) for one in points]
+    sigmas = [torch.full((len(heads),), 4.0) for heads in points]
     return Target(points, torch.tensor(SIZES), STRIDE, sigmas)
 
 
@@ -54,6 +56,36 @@ def test_mse_takes_given_maps() -> None:
     assert float(ScaledMSE()(given, target)) == 0
 
 
+@pytest.mark.parametrize("blocks", [(8,), (16, 24)])
+def test_poisson(blocks: tuple[int, ...]) -> None:
+    """Against SciPy's Poisson distribution, block by block."""
+    target, density, losses = make_target(), make_density(), []
+    for number in range(len(SIZES)):
+        heads = [(int(y // STRIDE), int(x // STRIDE)) for x, y in target.points[number].tolist()]
+        loss = 0.5 * abs(float(density[number].sum()) - len(heads))
+        for side in (block // STRIDE for block in blocks):
+            for top, left in itertools.product(range(0, 4, side), range(0, 5, side)):
+                mean = float(density[number, top : top + side, left : left + side].double().sum())
+                count = sum(top <= row < top + side and left <= column < left + side for row, column in heads)
+                loss += poisson.logpmf(count, count) - poisson.logpmf(count, mean)
+        losses.append(loss)
+    found = float(PoissonCounts(blocks=blocks, count_weight=0.5)(density, target))
+    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_poisson_is_zero_for_the_true_map_only() -> None:
+    target, shape = make_target(), torch.Size((3, 4, 5))
+    assert float(PoissonCounts()(target.dots(shape), target)) == pytest.approx(0, abs=1e-4)
+    assert float(PoissonCounts()(target.dots(shape) + 0.1, target)) > 1
+
+
+def test_poisson_blocks_hold_whole_cells() -> None:
+    with pytest.raises(EANError, match="a block of 12 pixels is not a multiple of the map's stride of 8"):
+        PoissonCounts(blocks=(12,))(make_density(), make_target())
+    with pytest.raises(EANError, match="blocks of at least one pixel"):
+        PoissonCounts(blocks=())
+
+
 def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: float) -> float:
     losses = []
     for number, size in enumerate(SIZES):
@@ -70,14 +102,14 @@ def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: 
             likelihoods = [math.exp(-(d**2) / (2 * sigma**2)) for d in (*distances, dummy)]
             for index, likelihood in enumerate(likelihoods):
                 expected[index] += value * likelihood / sum(likelihoods)
-        losses.append(sum(abs(1 - one) for one in expected[:-1]) + abs(expected[-1]))
+        losses.append(sum(abs(1 - count) for count in expected[:-1]) + abs(expected[-1]))
     return float(np.mean(losses))
 
 
 def test_bayesian() -> None:
     target, density = make_target(), make_density()
-    found = float(Bayesian(sigma=6.0, background=0.2)(density, target))
-    assert found == pytest.approx(slow_bayesian(density, target, sigma=6.0, background=0.2), rel=1e-4)
+    loss = float(Bayesian(sigma=6.0, background=0.2)(density, target))
+    assert loss == pytest.approx(slow_bayesian(density, target, sigma=6.0, background=0.2), rel=1e-4)
 
 
 def test_dm_count_without_transport() -> None:
@@ -92,8 +124,8 @@ def test_dm_count_without_transport() -> None:
                 share = float(density[number, row, column]) / total
                 loss += 0.3 * count * 0.5 * abs(float(truth[row, column]) / count - share)
         losses.append(loss)
-    found = float(DMCount(transport=0.0, variation=0.3)(density, target))
-    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+    value = float(DMCount(transport=0.0, variation=0.3)(density, target))
+    assert value == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_sinkhorn_is_near_the_exact_transport() -> None:
