@@ -22,7 +22,7 @@ from ean_core.networks.base import StagedNetwork
 
 SAMPLES = 8
 SIDE = 8
-STEPS = 12  # a mask depends on what it is computed from, which is rescaled: the scales are iterated
+STEPS = 24  # a mask depends on what it is computed from, which is rescaled: the scales are iterated
 ALIKE = 0.3
 """Least correlation between a residual and what attention makes of it; below, features are replaced, not weighted."""
 LARGEST = 100.0
