@@ -258,5 +258,5 @@ def scheme_file(value: SchemeLike) -> Path | None:
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:
-    """`18+18+18 blocks`, for messages."""
+    """Blocks per stage as messages have them, such as `18+18+18 blocks`."""
     return f"{'+'.join(map(str, blocks))} blocks"

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.processes import ROOT, environment
+from tests.helpers.process_state import process_state_kept
+from tests.helpers.processes import ROOT, environment, warm_python
 
 Run = Callable[..., subprocess.CompletedProcess]
 Script = Callable[..., int]
@@ -36,15 +37,15 @@ def run(tmp_path: Path) -> Run:
     """Run a command of the project as a user does, in a directory and a process of its own.
 
     `run("tools/search.py", "--seed", 1, code=0)` returns the finished process; a wrong exit status fails the test
-    with what was printed. With `gpu=True` it sees what GPUs there are, else none.
+    with what was printed. With `gpu=True` it sees what GPUs there are, else none, and `warm_python` runs it.
     """
 
     def start(
         script: str, *arguments: object, code: int = 0, gpu: bool = False, **changes: str
     ) -> subprocess.CompletedProcess:
-        hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        python, hidden = (sys.executable, {}) if gpu else (warm_python(), {"CUDA_VISIBLE_DEVICES": ""})
         done = subprocess.run(
-            [sys.executable, str(ROOT / script), *map(str, arguments)],
+            [python, str(ROOT / script), *map(str, arguments)],
             cwd=tmp_path,
             env=environment(**hidden, **changes),
             capture_output=True,
@@ -65,17 +66,17 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Run a command of the project in this process, which has loaded torch already.
 
     `script("tools/search.py", "--seed", 1)` is as `python tools/search.py --seed 1` in the test's directory, and gives
-    the exit status.
+    the exit status. What it changes in the process is put back; the test stays in its directory.
     """
 
     def call(name: str, *arguments: object) -> int:
         monkeypatch.chdir(tmp_path)
-        path = ROOT / name
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
+        with process_state_kept():
+            sys.argv[:] = [str(ROOT / name), *map(str, arguments)]
+            try:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            except SystemExit as stop:
+                return int(stop.code or 0)
         return 0
 
     return call

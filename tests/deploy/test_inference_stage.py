@@ -49,8 +49,8 @@ def test_it_is_pruned_as_a_stage_is(sharing: str) -> None:
     network = trained("resnet29", "se", sharing=sharing)
     folded = fold_batch_norm(network, prune=False)
     x = images(network, size=8)
-    for one in (network, folded):
-        one.set_scheme("010 | 000 | 011")
+    for net in (network, folded):
+        net.set_scheme("010 | 000 | 011")
     pruned = folded.prune()
     with torch.inference_mode():
         assert difference(network(x), pruned(x)) < 1e-4
@@ -73,7 +73,7 @@ def test_blocks_and_attention_are_shared_and_their_names_stay() -> None:
 
 
 class PlusOne(Attention):
-    """It has no mask."""
+    """An attention that adds 1 to the residual, which no mask can do."""
 
     def forward(self, residual: Tensor, state: object = None) -> tuple[Tensor, object]:
         return residual + 1, state

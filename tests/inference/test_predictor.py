@@ -60,10 +60,10 @@ def test_photos_of_all_kinds_one_and_many(net: ean_core.inference.predictor.Pred
     assert len(many) == 12
     assert all(len(guesses) == 2 for guesses in many)
     for kind in kinds:
-        (one,) = net.predict(kind, topk=1)
+        (prediction,) = net.predict(kind, topk=1)
         for guesses in many:
-            assert guesses[0].index == one.index
-            assert guesses[0].probability == pytest.approx(one.probability, abs=1e-5)
+            assert guesses[0].index == prediction.index
+            assert guesses[0].probability == pytest.approx(prediction.probability, abs=1e-5)
     assert len(net.predict(pixels, topk=99)) == 4
     assert net.predict([]) == []
     with pytest.raises(EANError, match="topk and batch_size must be at least 1, got 0"):
@@ -88,7 +88,7 @@ def test_a_turned_photo_is_the_same_from_everywhere(
         kinds = (image, loaded, content, bytearray(content), io.BytesIO(content), file)
         assert all(net.predict(kind) == expected for kind in kinds)
         for guesses in net.predict(list(kinds)):
-            assert [one.index for one in guesses] == [one.index for one in expected]
+            assert [guess.index for guess in guesses] == [guess.index for guess in expected]
     assert net.draw([content, io.BytesIO(content)], tmp_path / "seen.png").exists()
 
 

@@ -40,11 +40,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[st
             promised = keyword == "Content-Length" and "short" in self.path
             super().send_header(keyword, str(int(value) + 9) if promised else value)
 
-    one = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    threading.Thread(target=one.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{one.server_port}", folder, asked
-    one.shutdown()
-    one.server_close()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", folder, asked
+    server.shutdown()
+    server.server_close()
 
 
 Server = tuple[str, Path, list[str]]
@@ -96,7 +96,7 @@ def test_a_downloaded_file_cannot_run_code(server: Server, load: Load, tmp_path:
 def test_no_part_of_a_segmentor_is_read_by_its_engine(server: Server, tmp_path: Path) -> None:
     """What a config names for a head, or for a backbone of mmsegmentation's own, is read here first."""
     from segmentation.config import read_config
-    from segmentation.job import starting_weights
+    from segmentation.starting_weights import starting_weights
 
     address, folder, _ = server
     torch.save({"state_dict": {"conv1.weight": torch.ones(1)}, "evil": Evil(tmp_path / "ran")}, folder / "evil.pth")

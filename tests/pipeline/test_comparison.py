@@ -83,7 +83,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def stripped(record: dict) -> dict:
-    """Without clock times."""
+    """A record without its clock times, which differ between runs."""
     metrics = json.loads(json.dumps(record["metrics"]))
     for run in metrics["runs"]:
         del run["seconds"]
@@ -130,7 +130,7 @@ def rule(scheme: Scheme) -> float:
 
 @pytest.fixture
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scorer, "__call__", lambda self, schemes: [Score(rule(one), 0.0) for one in schemes])
+    monkeypatch.setattr(Scorer, "__call__", lambda self, schemes: [Score(rule(scheme), 0.0) for scheme in schemes])
 
 
 @pytest.mark.usefixtures("_made_up")
@@ -169,7 +169,7 @@ def test_exhaustive_scores_give_the_regret(start: Start) -> None:
 
 
 class Killed(BaseException):
-    """Stands for a kill."""
+    """Raised where a test ends a run, as a kill would."""
 
 
 def test_killed_and_resumed_equals_uninterrupted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,11 +256,11 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert [row["methods"] for row in rows] == [["org"], ["random", "hsp"], ["tail-k"]]
     assert rows[1]["scheme"] == str(answer_schemes(record)["random"])
     assert rows[0]["time_increment"]["value"] == 0
-    stamps = {one: one.stat().st_mtime_ns for one in job.directory.glob("*-seed0/classifier.pth")}
+    stamps = {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert len(stamps) == 3
     again = read_record(retrain_answers(job, record, path))["metrics"]
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
-    assert stamps == {one: one.stat().st_mtime_ns for one in job.directory.glob("*-seed0/classifier.pth")}
+    assert stamps == {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
     print_retrained(retrained, metric=job.task.metrics[0])
     assert "random, hsp" in capsys.readouterr().out
@@ -269,7 +269,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
 
 def test_schemes_of_different_networks_are_drawn_together(tmp_path: Path) -> None:
     schemes = {**published_schemes(SCHEMES), "small": Scheme.all_on((1, 2))}
-    assert {len(one) for one in schemes.values()} >= {54, 16, 3}
+    assert {len(scheme) for scheme in schemes.values()} >= {54, 16, 3}
     assert draw_schemes(tmp_path / "schemes.png", schemes, title="all").stat().st_size > 5000
     assert set(published_schemes(SCHEMES, arch="resnet50")) == {path.stem for path in SCHEMES.glob("*_resnet50.json")}
     of_se = published_schemes(SCHEMES, arch="resnet50", attention="se", data="imagenet")

@@ -60,15 +60,15 @@ class Page(HTMLParser):
         assert not self.open, self.open
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
-        if "id" in found:
-            self.ids.append(found["id"])
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
         if tag == "img":
-            self.images.append(found)
-        self.targets += [found[name] for name in ("href", "src") if name in found]
+            self.images.append(attributes)
+        self.targets += [attributes[name] for name in ("href", "src") if name in attributes]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes another element"
@@ -76,27 +76,27 @@ class Page(HTMLParser):
 
 def check_page(text: str) -> Page:
     """All that can be seen without a browser."""
-    found = Page(text)
-    assert len(set(found.ids)) == len(found.ids), "an id is there twice"
-    assert "script" not in found.tags
-    assert not {"iframe", "object", "embed", "form"} & set(found.tags)
-    for target in found.targets:
-        assert target.startswith("data:") or (target.startswith("#") and target[1:] in found.ids), target[:80]
+    page = Page(text)
+    assert len(set(page.ids)) == len(page.ids), "an id is there twice"
+    assert "script" not in page.tags
+    assert not {"iframe", "object", "embed", "form"} & set(page.tags)
+    for target in page.targets:
+        assert target.startswith("data:") or (target.startswith("#") and target[1:] in page.ids), target[:80]
     assert not re.search(r"url\(|@import|https?://", text.split("</style>")[0])
-    for image in found.images:
+    for image in page.images:
         head, _, content = image["src"].partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as picture:
             picture.load()
             assert (str(picture.width), str(picture.height)) == (image["width"], image["height"])
         assert len(image["alt"]) > 8
-    return found
+    return page
 
 
 def test_every_kind_of_record_is_on_the_page(tmp_path: Path) -> None:
     text = html_report(made.every_kind(tmp_path / "results"))
-    found = check_page(text)
-    assert len(found.images) == PICTURES
+    page = check_page(text)
+    assert len(page.images) == PICTURES
     for number in range(1, 6):
         assert f"Table {number}" in text
     assert "No record yet:" in text
@@ -221,9 +221,9 @@ def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> N
         text=True,
         timeout=180,
     )
-    found = re.search('id="probe" content="([^"]+)"', done.stdout)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(base64.b64decode(found[1]))
+    match = re.search('id="probe" content="([^"]+)"', done.stdout)
+    assert match, done.stderr[-2000:]
+    seen = json.loads(base64.b64decode(match[1]))
     assert seen["width"] == 380
     assert seen["scroll"] <= seen["room"], seen["wide"]  # room: without the bar for scrolling down
     assert seen["wide"] == []

@@ -15,12 +15,12 @@ from PIL import Image
 import ean_core
 from ean_core import EANError
 from ean_core.data.read_image import read_image
-from ean_core.inference import export
 from ean_core.inference.dynamic_pool import GridPool
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.gallery import explain
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.explain.targets import region_target
+from ean_core.inference.export import export
 from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.networks import create_model
 from ean_core.networks.pretrained import load_weights
@@ -29,7 +29,7 @@ from segmentation.config import read_config
 from segmentation.inference import Segmentor
 from tests.conftest import ROOT
 from tests.helpers.tiny_files import shake
-from tests.inference.test_explain import reference_cam
+from tests.inference.explain.helpers import reference_cam
 
 CONFIG = ROOT / "segmentation" / "configs" / "ean_se_demo.py"
 RESIZED = '_base_ = "{base}"\ntest_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
@@ -84,8 +84,8 @@ def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: P
     layer, images = opened.trunk.stages[-1], opened.inputs([pixels])
     (heat,), _ = grad_cam(opened.network, layer, images, [target.value])
     np.testing.assert_allclose(heat, reference_cam(opened.network, layer, images, target.value), atol=1e-4)
-    found = [(mask.stage, mask.block) for mask in attention_masks(opened.network, opened.trunk, images)]
-    assert found == [(0, 2), (1, 2), (2, 2)]
+    blocks = [(mask.stage, mask.block) for mask in attention_masks(opened.network, opened.trunk, images)]
+    assert blocks == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_the_region_of_a_class() -> None:
@@ -117,7 +117,7 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     opened = load_file(state, config=config, device="cpu")
-    report = export.export(opened, "onnx", tmp_path / "out")
+    report = export(opened, "onnx", tmp_path / "out")
     assert report.sizes == "any batch, any image size"
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
@@ -126,16 +126,16 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
     (got,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(got, opened.network(images).numpy(), rtol=1e-3, atol=1e-4)
-    said = session.get_modelmeta().custom_metadata_map
-    assert (said["kind"], said["scheme"], said["fit"]) == ("segmentor", "001 | 001 | 001", "[80, 48]")
-    assert json.loads(said["classes"]) == ["background", "circle", "square", "triangle"]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert (metadata["kind"], metadata["scheme"], metadata["fit"]) == ("segmentor", "001 | 001 | 001", "[80, 48]")
+    assert json.loads(metadata["classes"]) == ["background", "circle", "square", "triangle"]
     assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
 
 
 def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors")
     opened = load_file(state, config=config, device="cpu")
-    report = export.export(opened, "safetensors", tmp_path)
+    report = export(opened, "safetensors", tmp_path)
     assert report.difference == 0
     before, after = (Segmentor(config, path, device="cpu")(photo) for path in (state, report.path))
     assert torch.equal(before.seg_logits.data, after.seg_logits.data)
@@ -147,8 +147,8 @@ def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_
     with pytest.raises(EANError, match="the weights of a segmentor: give its config too"):
         load_file(report.path)
     classifier = create_model("resnet20", attention="se", scheme="001001001")
-    said = load_weights(classifier, read_weights(report.path))
-    assert set(said.loaded) == set(opened.trunk.state_dict())
+    load_report = load_weights(classifier, read_weights(report.path))
+    assert set(load_report.loaded) == set(opened.trunk.state_dict())
     assert torch.equal(classifier.conv1.weight, opened.trunk.conv1.weight)
 
 
