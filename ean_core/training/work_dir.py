@@ -224,15 +224,22 @@ def write_work_dir(work_dir: WorkDir) -> None:
 # -- the same run -----------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class ClaimFile:
+    """The fields of a run.json that are read by name; all others are only compared."""
+
+    part: str | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
+
+
 def read_claim(path: Path) -> dict[str, Any]:
     """Read run.json, the identity of a run.
 
     Raises:
         EANError: if it is missing or damaged.
     """
-    earlier = read_json(path, what="claim", advice="give another --work-dir")
-    if not isinstance(earlier, dict):
-        raise EANError(f"{path} does not say what run {path.parent} holds: give another --work-dir")
+    earlier = read_json(path, what="claim", advice=_ANOTHER)
+    checked(ClaimFile, earlier, where=f"claim {path}", advice=_ANOTHER)
     return earlier
 
 
@@ -242,7 +249,7 @@ def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str)
     Raises:
         EANError: `what`, followed by the first setting that differs and both values.
     """
-    earlier, now = json.loads(json.dumps([earlier, now]))  # as in files, where tuples are lists
+    earlier, now = json.loads(json.dumps([earlier, now], default=repr))  # as in files, where tuples are lists
     if difference := first_difference(earlier, now):
         name, before, after = difference
         raise EANError(f"{what} {name} = {before!r}, and this run has {after!r}; give the same, or another --work-dir")
