@@ -232,5 +232,5 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:
-    """`18+18+18 blocks`, for messages."""
+    """Blocks per stage as messages have them, such as `18+18+18 blocks`."""
     return f"{'+'.join(map(str, blocks))} blocks"
