@@ -161,7 +161,8 @@ def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...], *,
     near = get_close_matches(str(name).lower(), lower, n=1)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     place = f" in {where}" if where else ""
-    return EANError(f"unknown {kind} {name!r}{place}: choose one of {', '.join(names)}{hint}")
+    choices = f"choose one of {', '.join(names)}{hint}" if names else "leave it out, since there are none"
+    return EANError(f"unknown {kind} {name!r}{place}: {choices}")
 
 
 def first_line(error: BaseException) -> str:
