@@ -141,7 +141,7 @@ def test_records_in_the_report(tmp_path: Path) -> None:
         directory = made.new_directory(tmp_path / record.stem)
         value, path = json.loads(record.read_text()), directory / record.name
         assert not check(path, record.read_bytes(), lambda path: report_all(path.parent))
-        for _ in range(EACH // 8):
+        for _ in range(EACH // 16):
             check(path, json.dumps(swapped(value, rng)).encode(), lambda path: report_all(path.parent))
 
 
