@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ean_core.cli import add_run_arguments, backends_of, file_of, parse_options
+from ean_core.utils.shipped_files import TOOLS
 
 if TYPE_CHECKING:
     from ean_core.pipeline.job import Job
@@ -49,7 +50,7 @@ def training_commands(arguments: argparse.Namespace, job: Job, targets: Sequence
     """
     from ean_core.pipeline.retrain import MODES
 
-    common = [Path(__file__).resolve().parent.parent / "tools/train_cls.py", *same_arguments(arguments, job)]
+    common = [TOOLS / "train_cls.py", *same_arguments(arguments, job)]
     return [
         [
             *common,

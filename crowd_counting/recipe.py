@@ -15,7 +15,7 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.checked_dataclasses import build
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
 
@@ -200,7 +200,7 @@ class Recipe:
             EANError: if the file cannot be read, or a field is unknown or of the wrong kind.
         """
         if path is not None:
-            check_config_file(path, folders=["crowd_counting/configs"])
+            path = find_config_file(path, folders=["crowd_counting/configs"])
         where = str(path or "the recipe")
         try:
             config = Config() if path is None else read_recipe_file(path)
