@@ -26,6 +26,7 @@ from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_iden
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun
 from ean_core.scheme import Scheme
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetClassifier
@@ -226,7 +227,7 @@ class ClassificationTask:
         scorer = self.path_scorer(supernet)
 
         def accuracies(schemes: Sequence[Scheme]) -> list[float]:
-            return [score.accuracy for score in scorer(schemes)]
+            return [score.value for score in scorer(schemes)]
 
         return accuracies
 
@@ -242,7 +243,7 @@ class ClassificationTask:
         return Scorer(
             supernet,
             self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
-            normalize=self.images.normalize(channels_last=settings.channels_last),
+            metric=Top1(self.images.normalize(channels_last=settings.channels_last)),
             training=calibration,
             dtype=PRECISIONS[settings.precision] or torch.float32,
             compile=settings.compile,
@@ -267,7 +268,7 @@ class ClassificationTask:
         return ValidationGradient(
             supernet,
             batches,
-            normalize=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
+            metric=Top1(self.images.normalize(channels_last=self.recipe.supernet.channels_last)),
             batch_statistics=self.recipe.search.bn_images > 0,
             share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )

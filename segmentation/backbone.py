@@ -133,10 +133,12 @@ class EANResNet(BaseModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, in_channels, H, W) to the features of `out_indices`, each (B, channels[i], H_i, W_i)."""
-        if self.pool > 1:
-            images = F.avg_pool2d(images, self.pool, ceil_mode=True)
-        features = self.network.forward_features(images)
+        features = self.network.forward_features(self.pooled(images))
         return tuple(features[index] for index in self.out_indices)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Average images (B, in_channels, H, W) over `pool` x `pool` pixels."""
+        return F.avg_pool2d(images, self.pool, ceil_mode=True) if self.pool > 1 else images
 
     def freeze(self) -> None:
         """Disable the gradients of the frozen stages."""
