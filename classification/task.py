@@ -24,7 +24,7 @@ from ean_core.networks.network_file import ModelSpec, load_network
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.pipeline.fit import fit
-from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun
+from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun, require_spec
 from ean_core.scheme import Scheme
 from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.relaxed import ValidationGradient
@@ -37,7 +37,6 @@ from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
-from ean_core.utils.errors import EANError
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
@@ -140,7 +139,7 @@ class ClassificationTask:
             attention_options=dict(model.attention_options),
             in_channels=self.data.image_shape[0],
         )
-        return dataclasses.replace(spec, **changes)
+        return dataclasses.replace(spec, **changes, pruned="scheme" in changes)
 
     def build(self, spec: ModelSpec) -> StagedNetwork:
         """Images (B, C, H, W) -> logits (B, K)."""
@@ -212,13 +211,7 @@ class ClassificationTask:
     def load_supernet(self, path: Path) -> StagedNetwork:
         """The trained supernet, if it is the recipe's."""
         network, content = load_network(path)
-        if content["model"] != dataclasses.asdict(self.spec()):
-            model = content["model"]
-            raise EANError(
-                f"{path} holds a {model['arch']} with {model['attention']}, made for other data or options than recipe "
-                f"{self.recipe.name!r} ({self.recipe.model.arch} with {self.recipe.model.attention}): give another "
-                "--work-dir"
-            )
+        require_spec(path, content["model"], self.spec(), recipe=self.recipe)
         network = network.to(get_device())
         return network.to(memory_format=torch.channels_last) if self.recipe.supernet.channels_last else network
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ean_core.utils.task_registry import TaskEntry, register_loader, register_ta
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.job import Job
 
 
 def register() -> None:
@@ -21,6 +23,7 @@ def register() -> None:
             recognizes=_recognizes,
             train=_train,
             test_hint="python crowd_counting/test.py CHECKPOINT --part A",
+            start_job=_start_job,
         )
     )
     register_loader("ean-counter-1", _load_counter)
@@ -36,6 +39,12 @@ def _train(argv: Sequence[str]) -> None:
     from crowd_counting.train import main
 
     main(argv)
+
+
+def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
+    from crowd_counting.search_job import job_from_arguments
+
+    return job_from_arguments(arguments, flags)
 
 
 def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:

@@ -195,7 +195,8 @@ class Recipe:
         """Make a recipe of dictionaries, checked; `where` is what to call them in an error message."""
         recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that a class of the user's own that it names is imported here.
-        model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
+        attention, search = recipe.model.attention, recipe.search
+        model = dataclasses.replace(recipe.model, attention=None if attention is None else load(attention))
         if search is not None:
             search = dataclasses.replace(search, method=long_name(search.method))
         return recipe.replace(model=model, search=search)

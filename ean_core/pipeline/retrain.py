@@ -65,7 +65,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
         return Target(value, job.task.spec(sharing=sharing), Scheme.all_on(blocks))
     scheme = scheme_of(value, blocks, job.recipe.model.attention)
     default = Path(value).stem if value.endswith(".json") else scheme.text
-    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text, pruned=True), scheme)
+    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text), scheme)
 
 
 def train_network(job: Job, target: Target, *, seed: int) -> Path:

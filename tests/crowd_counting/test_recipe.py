@@ -40,7 +40,7 @@ def test_the_runner_gets_every_field_that_it_knows() -> None:
         ({"train.loss": "mae"}, "unknown loss 'mae': choose one of mse, bayesian, dm_count; did you mean 'mse'"),
         ({"train.loss_options.sigma": 3.0}, "unknown field in train.loss_options of mse 'sigma'"),
         ({"train.epochz": 3}, "unknown field in the recipe, section 'train' 'epochz'.* did you mean 'epochs'"),
-        ({"training.epochs": 3}, "unknown section in the recipe 'training'"),
+        ({"training.epochs": 3}, "unknown field in the recipe 'training'"),
         ({"train": 3}, "train must be a dictionary, got 3"),
         ({"train.epochs": "many"}, "epochs must be int, got 'many'"),
         ({"train.epochs": 0}, "^train.epochs must be at least 1"),
