@@ -15,8 +15,8 @@ from ean_core.supernet.path_metric import Batch, PathMetric
 from ean_core.supernet.prefix_cache import Batches
 
 EXACT = 2.0**16
-"""Errors are rounded to 1 / EXACT heads, so that float64 adds them without rounding, whatever their order: the score does
-not depend on the number of processes."""
+"""Errors are rounded to 1 / EXACT heads, so that float64 adds them exactly: a score does not depend on the number of
+processes."""
 
 
 class CountScore(PathMetric):
@@ -74,11 +74,6 @@ class CountBatches(Batches):
     def __iter__(self) -> Iterator[Batch]:
         self.loader.set_epoch(0)  # the same crops in every iteration
         for batch in self.loader:
-            inputs = batch["inputs"]
-            heads = [float(image.count) for image in batch["images"]]
-            sizes = batch["sizes"].to(inputs.device)
-            yield {
-                "inputs": inputs,
-                "sizes": sizes,
-                "heads": torch.tensor(heads, dtype=torch.float64).to(inputs.device),
-            }
+            inputs, counts = batch["inputs"], [image.count for image in batch["images"]]
+            heads = torch.tensor(counts, dtype=torch.float64, device=inputs.device)
+            yield {"inputs": inputs, "sizes": batch["sizes"], "heads": heads}

@@ -25,7 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ean_core.networks import StagedNetwork, create_model, stages_blocks
 from ean_core.networks.pretrained import LoadReport, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights
-from ean_core.scheme import SchemeLike, as_scheme
+from ean_core.scheme import SchemeLike, as_scheme_of_first_stages
 from ean_core.utils.errors import EANError, unknown_name
 
 SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
@@ -87,7 +87,8 @@ class EANResNet(BaseModule):
         check_layout(arch, stages, self.out_indices, strides=strides, dilations=dilations, frozen_stages=frozen_stages)
         if pool < 1:
             raise EANError(f"pool must be at least 1, got {pool}")
-        attention, sharing, scheme = resolve_scheme(attention, sharing, scheme, blocks)
+        built = max(self.out_indices) + 1
+        attention, sharing, scheme = resolve_scheme(attention, sharing, scheme, blocks, stages=built)
         layout: dict[str, Any] = {"strides": strides, "dilations": dilations, "conv_bias": conv_bias}
         layout["contract_dilation"] = contract_dilation or None
         network = create_model(
@@ -100,7 +101,7 @@ class EANResNet(BaseModule):
             in_channels=in_channels,
             **{name: value for name, value in layout.items() if value is not None},
         )
-        network.keep_stages(max(self.out_indices) + 1)
+        network.keep_stages(built)
         self.network = set_norm(network.prune() if attention else network, norm_cfg)
         self.arch, self.attention, self.pool = arch, attention, pool
         self.attention_options = dict(attention_options or {})
@@ -166,15 +167,15 @@ class EANResNet(BaseModule):
 
 
 def resolve_scheme(
-    attention: str | None, sharing: str, scheme: SchemeLike, blocks: Sequence[int]
+    attention: str | None, sharing: str, scheme: SchemeLike, blocks: Sequence[int], *, stages: int
 ) -> tuple[str | None, str, SchemeLike]:
-    """Resolve preset names such as "org-full" to (attention, sharing, scheme)."""
+    """Resolve preset names such as "org-full" to (attention, sharing, scheme); only the first `stages` are built."""
     if isinstance(scheme, str) and scheme == "org-full":
         sharing, scheme = "block", None
     elif isinstance(scheme, str) and (SCHEMES / f"{scheme}.json").is_file():
         scheme = SCHEMES / f"{scheme}.json"
     if scheme is not None:
-        scheme = as_scheme(scheme, blocks)
+        scheme = as_scheme_of_first_stages(scheme, blocks, stages=stages)
         if not scheme.connections:
             return None, "stage", None
     return attention, sharing, scheme

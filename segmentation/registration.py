@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from segmentation import FORMAT
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.job import Job
 
 
 def register() -> None:
@@ -23,6 +25,7 @@ def register() -> None:
             recognizes=lambda config: "train_dataloader" in config or "type" in config.get("model", {}),
             train=_train,
             test=_test,
+            start_job=_start_job,
             load_with_config=_load_with_config,
         )
     )
@@ -39,6 +42,15 @@ def _test(argv: Sequence[str]) -> None:
     from segmentation.test import main
 
     main(argv)
+
+
+def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from segmentation.search_job import job_from_arguments
+
+    return job_from_arguments(arguments, flags)
 
 
 def _load_with_config(path: Path, config: Path) -> LoadedModel:

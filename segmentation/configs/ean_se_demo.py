@@ -1,4 +1,5 @@
-# Made-up shapes, drawn into data/voc_demo on first use, a small network from random weights: two minutes on a CPU.
+# Made-up shapes, drawn into data/voc_demo on first use, a small network from random weights: two minutes on a CPU for a
+# training, and five for tools/search.py.
 _base_ = "_base_/small.py"
 title = "made-up shapes"
 note = "It shows the commands at work; how a network does on it says nothing of real images."
@@ -35,3 +36,12 @@ tta_pipeline = [
 ]
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=300, by_epoch=False)]
 train_cfg = dict(max_iters=300, val_interval=100)
+
+# The search, on a part of the training images.
+data = dict(val_share=0.25)
+supernet = dict(
+    train_cfg=dict(max_iters=200),
+    param_scheduler=[dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=200, by_epoch=False)],
+)
+search = dict(method="ean", steps=40, options=dict(schemes_per_step=2))
+retrain = ["org", "ean"]
