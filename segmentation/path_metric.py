@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ean_core.supernet.path_metric import Batch, PathMetric
 from ean_core.supernet.prefix_cache import Batches
+from ean_core.utils.errors import EANError
 from segmentation.data.sampling import SeededIndex
 from segmentation.metric import mean, percent
 from segmentation.model.logits_network import Logits
@@ -107,15 +108,23 @@ class TrainingCrops(Batches):
     Args:
         dataset: with a training pipeline.
         count: number of images, the first of the shuffled ones.
-        batch_size: images of a batch.
+        batch_size: images of a batch, or somewhat more, so that no batch is left with a single one.
         preprocess: the segmentor's data preprocessor.
         seed: of the order and of the augmentation.
+
+    Raises:
+        EANError: for fewer than two images a batch.
     """
 
     def __init__(self, dataset: Any, preprocess: nn.Module, *, count: int, batch_size: int, seed: int) -> None:
         self.dataset, self.preprocess, self.seed = dataset, preprocess, seed
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed))[:count]
-        self.batches = [part.tolist() for part in order.split(batch_size)]
+        if min(len(order), batch_size) < 2:
+            raise EANError(
+                f"BN calibration over {len(order)} images in batches of {batch_size}: batch norm after global pooling "
+                "needs at least 2 images, so give search.bn_images and search.bn_batch_size at least that"
+            )
+        self.batches = [part.tolist() for part in order.tensor_split(max(1, len(order) // batch_size))]
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -26,6 +26,7 @@ from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.hooks import unwrap_model
 from ean_core.utils.distributed import rank_and_world, run_on_main_process
+from segmentation import SEGMENTOR_FILES
 from segmentation.config import build_dataset
 from segmentation.data.search_split import SearchSplit
 from segmentation.evaluation import score
@@ -65,7 +66,7 @@ class SegmentationTask:
         Metric("mAcc", "mean accuracy", "%"),
         Metric("aAcc", "pixel accuracy", "%"),
     )
-    network_file: ClassVar[str] = "segmentor.pth"
+    network_file: ClassVar[str] = SEGMENTOR_FILES[0]
 
     def with_recipe(self, recipe: Recipe) -> SegmentationTask:
         """The same images and config under another recipe."""
