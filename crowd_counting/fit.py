@@ -25,14 +25,13 @@ from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
-from ean_core.io.checked_dataclasses import Count, checked
 from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import DrawPaths, unwrap_model
 from ean_core.training.state import read_state
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import Count, build, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from mmengine.hooks import Hook
 
-from ean_core.io.checked_dataclasses import Positive, Range, checked
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.training.hooks import ShowProgress
+from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.files import write_atomic
 

@@ -18,7 +18,7 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.pipeline import recipe
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 BATCH_NORMS = ("train", "frozen")
@@ -153,7 +153,8 @@ class TrainRecipe:
         check_choice(f"{self.section}.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
-        build(LOSSES[self.loss], self.loss_options, where=f"{self.section}.loss_options of {self.loss}")
+        where = f"{self.section}.loss_options of {self.loss}"
+        build(LOSSES[self.loss], self.loss_options, where=where, what="option")
         if self.section == "train" and self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()

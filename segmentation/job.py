@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmseg.utils import register_all_modules
@@ -100,6 +101,7 @@ class Job:
         classes = len(train.metainfo["classes"])
         check_config(config, model, classes)
         weights = starting_weights(config, model.backbone)
+        notes = normalize_as(config, weights)
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
         begun = [directory / STATE, directory / "result.json"]
         work_dir = WorkDir(directory, "segmentation", (None,))
@@ -111,7 +113,7 @@ class Job:
         lines = (
             describe(config, model, data, classes=classes),
             f"backbone: {loaded}",
-            *normalization_notes(config, weights),
+            *notes,
             *warnings,
         )
         label, parameters = network_label(model.backbone), count_parameters(model)
@@ -226,18 +228,16 @@ def pretrained_parts(part: Any) -> Iterator[Any]:
             yield from pretrained_parts(item)
 
 
-def normalization_notes(config: Config, weights: Weights | None) -> list[str]:
-    """Notes for weights that were trained with a normalization other than the config's; empty if they agree."""
+def normalize_as(config: Config, weights: Weights | None) -> list[str]:
+    """Let the config normalize images as those of the weights; a note for each value that this changes."""
     theirs = None if weights is None else weights.normalization
-    notes = []
+    preprocessor, notes = config.model.get("data_preprocessor") or {}, []
     for name, values in zip(("mean", "std"), theirs or (), strict=False):
-        scaled, ours = [255 * value for value in values], list(config.model.data_preprocessor.get(name) or ())
-        if any(abs(expected - configured) > 1 for expected, configured in zip(scaled, ours, strict=False)):
-            shown = ", ".join(f"{value:.1f}" for value in scaled)
-            notes.append(
-                f"note: the classifier was trained on images with {name} [{shown}], but the config has {ours}: set "
-                f"model.data_preprocessor.{name} accordingly"
-            )
+        scaled, configured = [round(255 * value, 3) for value in values], list(preprocessor.get(name) or ())
+        if len(configured) == len(scaled) and np.allclose(scaled, configured, rtol=0, atol=1):
+            continue
+        preprocessor[name] = scaled
+        notes.append(f"note: images are normalized with {name} {scaled}, as those of the weights, not {configured}")
     return notes
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
+from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stage_strides, stages_blocks
 from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
@@ -32,7 +32,7 @@ class CounterSpec:
 
     Attributes:
         arch, attention, sharing, scheme, attention_options: as for `ean_core.create_model`.
-        features: stages that the head sees: "stage3" or "all".
+        features: stages that the head sees: "stage3", the last one of stride 16 (a ResNet's third), or "all".
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: channels between the head's two convolutions, and of the decoder.
         head_norm: normalization in the head: "none" or "group".
@@ -73,7 +73,7 @@ class CounterSpec:
             **({} if strides is None else {"strides": strides}),
         )
         if self.features == "stage3":
-            trunk.keep_stages(3)
+            trunk.keep_stages(stages_to_stride_16(self.arch))
         if self.attention is not None:
             trunk = trunk.prune()
         channels = trunk.stage_channels if self.features == "all" else trunk.stage_channels[-1:]
@@ -104,6 +104,11 @@ def build_counter(
     return CounterSpec(arch=arch, attention=attention, scheme=text, **options).build().eval()
 
 
+def stages_to_stride_16(arch: str) -> int:
+    """How many stages there are up to the last one with 16 pixels per position: 3 in ResNets, 5 in MobileNets."""
+    return sum(stride <= 16 for stride in stage_strides(arch))
+
+
 def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...] | None]:
     """How an architecture reaches a stride: pooling before its stem, and the strides of its stages.
 
@@ -121,8 +126,8 @@ def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ..
     if is_timm(arch):
         if features != "all" and stride != 16:
             raise EANError(
-                f"stage 3 of {arch} has stride 16, but stride {stride} was requested: give --cfg-options "
-                "model.stride=16 or model.features=all"
+                f"stage {stages_to_stride_16(arch)} of {arch} has stride 16, but stride {stride} was requested: give "
+                "--cfg-options model.stride=16 or model.features=all"
             )
         return 1, None
     if ARCHITECTURES[arch]["stem"] == "cifar":

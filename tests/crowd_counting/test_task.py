@@ -175,7 +175,7 @@ def test_schemes_of_the_built_stages(crowd: CrowdData, tmp_path: Path) -> None:
         ({"supernet__epochs": 0}, "supernet.epochs must be at least 1"),
         ({"supernet__loss": "mae"}, "unknown loss 'mae'"),
         ({"supernet__random_paths": 0}, "supernet.random_paths must be at least 1"),
-        ({"supernet__validate": 0}, "unknown field in the recipe, section 'supernet' 'validate'"),
+        ({"supernet__validate": 0}, "unknown field 'validate' in section 'supernet' of the recipe"),
         ({"retrain": ["best"]}, "unknown entry of retrain 'best'"),
     ],
 )
