@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import torch
 from mmengine.device import get_device
-from mmengine.hooks import Hook
 
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
@@ -38,18 +37,6 @@ from ean_core.utils.errors import EANError
 BEST, FINAL = "best.pth", "final.pth"
 
 Model = TypeVar("Model", bound=CountingModel)
-
-
-class KeepFinal(Hook):
-    """Saves the counter after the last epoch."""
-
-    def __init__(self, save: Any) -> None:
-        self.save = save
-
-    def after_train(self, runner: Any) -> None:
-        """Save the counter, on the first process only."""
-        if is_main_process():
-            self.save(runner.epoch, None)
 
 
 def train_counter(job: Job, *, seed: int) -> Path:
@@ -90,10 +77,13 @@ def fit_counter(job: Job, run: TrainingRun) -> Counter:
         recipe.settings(),
         validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
         hooks=[
-            KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST)),
-            KeepFinal(partial(save, directory / FINAL)),
+            KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST))
         ],
         show_progress=ShowCounting,
+    )
+    final = directory / FINAL
+    run_on_main_process(
+        lambda: save_checkpoint(job, trained_counter(job, directory), run.identity, final, epoch=recipe.epochs)
     )
     return unwrap_model(runner.model).counter
 
@@ -119,7 +109,7 @@ def fit_supernet(job: Job, run: TrainingRun, *, validation: Callable[[Counter], 
         unused_parameters=True,
         show_progress=ShowPaths,
     )
-    run_on_main_process(lambda: save_checkpoint(job, saved_counter(job, run.state), run.identity, run.output))
+    run_on_main_process(lambda: save_checkpoint(job, trained_counter(job, run.directory), run.identity, run.output))
 
 
 def counting_model(job: Job, recipe: TrainRecipe, kind: type[Model]) -> Model:
@@ -127,13 +117,19 @@ def counting_model(job: Job, recipe: TrainRecipe, kind: type[Model]) -> Model:
     counter = job.counter()
     if recipe.channels_last:
         counter.to(memory_format=torch.channels_last)
-    loss = build(LOSSES[recipe.loss], recipe.loss_options, where=f"{recipe.section}.loss_options")
-    return kind(counter, job.normalize(), loss, precision=recipe.precision)
+    where = f"{recipe.section}.loss_options"
+    return kind(
+        counter,
+        job.normalize(),
+        build(LOSSES[recipe.loss], recipe.loss_options, where=where),
+        precision=recipe.precision,
+    )
 
 
-def saved_counter(job: Job, state: Path) -> Counter:
-    """The counter of a saved state, with the averaged weights if the run used `ema`."""
-    counter, weights = job.spec.build(), read_state(state)["state_dict"]
+def trained_counter(job: Job, directory: Path) -> Counter:
+    """The counter of the last saved state, with the averaged weights if the run used `ema`."""
+    weights = read_state(directory / "last.pth")["state_dict"]
+    counter = job.spec.build()
     prefix = "counter."
     counter.load_state_dict({name[len(prefix) :]: weights[name] for name in weights if name.startswith(prefix)})
     return counter

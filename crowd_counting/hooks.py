@@ -68,7 +68,7 @@ class KeepBest(Hook):
         save: writes the current counter; called with the epoch and its metrics.
     """
 
-    priority = "LOW"
+    priority = "ABOVE_NORMAL"  # while MMEngine's EMAHook still has the averaged weights in the model
 
     def __init__(self, history: Path, *, every: int, save: Callable[[int, dict[str, Any]], None]) -> None:
         self.history, self.every, self.save = history, every, save

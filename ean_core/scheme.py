@@ -256,5 +256,5 @@ def as_scheme_of_first_stages(value: SchemeLike, blocks: Sequence[int], *, stage
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:
-    """`18+18+18 blocks`, for messages."""
+    """Blocks per stage as messages have them, such as `18+18+18 blocks`."""
     return f"{'+'.join(map(str, blocks))} blocks"

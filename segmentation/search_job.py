@@ -17,11 +17,11 @@ from ean_core.pipeline.job import Job
 from ean_core.utils.distributed import is_main_process, start_processes
 from ean_core.utils.errors import EANError
 from ean_core.utils.process_agreement import check_same_files
-from segmentation.backbone import EANResNet
 from segmentation.config import build_model, read_config
+from segmentation.config_checks import check_config
 from segmentation.data.search_split import SearchSplit
-from segmentation.job import check_config, normalization_notes, starting_weights
 from segmentation.recipe import Recipe
+from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
 from segmentation.task import SegmentationTask
 
 FLAGS = ("model.attention", "seed", "seeds")
@@ -80,15 +80,14 @@ def start_task(config: Config, flags: Mapping[str, Any]) -> tuple[SegmentationTa
         )
     backbone.attention, backbone.scheme = backbone.get("attention", "se") or "se", None
     backbone.pop("sharing", None)
-    recipe = Recipe.of(config, flags)
-    split, warnings = SearchSplit.of(config, recipe.data)
+    Recipe.of(config, flags)  # a mistake in it must show before images are read
     model = build_model(config)
+    weights = starting_weights(config, model.backbone)
+    notes = normalize_as(config, weights)
+    recipe = Recipe.of(config, flags)  # of the config as it is trained with
+    split, warnings = SearchSplit.of(config, recipe.data)
     check_config(config, model, split.classes)
-    assert isinstance(model.backbone, EANResNet)
-    weights, identity = starting_weights(config, model.backbone), None
-    loaded = "random weights: give model.backbone.init_cfg a checkpoint, for useful accuracy"
-    if weights is not None:
-        loaded = str(model.backbone.load(weights))
-        identity = weights_identity(weights.source, arch=model.backbone.arch)
+    loaded = load_backbone(model.backbone, weights)
+    identity = None if weights is None else weights_identity(weights.source, arch=model.backbone.arch)
     task = SegmentationTask(recipe, config, split, model.backbone.network.stages_blocks, identity)
-    return task, [f"backbone: {loaded}", *normalization_notes(config, weights), *warnings]
+    return task, [f"backbone: {loaded}", *notes, *warnings]

@@ -96,9 +96,7 @@ def create_model(
         "in_channels": in_channels,
         "num_classes": num_classes or None,
     }
-    layout_options = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
-    if stray := sorted(set(layout) - set(layout_options)):
-        raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
+    _check_layout(arch, layout)
     if is_timm(arch):
         stride = timm_backbone.output_stride_of(name, **layout)
         network: StagedNetwork = timm_backbone.TimmNetwork(name, output_stride=stride, **common)
@@ -107,6 +105,17 @@ def create_model(
     if attention is not None:
         network.set_scheme(scheme)
     return network
+
+
+def _check_layout(arch: str, layout: Mapping[str, Any]) -> None:
+    """Refuse options of `create_model` that an architecture does not have.
+
+    Raises:
+        EANError: if there are any.
+    """
+    options = {"strides", "dilations", "contract_dilation"} | (set() if is_timm(arch) else {"conv_bias"})
+    if stray := sorted(set(layout) - options):
+        raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
 
 
 def is_timm(arch: str) -> bool:

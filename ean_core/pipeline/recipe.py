@@ -206,5 +206,5 @@ class Recipe:
         return dataclasses.replace(self, **fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """The recipe as plain values, as records and network files hold it."""
         return dataclasses.asdict(self)

@@ -164,8 +164,8 @@ def require_spec(path: Path, model: Mapping[str, Any], spec: NetworkSpec, *, rec
     Raises:
         EANError: if they differ.
     """
-    wanted = dataclasses.asdict(spec)
-    if json.loads(json.dumps(model)) != json.loads(json.dumps(wanted)):  # in files tuples are lists
+    wanted, found = (dataclasses.asdict(one) for one in (spec, type(spec)(**model)))
+    if json.loads(json.dumps(found)) != json.loads(json.dumps(wanted)):  # in files tuples are lists
         raise EANError(
             f"{path} holds a {model.get('arch')} with {model.get('attention')}, made for other data or options than "
             f"recipe {recipe.name!r} ({wanted.get('arch')} with {wanted.get('attention')}): give another --work-dir"

@@ -37,7 +37,7 @@ def test_the_runner_gets_every_field_that_it_knows() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"train.loss": "mae"}, "unknown loss 'mae': choose one of mse, bayesian, dm_count; did you mean 'mse'"),
+        ({"train.loss": "mae"}, "unknown loss 'mae': choose one of mse, bayesian, dm_count, poisson; did"),
         ({"train.loss_options.sigma": 3.0}, "unknown option 'sigma' in train.loss_options of mse"),
         ({"train.epochz": 3}, "unknown field 'epochz' in section 'train' of the recipe.* did you mean 'epochs'"),
         ({"training.epochs": 3}, "unknown field 'training' in the recipe: .*did you mean 'train'"),
@@ -56,7 +56,7 @@ def test_the_runner_gets_every_field_that_it_knows() -> None:
         ({"data.scale_min": 2.0}, "must satisfy 0 < min <= max"),
         ({"data.cache": "a.h5", "data.scale_max": 1.5}, "data.cache holds maps of unscaled images"),
         ({"data.cache": "a.h5", "train.loss": "dm_count"}, "loss 'dm_count' is computed from points"),
-        ({"model.features": "stage4"}, "model.features must be one of stage3, all"),
+        ({"model.features": "stage4"}, "model.features must be one of stage3, all, stride16"),
         ({"model.stride": 3}, "model.stride must be one of 4, 8, 16"),
     ],
 )

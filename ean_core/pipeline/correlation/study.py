@@ -58,7 +58,7 @@ class Study:
 
     @property
     def directory(self) -> Path:
-        """The work directory."""
+        """The work directory, which the study's processes share."""
         return self.job.directory
 
     @property
@@ -68,7 +68,7 @@ class Study:
 
     @property
     def supernet(self) -> Path:
-        """The supernet's file."""
+        """Path of the supernet that scores the schemes."""
         return self.directory / "supernet.pth"
 
     def target(self, scheme: Scheme) -> Target:
