@@ -135,7 +135,7 @@ def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, compa
         print(f"{path.name} is written beside an earlier record of other seeds")
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
     said = {"comparisons": list(comparisons)}
-    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
+    return write_record(path, kind=job.record_kind("pipeline"), settings=summary_settings(job), metrics=metrics, **said)
 
 
 def processes(trained: TrainedTarget) -> tuple[int, ...]:
