@@ -97,7 +97,7 @@ class Job:
         )
 
     def record_kind(self, kind: str) -> str:
-        """The kind of a record; other tasks have kinds of their own, since the paper's tables are of top-1 accuracies."""
+        """The kind of a record; other tasks have kinds of their own, as the paper's tables are of top-1 accuracies."""
         return kind if self.task.metrics[0].key == "top1" else f"task-{kind}"
 
     def record_settings(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def table(record: Record) -> Table:
     note = (
         f"{settings['task']}, {recipe['model']['arch']}, {attention_label(recipe['model']['attention'])}, "
         f"{settings['data']['name']}, {images['train']:,} training and {images['test']:,} test images, "
-        f"{seeds(number)}; time increment: batch {timing['batch_size']}, {timing['setting']}, 95 % interval; {record.machine}."
+        f"{seeds(number)}; time increment: batch {timing['batch_size']}, {timing['setting']}, 95 % interval; "
+        f"{record.machine}."
     )
     return Table(recipe["name"], heads, rows, notes=(note,), records=(record.name,))
 
