@@ -69,6 +69,7 @@ class ClassificationTask:
     data: ImageData
 
     name: ClassVar[str] = "classification"
+    model: ClassVar[str] = "classifier"
     score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
     network_file: ClassVar[str] = "classifier.pth"
 

@@ -25,6 +25,7 @@ def register() -> None:
             train=_train,
             test_hint="python crowd_counting/test.py CHECKPOINT --part A",
             start_job=_start_job,
+            share_full=_share_full,
             model_kind="counter",
             start_trim=_start_trim,
         )
@@ -48,6 +49,12 @@ def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     from crowd_counting.search_job import job_from_arguments
 
     return job_from_arguments(arguments, flags)
+
+
+def _share_full(config: str) -> Any:
+    from crowd_counting.benchmark import share_full
+
+    return share_full(config)
 
 
 def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:

@@ -51,6 +51,7 @@ class CountingTask:
     counting: Job
 
     name: ClassVar[str] = "crowd counting"
+    model: ClassVar[str] = "counter"
     score: ClassVar[Metric] = Metric("score", "score", "%")
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("mae", "MAE", "people", higher_is_better=False),
@@ -243,7 +244,7 @@ def searched_task(recipe: Recipe, counting: Job) -> CountingTask:
     Raises:
         EANError: if the validation images cannot tell schemes apart, or a setting of the search has no meaning here.
     """
-    spec = dataclasses.replace(counting.spec, attention=counting.spec.attention or "se", sharing="stage", scheme=None)
+    spec = counting.spec.share_full()
     model = dataclasses.replace(
         recipe.model, arch=spec.arch, attention=spec.attention, attention_options=dict(spec.attention_options)
     )

@@ -91,15 +91,9 @@ class Recipe(recipe.Recipe):
             EANError: if a field is unknown or of the wrong kind.
         """
         content = config.to_dict()
-        backbone = content["model"]["backbone"]
         values: dict[str, Any] = {
             "name": Path(config.filename).stem,
-            "model": ModelRecipe(
-                arch=backbone.get("arch", "resnet50"),
-                attention=backbone.get("attention", "se") or "se",
-                attention_options=dict(backbone.get("attention_options") or {}),
-                pretrained=(backbone.get("init_cfg") or {}).get("checkpoint"),
-            ),
+            "model": backbone_recipe(config),
             "data": content.get("data", {}),
             "train": training(config),
             "note": content.get("note") or "",
@@ -109,6 +103,26 @@ class Recipe(recipe.Recipe):
         if "supernet" in content:
             values["supernet"] = {**training(supernet_config(config))}
         return cls.from_values(values, where=str(config.filename))
+
+
+def backbone_recipe(config: Config) -> ModelRecipe:
+    """The backbone in which a config's schemes are searched.
+
+    Raises:
+        EANError: for another backbone than an EANResNet.
+    """
+    backbone = config.model.backbone
+    if backbone.get("type") != "EANResNet":
+        raise EANError(
+            f"{config.filename} has the backbone {backbone.get('type')!r}, which has no connections to search: give it "
+            "an EANResNet, as segmentation/backbone.py describes"
+        )
+    return ModelRecipe(
+        arch=backbone.get("arch", "resnet50"),
+        attention=backbone.get("attention", "se") or "se",
+        attention_options=dict(backbone.get("attention_options") or {}),
+        pretrained=(backbone.get("init_cfg") or {}).get("checkpoint"),
+    )
 
 
 def training(config: Config) -> dict[str, Any]:

@@ -27,6 +27,7 @@ def register() -> None:
             train=_train,
             test=_test,
             start_job=_start_job,
+            share_full=_share_full,
             load_with_config=_load_with_config,
             model_kind="segmentor",
             start_trim=_start_trim,
@@ -54,6 +55,15 @@ def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     from segmentation.search_job import job_from_arguments
 
     return job_from_arguments(arguments, flags)
+
+
+def _share_full(config: str) -> Any:
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from segmentation.benchmark import share_full
+
+    return share_full(config)
 
 
 def _load_with_config(path: Path, config: Path) -> LoadedModel:

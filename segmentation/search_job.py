@@ -20,7 +20,7 @@ from ean_core.utils.process_agreement import check_same_files
 from segmentation.config import build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.search_split import SearchSplit
-from segmentation.recipe import Recipe
+from segmentation.recipe import Recipe, backbone_recipe
 from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
 from segmentation.task import SegmentationTask
 
@@ -68,26 +68,21 @@ def start_task(config: Config, flags: Mapping[str, Any]) -> tuple[SegmentationTa
     Raises:
         EANError: as `job_from_arguments`.
     """
-    backbone = config.model.backbone
-    if backbone.get("type") != "EANResNet":
-        raise EANError(
-            f"{config.filename} has the backbone {backbone.get('type')!r}, which has no connections to search: give it "
-            "an EANResNet, as segmentation/backbone.py describes"
-        )
+    model = backbone_recipe(config)
     if config.model.get("test_cfg", {}).get("mode", "whole") != "whole":
         raise EANError(
             f"{config.filename} tests in sliding windows, and a search scores whole images: give test_cfg mode='whole'"
         )
-    backbone.attention, backbone.scheme = backbone.get("attention", "se") or "se", None
-    backbone.pop("sharing", None)
+    config.model.backbone.update(attention=model.attention, scheme=None)
+    config.model.backbone.pop("sharing", None)
     Recipe.of(config, flags)  # a mistake in it must show before images are read
-    model = build_model(config)
-    weights = starting_weights(config, model.backbone)
+    segmentor = build_model(config)
+    weights = starting_weights(config, segmentor.backbone)
     notes = normalize_as(config, weights)
     recipe = Recipe.of(config, flags)  # of the config as it is trained with
     split, warnings = SearchSplit.of(config, recipe.data)
-    check_config(config, model, split.classes)
-    loaded = load_backbone(model.backbone, weights)
-    identity = None if weights is None else weights_identity(weights.source, arch=model.backbone.arch)
-    task = SegmentationTask(recipe, config, split, model.backbone.network.stages_blocks, identity)
+    check_config(config, segmentor, split.classes)
+    loaded = load_backbone(segmentor.backbone, weights)
+    identity = None if weights is None else weights_identity(weights.source, arch=model.arch)
+    task = SegmentationTask(recipe, config, split, segmentor.backbone.network.stages_blocks, identity)
     return task, [f"backbone: {loaded}", *notes, *warnings]

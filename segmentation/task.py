@@ -60,6 +60,7 @@ class SegmentationTask:
     weights: str | None = None
 
     name: ClassVar[str] = "segmentation"
+    model: ClassVar[str] = "segmentor"
     score: ClassVar[Metric] = Metric("mIoU", "mean IoU", "%")
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("mIoU", "mean IoU", "%"),

@@ -7,6 +7,7 @@ gradient vanishes when all its inputs are negative, which stops training; softpl
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,6 +51,10 @@ class CounterSpec:
     head_channels: int = 64
     head_norm: str = "none"
     output_scale: float = 100.0
+
+    def share_full(self) -> CounterSpec:
+        """With attention at every block, one module per stage: the network that schemes are searched in."""
+        return dataclasses.replace(self, attention=self.attention or "se", sharing="stage", scheme=None)
 
     def build(self) -> Counter:
         """Build the counter with random weights, without attention modules that the scheme does not connect."""

@@ -54,6 +54,7 @@ class LatencyTable:
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.
         increments: (m,) percent of Org's time that each connection adds, with intervals.
+        model: what the network is, such as "classifier" or "counter".
         check: measured whole networks against the prediction, see `check_table`; empty if not checked.
     """
 
@@ -70,6 +71,7 @@ class LatencyTable:
     rounds: int
     org: Interval
     increments: tuple[Interval, ...]
+    model: str = "classifier"
     check: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -159,7 +161,7 @@ def device_name(device: str | torch.device) -> str:
 
 
 def measure_table(
-    network: StagedNetwork,
+    network: StagedNetwork | BackboneWrapper,
     batch: torch.Tensor,
     *,
     mode: str,
@@ -176,7 +178,7 @@ def measure_table(
         batch: images (B, C, H, W).
         mode: a key of `MODES`.
         rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
-        names: arch, attention, options and sharing, for the table.
+        names: arch, attention, options, sharing and model, for the table.
 
     Raises:
         EANError: if this machine cannot run the mode.
@@ -236,7 +238,7 @@ def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, see
 
 def check_table(
     table: LatencyTable,
-    network: StagedNetwork,
+    network: StagedNetwork | BackboneWrapper,
     batch: torch.Tensor,
     *,
     count: int = 6,
@@ -294,7 +296,7 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
 
 
 def build_networks(
-    network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, mode: str
+    network: StagedNetwork | BackboneWrapper, schemes: Mapping[str, Scheme], batch: torch.Tensor, mode: str
 ) -> dict[str, InferenceFn]:
     """The network with each of the schemes, made ready for inference in a mode."""
     before, networks = network.scheme, {}

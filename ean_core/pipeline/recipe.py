@@ -85,7 +85,8 @@ class SearchRecipe:
             method's own, "smoothed" for the preset natural of EAN and "best" for all others.
         latency: a table of `tools/benchmark.py --per-block`, for `reward.latency` and `max_increment`; None: time does
             not count.
-        latency_batch: images per forward pass that the time is meant for; the table must have the same.
+        latency_batch: images per forward pass that the time is meant for, for counters and segmentors 1 at most; the
+            table must have the same.
         latency_device: the device that it is meant for, as the table names it; None for the one that searches.
         max_increment: no scheme is scored that is predicted to be more than so many percent slower than Org.
     """

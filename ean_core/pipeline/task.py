@@ -180,6 +180,7 @@ class Task(Protocol):
 
     Attributes:
         name: of the task, as sentences say it; a work directory belongs to one task.
+        model: of its networks, as latency tables name them, such as "classifier".
         recipe: with at least the sections that `ean_core.pipeline.recipe.Recipe` describes.
         score: how schemes are judged in the search: Eq. 7's accuracy term, in percent, higher for better schemes.
         metrics: how trained networks are judged on the test images; the first one heads the tables.
@@ -187,6 +188,7 @@ class Task(Protocol):
     """
 
     name: str
+    model: str
     recipe: Recipe
     score: Metric
     metrics: tuple[Metric, ...]

@@ -18,10 +18,13 @@ from crowd_counting.model.pretrained import InitialWeights, make_spec
 from crowd_counting.model.training_model import CountingModel, evaluate
 from crowd_counting.recipe import ModelRecipe, Recipe
 from crowd_counting.task import CountingTask, searched_task
+from ean_core.benchmark.latency_table import LatencyTable, device_name
+from ean_core.benchmark.per_block import network_of_config
 from ean_core.io.records import read_record
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget, parse_entries
@@ -29,7 +32,9 @@ from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import DrawPaths, ShowProgress
 from ean_core.utils.errors import EANError
+from ean_core.utils.intervals import Interval
 from tests.crowd_counting.test_fit import TINY, Killed, kill_after
+from tests.crowd_counting.test_recipe import CONFIGS
 from tests.helpers.tiny_recipe import ean_directory
 
 SEARCH = {
@@ -166,6 +171,29 @@ def test_schemes_of_the_built_stages(crowd: CrowdData, tmp_path: Path) -> None:
     assert make_spec(ModelRecipe("resnet18", "se", scheme="11111111"), InitialWeights()).scheme == "11111111"
     with pytest.raises(EANError, match="4 bits"):
         make_spec(ModelRecipe("resnet18", "se", scheme="1010"), InitialWeights())
+
+
+def test_a_time_limit_needs_the_counters_own_table(crowd: CrowdData, tmp_path: Path) -> None:
+    added = tuple(Interval(float(number), 0.0, 9.0) for number in range(1, 10))
+    shape = {"blocks": (3, 3, 3), "batch_size": 1, "image_size": 32, "device": device_name("cpu")}
+    names = {"arch": "resnet20", "attention": "se", "options": {}, "sharing": "stage", "model": "counter"}
+    more = {"setting": "eager", "threads": 1, "rounds": 2, "org": Interval(1.0, 1.0, 1.0), "increments": added}
+    table = LatencyTable(**names, **shape, **more)
+    table.save(tmp_path / "counter.json")
+    dataclasses.replace(table, model="classifier").save(tmp_path / "classifier.json")
+    limited = {"search__latency": str(tmp_path / "counter.json"), "search__max_increment": 8.0}
+    constraints = SearchConstraints.of(make_job(crowd, tmp_path / "run", **limited))
+    assert constraints.allows(Scheme.parse("1" * 3 + "0" * 6, blocks=(3, 3, 3)))
+    assert not constraints.allows(Scheme.parse("0" * 8 + "1", blocks=(3, 3, 3)))
+    limited["search__latency"] = str(tmp_path / "classifier.json")
+    with pytest.raises(EANError, match="was measured for model 'classifier', and this run is for 'counter'"):
+        SearchConstraints.of(make_job(crowd, tmp_path / "run", **limited))
+
+
+def test_the_network_of_a_latency_table() -> None:
+    network, names = network_of_config(str(CONFIGS / "demo.py"))
+    assert names == {"arch": "resnet20", "attention": "se", "options": {}, "sharing": "stage", "model": "counter"}
+    assert (type(network), network.scheme.connections) == (Counter, 9)
 
 
 @pytest.mark.parametrize(

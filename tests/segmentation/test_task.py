@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
 
+from ean_core.benchmark.per_block import network_of_config
 from ean_core.io.records import read_record
 from ean_core.networks.base import SchemeWarning
 from ean_core.pipeline.comparison.compare import Comparison
@@ -31,7 +32,7 @@ from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
 from tests.crowd_counting.test_fit import Killed, kill_after
 from tests.helpers.tiny_recipe import ean_directory
-from tests.segmentation.conftest import SMALL, TINY
+from tests.segmentation.conftest import CONFIGS, SMALL, TINY
 
 SECTIONS = """
 _base_ = {base!r}
@@ -159,6 +160,12 @@ def test_a_gradient_is_that_of_the_loss(voc: Path, tmp_path: Path) -> None:
         step = np.eye(9)[bit] * 0.01
         numeric = (gradient(a + step, step=0)[0] - gradient(a - step, step=0)[0]) / 0.02
         assert slope[bit] == pytest.approx(numeric, rel=0.05, abs=2e-3)
+
+
+def test_the_network_of_a_latency_table() -> None:
+    network, names = network_of_config(str(CONFIGS / "ean_se_demo.py"))
+    assert names == {"arch": "resnet20", "attention": "se", "options": {}, "sharing": "stage", "model": "segmentor"}
+    assert (type(network), network.scheme.connections) == (Logits, 9)
 
 
 @pytest.mark.parametrize(
