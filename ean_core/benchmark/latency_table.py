@@ -27,6 +27,7 @@ from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
 from ean_core.io.json_file import read_json
 from ean_core.io.records import cpu_name, environment
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.utils.checked_dataclasses import checked
