@@ -7,7 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
-from ean_core.cli import add_run_arguments, at_least, backends_of, load_attention, parse_options, positive, seed
+from ean_core.cli import (
+    add_run_arguments,
+    at_least,
+    backends_of,
+    load_attention,
+    make_parser,
+    parse_options,
+    positive,
+    seed,
+)
 from ean_core.utils.errors import command
 
 HELP = """\
@@ -35,10 +44,7 @@ FLAGS = {  # flag -> field of the recipe
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
-    )
+    parser = make_parser(HELP, usage="[CONFIG] --part A [options]")
     add = parser.add_argument
     add(
         "config",

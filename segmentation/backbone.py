@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
@@ -28,7 +27,6 @@ from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights
 from ean_core.scheme import SchemeLike, as_scheme_of_first_stages
 from ean_core.utils.errors import EANError, unknown_name
 
-SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 NORMS = ("BN", "SyncBN")
 
 
@@ -41,7 +39,7 @@ class EANResNet(BaseModule):
         attention: None, "se", "sge", "dia", ..
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
         scheme: None or "share-full" (all ones), "org" (no attention), "org-full", bits, a path to a scheme.json, or the
-            name of a file in the project's schemes/.
+            name of a shipped scheme.
         attention_options: overrides of the paper's options.
         out_indices: stages whose features are returned, from 0; None for all. Later stages are not built.
         strides: stride of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
@@ -172,8 +170,6 @@ def resolve_scheme(
     """Resolve preset names such as "org-full" to (attention, sharing, scheme); only the first `stages` are built."""
     if isinstance(scheme, str) and scheme == "org-full":
         sharing, scheme = "block", None
-    elif isinstance(scheme, str) and (SCHEMES / f"{scheme}.json").is_file():
-        scheme = SCHEMES / f"{scheme}.json"
     if scheme is not None:
         scheme = as_scheme_of_first_stages(scheme, blocks, stages=stages)
         if not scheme.connections:

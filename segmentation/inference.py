@@ -26,6 +26,7 @@ from ean_core.training.state import read_state
 from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, first_line, legible
+from ean_core.utils.shipped_files import model_path
 from segmentation import FORMAT, SEGMENTOR_FILES
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
@@ -160,6 +161,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     Raises:
         EANError: if it is neither.
     """
+    path = model_path(path)
     if path.suffix != SUFFIX and path.name not in SEGMENTOR_FILES:
         return read_state(path)
     content = load_tensors(path)

@@ -6,6 +6,8 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058): the columns of i
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ean_core.cli import at_least, file_of, make_parser, seed
@@ -40,7 +42,7 @@ GFLOPs are 1e9 multiply-adds of convolutions and matrix products for one image; 
 The increment is the median over the rounds of (t_with - t_without) / t_without, with a 95 % bootstrap interval."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
@@ -73,13 +75,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="JSON",
         help="record; a chart goes beside it (default in work_dirs/benchmark/, numbered where there is one)",
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure the networks, print the tables, and write record and chart."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     import torch
 
     from ean_core.benchmark import compare as benchmark
@@ -144,4 +146,4 @@ def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -21,7 +21,7 @@ from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
-from ean_core.scheme import Scheme, as_scheme_of_first_stages, read_scheme_file
+from ean_core.scheme import Scheme, as_scheme_of_first_stages, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError
 
 FORMAT = "ean-counter-1"
@@ -77,8 +77,8 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
         EANError: for an architecture that differs from the weights', an unknown name, or a scheme of the wrong length.
     """
     weights_spec = initial.spec
-    from_file = isinstance(recipe.scheme, str) and recipe.scheme.endswith(".json")
-    record = read_scheme_file(recipe.scheme) if from_file else {}
+    file = scheme_file(recipe.scheme)
+    record = {} if file is None else read_scheme_file(file)
     if initial.weights is not None and recipe.arch is not None:
         check_arch(initial.weights, recipe.arch)
     arch = recipe.arch or (weights_spec and weights_spec.arch) or record.get("arch") or "resnet50"

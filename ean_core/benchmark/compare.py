@@ -18,7 +18,7 @@ from ean_core.benchmark.mode_comparison import compare_modes
 from ean_core.benchmark.timing import Comparison, multiply_adds
 from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
-from ean_core.scheme import read_scheme_file
+from ean_core.scheme import read_scheme_file, scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
@@ -47,7 +47,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise EANError("--config names backbone, attention and scheme: leave out --arch, --attention and --scheme")
     arguments.batch_size = (1 if whole else 50) if arguments.batch_size is None else arguments.batch_size
     arguments.attention = [load(name) for name in arguments.attention or []]  # what a file names is not imported
-    records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
+    files = [file for scheme in arguments.scheme if (file := scheme_file(scheme)) is not None]
+    records = [read_scheme_file(file) for file in files]
     arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
     named = [record["attention"] for record in records if record.get("attention")]
     arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))

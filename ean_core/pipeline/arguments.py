@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ean_core.cli import add_run_arguments, file_of, parse_options
 from ean_core.utils.errors import EANError
+from ean_core.utils.shipped_files import TOOLS
 
 if TYPE_CHECKING:
     from ean_core.pipeline.job import Job
     from ean_core.pipeline.retrain import Target
 
 TRAIN_ONLY = "--train-only"
-TRAIN_COMMAND = Path(__file__).resolve().parents[2] / "tools" / "train_cls.py"
+TRAIN_COMMAND = TOOLS / "train_cls.py"
 """Trains networks of fixed connections, for a recipe of any task."""
 
 

@@ -19,10 +19,8 @@ from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process
+from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
-
-SCHEMES = Path(__file__).resolve().parents[2] / "schemes"
-"""The published and found schemes, drawn together with those of a comparison of the same network on the same data."""
 
 FILES = ("scheme.json", "search.png", "pareto.json", "pareto.png", "history.jsonl", "supernet.pth", "summary.json")
 """What a run may leave in its work directory, besides the directories of the trainings."""

@@ -19,13 +19,11 @@ from ean_core.io.records import read_record, write_record
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
-from ean_core.scheme import Scheme
+from ean_core.scheme import MODES, Scheme, scheme_file
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
-
-MODES = ("org", "org-full", "share-full")
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
 
     Args:
         job: whose recipe names the network.
-        value: "org", "org-full", "share-full", bits, or a scheme.json.
+        value: "org", "org-full", "share-full", bits, a scheme.json, or the name of a shipped scheme.
         label: of the row; default the mode, "ean-" and the name for a file, the bits themselves for bits.
     """
     blocks = job.task.blocks()
@@ -64,7 +62,8 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
         sharing = "block" if value == "org-full" else "stage"
         return Target(value, job.task.spec(sharing=sharing), Scheme.all_on(blocks))
     scheme = scheme_of(value, blocks, job.recipe.model.attention)
-    default = Path(value).stem if value.endswith(".json") else scheme.text
+    file = scheme_file(value)
+    default = scheme.text if file is None else file.stem
     return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text), scheme)
 
 

@@ -90,7 +90,7 @@ def report(directory: Path) -> str:
     """The README's tables as Markdown.
 
     Args:
-        directory: holds the records and paper.json.
+        directory: holds the records.
 
     Raises:
         EANError: if the directory is missing or a record cannot be read.
@@ -111,7 +111,7 @@ def report_all(directory: Path) -> str:
     return markdown.sections(all_sections(read(directory)), directory=directory, prefix="../results/")
 
 
-def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
+def html_report(directory: Path | None, folders: Sequence[Path] = ()) -> str:
     """The page, with the contents of run folders at the end of it.
 
     Raises:
@@ -132,7 +132,7 @@ def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
     return page(parts, records, title="EAN: what was measured", lead=lead)
 
 
-def read(directory: Path) -> Results:
+def read(directory: Path | None) -> Results:
     """The records, each of them tried alone, so that an error names the record that cannot be shown.
 
     Raises:

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 GROUP = "ean.tasks"
@@ -140,9 +140,9 @@ def task_of_config(path: str | Path) -> TaskEntry:
     from ean_core.utils.recipe_file import read_recipe_file  # MMEngine takes a second to import
 
     tasks = all_tasks()
-    check_config_file(path, folders=[task.configs for task in tasks.values()])
+    file = find_config_file(path, folders=[task.configs for task in tasks.values()])
     try:
-        config = read_recipe_file(path, import_custom_modules=False)
+        config = read_recipe_file(file, import_custom_modules=False)
     except EANError:
         raise
     except Exception as error:  # a config is a program, and can raise anything

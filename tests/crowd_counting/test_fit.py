@@ -101,13 +101,13 @@ def kill_after(patch: pytest.MonkeyPatch, hook: type, method: str, *, times: int
 def test_the_test_images_choose_nothing(crowd: CrowdData, tmp_path: Path) -> None:
     """Other test images change the test figures, and not a bit of the checkpoints or the choice among them."""
     other = dataclasses.replace(crowd, test=crowd.test[:1])
-    one = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
+    first = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
     two = train_counter(make_job(other, tmp_path / "two"), seed=0)
-    assert (one / "validation.json").read_text() == (two / "validation.json").read_text()
+    assert (first / "validation.json").read_text() == (two / "validation.json").read_text()
     for name in ("best.pth", "final.pth"):
         theirs = weights(two / name)
-        assert all(torch.equal(value, theirs[key]) for key, value in weights(one / name).items())
-    assert read_record(one / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
+        assert all(torch.equal(value, theirs[key]) for key, value in weights(first / name).items())
+    assert read_record(first / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
 
 
 def test_the_best_is_the_lowest_validation_error(crowd: CrowdData, tmp_path: Path) -> None:
@@ -211,12 +211,12 @@ def test_seeds_are_summarized(crowd: CrowdData, tmp_path: Path) -> None:
     older = json.loads((directories[0] / "result.json").read_text())
     older["metrics"]["best"]["test"]["mse_in_papers"] = 1.0  # as records had it besides
     (directories[0] / "result.json").write_text(json.dumps(older))
-    found = summarize_seeds(job, directories)
-    assert "mse_in_papers" not in found["best"]
+    summary = summarize_seeds(job, directories)
+    assert "mse_in_papers" not in summary["best"]
     values = [read_record(path / "result.json")["metrics"]["best"]["test"]["mae"] for path in directories]
     assert values[0] != values[1]
-    assert found["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
-    assert found["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert summary["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
+    assert summary["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     record = read_record(tmp_path / "summary.json")
     assert (record["kind"], record["settings"]["seeds"]) == ("counting", [0, 1])
 

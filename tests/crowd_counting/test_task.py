@@ -27,7 +27,8 @@ from ean_core.pipeline.pipeline import run_comparison, run_pipeline
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
+from ean_core.search.method_choice import parse_methods
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import DrawPaths, ShowProgress
@@ -138,7 +139,7 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
 def test_comparison_with_darts_and_a_sandwich(crowd: CrowdData, tmp_path: Path) -> None:
     job = make_job(crowd, tmp_path, supernet__sandwich=True, supernet__epochs=1, supernet__validate_every=1)
     budget = Budget(evaluations=4, proposals=4, samples=2)
-    what = Comparison(parse_entries(["random,darts"]), 1, budget, exhaustive=False)
+    what = Comparison(parse_methods(["random,darts"]), 1, budget, exhaustive=False)
     metrics = read_record(run_comparison(job, what))["metrics"]
     assert [run["method"] for run in metrics["runs"]] == ["random", "darts"]
 

@@ -85,7 +85,7 @@ def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention
         model.paths = [Scheme.parse("101 | 000 | 011", blocks=(3, 3, 3))]
         images, labels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
         losses = GraphedStep(model, images, labels, capture=traced)(images, labels)
-        assert {one.device.type for one in losses.values()} == {"cuda"}
+        assert {loss.device.type for loss in losses.values()} == {"cuda"}
 
 
 @pytest.mark.parametrize("reestimated", [False, True])

@@ -142,15 +142,15 @@ def damaged_json(value: Any, rng: np.random.Generator) -> Iterator[bytes]:
 def check(path: Path, content: bytes, read: Callable[[Path], Any]) -> bool:
     """Write and read; whether it was refused. Anything but an `EANError` fails the test."""
     path.write_bytes(content)
-    start, said = time.monotonic(), None
+    start, message = time.monotonic(), None
     try:
         read(path)
     except EANError as error:
-        said = str(error)
+        message = str(error)
     assert time.monotonic() - start < LONGEST
-    assert said is None or path.name in said or path.parent.name in said
-    assert said is None or "\n" not in said.strip()
-    return said is not None
+    assert message is None or path.name in message or path.parent.name in message
+    assert message is None or "\n" not in message.strip()
+    return message is not None
 
 
 @pytest.mark.parametrize("name", list(json_files()))

@@ -68,9 +68,9 @@ def test_with_nothing_connected_it_is_timms_network(name: str) -> None:
         folded = fold_batch_norm(ours)
         assert (folded(images) - wanted).abs().max() < 1e-4 * wanted.abs().max()
         assert not batch_norms(folded)
-    assert count_parameters(ours.prune()) == sum(one.numel() for one in theirs.parameters())
+    assert count_parameters(ours.prune()) == sum(parameter.numel() for parameter in theirs.parameters())
     features = ours.forward_features(images)
-    assert tuple(one.shape[1] for one in features) == ours.stage_channels
+    assert tuple(feature.shape[1] for feature in features) == ours.stage_channels
 
 
 def test_attention_stands_where_a_slow_loop_over_timms_blocks_puts_it() -> None:
@@ -104,7 +104,7 @@ def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) ->
     randomise(net)
     images = torch.randn(2, 3, 64, 64)
     net(images).square().sum().backward()
-    assert all(torch.isfinite(one.grad).all() for one in net.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
     net.set_scheme(scheme)
     pruned = net.eval().prune()
     save_network(tmp_path / "net.pth", pruned, spec)

@@ -113,13 +113,13 @@ def test_the_pressure_is_the_rewards_price_of_a_connection() -> None:
     assert connection_costs(Reward(sparsity=2.0), BLOCKS) == pytest.approx(np.full(9, 2 / 9))
     # 100 (1 - loss) falls by 0.3 points per connection in the first three, and gains 0.1 or 0.5 in the others
     slope = np.array([0.003] * 3 + [-0.001] * 3 + [-0.005] * 3)
-    found = {}
+    schemes = {}
     for pressure in (True, False):
         method = build_method("darts", BLOCKS, seed=0, reward=Reward(sparsity=2.0), options={"pressure": pressure})
         method.gradient = lambda a, *, step: (1.0, slope)
         run_search(method, lambda s: [70.0] * len(s), steps=10, reward=Reward(), history=History(None))
-        found[pressure] = str(method.most_probable())
-    assert found == {True: "000 | 000 | 111", False: "000 | 111 | 111"}  # 2/9 a connection is more than 0.1
+        schemes[pressure] = str(method.most_probable())
+    assert schemes == {True: "000 | 000 | 111", False: "000 | 111 | 111"}  # 2/9 a connection is more than 0.1
 
 
 def test_a_resumed_search_takes_the_same_way(tmp_path) -> None:

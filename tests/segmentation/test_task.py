@@ -17,7 +17,8 @@ from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
 from ean_core.scheme import Scheme
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
+from ean_core.search.method_choice import parse_methods
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import ShowProgress
@@ -146,7 +147,7 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
 
 def test_comparison_with_darts(voc: Path, tmp_path: Path) -> None:
     budget = Budget(evaluations=4, proposals=4, samples=2)
-    what = Comparison(parse_entries(["random,darts"]), 1, budget, exhaustive=False)
+    what = Comparison(parse_methods(["random,darts"]), 1, budget, exhaustive=False)
     metrics = read_record(run_comparison(make_job(tmp_path, tmp_path / "run"), what))["metrics"]
     assert [run["method"] for run in metrics["runs"]] == ["random", "darts"]
 

@@ -143,8 +143,8 @@ def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Modu
     inputs: list[Tensor] = []
     net.bn1.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
     BNCalibration(net, batches[:2], metric=Top1(normalize), max_bytes=0)(net.scheme)
-    mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
-    var = torch.stack([one.var(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
+    mean = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
+    var = torch.stack([batch.var(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
     torch.testing.assert_close(net.bn1.running_mean, mean)
     torch.testing.assert_close(net.bn1.running_var, var)
     assert not net.training

@@ -74,8 +74,8 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(work_dir, "_held", held)
     monkeypatch.setattr(work_dir, "PATIENCE", 0.0)
     yield
-    for one in held.values():
-        one.release()
+    for file_lock in held.values():
+        file_lock.release()
 
 
 def another_process(directory: Path, *, shared: bool = False) -> BaseFileLock:

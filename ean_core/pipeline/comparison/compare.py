@@ -17,7 +17,8 @@ from ean_core.pipeline.comparison.scores_file import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.search import ANSWERS, STREAMS
-from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
+from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
+from ean_core.search.method_choice import MethodChoice
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
@@ -38,7 +39,7 @@ class Comparison:
         exhaustive: score all schemes first; None: if there are at most `EXHAUSTIVE_BY_DEFAULT`.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[MethodChoice]
     seeds: int
     budget: Budget
     exhaustive: bool | None = None
@@ -117,7 +118,7 @@ class Searches:
     budget: Budget
     directory: Path
 
-    def run(self, entry: Entry, *, seed: int) -> dict[str, Any]:
+    def run(self, entry: MethodChoice, *, seed: int) -> dict[str, Any]:
         """One search, or what its file says if it was run with the same settings before."""
         key, path = self.key(entry, seed), self.directory / f"{entry.slug}-seed{seed}.json"
         barrier()
@@ -137,7 +138,7 @@ class Searches:
         run_on_main_process(lambda: write_atomic(path, json.dumps({"key": key, "run": run}) + "\n"))
         return {"method": entry.label, "seed": seed, **run}
 
-    def key(self, entry: Entry, seed: int) -> dict[str, Any]:
+    def key(self, entry: MethodChoice, seed: int) -> dict[str, Any]:
         """What a search depends on besides the scores."""
         return {
             "method": entry.method,
