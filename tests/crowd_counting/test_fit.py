@@ -267,7 +267,7 @@ def test_a_crafted_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path, m
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("crowd_counting.fit.build_runner", kill)
+        patch.setattr("ean_core.pipeline.fit.build_runner", kill)
         with pytest.raises(Killed):
             train_counter(make_job(crowd, tmp_path), seed=0)  # claims the directory
     crafted_state(tmp_path / "seed0" / "last.pth", tmp_path / "ran")
