@@ -101,6 +101,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
     import torch
 
     from ean_core.scheme import Scheme
+    from ean_core.supernet.path_metric import Top1
     from ean_core.supernet.scorer import Scorer
 
     model, images, labels = parts(arguments, arguments.images, device)
@@ -109,12 +110,12 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
         {"inputs": part, "labels": wanted}
         for part, wanted in zip(images[mine].split(250), labels[mine].split(250), strict=True)
     ]
-    scorer = Scorer(model.network, batches, normalize=model.normalize, dtype=torch.bfloat16, max_bytes=0)
+    scorer = Scorer(model.network, batches, metric=Top1(model.normalize), dtype=torch.bfloat16, max_bytes=0)
     rng = np.random.default_rng(0)
 
     def turn() -> dict[str, Any]:
         """Score a scheme that was not scored before."""
-        return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].accuracy}
+        return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].value}
 
     return turn
 

@@ -120,6 +120,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     """`ean_core.supernet.scorer.Scorer`, as the search uses it."""
     import torch
 
+    from ean_core.supernet.path_metric import Top1
     from ean_core.supernet.prefix_cache import spare_memory
     from ean_core.supernet.scorer import Scorer
 
@@ -131,12 +132,12 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     scorer = Scorer(
         network,
         images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalize=images.normalize(channels_last=True),
+        metric=Top1(images.normalize(channels_last=True)),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
         max_bytes=max_bytes,
     )
-    return lambda schemes: [score.accuracy for score in scorer(schemes)]
+    return lambda schemes: [score.value for score in scorer(schemes)]
 
 
 def plain_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:

@@ -90,6 +90,8 @@ def run(arguments: argparse.Namespace) -> None:
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
     launcher = start_processes(arguments.launcher)
+    if arguments.part is None and arguments.annotations is None:
+        arguments.part, arguments.annotations = recipe.data.part, recipe.data.annotations
     data = load_crowd(
         part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
     )

@@ -236,6 +236,30 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
     return Scheme(tuple(value), tuple(blocks))
 
 
+def as_scheme_of_first_stages(value: SchemeLike, blocks: Sequence[int], *, stages: int) -> Scheme:
+    """`as_scheme` for a network of which only the first stages are built; the scheme may leave out the others' bits.
+
+    Args:
+        value: as for `as_scheme`; a search of such a network has found a scheme of the built stages alone.
+        blocks: of all stages.
+        stages: how many are built.
+
+    Returns:
+        a scheme of all stages, in which bits that were left out are 0.
+
+    Raises:
+        EANError: if it is a scheme of neither.
+    """
+    try:
+        return as_scheme(value, blocks)
+    except EANError as error:
+        try:
+            built = as_scheme(value, blocks[:stages])
+        except EANError:
+            raise error from None
+    return Scheme((*built.bits, *[0] * sum(blocks[stages:])), tuple(blocks))
+
+
 def scheme_file(value: SchemeLike) -> Path | None:
     """The file that a scheme argument names; None for bits, modes such as "org" and other values.
 

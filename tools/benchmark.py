@@ -19,6 +19,7 @@ example:
   python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme work_dirs/search/scheme.json
   python tools/benchmark.py --arch resnet20 --batch-size 2 --rounds 5      (seconds on a laptop)
   python tools/benchmark.py --arch resnet50 --attention se --per-block     a table for search.latency
+  python tools/benchmark.py --per-block --config crowd_counting/configs/demo.py --image-size 128       of its counter
   python tools/benchmark.py --counter --arch resnet50 --attention se       whole crowd counters (Table 3)
   python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 
@@ -49,7 +50,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
     add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
     add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
-    add("--config", metavar="FILE", help="a segmentation config, in place of --arch, --attention and --scheme")
+    add(
+        "--config",
+        metavar="FILE",
+        help="a segmentation config, in place of --arch, --attention and --scheme; with --per-block a counting one too",
+    )
     add("--batch-size", type=at_least(1), metavar="N", help="images per forward (default 50; whole models 1)")
     add("--image-size", type=at_least(1), metavar="N", help="in pixels (default CIFAR 32, else 224; whole models 512)")
     add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.arguments import (
+from ean_core.cli import at_least, make_parser, seed
+from ean_core.pipeline.arguments import (
     add_jobs_argument,
     add_pipeline_arguments,
-    job_from_arguments,
     same_arguments,
+    start_job,
     training_commands,
 )
-from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.correlation.training import train_remaining
 
     arguments.resume |= arguments.report
-    job = job_from_arguments(arguments, {"seeds": arguments.seeds})
+    job = start_job(arguments, {"seeds": arguments.seeds})
     study = Study(job, choose(arguments, job), draw_seed=arguments.draw_seed, images=arguments.images)
     if arguments.jobs:
         write_jobs(arguments, study)

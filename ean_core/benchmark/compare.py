@@ -39,10 +39,10 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         EANError: for arguments that do not go together, or an unknown name.
     """
     whole = arguments.counter or arguments.config is not None
-    if whole and (arguments.per_block or arguments.num_classes or (arguments.counter and arguments.config)):
-        raise EANError(
-            "--counter and --config time whole models: give one of them, without --per-block or --num-classes"
-        )
+    if whole and (arguments.num_classes or (arguments.counter and arguments.config)):
+        raise EANError("--counter and --config time whole models: give one of them, without --num-classes")
+    if arguments.counter and arguments.per_block:
+        raise EANError("--per-block measures the counter of a recipe: give --config FILE without --counter and --arch")
     if arguments.config and (arguments.arch or arguments.attention or arguments.scheme):
         raise EANError("--config names backbone, attention and scheme: leave out --arch, --attention and --scheme")
     arguments.batch_size = (1 if whole else 50) if arguments.batch_size is None else arguments.batch_size

@@ -87,7 +87,8 @@ class SearchRecipe:
             method's own, "smoothed" for the preset natural of EAN and "best" for all others.
         latency: a table of `tools/benchmark.py --per-block`, for `reward.latency` and `max_increment`; None: time does
             not count.
-        latency_batch: images per forward pass that the time is meant for; the table must have the same.
+        latency_batch: images per forward pass that the time is meant for, for counters and segmentors 1 at most; the
+            table must have the same.
         latency_device: the device that it is meant for, as the table names it; None for the one that searches.
         max_increment: no scheme is scored that is predicted to be more than so many percent slower than Org.
     """
@@ -196,7 +197,8 @@ class Recipe:
         """Make a recipe of dictionaries, checked; `where` is what to call them in an error message."""
         recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that classes of the user's own that it names are imported here.
-        model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
+        attention, search = recipe.model.attention, recipe.search
+        model = dataclasses.replace(recipe.model, attention=None if attention is None else load(attention))
         if search is not None:
             choice = parse_method(search.method)
             search = dataclasses.replace(search, method=choice.method, options={**choice.options, **search.options})

@@ -69,7 +69,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
     scheme = scheme_of(value, blocks, job.recipe.model.attention)
     file = scheme_file(value)
     default = scheme.text if file is None else file.stem
-    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text, pruned=True), scheme)
+    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text), scheme)
 
 
 def make_targets(job: Job, values: Sequence[str]) -> list[Target]:

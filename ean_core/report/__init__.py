@@ -28,6 +28,7 @@ from ean_core.report import (
     table3,
     table4,
     table5,
+    task_runs,
     time_increment,
 )
 from ean_core.report.elements import Element, Gap, Section, Text
@@ -73,7 +74,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed),
+    *(all_attentions, speed, task_runs),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [

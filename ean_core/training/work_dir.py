@@ -31,6 +31,7 @@ HARMLESS = frozenset(
     {
         "custom_imports",  # of a segmentation config: locations of modules, which do not affect results
         "data.workers",
+        "supernet.validate_every",
         "search.steps",
         "search.max_evaluations",
         "search.returned",

@@ -186,7 +186,7 @@ def test_options_train(crowd: CrowdData, tmp_path: Path, options: dict[str, Any]
 def test_training_from_cached_maps(crowd: CrowdData, tmp_path: Path) -> None:
     write_cache(tmp_path / "maps.h5", crowd, kernel="fixed:4", stride=8)
     job = make_job(crowd, tmp_path, train__epochs=1, data__cache=str(tmp_path / "maps.h5"))
-    assert next(iter(job.train_loader(seed=0)))["density"] is not None
+    assert next(iter(job.train_loader(job.recipe.train, seed=0)))["density"] is not None
     assert (train_counter(job, seed=0) / "best.pth").exists()
 
 
@@ -276,7 +276,7 @@ def test_a_crafted_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path, m
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("crowd_counting.fit.build_runner", kill)
+        patch.setattr("ean_core.pipeline.fit.build_runner", kill)
         with pytest.raises(Killed):
             train_counter(make_job(crowd, tmp_path), seed=0)  # claims the directory
     crafted_state(tmp_path / "seed0" / "last.pth", tmp_path / "ran")

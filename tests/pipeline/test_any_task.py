@@ -46,6 +46,7 @@ class MadeUpCounting:
     recipe: Recipe
 
     name: ClassVar[str] = "counting_by_hand"
+    model: ClassVar[str] = "counter"
     score: ClassVar[Metric] = Metric("score", "score", "%")
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("mae", "MAE", "people", higher_is_better=False),)
     network_file: ClassVar[str] = "best.pth"

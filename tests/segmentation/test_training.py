@@ -66,7 +66,7 @@ class KillAt(Hook):
 
 def run_killed(job: Job, hook: KillAt, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a job until the hook ends it."""
-    from segmentation import job as module
+    from segmentation import fit as module
 
     build = module.QuietRunner.from_cfg
 

@@ -80,7 +80,7 @@ def test_commands(in_process: Script, tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (("--config", str(CONFIG), "--arch", "resnet29"), "leave out --arch"),
-        (("--counter", "--arch", "resnet20", "--per-block"), "without --per-block"),
+        (("--counter", "--arch", "resnet20", "--per-block"), "--per-block measures the counter of a recipe"),
         (("--counter", "--config", str(CONFIG)), "give one of them"),
         (("--config", "nope.py"), "nope.py does not exist"),
         (("--counter", "--arch", "resnet20", "--attention", "se", "--scheme", "01"), "2 bits"),

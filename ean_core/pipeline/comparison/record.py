@@ -90,7 +90,7 @@ def write_comparison(
     runs = [{name: value for name, value in run.items() if name != "sampled"} for run in metrics["runs"]]
     write_record(
         path,
-        kind="search-comparison",
+        kind=job.record_kind("search-comparison"),
         settings={
             **job.record_settings(),
             "supernet_sha256": supernet_sha256,

@@ -127,7 +127,7 @@ def write_summary(study: Study, figures: Mapping[str, Any]) -> list[Path]:
     job, dataset = study.job, study.job.task.dataset()
     record = write_record(
         study.directory / REPORT,
-        kind="correlation",
+        kind=study.job.record_kind("correlation"),
         settings={
             **job.record_settings(),
             "images": {
