@@ -32,6 +32,6 @@ tta_pipeline = [
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=300, by_epoch=False)]
 train_cfg = dict(max_iters=300, val_interval=100)
 data = dict(val_share=0.25)
-supernet = dict()  # trained as segmentors are
+supernet = {}  # trained as segmentors are
 search = dict(method="ean", steps=40, options=dict(schemes_per_step=2))
 retrain = ["org", "ean"]
