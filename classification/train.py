@@ -51,12 +51,12 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
-    from ean_core.pipeline.retrain import make_target
+    from ean_core.pipeline.retrain import make_targets
     from ean_core.pipeline.shared_trainings import train_missing
     from ean_core.utils.distributed import run_on_main_process, stop_processes
 
     job = start_job(arguments, {"seeds": arguments.seeds})
-    targets = [make_target(job, value) for value in arguments.scheme]
+    targets = make_targets(job, arguments.scheme)
     if arguments.jobs:
         run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
-from ean_core.io.records import processes_of, read_record, spread, write_record
+from ean_core.io.records import read_record, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
@@ -219,33 +218,3 @@ def read_result(path: Path) -> dict[str, Any]:
         if errors.get("mae") is None:
             raise EANError(f"record {path} is damaged (it has no mae for {name or 'the mean count'}): {advice}")
     return record
-
-
-def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds; also written to summary.json.
-
-    Returns:
-        {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
-    """
-    records = [read_result(path / "result.json") for path in directories]
-    metrics: dict[str, Any] = {}
-    for name in ("best", "final"):
-        tests = [record["metrics"][name]["test"] for record in records]
-        metrics[name] = {
-            key: spread([errors[key] for errors in tests])
-            for key in tests[0]
-            if all(errors.get(key) is not None for errors in tests)
-        }
-    metrics["processes"] = [count for path in directories if (count := processes_of(path)) is not None]
-    metrics["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
-    metrics["parameters"] = records[0]["metrics"]["parameters"]
-    settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
-    write_record(
-        job.directory / "summary.json",
-        kind="counting",
-        settings={**settings, "seeds": [record["settings"]["seed"] for record in records]},
-        metrics=metrics,
-        data_note=job.data.note,
-        recipe=dataclasses.asdict(job.recipe),
-    )
-    return metrics

@@ -45,7 +45,7 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A counting run over one or more seeds.
+    """A counting run, of any number of seeds.
 
     Attributes:
         recipe, data: recipe and data set.
@@ -57,7 +57,6 @@ class Job:
         weights_message: a line about the initial weights.
         directory: directory of the run, with a subdirectory per seed.
         launcher, resume, backends: as for `ean_core.training.runner.build_runner`.
-        seeds: all seeds of the run, which its summary covers.
     """
 
     recipe: Recipe
@@ -72,7 +71,6 @@ class Job:
     launcher: str = "none"
     resume: bool = False
     backends: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
 
     @classmethod
     def prepare(cls, recipe: Recipe, data: CrowdData, *, directory: Path, **how: Any) -> Job:
@@ -151,7 +149,7 @@ class Job:
     def work_dir(self) -> WorkDir:
         """The run's directory with the settings that all its seeds share, for `claim`."""
         same = {name: value for name, value in self.identity(seed=0).items() if name not in ("part", "seed")}
-        return WorkDir(self.directory, "crowd counting", ("counter",), settings=same, seeds=self.seeds)
+        return WorkDir(self.directory, "crowd counting", ("counter",), settings=same)
 
     def counter(self) -> Counter:
         """Build a counter with the initial weights and a bias that predicts the training images' mean density."""

@@ -72,9 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from crowd_counting.evaluation import print_scores
-    from crowd_counting.fit import summarize_seeds, train_counter
+    from crowd_counting.fit import train_counter
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
+    from crowd_counting.summary import covered_seeds, summarize_seeds
     from ean_core.io.records import processes_note
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
@@ -102,19 +103,21 @@ def run(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
-        seeds=tuple(arguments.seeds),
     )
     if is_main_process():
         print(job.describe())
         for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
             print(line)
-    directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
+    seeds = covered_seeds(job, arguments.seeds)
+    for number in arguments.seeds:
+        train_counter(job, seed=number)
     if is_main_process():
+        directories = [job.directory / f"seed{seed}" for seed in seeds]
         summary = summarize_seeds(job, directories)
-        title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
+        title = f"{data.name}: {len(data.test)} test images, {how_many(len(seeds), 'seed')}"
         print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
-        seeds = {f"seed {seed}": [count] for seed, count in zip(arguments.seeds, summary["processes"], strict=False)}
-        if note := processes_note(seeds):
+        processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
+        if note := processes_note(processes):
             print(f"note: {note}")
         print(f"baseline, the training images' mean count: MAE {summary['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")

@@ -110,6 +110,7 @@ def write_jobs(arguments: argparse.Namespace, study: Study) -> None:
 def main(argv: Sequence[str]) -> None:
     """Score and train the schemes, and report the correlations."""
     arguments = parse_arguments(argv)
+    from ean_core.pipeline.correlation.coverage import with_earlier_seeds
     from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study
     from ean_core.pipeline.correlation.training import train_remaining
@@ -120,6 +121,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.jobs:
         write_jobs(arguments, study)
         return
+    with_earlier_seeds(study)  # refuses one whose report would replace a larger one
     scores = prepare(study)
     if arguments.scores_only:
         return

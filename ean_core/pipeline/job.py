@@ -79,8 +79,11 @@ class Job:
     ) -> TrainingRun:
         """A training in this job; see `TrainingRun` for the arguments."""
         # Networks stand side by side in one summary, so that they must share all but their connections and seeds.
-        differing = ("part", "model", "seed")
-        shared = {name: value for name, value in identity.items() if name not in differing and section == "train"}
+        shared: dict[str, Any] = {}
+        if section == "train":
+            shared = {name: value for name, value in identity.items() if name not in ("part", "seed")}
+            names = ("arch", "attention", "attention_options")
+            shared["model"] = {name: getattr(self.recipe.model, name) for name in names}
         how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared))
         return TrainingRun(name, section, directory, output, identity, seed, *how)
 

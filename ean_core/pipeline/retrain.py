@@ -44,7 +44,12 @@ class Target:
         """Name of a seed's directory: by mode, or for a scheme by its bits, so that no two schemes share one."""
         if self.label in MODES:
             return f"{self.label}-seed{seed}"
-        return f"ean-{sha256(self.scheme.text.encode()).hexdigest()[:6]}-seed{seed}"
+        return f"ean-{self.digest}-seed{seed}"
+
+    @property
+    def digest(self) -> str:
+        """A short name of the scheme."""
+        return sha256(self.scheme.text.encode()).hexdigest()[:6]
 
 
 def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
@@ -65,6 +70,17 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
     file = scheme_file(value)
     default = scheme.text if file is None else file.stem
     return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text), scheme)
+
+
+def make_targets(job: Job, values: Sequence[str]) -> list[Target]:
+    """The networks that several `--scheme` name; files of one name get labels that tell them apart."""
+    targets = [make_target(job, value) for value in values]
+    labels = [target.label for target in targets]
+    repeated = {label for label in labels if labels.count(label) > 1}
+    return [
+        dataclasses.replace(target, label=f"{target.label}-{target.digest}") if target.label in repeated else target
+        for target in targets
+    ]
 
 
 def train_network(job: Job, target: Target, *, seed: int) -> Path:
@@ -228,7 +244,8 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
     Raises:
         EANError: if two targets or two seeds are the same: they would be one run counted twice.
     """
-    for what, names in (("networks", [target.directory(0) for target in targets]), ("seeds", list(seeds))):
+    labels, directories_of = [target.label for target in targets], [target.directory(0) for target in targets]
+    for what, names in (("networks", directories_of), ("networks", labels), ("seeds", list(seeds))):
         if len(set(names)) < len(names):
             raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
     directories: dict[str, list[Path]] = {target.label: [] for target in targets}

@@ -140,9 +140,8 @@ def read(directory: Path | None) -> Results:
     """
     results = Results.read(directory)
     for record in results.records:
-        if record.kind in KINDS:
-            with naming_record(record):
-                KINDS[record.kind](results, record)
+        with naming_record(record):
+            KINDS.get(record.kind, generic.elements_of)(results, record)
     return results
 
 

@@ -159,7 +159,10 @@ def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...], *,
         where: the name was found, such as a file.
     """
     place = f" in {where}" if where else ""
-    return EANError(f"unknown {kind} {name!r}{place}: choose one of {', '.join(names)}{nearest(name, names)}")
+    advice = (
+        f"choose one of {', '.join(names)}{nearest(name, names)}" if names else "leave it out, since there are none"
+    )
+    return EANError(f"unknown {kind} {name!r}{place}: {advice}")
 
 
 def nearest(name: object, names: list[str] | tuple[str, ...]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,14 @@ import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import load_model, score_file
-from crowd_counting.fit import constant_counts, summarize_seeds, train_counter
+from crowd_counting.fit import constant_counts, train_counter
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.training_model import evaluate
 from crowd_counting.recipe import Recipe
+from crowd_counting.summary import covered_seeds, summarize_seeds
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
@@ -219,6 +221,13 @@ def test_seeds_are_summarized(crowd: CrowdData, tmp_path: Path) -> None:
     assert summary["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     record = read_record(tmp_path / "summary.json")
     assert (record["kind"], record["settings"]["seeds"]) == ("counting", [0, 1])
+    assert covered_seeds(job, [5]) == [0, 1, 5]
+    with pytest.raises(EANError, match="seed0 holds a counter trained with train.loss = 'mse', and this run has 'bay"):
+        covered_seeds(make_job(crowd, tmp_path, train__epochs=1, train__loss="bayesian"), [5])
+    shutil.rmtree(directories[1])
+    with pytest.raises(EANError, match="covers seed 1, which .* no longer holds: give --seeds 0 1 5 --resume"):
+        covered_seeds(job, [5])
+    assert covered_seeds(job, [1]) == [0, 1]
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
+import ean_core
 from ean_core import EANError
 from ean_core.data.read_image import read_image
 from ean_core.inference.dynamic_pool import GridPool
@@ -176,3 +177,14 @@ def test_a_grid_pool_is_the_adaptive_one(grid: tuple[int, int], size: tuple[int,
     features = torch.randn(2, 3, *size)
     wanted = torch.nn.functional.adaptive_avg_pool2d(features, grid)
     torch.testing.assert_close(GridPool(grid)(features), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_python_gives_the_labels_that_the_command_writes(config: Path, state: Path, photo: Path) -> None:
+    net = ean_core.load(state, config=config, device="cpu")
+    wanted = Segmentor(config, state, device="cpu")(photo).pred_sem_seg.data.squeeze(0).numpy()
+    labels = net.predict(photo)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, wanted)
+    for same in net.predict([Image.open(photo), photo.read_bytes()]):
+        assert np.array_equal(same, wanted)
+    assert net.classes == ("background", "circle", "square", "triangle")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -20,6 +20,7 @@ from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
 from ean_core.search.method_choice import MethodChoice
 from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
@@ -153,13 +154,65 @@ class Searches:
         }
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A scheme that a search gives, with its scores."""
+
+    bits: str
+    reward: float
+    validation_accuracy: float
+    connections: Count
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The best scheme so far, by schemes scored."""
+
+    evaluations: tuple[float, ...]
+    reward: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Schemes drawn from the probabilities at the end."""
+
+    bits: tuple[str, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """What `run_entry` returns, as the comparison's record and pictures need it."""
+
+    returned: Literal["best", "most_probable", "smoothed"]
+    best: Answer
+    smoothed: Answer
+    most_probable: Answer | None
+    evaluations: Count
+    spent: float
+    proposals: Count
+    curve: Curve
+    probability: Mapping[str, tuple[float, ...]] | None
+    sampled: Sampled
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file of comparison/runs/: a search, and all that it depends on besides the scores."""
+
+    key: Mapping[str, Any]
+    run: SearchRun
+
+
 def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """A finished search of these settings; None if there is none."""
     try:
         content = read_json(path, advice="")
-        return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
-    except (EANError, KeyError, TypeError):
+        file = checked(RunFile, content, where=str(path), advice="")
+    except EANError:  # missing or damaged: it is searched again
         return None
+    return content["run"] if file.key == json.loads(json.dumps(key)) else None
 
 
 def describe_run(run: dict[str, Any]) -> str:
