@@ -69,7 +69,7 @@ def main() -> None:
     from ean_core.io.records import write_record
     from ean_core.search import Reward
     from ean_core.search.reward_landscapes import KINDS, PATIENCE
-    from ean_core.utils.progress import console
+    from ean_core.utils.screen import console
 
     for kind, names, choices in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):
         for name in names:

@@ -31,7 +31,7 @@ from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetClassifier
 from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.hooks import DrawPaths
-from ean_core.training.loops import PathValLoop
+from ean_core.training.loops import PathValLoop, ShowPaths
 from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
@@ -187,6 +187,7 @@ class ClassificationTask:
             validation=self._path_validation(network, val) if settings.val_interval else None,
             hooks=[DrawPaths(seed=run.seed, sandwich=settings.sandwich)],
             unused_parameters=True,
+            show_progress=ShowPaths,
         )
         info = {**self.file_info(), "recipe": run.identity}
         run_on_main_process(lambda: save_state_as_network(run.state, run.output, spec, **info))

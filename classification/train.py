@@ -48,19 +48,23 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Train every network with every seed, and print the table."""
     arguments = parse_arguments(argv)
+    from ean_core.pipeline.dry_run import dry_run
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target
     from ean_core.pipeline.shared_trainings import train_missing
     from ean_core.utils.distributed import run_on_main_process, stop_processes
+    from ean_core.utils.screen import say
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     targets = [make_target(job, value) for value in arguments.scheme]
-    if arguments.jobs:
+    if arguments.dry_run:
+        dry_run(job, [(target, len(job.recipe.seeds)) for target in targets])
+    elif arguments.jobs:
         run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:
         for directory in train_missing(job, targets):
-            print(f"trained {directory}", flush=True)
+            say(f"trained {directory}")
     else:
         name = f"train_{'_'.join(target.label for target in targets)}.json"
         retrain_and_summarize(job, targets, job.directory / name)

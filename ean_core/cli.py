@@ -61,8 +61,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example
     """
     add = parser.add_argument
     add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
-    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
-    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
+    add("--resume", action="store_true", help="continue the run in the work directory")
+    add("--dry-run", action="store_true", help="time a few steps and estimate the whole; train and write nothing")
+    add("--launcher", default="auto", help="none, pytorch (torchrun), slurm, or auto (default): torchrun if it is used")
     add_log(parser)
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help=f"replace recipe fields, as {example}")
 

@@ -239,18 +239,15 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
 
 def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
     """Print the rows as a table."""
-    from rich.table import Table
+    from ean_core.utils.screen import make_table, print_table
 
-    from ean_core.utils.progress import console
-
-    table = Table(title=title)
-    for name in ("network", "pretrained backbone", "mIoU, %", "mAcc, %", "aAcc, %", "seeds", "parameters"):
-        table.add_column(name, justify="left" if name == "network" else "right")
+    heads = ["network", "pretrained backbone", "mIoU %", "mAcc %", "aAcc %", "seeds", "parameters"]
+    table = make_table(title, heads)
     for row in rows:
         cells = [mean_and_std(row[name]) for name in ("mIoU", "mAcc", "aAcc")]
         start = "yes" if row["pretrained"] else "no"
         table.add_row(row["network"], start, *cells, str(len(row["seeds"])), f"{row['parameters']:,}")
-    console().print(table)
+    print_table(table)
 
 
 def mean_and_std(value: dict[str, Any]) -> str:

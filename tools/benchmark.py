@@ -82,6 +82,7 @@ def main() -> None:
     from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.files import free_path, writable
+    from ean_core.utils.screen import say
 
     benchmark.check_arguments(arguments)
     # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
@@ -93,7 +94,7 @@ def main() -> None:
         from ean_core.benchmark.per_block import measure_blocks
 
         table, path = measure_blocks(arguments)
-        print(f"chart: {draw_table(path.with_suffix('.png'), table)}")
+        say(f"chart: {draw_table(path.with_suffix('.png'), table)}")
         return
     networks = build_networks(arguments)
     if arguments.output:
@@ -110,12 +111,14 @@ def main() -> None:
     output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.benchmark_name(arguments)}.json")
     benchmark.print_tables(rows, list(results))
     for mode, reason in skipped.items():
-        print(f"skipped {mode}: {reason}")
-    print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
-    print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
+        say(f"skipped {mode}: {reason}")
+    for mode, warning in benchmark.noise_warnings(rows, list(results)).items():
+        say(f"warning: mode {mode}: {warning}")
+    say(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
+    say(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
-        print(f"chart:  {chart}")
+        say(f"chart:  {chart}")
 
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -111,10 +111,16 @@ def main() -> None:
     from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study
     from ean_core.pipeline.correlation.training import train_remaining
+    from ean_core.pipeline.dry_run import dry_run
+    from ean_core.utils.screen import say
 
     arguments.resume |= arguments.report
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     study = Study(job, choose(arguments, job), draw_seed=arguments.draw_seed, images=arguments.images)
+    if arguments.dry_run:
+        count = len(study.schemes) * len(job.recipe.seeds)
+        dry_run(job, [(study.target(study.schemes[0]), count)], schemes=2 * len(study.schemes))  # in two ways
+        return
     if arguments.jobs:
         write_jobs(arguments, study)
         return
@@ -123,10 +129,10 @@ def main() -> None:
         return
     if not arguments.report:
         for directory in train_remaining(study):
-            print(f"trained {directory}", flush=True)
+            say(f"trained {directory}")
             report_study(study, scores, last=False)
     files = report_study(study, scores, last=True)
-    print("files: " + "  ".join(map(str, files)))
+    say("files: " + "  ".join(map(str, files)))
 
 
 if __name__ == "__main__":

@@ -39,28 +39,25 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.output is not None and arguments.take is None:
         raise EANError("--output is for the point that --take N names: give both")
-    from rich.table import Table
-
     from ean_core.benchmark.latency_table import LatencyTable
     from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
     from ean_core.search.pareto import COSTS, read_front, take_point
-    from ean_core.utils.progress import console
+    from ean_core.utils.screen import make_table, print_table
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)
     front = read_front(path)
     blocks = front["blocks"]
-    front_table = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
-    for head in ("point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"):
-        front_table.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+    heads = ["point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"]
+    front_table = make_table(f"{len(front['points'])} of {front['scored']} scored schemes", heads, left=["scheme"])
     for point in front["points"]:
         scheme = Scheme.parse(point["bits"], blocks=blocks)
         cost = [f"{point['cost']:.2f}"] if unit else []
         row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
         front_table.add_row(str(point["number"]), *row)
-    console().print(front_table)
+    print_table(front_table)
     print(f"front: {path}  {path.with_suffix('.png')}")
     if arguments.take is not None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"

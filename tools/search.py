@@ -100,6 +100,29 @@ def make_comparison(arguments: argparse.Namespace, job: Job) -> Comparison:
     return Comparison(parse_entries(arguments.methods), value_of("seeds", 3), budget, arguments.exhaustive)
 
 
+def time_run(arguments: argparse.Namespace, job: Job) -> None:
+    """The estimate that --dry-run asks for."""
+    import numpy as np
+
+    from ean_core.pipeline.dry_run import dry_run
+    from ean_core.pipeline.estimate import schemes_scored
+    from ean_core.pipeline.retrain import make_target
+    from ean_core.scheme import Scheme
+
+    schemes, labels = schemes_scored(job), job.recipe.retrain if arguments.retrain is not False else ()
+    if arguments.methods:
+        comparison = make_comparison(arguments, job)
+        comparison.check(job)
+        every = 2 ** sum(job.task.blocks())
+        searches = len(comparison.entries) * comparison.seeds
+        exhaustive = comparison.scores_every_scheme(job.task.blocks())
+        schemes = every if exhaustive else min(every, searches * comparison.budget.evaluations)
+        labels = labels if arguments.retrain else ()
+    half = Scheme.random(job.task.blocks(), np.random.default_rng(0)).text  # in place of the one that will be found
+    targets = [make_target(job, half if label == "ean" else label, label=label) for label in labels]
+    dry_run(job, [(target, len(job.recipe.seeds)) for target in targets], schemes=schemes)
+
+
 @command
 def main() -> None:
     """Run the search, or the comparison of several methods."""
@@ -112,7 +135,9 @@ def main() -> None:
     job = start_job(arguments)
     if arguments.method:
         job = with_method(job, arguments.method, parse_options(arguments.cfg_options))
-    if arguments.methods:
+    if arguments.dry_run:
+        time_run(arguments, job)
+    elif arguments.methods:
         run_comparison(job, make_comparison(arguments, job), retrain=bool(arguments.retrain))
     else:
         run_pipeline(job, retrain=arguments.retrain is not False)

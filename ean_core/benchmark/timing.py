@@ -226,6 +226,20 @@ def increment(with_: Timing, without: Timing, *, resamples: int = 2000, seed: in
     return bootstrap(np.median, ratios, resamples=resamples, seed=seed)
 
 
+def noise_warning(increments: Sequence[Interval]) -> str | None:
+    """A warning where time increments, in percent, are smaller than their uncertainty; None for sound ones."""
+    if not increments:
+        return None
+    noise = float(np.median([increment.half_width for increment in increments]))
+    typical = float(np.mean([abs(increment.value) for increment in increments]))
+    if noise <= typical:
+        return None
+    return (
+        f"the increments are uncertain by about {noise:.2f} points and are {typical:.2f} on average: the machine was "
+        "busy or the rounds were few; measure again on a quiet machine, with more --rounds"
+    )
+
+
 def median_interval(timing: Timing, *, resamples: int = 2000, seed: int = 0) -> Interval:
     """The median of a network's seconds per forward, and its 95 % interval."""
     return bootstrap(np.median, timing.seconds, resamples=resamples, seed=seed)

@@ -151,12 +151,13 @@ class StepText:
             self.progress.first = step  # steps read from the history cost no time, and predict none
         last = lines[-1]
         self.best = max(self.best, *(line.reward for line in lines))
-        text = (
-            f"reward {last.reward:.2f} (best {self.best:.2f})  "
-            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}  "
-            f"connections {last.connections}/{self.count}  schemes scored {last.evaluations}"
-        )
-        self.progress.update(step, text + ("  from the record" if replayed else ""))
+        fields = [
+            f"best reward {self.best:.2f}",
+            f"{last.evaluations:,} scored",
+            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}",
+            f"{last.connections}/{self.count} connections",
+        ]
+        self.progress.update(step, *(["from the record"] if replayed else []), *fields)
 
 
 def write_scheme(path: Path, job: Job, result: SearchResult, returned: str, supernet_sha256: str) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
+from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import WorkDir, claim
 
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
@@ -100,6 +101,7 @@ class TrainingRun:
         resume: continue what the directory holds.
         backends: further MMEngine visualization backends.
         work_dir: the whole of which the directory is a part.
+        on_pace: called once when the first few steps have been timed; None: they are not.
     """
 
     name: str
@@ -112,6 +114,7 @@ class TrainingRun:
     resume: bool = False
     backends: tuple[str, ...] = ()
     work_dir: WorkDir | None = None
+    on_pace: Callable[[Pace], None] | None = None
 
     @property
     def state(self) -> Path:

@@ -1,4 +1,4 @@
-"""The validation loop of a supernet, which scores several of its paths."""
+"""The validation loop of a supernet, which scores several of its paths, and the line that shows their accuracies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop
 
 from ean_core.scheme import Scheme
 from ean_core.supernet.scorer import Scorer
+from ean_core.training.hooks import ShowProgress
 
 
 class PathValLoop(BaseLoop):
@@ -60,3 +61,19 @@ class PathValLoop(BaseLoop):
         self.runner.call_hook("after_val_epoch", metrics=metrics)
         self.runner.call_hook("after_val")
         return metrics
+
+
+class ShowPaths(ShowProgress):
+    """The progress bar of a supernet, with the accuracies of its paths after a validation by `PathValLoop`."""
+
+    def format_metrics(self, metrics: dict[str, float]) -> str:
+        """The accuracies in words.
+
+        Of the full and the empty path those with calibrated batch norm are shown, where there are such: the running
+        statistics, of an average path, suit them badly.
+        """
+        calibrated = "all_on_calibrated" in metrics
+        full, empty = (metrics[f"{name}_calibrated" if calibrated else name] for name in ("all_on", "all_off"))
+        spread = f"{metrics['random_mean']:.1f} ± {metrics['random_std']:.1f} %"
+        note = " (BN calibrated)" if calibrated else ""
+        return f"all connected {full:.1f} %, none {empty:.1f} %{note}, random schemes {spread}"

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
@@ -64,10 +63,7 @@ def check_lists(root: Path, cls: Any) -> tuple[dict[str, Contents], list[str]]:
 
 def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str, ...]) -> None:
     """Print the images per class and list, and the share of ignored pixels."""
-    table = Table(title=f"{root}: images in which a class occurs")
-    table.add_column("class")
-    for part in contents:
-        table.add_column(part, justify="right")
+    table = make_table(f"{root}: images in which a class occurs", ["class", *contents])
     for label, name in enumerate(classes):
         table.add_row(name, *(f"{listing.images[label]:,}" for listing in contents.values()))
     table.add_section()
@@ -75,7 +71,7 @@ def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str,
     table.add_row(
         "ignored pixels", *(f"{listing.pixels[255] / listing.pixels.sum():.1%}" for listing in contents.values())
     )
-    console().print(table)
+    print_table(table)
     for part, listing in contents.items():
         if len(classes) == 21 and listing.pairs != PUBLISHED[part]:
             print(f"{part}: {listing.pairs:,} pairs, VOC 2012 has {PUBLISHED[part]:,}: report results as a subset")
