@@ -21,8 +21,9 @@ from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar
 from ean_core.utils.screen import make_table, print_table
 
-HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in GAME_LEVELS))
-KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
+SHOWN_LEVELS = GAME_LEVELS[1:]  # GAME 0 is the MAE
+HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in SHOWN_LEVELS))
+KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in SHOWN_LEVELS))
 
 
 def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:

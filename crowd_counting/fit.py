@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +14,16 @@ from typing import Any
 import torch
 from mmengine.device import get_device
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
+from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
 from ean_core.io.checked_dataclasses import Count, checked
@@ -28,6 +31,7 @@ from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.training.hooks import unwrap_model
 from ean_core.training.runner import build_runner
+from ean_core.training.step_timing import Pace, TimeSteps
 from ean_core.training.work_dir import claim
 from ean_core.utils.config import build
 from ean_core.utils.distributed import barrier, is_main_process
@@ -49,8 +53,13 @@ class KeepFinal(Hook):
             self.save(runner.epoch, None)
 
 
-def train_counter(job: Job, *, seed: int) -> Path:
+def train_counter(job: Job, *, seed: int, on_pace: Callable[[Pace], None] | None = None) -> Path:
     """Train with one seed, and write best.pth, final.pth, validation.json and result.json.
+
+    Args:
+        job: the run.
+        seed: of weights, crops and their order.
+        on_pace: called once when the first few steps have been timed.
 
     Returns:
         the seed's directory. If it already has a result.json, nothing is trained.
@@ -64,29 +73,17 @@ def train_counter(job: Job, *, seed: int) -> Path:
         return directory
     torch.manual_seed(seed)
     counter = job.counter()
-    if recipe.channels_last:
-        counter.to(memory_format=torch.channels_last)
-    loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
-    model = CountingModel(counter, job.normalize(), loss, precision=recipe.precision)
-    loader = job.train_loader(seed=seed)
     save = partial(save_checkpoint, job, counter, identity)
     start = time.perf_counter()
+    loader = job.train_loader(seed=seed)
     with bar(f"seed {seed}", recipe.epochs * len(loader), show=is_main_process()) as progress:
         keep_best = KeepBest(
             directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST)
         )
-        runner = build_runner(
-            model,
-            loader,
-            recipe.settings(),
-            work_dir=directory,
-            seed=seed,
-            launcher=job.launcher,
-            validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
-            hooks=[ShowCounting(progress), keep_best, KeepFinal(partial(save, directory / FINAL))],
-            resume=job.resume,
-            backends=job.backends,
-        )
+        hooks = [ShowCounting(progress), keep_best, KeepFinal(partial(save, directory / FINAL))]
+        if on_pace is not None:
+            hooks.append(TimeSteps(on_pace))
+        runner = make_runner(job, counter, loader, seed=seed, directory=directory, hooks=hooks)
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
     if is_main_process():
@@ -95,6 +92,37 @@ def train_counter(job: Job, *, seed: int) -> Path:
         )
     barrier()
     return directory
+
+
+def make_runner(
+    job: Job, counter: Counter, loader: CrowdLoader, *, seed: int, directory: Path, hooks: Sequence[Hook]
+) -> Runner:
+    """The runner that trains a counter.
+
+    Args:
+        job: the run.
+        counter: with its initial weights.
+        loader: of training crops.
+        seed: of the run.
+        directory: for the state and the log.
+        hooks: besides those of every training.
+    """
+    recipe = job.recipe.train
+    if recipe.channels_last:
+        counter.to(memory_format=torch.channels_last)
+    loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
+    return build_runner(
+        CountingModel(counter, job.normalize(), loss, precision=recipe.precision),
+        loader,
+        recipe.settings(),
+        work_dir=directory,
+        seed=seed,
+        launcher=job.launcher,
+        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+        hooks=hooks,
+        resume=job.resume,
+        backends=job.backends,
+    )
 
 
 def check_finished(directory: Path) -> None:
@@ -125,6 +153,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
         tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_errors(rows)}
+        tested[name]["per_image"] = [round(abs(row.error), 4) for row in rows]  # to compare counters image by image
     train, _ = job.split
     write_record(
         directory / "result.json",

@@ -58,20 +58,26 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run per seed (default 0)")
     add_run_arguments(parser, work_dir=f"{DEFAULT_WORK_DIR}/DATA-ATTENTION-LOSS", example="data.crop=256")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.words = list(argv)
+    return arguments
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one counter per seed, test them and print the errors."""
     from pathlib import Path
 
+    from crowd_counting.dry_run import dry_run
     from crowd_counting.evaluation import print_scores
     from crowd_counting.fit import summarize_seeds, train_counter
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
+    from crowd_counting.verdict import other_network, verdicts
     from ean_core.io.records import processes_note
+    from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
+    from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.text import how_many
 
     if len(set(arguments.seeds)) < len(arguments.seeds):
@@ -97,19 +103,26 @@ def run(arguments: argparse.Namespace) -> None:
         seeds=tuple(arguments.seeds),
     )
     if is_main_process():
-        print(job.describe())
-        for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
-            print(line)
-    directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
+        say(job.describe(), *filter(None, (job.weights_message, data.note, *job.data.remarks)))
+    if arguments.dry_run:
+        dry_run(job)
+        return
+    directories = []
+    for one_seed in arguments.seeds:
+        estimate = None if directories else announce_networks(len(arguments.seeds), noun="counter")
+        directories.append(train_counter(job, seed=one_seed, on_pace=estimate))
     if is_main_process():
         summary = summarize_seeds(job, directories)
         title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
         print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
         seeds = {f"seed {seed}": [count] for seed, count in zip(arguments.seeds, summary["processes"], strict=False)}
         if note := processes_note(seeds):
-            print(f"note: {note}")
-        print(f"baseline, the training images' mean count: MAE {summary['always_the_mean']['mae']:.1f}")
-        print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+            say(f"note: {note}")
+        say(*verdicts(job.directory))
+        say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+        photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
+        other = other_network(arguments.words, job)
+        say_next(photo, *([[*script("crowd_counting/train.py"), *other]] if other else []))
     stop_processes()
 
 

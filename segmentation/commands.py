@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import warnings
 from pathlib import Path
-
-
-def quiet_imports() -> None:
-    """Import mmsegmentation while hiding the warnings of third-party libraries; the project's own are still shown."""
-    warnings.filterwarnings("ignore", module=r"(mmcv|mmengine|mmseg|torch)(\..*)?$")
-    with contextlib.redirect_stdout(io.StringIO()):
-        import mmseg.datasets
-        import mmseg.models  # noqa: F401
 
 
 def train_segmentor(arguments: argparse.Namespace) -> None:
     """Check everything, train a segmentor, and print its metrics."""
-    quiet_imports()
+    from segmentation.third_party import ignore_warnings
+
+    ignore_warnings()
     from ean_core.cli import backends_of, parse_options
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from segmentation.job import Job
@@ -49,7 +40,9 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
 
 def test_segmentor(arguments: argparse.Namespace) -> None:
     """Score a checkpoint on its config's test images, and print and write the metrics."""
-    quiet_imports()
+    from segmentation.third_party import ignore_warnings
+
+    ignore_warnings()
     from ean_core.cli import parse_options
     from segmentation.evaluation import TestSettings, run_test
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmseg.utils import register_all_modules
 
 from ean_core.io.records import write_record
 from ean_core.networks import count_parameters
@@ -27,6 +26,7 @@ from segmentation.backbone import EANResNet
 from segmentation.config import build_datasets, build_model, check_fields, read_config
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
 from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
+from segmentation.third_party import register_all_modules
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Segment all images, write the results and print the class shares."""
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from pathlib import Path
 
     from ean_core.cli import parse_options

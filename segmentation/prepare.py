@@ -29,9 +29,9 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(arguments: argparse.Namespace) -> None:
     """Download and merge if requested, check all lists and print a table."""
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from pathlib import Path
 
     from ean_core.utils.errors import EANError

@@ -125,9 +125,9 @@ def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows: classifiers, or the whole models of another task."""
     options = {"seed": arguments.seed, "device": arguments.device}
     if arguments.config:
-        from segmentation.commands import quiet_imports
+        from segmentation.third_party import ignore_warnings
 
-        quiet_imports()
+        ignore_warnings()
         from segmentation.benchmark import build_segmentors
 
         return build_segmentors(arguments.config, **options)

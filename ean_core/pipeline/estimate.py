@@ -76,12 +76,18 @@ def announce(job: Job, *, targets: int) -> Callable[[Pace], None] | None:
     return told
 
 
-def announce_networks(count: int) -> Callable[[Pace], None]:
-    """What says how long `count` networks take, the one that is timed among them."""
+def announce_networks(count: int, *, noun: str = "network", epochs: str = "train.epochs") -> Callable[[Pace], None]:
+    """What says how long `count` networks take, the one that is timed among them.
+
+    Args:
+        count: of the networks.
+        noun: what one of them is called.
+        epochs: field of the recipe that sets how long one is trained.
+    """
 
     def told(pace: Pace) -> None:
         if is_main_process():
-            say(describe_parts([Part(how_many(count, "network"), pace.total * count)], epochs=["train.epochs"]))
+            say(describe_parts([Part(how_many(count, noun), pace.total * count)], epochs=[epochs]))
 
     return told
 

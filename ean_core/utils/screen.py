@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -78,3 +79,10 @@ def say_next(*commands: Sequence[object]) -> None:
     """
     for number, words in enumerate(commands):
         print(f"{'next: ' if number == 0 else '      '}{shlex.join(map(str, words))}", flush=True)
+
+
+def script(path: str) -> list[str]:
+    """The words that start a script of this project, such as "tools/predict.py", from the current directory."""
+    file = Path(__file__).resolve().parents[2] / path
+    here = Path.cwd()
+    return ["python", str(file.relative_to(here)) if file.is_relative_to(here) else str(file)]

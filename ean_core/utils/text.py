@@ -13,7 +13,7 @@ def how_many(number: int, noun: str) -> str:
         number: the count.
         noun: in the singular; its plural must be formed with s or es.
     """
-    plural = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    plural = "es" if noun.endswith(("s", "x", "tch", "sh")) else "s"
     return f"{number:,} {noun}{'' if number == 1 else plural}"
 
 

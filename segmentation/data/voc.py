@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from ean_core.utils.errors import EANError, legible, unknown_name
 from segmentation.data.sampling import SeededIndex
+from segmentation.third_party import PascalVOCDataset
 
 CLASSES: tuple[str, ...] = PascalVOCDataset.METAINFO["classes"]
 PALETTE: list[list[int]] = PascalVOCDataset.METAINFO["palette"]

@@ -66,7 +66,7 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
     printed = capsys.readouterr().out
     assert printed.index("time increment") < printed.index(sentence)
     path = tmp_path / "run/summary.json"
-    assert run_notes(Record("summary.json", json.loads(path.read_text()), path))[-2:] == [sentence, ONE_SEED]
+    assert run_notes(Record("summary.json", json.loads(path.read_text()), path))[-2:] == (sentence, ONE_SEED)
 
     result = one.directory / "org-seed0/result.json"  # as versions before this one wrote it
     content = json.loads(result.read_text())

