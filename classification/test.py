@@ -36,12 +36,15 @@ def main(argv: Sequence[str]) -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
-    from classification.evaluation import evaluate, write_test
+    from classification.evaluation import evaluate, most_confused, write_test
     from classification.job import start_job
     from classification.recipe import Recipe
     from ean_core.networks.network_file import load_network
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
+    from ean_core.utils.intervals import proportion_interval
+    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
     out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
@@ -56,9 +59,17 @@ def main(argv: Sequence[str]) -> None:
             "was trained with"
         )
     metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
-    images = f"{task.data.name}, {metrics['images']} test images"
+    images = f"{task.data.name}, {how_many(int(metrics['images']), 'test image')}"
     top5 = f", top-5 {metrics['top5']:.2f} %" if "top5" in metrics else ""
-    print(f"{images}: top-1 {metrics['top1']:.2f} %{top5}")
+    low, high = proportion_interval(metrics["top1"], images=int(metrics["images"]))
+    say(f"{images}: top-1 {metrics['top1']:.2f} % (95 % interval {low:.2f} to {high:.2f}){top5}")
+    if pairs := most_confused(matrix, classes, count=3):
+        confused = "; ".join(f"{pair['true']} for {pair['predicted']} ({pair['images']})" for pair in pairs)
+        say(f"most often mistaken (images): {confused}")
     settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
     write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
-    print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+    say(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+    say_next(
+        [*script("tools/gradcam.py"), "PHOTOS", "--checkpoints", arguments.checkpoint],
+        [*script("tools/predict.py"), arguments.checkpoint, "PHOTO.jpg"],
+    )

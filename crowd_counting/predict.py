@@ -49,16 +49,17 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import Settings, predict
     from ean_core.utils.errors import legible
+    from ean_core.utils.screen import say
 
     model, _ = load_model(arguments.checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
     entries = predict(model, [Path(source) for source in arguments.sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        print(f"{legible(name)}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
+        say(f"{legible(name)}: {entry['count']:.1f} heads" if "count" in entry else f"skipped: {entry['error']}")
     if len(entries) > 20:
-        print(f".. and {len(entries) - 20} more")
-    print(f"written: {Path(arguments.out_dir) / 'counts.json'}")
+        say(f".. and {len(entries) - 20} more")
+    say(f"written: {Path(arguments.out_dir) / 'counts.json'}")
 
 
 if __name__ == "__main__":

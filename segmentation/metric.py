@@ -20,8 +20,9 @@ class ClassIoU(IoUMetric):
     """`IoUMetric` that keeps its last table.
 
     Attributes:
-        table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, and for every class its IoU and
-            accuracy in percent, None for a class without pixels; None before the first evaluation.
+        table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, the pixel accuracy of each image, by
+            which two segmentors can be compared, and for every class its IoU and accuracy in percent, None for a class
+            without pixels; None before the first evaluation.
     """
 
     table: dict[str, Any] | None = None
@@ -59,6 +60,7 @@ class ClassIoU(IoUMetric):
             "mAcc": mean(accuracy),
             "aAcc": float(100 * intersection.sum() / truth.sum()),
             "images": len(results),
+            "per_image": [pixel_accuracy(image[0], image[3]) for image in results],
             "classes": [
                 {"class": name, "IoU": class_iou, "Acc": class_accuracy}
                 for name, class_iou, class_accuracy in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
@@ -70,6 +72,11 @@ class ClassIoU(IoUMetric):
 def percent(part: Any, whole: Any) -> list[float | None]:
     """100 * part / whole, None where the whole is 0."""
     return [100 * float(a) / float(b) if b else None for a, b in zip(part, whole, strict=True)]
+
+
+def pixel_accuracy(right: Any, truth: Any) -> float | None:
+    """Percent of an image's counted pixels that are right; None if all are ignored."""
+    return round(float(100 * right.sum() / truth.sum()), 4) if truth.sum() else None
 
 
 def mean(values: list[float | None]) -> float:

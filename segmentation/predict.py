@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
     from ean_core.cli import parse_options
     from ean_core.data.find_images import find_images
     from ean_core.utils.errors import EANError, legible
+    from ean_core.utils.screen import say
+    from ean_core.utils.text import how_many
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
@@ -53,11 +55,11 @@ def run(arguments: argparse.Namespace) -> None:
     done = 0
     for file, shares in predict(segmentor, listing.files, Path(arguments.out_dir)):
         if isinstance(shares, EANError):
-            print(f"{legible(file.name)}: skipped: {shares}")
+            say(f"{legible(file.name)}: skipped: {shares}")
             continue
-        print(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
+        say(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
         done += 1
-    print(f"written: {arguments.out_dir}/ ({done} pictures and masks)")
+    say(f"written: {arguments.out_dir}/ ({how_many(done, 'image')}: a mask and a picture of each)")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from ean_core.utils.errors import EANError
+    from ean_core.utils.screen import say, say_next, script
     from segmentation.data.augmented_voc import merge_masks
     from segmentation.data.dataset_setup import check_lists, download_voc, print_data
     from segmentation.data.demo import VOCShapes
@@ -47,12 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
         download_voc(Path(arguments.data_root))
     if arguments.sbd:
         count = merge_masks(root, Path(arguments.sbd))
-        print(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
+        say(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
     cls = VOCShapes if arguments.demo else VOCSegmentation
     contents, warnings = check_lists(root, cls)
     print_data(root, contents, classes=cls.METAINFO["classes"])
-    for warning in warnings:
-        print(warning)
+    say(*warnings)
+    config = "segmentation/configs/ean_se_demo.py" if arguments.demo else "segmentation/configs/ean_se_voc.py"
+    root_words = [] if arguments.data_root == "data" else ["--data-root", arguments.data_root]
+    say_next([*script("tools/train.py"), *script(config)[1:], *root_words])
 
 
 if __name__ == "__main__":

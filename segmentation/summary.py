@@ -36,15 +36,17 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read and compare the runs, print the table and write the record."""
     from ean_core.io.records import write_record
+    from ean_core.utils.screen import say
+    from segmentation.verdict import compare_all
 
     records = [read_run(Path(directory)) for directory in arguments.directories]
     rows = summarize_runs(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
-    print(f"record: {arguments.output}")
+    say(*compare_all(records), f"record: {arguments.output}")
     if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
-        print(f"pictures: {sheet}")
+        say(f"pictures: {sheet}")
 
 
 Percent = Annotated[float, Range(0, 100)]

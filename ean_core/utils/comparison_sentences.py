@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ean_core.utils.significance import MARGIN, SIGNIFICANCE, PairedDifference, PairedImages, seeds_needed
+from ean_core.utils.text import how_many
 
 ONE_SEED = (
-    "With one seed each, this compares these networks and not their schemes: train with several seeds (--seeds 0 1 2) "
-    "to compare schemes."
+    "With one seed each, this compares these networks and not their schemes: train each with several seeds to compare "
+    "schemes."
 )
 
 
@@ -66,18 +67,20 @@ def compare_errors_sentence(
     *,
     metric: str,
     unit: str,
+    images: str = "test image",
     higher_is_better: bool = False,
 ) -> str:
-    """Compare two networks by a number for each of the same test images.
+    """Compare two networks by a number for each of the same images.
 
     Args:
         first, second: names of the networks.
         difference: of the numbers, image by image.
         metric, unit: of the numbers' means.
+        images: what one of the images is called.
         higher_is_better: False for errors.
     """
     better = (difference.mean > 0) == higher_is_better
-    figures = f"{difference.mean:+.2f} {unit} of {metric} on {difference.pairs:,} test images"
+    figures = f"{difference.mean:+.2f} {unit} of {metric} on {how_many(difference.pairs, images)}"
     if difference.low is not None:
         figures += f" (95 % interval {difference.low:.2f} to {difference.high:.2f}, p = {difference.p_value:.2g})"
     return f"{verdict_on_images(first, second, difference.p_value, first_is_better=better)}: {figures}."

@@ -214,6 +214,12 @@ def binomial_error(percent: float, images: int) -> float:
     return float(np.sqrt(percent * (100.0 - percent) / images))
 
 
+def proportion_interval(percent: float, *, images: int) -> tuple[float, float]:
+    """The 95 % interval of a percentage of images, by Wilson's score (E. B. Wilson, JASA 1927); in percent."""
+    found = scipy.stats.binomtest(round(percent / 100 * images), images).proportion_ci(0.95, method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
+
+
 def spread_against_error(scores: Sequence[float], *, images: int) -> dict[str, float]:
     """How far scores lie apart, and how far chance alone would move each of them.
 

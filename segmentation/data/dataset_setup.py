@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.screen import make_table, print_table
+from ean_core.utils.screen import make_table, print_table, say
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
+from segmentation.data.voc import CLASSES, VOCSegmentation
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
 PUBLISHED = {"train": 1464, "val": 1449, "trainaug": 10582}
@@ -73,8 +75,30 @@ def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str,
     )
     print_table(table)
     for part, listing in contents.items():
-        if len(classes) == 21 and listing.pairs != PUBLISHED[part]:
-            print(f"{part}: {listing.pairs:,} pairs, VOC 2012 has {PUBLISHED[part]:,}: report results as a subset")
+        if note := subset_note(part, listing.pairs, classes):
+            say(note)
         if listing.pixels[255] == 0:
-            print(f"{part}: no pixel has label 255, which VOC's own masks use for object borders")
-    print("all images and masks can be read; sizes, labels and colors match VOC's")
+            say(f"{part}: no pixel has label 255, which VOC's own masks use for object borders")
+    say("all images and masks can be read; sizes, labels and colors match VOC's")
+
+
+def subset_note(part: str, pairs: int, classes: Sequence[str]) -> str:
+    """A note for a list of VOC's name and classes that is not complete; "" for complete ones and other data.
+
+    Args:
+        part: name of the list.
+        pairs: images with masks in it.
+        classes: that are told apart.
+    """
+    published = PUBLISHED.get(part)
+    if published is None or pairs == published or not set(classes) <= set(CLASSES):
+        return ""
+    return (
+        f"note: VOC 2012 is not complete here: its list {part} has {published:,} images and this one {pairs:,}, so "
+        "report results as those of a subset"
+    )
+
+
+def incomplete(dataset: VOCSegmentation, pairs: int) -> str:
+    """`subset_note` of a data set of a config."""
+    return subset_note(Path(dataset.ann_file).stem, pairs, dataset.metainfo["classes"])
