@@ -53,8 +53,8 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_target
     from ean_core.pipeline.shared_trainings import train_missing
-    from ean_core.utils.distributed import run_on_main_process, stop_processes
-    from ean_core.utils.screen import say
+    from ean_core.utils.distributed import is_main_process, run_on_main_process, stop_processes
+    from ean_core.utils.screen import say, say_next, script
 
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
     targets = [make_target(job, value) for value in arguments.scheme]
@@ -68,4 +68,8 @@ def main(argv: Sequence[str]) -> None:
     else:
         name = f"train_{'_'.join(target.label for target in targets)}.json"
         retrain_and_summarize(job, targets, job.directory / name)
+        checkpoint = job.directory / targets[-1].directory(job.recipe.seeds[0]) / job.task.network_file
+        page = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
+        if is_main_process():
+            say_next([*script("tools/predict.py"), checkpoint, "PHOTO.jpg"], page)
     stop_processes()

@@ -82,7 +82,7 @@ def main() -> None:
     from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.files import free_path, writable
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_next, script
 
     benchmark.check_arguments(arguments)
     # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
@@ -95,6 +95,8 @@ def main() -> None:
 
         table, path = measure_blocks(arguments)
         say(f"chart: {draw_table(path.with_suffix('.png'), table)}")
+        limit = ["--cfg-options", f"search.latency={path}", "search.max_increment=10"]
+        say_next([*script("tools/search.py"), "CONFIG", *limit])
         return
     networks = build_networks(arguments)
     if arguments.output:
@@ -119,6 +121,9 @@ def main() -> None:
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         say(f"chart:  {chart}")
+    if not (arguments.config or arguments.counter):
+        options = ["--arch", arguments.arch, "--attention", arguments.attention[0]]
+        say_next([*script("tools/benchmark.py"), *options, "--per-block"])
 
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def main() -> None:
     from ean_core.pipeline.correlation.summary import report_study
     from ean_core.pipeline.correlation.training import train_remaining
     from ean_core.pipeline.dry_run import dry_run
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_next, script
 
     arguments.resume |= arguments.report
     job = job_from_arguments(arguments, {"seeds": arguments.seeds})
@@ -133,6 +133,8 @@ def main() -> None:
             report_study(study, scores, last=False)
     files = report_study(study, scores, last=True)
     say("files: " + "  ".join(map(str, files)))
+    more = [*script("tools/correlation.py"), *same_arguments(arguments, job), "--schemes", 2 * len(study.schemes)]
+    say_next([*script("tools/report.py"), "--html", job.directory / "report.html", job.directory], more)
 
 
 if __name__ == "__main__":

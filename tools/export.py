@@ -44,15 +44,19 @@ def main() -> None:
     from ean_core.inference.export import TARGETS, export
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.errors import unknown_name
+    from ean_core.utils.screen import say, say_next, script
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in TARGETS:
             raise unknown_name("format", name, list(TARGETS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
-    print(f"{model.path}: {model.kind}, {model.describe()}")
+    say(f"{model.path}: {model.kind}, {model.describe()}")
     for name in dict.fromkeys(arguments.to):
-        print(export(model, name, directory, tolerance=arguments.tolerance), flush=True)
+        say(export(model, name, directory, tolerance=arguments.tolerance))
+    if model.kind == "classifier" and "safetensors" in arguments.to:
+        exported = directory / f"{model.path.stem}.safetensors"
+        say_next([*script("tools/predict.py"), exported, "PHOTO.jpg"])
 
 
 if __name__ == "__main__":

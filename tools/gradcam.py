@@ -62,6 +62,7 @@ def main() -> None:
     from ean_core.inference.explain.gallery import explain, explain_masks, headings_of, true_class
     from ean_core.inference.images import read_images
     from ean_core.inference.loaded_model import load_file
+    from ean_core.utils.screen import say, say_next, script
 
     networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     images_found = find_images(arguments.images)
@@ -97,9 +98,13 @@ def main() -> None:
                 path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
                 pictures.append(explain_masks(network, labeled_images(), path))
             else:
-                print(f"{network.path}: no block is connected to attention, so there are no masks")
+                say(f"{network.path}: no block is connected to attention, so that there are no masks to draw")
     for picture in pictures:
-        print(*picture.lines, f"written: {picture.path}", sep="\n")
+        say(*picture.lines, f"written: {picture.path}")
+    if not arguments.masks:
+        config = ["--config", arguments.config] if arguments.config else []
+        same = [*arguments.images[:1], "--checkpoints", *arguments.checkpoints, *config, "--output", output, "--masks"]
+        say_next([*script("tools/gradcam.py"), *same])
     sys.exit(1 if failed else 0)
 
 

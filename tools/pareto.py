@@ -43,7 +43,7 @@ def main() -> None:
     from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
     from ean_core.search.pareto import COSTS, read_front, take_point
-    from ean_core.utils.screen import make_table, print_table
+    from ean_core.utils.screen import make_table, print_table, say, say_next, script
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)
@@ -58,10 +58,18 @@ def main() -> None:
         row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
         front_table.add_row(str(point["number"]), *row)
     print_table(front_table)
-    print(f"front: {path}  {path.with_suffix('.png')}")
+    say(
+        "These are scores on the supernet, and those of the best of many schemes: networks trained from scratch have "
+        "other accuracies.",
+        f"front: {path}  {path.with_suffix('.png')}",
+    )
     if arguments.take is not None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"
-        print(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+        say(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+        say_next([*script("tools/train_cls.py"), "CONFIG", "--scheme", "org", output])
+    else:
+        number = front["points"][-1]["number"]
+        say_next([*script("tools/pareto.py"), arguments.work_dir, "--take", number])
 
 
 if __name__ == "__main__":

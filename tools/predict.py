@@ -41,6 +41,7 @@ def main() -> None:
     from ean_core.data.find_images import find_images
     from ean_core.inference.images import read_images
     from ean_core.utils.files import writable, write_atomic
+    from ean_core.utils.screen import say, say_next, script
 
     net = ean_core.load(arguments.checkpoint, device=arguments.device)
     images_found = find_images(arguments.images)
@@ -63,13 +64,15 @@ def main() -> None:
     for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
         file = read[len(entries)]
         entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
-        print(f"{legible(str(file))}: {', '.join(map(str, guesses))}", flush=True)
+        say(f"{legible(str(file))}: {', '.join(map(str, guesses))}")
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:
         report = {"checkpoint": arguments.checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
         write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
-        print(f"written: {arguments.json}")
+        say(f"written: {arguments.json}")
+    if sys.stdout.isatty():  # the lines of a file or pipe are for other programs
+        say_next([*script("tools/gradcam.py"), *arguments.images[:1], "--checkpoints", arguments.checkpoint])
     if failed:
         print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
         sys.exit(1)

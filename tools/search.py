@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from classification.arguments import add_pipeline_arguments
+from classification.arguments import add_pipeline_arguments, same_arguments
 from ean_core.cli import at_least, make_parser, parse_options, seed
 from ean_core.utils.errors import EANError, command
 
@@ -123,6 +123,23 @@ def time_run(arguments: argparse.Namespace, job: Job) -> None:
     dry_run(job, [(target, len(job.recipe.seeds)) for target in targets], schemes=schemes)
 
 
+def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]:
+    """What the user will want next: the results on a page, and more seeds or the networks of a comparison."""
+    from ean_core.utils.screen import script
+
+    page: list[object] = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
+    if arguments.methods:
+        again = [*script("tools/search.py"), *same_arguments(arguments, job), "--methods", *arguments.methods]
+        for flag in COMPARISON_FLAGS[:-1]:
+            value = getattr(arguments, flag)
+            again += [] if value is None else [f"--{flag}", value]
+        return [page] if arguments.retrain else [page, [*again, "--retrain"]]
+    networks = ["org", "share-full", job.directory / "scheme.json"]
+    count = max(3, len(job.recipe.seeds) + 3)
+    more: list[object] = [*script("tools/train_cls.py"), *same_arguments(arguments, job), "--scheme", *networks]
+    return [page, [*more, "--seeds", *range(count)]]
+
+
 @command
 def main() -> None:
     """Run the search, or the comparison of several methods."""
@@ -130,7 +147,8 @@ def main() -> None:
     check(arguments)
     from ean_core.pipeline.pipeline import run_comparison, run_pipeline
     from ean_core.pipeline.search import with_method
-    from ean_core.utils.distributed import stop_processes
+    from ean_core.utils.distributed import is_main_process, stop_processes
+    from ean_core.utils.screen import say_next
 
     job = start_job(arguments)
     if arguments.method:
@@ -141,6 +159,8 @@ def main() -> None:
         run_comparison(job, make_comparison(arguments, job), retrain=bool(arguments.retrain))
     else:
         run_pipeline(job, retrain=arguments.retrain is not False)
+    if is_main_process() and not arguments.dry_run:
+        say_next(*next_commands(arguments, job))
     stop_processes()
 
 

@@ -21,6 +21,7 @@ from ean_core.utils.distributed import barrier, is_main_process, run_on_main_pro
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import Bar, bar
+from ean_core.utils.screen import say
 
 
 def search_scheme(job: Job, supernet: Path) -> Path:
@@ -66,7 +67,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
 
     run_on_main_process(write)
     if isinstance(method, Limited) and is_main_process():
-        print(method.account(scored=result.evaluations, proposals=result.proposals))
+        say(method.account(scored=result.evaluations, proposals=result.proposals))
     return output
 
 

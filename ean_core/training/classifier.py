@@ -18,6 +18,7 @@ from ean_core.supernet.gates import gated_logits
 from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
+from ean_core.utils.screen import say
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -104,7 +105,7 @@ class ImageClassifier(BaseModel):
             return GraphedStep(self, inputs, labels)
         except CaptureFailed as reason:
             self.cuda_graph = False
-            print(f"warning: {reason}; training continues without it", flush=True)
+            say(f"warning: {reason}; training continues without it")
             return None
 
 

@@ -143,7 +143,7 @@ def test_two_processes_score_what_one_scores_and_train(job, tiny: Path, tmp_path
         directory=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 process(es)" in done.stdout
+    assert "2 processes" in done.stdout
     assert done.stdout.count("scheme found") == 1
     lines = [
         [(line.bits, line.accuracy, line.reward) for line in read_lines(tmp_path / name / "history.jsonl")]

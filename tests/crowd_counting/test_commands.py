@@ -49,7 +49,7 @@ def test_prepare_train_test_predict(
     assert script(*run) == 0
     out = capsys.readouterr().out
     assert "random weights" in out
-    assert re.search(r"seed 0 after epoch 1:  MAE \d+\.\d  RMSE \d+\.\d\n", out)  # heads, not percent
+    assert re.search(r"seed 0, epoch 1: validation MAE \d+\.\d, RMSE \d+\.\d\n", out)  # heads, not percent
     assert re.search(r"checkpoint.*MAE.*RMSE \(papers: MSE\).*NAE.*GAME 0.*GAME 3", out)
     assert re.search(r"last epoch +│ +\d+\.\d ± \d+\.\d", out)
     assert "baseline, the training images' mean count" in out
