@@ -124,8 +124,8 @@ def count_per_class(data: ImageData) -> Tensor:
     if int(total.min()) < MIN_IMAGES:
         label = int(total.argmin())
         raise EANError(
-            f"class {data.classes[label]!r} has {int(total[label])} images: give every class at least {MIN_IMAGES}, as "
-            "they are split into training, scoring of schemes, and testing"
+            f"class {data.classes[label]!r} has {how_many(int(total[label]), 'image')}: give every class at least "
+            f"{MIN_IMAGES}, since they are split into parts for training, for scoring schemes, and for testing"
         )
     if int(counts.min()) < 2:  # where the folder itself defines the test part
         label = int(counts.argmin())

@@ -13,6 +13,7 @@ from mmseg.registry import METRICS
 
 from ean_core.training.finite_guard import first_message
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 
 @METRICS.register_module()
@@ -42,7 +43,7 @@ class ClassIoU(IoUMetric):
             EANError: in all processes, if any process had non-finite logits.
         """
         non_finite, self.non_finite = self.non_finite, 0
-        message = f"the segmentor's outputs are not finite for {non_finite} image(s)" if non_finite else None
+        message = f"the segmentor's outputs are not finite for {how_many(non_finite, 'image')}" if non_finite else None
         if (message := first_message(message, device=torch.device(get_device()))) is not None:
             self.results.clear()
             raise EANError(f"{message}: its training diverged, so train it again with a lower learning rate")

@@ -82,7 +82,7 @@ def start_job(arguments: argparse.Namespace) -> Job:
 
     task = task_of_config(arguments.config) if arguments.config else get_task("classification")
     if task.start_job is None:
-        raise EANError(f"{arguments.config} is a configuration of {task.name}, which has no search yet: give another")
+        raise EANError(f"{arguments.config} is a configuration of {task.name}, which cannot be searched: give another")
     return task.start_job(arguments, {"seed": arguments.seed})
 
 

@@ -102,7 +102,7 @@ def find(name: str) -> type[Attention]:
         file = name.rpartition(":")[0]
         where = f"FOLDER/{name}" if file.endswith(".py") else name
         raise EANError(
-            f"attention {name!r} is somebody's own class, and a name in a file never runs code: if you trust {file}, "
+            f"attention {name!r} is a custom class, and a name in a file never runs code: if you trust {file}, "
             f"give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
         )
     if name.lower() in timm_attention.NAMES and name.lower() not in ATTENTIONS:
@@ -146,7 +146,7 @@ def _run(work: Callable[[], ModuleType | None], *, what: object, folder: Path) -
         return work()
     except (EANError, ModuleNotFoundError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name != what:
-            raise EANError(f"{what} needs the module {error.name!r}, which is not there: install it") from error
+            raise EANError(f"{what} needs the module {error.name!r}, which is not installed: install it") from error
         raise
     except Exception as error:  # the user's code can fail in any way
         raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): fix it") from error

@@ -94,7 +94,7 @@ class LatencyTable:
         here = device if threads is None else f"{device} with {how_many(threads, 'thread')}"
         return (
             f"measured on {self.device} with {how_many(self.threads, 'thread')}, and this is {here}: "
-            "the percentages hold there, and can be others here"
+            "the percentages hold there and may differ here"
         )
 
     def predicted(self, scheme: Scheme) -> float:
@@ -136,7 +136,7 @@ class LatencyTable:
             measured = getattr(self, name)
             if json.loads(json.dumps(measured)) != json.loads(json.dumps(value)):
                 raise EANError(
-                    f"{path} was measured for {name.replace('_', ' ')} {measured!r}, and this run is for {value!r}: "
+                    f"{path} was measured for {name.replace('_', ' ')} {measured!r}, but this run is for {value!r}: "
                     f"{MEASURE} for this network, batch and device"
                 )
 

@@ -221,7 +221,7 @@ def increment(with_: Timing, without: Timing, *, resamples: int = 2000, seed: in
             "needs both from the same call of measure()"
         )
     if min(without.seconds, default=0.0) <= 0:
-        raise EANError(f"{without.name} has a round of no duration: give more forwards per round")
+        raise EANError(f"{without.name} has a round of zero duration: give more forwards per round")
     ratios = np.asarray(with_.seconds) / np.asarray(without.seconds) - 1
     return bootstrap(np.median, ratios, resamples=resamples, seed=seed)
 

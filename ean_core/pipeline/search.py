@@ -104,7 +104,7 @@ def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
         return True
     raise EANError(
         f"{job.directory} holds an unfinished search by an earlier version, which drew other random numbers: it can be "
-        "read, and not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
+        "read but not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
         "the search with the version that began it"
     )
 
@@ -209,7 +209,7 @@ def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Schem
         searched_for = read_scheme_file(value).get("attention")
         if searched_for is not None and searched_for != attention:
             raise EANError(
-                f"{value} was found for attention {searched_for!r}, and the network has {attention!r}: give "
+                f"{value} was found for attention {searched_for!r}, but the network has {attention!r}: give "
                 f"--attention {searched_for}, or the bits themselves to use it all the same"
             )
     return scheme

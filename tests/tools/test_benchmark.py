@@ -64,7 +64,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
     assert "skipped cuda_graph" in done.stdout
-    assert "batch of 2, 8x8 pixels, cpu, 1 thread, 3 rounds, networks interleaved" in done.stdout
+    assert "batch of 2, 8x8 pixels, CPU, 1 thread, 3 rounds, networks interleaved" in done.stdout
 
 
 def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
         names = {", ".join(labels): " and ".join(labels) for labels in methods.values()}
         said = {"comparisons": comparison_sentences(trained, names)}
         write_record(path, kind="search-retrained", settings=settings, metrics=rows, **said)
-        print_files(trained, names)
+        print_files(trained, {label: label for label in names})
 
     run_on_main_process(measure_and_write)
     return path

@@ -204,5 +204,5 @@ def read_scored(directory: Path) -> tuple[set[str], list[tuple[str, list[str]]]]
     except (EANError, KeyError, TypeError, AttributeError):
         scored, groups = [], []
     if not scored:
-        raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir")
+        raise EANError(f"{directory} does not hold a study: leave out --report, or give the --work-dir of one")
     return set(scored), groups
