@@ -28,7 +28,8 @@ for name in $steps; do
     exit 2 ;;
   esac
 done
-if [ -z "$quick" ] && ! "$PY" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+sees_gpu() { command -v nvidia-smi > /dev/null && "$PY" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; }
+if [ -z "$quick" ] && ! sees_gpu; then
   echo "error: these measurements need a GPU, but torch finds none on this machine: start them on a machine with a GPU," \
     "or rehearse them here with QUICK=1" >&2
   exit 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.text import how_many
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
 from segmentation.data.voc import CLASSES, VOCSegmentation
 
@@ -94,8 +95,8 @@ def subset_note(part: str, pairs: int, classes: Sequence[str]) -> str:
     if published is None or pairs == published or not set(classes) <= set(CLASSES):
         return ""
     return (
-        f"note: VOC 2012 is not complete here: its list {part} has {published:,} images and this one {pairs:,}, so "
-        "report results as those of a subset"
+        f"{part}: {how_many(pairs, 'image')}, but VOC 2012 has {published:,}: VOC is incomplete here, so report results "
+        "as a subset"
     )
 
 

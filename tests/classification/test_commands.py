@@ -27,7 +27,7 @@ def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) ->
     done = run("tools/search.py", tiny, "--work-dir", "w", "--cfg-options", "search.steps=3", "train.epochs=1")
     for word in ("tiny: resnet20 with se, digits: 120 training images", "scheme found", "EAN", "w/: scheme.json"):
         assert word in done.stdout
-    ean = re.search(r"^ean: (w/ean-\w+-seed0/classifier.pth)$", done.stdout, flags=re.MULTILINE)
+    ean = re.search(r"^EAN: (w/ean-\w+-seed0/classifier.pth)$", done.stdout, flags=re.MULTILINE)
     assert (tmp_path / ean[1]).exists()
     again = run("tools/search.py", tiny, "--work-dir", "w", "--cfg-options", "search.steps=3", "train.epochs=1", code=2)
     assert "holds an earlier run: give --resume" in again.stderr

@@ -60,7 +60,7 @@ def test_validation_reports_both_ends_and_random_paths(
 def test_a_recipe_that_calibrates_has_one_figure_for_each_end(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
     train_supernet(job("run", **{"supernet.val_interval": 3, "search.bn_images": 40}))
     printed = capsys.readouterr().out
-    assert "all_on" in printed
+    assert "all connected" in printed
     assert "calibrated" not in printed
 
 

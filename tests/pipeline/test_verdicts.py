@@ -72,8 +72,10 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
     content = json.loads(result.read_text())
     del content["metrics"]["per_image"]
     result.write_text(json.dumps(content))
+    increments = [row["time_increment"] for row in read_record(path)["metrics"]]
     retrain_and_summarize(job("run", resume=True, **{"train.epochs": 1}), targets, path)
     assert read_record(path)["comparisons"] == []
+    assert [row["time_increment"] for row in read_record(path)["metrics"]] == increments, "measured again"
 
 
 def test_several_seeds_are_compared_seed_by_seed() -> None:

@@ -116,7 +116,7 @@ def draw_random(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme]
     m = sum(blocks)
     if count > 2**m:
         raise EANError(
-            f"a network of {m} blocks has {2**m} schemes, but {count} random ones were asked for: give fewer with --random"
+            f"a network of {m} blocks has {2**m} schemes, but {count} random ones were asked for: give fewer"
         )
     rng, drawn = np.random.default_rng([seed, 1]), dict[str, Scheme]()
     while len(drawn) < count:
