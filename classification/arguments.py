@@ -26,18 +26,25 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help=f"a recipe; a .py file is a program and runs (default {QUICKSTART}, or one made for --data-root)",
+        help=f"a recipe; a .py file is code and gets executed (default {QUICKSTART}, or one made for --data-root)",
     )
-    add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
-    add("--data-root", metavar="DIR", help="where the data sets are (default data); without CONFIG: your own images")
-    add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
+    add("--attention", help="se, sge, dia, timm:eca, .., or your FILE.py:CLASS or MODULE:CLASS; replaces the recipe's")
+    add(
+        "--data-root",
+        metavar="DIR",
+        help="folder of the data sets (default data); without CONFIG: folder of your own images",
+    )
+    add("--fast", action="store_true", help="use bfloat16, channels_last and whatever else is faster on this device")
     add_run_arguments(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE", example="search.steps=50")
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
-    """Add --jobs, of commands that train many networks."""
+    """Add --jobs, for commands that train many networks."""
     parser.add_argument(
-        "--jobs", type=file_of(".txt"), metavar="FILE.txt", help="write a command for each training, and train nothing"
+        "--jobs",
+        type=file_of(".txt"),
+        metavar="FILE.txt",
+        help="write the training commands to this file instead of training",
     )
 
 

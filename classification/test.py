@@ -20,11 +20,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options]")
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="the recipe whose data is meant")
+    add("config", metavar="CONFIG", help="recipe that names the data")
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth")
-    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    add("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
-    add("--batch-size", type=at_least(1), default=500, metavar="N", help="images per forward (default 500)")
+    add("--data-root", default="data", metavar="DIR", help="folder of the data sets (default data)")
+    add("--out-dir", metavar="DIR", help="directory for the results (default: that of the checkpoint)")
+    add("--batch-size", type=at_least(1), default=500, metavar="N", help="images per forward pass (default 500)")
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
     add_own_attention(parser)
     return parser.parse_args(argv)

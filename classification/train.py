@@ -24,8 +24,8 @@ example:
 
 Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
 and the standard deviation over the seeds, the parameters, the time increment, and whether one network is better than
-another. With --jobs FILE.txt the trainings are written as a list of commands, to be run by several processes or
-machines; the same command with --resume then makes the table."""
+another. With --jobs FILE.txt the training commands are written to a file, to be run by several processes or machines;
+the same command with --resume then makes the table."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -38,8 +38,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="WHICH",
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
-    parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
-    parser.add_argument(TRAIN_ONLY, action="store_true", help="no table; several such processes share a directory")
+    parser.add_argument(
+        "--seeds", type=seed, nargs="+", metavar="N", help="one run per network and seed; replaces the recipe's"
+    )
+    parser.add_argument(
+        TRAIN_ONLY,
+        action="store_true",
+        help="train without the final table; several such processes may share a directory",
+    )
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)

@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="a recipe; a .py file is a program and runs (default: configs/demo.py for part demo)",
+        help="a recipe; a .py file is code and gets executed (default: configs/demo.py for part demo)",
     )
     add_data_arguments(parser)
     add("--arch", metavar="NAME", help="default: that of the weights or scheme file, else resnet50")

@@ -21,7 +21,7 @@ example:
   python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 
 Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN.
-With --per-block: what connecting each block adds to Org's time, and how well these sum up to whole networks."""
+With --per-block: the time that connecting each block adds to Org, and how well the sums predict whole networks."""
 NOTES = """\
 modes, each compared with an Org in the same mode, and skipped with a sentence where the device cannot run it:
   eager          the network as it was trained: float32, contiguous
@@ -45,28 +45,51 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
-    add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
-    add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
-    add("--config", metavar="FILE", help="a segmentation config, in place of --arch, --attention and --scheme")
-    add("--batch-size", type=at_least(1), metavar="N", help="images per forward (default 50; whole models 1)")
-    add("--image-size", type=at_least(1), metavar="N", help="in pixels (default CIFAR 32, else 224; whole models 512)")
+    add(
+        "--scheme",
+        nargs="+",
+        default=[],
+        metavar="BITS|FILE",
+        help="scheme of EAN: one for all attentions, or one for each",
+    )
+    add("--counter", action="store_true", help="time crowd counters over the networks, with density maps of stride 8")
+    add(
+        "--config", metavar="FILE", help="time the segmentors of this config; replaces --arch, --attention and --scheme"
+    )
+    add("--batch-size", type=at_least(1), metavar="N", help="images per forward pass (default 50; whole models 1)")
+    add(
+        "--image-size",
+        type=at_least(1),
+        metavar="N",
+        help="side of the images in pixels (default 32 for CIFAR, else 224; whole models 512)",
+    )
     add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
     add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
-    add("--sharing", default="stage", help="of --per-block: stage (default), or block for Org-full's modules")
-    add("--attention-options", nargs="+", default=[], metavar="K=V", help="of --per-block: as the recipe's")
-    add("--check", type=at_least(1), default=6, metavar="N", help="of --per-block: networks to check it on (default 6)")
+    add("--sharing", default="stage", help="with --per-block: stage (default), or block for the modules of Org-full")
+    add("--attention-options", nargs="+", default=[], metavar="K=V", help="with --per-block: as in a recipe")
     add(
-        "--rounds", type=at_least(1), default=50, metavar="N", help="times per network, 20 ms or more each (default 50)"
+        "--check",
+        type=at_least(1),
+        default=6,
+        metavar="N",
+        help="with --per-block: number of networks to check the table on (default 6)",
+    )
+    add(
+        "--rounds",
+        type=at_least(1),
+        default=50,
+        metavar="N",
+        help="timed rounds per network, of at least 20 ms each (default 50)",
     )
     add("--modes", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
-    add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
-    add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
-    add("--seed", type=seed, default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
+    add("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
+    add("--threads", type=at_least(1), metavar="N", help="CPU threads (default: as torch chooses)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of weights, images and bootstrap (default 0)")
     add(
         "--output",
         type=file_of(".json"),
         metavar="JSON",
-        help="record; a chart goes beside it (default in work_dirs/benchmark/, numbered where there is one)",
+        help="path of the record; the chart is written next to it (default: a new file in work_dirs/benchmark/)",
     )
     return parser.parse_args()
 

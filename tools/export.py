@@ -25,11 +25,17 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
-    add("--config", metavar="FILE", help="of a segmentor; it is a program and runs")
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth or last.pth, or its .safetensors")
+    add("--config", metavar="FILE", help="config of a segmentor; it is code and gets executed")
     add("--to", nargs="+", default=["onnx"], metavar="FORMAT", help="onnx, torch, safetensors (default onnx)")
-    add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
-    add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
+    add("--output-dir", metavar="DIR", help="directory for the files (default: that of the checkpoint)")
+    add(
+        "--tolerance",
+        type=positive,
+        default=1e-4,
+        metavar="X",
+        help="largest difference allowed, relative to the largest output (default 1e-4)",
+    )
     add_own_attention(parser)
     return parser.parse_args()
 

@@ -24,11 +24,14 @@ table or one is given, else the number of connections."""
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="WORK_DIR [options]")
-    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
+    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="work directory of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
-    parser.add_argument("--take", type=at_least(1), metavar="N", help="write this point as a scheme")
+    parser.add_argument("--take", type=at_least(1), metavar="N", help="write point N as a scheme file")
     parser.add_argument(
-        "--output", type=file_of(".json"), metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)"
+        "--output",
+        type=file_of(".json"),
+        metavar="JSON",
+        help="path of that file (default WORK_DIR/scheme_pareto_N.json)",
     )
     return parser.parse_args()
 

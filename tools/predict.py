@@ -15,7 +15,7 @@ example:
   python tools/predict.py classifier.pth holiday/ more/*.png --topk 3 --json predictions.json
 
 Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalized as the
-network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
+network's test images were. Files that cannot be read are listed and skipped, and the exit status is then 1."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -23,11 +23,11 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER... [options]")
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
-    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
-    add("--topk", type=at_least(1), default=5, metavar="N", help="classes per photo (default 5)")
-    add("--json", type=file_of(".json"), metavar="FILE", help="also write all figures there")
-    add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward (default 64)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders, which are searched recursively")
+    add("--topk", type=at_least(1), default=5, metavar="N", help="number of classes per photo (default 5)")
+    add("--json", type=file_of(".json"), metavar="FILE", help="also write the results to this file")
+    add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward pass (default 64)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: cuda if available)")
     add_own_attention(parser)
     return parser.parse_args()
 

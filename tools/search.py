@@ -40,26 +40,37 @@ def parse_arguments() -> argparse.Namespace:
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, random, genetic, enas, hsp, ..: replaces the recipe's and its options")
-    add("--seed", type=seed, metavar="N", help="of supernet and search: replaces the recipe's")
-    add("--retrain", action=argparse.BooleanOptionalAction, help="train what was found (default: without --methods)")
-    add("--methods", nargs="+", metavar="NAME", help="compare these, separated by commas or blanks")
+    add("--seed", type=seed, metavar="N", help="seed of supernet and search; replaces the recipe's")
+    add(
+        "--retrain",
+        action=argparse.BooleanOptionalAction,
+        help="train the scheme that was found (default: yes, but not with --methods)",
+    )
+    add("--methods", nargs="+", metavar="NAME", help="search methods to compare, separated by commas or spaces")
     add("--seeds", type=at_least(1), metavar="N", help="searches per method (default 3)")
     add(
         "--evaluations",
         type=at_least(1),
         metavar="N",
-        help="different schemes scored per search, at most (default: search.max_evaluations, or 100)",
+        help="maximum number of different schemes scored per search (default: search.max_evaluations, or 100)",
     )
     add(
         "--proposals",
         type=at_least(1),
         metavar="N",
-        help="schemes proposed per search, at most (default: search.steps)",
+        help="maximum number of schemes proposed per search (default: search.steps)",
     )
     add(
-        "--samples", type=at_least(0), metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)"
+        "--samples",
+        type=at_least(0),
+        metavar="N",
+        help="schemes drawn at the end of each search, for Fig. 4 (default 40)",
     )
-    add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
+    add(
+        "--exhaustive",
+        action=argparse.BooleanOptionalAction,
+        help="score all schemes (default: if there are at most 1024)",
+    )
     add_pipeline_arguments(parser)
     return parser.parse_args()
 

@@ -95,8 +95,8 @@ def subset_note(part: str, pairs: int, classes: Sequence[str]) -> str:
     if published is None or pairs == published or not set(classes) <= set(CLASSES):
         return ""
     return (
-        f"{part}: {how_many(pairs, 'image')}, but VOC 2012 has {published:,}: VOC is incomplete here, so report results "
-        "as a subset"
+        f"{part}: {how_many(pairs, 'image')}, but VOC 2012 has {published:,}: VOC is incomplete here, so report "
+        "results as a subset"
     )
 
 
