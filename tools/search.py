@@ -146,7 +146,7 @@ def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]
             again += [] if value is None else [f"--{flag}", value]
         return [page] if arguments.retrain else [page, [*again, "--retrain"]]
     networks = ["org", "share-full", job.directory / "scheme.json"]
-    count = max(3, len(job.recipe.seeds) + 3)
+    count = max(3, 2 * len(job.recipe.seeds))
     more: list[object] = [*script("tools/train_cls.py"), *same_arguments(arguments, job), "--scheme", *networks]
     return [page, [*more, "--seeds", *range(count)]]
 
