@@ -84,6 +84,32 @@ def same_arguments(arguments: argparse.Namespace, job: Job) -> list[object]:
     return [*given, "--work-dir", job.directory, "--resume"]
 
 
+def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any], *, resume: bool) -> Path:
+    """Write a recipe for the images in a folder, unless a run is resumed that has one.
+
+    Args:
+        root: the folder of the images.
+        directory: the run's, where the recipe goes.
+        options: recipe fields that the user gave.
+        resume: whether to keep a recipe that is there.
+
+    Returns:
+        the recipe's path.
+    """
+    from classification import own_images
+    from ean_core.utils.distributed import run_on_main_process
+    from ean_core.utils.screen import say
+
+    recipe = directory / "recipe.py"
+
+    def write() -> None:  # by the first process alone: it writes the file that is looked for
+        if not (resume and recipe.exists()):
+            say(*own_images.write_recipe(root, directory, options))
+
+    run_on_main_process(write)
+    return recipe
+
+
 def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     """Read the recipe, join the other processes, and read the data.
 
@@ -111,14 +137,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
         folder = Path(tempfile.mkdtemp(prefix="ean-dry-run-")) if arguments.dry_run else directory
-        config = folder / "recipe.py"
-
-        def choose() -> None:  # by the first process alone: it writes the file that is looked for
-            if not (arguments.resume and config.exists()):
-                lines = own_images.write_recipe(root, folder, options)
-                say(*lines[: -1 if arguments.dry_run else None])  # the last one says where it was written
-
-        run_on_main_process(choose)
+        config = recipe_of_own_images(root, folder, options, resume=arguments.resume)
     recipe = Recipe.from_file(config, options)
     if own and arguments.dry_run:
         shutil.rmtree(folder)

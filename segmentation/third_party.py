@@ -12,11 +12,11 @@ import warnings
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import mmseg.models  # noqa: F401
-    from mmseg.datasets import PascalVOCDataset
+    from mmseg.datasets import BaseSegDataset, PascalVOCDataset
     from mmseg.datasets.transforms import Resize
     from mmseg.utils import register_all_modules
 
-__all__ = ["PascalVOCDataset", "Resize", "ignore_warnings", "register_all_modules"]
+__all__ = ["BaseSegDataset", "PascalVOCDataset", "Resize", "ignore_warnings", "register_all_modules"]
 
 
 def ignore_warnings() -> None:

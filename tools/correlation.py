@@ -45,7 +45,7 @@ directory."""
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add(

@@ -49,10 +49,10 @@ def describe_error(lines: Sequence[HistoryLine], scheme: Scheme, score: Metric, 
         return ""
     error = binomial_error(value, images)
     near = sum(abs(other - value) <= error for other in scores.values())
+    lie = "lies" if near == 1 else "lie"
     return (
         f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images, has a standard error of "
-        f"{error:.2f} points; {near:,} of the other {how_many(len(scores), 'scored scheme')} {'lies' if near == 1 else 'lie'} "
-        "within that."
+        f"{error:.2f} points; {near:,} of the other {how_many(len(scores), 'scored scheme')} {lie} within that."
     )
 
 

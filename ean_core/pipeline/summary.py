@@ -11,13 +11,13 @@ from typing import Any
 import torch
 
 from ean_core.benchmark.timing import increment, measure, noise_warning
-from ean_core.io.checked_dataclasses import WrongValueError, convert
 from ean_core.io.records import environment, processes_note, processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
+from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path
 from ean_core.utils.intervals import Interval
