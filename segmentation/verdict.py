@@ -11,7 +11,7 @@ from typing import Any
 from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
 from ean_core.utils.errors import EANError
 from ean_core.utils.significance import paired_difference
-from segmentation.summary import common_settings, read_run
+from segmentation.run_records import common_settings, read_run
 
 Record = Mapping[str, Any]
 

@@ -78,7 +78,8 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     write_summary(path, rows, job, comparisons=comparisons)
     seeds = how_many(len(recipe.seeds), "seed")
     title = f"{recipe.name}: {job.task.dataset().name} test images, {seeds}"
-    print_summary(rows, metric=job.task.metrics[0], title=title)
+    metric, images = job.task.metrics[0], job.task.dataset().test_images
+    print_summary(rows, metric=metric, title=title, images=images)
     print_files(trained)
     say(*comparisons)
     if with_note and recipe.note:

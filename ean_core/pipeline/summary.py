@@ -20,7 +20,7 @@ from ean_core.scheme import Scheme
 from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path
-from ean_core.utils.intervals import Interval
+from ean_core.utils.intervals import Interval, proportion_interval
 from ean_core.utils.screen import make_table, print_table, say
 
 TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
@@ -187,20 +187,21 @@ def print_files(trained: Sequence[TrainedTarget], names: Mapping[str, str] | Non
         say(f"{(names or {}).get(label) or name_of(label)}: {', '.join(map(str, entry.files))}")
 
 
-def print_summary(rows: Sequence[NetworkSummary], *, metric: Metric, title: str) -> None:
+def print_summary(rows: Sequence[NetworkSummary], *, metric: Metric, title: str, images: int) -> None:
     """Print the rows.
 
     Args:
         rows: of `summarize`.
         metric: the one to show, the task's first.
         title: of the table.
+        images: that the networks were tested on, for the interval of a single seed's percentage.
     """
     heads = ["network", f"test {metric.heading}", "parameters", "connections", "time increment % (95 %)", "scheme"]
     table = make_table(title, heads, left=["scheme"])
     for row in rows:
         table.add_row(
             row.name,
-            show_spread(row.results[metric.key]),
+            show_result(row.results[metric.key], metric, images=images),
             f"{row.parameters:,}",
             f"{row.scheme.connections}/{len(row.scheme)}",
             show_increment(row),
@@ -218,6 +219,14 @@ def show_spread(values: Sequence[float]) -> str:
     if over["std"] is None:
         return f"{over['mean']:.2f}"
     return f"{over['mean']:.2f} ± {over['std']:.2f} (n={over['n']})"
+
+
+def show_result(values: Sequence[float], metric: Metric, *, images: int) -> str:
+    """`show_spread`; for one seed and a percentage of images with its 95 % interval, `86.20 (82.9 to 88.9)`."""
+    if len(values) > 1 or not metric.proportion:
+        return show_spread(values)
+    low, high = proportion_interval(values[0], images=images)
+    return f"{values[0]:.2f} ({low:.1f} to {high:.1f})"
 
 
 def show_increment(row: NetworkSummary) -> str:

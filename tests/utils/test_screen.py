@@ -46,7 +46,7 @@ def print_networks() -> None:
         )
         for label in ("org", "share-full", "ean")
     ]
-    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images")
+    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images", images=500)
 
 
 def print_benchmark() -> None:
