@@ -30,6 +30,19 @@ def unwrap_model(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
+def describe_paths(metrics: dict[str, float]) -> str:
+    """The scores of a supernet's paths, from `PathValLoop`, in words.
+
+    Of the full and the empty path those with calibrated batch norm are shown, where there are such: the running
+    statistics, of an average path, suit them badly.
+    """
+    calibrated = "all_on_calibrated" in metrics
+    full, empty = (metrics[f"{name}_calibrated" if calibrated else name] for name in ("all_on", "all_off"))
+    note = " (BN calibrated)" if calibrated else ""
+    spread = f"{metrics['random_mean']:.1f} ± {metrics['random_std']:.1f} %"
+    return f"all connected {full:.1f} %, none {empty:.1f} %{note}, random schemes {spread}"
+
+
 class DrawPaths(Hook):
     """Sets the supernet's path before every step (Algorithm 1, line 3), from seed and step alone.
 
@@ -129,6 +142,8 @@ class ShowProgress(Hook):
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
         """A validation's metrics, printed after the number of the epoch."""
+        if "all_on" in metrics:
+            return describe_paths(metrics)
         shown = [f"{word} {metrics[name]:.2f} %" for name, word in ACCURACIES.items() if name in metrics]
         return ", ".join(shown)
 

@@ -1,4 +1,4 @@
-"""The validation loop of a supernet, which scores several of its paths, and the line that shows their accuracies."""
+"""The validation loop of a supernet, which scores several of its paths."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from mmengine.runner import BaseLoop
 
 from ean_core.scheme import Scheme
 from ean_core.supernet.scorer import Scorer
-from ean_core.training.hooks import ShowProgress
 
 
 class PathValLoop(BaseLoop):
@@ -49,10 +48,10 @@ class PathValLoop(BaseLoop):
         blocks, rng = scorer.network.stages_blocks, np.random.default_rng(0)
         drawn = [Scheme.random(blocks, rng) for _ in range(self.random_paths)]
         ends = [Scheme.all_on(blocks), Scheme.all_off(blocks)]
-        scores = [score.accuracy for score in scorer([*ends, *drawn])]
+        scores = [score.value for score in scorer([*ends, *drawn])]
         metrics = {"all_on": scores[0], "all_off": scores[1]}
         if self.make_calibrated is not None:
-            calibrated = (score.accuracy for score in self.make_calibrated()(ends))
+            calibrated = (score.value for score in self.make_calibrated()(ends))
             metrics |= zip(("all_on_calibrated", "all_off_calibrated"), calibrated, strict=True)
         metrics |= {
             "random_mean": float(np.mean(scores[2:])),
@@ -61,19 +60,3 @@ class PathValLoop(BaseLoop):
         self.runner.call_hook("after_val_epoch", metrics=metrics)
         self.runner.call_hook("after_val")
         return metrics
-
-
-class ShowPaths(ShowProgress):
-    """The progress bar of a supernet, with the accuracies of its paths after a validation by `PathValLoop`."""
-
-    def format_metrics(self, metrics: dict[str, float]) -> str:
-        """The accuracies in words.
-
-        Of the full and the empty path those with calibrated batch norm are shown, where there are such: the running
-        statistics, of an average path, suit them badly.
-        """
-        calibrated = "all_on_calibrated" in metrics
-        full, empty = (metrics[f"{name}_calibrated" if calibrated else name] for name in ("all_on", "all_off"))
-        spread = f"{metrics['random_mean']:.1f} ± {metrics['random_std']:.1f} %"
-        note = " (BN calibrated)" if calibrated else ""
-        return f"all connected {full:.1f} %, none {empty:.1f} %{note}, random schemes {spread}"
