@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
     from segmentation.inference import Segmentor, predict
 
     if (shipped := find_model(arguments.config)) is not None:  # a shipped model names its config
-        print(f"model: {shipped}")
+        say(f"model: {shipped}")
         arguments.images.insert(0, arguments.checkpoint)
         arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
     if not arguments.images:
