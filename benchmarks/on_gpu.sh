@@ -28,10 +28,13 @@ for name in $steps; do
     exit 2 ;;
   esac
 done
-if ! nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader && [ -z "$quick" ]; then
-  echo "no GPU here; QUICK=1 rehearses without one" >&2
+sees_gpu() { command -v nvidia-smi > /dev/null && "$PY" -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; }
+if [ -z "$quick" ] && ! sees_gpu; then
+  echo "error: these measurements need a GPU, but torch finds none on this machine: start them on a machine with a GPU," \
+    "or rehearse them here with QUICK=1" >&2
   exit 2
 fi
+[ -n "$quick" ] || nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 mkdir -p "$logs" "$R" "$G/done" "$out"
 if [ -n "${IN:-}" ] && [ -z "$(ls "$G/done")" ]; then
   tar xzf "$IN/records.tgz" -C "$G"

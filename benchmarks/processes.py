@@ -235,6 +235,8 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
     """All numbers of processes in turns: number -> its row."""
     from ab_harness import in_words, middle, row, times_as_fast
 
+    from ean_core.utils.text import how_many
+
     timings = turns_of(arguments, work, arguments.processes, place)
     fewest = str(arguments.processes[0])
     images = arguments.images if work == "scoring" else arguments.batch_size * arguments.steps
@@ -245,7 +247,7 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
         measured = {"efficiency": efficiency, "images_per_second": images / middle(turns)}
         rows[name] = {**row(timings[fewest], turns), **measured}
         print(
-            f"{work:<11}{name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
+            f"{work:<11}{how_many(int(name), 'process')}: {middle(turns):.2f} s, {in_words(ratio)} as fast"
             f", efficiency {100 * efficiency:.0f} %, {measured['images_per_second']:.1f} images a second"
         )
     return rows

@@ -190,7 +190,7 @@ def speed_record(path: Path, parts: Sequence[str], script: str) -> dict[str, Any
     settings = {"arch": "resnet50", "image_size": SIDE, **record["settings"]}
     same = (settings["arch"], settings["image_size"]) == ("resnet50", SIDE)
     if record["kind"] != "speed" or not same or not any(name in record["metrics"] for name in parts):
-        raise EANError(f"{path} is no record of benchmarks/{script}")
+        raise EANError(f"{path} is not a record of benchmarks/{script}")
     return record
 
 

@@ -70,7 +70,7 @@ def main() -> None:
     from ean_core.io.records import write_record
     from ean_core.search import Reward
     from ean_core.search.reward_landscapes import KINDS, PATIENCE
-    from ean_core.utils.progress import console
+    from ean_core.utils.screen import console
 
     arguments.methods = add_variants(arguments.methods)
     for name in arguments.landscapes:

@@ -58,9 +58,9 @@ def run_side(arguments: argparse.Namespace) -> None:
     plain = arguments.side == "plain"
     device = set_up(arguments, keep_memory=not plain)
     with printing_aside():  # mmsegmentation prints, and the other end reads what is printed
-        from segmentation.commands import quiet_imports
+        from segmentation.third_party import ignore_warnings
 
-        quiet_imports()
+        ignore_warnings()
         from segmentation.benchmark import build_segmentors
 
         network = list(build_segmentors(arguments.config, device=str(device)).values())[-1]

@@ -8,7 +8,6 @@ from importlib import metadata
 from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from ean_core.attention import ATTENTIONS, timm_attention
@@ -18,7 +17,7 @@ from ean_core.benchmark.timing import multiply_adds
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.utils.errors import EANError
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table
 
 ORG = "Org"
 DEAR, FAR_TOO_DEAR = 4, 30  # times Org's seconds
@@ -111,11 +110,9 @@ def measure(
 
 def show(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """The table, Org first, then by the first mode's increment."""
-    table = Table(title=title, title_justify="left")
     modes = list(rows[0]["timings"])
-    table.add_column("attention", no_wrap=True)
-    for head in ("connections", "parameters", "added", "GFLOPs", *(f"{mode} %" for mode in modes)):
-        table.add_column(head, justify="right", no_wrap=True)
+    heads = ["attention", "connections", "parameters", "added", "GFLOPs", *(f"{mode} %" for mode in modes)]
+    table = make_table(title, heads)
 
     def cost(row: Mapping[str, Any]) -> float:
         increment = row["timings"][modes[0]]["increment"] if modes else None
@@ -130,7 +127,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
             f"{row['multiply_adds'] / 1e9:.3f}",
             *(show_increment(row["timings"][mode]["increment"]) for mode in modes),
         )
-    console().print(table)
+    print_table(table)
     print("time increment over Org in the same mode, median and 95 % bootstrap interval; GFLOPs are 1e9 multiply-adds")
 
 

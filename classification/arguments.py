@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,12 +32,13 @@ def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any]
     """
     from classification import own_images
     from ean_core.utils.distributed import run_on_main_process
+    from ean_core.utils.screen import say
 
     recipe = directory / "recipe.py"
 
     def write() -> None:  # by the first process alone: it writes the file that is looked for
         if not (resume and recipe.exists()):
-            print(own_images.write_recipe(root, directory, options), flush=True)
+            say(*own_images.write_recipe(root, directory, options))
 
     run_on_main_process(write)
     return recipe
@@ -55,6 +58,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification.recipe import Recipe
     from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
     from ean_core.utils.process_agreement import check_same_files
+    from ean_core.utils.screen import say
 
     options = recipe_options(arguments, flags)
     backends = backends_of(arguments.log)
@@ -64,8 +68,11 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     own = arguments.config is None and arguments.data_root is not None
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
-        config = recipe_of_own_images(root, directory, options, resume=arguments.resume)
+        folder = Path(tempfile.mkdtemp(prefix="ean-dry-run-")) if arguments.dry_run else directory
+        config = recipe_of_own_images(root, folder, options, resume=arguments.resume)
     recipe = Recipe.from_file(config, options)
+    if own and arguments.dry_run:
+        shutil.rmtree(folder)
     if arguments.resume:
         check_same_files(Path(directory or Path("work_dirs") / recipe.name))
     job = start_job(
@@ -78,9 +85,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         resume=arguments.resume,
         backends=backends,
     )
-    if own:
-        run_on_main_process(lambda: print(own_images.write_split(job.task.images, root, job.directory), flush=True))
+    if own and not arguments.dry_run:
+        run_on_main_process(lambda: say(own_images.write_split(job.task.images, root, job.directory)))
     if is_main_process():
-        lines = [f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks]
-        print("\n".join(lines), flush=True)
+        say(f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks)
     return job

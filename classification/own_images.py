@@ -27,6 +27,7 @@ from ean_core.data.read_image import check_image
 from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import free_path, write_atomic
+from ean_core.utils.text import how_many
 
 MIN_IMAGES = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 MAX_CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
@@ -39,7 +40,7 @@ def recipe_name(root: str | Path) -> str:
     return re.sub(r"[^\w.-]+", "_", Path(root).resolve().name) or "images"
 
 
-def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str:
+def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> list[str]:
     """Choose a recipe for the images in a folder and write `directory`/recipe.py.
 
     An existing recipe that no run has used yet is renamed with a number.
@@ -50,7 +51,7 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
         options: dotted names and values that replace the choice.
 
     Returns:
-        what to print: classes, sizes, the recipe.
+        the lines to print: classes, sizes, the recipe, and where it is.
 
     Raises:
         EANError: if the images are laid out differently, too few or damaged, an option is wrong, or the directory
@@ -77,14 +78,12 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> str
         path.rename(free_path(path))  # that run stopped on a mistake; but the user may have edited the file
     write_atomic(path, text)
     shortest, longest = min(sizes), max(sizes)
-    return "\n".join(
-        [
-            describe_classes(data),
-            f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
-            f"recipe for {facts.train_images} images on {facts.device}: {one_line(values)}",
-            f"written to {path}; replace any of it with --cfg-options, as train.epochs=20 supernet.epochs=20",
-        ]
-    )
+    return [
+        describe_classes(data),
+        f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
+        f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
+        f"written to {path}; replace any of it with --cfg-options, such as train.epochs=20 supernet.epochs=20",
+    ]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
@@ -125,8 +124,8 @@ def count_per_class(data: ImageData) -> Tensor:
     if int(total.min()) < MIN_IMAGES:
         label = int(total.argmin())
         raise EANError(
-            f"class {data.classes[label]!r} has {int(total[label])} images: give every class at least {MIN_IMAGES}, as "
-            "they are split into training, scoring of schemes, and testing"
+            f"class {data.classes[label]!r} has {how_many(int(total[label]), 'image')}: give every class at least "
+            f"{MIN_IMAGES}, since they are split into parts for training, for scoring schemes, and for testing"
         )
     if int(counts.min()) < 2:  # where the folder itself defines the test part
         label = int(counts.argmin())

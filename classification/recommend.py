@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ean_core.training.device_defaults import SCORING_BATCH, SMALL_IMAGE
+from ean_core.utils.text import how_many
 
 VAL_FRACTION = 0.2  # of each class's training images, for scoring schemes
 
@@ -121,5 +122,6 @@ def one_line(values: dict[str, Any]) -> str:
     model, train, search = values["model"], values["train"], values["search"]
     return (
         f"{model['arch']} with {model['attention']}, crop {values['data']['image_size']}, batch {train['batch_size']}, "
-        f"{train['epochs']} epochs, lr {train['lr']}, {search['steps']} search steps, {train['precision']}"
+        f"{how_many(train['epochs'], 'epoch')}, lr {train['lr']}, {how_many(search['steps'], 'search step')}, "
+        f"{train['precision']}"
     )

@@ -37,6 +37,7 @@ from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
+from ean_core.utils.screen import say
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
@@ -148,7 +149,7 @@ class ClassificationTask:
         if source is not None:
             report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec.of(spec))
             if is_main_process():
-                print(f"weights: {report}", flush=True)
+                say(f"weights: {report}")
         return network
 
     def starting_weights(self) -> dict[str, str]:

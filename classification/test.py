@@ -24,11 +24,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CONFIG CHECKPOINT [options]")
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="the recipe whose data is meant")
+    add("config", metavar="CONFIG", help="recipe that names the data")
     add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth")
-    add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
-    add("--out-dir", metavar="DIR", help="where the results go (default beside the checkpoint)")
-    add("--batch-size", type=at_least(1), default=500, metavar="N", help="images per forward (default 500)")
+    add("--data-root", default="data", metavar="DIR", help="folder of the data sets (default data)")
+    add("--out-dir", metavar="DIR", help="directory for the results (default: that of the checkpoint)")
+    add("--batch-size", type=at_least(1), default=500, metavar="N", help="images per forward pass (default 500)")
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace recipe fields")
     add_own_attention(parser)
     return parser.parse_args(argv)
@@ -41,12 +41,15 @@ def main(argv: Sequence[str]) -> None:
     import dataclasses
     from pathlib import Path
 
-    from classification.evaluation import evaluate, write_test
+    from classification.evaluation import evaluate, most_confused, write_test
     from classification.job import start_job
     from classification.recipe import Recipe
     from ean_core.networks.network_file import load_network
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
+    from ean_core.utils.intervals import proportion_interval
+    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
     out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
@@ -63,12 +66,20 @@ def main(argv: Sequence[str]) -> None:
             "was trained with"
         )
     metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
-    images = f"{task.data.name}, {metrics['images']} test images"
+    images = f"{task.data.name}, {how_many(int(metrics['images']), 'test image')}"
     top5 = f", top-5 {metrics['top5']:.2f} %" if "top5" in metrics else ""
-    print(f"{images}: top-1 {metrics['top1']:.2f} %{top5}")
+    low, high = proportion_interval(metrics["top1"], images=int(metrics["images"]))
+    say(f"{images}: top-1 {metrics['top1']:.2f} % (95 % interval {low:.2f} to {high:.2f}){top5}")
+    if pairs := most_confused(matrix, classes, count=3):
+        confused = "; ".join(f"{pair['true']} for {pair['predicted']} ({pair['images']})" for pair in pairs)
+        say(f"most often mistaken (images): {confused}")
     settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
     write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
-    print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+    say(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+    say_next(
+        [*script("tools/gradcam.py"), "PHOTOS", "--checkpoints", arguments.checkpoint],
+        [*script("tools/predict.py"), arguments.checkpoint, "PHOTO.jpg"],
+    )
 
 
 def normalized_as(data: ImageData, content: Mapping[str, Any]) -> ImageData:

@@ -24,9 +24,9 @@ example:
 
 Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
 and the standard deviation over the seeds, the parameters, the time increment, and whether one network is better than
-another. With --jobs FILE.txt the trainings are written as a list of commands, to be run by several processes or
-machines; the same command with --resume then makes the table. A CONFIG of another task trains that task's networks, as
-its search does."""
+another. With --jobs FILE.txt the training commands are written to a file, to be run by several processes or machines;
+the same command with --resume then makes the table. A CONFIG of another task trains that task's networks, as its search
+does."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -39,8 +39,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="WHICH",
         help="org, share-full, org-full, a scheme.json or bits; several are compared",
     )
-    parser.add_argument("--seeds", type=seed, nargs="+", metavar="N", help="one run each: replaces the recipe's")
-    parser.add_argument(TRAIN_ONLY, action="store_true", help="no table; several such processes share a directory")
+    parser.add_argument(
+        "--seeds", type=seed, nargs="+", metavar="N", help="one run per network and seed; replaces the recipe's"
+    )
+    parser.add_argument(
+        TRAIN_ONLY,
+        action="store_true",
+        help="train without the final table; several such processes may share a directory",
+    )
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
@@ -49,20 +55,28 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Train every network with every seed, and print the table."""
     arguments = parse_arguments(argv)
+    from ean_core.pipeline.dry_run import dry_run
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
     from ean_core.pipeline.retrain import make_targets
     from ean_core.pipeline.shared_trainings import train_missing
-    from ean_core.utils.distributed import run_on_main_process, stop_processes
+    from ean_core.utils.distributed import is_main_process, run_on_main_process, stop_processes
+    from ean_core.utils.screen import say, say_next, script
 
     job = start_job(arguments, {"seeds": arguments.seeds})
     targets = make_targets(job, arguments.scheme)
-    if arguments.jobs:
+    if arguments.dry_run:
+        dry_run(job, [(target, len(job.recipe.seeds)) for target in targets])
+    elif arguments.jobs:
         run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:
         for directory in train_missing(job, targets):
-            print(f"trained {directory}", flush=True)
+            say(f"trained {directory}")
     else:
         name = f"train_{'_'.join(target.label for target in targets)}.json"
         retrain_and_summarize(job, targets, job.directory / name)
+        checkpoint = job.directory / targets[-1].directory(job.recipe.seeds[0]) / job.task.network_file
+        page = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
+        if is_main_process():
+            say_next([*script("tools/predict.py"), checkpoint, "PHOTO.jpg"], page)
     stop_processes()

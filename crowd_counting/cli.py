@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 DATA_ROOT = "data/ShanghaiTech"
+DEMO_ROOT = "data/crowd_demo"
 DEFAULT_WORK_DIR = "work_dirs/crowd_counting"
 
 
@@ -17,7 +18,12 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a different data set: a .json or .csv of points, see crowd_counting/data/points_file.py",
     )
-    add("--data-root", default=DATA_ROOT, metavar="DIR", help=f"folder with part_A and part_B (default {DATA_ROOT})")
+    add("--data-root", metavar="DIR", help=f"folder with part_A and part_B (default {DATA_ROOT}; demo: {DEMO_ROOT})")
+
+
+def default_root(part: str | None) -> str:
+    """Where a part is unless the user says otherwise: drawn images never lie among real ones."""
+    return DEMO_ROOT if part == "demo" else DATA_ROOT
 
 
 def data_name(arguments: argparse.Namespace) -> str:
@@ -25,3 +31,9 @@ def data_name(arguments: argparse.Namespace) -> str:
     from pathlib import Path
 
     return f"part_{arguments.part}" if arguments.annotations is None else Path(arguments.annotations).stem
+
+
+def data_words(arguments: argparse.Namespace) -> list[str]:
+    """The arguments that select the same images in another command."""
+    given = (("--part", arguments.part), ("--annotations", arguments.annotations), ("--data-root", arguments.data_root))
+    return [word for flag, value in given if value is not None for word in (flag, value)]

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from crowd_counting.data.holdout import Split
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.density import inside
 from ean_core.data.read_image import open_image
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
 
 
 def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
@@ -43,11 +42,8 @@ def mode_of(path: Path) -> str:
 
 def print_data(data: CrowdData, split: Split) -> None:
     """Print one row each for the training, validation and test images."""
-    table = Table(title=data.name, title_justify="left")
-    table.add_column("part", no_wrap=True)
-    heads = ("images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points")
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
+    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    table = make_table(data.name, ["part", *heads])
     for name, images in zip(("train", "val", "test"), (*split, data.test), strict=True):
         figures = describe_images(images)
         low, high = (f"{height} x {width}" for height, width in (figures["size_min"], figures["size_max"]))
@@ -61,6 +57,5 @@ def print_data(data: CrowdData, split: Split) -> None:
             str(figures["outside"]),
             str(figures["duplicates"]),
         )
-    console().print(table)
-    for line in filter(None, (data.note, *data.remarks)):
-        print(line)
+    print_table(table)
+    say(*filter(None, (data.note, *data.remarks)))

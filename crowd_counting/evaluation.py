@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
-from rich.table import Table
 
 from crowd_counting.data.points import CrowdData, CrowdImage
 from crowd_counting.job import whole_images
@@ -19,10 +18,12 @@ from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalize
 from ean_core.io.records import write_record
 from ean_core.utils.files import sha256_of, write_atomic
-from ean_core.utils.progress import bar, console
+from ean_core.utils.progress import bar
+from ean_core.utils.screen import make_table, print_table
 
-HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in GAME_LEVELS))
-KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in GAME_LEVELS))
+SHOWN_LEVELS = GAME_LEVELS[1:]  # GAME 0 is the MAE
+HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in SHOWN_LEVELS))
+KEYS = ("mae", "rmse", "nae", *(f"game{level}" for level in SHOWN_LEVELS))
 
 
 def load_model(path: str | Path) -> tuple[CountingModel, dict[str, Any]]:
@@ -84,13 +85,10 @@ def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
 
 def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
     """Print one row per checkpoint; values are numbers or spreads over seeds."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("checkpoint", no_wrap=True)
-    for head in HEADS:
-        table.add_column(head, justify="right", no_wrap=True)
+    table = make_table(title, ["checkpoint", *HEADS])
     for name, metrics in rows.items():
         table.add_row(name, *(show(metrics.get(key), digits=3 if key == "nae" else 1) for key in KEYS))
-    console().print(table)
+    print_table(table)
 
 
 def write_table(path: Path, rows: Sequence[ImageErrors]) -> None:

@@ -29,6 +29,7 @@ from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import DrawPaths, unwrap_model
 from ean_core.training.state import read_state
+from ean_core.training.step_timing import Pace
 from ean_core.utils.checked_dataclasses import Count, build, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
@@ -38,15 +39,20 @@ BEST, FINAL = "best.pth", "final.pth"
 Model = TypeVar("Model", bound=CountingModel)
 
 
-def train_counter(job: Job, *, seed: int) -> Path:
+def train_counter(job: Job, *, seed: int, on_pace: Callable[[Pace], None] | None = None) -> Path:
     """Train with one seed, and write best.pth, final.pth, validation.json and result.json.
+
+    Args:
+        job: the run.
+        seed: of weights, crops and their order.
+        on_pace: called once when the first few steps have been timed.
 
     Returns:
         the seed's directory. If it already has a result.json, nothing is trained.
     """
     directory, identity = job.directory / f"seed{seed}", job.identity(seed=seed)
     kept = (job.launcher, job.resume, job.backends, job.work_dir())
-    run = TrainingRun(f"seed {seed}", "train", directory, directory / BEST, identity, seed, *kept)
+    run = TrainingRun(f"seed {seed}", "train", directory, directory / BEST, identity, seed, *kept, on_pace=on_pace)
     run.claim()
     if (directory / "result.json").exists():
         check_finished(directory)
@@ -167,6 +173,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
         tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_errors(rows)}
+        tested[name]["per_image"] = [round(abs(row.error), 4) for row in rows]  # to compare counters image by image
     train, _ = job.split
     write_record(
         directory / "result.json",

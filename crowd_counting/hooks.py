@@ -24,12 +24,12 @@ class ShowCounting(ShowProgress):
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
         """Format a validation's errors, in heads; the other metrics are in validation.json."""
-        return f":  MAE {metrics['mae']:.1f}  RMSE {metrics['rmse']:.1f}"
+        return f"validation MAE {metrics['mae']:.1f}, RMSE {metrics['rmse']:.1f}"
 
-    def text(self, runner: Any, means: dict[str, float]) -> str:
-        """Format the epoch and its means so far."""
+    def fields(self, runner: Any, means: dict[str, float]) -> tuple[str, ...]:
+        """Format the means of the epoch so far."""
         epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
-        return f"{epoch}  loss {means['loss']:.4g}  count error {means['crop_mae']:.1f} per crop"
+        return f"loss {means['loss']:.4g}", f"count error {means['crop_mae']:.1f} per crop", epoch
 
 
 class ShowPaths(ShowCounting):

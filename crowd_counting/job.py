@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.device import get_device
 
+from crowd_counting.cli import default_root
 from crowd_counting.data.density_cache import DensityCache
 from crowd_counting.data.holdout import Split, hold_out, load_split
 from crowd_counting.data.loader import CrowdLoader
@@ -25,10 +26,19 @@ from ean_core.training.work_dir import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 
-def load_crowd(*, part: str | None, annotations: str | None, data_root: str, refuse_copies: bool = False) -> CrowdData:
+def load_crowd(
+    *, part: str | None, annotations: str | None, data_root: str | None = None, refuse_copies: bool = False
+) -> CrowdData:
     """Load the data set that --part or --annotations names.
+
+    Args:
+        part: of ShanghaiTech, or "demo".
+        annotations: a points file; exactly one of the two is given.
+        data_root: folder of the part; None for the default one.
+        refuse_copies: refuse training images that are copies of test images, instead of only warning.
 
     Raises:
         EANError: if it cannot be read, or, with `refuse_copies`, if training images are copies of test images.
@@ -37,6 +47,7 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
         raise EANError(
             "give either --part A, B or demo, or --annotations FILE (data.part or data.annotations in a recipe)"
         )
+    data_root = data_root or default_root(part)
     data = load_points_file(annotations) if annotations is not None else load_shanghaitech(data_root, str(part))
     files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
     root = Path(data_root) if annotations is None else Path(annotations).parent
@@ -116,12 +127,13 @@ class Job:
         train, val = self.split
         world = rank_and_world()[1]
         layout = "channels_last" if self.recipe.train.channels_last else "channels_first"
+        recipe, attention = self.recipe.train, self.spec.attention
         return (
-            f"{self.spec.arch} with {self.spec.attention or 'no attention'}, loss {self.recipe.train.loss}, batch norm "
-            f"{self.batch_norm}, batch size {self.recipe.train.batch_size}, {self.recipe.train.precision}, {layout}; "
-            f"{self.data.name}: {len(train)} training, "
-            f"{len(val)} validation and {len(self.data.test)} test images, on {get_device().upper()}, "
-            f"{world} process{'' if world == 1 else 'es'}, writing to {self.directory}"
+            f"{self.spec.arch} {f'with {attention}' if attention else 'without attention'}, loss {recipe.loss}, batch "
+            f"norm {self.batch_norm}, {how_many(recipe.epochs, 'epoch')}, batch size {recipe.batch_size}, "
+            f"{recipe.precision}, {layout}; {self.data.name}: {len(train)} training, {len(val)} validation and "
+            f"{len(self.data.test)} test images, on {get_device().upper()}, {how_many(world, 'process')}, work "
+            f"directory {self.directory}"
         )
 
     def identity(self, *, seed: int) -> dict[str, Any]:

@@ -55,19 +55,20 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import VIDEOS, Settings, predict
     from ean_core.inference.shipped_models import find_model, split_sources
+    from ean_core.utils.screen import say
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
     if (shipped := find_model(checkpoint)) is not None:
-        print(f"model: {shipped}")
+        say(f"model: {shipped}")
     model, _ = load_model(checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
     entries = predict(model, [Path(source) for source in sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        print(f"{legible(name)}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
+        say(f"{legible(name)}: {entry['count']:.1f} heads" if "count" in entry else f"skipped: {entry['error']}")
     if len(entries) > 20:
-        print(f".. and {len(entries) - 20} more")
-    print(f"written: {Path(arguments.out_dir) / 'counts.json'}")
+        say(f".. and {len(entries) - 20} more")
+    say(f"written: {Path(arguments.out_dir) / 'counts.json'}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
+from crowd_counting.cli import DEFAULT_WORK_DIR, DEMO_ROOT, add_data_arguments, data_name, data_words
 from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
 
@@ -14,7 +14,7 @@ HELP = """\
 example:
   python crowd_counting/prepare.py --part A
   python crowd_counting/prepare.py --part B --data-root DIR --kernel adaptive
-  python crowd_counting/prepare.py --demo              draws a small synthetic crowd into data/ShanghaiTech/part_demo
+  python crowd_counting/prepare.py --demo              draws a small synthetic crowd into data/crowd_demo
   python crowd_counting/prepare.py --annotations points.json
 
 Checks that images and points match, decodes every image, prints a table, and writes split.json (the seeded split into
@@ -52,23 +52,25 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.dataset_summary import print_data
     from crowd_counting.density import Kernel
     from crowd_counting.job import load_crowd
+    from ean_core.utils.screen import say, say_next, script
 
     Kernel.parse(arguments.kernel)
     if arguments.demo:
         if arguments.part not in (None, "demo") or arguments.annotations:
             raise EANError("--demo draws part demo: leave out --part and --annotations")
         arguments.part = "demo"
-        print(f"drawn: {draw_demo(Path(arguments.data_root))}")
+        say(f"drawn: {draw_demo(Path(arguments.data_root or DEMO_ROOT))}")
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
     out = Path(arguments.out_dir or Path(DEFAULT_WORK_DIR) / data_name(arguments))
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
-    print(f"split: {out / 'split.json'}")
+    say(f"split: {out / 'split.json'}")
     if not arguments.no_cache:
         write_cache(out / "density.h5", data, kernel=arguments.kernel, stride=arguments.stride)
-        print(f"maps:  {out / 'density.h5'}")
+        say(f"density maps: {out / 'density.h5'}")
+    say_next([*script("crowd_counting/train.py"), *data_words(arguments)])
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crowd_counting import job as counting
-from crowd_counting.cli import DATA_ROOT
+from crowd_counting.cli import default_root
 from crowd_counting.data.demo import PART, draw_demo
 from crowd_counting.recipe import Recipe
 from crowd_counting.task import searched_task
@@ -18,6 +18,7 @@ from ean_core.pipeline.job import Job
 from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
 from ean_core.utils.errors import EANError
 from ean_core.utils.process_agreement import check_same_files
+from ean_core.utils.screen import say
 
 FAST = {"precision": "bfloat16", "channels_last": True}
 """What --fast sets in every section that trains, unless the user gave it."""
@@ -48,7 +49,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     if is_main_process():
         run, data = task.counting, task.counting.data
         lines = [f"{recipe.name}: {job.describe()}", run.weights_message, data.note, *data.remarks]
-        print("\n".join(filter(None, lines)), flush=True)
+        say(*filter(None, lines))
     return job
 
 
@@ -63,13 +64,14 @@ def start_task(recipe: Recipe, *, data_root: str | None, directory: Path) -> Any
     Raises:
         EANError: as `job_from_arguments`.
     """
-    part, annotations, root = recipe.data.part, recipe.data.annotations, data_root or DATA_ROOT
+    part, annotations = recipe.data.part, recipe.data.annotations
+    root = data_root or default_root(part)
     if part is None and annotations is None:
         raise EANError(
             f"recipe {recipe.name!r} does not say which images to search on: give --cfg-options data.part=A (or B, or "
             "demo), or data.annotations=FILE"
         )
     if part == "demo" and not (Path(root) / PART).exists():
-        run_on_main_process(lambda: print(f"drawn: {draw_demo(Path(root))}", flush=True))
+        run_on_main_process(lambda: say(f"drawn: {draw_demo(Path(root))}"))
     data = counting.load_crowd(part=part, annotations=annotations, data_root=root, refuse_copies=True)
     return searched_task(recipe, counting.Job.prepare(recipe, data, directory=directory))

@@ -42,6 +42,7 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.job import load_crowd
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
+    from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
@@ -56,9 +57,10 @@ def main(argv: Sequence[str]) -> None:
     check_decodes(data.test)
     files = [path / name for name in ("best.pth", "final.pth")] if path.is_dir() else [path]
     score_files(files, data, out)
-    for line in filter(None, (data.note, *data.remarks)):
-        print(line)
-    print(f"written: {out / 'test.json'}, {', '.join(str(out / f'{file.stem}_images.csv') for file in files)}")
+    say(*filter(None, (data.note, *data.remarks)))
+    say(f"written: {out / 'test.json'}, {', '.join(str(out / f'{file.stem}_images.csv') for file in files)}")
+    photo = data.test[0].path
+    say_next([*script("crowd_counting/predict.py"), files[0], photo, "--out-dir", out / "counts"])
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="a recipe; a .py file is a program and runs (default: configs/demo.py for part demo)",
+        help="a recipe; a .py file is code and gets executed (default: configs/demo.py for part demo)",
     )
     add_data_arguments(parser)
     add("--arch", metavar="NAME", help="default: that of the weights or scheme file, else resnet50")
@@ -64,21 +64,27 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--lr", type=positive, metavar="X", help="learning rate (default 1e-5)")
     add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="one run per seed (default 0)")
     add_run_arguments(parser, work_dir=f"{DEFAULT_WORK_DIR}/DATA-ATTENTION-LOSS", example="data.crop=256")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.words = list(argv)
+    return arguments
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train one counter per seed, test them and print the errors."""
     from pathlib import Path
 
+    from crowd_counting.dry_run import dry_run
     from crowd_counting.evaluation import print_scores
     from crowd_counting.fit import train_counter
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
     from crowd_counting.summary import covered_seeds, summarize_seeds
+    from crowd_counting.verdict import other_network, verdicts
     from ean_core.io.records import processes_note
+    from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
+    from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.text import how_many
 
     if len(set(arguments.seeds)) < len(arguments.seeds):
@@ -105,12 +111,14 @@ def run(arguments: argparse.Namespace) -> None:
         backends=backends,
     )
     if is_main_process():
-        print(job.describe())
-        for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
-            print(line)
-    seeds = covered_seeds(job, arguments.seeds)
+        say(job.describe(), *filter(None, (job.weights_message, data.note, *job.data.remarks)))
+    if arguments.dry_run:
+        dry_run(job, seeds=arguments.seeds)
+        return
+    seeds, estimate = covered_seeds(job, arguments.seeds), announce_networks(len(arguments.seeds), noun="counter")
     for number in arguments.seeds:
-        train_counter(job, seed=number)
+        train_counter(job, seed=number, on_pace=estimate)
+        estimate = None  # said once
     if is_main_process():
         directories = [job.directory / f"seed{seed}" for seed in seeds]
         summary = summarize_seeds(job, directories)
@@ -118,9 +126,12 @@ def run(arguments: argparse.Namespace) -> None:
         print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
         processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
         if note := processes_note(processes):
-            print(f"note: {note}")
-        print(f"baseline, the training images' mean count: MAE {summary['always_the_mean']['mae']:.1f}")
-        print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+            say(f"note: {note}")
+        say(*verdicts(job.directory))
+        say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+        photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
+        other = other_network(arguments.words, job)
+        say_next(photo, *([[*script("crowd_counting/train.py"), *other]] if other else []))
     stop_processes()
 
 

@@ -20,7 +20,7 @@ def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str
     """Names and values from arguments such as ["search.steps=50", "model.arch=resnet29"].
 
     Args:
-        pairs: NAME=VALUE each; a value that is no Python literal is a string.
+        pairs: NAME=VALUE each; a value that is not a Python literal is a string.
         flag, example: for the error.
 
     Raises:
@@ -67,11 +67,12 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example
         example: of a field that `--cfg-options` replaces, for the help.
     """
     add = parser.add_argument
-    add("--work-dir", metavar="DIR", help=f"where everything is written (default {work_dir})")
-    add("--resume", action="store_true", help="go on with an interrupted run in the work directory")
-    add("--launcher", default="auto", help="auto (torchrun if it started us), none, pytorch, slurm")
+    add("--work-dir", metavar="DIR", help=f"directory of the run (default {work_dir})")
+    add("--resume", action="store_true", help="continue the run in the work directory")
+    add("--dry-run", action="store_true", help="time a few steps and estimate the whole; train and write nothing")
+    add("--launcher", default="auto", help="none, pytorch (torchrun), slurm, or auto (default): torchrun if it is used")
     add_log(parser)
-    add("--cfg-options", nargs="+", default=[], metavar="K=V", help=f"replace recipe fields, as {example}")
+    add("--cfg-options", nargs="+", default=[], metavar="K=V", help=f"replace recipe fields, such as {example}")
 
 
 def file_of(suffix: str) -> Callable[[str], Path]:
@@ -119,7 +120,9 @@ def positive(text: str) -> float:
 
 def add_own_attention(parser: argparse.ArgumentParser) -> None:
     """Add --attention, for commands that open a checkpoint: a name in a file never runs code, so the user gives it."""
-    parser.add_argument("--attention", metavar="FILE.py:CLASS", help="your own class, for a checkpoint that needs it")
+    parser.add_argument(
+        "--attention", metavar="FILE.py:CLASS", help="your own attention class, for a checkpoint that needs it"
+    )
 
 
 def load_attention(reference: str | None) -> str | None:

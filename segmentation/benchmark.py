@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
-from mmseg.utils import register_all_modules
 
 from ean_core.utils.errors import EANError
 from segmentation.config import read_config
@@ -15,6 +14,7 @@ from segmentation.job import network_label
 from segmentation.model.logits_network import Logits
 from segmentation.recipe import backbone_recipe
 from segmentation.segmentor_file import SegmentorSpec
+from segmentation.third_party import register_all_modules
 
 
 def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "cpu") -> dict[str, Logits]:

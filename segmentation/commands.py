@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import warnings
 from pathlib import Path
-
-
-def quiet_imports() -> None:
-    """Import mmsegmentation while hiding the warnings of third-party libraries; the project's own are still shown."""
-    warnings.filterwarnings("ignore", module=r"(mmcv|mmengine|mmseg|torch)(\..*)?$")
-    with contextlib.redirect_stdout(io.StringIO()):
-        import mmseg.datasets
-        import mmseg.models  # noqa: F401
 
 
 def train_segmentor(arguments: argparse.Namespace) -> None:
     """Check everything, train a segmentor, and print its metrics."""
-    quiet_imports()
+    from segmentation.third_party import ignore_warnings
+
+    ignore_warnings()
     from ean_core.cli import backends_of, parse_options
+    from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
+    from ean_core.utils.screen import say, say_next, script
+    from segmentation.dry_run import dry_run
     from segmentation.job import Job
     from segmentation.metrics_table import print_metrics
+    from segmentation.verdict import verdicts
 
     launcher = start_processes(arguments.launcher)
     job = Job.prepare(
@@ -37,20 +32,33 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends_of(arguments.log),
+        dry_run=arguments.dry_run,
     )
     if is_main_process():
-        print("\n".join(job.lines), flush=True)
-    metrics = job.run()
+        say(*job.lines)
+    if arguments.dry_run:
+        dry_run(job)
+        return
+    metrics = job.run(on_pace=announce_networks(1, noun="segmentor", epochs="train_cfg.max_iters"))
     if is_main_process():
         print_metrics(metrics["last"], title=f"{job.label}: {metrics['last']['images']} validation images")
-        print(f"files in {job.directory}/: last.pth  result.json  pictures/")
+        say(*verdicts(job.directory))
+        say(f"files in {job.directory}/: last.pth  result.json  pictures/")
+        checkpoint = job.directory / "last.pth"
+        say_next(
+            [*script("segmentation/predict.py"), arguments.config, checkpoint, "PHOTO.jpg", "--out-dir", "masks"],
+            [*script("tools/test.py"), arguments.config, checkpoint, "--tta"],
+        )
     stop_processes()
 
 
 def test_segmentor(arguments: argparse.Namespace) -> None:
     """Score a checkpoint on its config's test images, and print and write the metrics."""
-    quiet_imports()
+    from segmentation.third_party import ignore_warnings
+
+    ignore_warnings()
     from ean_core.cli import parse_options
+    from ean_core.utils.screen import say, say_next, script
     from segmentation.evaluation import TestSettings, run_test
 
     out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
@@ -62,4 +70,6 @@ def test_segmentor(arguments: argparse.Namespace) -> None:
         data_root=arguments.data_root,
         out=out,
     )
-    print(f"written: {out / 'test.json'}")
+    say(f"written: {out / 'test.json'}")
+    photo = [*script("segmentation/predict.py"), arguments.config, arguments.checkpoint, "PHOTO.jpg"]
+    say_next([*photo, "--out-dir", out / "masks"])

@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import METRICS, MODELS
-from mmseg.utils import register_all_modules
 
 from ean_core.io.records import write_record
 from ean_core.training.runner import QuietRunner
@@ -25,6 +24,7 @@ from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_pairs, missing_classes
 from segmentation.inference import load_segmentor
 from segmentation.metrics_table import print_metrics
+from segmentation.third_party import register_all_modules
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ean_core.inference.images import write_image
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import SaveState, ShowProgress, unwrap_model
 from ean_core.utils.distributed import is_main_process, rank_and_world
+from ean_core.utils.screen import say
 from segmentation.pictures import draw_sample
 
 STATE = "last.pth"
@@ -145,15 +146,15 @@ class ShowSteps(ShowProgress):
         super().show(runner, means)
         self.before_train_epoch(runner)
 
-    def text(self, runner: Any, means: dict[str, float]) -> str:
+    def fields(self, runner: Any, means: dict[str, float]) -> tuple[str, ...]:
         """The mean loss as the progress bar shows it."""
-        return f"loss {means['loss']:.3f}"
+        return (f"loss {means['loss']:.3f}",)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Print the scores of a validation."""
         if self.bar is not None and metrics:
-            scores = "  ".join(f"{name} {metrics[name]:.2f}" for name in ("mIoU", "mAcc", "aAcc") if name in metrics)
-            self.bar.say(f"after step {runner.iter}, %:  {scores}")
+            scores = ", ".join(f"{name} {metrics[name]:.2f} %" for name in ("mIoU", "mAcc", "aAcc") if name in metrics)
+            say(f"{self.bar.name}, step {runner.iter:,}: validation {scores}")
 
 
 @HOOKS.register_module()

@@ -15,7 +15,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.structures import PixelData
-from mmseg.utils import register_all_modules
 
 from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
@@ -33,6 +32,7 @@ from segmentation.data.masks import save_mask
 from segmentation.data.transforms import as_bgr
 from segmentation.data.voc import CLASSES, PALETTE
 from segmentation.pictures import LONGEST, draw_sample
+from segmentation.third_party import register_all_modules
 
 MAX_SCORES = 1 << 29  # float32 scores, one per class and pixel: 2 GiB
 MAX_UNRESIZED = 1 << 23  # pixels of the largest image that is not resized, which bounds the features

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmseg.utils import register_all_modules
+from mmengine.device import get_device
 
 from ean_core.io.records import write_record
 from ean_core.networks import count_parameters
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import unwrap_model
+from ean_core.training.step_timing import Pace, TimeSteps
 from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.distributed import is_main_process, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
-from ean_core.utils.text import attention_label
+from ean_core.utils.text import attention_label, how_many
 from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
+from segmentation.data.dataset_setup import incomplete
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
 from segmentation.fit import fit, log_to
 from segmentation.hooks import STATE, CountSeconds, validations
 from segmentation.recipe import SECTIONS
 from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
+from segmentation.third_party import register_all_modules
+from segmentation.verdict import most_frequent_class
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,7 @@ class Job:
         parameters: number of parameters of the whole segmentor.
         resume: whether to resume from the state in the directory.
         lines: messages to print before the start.
+        baseline: see `most_frequent_class`, of the validation masks.
     """
 
     config: Config
@@ -51,6 +56,7 @@ class Job:
     parameters: int
     resume: bool
     lines: tuple[str, ...] = field(default=())
+    baseline: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -66,6 +72,7 @@ class Job:
         launcher: str = "none",
         resume: bool = False,
         backends: Sequence[str] = (),
+        dry_run: bool = False,
     ) -> Job:
         """Read a config, check its data and weights, and claim the directory.
 
@@ -80,6 +87,7 @@ class Job:
             launcher: as returned by `start_processes`.
             resume: resume the run in the directory.
             backends: names of additional visualization backends.
+            dry_run: claim no directory.
 
         Raises:
             EANError: for anything that would make the run fail later; nothing is written then.
@@ -98,26 +106,33 @@ class Job:
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
         begun = [directory / STATE, directory / "result.json"]
         work_dir = WorkDir(directory, "segmentation", (None,))
-        claim(directory, run_identity(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
+        if not dry_run:
+            claim(directory, run_identity(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
         log_to(config, backends)
-        loaded = load_backbone(model.backbone, weights)
-        lines = (describe(config, model, data), f"backbone: {loaded}", *notes, *warnings)
+        loaded, val = load_backbone(model.backbone, weights), datasets[1]
+        partial = [incomplete(dataset, found.pairs) for dataset, found in zip(datasets, data.values(), strict=True)]
+        lines = (describe(config, model, data), f"backbone: {loaded}", *notes, *filter(None, partial), *warnings)
+        baseline = most_frequent_class(pixels_per_class(val, data["val"]).tolist(), val.metainfo["classes"])
         label, parameters = network_label(model.backbone), count_parameters(model)
-        return cls(config, directory, label, data, checksum, parameters, resume, lines)
+        return cls(config, directory, label, data, checksum, parameters, resume, lines, baseline)
 
     @property
     def record(self) -> Path:
         """Path of the run's record."""
         return self.directory / "result.json"
 
-    def run(self) -> dict[str, Any]:
+    def run(self, *, on_pace: Callable[[Pace], None] | None = None) -> dict[str, Any]:
         """Train, validate the final weights, and write the record.
+
+        Args:
+            on_pace: called once when the first few steps have been timed.
 
         Returns:
             the record's metrics; an empty dictionary in all processes but the first.
         """
         clock = CountSeconds()
-        runner = fit(self.config, name="training", resume=self.resume, hooks=[clock])
+        timing = [] if on_pace is None else [TimeSteps(on_pace)]
+        runner = fit(self.config, name="training", resume=self.resume, hooks=[clock, *timing])
         if not is_main_process():
             return {}
         rows = validations(runner)
@@ -126,6 +141,7 @@ class Job:
             "last": runner.val_evaluator.metrics[0].table,
             "best_of_validations": max(rows, key=lambda row: row["mIoU"]),
             "validations": rows,
+            "most_frequent_class": dict(self.baseline),
             "parameters": self.parameters,
             "backbone_parameters": count_parameters(unwrap_model(runner.model).backbone),
             "seconds": round(clock.seconds, 1),
@@ -180,7 +196,10 @@ def describe(config: Config, model: Any, data: Mapping[str, Contents]) -> str:
     return (
         f"{Path(config.filename).stem}: {network_label(model.backbone)}, {count_parameters(model):,} parameters, "
         f"{data['train'].pairs:,} training and {data['val'].pairs:,} validation images, "
-        f"{model.decode_head.num_classes} classes, seed {config.randomness['seed']}"
+        f"{model.decode_head.num_classes} classes, {how_many(config.train_cfg.max_iters, 'step')} of "
+        f"{how_many(config.train_dataloader.batch_size * rank_and_world()[1], 'image')}, "
+        f"seed {config.randomness['seed']}, on {get_device().upper()}, {how_many(rank_and_world()[1], 'process')}, "
+        f"work directory {config.work_dir}"
     )
 
 

@@ -12,7 +12,7 @@ from ean_core.inference.images import Preparation
 from ean_core.inference.loaded_model import LoadedModel
 from ean_core.utils.errors import EANError
 from segmentation import FORMAT
-from segmentation.commands import quiet_imports
+from segmentation.third_party import ignore_warnings
 
 
 def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
@@ -23,7 +23,7 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
     Raises:
         EANError: if a file cannot be read, they do not belong together, or the backbone is not this project's.
     """
-    quiet_imports()
+    ignore_warnings()
     from segmentation.inference import Segmentor
     from segmentation.model.logits_network import Logits
     from segmentation.predictor import SegmentPredictor

@@ -13,6 +13,7 @@ from mmseg.registry import METRICS
 
 from ean_core.training.finite_guard import first_message
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 
 @METRICS.register_module()
@@ -20,8 +21,9 @@ class ClassIoU(IoUMetric):
     """`IoUMetric` that keeps its last table.
 
     Attributes:
-        table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, and for every class its IoU and
-            accuracy in percent, None for a class without pixels; None before the first evaluation.
+        table: mIoU, mAcc and aAcc in percent, not rounded, the number of images, the pixel accuracy of each image, by
+            which two segmentors can be compared, and for every class its IoU and accuracy in percent, None for a class
+            without pixels; None before the first evaluation.
     """
 
     table: dict[str, Any] | None = None
@@ -41,7 +43,7 @@ class ClassIoU(IoUMetric):
             EANError: in all processes, if any process had non-finite logits.
         """
         non_finite, self.non_finite = self.non_finite, 0
-        message = f"the segmentor's outputs are not finite for {non_finite} image(s)" if non_finite else None
+        message = f"the segmentor's outputs are not finite for {how_many(non_finite, 'image')}" if non_finite else None
         if (message := first_message(message, device=torch.device(get_device()))) is not None:
             self.results.clear()
             raise EANError(f"{message}: its training diverged, so train it again with a lower learning rate")
@@ -59,6 +61,7 @@ class ClassIoU(IoUMetric):
             "mAcc": mean(accuracy),
             "aAcc": float(100 * intersection.sum() / truth.sum()),
             "images": len(results),
+            "per_image": [pixel_accuracy(image[0], image[3]) for image in results],
             "classes": [
                 {"class": name, "IoU": class_iou, "Acc": class_accuracy}
                 for name, class_iou, class_accuracy in zip(self.dataset_meta["classes"], iou, accuracy, strict=True)
@@ -70,6 +73,11 @@ class ClassIoU(IoUMetric):
 def percent(part: Any, whole: Any) -> list[float | None]:
     """100 * part / whole, None where the whole is 0."""
     return [100 * float(a) / float(b) if b else None for a, b in zip(part, whole, strict=True)]
+
+
+def pixel_accuracy(right: Any, truth: Any) -> float | None:
+    """Percent of an image's counted pixels that are right; None if all are ignored."""
+    return round(float(100 * right.sum() / truth.sum()), 4) if truth.sum() else None
 
 
 def mean(values: list[float | None]) -> float:

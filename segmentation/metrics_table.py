@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table
 
 
 def print_metrics(metrics: dict[str, Any], *, title: str) -> None:
     """Print IoU and accuracy per class, and their means, in percent."""
-    table = Table(title=title)
-    for name in ("class", "IoU, %", "Acc, %"):
-        table.add_column(name, justify="left" if name == "class" else "right")
+    table = make_table(title, ["class", "IoU %", "accuracy %"])
     for row in metrics["classes"]:
         table.add_row(row["class"], number(row["IoU"]), number(row["Acc"]))
     table.add_section()
     table.add_row("mean", number(metrics["mIoU"]), number(metrics["mAcc"]))
     table.add_row("all pixels", "", number(metrics["aAcc"]))
-    console().print(table)
+    print_table(table)
 
 
 def number(value: float | None) -> str:

@@ -40,19 +40,21 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Segment all images, write the results and print the class shares."""
     arguments = parse_arguments(argv)
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from pathlib import Path
 
     from ean_core.data.find_images import find_images
     from ean_core.inference.shipped_models import find_model
+    from ean_core.utils.screen import say
     from ean_core.utils.shipped_files import ROOT
+    from ean_core.utils.text import how_many
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
     if (shipped := find_model(arguments.config)) is not None:  # a shipped model names its config
-        print(f"model: {shipped}")
+        say(f"model: {shipped}")
         arguments.images.insert(0, arguments.checkpoint)
         arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
     if not arguments.images:
@@ -65,11 +67,11 @@ def main(argv: Sequence[str]) -> None:
     done = 0
     for file, shares in predict(segmentor, listing.files, Path(arguments.out_dir)):
         if isinstance(shares, EANError):
-            print(f"{legible(file.name)}: skipped: {shares}")
+            say(f"{legible(file.name)}: skipped: {shares}")
             continue
-        print(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
+        say(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
         done += 1
-    print(f"written: {arguments.out_dir}/ ({done} pictures and masks)")
+    say(f"written: {arguments.out_dir}/ ({how_many(done, 'image')}: a mask and a picture of each)")
 
 
 if __name__ == "__main__":

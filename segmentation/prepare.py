@@ -34,11 +34,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> None:
     """Download and merge if requested, check all lists and print a table."""
     arguments = parse_arguments(argv)
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from pathlib import Path
 
+    from ean_core.utils.screen import say, say_next, script
     from segmentation.data.augmented_voc import merge_masks
     from segmentation.data.dataset_setup import check_lists, download_voc, print_data
     from segmentation.data.demo import VOCShapes
@@ -51,12 +52,14 @@ def main(argv: Sequence[str]) -> None:
         download_voc(Path(arguments.data_root))
     if arguments.sbd:
         count = merge_masks(root, Path(arguments.sbd))
-        print(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
+        say(f"merged: {count:,} training images in {root}/ImageSets/Segmentation/trainaug.txt")
     cls = VOCShapes if arguments.demo else VOCSegmentation
     contents, warnings = check_lists(root, cls)
     print_data(root, contents, classes=cls.METAINFO["classes"])
-    for warning in warnings:
-        print(warning)
+    say(*warnings)
+    config = "segmentation/configs/ean_se_demo.py" if arguments.demo else "segmentation/configs/ean_se_voc.py"
+    root_words = [] if arguments.data_root == "data" else ["--data-root", arguments.data_root]
+    say_next([*script("tools/train.py"), *script(config)[1:], *root_words])
 
 
 if __name__ == "__main__":

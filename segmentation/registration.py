@@ -49,18 +49,18 @@ def _test(argv: Sequence[str]) -> None:
 
 
 def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from segmentation.search_job import job_from_arguments
 
     return job_from_arguments(arguments, flags)
 
 
 def _share_full(config: str) -> Any:
-    from segmentation.commands import quiet_imports
+    from segmentation.third_party import ignore_warnings
 
-    quiet_imports()
+    ignore_warnings()
     from segmentation.benchmark import share_full
 
     return share_full(config)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmseg.utils import register_all_modules
 
 from ean_core.cli import backends_of, load_attention
 from ean_core.networks.weights_file import weights_identity
@@ -23,6 +22,7 @@ from segmentation.data.search_split import SearchSplit
 from segmentation.recipe import Recipe, backbone_recipe
 from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
 from segmentation.task import SegmentationTask
+from segmentation.third_party import register_all_modules
 
 FLAGS = ("model.attention", "seed", "seeds")
 """Fields that the commands' own flags replace, which need not be in a config."""

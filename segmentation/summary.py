@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from ean_core.cli import file_of
-from ean_core.utils.checked_dataclasses import Count, Range, checked
 
 HELP = """\
 example:
@@ -21,7 +18,6 @@ writes it as a record, with pictures of the first directory's last validation ne
 """
 
 MAX_PICTURES = 3
-SHARED_SETTINGS = ("title", "head", "iterations", "batch_size", "optim_wrapper", "crop", "processes")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -36,132 +32,18 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read and compare the runs, print the table and write the record."""
     from ean_core.io.records import write_record
+    from ean_core.utils.screen import say
+    from segmentation.run_records import common_settings, read_run
+    from segmentation.verdict import compare_all
 
     records = [read_run(Path(directory)) for directory in arguments.directories]
     rows = summarize_runs(records)
     settings = common_settings(records)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
-    print(f"record: {arguments.output}")
+    say(*compare_all(records), f"record: {arguments.output}")
     if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
-        print(f"pictures: {sheet}")
-
-
-Percent = Annotated[float, Range(0, 100)]
-
-
-@dataclass(frozen=True)
-class ClassRow:
-    """The IoU of one class; None without pixels."""
-
-    IoU: Percent | None = None
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The scores of one validation, in percent."""
-
-    mIoU: Percent
-    mAcc: Percent = 0.0
-    aAcc: Percent = 0.0
-    images: Count = 0
-    classes: tuple[ClassRow, ...] = ()
-
-
-@dataclass(frozen=True)
-class SegmentationMetrics:
-    """The metrics of a segmentation run's result.json."""
-
-    network: str
-    last: Scores
-    best_of_validations: Scores
-    parameters: Count
-    backbone_parameters: Count
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DataPart:
-    """Fingerprint and size of the training or validation list."""
-
-    fingerprint: str
-    images: Count
-
-
-@dataclass(frozen=True)
-class SegmentationSettings:
-    """The settings in a segmentation run's result.json by which runs are compared."""
-
-    title: str
-    seed: Count
-    backbone: Mapping[str, Any]
-    data: Mapping[str, DataPart]
-    weights: str | None
-    weights_sha256: str | None
-
-
-def read_run(directory: Path) -> dict[str, Any]:
-    """Read the record of a run.
-
-    Raises:
-        EANError: if there is none, or it is of another kind.
-    """
-    from ean_core.io.records import read_record
-    from ean_core.utils.errors import EANError
-
-    path = directory / "result.json"
-    if not path.is_file():
-        raise EANError(f"{directory} has no result.json: give directories in which tools/train.py has finished")
-    record = read_record(path)
-    if record["kind"] != "segmentation-run":
-        raise EANError(f"{path} is a record of kind {record['kind']!r}: give directories of segmentation runs")
-    advice = "train it again"
-    checked(SegmentationMetrics, record["metrics"], where=f"record {path}: metrics", advice=advice)
-    checked(SegmentationSettings, record["settings"], where=f"record {path}: settings", advice=advice)
-    return {"environment": {"commit": None}, **record, "directory": directory.name}
-
-
-def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
-    """The settings that all runs share, for the record.
-
-    Raises:
-        EANError: naming the first setting in which two runs differ.
-    """
-    from ean_core.utils.errors import EANError
-
-    first = records[0]
-    for other in records[1:]:
-        pairs = [(name, first["settings"].get(name), other["settings"].get(name)) for name in SHARED_SETTINGS]
-        pairs += [("data." + part, fingerprint(first, part), fingerprint(other, part)) for part in ("train", "val")]
-        pairs += [("arch", first["settings"]["backbone"].get("arch"), other["settings"]["backbone"].get("arch"))]
-        for name, value, other_value in pairs:
-            if value != other_value:
-                raise EANError(
-                    f"{first['directory']} and {other['directory']} differ in {name} ({value} and {other_value}): give "
-                    "runs of one recipe"
-                )
-    shared = {name: first["settings"][name] for name in (*SHARED_SETTINGS, "note", "data")}
-    return {**shared, "arch": first["settings"]["backbone"].get("arch"), "runs": [describe(value) for value in records]}
-
-
-def describe(record: dict[str, Any]) -> dict[str, Any]:
-    """The origin of one run, for the record."""
-    settings = record["settings"]
-    return {
-        "directory": record["directory"],
-        "network": record["metrics"]["network"],
-        "weights": settings["weights"],
-        "weights_sha256": settings["weights_sha256"],
-        "scheme": settings["backbone"].get("scheme"),
-        "seed": settings["seed"],
-        "seconds": record["metrics"]["seconds"],
-        "commit": record["environment"]["commit"],
-    }
-
-
-def fingerprint(record: dict[str, Any], part: str) -> str:
-    """Fingerprint of a run's training or validation list."""
-    return record["settings"]["data"][part]["fingerprint"]
+        say(f"pictures: {sheet}")
 
 
 def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -239,18 +121,15 @@ def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | Non
 
 def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
     """Print the rows as a table."""
-    from rich.table import Table
+    from ean_core.utils.screen import make_table, print_table
 
-    from ean_core.utils.progress import console
-
-    table = Table(title=title)
-    for name in ("network", "pretrained backbone", "mIoU, %", "mAcc, %", "aAcc, %", "seeds", "parameters"):
-        table.add_column(name, justify="left" if name == "network" else "right")
+    heads = ["network", "pretrained backbone", "mIoU %", "mAcc %", "aAcc %", "seeds", "parameters"]
+    table = make_table(title, heads)
     for row in rows:
         cells = [mean_and_std(row[name]) for name in ("mIoU", "mAcc", "aAcc")]
         start = "yes" if row["pretrained"] else "no"
         table.add_row(row["network"], start, *cells, str(len(row["seeds"])), f"{row['parameters']:,}")
-    console().print(table)
+    print_table(table)
 
 
 def mean_and_std(value: dict[str, Any]) -> str:

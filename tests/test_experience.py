@@ -23,7 +23,8 @@ from ean_core.search.reward_landscapes import KINDS
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of, command
 from ean_core.utils.failure_messages import out_of_memory
-from ean_core.utils.progress import bar, console
+from ean_core.utils.progress import bar
+from ean_core.utils.screen import console
 from ean_core.utils.task_registry import task_of_config
 from tests.conftest import ROOT, Script
 from tests.helpers.processes import python_path
@@ -211,6 +212,6 @@ def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], mo
         progress.update(2, "done")
     printed = capsys.readouterr().out
     assert "words" in printed
-    assert "work         2/2  done" in printed
+    assert "work 2/2  elapsed 0:00, remaining 0:00  done" in printed
     assert "\x1b" not in printed
     assert "\r" not in printed

@@ -24,7 +24,7 @@ example:
   python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 
 Compares Org (no attention), Org-full (a module per block), Share-full (one per stage) and, with --scheme, EAN.
-With --per-block: what connecting each block adds to Org's time, and how well these sum up to whole networks."""
+With --per-block: the time that connecting each block adds to Org, and how well the sums predict whole networks."""
 NOTES = """\
 modes, each compared with an Org in the same mode, and skipped with a sentence where the device cannot run it:
   eager          the network as it was trained: float32, contiguous
@@ -48,32 +48,54 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--arch", help="resnet164, resnet50, .. (default: the one that --scheme's file names)")
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
-    add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
-    add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
+    add(
+        "--scheme",
+        nargs="+",
+        default=[],
+        metavar="BITS|FILE",
+        help="scheme of EAN: one for all attentions, or one for each",
+    )
+    add("--counter", action="store_true", help="time crowd counters over the networks, with density maps of stride 8")
     add(
         "--config",
         metavar="FILE",
-        help="a segmentation config, in place of --arch, --attention and --scheme; with --per-block a counting one too",
+        help="time the segmentors of this config; replaces --arch, --attention and --scheme; with --per-block also a "
+        "counting recipe",
     )
-    add("--batch-size", type=at_least(1), metavar="N", help="images per forward (default 50; whole models 1)")
-    add("--image-size", type=at_least(1), metavar="N", help="in pixels (default CIFAR 32, else 224; whole models 512)")
+    add("--batch-size", type=at_least(1), metavar="N", help="images per forward pass (default 50; whole models 1)")
+    add(
+        "--image-size",
+        type=at_least(1),
+        metavar="N",
+        help="side of the images in pixels (default 32 for CIFAR, else 224; whole models 512)",
+    )
     add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
     add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
-    add("--sharing", default="stage", help="of --per-block: stage (default), or block for Org-full's modules")
-    add("--attention-options", nargs="+", default=[], metavar="K=V", help="of --per-block: as the recipe's")
-    add("--check", type=at_least(1), default=6, metavar="N", help="of --per-block: networks to check it on (default 6)")
+    add("--sharing", default="stage", help="with --per-block: stage (default), or block for the modules of Org-full")
+    add("--attention-options", nargs="+", default=[], metavar="K=V", help="with --per-block: as in a recipe")
     add(
-        "--rounds", type=at_least(1), default=50, metavar="N", help="times per network, 20 ms or more each (default 50)"
+        "--check",
+        type=at_least(1),
+        default=6,
+        metavar="N",
+        help="with --per-block: number of networks to check the table on (default 6)",
+    )
+    add(
+        "--rounds",
+        type=at_least(1),
+        default=50,
+        metavar="N",
+        help="timed rounds per network, of at least 20 ms each (default 50)",
     )
     add("--modes", nargs="+", metavar="NAME", help="see below (default eager folded; eager with --per-block)")
-    add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
-    add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
-    add("--seed", type=seed, default=0, metavar="N", help="of weights, images and bootstrap (default 0)")
+    add("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
+    add("--threads", type=at_least(1), metavar="N", help="CPU threads (default: as torch chooses)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of weights, images and bootstrap (default 0)")
     add(
         "--output",
         type=file_of(".json"),
         metavar="JSON",
-        help="record; a chart goes beside it (default in work_dirs/benchmark/, numbered where there is one)",
+        help="path of the record; the chart is written next to it (default: a new file in work_dirs/benchmark/)",
     )
     return parser.parse_args(argv)
 
@@ -89,6 +111,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
     from ean_core.utils.files import free_path, writable
+    from ean_core.utils.screen import say, say_next, script
 
     benchmark.check_arguments(arguments)
     # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
@@ -100,7 +123,9 @@ def main(argv: Sequence[str]) -> None:
         from ean_core.benchmark.per_block import measure_blocks
 
         table, path = measure_blocks(arguments)
-        print(f"chart: {draw_table(path.with_suffix('.png'), table)}")
+        say(f"chart: {draw_table(path.with_suffix('.png'), table)}")
+        limit = ["--cfg-options", f"search.latency={path}", "search.max_increment=10"]
+        say_next([*script("tools/search.py"), "CONFIG", *limit])
         return
     networks = build_networks(arguments)
     if arguments.output:
@@ -117,21 +142,26 @@ def main(argv: Sequence[str]) -> None:
     output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.benchmark_name(arguments)}.json")
     benchmark.print_tables(rows, list(results))
     for mode, reason in skipped.items():
-        print(f"skipped {mode}: {reason}")
-    print(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
-    print(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
+        say(f"skipped {mode}: {reason}")
+    for mode, warning in benchmark.noise_warnings(rows, list(results)).items():
+        say(f"warning: mode {mode}: {warning}")
+    say(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
+    say(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
-        print(f"chart:  {chart}")
+        say(f"chart:  {chart}")
+    if not (arguments.config or arguments.counter):
+        options = ["--arch", arguments.arch, "--attention", arguments.attention[0]]
+        say_next([*script("tools/benchmark.py"), *options, "--per-block"])
 
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
     """The rows: classifiers, or the whole models of another task."""
     options = {"seed": arguments.seed, "device": arguments.device}
     if arguments.config:
-        from segmentation.commands import quiet_imports
+        from segmentation.third_party import ignore_warnings
 
-        quiet_imports()
+        ignore_warnings()
         from segmentation.benchmark import build_segmentors
 
         return build_segmentors(arguments.config, **options)

@@ -39,10 +39,11 @@ the recipe's train section, and reports Pearson's r, Spearman's rho and Kendall'
 --schemes draws evenly spread numbers of connections, --random independent fair bits; --searched puts schemes of a
 search beside random ones, the last and first blocks and a periodic scheme (HSP) with as many connections.
 
-Everything finished is kept and taken again; the same command started once more with --resume, in another terminal or
-on another GPU, shares the trainings. Many processes or machines: --jobs writes the supernet and each training as a
-command a line; the same command with --resume gathers them. Writes scores.json, correlation.json, correlation.png and,
-with several groups of schemes, correlation.figure4.png into the work directory, after every training."""
+Whatever is finished is kept and reused. Start the same command again with --resume, in another terminal or on another
+GPU, to share the training runs. For many processes or machines, --jobs writes one command per line for the supernet and
+each training run; the same command with --resume collects the results. After every training run, scores.json,
+correlation.json, correlation.png and, with several groups of schemes, correlation.figure4.png are written to the work
+directory."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -56,13 +57,30 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="schemes with evenly spread numbers of connections (default 12, unless others are asked for)",
     )
     add("--random", type=at_least(1), metavar="N", help="schemes of independent fair bits")
-    add("--searched", nargs="+", metavar="WHICH", help="scheme.json or bits: put beside others of the same size")
-    add("--same-size", type=at_least(0), metavar="K", help="random schemes beside each searched one (default 8)")
-    add("--draw-seed", type=seed, default=0, metavar="N", help="of the draw (default 0)")
-    add("--seeds", type=seed, nargs="+", default=[0], metavar="N", help="of the trainings, one each (default 0)")
-    add("--images", type=at_least(1), default=2000, metavar="N", help="for BN calibration (default 2000)")
+    add("--searched", nargs="+", metavar="WHICH", help="scheme.json or bits, compared with others of the same size")
+    add("--same-size", type=at_least(0), metavar="K", help="random schemes next to each searched one (default 8)")
+    add("--draw-seed", type=seed, default=0, metavar="N", help="seed for drawing the schemes (default 0)")
+    add(
+        "--seeds",
+        type=seed,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="seeds of the training runs, one run per scheme and seed (default 0)",
+    )
+    add(
+        "--images",
+        type=at_least(1),
+        default=2000,
+        metavar="N",
+        help="training images for BN calibration (default 2000)",
+    )
     add("--report", action="store_true", help="only report existing results, without training")
-    add("--scores-only", action="store_true", help="supernet and scores, no trainings from scratch")
+    add(
+        "--scores-only",
+        action="store_true",
+        help="train the supernet and score the schemes, but train nothing from scratch",
+    )
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
@@ -114,10 +132,16 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study
     from ean_core.pipeline.correlation.training import train_remaining
+    from ean_core.pipeline.dry_run import dry_run
+    from ean_core.utils.screen import say, say_next, script
 
     arguments.resume |= arguments.report
     job = start_job(arguments, {"seeds": arguments.seeds})
     study = Study(job, choose(arguments, job), draw_seed=arguments.draw_seed, images=arguments.images)
+    if arguments.dry_run:
+        count = len(study.schemes) * len(job.recipe.seeds)
+        dry_run(job, [(study.target(study.schemes[0]), count)], schemes=2 * len(study.schemes))  # in two ways
+        return
     if arguments.jobs:
         write_jobs(arguments, study)
         return
@@ -127,10 +151,12 @@ def main(argv: Sequence[str]) -> None:
         return
     if not arguments.report:
         for directory in train_remaining(study):
-            print(f"trained {directory}", flush=True)
+            say(f"trained {directory}")
             report_study(study, scores, last=False)
     files = report_study(study, scores, last=True)
-    print("files: " + "  ".join(map(str, files)))
+    say("files: " + "  ".join(map(str, files)))
+    more = [*script("tools/correlation.py"), *same_arguments(arguments, job), "--schemes", 2 * len(study.schemes)]
+    say_next([*script("tools/report.py"), "--html", job.directory / "report.html", job.directory], more)
 
 
 if __name__ == "__main__":

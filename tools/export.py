@@ -27,11 +27,17 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth, last.pth, or the .safetensors of one")
-    add("--config", metavar="FILE", help="of a segmentor; it is a program and runs")
+    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth or last.pth, or its .safetensors")
+    add("--config", metavar="FILE", help="config of a segmentor; it is code and gets executed")
     add("--to", nargs="+", default=["onnx"], metavar="FORMAT", help="onnx, torch, safetensors (default onnx)")
-    add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
-    add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
+    add("--output-dir", metavar="DIR", help="directory for the files (default: that of the checkpoint)")
+    add(
+        "--tolerance",
+        type=positive,
+        default=1e-4,
+        metavar="X",
+        help="largest difference allowed, relative to the largest output (default 1e-4)",
+    )
     add_own_attention(parser)
     return parser.parse_args(argv)
 
@@ -46,15 +52,19 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.export import FORMATS, export
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.errors import unknown_name
+    from ean_core.utils.screen import say, say_next, script
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in FORMATS:
             raise unknown_name("format", name, list(FORMATS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
-    print(f"{model.path}: {model.kind}, {model.describe()}")
+    say(f"{model.path}: {model.kind}, {model.describe()}")
     for name in dict.fromkeys(arguments.to):
-        print(export(model, name, directory, tolerance=arguments.tolerance), flush=True)
+        say(export(model, name, directory, tolerance=arguments.tolerance))
+    if model.kind == "classifier" and "safetensors" in arguments.to:
+        exported = directory / f"{model.path.stem}.safetensors"
+        say_next([*script("tools/predict.py"), exported, "PHOTO.jpg"])
 
 
 if __name__ == "__main__":

@@ -22,32 +22,41 @@ example:
   python tools/gradcam.py crowd.jpg --checkpoints best.pth                 where a crowd counter sees its count
   python tools/gradcam.py street.jpg --config segmentation/configs/ean_se_voc.py --checkpoints last.pth --target person
 
-A row per image, a column per checkpoint; under each heatmap the target's name and softmax score, and the network's own
-answer where that is another one. The target is --target or, without it, the class that the image's folder is named
-after or, if that is no class, the most probable one of the first checkpoint."""
+Draws a row per image and a column per checkpoint. Under each heatmap are the target's name and softmax score, and the
+network's prediction if it is another class. The target is --target. Without it, the target is the class that the
+image's folder is named after, or else the class that the first checkpoint predicts."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="IMAGE|FOLDER... --checkpoints FILE... [options]")
     add = parser.add_argument
-    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them")
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of photos")
     add(
         "--checkpoints",
         nargs="+",
         required=True,
         metavar="FILE",
-        help="classifiers, counters or segmentors; a column each",
+        help="classifiers, counters or segmentors, one column each",
     )
-    add("--config", metavar="FILE", help="of segmentors, whose checkpoints are a last.pth; it is a program and runs")
+    add("--config", metavar="FILE", help="config of the segmentors; it is code and gets executed")
     add(
-        "--output", type=file_of(".png"), default="gradcam.png", metavar="PNG", help="the picture (default gradcam.png)"
+        "--output",
+        type=file_of(".png"),
+        default="gradcam.png",
+        metavar="PNG",
+        help="path of the picture (default gradcam.png)",
     )
     add("--target", metavar="NAME|INDEX", help="the class to explain in all images")
-    add("--stage", type=at_least(1), metavar="N", help="explain by the output of this stage, from 1 (default the last)")
+    add(
+        "--stage",
+        type=at_least(1),
+        metavar="N",
+        help="use the output of this stage, counted from 1 (default: the last)",
+    )
     add("--masks", action="store_true", help="also draw the attention masks, to OUTPUT_masks_CHECKPOINT.png")
-    add("--limit", type=at_least(1), default=24, metavar="N", help="rows at most (default 24)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add("--limit", type=at_least(1), default=24, metavar="N", help="maximum number of rows (default 24)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: cuda if available)")
     add_own_attention(parser)
     return parser.parse_args(argv)
 
@@ -62,6 +71,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.explain.gallery import explain, explain_masks, headings_of, true_class
     from ean_core.inference.images import read_images
     from ean_core.inference.loaded_model import load_file
+    from ean_core.utils.screen import say, say_next, script
 
     networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     images_found = find_images(arguments.images)
@@ -97,9 +107,13 @@ def main(argv: Sequence[str]) -> None:
                 path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
                 pictures.append(explain_masks(network, labeled_images(), path))
             else:
-                print(f"{network.path}: no block is connected to attention, so there are no masks")
+                say(f"{network.path}: no block is connected to attention, so that there are no masks to draw")
     for picture in pictures:
-        print(*picture.lines, f"written: {picture.path}", sep="\n")
+        say(*picture.lines, f"written: {picture.path}")
+    if not arguments.masks:
+        config = ["--config", arguments.config] if arguments.config else []
+        same = [*arguments.images[:1], "--checkpoints", *arguments.checkpoints, *config, "--output", output, "--masks"]
+        say_next([*script("tools/gradcam.py"), *same])
     sys.exit(1 if failed else 0)
 
 

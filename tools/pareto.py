@@ -26,11 +26,14 @@ table or one is given, else the number of connections."""
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="WORK_DIR [options]")
-    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
+    parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="work directory of a search")
     parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
-    parser.add_argument("--take", type=at_least(1), metavar="N", help="write this point as a scheme")
+    parser.add_argument("--take", type=at_least(1), metavar="N", help="write point N as a scheme file")
     parser.add_argument(
-        "--output", type=file_of(".json"), metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)"
+        "--output",
+        type=file_of(".json"),
+        metavar="JSON",
+        help="path of that file (default WORK_DIR/scheme_pareto_N.json)",
     )
     return parser.parse_args(argv)
 
@@ -41,32 +44,37 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     if arguments.output is not None and arguments.take is None:
         raise EANError("--output is for the point that --take N names: give both")
-    from rich.table import Table
-
     from ean_core.benchmark.latency_table import LatencyTable
     from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
     from ean_core.search.pareto import COSTS, read_front, take_point
-    from ean_core.utils.progress import console
+    from ean_core.utils.screen import make_table, print_table, say, say_next, script
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)
     front = read_front(path)
     blocks = front["blocks"]
-    front_table = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
-    for head in ("point", "validation score %", *([unit] if unit else []), "connections", "scheme"):
-        front_table.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+    heads = ["point", "validation score %", *([unit] if unit else []), "connections", "scheme"]
+    front_table = make_table(f"{len(front['points'])} of {front['scored']} scored schemes", heads, left=["scheme"])
     for point in front["points"]:
         scheme = Scheme.parse(point["bits"], blocks=blocks)
         cost = [f"{point['cost']:.2f}"] if unit else []
         row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
         front_table.add_row(str(point["number"]), *row)
-    console().print(front_table)
-    print(f"front: {path}  {path.with_suffix('.png')}")
+    print_table(front_table)
+    say(
+        "These are scores on the supernet, and those of the best of many schemes: networks trained from scratch have "
+        "other accuracies.",
+        f"front: {path}  {path.with_suffix('.png')}",
+    )
     if arguments.take is not None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"
-        print(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+        say(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+        say_next([*script("tools/train_cls.py"), "CONFIG", "--scheme", "org", output])
+    else:
+        number = front["points"][-1]["number"]
+        say_next([*script("tools/pareto.py"), arguments.work_dir, "--take", number])
 
 
 if __name__ == "__main__":

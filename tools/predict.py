@@ -16,7 +16,7 @@ example:
   python tools/predict.py classifier.pth holiday/ more/*.png --topk 3 --json predictions.json
 
 Prints the most probable classes of each photo. Photos are turned upright, resized, cropped and normalized as the
-network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
+network's test images were. Files that cannot be read are listed and skipped, and the exit status is then 1."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -29,11 +29,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="CHECKPOINT",
         help="a classifier.pth, the .safetensors made of one, or a name of tools/models.py (default: the first there)",
     )
-    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
-    add("--topk", type=at_least(1), default=5, metavar="N", help="classes per photo (default 5)")
-    add("--json", type=file_of(".json"), metavar="FILE", help="also write all figures there")
-    add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward (default 64)")
-    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
+    add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders, which are searched recursively")
+    add("--topk", type=at_least(1), default=5, metavar="N", help="number of classes per photo (default 5)")
+    add("--json", type=file_of(".json"), metavar="FILE", help="also write the results to this file")
+    add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward pass (default 64)")
+    add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default: cuda if available)")
     add_own_attention(parser)
     return parser.parse_args(argv)
 
@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.predictor import Predictor
     from ean_core.inference.shipped_models import find_model, split_sources
     from ean_core.utils.files import writable, write_atomic
+    from ean_core.utils.screen import say, say_next, script
 
     checkpoint, images = split_sources(arguments.checkpoint, arguments.images, task="classifier")
     if (shipped := find_model(checkpoint)) is not None:
@@ -75,13 +76,15 @@ def main(argv: Sequence[str]) -> None:
     for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
         file = read[len(entries)]
         entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
-        print(f"{legible(str(file))}: {', '.join(map(str, guesses))}", flush=True)
+        say(f"{legible(str(file))}: {', '.join(map(str, guesses))}")
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:
         report = {"checkpoint": checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
         write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
-        print(f"written: {arguments.json}")
+        say(f"written: {arguments.json}")
+    if sys.stdout.isatty():  # the lines of a file or pipe are for other programs
+        say_next([*script("tools/gradcam.py"), *arguments.images[:1], "--checkpoints", arguments.checkpoint])
     if failed:
         print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
         sys.exit(1)

@@ -41,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
 
     from ean_core.report import html_report, refresh, report
     from ean_core.utils.files import write_atomic
+    from ean_core.utils.screen import say
 
     directory = Path(arguments.results or "results")
     if arguments.runs and arguments.html is None:
@@ -49,16 +50,16 @@ def main(argv: Sequence[str]) -> None:
         optional = arguments.results is None and arguments.runs and not directory.exists()
         text = html_report(None if optional else directory, [Path(run) for run in arguments.runs])
         write_atomic(arguments.html, text)
-        print(f"{arguments.html} written, {len(text) / 1e6:.1f} MB; open it in any browser")
+        say(f"{arguments.html} written, {len(text) / 1e6:.1f} MB; open it in any browser")
     for name in arguments.write or ():
         old, new = refresh(Path(name), directory)
         write_atomic(name, new)
-        print(f"{name} {'was up to date' if old == new else 'updated'}")
+        say(f"{name} {'was up to date' if old == new else 'updated'}")
     stale = False
     for name in arguments.check or ():
         old, new = refresh(Path(name), directory)
         stale |= old != new
-        print(f"{name} {'shows' if old == new else 'does not show'} what the records hold")
+        say(f"{name} {'shows' if old == new else 'does not show'} what the records hold")
     if not (arguments.html or arguments.write or arguments.check):
         print(report(directory))
     sys.exit(stale)

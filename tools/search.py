@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ean_core.cli import at_least, make_parser, parse_options, seed
-from ean_core.pipeline.arguments import add_pipeline_arguments, start_job
+from ean_core.pipeline.arguments import add_pipeline_arguments, same_arguments, start_job
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -48,27 +48,38 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
-    add("--method", help="ean, ean:natural, random, hsp:period=2, your FILE.py:CLASS, ..: replaces the recipe's")
-    add("--seed", type=seed, metavar="N", help="of supernet and search: replaces the recipe's")
-    add("--retrain", action=argparse.BooleanOptionalAction, help="train what was found (default: without --methods)")
-    add("--methods", nargs="+", metavar="NAME", help="compare these, separated by commas or blanks")
+    add("--method", help="ean, ean:natural, random, hsp:period=2, your FILE.py:CLASS, ..; replaces the recipe's")
+    add("--seed", type=seed, metavar="N", help="seed of supernet and search; replaces the recipe's")
+    add(
+        "--retrain",
+        action=argparse.BooleanOptionalAction,
+        help="train the scheme that was found (default: yes, but not with --methods)",
+    )
+    add("--methods", nargs="+", metavar="NAME", help="search methods to compare, separated by commas or spaces")
     add("--seeds", type=at_least(1), metavar="N", help="searches per method (default 3)")
     add(
         "--evaluations",
         type=at_least(1),
         metavar="N",
-        help="different schemes scored per search, at most (default: search.max_evaluations, or 100)",
+        help="maximum number of different schemes scored per search (default: search.max_evaluations, or 100)",
     )
     add(
         "--proposals",
         type=at_least(1),
         metavar="N",
-        help="schemes proposed per search, at most (default: search.steps)",
+        help="maximum number of schemes proposed per search (default: search.steps)",
     )
     add(
-        "--samples", type=at_least(0), metavar="N", help="schemes drawn from each search's end, for Fig. 4 (default 40)"
+        "--samples",
+        type=at_least(0),
+        metavar="N",
+        help="schemes drawn at the end of each search, for Fig. 4 (default 40)",
     )
-    add("--exhaustive", action=argparse.BooleanOptionalAction, help="score all schemes (default: if at most 1024)")
+    add(
+        "--exhaustive",
+        action=argparse.BooleanOptionalAction,
+        help="score all schemes (default: if there are at most 1024)",
+    )
     add_pipeline_arguments(parser)
     return parser.parse_args(argv)
 
@@ -99,6 +110,46 @@ def make_comparison(arguments: argparse.Namespace, job: Job, methods: Sequence[M
     return Comparison(methods, value_of("seeds", 3), budget, arguments.exhaustive)
 
 
+def time_run(arguments: argparse.Namespace, job: Job, methods: Sequence[MethodChoice]) -> None:
+    """The estimate that --dry-run asks for."""
+    import numpy as np
+
+    from ean_core.pipeline.dry_run import dry_run
+    from ean_core.pipeline.estimate import schemes_scored
+    from ean_core.pipeline.retrain import make_target
+    from ean_core.scheme import Scheme
+
+    schemes, labels = schemes_scored(job), job.recipe.retrain if arguments.retrain is not False else ()
+    if arguments.methods:
+        comparison = make_comparison(arguments, job, methods)
+        comparison.check(job)
+        every = 2 ** sum(job.task.blocks())
+        searches = len(comparison.entries) * comparison.seeds
+        exhaustive = comparison.scores_every_scheme(job.task.blocks())
+        schemes = every if exhaustive else min(every, searches * comparison.budget.evaluations)
+        labels = labels if arguments.retrain else ()
+    half = Scheme.random(job.task.blocks(), np.random.default_rng(0)).text  # in place of the one that will be found
+    targets = [make_target(job, half if label == "ean" else label, label=label) for label in labels]
+    dry_run(job, [(target, len(job.recipe.seeds)) for target in targets], schemes=schemes)
+
+
+def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]:
+    """What the user will want next: the results on a page, and more seeds or the networks of a comparison."""
+    from ean_core.utils.screen import script
+
+    page: list[object] = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
+    if arguments.methods:
+        again = [*script("tools/search.py"), *same_arguments(arguments, job), "--methods", *arguments.methods]
+        for flag in COMPARISON_FLAGS[:-1]:
+            value = getattr(arguments, flag)
+            again += [] if value is None else [f"--{flag}", value]
+        return [page] if arguments.retrain else [page, [*again, "--retrain"]]
+    networks = ["org", "share-full", job.directory / "scheme.json"]
+    count = max(3, 2 * len(job.recipe.seeds))
+    more: list[object] = [*script("tools/train_cls.py"), *same_arguments(arguments, job), "--scheme", *networks]
+    return [page, [*more, "--seeds", *range(count)]]
+
+
 @command
 def main(argv: Sequence[str]) -> None:
     """Run the search, or the comparison of several methods."""
@@ -107,17 +158,22 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.pipeline import run_comparison, run_pipeline
     from ean_core.pipeline.search import with_method
     from ean_core.search.method_choice import parse_method, parse_methods
-    from ean_core.utils.distributed import stop_processes
+    from ean_core.utils.distributed import is_main_process, stop_processes
+    from ean_core.utils.screen import say_next
 
     method = parse_method(arguments.method) if arguments.method else None
     methods = parse_methods(arguments.methods) if arguments.methods else []
     job = start_job(arguments, {"seed": arguments.seed})
     if method:
         job = with_method(job, method, parse_options(arguments.cfg_options))
-    if methods:
+    if arguments.dry_run:
+        time_run(arguments, job, methods)
+    elif methods:
         run_comparison(job, make_comparison(arguments, job, methods), retrain=bool(arguments.retrain))
     else:
         run_pipeline(job, retrain=arguments.retrain is not False)
+    if is_main_process() and not arguments.dry_run:
+        say_next(*next_commands(arguments, job))
     stop_processes()
 
 

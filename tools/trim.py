@@ -69,7 +69,9 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.trim.greedy import Limits
     from ean_core.pipeline.trim.run import TrimSettings, check_calls, trim
     from ean_core.pipeline.trim.sentence import print_tables
+    from ean_core.utils.screen import say
     from ean_core.utils.task_registry import task_of_kind
+    from ean_core.utils.text import how_many
 
     check_mode(arguments.mode)
     public = arguments.checkpoint.startswith("timm:")
@@ -84,7 +86,8 @@ def main(argv: Sequence[str]) -> None:
     task = task_of_kind(model.kind).start_trim(model, arguments)
     default = Path("work_dirs") / f"trim_{model.path.name}" if public else model.path.parent / f"trim_{model.path.stem}"
     directory, limits = arguments.work_dir or default, Limits(arguments.max_drop, arguments.max_increment)
-    print(f"{model.path}: {model.kind}, {len(find_calls(model.network))} attention calls; {task.parts.describe()}")
+    calls = how_many(len(find_calls(model.network)), "attention call")
+    say(f"{model.path}: {model.kind}, {calls}; {task.parts.describe()}")
     settings = TrimSettings(
         limits=limits,
         finetune=arguments.finetune,
@@ -94,8 +97,8 @@ def main(argv: Sequence[str]) -> None:
     )
     metrics = trim(task, settings, directory=directory, resume=arguments.resume)
     print_tables(metrics)
-    print(f"files in {directory}/: trim.json  trim.png  {'  '.join(metrics['files'])}")
-    print(f"{metrics['sentence']}.")
+    say(f"files in {directory}/: trim.json  trim.png  {'  '.join(metrics['files'])}")
+    say(f"{metrics['sentence']}.")
 
 
 if __name__ == "__main__":

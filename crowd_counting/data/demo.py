@@ -17,15 +17,20 @@ from ean_core.utils.files import atomic_folder, atomic_path
 
 SIZE = (192, 256)  # (H, W) in pixels
 PART = "part_demo"
+REAL = ("part_A", "part_B", "part_A_final", "part_B_final")
+"""Parts of ShanghaiTech, among which nothing is drawn."""
 
 
 def draw_demo(root: Path, *, train: int = 60, test: int = 20, seed: int = 0) -> Path:
     """Draw ROOT/part_demo with `train` training and `test` test images, every tenth in grayscale.
 
     Raises:
-        EANError: if the folder already exists.
+        EANError: if the folder already exists, or ROOT holds parts of ShanghaiTech.
     """
     folder = root / PART
+    real = [name for name in REAL if (root / name).exists()]
+    if real:
+        raise EANError(f"{root} holds {real[0]}, real images: give another --data-root for the drawn ones")
     if folder.exists():
         raise EANError(f"{folder} already exists: remove it to draw it again, or give another --data-root")
     with atomic_folder(folder) as temporary:

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress
-from rich.table import Table
 
 from ean_core.attention import load
 from ean_core.benchmark.mode_comparison import compare_modes
-from ean_core.benchmark.timing import Comparison, multiply_adds
+from ean_core.benchmark.timing import Comparison, multiply_adds, noise_warning
 from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
 from ean_core.scheme import read_scheme_file, scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
-from ean_core.utils.progress import console
+from ean_core.utils.progress import bar
+from ean_core.utils.screen import make_table, print_table
 from ean_core.utils.text import how_many
 
 WHOLE_SIZE = 512
@@ -133,11 +132,14 @@ def time_rows(
 
 @contextmanager
 def round_bars(names: Sequence[str], rounds: int) -> Iterator[Callable[[str], None]]:
-    """A progress bar per name, drawn between the rounds, while no clock runs; the block gets what moves one on."""
-    screen = console()
-    with Progress(console=screen, auto_refresh=False, transient=True, disable=not screen.is_terminal) as bar:
-        tasks = {name: bar.add_task(name, total=rounds) for name in names}
-        yield lambda name: bar.update(tasks[name], advance=1, refresh=True)
+    """A progress bar, drawn between the rounds, while no clock runs.
+
+    Yields:
+        what moves it on by a round; takes one of the names.
+    """
+    with bar("rounds", len(names) * rounds, refresh=False) as progress:
+        assert progress is not None
+        yield lambda name: progress.update(progress.done + 1, name)
 
 
 def describe_rows(
@@ -161,10 +163,8 @@ def describe_rows(
 def print_tables(rows: Sequence[Mapping[str, Any]], modes: Sequence[str]) -> None:
     """Print a table per mode, since a table of all modes does not fit a terminal."""
     for mode in modes:
-        table = Table(title=f"mode: {mode}", title_justify="left")
-        table.add_column("network", no_wrap=True)
-        for head in ("connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"):
-            table.add_column(head, justify="right")
+        heads = ["network", "connections", "parameters", "GFLOPs", "median ms", "increment % (95 %)"]
+        table = make_table(f"mode: {mode}", heads)
         for row in rows:
             timing = row["timings"][mode]
             table.add_row(
@@ -175,7 +175,7 @@ def print_tables(rows: Sequence[Mapping[str, Any]], modes: Sequence[str]) -> Non
                 f"{timing['median']['value'] * 1e3:.2f}",
                 show_increment(timing["increment"]),
             )
-        console().print(table)
+        print_table(table)
 
 
 def show_increment(increment: Mapping[str, float] | None) -> str:
@@ -186,10 +186,20 @@ def show_increment(increment: Mapping[str, float] | None) -> str:
     return f"{percent.value:+.1f} ({percent.low:+.1f} to {percent.high:+.1f})"
 
 
+def noise_warnings(rows: Sequence[Mapping[str, Any]], modes: Sequence[str]) -> dict[str, str]:
+    """For every mode whose increments are smaller than their uncertainty, what to do about it."""
+    warnings = {}
+    for mode in modes:
+        increments = [Interval(**found) for row in rows if (found := row["timings"][mode]["increment"]) is not None]
+        if (warning := noise_warning([increment.scaled(100) for increment in increments])) is not None:
+            warnings[mode] = warning
+    return warnings
+
+
 def how_measured(settings: Mapping[str, Any]) -> str:
     """The conditions of a measurement in a line: batch, image size, device, threads and rounds."""
     return (
         f"batch of {settings['batch_size']}, {settings['image_size']}x{settings['image_size']} pixels, "
-        f"{settings['device']}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
+        f"{settings['device'].upper()}, {how_many(settings['threads'], 'thread')}, {settings['rounds']} rounds, "
         "networks interleaved"
     )

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from scipy.linalg import hadamard
 
-from ean_core.benchmark.timing import Clock, compare, measure, median_interval
+from ean_core.benchmark.timing import Clock, compare, measure, median_interval, noise_warning
 from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
 from ean_core.io.json_file import read_json
@@ -81,20 +81,9 @@ class LatencyTable:
         return tuple(increment.value for increment in self.increments)
 
     @property
-    def noise(self) -> float:
-        """Half the width of a typical connection's interval, in percentage points."""
-        return float(np.median([increment.half_width for increment in self.increments]))
-
-    @property
     def noise_warning(self) -> str | None:
         """A warning, where the increments are smaller than their uncertainty; None for a sound table."""
-        typical = float(np.mean(np.abs(self.percent)))
-        if self.noise <= typical:
-            return None
-        return (
-            f"the increments are uncertain by about {self.noise:.2f} points and are {typical:.2f} on average: the "
-            "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
-        )
+        return noise_warning(self.increments)
 
     def device_warning(self, device: str, threads: int | None) -> str | None:
         """A warning, where the table was measured on another device, or with another number of threads; else None.
@@ -108,7 +97,7 @@ class LatencyTable:
         here = device if threads is None else f"{device} with {how_many(threads, 'thread')}"
         return (
             f"measured on {self.device} with {how_many(self.threads, 'thread')}, and this is {here}: "
-            "the percentages hold there, and can be others here"
+            "the percentages hold there and may differ here"
         )
 
     def predicted(self, scheme: Scheme) -> float:
@@ -150,7 +139,7 @@ class LatencyTable:
             measured = getattr(self, name)
             if json.loads(json.dumps(measured)) != json.loads(json.dumps(value)):
                 raise EANError(
-                    f"{path} was measured for {name.replace('_', ' ')} {measured!r}, and this run is for {value!r}: "
+                    f"{path} was measured for {name.replace('_', ' ')} {measured!r}, but this run is for {value!r}: "
                     f"{MEASURE} for this network, batch and device"
                 )
 

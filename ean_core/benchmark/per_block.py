@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from ean_core.benchmark.compare import batch_shape, round_bars
 from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
@@ -18,7 +17,7 @@ from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path, writable
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.task_registry import task_of_config
 from ean_core.utils.text import how_many
 
@@ -43,9 +42,9 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
         table = measure_table(network, batch, mode=mode, **how, after_round=first, **names)
         table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
     output = arguments.output or default_output(table)
-    print_table(table)  # first: what was measured must not be lost if it cannot be written
+    print_latency_table(table)  # first: what was measured must not be lost if it cannot be written
     table.save(output)
-    print(f"table: {output}")
+    say(f"table: {output}")
     return table, output
 
 
@@ -92,20 +91,17 @@ def describe(table: LatencyTable) -> str:
     )
 
 
-def print_table(table: LatencyTable) -> None:
+def print_latency_table(table: LatencyTable) -> None:
     """Print the increments by block, then predictions beside measurements of whole networks."""
-    shown = Table(title=f"{table.arch} with {table.attention}: time added by one connection", title_justify="left")
-    shown.add_column("block", no_wrap=True)
-    for head in ("added ms", "increment % (95 %)"):
-        shown.add_column(head, justify="right", no_wrap=True)
+    title = f"{table.arch} with {table.attention}: time added by one connection"
+    shown = make_table(title, ["block", "added ms", "increment % (95 %)"])
     for name, percent in zip(block_names(table), table.increments, strict=True):
         milliseconds = percent.value / 100 * table.org.value * 1e3
         cells = f"{milliseconds:+.3f}", f"{percent.value:+.2f} ({percent.low:+.2f} to {percent.high:+.2f})"
         shown.add_row(name, *cells)
-    console().print(shown)
-    shown = Table(title="whole networks: increment over Org in %", title_justify="left")
-    for head in ("connections", "predicted", "measured (95 %)", "error, points", "scheme"):
-        shown.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
+    print_table(shown)
+    heads = ["connections", "predicted", "measured (95 %)", "error, points", "scheme"]
+    shown = make_table("whole networks: increment over Org in %", heads, left=["scheme"])
     for row in table.check["schemes"]:
         measured = "{value:+.2f} ({low:+.2f} to {high:+.2f})".format(**row["measured"])
         scheme = str(Scheme.parse(row["bits"], blocks=table.blocks))
@@ -116,12 +112,13 @@ def print_table(table: LatencyTable) -> None:
             f"{row['error']:+.2f}",
             scheme,
         )
-    console().print(shown)
-    print(
+    print_table(shown)
+    say(
         f"error of the prediction: mean {table.check['mean_absolute']:.2f}, at most {table.check['max']:.2f} "
-        f"percentage points of the increment, on {len(table.check['schemes'])} networks; {table.check['within']} lie "
-        "within the interval of their measurement"
+        f"percentage points of the increment, on "
+        f"{how_many(len(table.check['schemes']), 'network')}; {table.check['within']} of the predictions lie within "
+        "the interval of the measurement"
     )
     if table.noise_warning is not None:
-        print(f"warning: {table.noise_warning}")
-    print(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")
+        say(f"warning: {table.noise_warning}")
+    say(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")

@@ -221,9 +221,23 @@ def increment(with_: Timing, without: Timing, *, resamples: int = 2000, seed: in
             "needs both from the same call of measure()"
         )
     if min(without.seconds, default=0.0) <= 0:
-        raise EANError(f"{without.name} has a round of no duration: give more forwards per round")
+        raise EANError(f"{without.name} has a round of zero duration: give more forwards per round")
     ratios = np.asarray(with_.seconds) / np.asarray(without.seconds) - 1
     return bootstrap(np.median, ratios, resamples=resamples, seed=seed)
+
+
+def noise_warning(increments: Sequence[Interval]) -> str | None:
+    """A warning where time increments, in percent, are smaller than their uncertainty; None for sound ones."""
+    if not increments:
+        return None
+    noise = float(np.median([increment.half_width for increment in increments]))
+    typical = float(np.mean([abs(increment.value) for increment in increments]))
+    if noise <= typical:
+        return None
+    return (
+        f"the increments are uncertain by about {noise:.2f} points and are {typical:.2f} on average: the machine was "
+        "busy or the rounds were few; measure again on a quiet machine, with more --rounds"
+    )
 
 
 def median_interval(timing: Timing, *, resamples: int = 2000, seed: int = 0) -> Interval:

@@ -13,6 +13,7 @@ from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
 from ean_core.training.schedule import TrainSettings
+from ean_core.training.step_timing import TimeSteps
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import batch_of
 from ean_core.utils.progress import Bar, bar
@@ -43,6 +44,7 @@ def fit(
         the runner, after its last epoch.
     """
     run.claim()
+    timing = [] if run.on_pace is None else [TimeSteps(run.on_pace)]
     with bar(run.name, settings.epochs * len(loader), show=is_main_process()) as progress:
         runner = build_runner(
             model,
@@ -52,7 +54,7 @@ def fit(
             seed=run.seed,
             launcher=run.launcher,
             validation=validation,
-            hooks=[*hooks, show_progress(progress)],
+            hooks=[*hooks, show_progress(progress), *timing],
             resume=run.resume,
             backends=run.backends,
             unused_parameters=unused_parameters,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from mmengine.device import get_device
 
 from ean_core.pipeline.recipe import Recipe, SearchRecipe
 from ean_core.pipeline.task import Task, TrainingRun
+from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import WorkDir
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 PARTS = ("supernet", "search", "network", "comparison", "correlation")
 """What the claims on parts of a work directory call them."""
@@ -75,7 +77,15 @@ class Job:
         return dataclasses.replace(self, task=self.task.with_recipe(self.recipe.replace(**sections)))
 
     def training_run(
-        self, name: str, *, section: str, directory: Path, output: Path, identity: Mapping[str, Any], seed: int
+        self,
+        name: str,
+        *,
+        section: str,
+        directory: Path,
+        output: Path,
+        identity: Mapping[str, Any],
+        seed: int,
+        on_pace: Callable[[Pace], None] | None = None,
     ) -> TrainingRun:
         """A training in this job; see `TrainingRun` for the arguments."""
         # Networks stand side by side in one summary, so that they must share all but their connections and seeds.
@@ -84,7 +94,7 @@ class Job:
             shared = {name: value for name, value in identity.items() if name not in ("part", "seed")}
             names = ("arch", "attention", "attention_options")
             shared["model"] = {name: getattr(self.recipe.model, name) for name in names}
-        how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared))
+        how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared), on_pace)
         return TrainingRun(name, section, directory, output, identity, seed, *how)
 
     def work_dir(self, **how: Any) -> WorkDir:
@@ -95,8 +105,8 @@ class Job:
         """One line: network, attention, data, and where it runs."""
         model = self.recipe.model
         return (
-            f"{model.arch} with {model.attention}, {self.task.describe()}, on {get_device()} "
-            f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
+            f"{model.arch} with {model.attention}, {self.task.describe()}, on {get_device().upper()}, "
+            f"{how_many(rank_and_world()[1], 'process')}, work directory {self.directory}"
         )
 
     def record_kind(self, kind: str) -> str:

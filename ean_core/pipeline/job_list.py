@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.utils.files import write_atomic
+from ean_core.utils.screen import say
 from ean_core.utils.text import how_many
 
 Command = Sequence[object]
@@ -27,7 +28,7 @@ def write_job_list(path: Path, commands: Sequence[Command]) -> None:
     """
     lines = [shlex.join([sys.executable, *map(str, command)]) + "\n" for command in commands]
     write_atomic(path, "".join(lines))
-    print(
+    say(
         f"{how_many(len(lines), 'job')} in {path}, a command a line: run them from this directory (docs/scaling.md "
         "shows how), then this command again with --resume and without --jobs"
     )

@@ -44,6 +44,7 @@ def write_front(
         [(point["cost"], point["accuracy"]) for point in front],
         axis=COSTS[cost],
         whole=cost == "connections",
-        note=f"{name}: {len(points)} schemes scored, {len(front)} on the front; the numbers are those of pareto.json",
+        note=f"{name}: {len(points)} schemes scored with the supernet's shared weights, {len(front)} on the front, "
+        "numbered as in pareto.json; networks trained from scratch have other accuracies",
     )
     return path

@@ -9,18 +9,20 @@ from ean_core.pipeline.comparison.compare import Comparison, compare_methods
 from ean_core.pipeline.comparison.coverage import check_coverage
 from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
 from ean_core.pipeline.comparison.show import draw_all, print_comparison, published_schemes
+from ean_core.pipeline.estimate import announce
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.retrain import Target, make_target, train_all
 from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.search_sentences import describe_search
-from ean_core.pipeline.summary import print_files, print_table, summarize, write_summary
+from ean_core.pipeline.summary import print_files, print_summary, summarize, write_summary
 from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process
+from ean_core.utils.screen import say
 from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
 
@@ -29,7 +31,7 @@ FILES = ("scheme.json", "search.png", "pareto.json", "pareto.png", "history.json
 
 
 def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
-    """Do or resume everything that the recipe asks for; print what a reader wants to know.
+    """Do or resume everything that the recipe asks for, and print its results.
 
     Args:
         job: the run.
@@ -42,10 +44,10 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     # A mistake in the search's settings must show before hours of training.
     constraints.make_method(search.method, search.options, seed=job.recipe.seed, supernet=None)
     constraints.print_warnings()
-    scheme = search_scheme(job, train_supernet(job))
+    estimate = announce(job, targets=len(job.recipe.retrain) if retrain else 0)
+    scheme = search_scheme(job, train_supernet(job, on_pace=estimate))
     if is_main_process():
-        print(f"scheme found: {Scheme.load(scheme)}  ({scheme})", flush=True)
-        print("\n".join(describe_search(job)), flush=True)
+        say(f"scheme found: {Scheme.load(scheme)}  ({scheme})", *describe_search(job))
     if job.recipe.retrain and retrain:
         targets = [
             make_target(job, str(scheme), label="ean") if label == "ean" else make_target(job, label)
@@ -54,7 +56,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
         retrain_and_summarize(job, targets, job.directory / "summary.json", with_note=True)
     if is_main_process():
         files = [name for name in FILES if (job.directory / name).exists()]
-        print(f"files in {job.directory}/: " + "  ".join(files))
+        say(f"files in {job.directory}/: {'  '.join(files)}")
     return scheme
 
 
@@ -77,16 +79,17 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     trained = train_all(job, targets, recipe.seeds)
     if not is_main_process():  # several clocks at once disturb each other
         return
-    rows = summarize(trained, job)
+    rows = summarize(trained, job, earlier=path)
     comparisons = comparison_sentences(trained)
     write_summary(path, rows, job, comparisons=comparisons)
     seeds = how_many(len(recipe.seeds), "seed")
     title = f"{recipe.name}: {job.task.dataset().name} test images, {seeds}"
-    print_table(rows, metric=job.task.metrics[0], title=title)
-    print("\n".join(comparisons), end="\n" if comparisons else "")
-    if with_note and recipe.note:
-        print(recipe.note)
+    metric, images = job.task.metrics[0], job.task.dataset().test_images
+    print_summary(rows, metric=metric, title=title, images=images)
     print_files(trained)
+    say(*comparisons)
+    if with_note and recipe.note:
+        say(recipe.note)
 
 
 def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -> Path:
@@ -103,7 +106,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     check_coverage(job.directory / "comparison" / "comparison.json", comparison, job)
     constraints = comparison.check(job)  # a mistake must show before hours of training
     constraints.print_warnings()
-    path = compare_methods(constraints, train_supernet(job), comparison)
+    path = compare_methods(constraints, train_supernet(job, on_pace=announce(job, targets=0)), comparison)
     if is_main_process():
         record = read_record(path)
         model = job.recipe.model
@@ -112,7 +115,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
         front = write_front(path.parent, table=constraints.table)
         print_comparison(record, score=job.task.score)
         files = [path, *pictures, front, front.with_suffix(".png")]
-        print("files: " + "  ".join(map(str, files)), flush=True)
+        say("files: " + "  ".join(map(str, files)))
     if retrain:
         table = retrain_answers(job, read_record(path), path.with_name("retrained.json"))
         if is_main_process():
@@ -121,5 +124,5 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
             record, metric = read_record(table), job.task.metrics[0]
             print_retrained(record, metric=metric)
             picture = draw_retrained(table.with_suffix(".png"), record, key=metric.key, metric=metric.axis)
-            print(f"files: {table}  {picture}")
+            say(f"files: {table}  {picture}")
     return path

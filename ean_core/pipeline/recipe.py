@@ -120,8 +120,8 @@ class SearchRecipe:
         if self.latency is None and (self.max_increment is not None or self.reward.latency):
             name = "search.reward.latency" if self.reward.latency else "search.max_increment"
             raise EANError(
-                f"{name} is given, and no latency table: measure one with tools/benchmark.py --per-block, and give it "
-                "as search.latency=FILE"
+                f"{name} is given without a latency table: measure one with tools/benchmark.py --per-block, and give "
+                "it as search.latency=FILE"
             )
 
 

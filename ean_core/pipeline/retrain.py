@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -16,10 +16,12 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.pipeline.estimate import announce_networks
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
 from ean_core.scheme import MODES, Scheme, scheme_file
+from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.utils.distributed import run_on_main_process
@@ -83,8 +85,14 @@ def make_targets(job: Job, values: Sequence[str]) -> list[Target]:
     ]
 
 
-def train_network(job: Job, target: Target, *, seed: int) -> Path:
+def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pace], None] | None = None) -> Path:
     """Train a network on all the recipe's training images, test it, and write its network file and result.json.
+
+    Args:
+        job: the run.
+        target: the network.
+        seed: of its weights, the images' order and augmentation.
+        on_pace: called once when the first few steps have been timed; not for a run that is there already.
 
     Returns:
         its directory. A run that is there already, finished and with the same settings, is taken as it is.
@@ -98,12 +106,13 @@ def train_network(job: Job, target: Target, *, seed: int) -> Path:
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     run = job.training_run(
-        f"{target.label} {seed}",
+        f"{target.label} seed {seed}",
         section="train",
         directory=directory,
         output=directory / job.task.network_file,
         identity=identity,
         seed=seed,
+        on_pace=on_pace,
     )
     start = time.perf_counter()
     trained = job.task.train_network(run, target.spec)
@@ -248,10 +257,13 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
     for what, names in (("networks", directories_of), ("networks", labels), ("seeds", list(seeds))):
         if len(set(names)) < len(names):
             raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
+    runs = [(seed, target) for seed in seeds for target in targets]
+    there = [finished(job.directory / target.directory(seed), job.task) for seed, target in runs]
+    estimate = announce_networks(there.count(False))
     directories: dict[str, list[Path]] = {target.label: [] for target in targets}
-    for seed in seeds:
-        for target in targets:
-            directories[target.label].append(train_network(job, target, seed=seed))
+    for (seed, target), is_finished in zip(runs, there, strict=True):
+        directories[target.label].append(train_network(job, target, seed=seed, on_pace=estimate))
+        estimate = estimate if is_finished else None  # said once
     return [read_results(job.task, target, seeds, directories[target.label]) for target in targets]
 
 

@@ -22,6 +22,7 @@ from ean_core.utils.distributed import barrier, is_main_process, run_on_main_pro
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
 from ean_core.utils.progress import Bar, bar
+from ean_core.utils.screen import say
 
 
 def search_scheme(job: Job, supernet: Path) -> Path:
@@ -68,7 +69,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
 
     run_on_main_process(write)
     if isinstance(method, Limited) and is_main_process():
-        print(method.account(scored=result.evaluations, proposals=result.proposals))
+        say(method.account(scored=result.evaluations, proposals=result.proposals))
     return output
 
 
@@ -105,7 +106,7 @@ def ended_by_earlier_version(job: Job, identity: Mapping[str, Any]) -> bool:
         return True
     raise EANError(
         f"{job.directory} holds an unfinished search by an earlier version, which drew other random numbers: it can be "
-        "read, and not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
+        "read but not continued. Give another --work-dir (a copy of supernet.pth in it saves the first part), or end "
         "the search with the version that began it"
     )
 
@@ -154,12 +155,13 @@ class StepText:
             self.progress.first = step  # steps read from the history cost no time, and predict none
         last = lines[-1]
         self.best = max(self.best, *(line.reward for line in lines))
-        text = (
-            f"reward {last.reward:.2f} (best {self.best:.2f})  "
-            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}  "
-            f"connections {last.connections}/{self.count}  schemes scored {last.evaluations}"
-        )
-        self.progress.update(step, text + ("  from the record" if replayed else ""))
+        fields = [
+            f"best reward {self.best:.2f}",
+            f"{last.evaluations:,} scored",
+            f"{self.score.name} {last.accuracy:.2f} {self.score.unit}",
+            f"{last.connections}/{self.count} connections",
+        ]
+        self.progress.update(step, *(["from the record"] if replayed else []), *fields)
 
 
 def write_scheme(path: Path, job: Job, result: SearchResult, returned: str, supernet_sha256: str) -> None:
@@ -210,7 +212,7 @@ def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Schem
         searched_for = read_scheme_file(file).get("attention")
         if searched_for is not None and searched_for != attention:
             raise EANError(
-                f"{value} was found for attention {searched_for!r}, and the network has {attention!r}: give "
+                f"{value} was found for attention {searched_for!r}, but the network has {attention!r}: give "
                 f"--attention {searched_for}, or the bits themselves to use it all the same"
             )
     return scheme

@@ -18,6 +18,7 @@ from ean_core.search.latency_limit import Limit
 from ean_core.search.latency_limited_method import Limited
 from ean_core.search.reward import TimedReward
 from ean_core.utils.distributed import is_main_process
+from ean_core.utils.screen import say
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class SearchConstraints:
         threads = torch.get_num_threads() if device == "cpu" else None
         warnings = (self.table.noise_warning, self.table.device_warning(device_name(device), threads))
         for warning in filter(None, warnings):
-            print(f"warning: {self.job.search.latency}: {warning}", flush=True)
+            say(f"warning: {self.job.search.latency}: {warning}")
 
     def allows(self, scheme: Scheme) -> bool:
         """Whether the scheme is within the limit."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,8 @@ from ean_core.pipeline.job import Job
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
 from ean_core.search.history import HistoryLine, read_lines
+from ean_core.utils.intervals import binomial_error
+from ean_core.utils.text import how_many
 
 SETTLED = 0.9
 """A controller that is at least so sure of its choices, on average over the blocks, has settled."""
@@ -33,21 +34,25 @@ def describe_find(lines: Sequence[HistoryLine], scheme: Scheme) -> str:
         return ""
     if first.final:
         return (
-            f"It was never proposed: it is the most probable scheme at the end, after {total - 1:,} others were scored."
+            "The scheme was never proposed during the search: it is the most probable one at its end, after "
+            f"{total - 1:,} others were scored."
         )
     last = max(line.step for line in lines if not line.final)
-    return f"It was found at evaluation {first.evaluations:,} of {total:,}, in step {first.step:,} of {last:,}."
+    return f"The scheme was found at evaluation {first.evaluations:,} of {total:,}, in step {first.step:,} of {last:,}."
 
 
 def describe_error(lines: Sequence[HistoryLine], scheme: Scheme, score: Metric, images: int) -> str:
     """How uncertain the scheme's score is, from the number of images alone (binomial)."""
-    value = next((line.accuracy for line in lines if line.bits == scheme.text), None)
+    scores = {line.bits: line.accuracy for line in lines}
+    value = scores.pop(scheme.text, None)
     if value is None or not score.proportion:
         return ""
-    error = 100 * math.sqrt(value / 100 * (1 - value / 100) / images)
+    error = binomial_error(value, images)
+    near = sum(abs(other - value) <= error for other in scores.values())
+    lie = "lies" if near == 1 else "lie"
     return (
         f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images, has a standard error of "
-        f"{error:.2f} points."
+        f"{error:.2f} points; {near:,} of the other {how_many(len(scores), 'scored scheme')} {lie} within that."
     )
 
 
@@ -57,8 +62,8 @@ def describe_controller(lines: Sequence[HistoryLine]) -> str:
     if p is None:
         return ""
     sure = 0.5 + float(np.mean(np.abs(np.asarray(p) - 0.5)))
-    settled = "settled" if sure >= SETTLED else "did not settle"
+    settled = "has settled" if sure >= SETTLED else "has not settled"
     return (
-        f"The controller {settled}: at the end it makes the likelier choice for a block with probability {sure:.2f} on "
-        "average (0.5: a coin's, 1: certain)."
+        f"The controller {settled}: on average it makes the likelier choice for a block with probability {sure:.2f} "
+        "(0.5 is a coin toss, 1 is certain)."
     )

@@ -60,5 +60,5 @@ def refuse_launcher() -> None:
     if rank_and_world()[1] > 1:
         raise EANError(
             "here each process trains a network of its own, and this one was started as one of several: start it "
-            "without torchrun, and for several processes write a job list with --jobs"
+            "without torchrun, and write a job list for several processes with --jobs"
         )

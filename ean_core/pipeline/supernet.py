@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ean_core.io.safe_load import load_tensors
 from ean_core.pipeline.job import Job
+from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same
 
 
-def train_supernet(job: Job) -> Path:
+def train_supernet(job: Job, *, on_pace: Callable[[Pace], None] | None = None) -> Path:
     """Train the supernet, or resume its training, and write supernet.pth.
+
+    Args:
+        job: the run.
+        on_pace: called once when the first few steps have been timed.
 
     Returns:
         the file; if it is there already and the job resumes, nothing is done.
@@ -33,6 +38,7 @@ def train_supernet(job: Job) -> Path:
         output=output,
         identity=identity,
         seed=job.recipe.seed,
+        on_pace=on_pace,
     )
     job.task.train_supernet(run, spec)
     return output

@@ -20,6 +20,7 @@ from torch import nn
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
+from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.errors import EANError
 
@@ -105,6 +106,7 @@ class TrainingRun:
         resume: continue what the directory holds.
         backends: further MMEngine visualization backends.
         work_dir: the whole of which the directory is a part.
+        on_pace: called once when the first few steps have been timed; None: they are not.
     """
 
     name: str
@@ -117,6 +119,7 @@ class TrainingRun:
     resume: bool = False
     backends: tuple[str, ...] = ()
     work_dir: WorkDir | None = None
+    on_pace: Callable[[Pace], None] | None = None
 
     @property
     def state(self) -> Path:

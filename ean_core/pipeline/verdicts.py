@@ -1,4 +1,4 @@
-"""The answer in words: one sentence for each comparison of trained networks."""
+"""The answer in words: a sentence for each comparison of trained networks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ import numpy as np
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.summary import name_of
 from ean_core.pipeline.task import Metric
-from ean_core.utils.significance import (
-    MARGIN,
+from ean_core.utils.comparison_sentences import (
+    ONE_SEED,
     compare_errors_sentence,
     compare_images_sentence,
     compare_seeds_sentence,
-    paired_difference,
-    paired_images,
 )
+from ean_core.utils.significance import MARGIN, paired_difference, paired_images
 
 MARGIN_SHARE = 0.01
 """Values that are no percentages are level within this share of the second network's."""
 
 
 def comparison_sentences(trained: Sequence[TrainedTarget], names: Mapping[str, str] | None = None) -> list[str]:
-    """Say of each pair of networks which one is better, whether they are level, or that it cannot be told.
+    """Say of each pair of networks which one is better, that they are level, or that no difference can be shown.
 
-    Networks with several seeds are compared seed by seed. With one seed they are compared on the test images, which
-    says something about these two networks only; results of versions that did not keep the images' have no sentence.
+    Networks with several seeds are compared seed by seed. With one seed they are compared on the test images, and a
+    last sentence says what that is worth; results of versions that did not keep the images' have no sentence.
 
     Args:
         trained: networks of one task, all with the same seeds.
@@ -38,7 +37,9 @@ def comparison_sentences(trained: Sequence[TrainedTarget], names: Mapping[str, s
         compare(by_label[first], by_label[second], called[first], called[second])
         for first, second in pairs_of(list(by_label))
     ]
-    return [sentence for sentence in sentences if sentence]
+    said = [sentence for sentence in sentences if sentence]
+    one_seed = any(len(entry.seeds) == 1 for entry in trained)
+    return [*said, ONE_SEED] if said and one_seed else said
 
 
 def pairs_of(labels: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,7 +65,8 @@ def compare(first: TrainedTarget, second: TrainedTarget, name: str, other: str) 
         return compare_one_seed(first.per_image[0], second.per_image[0], name, other, metric)
     values = first.results[metric.key], second.results[metric.key]
     return compare_seeds_sentence(
-        f"{name} - {other}",
+        name,
+        other,
         paired_difference(*values),
         metric=f"test {metric.name}",
         unit=unit_of(metric),

@@ -35,9 +35,14 @@ def interval(value: Interval | None, digits: int = 1) -> str:
 
 
 def recorded_interval(value: Mapping[str, float | None] | None, digits: int = 1) -> str:
-    """`interval` of a record's "value", "low" and "high"; a gap where one of them is None since nothing varied."""
-    ends = [value[key] for key in ("value", "low", "high")] if value else [None]
-    return GAP if None in ends else ranged(*ends, digits=digits)
+    """`interval` of a record's "value", "low" and "high".
+
+    A gap where there is no value since nothing varied; the value alone where it is of too little for an interval.
+    """
+    if not value or value["value"] is None:
+        return GAP
+    ends = value["low"], value["high"]
+    return number(value["value"], digits) if None in ends else ranged(value["value"], *ends, digits=digits)
 
 
 def ranged(value: float, low: float, high: float, *, digits: int = 2) -> str:

@@ -19,6 +19,7 @@ from ean_core.supernet.paths import forget_path_in_state
 from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
+from ean_core.utils.screen import say
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -105,7 +106,7 @@ class ImageClassifier(BaseModel):
             return GraphedStep(self, inputs, labels)
         except CaptureFailed as reason:
             self.cuda_graph = False
-            print(f"warning: {reason}; training continues without it", flush=True)
+            say(f"warning: {reason}; training continues without it")
             return None
 
 

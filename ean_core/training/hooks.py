@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,31 @@ from ean_core.training.finite_guard import check_run
 from ean_core.training.state import plain_state
 from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.files import named, put_in_place
-from ean_core.utils.progress import Bar
+from ean_core.utils.progress import EARLY, Bar
+from ean_core.utils.screen import say
+
+SLOW = 5.0
+"""Seconds after which a step is shown in any case."""
+ACCURACIES = {"top1": "test accuracy", "top5": "top-5 accuracy"}
+"""Accuracies of a validation during training, as they are printed."""
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
     """The model inside a distributed wrapper, or the model itself."""
     return model.module if is_model_wrapper(model) else model
+
+
+def describe_paths(metrics: dict[str, float]) -> str:
+    """The scores of a supernet's paths, from `PathValLoop`, in words.
+
+    Of the full and the empty path those with calibrated batch norm are shown, where there are such: the running
+    statistics, of an average path, suit them badly.
+    """
+    calibrated = "all_on_calibrated" in metrics
+    full, empty = (metrics[f"{name}_calibrated" if calibrated else name] for name in ("all_on", "all_off"))
+    note = " (BN calibrated)" if calibrated else ""
+    spread = f"{metrics['random_mean']:.1f} ± {metrics['random_std']:.1f} %"
+    return f"all connected {full:.1f} %, none {empty:.1f} %{note}, random schemes {spread}"
 
 
 class DrawPaths(Hook):
@@ -94,10 +114,11 @@ class ShowProgress(Hook):
 
     Args:
         bar: the bar; None: do nothing.
-        every: steps between two updates, each of which synchronizes with the device.
+        every: steps between two updates, each of which synchronizes with the device. The first steps (`EARLY`) and
+            those that take longer than `SLOW` seconds are shown too.
 
     Attributes:
-        values: the outputs of a step to average; tasks with other outputs override it and `text`.
+        values: the outputs of a step to average; tasks with other outputs override it and `fields`.
     """
 
     priority = "LOW"
@@ -107,6 +128,7 @@ class ShowProgress(Hook):
         self.bar, self.every = bar, every
         self.sums: dict[str, torch.Tensor] = {}
         self.steps = 0
+        self.shown = time.monotonic()
 
     def before_train(self, runner: Any) -> None:
         """Estimate the remaining time from the first step of this process."""
@@ -116,11 +138,14 @@ class ShowProgress(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Print the metrics of a validation during training."""
         if self.bar is not None and metrics:
-            self.bar.say(f"{self.bar.name} after epoch {runner.epoch}{self.format_metrics(metrics)}")
+            say(f"{self.bar.name}, epoch {runner.epoch}: {self.format_metrics(metrics)}")
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
         """A validation's metrics, printed after the number of the epoch."""
-        return ", %:  " + "  ".join(f"{name} {value:.2f}" for name, value in metrics.items() if name != "images")
+        if "all_on" in metrics:
+            return describe_paths(metrics)
+        shown = [f"{word} {metrics[name]:.2f} %" for name, word in ACCURACIES.items() if name in metrics]
+        return ", ".join(shown)
 
     def before_train_epoch(self, runner: Any) -> None:
         """Reset the means at the start of an epoch."""
@@ -131,14 +156,21 @@ class ShowProgress(Hook):
         self.steps += 1
         for name in self.values:
             self.sums[name] = self.sums.get(name, 0.0) + outputs[name].detach()
-        last = runner.iter + 1 == runner.max_iters
-        if self.bar is not None and ((runner.iter + 1) % self.every == 0 or last):
+        if self.bar is not None and self.is_due(runner):
+            self.shown = time.monotonic()
             self.show(runner, {name: float(value) / self.steps for name, value in self.sums.items()})
+
+    def is_due(self, runner: Any) -> bool:
+        """Whether this step is shown."""
+        step = runner.iter + 1
+        regular = step % self.every == 0 or step == runner.max_iters
+        return regular or step - self.bar.first in EARLY or time.monotonic() - self.shown > SLOW
 
     def show(self, runner: Any, means: dict[str, float]) -> None:
         """Update the bar with the means."""
-        self.bar.update(runner.iter + 1, self.text(runner, means))
+        self.bar.update(runner.iter + 1, *self.fields(runner, means))
 
-    def text(self, runner: Any, means: dict[str, float]) -> str:
-        """The status text beside the bar."""
-        return f"epoch {runner.epoch + 1}/{runner.max_epochs}  loss {means['loss']:.3f}  train {means['top1']:.1f} %"
+    def fields(self, runner: Any, means: dict[str, float]) -> tuple[str, ...]:
+        """What the bar shows, the most important first."""
+        epoch = f"epoch {runner.epoch + 1}/{runner.max_epochs}"
+        return f"loss {means['loss']:.3f}", f"train {means['top1']:.1f} %", epoch

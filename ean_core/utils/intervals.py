@@ -18,6 +18,9 @@ from ean_core.utils.errors import EANError
 FEWEST_PAIRS = 4
 """Pairs that a correlation needs here: with three, most resamples hold fewer than three different pairs."""
 
+FEWEST_FOR_INTERVAL = 10
+"""Pairs from which on a correlation gets an interval: percentiles over resamples of fewer are far too narrow."""
+
 Statistic = Callable[..., np.ndarray]
 """Called with one array (..., N) per sample and `axis=-1`; reduces that axis."""
 
@@ -151,11 +154,20 @@ def correlations(
         resamples: draws of N pairs with replacement. Those in which x or y is constant are left out.
         seed: of the draws.
 
+    Returns:
+        by name of the coefficient; with ends of NaN for fewer than `FEWEST_FOR_INTERVAL` pairs.
+
     Raises:
         EANError: for fewer than `FEWEST_PAIRS` pairs, or different lengths.
     """
     check_pairs(x, y)
-    return {name: bootstrap(f, x, y, resamples=resamples, seed=seed) for name, f in COEFFICIENTS.items()}
+    return {name: bootstrap_pairs(f, x, y, resamples=resamples, seed=seed) for name, f in COEFFICIENTS.items()}
+
+
+def bootstrap_pairs(statistic: Statistic, *samples: Sequence[float], resamples: int, seed: int) -> Interval:
+    """As `bootstrap`; with ends of NaN for fewer than `FEWEST_FOR_INTERVAL` pairs."""
+    interval = bootstrap(statistic, *samples, resamples=resamples, seed=seed)
+    return interval if len(samples[0]) >= FEWEST_FOR_INTERVAL else Interval(interval.value, np.nan, np.nan)
 
 
 def correlation_differences(
@@ -172,7 +184,7 @@ def correlation_differences(
         return lambda x, other, y, axis: coefficient(x, y, axis=axis) - coefficient(other, y, axis=axis)
 
     return {
-        name: bootstrap(difference_of(f), x, other, y, resamples=resamples, seed=seed)
+        name: bootstrap_pairs(difference_of(f), x, other, y, resamples=resamples, seed=seed)
         for name, f in COEFFICIENTS.items()
     }
 
@@ -200,6 +212,12 @@ def check_pairs(x: Sequence[float], y: Sequence[float]) -> None:
 def binomial_error(percent: float, images: int) -> float:
     """Standard error, in points, of an accuracy in percent that was measured on so many images."""
     return float(np.sqrt(percent * (100.0 - percent) / images))
+
+
+def proportion_interval(percent: float, *, images: int) -> tuple[float, float]:
+    """The 95 % interval of a percentage of images, by Wilson's score (E. B. Wilson, JASA 1927); in percent."""
+    found = scipy.stats.binomtest(round(percent / 100 * images), images).proportion_ci(0.95, method="wilson")
+    return 100 * float(found.low), 100 * float(found.high)
 
 
 def spread_against_error(scores: Sequence[float], *, images: int) -> dict[str, float]:

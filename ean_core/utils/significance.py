@@ -1,4 +1,4 @@
-"""Is one better than another? Paired comparisons of networks, and of two independent samples, as figures and sentences.
+"""Is one better than another? Paired comparisons of networks, and of two independent samples.
 
 Networks trained with the same seeds are compared seed by seed: Student's t interval of the mean difference, and the
 exact sign-flip test, which assumes nothing about how the differences are distributed. A bootstrap over three to six
@@ -24,7 +24,6 @@ POWER = 0.8
 FEWEST_SEEDS = 6
 """With n pairs the sign-flip test gives p = 2 / 2^n at least: below 0.05 from six pairs on."""
 RESAMPLES = 9999
-ONE_SEED = "With one seed this is about these two networks, not about the scheme: train more with --seeds"
 MARGIN = 0.5
 """Networks whose difference lies within this many points are called level."""
 
@@ -115,12 +114,14 @@ class PairedImages:
 
     Attributes:
         only_first, only_second: images that one network classifies correctly and the other does not.
+        both: images that both classify correctly.
         images: how many in all.
         p_value: McNemar's exact test.
     """
 
     only_first: int
     only_second: int
+    both: int
     images: int
     p_value: float
 
@@ -148,7 +149,7 @@ def paired_images(first: np.ndarray, second: np.ndarray) -> PairedImages:
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     differing = only_first + only_second
     p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
-    return PairedImages(only_first, only_second, first.size, p_value)
+    return PairedImages(only_first, only_second, int((first & second).sum()), first.size, p_value)
 
 
 def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
@@ -174,85 +175,3 @@ def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str
         welch = stats.ttest_ind_from_stats(*moments[0], *moments[1], equal_var=False)
         tests |= {"welch_t": round(float(welch.statistic), 4), "welch_p": float(welch.pvalue)}
     return tests
-
-
-def compare_seeds_sentence(
-    name: str,
-    difference: PairedDifference,
-    *,
-    metric: str = "test accuracy",
-    unit: str = "points",
-    margin: float = MARGIN,
-    higher_is_better: bool = True,
-) -> str:
-    """What a reader may conclude from networks trained with several seeds.
-
-    Args:
-        name: of the pair, such as "EAN - Org".
-        difference: with at least two pairs.
-        metric, unit: of the values.
-        margin: differences within it are called level.
-        higher_is_better: False for errors.
-    """
-    low, high, std = difference.low, difference.high, difference.std
-    assert low is not None
-    assert high is not None
-    assert std is not None
-    assert difference.p_value is not None
-    figures = (
-        f"{name}: {difference.mean:+.2f} {unit} of {metric} (95 % interval {low:.2f} to {high:.2f}, "
-        f"{difference.pairs} seeds, p = {difference.p_value:.2g})"
-    )
-    verdict = difference.verdict(margin=margin, higher_is_better=higher_is_better)
-    if verdict == "level":
-        return f"{figures}: level within {margin:g} {unit}"
-    if verdict != "unknown":
-        return f"{figures}: {verdict}"
-    return (
-        f"{figures}: cannot be told from {difference.pairs} seeds; about {seeds_needed(std, difference=margin)} seeds "
-        f"would show a difference of {margin:g} {unit}"
-    )
-
-
-def compare_errors_sentence(
-    first: str,
-    second: str,
-    difference: PairedDifference,
-    *,
-    metric: str,
-    unit: str,
-    higher_is_better: bool = False,
-) -> str:
-    """What a reader may conclude from one network of each kind, by a number for each of the same test images.
-
-    Args:
-        first, second: names of the networks.
-        difference: of the numbers, image by image.
-        metric, unit: of the numbers' means.
-        higher_is_better: False for errors.
-    """
-    verdict = "no difference can be shown"
-    if difference.p_value is not None and difference.p_value <= SIGNIFICANCE:
-        better = first if (difference.mean > 0) == higher_is_better else second
-        verdict = f"{better} is better on images like these"
-    interval = "" if difference.low is None else f"95 % interval {difference.low:.2f} to {difference.high:.2f}; "
-    p_value = "" if difference.p_value is None else f"p = {difference.p_value:.2g}"
-    return (
-        f"{first} - {second}: {difference.mean:+.2f} {unit} of {metric} on the same {difference.pairs:,} test images "
-        f"({interval}{p_value}): {verdict}. {ONE_SEED}"
-    )
-
-
-def compare_images_sentence(first: str, second: str, images: PairedImages) -> str:
-    """What a reader may conclude from one network of each kind, tested on the same images."""
-    verdict = (
-        f"{first if images.mean > 0 else second} is better on images like these"
-        if images.p_value <= SIGNIFICANCE
-        else "no difference can be shown"
-    )
-    return (
-        f"{first} - {second}: {images.mean:+.2f} points on the same {images.images:,} test images "
-        f"(95 % interval {images.mean - images.half_width:.2f} to {images.mean + images.half_width:.2f}; right only "
-        f"with {first}: {images.only_first}, only with {second}: {images.only_second}; p = {images.p_value:.2g}): "
-        f"{verdict}. {ONE_SEED}"
-    )

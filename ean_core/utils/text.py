@@ -1,4 +1,4 @@
-"""Names of attentions and networks, and counted nouns, in tables, pictures and messages."""
+"""Names of attentions and networks, counted nouns and times, in tables, pictures and messages."""
 
 from __future__ import annotations
 
@@ -7,13 +7,32 @@ ABBREVIATIONS = ("se", "sge", "dia")
 
 
 def how_many(number: int, noun: str) -> str:
-    """A number with its noun in the singular or plural: "1 seed", "3 seeds", "30,000 test images".
+    """A number with its noun in the singular or plural: "1 seed", "3 seeds", "2 processes", "30,000 test images".
 
     Args:
         number: the count.
-        noun: in the singular; its plural must be formed with s.
+        noun: in the singular; its plural must be formed with s or es.
     """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    plural = "es" if noun.endswith(("s", "x", "tch", "sh")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def clock(seconds: float) -> str:
+    """A time as a clock shows it: "0:07", "2:11", "1:23:45", "3 d 01:02:03"."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour:02}:{minute:02}:{second:02}"
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def about(seconds: float) -> str:
+    """A time in a round number of its largest unit: "40 seconds", "3 minutes", "2 hours", "22 days"."""
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * size:
+            return how_many(round(seconds / size), unit)
+    return how_many(max(1, round(seconds)), "second")
 
 
 def attention_label(name: str | None) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.text import how_many
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
+from segmentation.data.voc import CLASSES, VOCSegmentation
 
 MASKS = {"train": "SegmentationClass", "val": "SegmentationClass", "trainaug": "SegmentationClassAug"}
 PUBLISHED = {"train": 1464, "val": 1449, "trainaug": 10582}
@@ -64,10 +66,7 @@ def check_lists(root: Path, cls: Any) -> tuple[dict[str, Contents], list[str]]:
 
 def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str, ...]) -> None:
     """Print the images per class and list, and the share of ignored pixels."""
-    table = Table(title=f"{root}: images in which a class occurs")
-    table.add_column("class")
-    for part in contents:
-        table.add_column(part, justify="right")
+    table = make_table(f"{root}: images in which a class occurs", ["class", *contents])
     for label, name in enumerate(classes):
         table.add_row(name, *(f"{listing.images[label]:,}" for listing in contents.values()))
     table.add_section()
@@ -75,10 +74,32 @@ def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str,
     table.add_row(
         "ignored pixels", *(f"{listing.pixels[255] / listing.pixels.sum():.1%}" for listing in contents.values())
     )
-    console().print(table)
+    print_table(table)
     for part, listing in contents.items():
-        if len(classes) == 21 and listing.pairs != PUBLISHED[part]:
-            print(f"{part}: {listing.pairs:,} pairs, VOC 2012 has {PUBLISHED[part]:,}: report results as a subset")
+        if note := subset_note(part, listing.pairs, classes):
+            say(note)
         if listing.pixels[255] == 0:
-            print(f"{part}: no pixel has label 255, which VOC's own masks use for object borders")
-    print("all images and masks can be read; sizes, labels and colors match VOC's")
+            say(f"{part}: no pixel has label 255, which VOC's own masks use for object borders")
+    say("all images and masks can be read; sizes, labels and colors match VOC's")
+
+
+def subset_note(part: str, pairs: int, classes: Sequence[str]) -> str:
+    """A note for a list of VOC's name and classes that is not complete; "" for complete ones and other data.
+
+    Args:
+        part: name of the list.
+        pairs: images with masks in it.
+        classes: that are told apart.
+    """
+    published = PUBLISHED.get(part)
+    if published is None or pairs == published or not set(classes) <= set(CLASSES):
+        return ""
+    return (
+        f"{part}: {how_many(pairs, 'image')}, but VOC 2012 has {published:,}: VOC is incomplete here, so report "
+        "results as a subset"
+    )
+
+
+def incomplete(dataset: VOCSegmentation, pairs: int) -> str:
+    """`subset_note` of a data set of a config."""
+    return subset_note(Path(dataset.ann_file).stem, pairs, dataset.metainfo["classes"])

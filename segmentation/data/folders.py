@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from ean_core.data.find_images import SUFFIXES
@@ -17,6 +16,7 @@ from ean_core.utils.errors import EANError, legible
 from segmentation.data.masks import VOID
 from segmentation.data.sampling import SeededItems
 from segmentation.data.voc import PALETTE
+from segmentation.third_party import BaseSegDataset
 
 
 @DATASETS.register_module()

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from mmcv.image import rescale_size
 from mmcv.transforms import BaseTransform
-from mmseg.datasets.transforms import Resize
 from mmseg.registry import TRANSFORMS
 
 from ean_core.data.read_image import read_image
 from segmentation.data.masks import VOID, read_labels
+from segmentation.third_party import Resize
 
 
 @TRANSFORMS.register_module(name="LoadImageFromFile")

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from ean_core.utils.errors import EANError, legible, unknown_name
 from segmentation.data.sampling import SeededItems
+from segmentation.third_party import PascalVOCDataset
 
 CLASSES: tuple[str, ...] = PascalVOCDataset.METAINFO["classes"]
 PALETTE: list[list[int]] = PascalVOCDataset.METAINFO["palette"]

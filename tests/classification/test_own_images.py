@@ -53,8 +53,8 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeIma
     for sentence in (
         "3 classes, 30 images: cat 12, dog 8, owl 10",
         "sizes from 25x20 to 25x22, median shorter side 21",
-        "recipe for 24 images on ",
-        "resnet20 with se, crop 32, batch 8, 1 epochs",
+        "recipe for 24 training images on ",
+        "resnet20 with se, crop 32, batch 8, 1 epoch",
         "split: 19 to train on, 5 to score schemes on (20% of each class's rest), 6 to test on (20% of each class)",
         "scheme found",
     ):
@@ -126,9 +126,9 @@ def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_pat
     data = load_data("folder", root)
     assert (len(data.train), len(data.test)) == (20, 7)
     assert data.note == ""
-    message = write_recipe(root, tmp_path / "w", {"train.epochs": 7, "model.arch": "resnet56"})
-    assert "2 classes, 27 images: a 13, b 14" in message
-    assert "resnet56 with se, crop 32, batch 8, 7 epochs" in message
+    said = "\n".join(write_recipe(root, tmp_path / "w", {"train.epochs": 7, "model.arch": "resnet56"}))
+    assert "2 classes, 27 images: a 13, b 14" in said
+    assert "resnet56 with se, crop 32, batch 8, 7 epochs" in said
     assert Recipe.from_file(tmp_path / "w" / "recipe.py").model.arch == "resnet56"
 
 

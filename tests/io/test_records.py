@@ -15,7 +15,7 @@ from crowd_counting.fit import read_result as read_counter_result
 from ean_core.io.records import write_record
 from ean_core.pipeline.retrain import TrainingResult, read_result
 from ean_core.utils.errors import EANError
-from segmentation.summary import read_run
+from segmentation.run_records import read_run
 
 TESTED = {"epoch": 1, "test": {"mae": 1.5, "rmse": 2.0, "nae": None}}
 SCORES = {"mIoU": 50.0, "mAcc": 60.0, "aAcc": 70.0, "images": 3, "classes": [{"name": "a", "IoU": None}]}

@@ -287,7 +287,7 @@ def test_the_command_compares_and_refuses(run: Run, trained: Path, tmp_path: Pat
         "--proposals", 8, "--samples", 3, *options,
     )  # fmt: skip
     for word in (
-        "darts, seed 0: best reward",
+        "darts seed 0: best reward",
         "5 evaluations, 1 search seed, 40 validation images",
         "comparison.png",
     ):

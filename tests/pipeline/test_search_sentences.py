@@ -27,22 +27,23 @@ def scheme(bits: str) -> Scheme:
 
 
 def test_when_the_scheme_was_found() -> None:
-    assert describe_find(LINES, scheme("010")) == "It was found at evaluation 2 of 3, in step 2 of 3."
-    assert "the most probable scheme at the end, after 2 others were scored" in describe_find(LINES, scheme("011"))
+    assert describe_find(LINES, scheme("010")) == "The scheme was found at evaluation 2 of 3, in step 2 of 3."
+    assert "the most probable one at its end, after 2 others were scored" in describe_find(LINES, scheme("011"))
     assert describe_find(LINES, scheme("111")) == ""
 
 
 def test_how_uncertain_its_score_is() -> None:
     score = ClassificationTask.score
     sentence = describe_error(LINES, scheme("010"), score, 300)  # sqrt(0.75 x 0.25 / 300) = 0.025
-    assert sentence == "Its score, accuracy 75.00 % on 300 validation images, has a standard error of 2.50 points."
+    begin = "Its score, accuracy 75.00 % on 300 validation images, has a standard error of 2.50 points"
+    assert sentence == f"{begin}; 0 of the other 2 scored schemes lie within that."
     assert describe_error(LINES, scheme("010"), Metric("score", "score", "%"), 300) == ""
 
 
 def test_whether_the_controller_settled() -> None:
-    assert describe_controller(LINES).startswith("The controller settled: ")
-    assert "with probability 0.96 on average" in describe_controller(LINES)
-    assert "did not settle" in describe_controller(LINES[:2])
+    assert describe_controller(LINES).startswith("The controller has settled: ")
+    assert "choice for a block with probability 0.96" in describe_controller(LINES)
+    assert "has not settled" in describe_controller(LINES[:2])
     assert "probability 0.77" in describe_controller(LINES[:2])
     assert describe_controller([dataclasses.replace(line, p=None) for line in LINES]) == ""
 

@@ -19,6 +19,7 @@ from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import compare_one_seed, comparison_sentences, pairs_of
 from ean_core.report.results import Record
 from ean_core.report.table1 import run_notes
+from ean_core.utils.comparison_sentences import ONE_SEED
 from tests.pipeline.conftest import MakeJob
 from tests.pipeline.test_any_task import make_job
 
@@ -58,22 +59,23 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
         with torch.no_grad():
             predicted = network(normalize(images.images)).argmax(1)
         assert np.array_equal(right[target.label], (predicted == images.labels).numpy())
-    (sentence,) = read_record(tmp_path / "run/summary.json")["comparisons"]
+    sentence, advice = read_record(tmp_path / "run/summary.json")["comparisons"]
+    assert advice == ONE_SEED
     assert sentence == compare_one_seed(right["ean"], right["org"], "EAN", "Org", TOP1)
-    only = int((right["ean"] & ~right["org"]).sum())
-    assert "on the same 500 test images" in sentence
-    assert f"right only with EAN: {only}, only with Org: {int((right['org'] & ~right['ean']).sum())}" in sentence
+    assert f"{int(right['ean'].sum())} and {int(right['org'].sum())} of 500 test images right" in sentence
     printed = capsys.readouterr().out
     assert printed.index("time increment") < printed.index(sentence)
     path = tmp_path / "run/summary.json"
-    assert run_notes(Record("summary.json", json.loads(path.read_text()), path))[-1] == sentence
+    assert run_notes(Record("summary.json", json.loads(path.read_text()), path))[-2:] == (sentence, ONE_SEED)
 
     result = run.directory / "org-seed0/result.json"  # as versions before this one wrote it
     content = json.loads(result.read_text())
     del content["metrics"]["per_image"]
     result.write_text(json.dumps(content))
+    increments = [row["time_increment"] for row in read_record(path)["metrics"]]
     retrain_and_summarize(job("run", resume=True, **{"train.epochs": 1}), targets, path)
     assert read_record(path)["comparisons"] == []
+    assert [row["time_increment"] for row in read_record(path)["metrics"]] == increments, "measured again"
 
 
 def test_several_seeds_are_compared_seed_by_seed() -> None:
@@ -87,28 +89,30 @@ def test_several_seeds_are_compared_seed_by_seed() -> None:
     org = [60.1, 60.9, 60.4, 60.7, 60.2, 60.8]
     better = [value + gain for value, gain in zip(org, [0.8, 0.9, 1.0, 1.1, 1.2, 1.3], strict=True)]
     level = [value + gain for value, gain in zip(org, [0.1, -0.1, 0.2, -0.2, 0.1, 0.0], strict=True)]
-    sentences = comparison_sentences([trained("org", org), trained("share-full", level), trained("ean", better)])
-    assert [sentence.split(":")[0] for sentence in sentences] == ["EAN - Org", "EAN - Share-full", "Share-full - Org"]
-    assert sentences[0].startswith("EAN - Org: +1.05 points of test accuracy (95 % interval ")
-    assert sentences[0].endswith("6 seeds, p = 0.031): better")
-    assert sentences[2].endswith("level within 0.5 points")
+    said = comparison_sentences([trained("org", org), trained("share-full", level), trained("ean", better)])
+    assert [sentence.split(":")[0] for sentence in said] == [
+        "EAN is better than Org",
+        "EAN is better than Share-full",
+        "Share-full and Org are level within 0.5 points",
+    ]
+    assert said[0].startswith("EAN is better than Org: +1.05 points of test accuracy (95 % interval ")
+    assert said[0].endswith("6 seeds, p = 0.031).")
     assert comparison_sentences([trained("org", org), trained("ean, enas", better)], {"ean, enas": "EAN and ENAS"})[
         0
-    ].startswith("EAN and ENAS - Org: +1.05")
+    ].startswith("EAN and ENAS is better than Org: +1.05")
 
 
 def test_lower_errors_are_better(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     first, second = np.array([80.0, 81.0, 82.5, 79.0] * 5), np.array([85.0, 86.5, 86.0, 84.0] * 5)
     sentence = compare_one_seed(first, second, "EAN", "Org", MAE)
-    assert sentence.startswith("EAN - Org: -4.75 people of test MAE on the same 20 test images (95 % interval ")
-    assert ": EAN is better on images like these. With one seed" in sentence
+    assert sentence.startswith(
+        "EAN is better than Org on images like these: -4.75 people of test MAE on 20 test images"
+    )
     assert compare_one_seed(first, None, "EAN", "Org", MAE) is None
     job = make_job(tmp_path)  # errors of 90 and 92 people, with two seeds
     retrain_and_summarize(job, [make_target(job, "org"), make_target(job, "001000010")], tmp_path / "s.json")
     (sentence,) = read_record(tmp_path / "s.json")["comparisons"]
-    assert sentence.startswith(
-        "EAN 001000010 - Org: -10.00 people of test MAE (95 % interval -10.00 to -10.00, 2 seeds"
-    )
+    assert "EAN 001000010 and Org can be shown with 2 seeds: -10.00 people of test MAE (95 % interval -10" in sentence
     assert sentence in capsys.readouterr().out
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segmentation.commands import quiet_imports
+from segmentation.third_party import ignore_warnings
 
-quiet_imports()
+ignore_warnings()
 
 from mmengine.config import Config  # noqa: E402
 from mmseg.utils import register_all_modules  # noqa: E402

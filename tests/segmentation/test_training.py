@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,10 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
     record = read_record(run / "result.json")
     assert record["metrics"]["last"]["classes"][0]["IoU"] > 60
     assert (tmp_path / "data/voc_demo").is_dir()
-    assert float(out.split("30/30  loss ")[1].split()[0]) < 0.6 * float(out.split("20/30  loss ")[1].split()[0])
+    first, last = (float(re.search(rf"^training {step}/30 .*loss ([\d.]+)", out, re.MULTILINE)[1]) for step in (1, 30))
+    assert last < 0.6 * first
+    assert "Could not import OneDL" not in out
+    assert "next: python " in out
 
 
 @pytest.mark.parametrize(

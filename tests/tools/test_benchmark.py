@@ -57,7 +57,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert (tmp_path / "out/run.png").read_bytes().startswith(b"\x89PNG")
     lines = done.stdout.splitlines()
     for name, row in rows.items():
-        line = next(line for line in lines if f" {name} " in line)
+        line = next(line for line in lines if line.startswith(f"{name} "))
         assert f"{row['connections']}/9" in line
         assert f"{row['parameters']:,}" in line
         assert f"{1e3 * row['timings']['eager']['median']['value']:.2f}" in line
@@ -65,7 +65,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert "…" not in done.stdout
     assert "\x1b" not in done.stdout
     assert "skipped cuda_graph" in done.stdout
-    assert "batch of 2, 8x8 pixels, cpu, 1 thread, 3 rounds, networks interleaved" in done.stdout
+    assert "batch of 2, 8x8 pixels, CPU, 1 thread, 3 rounds, networks interleaved" in done.stdout
 
 
 def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_path: Path) -> None:

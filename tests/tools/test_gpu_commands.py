@@ -52,7 +52,7 @@ def test_the_pipeline_in_cuda_graphs(run: Run, tmp_path: Path) -> None:
     short = ("supernet.epochs=2", "search.steps=3", "search.bn_images=200", "train.epochs=2", "seeds=[0]")
     done = run("tools/search.py", DIGITS, "--work-dir", "run", "--fast", "--cfg-options", *short, gpu=True)
     assert "train and supernet in bfloat16, channels_last, one CUDA graph per step" in done.stdout
-    assert "warning" not in done.stdout  # that a graph cannot be captured
+    assert "training continues without it" not in done.stdout  # a graph that cannot be captured
     rows = metrics(tmp_path / "run/summary.json")
     assert {row["network"] for row in rows} == {"Org", "Share-full", "EAN"}
     assert all(row["top1"]["mean"] > 15 for row in rows)  # chance is 10 %

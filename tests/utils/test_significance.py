@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 from ean_core import EANError
-from ean_core.utils.significance import (
-    FEWEST_SEEDS,
+from ean_core.utils.comparison_sentences import (
     compare_errors_sentence,
     compare_images_sentence,
-    compare_samples,
     compare_seeds_sentence,
+)
+from ean_core.utils.significance import (
+    FEWEST_SEEDS,
+    compare_samples,
     paired_difference,
     paired_images,
     seeds_needed,
@@ -47,7 +49,9 @@ def test_too_few_seeds_never_show_a_difference(pairs: int) -> None:
     assert result.low is not None
     assert result.low > 4
     assert result.verdict() == "unknown"
-    assert f"cannot be told from {pairs} seeds; about 6 seeds" in compare_seeds_sentence("EAN - Org", result)
+    said = compare_seeds_sentence("EAN", "Org", result)
+    assert said.startswith(f"No difference between EAN and Org can be shown with {pairs} seeds: ")
+    assert "about 6 seeds would show a difference of 0.5 points" in said
 
 
 def test_equal_networks_are_level_and_one_seed_says_nothing() -> None:
@@ -64,14 +68,17 @@ def test_the_sentences() -> None:
     near = paired_difference(
         [value + shift for value, shift in zip(ORG, (0.1, -0.1, 0.2, -0.2, 0.1, 0), strict=True)], ORG
     )
-    assert compare_seeds_sentence("EAN - Org", near).endswith("level within 0.5 points")
-    wide = paired_difference([value + shift for value, shift in zip(ORG, (2, -2, 1, -1, 3, 0), strict=True)], ORG)
-    text = compare_seeds_sentence("EAN - Org", wide)
-    assert text.startswith("EAN - Org: +0.50 points of test accuracy (95 % interval -1.46 to 2.46, 6 seeds, p = ")
-    assert wide.std is not None
-    assert text.endswith(
-        f"cannot be told from 6 seeds; about {seeds_needed(wide.std)} seeds would show a difference of 0.5 points"
+    assert compare_seeds_sentence("EAN", "Org", near).startswith(
+        "EAN and Org are level within 0.5 points: +0.02 points"
     )
+    wide = paired_difference([value + shift for value, shift in zip(ORG, (2, -2, 1, -1, 3, 0), strict=True)], ORG)
+    text = compare_seeds_sentence("EAN", "Org", wide)
+    assert "+0.50 points of test accuracy (95 % interval -1.46 to 2.46, 6 seeds, p = " in text
+    assert wide.std is not None
+    assert text.endswith(f"; about {seeds_needed(wide.std)} seeds would show a difference of 0.5 points.")
+    better = paired_difference([value + 1 + shift / 10 for shift, value in enumerate(ORG)], ORG)
+    assert compare_seeds_sentence("EAN", "Org", better).startswith("EAN is better than Org: ")
+    assert compare_seeds_sentence("EAN", "Org", better, higher_is_better=False).startswith("EAN is worse than Org: ")
 
 
 def test_the_number_of_seeds_finds_a_difference_in_four_of_five_studies() -> None:
@@ -100,10 +107,11 @@ def test_images_are_compared_by_mcnemar() -> None:
     differences = first.astype(float) - second
     assert result.half_width == pytest.approx(100 * 1.959964 * differences.std() / 10, rel=1e-5)
     text = compare_images_sentence("EAN", "Org", result)
-    assert text.startswith("EAN - Org: +6.00 points on the same 100 test images (95 % interval")
-    assert "no difference can be shown. With one seed this is about these two networks" in text
+    assert text.startswith("No difference between EAN and Org can be shown: 60 and 54 of 100 test images right, +6.00")
     better = compare_images_sentence("EAN", "Org", paired_images(np.ones(50), np.zeros(50)))
-    assert "p = 1.8e-15): EAN is better on images like these" in better
+    assert better.startswith("EAN is better than Org on images like these: 50 and 0 of 50 test images right, ")
+    worse = compare_images_sentence("EAN", "Org", paired_images(np.zeros(50), np.ones(50)))
+    assert worse.startswith("Org is better than EAN on images like these: 0 and 50 of 50 test images right, -100.00")
     assert paired_images(first, first).p_value == 1.0
 
 
@@ -135,10 +143,9 @@ def test_errors_of_images_are_compared_where_lower_is_better() -> None:
     difference = paired_difference(first.tolist(), second.tolist())
     sentence = compare_errors_sentence("EAN", "Org", difference, metric="test MAE", unit="people")
     assert sentence.startswith(
-        f"EAN - Org: {difference.mean:+.2f} people of test MAE on the same 60 test images (95 % "
+        f"EAN is better than Org on images like these: {difference.mean:+.2f} people of test MAE on 60 test "
     )
-    assert "EAN is better on images like these. With one seed this is about these two networks" in sentence
     higher = compare_errors_sentence("EAN", "Org", difference, metric="IoU", unit="points", higher_is_better=True)
-    assert "Org is better on images like these" in higher
+    assert higher.startswith("Org is better than EAN on images like these: ")
     level = paired_difference([1.0, 2.0, 3.0], [2.0, 1.0, 3.0])
-    assert "no difference can be shown" in compare_errors_sentence("A", "B", level, metric="MAE", unit="people")
+    assert "No difference between A and B" in compare_errors_sentence("A", "B", level, metric="MAE", unit="people")

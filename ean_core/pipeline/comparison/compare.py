@@ -16,6 +16,7 @@ from ean_core.pipeline.comparison.record import draw_random, figure4, reference_
 from ean_core.pipeline.comparison.scores_file import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
+from ean_core.pipeline.task import Metric
 from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
 from ean_core.search.method_choice import MethodChoice
@@ -24,6 +25,8 @@ from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.screen import say
+from ean_core.utils.text import how_many
 
 EXHAUSTIVE_BY_DEFAULT = 1024
 """Number of schemes up to which all are scored without being asked for: the answers' regret is then known."""
@@ -85,7 +88,7 @@ def compare_methods(constraints: SearchConstraints, supernet: Path, comparison: 
         for entry in comparison.entries:
             runs.append(searches.run(entry, seed=seed))
             if is_main_process():
-                print(describe_run(runs[-1]), flush=True)
+                say(describe_run(runs[-1], constraints.job.task.score))
     drawn = draw_random(constraints, comparison.budget.samples * comparison.seeds)
     metrics = {
         **reference_points(constraints, scores, every_scheme),
@@ -215,10 +218,11 @@ def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     return content["run"] if file.key == json.loads(json.dumps(key)) else None
 
 
-def describe_run(run: dict[str, Any]) -> str:
+def describe_run(run: dict[str, Any], score: Metric) -> str:
     """A search in a line, as it ends."""
     best = run["best"]
     return (
-        f"{run['method']}, seed {run['seed']}: best reward {best['reward']:.2f} with {best['bits']} "
-        f"({best['validation_accuracy']:.2f} %), {run['evaluations']} schemes in {run['proposals']} proposals"
+        f"{run['method']} seed {run['seed']}: best reward {best['reward']:.2f} with {best['bits']} "
+        f"({score.name} {best['validation_accuracy']:.2f} {score.unit}); "
+        f"{how_many(run['evaluations'], 'scheme')} scored in {how_many(run['proposals'], 'proposal')}"
     )

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ean_core.io.records import write_record
 from ean_core.pipeline.comparison.show import answer_schemes, show_mean
 from ean_core.pipeline.job import Job
@@ -17,7 +15,7 @@ from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.utils.distributed import run_on_main_process
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
 
 
 def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
@@ -46,12 +44,12 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
                 "methods": [row.label] if row.label in references else methods[row.scheme.text],
                 **row.to_record(),
             }
-            for row in summarize(trained, job)
+            for row in summarize(trained, job, earlier=path)
         ]
         names = {", ".join(labels): " and ".join(labels) for labels in methods.values()}
         said = {"comparisons": comparison_sentences(trained, names)}
         write_record(path, kind=job.record_kind("search-retrained"), settings=settings, metrics=rows, **said)
-        print_files(trained)
+        print_files(trained, {label: label for label in names})
 
     run_on_main_process(measure_and_write)
     return path
@@ -66,11 +64,8 @@ def print_retrained(record: Mapping[str, Any], *, metric: Metric) -> None:
     """
     settings = record["settings"]
     title = f"{settings['recipe']['name']}: trained from scratch, {settings['images']['test']:,} test images"
-    table = Table(title=title, title_justify="left")
-    table.add_column("found by")
-    for head in (f"test {metric.heading}", "time increment % (95 %)", "connections", "parameters"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("scheme", no_wrap=True)
+    heads = ["found by", f"test {metric.heading}", "time increment % (95 %)", "connections", "parameters", "scheme"]
+    table = make_table(title, heads, left=["scheme"])
     for row in record["metrics"]:
         time = row["time_increment"]
         cells = [
@@ -79,6 +74,5 @@ def print_retrained(record: Mapping[str, Any], *, metric: Metric) -> None:
         ]
         cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
         table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
-    console().print(table)
-    for sentence in record.get("comparisons", []):
-        print(sentence)
+    print_table(table)
+    say(*record.get("comparisons", []))

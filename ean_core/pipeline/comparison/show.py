@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,18 @@ from ean_core.pipeline.task import Metric
 from ean_core.report.labels import label_of
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.significance import SIGNIFICANCE, compare_samples
 from ean_core.utils.text import how_many
 
 Record = Mapping[str, Any]
+
+POINTS = {"best of all schemes": "highest", "no block connected": "all_off", "every block connected": "all_on"}
+"""What the lines below the table are called -> the record's key."""
+UNCALIBRATED = (
+    "The last two are scored with the batch-norm statistics of an average path, which suit them badly: "
+    "--cfg-options search.bn_images=1000 calibrates batch norm for every scheme."
+)
 
 
 def draw_all(record: Record, directory: Path, *, published: Mapping[str, Scheme]) -> list[Path]:
@@ -81,31 +89,55 @@ def print_comparison(record: Record, *, score: Metric) -> None:
         record: of kind "search-comparison".
         score: what schemes were scored by.
     """
-    console().print(comparison_table(record, score))
+    print_table(comparison_table(record, score))
     metrics = record["metrics"]
-    for name, key in (("best of all", "highest"), ("all off", "all_off"), ("all on", "all_on")):
+    for name, key in POINTS.items():
         if (point := metrics.get(key)) is not None:
             value = f"{score.name} {point['validation_accuracy']:.2f} {score.unit}"
-            print(f"{name}: reward {point['reward']:.2f}, {value}, {point['bits']}")
+            say(f"{name}: reward {point['reward']:.2f}, {value}, {point['bits']}")
+    if not record["settings"]["recipe"]["search"]["bn_images"]:
+        say(UNCALIBRATED)
     for label, drawn in metrics["figure4"].get("methods", {}).items():
-        print(f"{label} against random schemes: {describe_tests(drawn)}")
+        say(f"schemes drawn by {label} at its end, against random ones: {describe_tests(drawn)}")
+    say(*method_sentences(metrics["runs"]))
+
+
+def method_sentences(runs: Sequence[Record]) -> list[str]:
+    """For every method, whether its searches ended with a higher reward than those of random search.
+
+    Without random search, the first method takes its place. Searches with the same seed share no random numbers, so
+    that they are no pairs: this is Welch's test.
+    """
+    rewards: dict[str, list[float]] = {}
+    for run in runs:
+        rewards.setdefault(run["method"], []).append(run["best"]["reward"])
+    reference = "random" if "random" in rewards else next(iter(rewards))
+    sentences = []
+    for label in [label for label in rewards if label != reference]:
+        tests = compare_samples(rewards[label], rewards[reference])
+        p, seeds = tests["welch_p"], how_many(len(rewards[label]), "seed")
+        figures = f"best reward {tests['difference']:+.2f} on average over {seeds}"
+        figures += "" if p is None else f", Welch's p = {p:.2g}"
+        if p is None or p > SIGNIFICANCE:
+            sentences.append(f"No difference between {label} and {reference} can be shown: {figures}.")
+        else:
+            better, worse = (label, reference) if tests["difference"] > 0 else (reference, label)
+            sentences.append(f"{better} finds better schemes than {worse}: {figures}.")
+    return sentences
 
 
 def comparison_table(record: Record, score: Metric) -> Table:
     """The table that `print_comparison` prints first."""
     settings, metrics, answers = record["settings"], record["metrics"], best_answers(record)
-    table = Table(
-        title=f"{settings['recipe']['name']}: {settings['budget']['evaluations']} evaluations, "
-        f"{how_many(settings['seeds'], 'search seed')}, {settings['validation_images']:,} validation images",
-        title_justify="left",
+    title = (
+        f"{settings['recipe']['name']}: {settings['budget']['evaluations']} evaluations, "
+        f"{how_many(settings['seeds'], 'search seed')}, {settings['validation_images']:,} validation images"
     )
     exhaustive = settings["exhaustive"]
-    table.add_column("method", overflow="fold")
-    heads = ["best reward", *(["regret (95 %)"] if exhaustive else []), score.heading, "connections"]
-    measure = "regret" if exhaustive else "reward"
-    for head in [*heads, f"most probable: {measure}", f"smoothed: {measure}", "scored in all"]:
-        table.add_column(head, justify="right")  # wrapped where the terminal is narrow: a figure must not be cut
-    table.add_column("its answer, of all seeds", overflow="fold")
+    heads = ["method", "best reward", *(["regret (95 %)"] if exhaustive else []), score.heading, "connections"]
+    measure, answer = "regret" if exhaustive else "reward", "best scheme over the seeds"
+    heads += [f"most probable: {measure}", f"smoothed: {measure}", "schemes scored", answer]
+    table = make_table(title, heads, left=[answer])
     for row in metrics["methods"]:
         best = row["best"]
         cells = [f"{best['reward']['mean']:.2f}" if exhaustive else show_mean(best["reward"])]

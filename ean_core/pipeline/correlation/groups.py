@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from ean_core.pipeline.correlation.selection import SAME_SIZE, SEARCHED
 from ean_core.pipeline.task import Metric
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
 
 Rows = Sequence[Mapping[str, Any]]
 """Of a study's record: "bits", "connections", "scores", "groups", and the metric's spread over the seeds or None."""
@@ -34,25 +33,17 @@ def print_groups(rows: Rows, *, score: Metric, metric: Metric) -> None:
     groups = rows_by_group(rows)
     if len(groups) < 2:
         return
-    table = Table(title="groups of schemes: mean and standard deviation over the schemes", title_justify="left")
-    table.add_column("group", no_wrap=True)
     ways = list(rows[0]["scores"])
-    heads = [
-        "trained",
-        "connections",
-        *(f"{score.heading}, batch norm {way}" for way in ways),
-        f"test {metric.heading}",
-    ]
-    for head in heads:
-        table.add_column(head, justify="right")
+    scored = [f"{score.heading}, BN {way}" for way in ways]
+    heads = ["group", "trained", "connections", *scored, f"test {metric.heading}"]
+    table = make_table("groups of schemes: mean and standard deviation over the schemes", heads)
     for name, members in groups.items():
         trained = [row[metric.key]["mean"] for row in members if row[metric.key]]
         scores = [mean_deviation([row["scores"][way] for row in members]) for way in ways]
         counts = mean_deviation([row["connections"] for row in members])
         table.add_row(name, f"{len(trained)} of {len(members)}", counts, *scores, mean_deviation(trained))
-    console().print(table)
-    for sentence in searched_sentences(rows, metric):
-        print(sentence)
+    print_table(table)
+    say(*searched_sentences(rows, metric))
 
 
 def mean_deviation(values: Sequence[float]) -> str:

@@ -62,7 +62,7 @@ def choose_schemes(
         groups.setdefault(HEAD, []).extend(HeadK(blocks, k=k).schemes)
         groups.setdefault(HSP, []).append(nearest_periodic(blocks, k))
     if not groups:
-        raise EANError("a study of no schemes: give --schemes, --random or --searched")
+        raise EANError("the study has no schemes: give --schemes, --random or --searched")
     return {name: tuple(schemes) for name, schemes in groups.items() if schemes}
 
 
@@ -115,7 +115,9 @@ def draw_random(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme]
     """
     m = sum(blocks)
     if count > 2**m:
-        raise EANError(f"a network of {m} blocks has {2**m} schemes, and {count} random ones were asked for")
+        raise EANError(
+            f"a network of {m} blocks has {2**m} schemes, but {count} random ones were asked for: give fewer"
+        )
     rng, drawn = np.random.default_rng([seed, 1]), dict[str, Scheme]()
     while len(drawn) < count:
         scheme = Scheme.random(blocks, rng)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from ean_core.pipeline.correlation.study import COUNT
 from ean_core.pipeline.task import Metric
-from ean_core.utils.intervals import FEWEST_PAIRS
-from ean_core.utils.progress import console
+from ean_core.utils.intervals import FEWEST_FOR_INTERVAL, FEWEST_PAIRS
+from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.text import how_many
+
+WAY_NAMES = {"running": "score with running BN statistics", "re-estimated": "score with calibrated BN"}
+"""What a record's ways of scoring are called."""
+COEFFICIENT_NAMES = ("Pearson's r", "Spearman's rho", "Kendall's tau")
 
 
 def print_summary(figures: Mapping[str, Any], *, metric: Metric) -> None:
@@ -24,21 +26,54 @@ def print_summary(figures: Mapping[str, Any], *, metric: Metric) -> None:
     """
     total = len(figures["schemes"])
     if "correlations" not in figures:
-        print(f"{figures['trained']} of {total} schemes trained: a correlation needs {FEWEST_PAIRS}")
+        say(f"{figures['trained']} of {total} schemes trained: a correlation needs {FEWEST_PAIRS}")
         return
-    table = Table(title=f"{figures['trained']} of {total} schemes trained from scratch", title_justify="left")
-    table.add_column(f"correlation with test {metric.name} (95 %)", no_wrap=True)
-    for head in ("Pearson's r", "Spearman's rho", "Kendall's tau"):
-        table.add_column(head, justify="right", no_wrap=True)
-    named = {way: f"score, batch norm {way}" for way in figures["correlations"] if way != COUNT}
+    few = figures["trained"] < FEWEST_FOR_INTERVAL
+    heads = [f"correlation with test {metric.name}{'' if few else ' (95 %)'}", *COEFFICIENT_NAMES]
+    table = make_table(f"{figures['trained']} of {total} schemes trained from scratch", heads)
+    named = {way: WAY_NAMES.get(way, way) for way in figures["correlations"] if way != COUNT}
     for way, row in figures["correlations"].items():
         table.add_row(named.get(way, "number of connections"), *(show(coefficient) for coefficient in row.values()))
-    table.add_row("re-estimated minus running", *(show(coefficient) for coefficient in figures["difference"].values()))
+    table.add_row("calibrated minus running", *(show(coefficient) for coefficient in figures["difference"].values()))
     if figures["ceiling"]:
-        table.add_row("of a score without error, at most", show(figures["ceiling"]))
-    console().print(table)
+        table.add_row("a score without error, at most", show(figures["ceiling"]))
+    print_table(table)
     for way, spread in figures["spread"].items():
-        print(describe_spread(named.get(way, f"test {metric.name}"), spread, "%" if way in named else metric.unit))
+        say(describe_spread(named.get(way, f"test {metric.name}"), spread, "%" if way in named else metric.unit))
+    say(describe_correlation(figures, named))
+
+
+def describe_correlation(figures: Mapping[str, Any], named: Mapping[str, str]) -> str:
+    """What the rank correlations say of the proxy, in a sentence.
+
+    Args:
+        figures: with correlations.
+        named: way -> what the sentence calls it.
+    """
+    trained = how_many(figures["trained"], "scheme")
+    if figures["trained"] < FEWEST_FOR_INTERVAL:
+        return (
+            f"{trained} are too few for an interval: the coefficients above say next to nothing; train at least "
+            f"{FEWEST_FOR_INTERVAL} (--schemes {FEWEST_FOR_INTERVAL})."
+        )
+    verdicts = []
+    for way, name in named.items():
+        rho = figures["correlations"][way]["spearman"]
+        if None in rho.values():
+            verdict = "all schemes have the same score"
+        elif rho["low"] > 0:
+            verdict = "orders the schemes better than chance"
+        elif rho["high"] < 0:
+            verdict = "orders the schemes the wrong way round"
+        else:
+            verdict = "cannot be shown to order the schemes better than chance"
+        verdicts.append(f"the {name} {verdict} (rho {show(rho)})")
+    return sentence_of(f"over {trained}, {'; '.join(verdicts)}")
+
+
+def sentence_of(text: str) -> str:
+    """The text with a capital at its beginning and a full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def describe_spread(name: str, spread: Mapping[str, float | None], unit: str) -> str:
@@ -55,17 +90,21 @@ def describe_spread(name: str, spread: Mapping[str, float | None], unit: str) ->
 
 def print_line(figures: Mapping[str, Any]) -> None:
     """Where a study stands, in a line."""
-    text = f"{figures['trained']} of {len(figures['schemes'])} schemes trained"
+    text = f"{figures['trained']} of {how_many(len(figures['schemes']), 'scheme')} trained"
     if "correlations" in figures:
         rows = {way: row for way, row in figures["correlations"].items() if way != COUNT}
-        text += "; rho " + ", ".join(f"{show(row['spearman'])} {way}" for way, row in rows.items())
-    print(text, flush=True)
+        text += "; rho " + ", ".join(
+            f"{show(row['spearman'])} for the {WAY_NAMES.get(way, way)}" for way, row in rows.items()
+        )
+    say(text)
 
 
 def show(estimate: Mapping[str, float | None]) -> str:
-    """`+0.62 (+0.10 to +0.88)`; a dash where nothing varies."""
-    if None in estimate.values():
+    """`+0.62 (+0.10 to +0.88)`, without an interval where there is none; a dash where nothing varies."""
+    if estimate["value"] is None:
         return "-"
+    if estimate["low"] is None or estimate["high"] is None:
+        return f"{estimate['value']:+.2f}"
     return f"{estimate['value']:+.2f} ({estimate['low']:+.2f} to {estimate['high']:+.2f})"
 
 

@@ -22,8 +22,10 @@ from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.training.work_dir import claim
 from ean_core.utils.checked_dataclasses import checked
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
+from ean_core.utils.progress import bar
 
 WAYS = ("running", "re-estimated")
 """Batch-norm statistics of a score: the supernet's own (the paper), or calibrated for the scheme. Files hold these
@@ -135,10 +137,12 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
         bn_images = 0 if way == "running" else study.images
         job = study.job.replace_recipe(search=dataclasses.replace(study.job.search, bn_images=bn_images))
         scorer = job.task.make_scorer(network)
-        print(f"scoring {len(unseen)} schemes, batch-norm statistics {way}", flush=True)
-        for scheme in unseen:
-            scores[way][scheme.text] = scorer([scheme])[0]
-            write_scores(study, checksum, scores)
+        with bar(f"scores, BN statistics {way}", len(unseen), show=is_main_process()) as progress:
+            for number, scheme in enumerate(unseen, start=1):
+                scores[way][scheme.text] = scorer([scheme])[0]
+                write_scores(study, checksum, scores)
+                if progress is not None:
+                    progress.update(number)
     write_scores(study, checksum, scores)  # what is scored already may be in other groups now
     return {way: [scores[way][scheme.text] for scheme in study.schemes] for way in WAYS}
 
@@ -218,6 +222,6 @@ def read_scored(directory: Path) -> tuple[set[str], list[tuple[str, list[str]]]]
     file = read_scores_file(directory / SCORES)
     scored = [] if file is None else [text for text in file.running if text in file.calibrated]
     if file is None or not scored:
-        raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir")
+        raise EANError(f"{directory} does not hold a study: leave out --report, or give the --work-dir of one")
     groups = {SPREAD: scored} if file.groups is None else file.groups
     return set(scored), [(name, list(texts)) for name, texts in groups.items()]

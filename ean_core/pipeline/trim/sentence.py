@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from ean_core.pipeline.trim.cost import TRIMMED
 from ean_core.pipeline.trim.greedy import Limits
-from ean_core.utils.progress import console
+from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.text import how_many
 
 
@@ -48,10 +46,8 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
     """The calls, the worth of them all, and the order of folding."""
     metric = metrics["metric"]
     heading, unit = f"{metric['name']} {metric['unit']}".rstrip(), unit_of(metric)
-    table = Table(title=f"each call alone, {heading} {metrics['validation']:.2f} as trained", title_justify="left")
-    table.add_column("call", no_wrap=True)
-    for head in ("with its mean mask", f"loss, {unit} (95 %)", "dropped", "ms (95 %)", "share of time %"):
-        table.add_column(head, justify="right", no_wrap=True)
+    heads = ["call", "with its mean mask", f"loss, {unit} (95 %)", "dropped", "ms (95 %)", "share of time %"]
+    table = make_table(f"each call alone, {heading} {metrics['validation']:.2f} as trained", heads)
     for name, call in metrics["calls"].items():
         mean, time = call["mean_mask"], call["milliseconds"]
         table.add_row(
@@ -62,15 +58,15 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
             ranged(time, 3),
             f"{call['share']['value']:.2f}",
         )
-    console().print(table)
+    print_table(table)
     together = metrics["all"]
     values = {name: together[name]["value"] for name in together if name != "worth"}
-    print(
+    say(
         f"all calls: {heading} {values['mean_masks']:.2f} with mean masks ({values['mean_masks_calibrated']:.2f} with "
         f"batch norm calibrated), {values['dropped']:.2f} dropped ({values['dropped_calibrated']:.2f} calibrated)"
     )
     worth = together["worth"]
-    print(
+    say(
         f"worth of the attention, {unit}: {ranged(worth['total'])}, of which static (a scale that folds away) "
         f"{ranged(worth['static'])}, dynamic {ranged(worth['dynamic'])}"
     )
@@ -79,16 +75,14 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
 
 def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
     """The order of folding."""
-    table = Table(title="folded one after the other", title_justify="left")
-    table.add_column("folded", no_wrap=True)
-    for head in (heading, f"loss, {unit} (95 %)", "time over none %", ""):
-        table.add_column(head, justify="right", no_wrap=True)
+    heads = ["folded", heading, f"loss, {unit} (95 %)", "time over none %", ""]
+    table = make_table("folded one after the other", heads)
     for number, step in enumerate(metrics["path"]):
         mark = "taken" if number == metrics["chosen"] else ""
         name = step["call"] or "nothing"
         cells = f"{step['value']:.2f}", ranged(step["drop"]), f"{step['increment']:.2f}", mark
         table.add_row(f"+ {name}" if number else name, *cells)
-    console().print(table)
+    print_table(table)
 
 
 def ranged(interval: Mapping[str, float], digits: int = 2) -> str:

@@ -1,0 +1,149 @@
+"""The end of a counting run in words: against the mean count, and against the runs beside it on the same data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from crowd_counting.job import Job
+from ean_core.io.records import read_record
+from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
+from ean_core.utils.errors import EANError
+from ean_core.utils.significance import paired_difference
+from ean_core.utils.text import attention_label
+
+MARGIN_SHARE = 0.01
+"""Counters are level whose errors differ by less than this share of the other one's."""
+HARMLESS = ("channels_last", "save_interval", "validate_every")
+"""Fields of the training that two runs which are compared may differ in."""
+
+
+def verdicts(directory: Path) -> list[str]:
+    """The sentences on a finished run.
+
+    Args:
+        directory: of the run, with its summary.json; the directories beside it may hold runs to compare with.
+    """
+    record = read_record(directory / "summary.json")
+    sentences = [against_the_mean(record["metrics"])]
+    compared = [compare_runs(directory, record, other, found) for other, found in runs_beside(directory, record)]
+    sentences += [sentence for sentence in compared if sentence]
+    if len(record["settings"]["seeds"]) == 1 and any(compared):
+        sentences.append(ONE_SEED)
+    if not any(compared):
+        sentences.append(
+            f"Nothing can be said about attention yet: no other network was trained in {directory.parent}/ on the "
+            "same data with the same settings."
+        )
+    return sentences
+
+
+def against_the_mean(metrics: Mapping[str, Any]) -> str:
+    """Whether the counter is better than always giving the training images' mean count."""
+    mae, baseline = metrics["best"]["mae"]["mean"], metrics["always_the_mean"]["mae"]
+    if mae >= baseline:
+        return (
+            f"The counter is no better than always giving the training images' mean count (MAE {mae:.1f}, and "
+            f"{baseline:.1f} for the mean): train it for more epochs, or from pretrained weights."
+        )
+    return (
+        f"The counter's error is {1 - mae / baseline:.0%} below that of always giving the training images' mean count "
+        f"(MAE {mae:.1f}, and {baseline:.1f} for the mean)."
+    )
+
+
+def runs_beside(directory: Path, record: Mapping[str, Any]) -> list[tuple[Path, Mapping[str, Any]]]:
+    """Finished runs in the same folder, of another network, on the same data and with the same training."""
+    found = []
+    for path in sorted(directory.absolute().parent.glob("*/summary.json")):
+        if path.parent == directory.absolute():
+            continue
+        try:
+            other = read_record(path)
+            same = other["kind"] == "counting" and conditions(other) == conditions(record)
+            if same and other["settings"]["model"] != record["settings"]["model"]:
+                found.append((path.parent, other))
+        except (EANError, KeyError, TypeError, AttributeError):
+            continue  # another kind of run, or a damaged record: nothing to compare with
+    return found
+
+
+def conditions(record: Mapping[str, Any]) -> str:
+    """What two runs must share to be compared: the data, and the training but for what does not matter."""
+    settings = record["settings"]
+    train = {name: value for name, value in settings["train"].items() if name not in HARMLESS}
+    data = {name: value for name, value in settings["data"].items() if name not in ("cache", "workers")}
+    return json.dumps([data, train], sort_keys=True)
+
+
+def compare_runs(directory: Path, record: Mapping[str, Any], other: Path, beside: Mapping[str, Any]) -> str | None:
+    """The sentence on two runs: by their seeds if they share several, else image by image for one that they share."""
+    name, against = network_name(record), f"{network_name(beside)} in {other.name}/"
+    seeds, others = record["settings"]["seeds"], beside["settings"]["seeds"]
+    shared = [seed for seed in seeds if seed in others]
+    if len(shared) > 1:
+        values, reference = (
+            [run["metrics"]["best"]["mae"]["values"][run["settings"]["seeds"].index(seed)] for seed in shared]
+            for run in (record, beside)
+        )
+        margin = float(f"{MARGIN_SHARE * sum(reference) / len(reference):.1g}")
+        difference = paired_difference(values, reference)
+        return compare_seeds_sentence(
+            name, against, difference, metric="test MAE", unit="heads", margin=margin, higher_is_better=False
+        )
+    if not shared:
+        return None
+    errors = [read_errors(run / f"seed{shared[0]}" / "result.json") for run in (directory, other)]
+    if errors[0] is None or errors[1] is None or len(errors[0]) != len(errors[1]):
+        return None
+    return compare_errors_sentence(
+        name, against, paired_difference(errors[0], errors[1]), metric="test MAE", unit="heads"
+    )
+
+
+def read_errors(path: Path) -> Sequence[float] | None:
+    """The absolute error on each test image of a seed's best counter; None where they were not kept."""
+    try:
+        values = read_record(path)["metrics"]["best"]["per_image"]
+        return [float(value) for value in values]
+    except (EANError, KeyError, TypeError, ValueError):
+        return None
+
+
+def network_name(record: Mapping[str, Any]) -> str:
+    """The network as the paper's tables call it: "Org", "Share-full SE", "EAN SE"."""
+    model = record["settings"]["model"]
+    if model["attention"] is None:
+        return "Org"
+    kind = "Org-full" if model["sharing"] == "block" else "Share-full" if model["scheme"] is None else "EAN"
+    return f"{kind} {attention_label(model['attention'])}"
+
+
+def other_network(words: Sequence[str], job: Job) -> list[str]:
+    """The arguments that train the network to compare with: without attention, or with SE if this one has none.
+
+    Args:
+        words: the arguments of this run.
+        job: of them.
+
+    Returns:
+        nothing where another network's run lies beside this one already.
+    """
+    if runs_beside(job.directory, read_record(job.directory / "summary.json")):
+        return []
+    kept, skip = [], False
+    for word in words:
+        if skip or word == "--resume":
+            skip = False
+        elif word in ("--attention", "--scheme", "--work-dir"):
+            skip = True
+        else:
+            kept.append(word)
+    if job.spec.attention is None:
+        change, name = ["--attention", "se"], "se"
+    else:
+        change, name = ["--scheme", "org"], "org"
+    directory = job.directory.with_name(f"{job.directory.name}-{name}")
+    return [*kept, *change, "--work-dir", str(directory)]

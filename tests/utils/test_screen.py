@@ -1,0 +1,141 @@
+"""What commands print fits the terminal: tables fold, nothing is cut, and hints can be copied."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crowd_counting.evaluation import HEADS, KEYS, print_scores
+from ean_core.benchmark.compare import print_tables
+from ean_core.pipeline.summary import NetworkSummary, print_summary
+from ean_core.pipeline.task import Metric
+from ean_core.scheme import Scheme
+from ean_core.utils.intervals import Interval
+from ean_core.utils.screen import make_table, print_table, say, say_next, script
+from segmentation.metrics_table import print_metrics
+from segmentation.summary import print_rows
+from tests.conftest import ROOT
+
+DEEP = Scheme.all_on((18, 18, 18))
+SPREAD = {"mean": 272.14, "std": 12.25, "n": 3}
+
+
+class Terminal(io.StringIO):
+    """A stream that passes for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def print_networks() -> None:
+    rows = [
+        NetworkSummary(
+            label=label,
+            scheme=DEEP,
+            parameters=1_727_962,
+            seeds=(0, 1, 2),
+            results={"top1": (74.29, 74.51, 74.02)},
+            best_epoch=None,
+            time_increment=Interval(23.5, 22.1, 124.9),
+        )
+        for label in ("org", "share-full", "ean")
+    ]
+    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images", images=500)
+
+
+def print_benchmark() -> None:
+    increment = {"value": 0.7, "low": 0.228, "high": 1.707}
+    row = {"network": "Share-full timm:eca", "connections": 54, "blocks": 54, "parameters": 25_557_032}
+    row |= {"multiply_adds": 4.1e9, "timings": {"eager": {"median": {"value": 1.24}, "increment": increment}}}
+    print_tables([row, row], ["eager"])
+
+
+def print_segmentors() -> None:
+    row = {"network": "Share-full-SE", "pretrained": True, "seeds": [0, 1, 2], "parameters": 46_602_538}
+    print_rows([{**row, **dict.fromkeys(("mIoU", "mAcc", "aAcc"), SPREAD)}], title="VOC 2012: 1449 validation images")
+
+
+PRINTERS: dict[str, Callable[[], None]] = {
+    "networks": print_networks,
+    "benchmark": print_benchmark,
+    "counters": lambda: print_scores({"best on validation": dict.fromkeys(KEYS, SPREAD)}, title="part_A"),
+    "segmentors": print_segmentors,
+    "classes": lambda: print_metrics(
+        {"classes": [{"class": "pottedplant", "IoU": 51.2, "Acc": None}], "mIoU": 51.2, "mAcc": 60.0, "aAcc": 90.1},
+        title="EAN-SE",
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("name", PRINTERS)
+def test_tables_fold_and_no_figure_is_cut(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = {columns: shown(PRINTERS[name], columns, monkeypatch) for columns in (width, 400)}
+    assert max(map(len, printed[width].splitlines())) <= width
+    assert "…" not in printed[width]
+    words = {word for word in re.findall(r"\S*\d\S*", printed[400]) if len(word) < 16}  # a long scheme may be folded
+    assert words <= set(re.findall(r"\S*\d\S*", printed[width])), "a figure was broken"
+
+
+def shown(work: Callable[[], None], width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What is printed on a terminal of so many columns, without colors."""
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(width))
+    work()
+    return re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+
+
+def test_all_tables_are_made_in_one_place() -> None:
+    folders = ("ean_core", "classification", "crowd_counting", "segmentation", "tools", "benchmarks")
+    makers = [
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if "rich.table" in (text := path.read_text(encoding="utf-8"))
+        and any(
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table"
+            for node in ast.walk(ast.parse(text))
+        )
+    ]
+    assert makers == ["ean_core/utils/screen.py"]
+
+
+def test_prose_is_wrapped_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    sentence = "A sentence of more than forty columns is wrapped [between] words :smile:."
+    say(sentence)
+    assert capsys.readouterr().out == sentence + "\n"
+    lines = shown(lambda: say(sentence), 40, monkeypatch).splitlines()
+    assert len(lines) == 2
+    assert " ".join(lines) == sentence
+
+
+def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = make_table("classes [bold]", ["class", "images"])
+    table.add_row("[red]bus", "3")
+    printed = shown(lambda: print_table(table), 80, monkeypatch)
+    assert "classes [bold]" in printed
+    assert "[red]bus" in printed
+
+
+def test_hints_can_be_copied(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    say_next([*script("tools/predict.py"), "my run/classifier.pth"], ["true"])
+    first, second = capsys.readouterr().out.splitlines()
+    assert shlex.split(first) == ["next:", "python", "tools/predict.py", "my run/classifier.pth"]
+    assert second.strip() == "true"
+    monkeypatch.chdir(tmp_path)
+    assert Path(script("tools/predict.py")[1]).is_file()
+
+
+def test_game_0_is_not_shown_twice() -> None:
+    assert len(HEADS) == len(KEYS)
+    assert "game0" not in KEYS  # it is the MAE
