@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from ean_core.report.elements import Element, Gap, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import TimedMode, read_rows
 from ean_core.report.results import Record, Results
+from ean_core.report.typed_rows import TimedMode, read_rows
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("attention-zoo",)

@@ -181,6 +181,19 @@ def log_axes(axes: Any, *, regret: bool) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
+def plain_log_axis(axis: Any, set_scale: Any) -> None:
+    """A logarithmic axis with ticks at 1, 3, 10, 30, .. written as plain numbers.
+
+    Args:
+        axis: such as `axes.yaxis`.
+        set_scale: of the same axis, such as `axes.set_yscale`.
+    """
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
 def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:
     """At every step, the mean of the last `width` values."""
     return [sum(values[max(0, i - width + 1) : i + 1]) / min(width, i + 1) for i in range(len(values))]

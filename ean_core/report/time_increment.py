@@ -5,9 +5,9 @@ from __future__ import annotations
 from ean_core.report.elements import GAP, Element, Gap, Picture, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import timed_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
+from ean_core.report.table1 import OF_ARCH, paper_cells
+from ean_core.report.typed_rows import timed_rows
 from ean_core.utils.text import how_many, network_label
 
 KINDS = ("benchmark",)
@@ -25,11 +25,6 @@ def section(results: Results) -> Section:
         "How much longer a forward pass takes than that of the same network without attention, in the same mode "
         "and the same run.",
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """One table for each of the paper's networks, without charts."""
-    return [increment_table(results, record) for arch in OF_ARCH for record in times_of(results, arch)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
