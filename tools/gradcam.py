@@ -22,9 +22,9 @@ example:
   python tools/gradcam.py crowd.jpg --checkpoints best.pth                 where a crowd counter sees its count
   python tools/gradcam.py street.jpg --config segmentation/configs/ean_se_voc.py --checkpoints last.pth --target person
 
-A row per image, a column per checkpoint; under each heatmap the target's name and softmax score, and the network's own
-answer where that is another one. The target is --target or, without it, the class that the image's folder is named
-after or, if that is no class, the most probable one of the first checkpoint."""
+A row per image, a column per checkpoint; under each heatmap the target with its softmax score in percent, and the
+network's own answer where that is another one. The target is --target or, without it, the class that the image's folder
+is named after or, if that is no class, the most probable one of the first checkpoint."""
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -192,10 +192,11 @@ def test_targets_say_score_and_name() -> None:
     logits = torch.tensor([1.0, 3.0, 0.0, 2.0])
     scores = logits.exp() / logits.exp().sum()
     own = class_target(logits, None, classes=CLASSES)
-    assert (own.name, own.text(logits)) == ("bee", f"bee {scores[1]:.2f}")
+    assert (own.name, own.text(logits)) == ("bee", f"bee, {100 * scores[1]:.0f} %")
     cat = class_target(logits, "cat", classes=CLASSES)
-    assert cat.text(logits) == f"cat {scores[2]:.2f}\ntop: bee {scores[1]:.2f}"
+    assert cat.text(logits) == f"cat, {100 * scores[2]:.0f} %\ntop: bee, {100 * scores[1]:.0f} %"
     assert cat.value(logits) == 0
+    assert class_target(logits * 9, "8", classes=["7", "8", "9", "x"]).text(logits * 9) == "class 8, 100 %"
     assert class_target(logits, "3", classes=CLASSES).name == "dog"
     assert class_index(["7", "3"], "3") == 1, "a name goes before a number"
     for wanted in ("bea", "4", "-1", ""):
@@ -237,10 +238,11 @@ def test_a_grid_of_classifiers(tiny_arch: str, tmp_path: Path) -> None:
     top = CLASSES[int(networks[0].outputs([seen])[0].argmax())]
     first, second = picture.lines
     score = [net.outputs([seen])[0].softmax(0)[CLASSES.index(top)] for net in networks]
-    assert first.startswith(f"one.png: {top} {score[0]:.2f} | {top} {score[1]:.2f}"), "the first one's class, for all"
-    assert f"| {top} {score[2]:.2f}" in first
-    assert second.count("cat ") >= 3, "the true class, for all"
-    assert explain(networks, photos, tmp_path / "grid.png", target="dog").lines[1].count("dog ") >= 3
+    texts = [f"{top}, {100 * value:.0f} %" for value in score]
+    assert first.startswith(f"one.png: {texts[0]} | {texts[1]}"), "the first one's class, for all"
+    assert f"| {texts[2]}" in first
+    assert second.count("cat, ") >= 3, "the true class, for all"
+    assert explain(networks, photos, tmp_path / "grid.png", target="dog").lines[1].count("dog, ") >= 3
     with Image.open(tmp_path / "grid.png") as image:
         width, height = image.size
         assert width > 4 * 288
