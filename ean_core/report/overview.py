@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from ean_core.report import table1, table3, table5, titles
@@ -119,9 +120,10 @@ def times(results: Results) -> Iterator[Measurement]:
 
 def benchmark_command(settings: Mapping[str, Any]) -> str:
     """What wrote a record of classifiers' times."""
+    schemes = [PurePath(scheme).stem for scheme in settings.get("scheme") or ()]  # files have names of their own
     options = [f"--arch {settings['arch']}"]
     for key in ("attention", "scheme", "batch_size", "rounds", "threads"):
-        if value := settings.get(key):
+        if value := schemes if key == "scheme" else settings.get(key):
             options.append(f"--{key.replace('_', '-')} {' '.join(value) if isinstance(value, list) else value}")
     return f"python tools/benchmark.py {' '.join(options)}"
 
