@@ -163,7 +163,8 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
                 axes.plot(row["evaluations"], mean, linestyle=line, color=color, linewidth=1.3)
                 ends = [[mean[-1] - low[-1]], [high[-1] - mean[-1]]]  # bands over bands could not be told apart
                 look = {"color": color, "elinewidth": 0.8, "capsize": 1.5, "fmt": "none"}
-                axes.errorbar(row["evaluations"][-1], mean[-1], yerr=ends, **look)
+                beside = row["evaluations"][-1] * 1.03 ** (1 + arguments.methods.index(row["method"]))
+                axes.errorbar(beside, mean[-1], yerr=ends, **look)
     for axes, (bits, landscape) in zip(grid, panels, strict=False):
         log_axes(axes, regret=True)
         axes.set_title(f"{bits} blocks, {landscape}", fontsize=9, loc="left")

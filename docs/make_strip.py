@@ -18,6 +18,7 @@ SIDE = 196
 CROWD = (776, 0, 1480, 320)
 PHOTO, PREDICTION = (0, 22, 499, 396), (1013, 22, 1512, 396)
 """The first photo of the segmentations, and its prediction."""
+PERSON = (255, 60, 140)
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def segmentation() -> Image.Image:
     picture = open_picture("segmentation_voc_person_subset.predictions.jpg")
     photo, prediction = (np.asarray(picture.crop(box), dtype=float) for box in (PHOTO, PREDICTION))
     person = prediction.mean(axis=2, keepdims=True) > 60
-    return Image.fromarray(np.where(person, 0.55 * photo + 0.45 * prediction, photo).astype(np.uint8))
+    return Image.fromarray(np.where(person, 0.55 * photo + 0.45 * np.array(PERSON), photo).astype(np.uint8))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from ean_core.report.elements import Element, Picture, Section
 from ean_core.report.results import Record, Results
 from ean_core.report.table1 import KEYS, KINDS, SETUPS, network_title, paper_millions, paper_networks
-from ean_core.report.titles import DATA
+from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, TrainedRow, trained_rows
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
@@ -70,7 +70,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
         f"{run.arch}, {run.train:,} training and {run.test:,} test images, {run.epochs} epochs; {bars}; "
         f"{record.machine}."
     )
-    return [picture(points, f"Ours: {DATA.get(run.data, run.data)}, {run.arch}", note, (record.name,))]
+    return [picture(points, f"Ours: {DATA.get(run.data, run.data)}, {arch_title(run.arch)}", note, (record.name,))]
 
 
 def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:

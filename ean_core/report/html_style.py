@@ -81,6 +81,7 @@ tbody tr:hover > * { background: var(--card); }
 .none { color: var(--strong); }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 0 1.6rem; }
 img { display: block; width: auto; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+.row img { max-width: min(100%, 28rem); }
 @media (prefers-color-scheme: dark) { img { filter: brightness(.9); } }
 @media (max-width: 44rem) { img.wide { max-width: none; width: 44rem; } }
 .gap { border: 1px dashed var(--strong); border-radius: 6px; padding: .6rem .8rem; font-size: .9rem; max-width: 46rem; }

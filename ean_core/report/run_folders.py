@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -24,7 +25,7 @@ from ean_core.report.results import (
     visible,
 )
 from ean_core.report.table2 import connections_text
-from ean_core.report.titles import record_title, words_of
+from ean_core.report.titles import DATA, network_title, record_title, words_of
 from ean_core.report.training_curves import loss_elements
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.history import HistoryLine, read_lines
@@ -52,6 +53,7 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
     elements: list[Element] = []
     if sentences := [str(text) for record in records for text in record.content.get("comparisons") or ()]:
         elements.append(Verdict(tuple(dict.fromkeys(sentences))))
+        records = [without_comparisons(record) for record in records]  # which the tables would say again
     trained = [record for record in records if record.kind == "train"]
     if trained:
         for record in trained:
@@ -81,6 +83,12 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
     return Section(f"run-{number}", f"{title[:1].upper()}{title[1:]}", elements, f"Your run in `{folder}`."), records
 
 
+def without_comparisons(record: Record) -> Record:
+    """A record without its sentences on which network is better."""
+    content = {key: value for key, value in record.content.items() if key != "comparisons"}
+    return dataclasses.replace(record, content=content)
+
+
 def find_records(folder: Path) -> list[Record]:
     """The folder's records and those below it; without the single networks' where there is a record of the whole."""
     own, below = (list(filter(is_record_file, visible(folder, pattern))) for pattern in ("*.json", "*/*.json"))
@@ -108,8 +116,9 @@ def search_elements(folder: Path) -> list[Element]:
     if not file.is_file():
         return []
     scheme, content = Scheme.load(file), read_scheme_file(file)
-    content = {**content, "method": labels_of(content.get("method") or "")}
-    parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
+    data = str(content.get("data") or "")
+    network = network_title(content.get("arch"), content.get("attention"))
+    parts = [text for text in (network, DATA.get(data, data), labels_of(content.get("method") or "")) if text]
     elements: list[Element] = [Maps((Map("The scheme", scheme, ", ".join([*parts, connections_text(scheme)])),))]
     if history.is_file():
         elements.insert(0, search_picture(history, scheme))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import counted, interval, mean, number, percent, seeds
+from ean_core.report.formatting import counted, interval, mean, number, percent, seeds, sentence
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import DATA, arch_title, record_title
 from ean_core.report.typed_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
@@ -225,4 +225,4 @@ def run_notes(record: Record) -> tuple[str, ...]:
         same = is_papers_setup(record, column.split("_")[1])
         caution = "" if same else ": another set-up, so compare rows, not columns"
         notes.append(f"Paper: {SETUPS[column]}{caution}. {LAST_EPOCH}")
-    return (*notes, *record.content.get("comparisons", []))
+    return (*notes, *map(sentence, record.content.get("comparisons", [])))

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds
+from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds, sentence
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
@@ -151,7 +151,11 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
-        (note.strip(), *filter(None, [unlike_trainings(record)]), *record.content.get("comparisons", [])),
+        (
+            note.strip(),
+            *filter(None, [unlike_trainings(record)]),
+            *map(sentence, record.content.get("comparisons", [])),
+        ),
         (record.name,),
         left=(4,),
     )
