@@ -12,7 +12,7 @@ from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
-from ean_core.report.titles import DATA
+from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
 
 KINDS = ("search-comparison", "search-retrained")
@@ -172,9 +172,9 @@ def mean_interval(recorded: Mapping[str, Any]) -> str:
 
 
 def setup_title(record: Record) -> str:
-    """The data and the network of a record, as "CIFAR-100, resnet29"."""
+    """The data and the network of a record, as "CIFAR-100, ResNet-29"."""
     data = record.settings["data"]["name"]
-    return f"{DATA.get(data, data)}, {record.settings['recipe']['model']['arch']}"
+    return f"{DATA.get(data, data)}, {arch_title(record.settings['recipe']['model']['arch'])}"
 
 
 def setup_notes(record: Record) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.table1 import OF_ARCH, paper_cells
+from ean_core.report.titles import record_title
 from ean_core.report.typed_rows import timed_rows
 from ean_core.utils.text import how_many, network_label
 
@@ -38,7 +39,6 @@ def increment_table(results: Results, record: Record) -> Table:
     settings, rows = record.settings, timed_rows(record)
     subject = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
     column = None if settings.get("counter") else OF_ARCH.get(subject)  # the paper's are of classifiers
-    subject = f"counter over {subject}" if settings.get("counter") else subject
     modes = list(rows[0].timings)
     heads = ["network", "connections", "parameters", "GFLOPs", *(f"{mode}, %" for mode in modes)]
     cells = []
@@ -60,7 +60,7 @@ def increment_table(results: Results, record: Record) -> Table:
         f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
     return Table(
-        f"Time increment (Eq. 9), {subject}",
+        f"Time increment (Eq. 9), {record_title(record)}",
         (*heads, *(["paper (V100), %"] if column else [])),
         cells,
         notes=(note,),

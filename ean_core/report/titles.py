@@ -14,7 +14,7 @@ PARTS = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B", "part_demo": "m
 WORDS = {
     **DATA,
     **{"r29": "ResNet-29", "r20": "ResNet-20", "voc": "VOC", "ean": "EAN", "cpu": "on a CPU", "gpu": "on a GPU"},
-    **{"gradcam": "Grad-CAM", "figure4": "Figure 4", "figure5": "Figure 5", "cifar": "CIFAR-100"},
+    **{"why": "an ablation", "gradcam": "Grad-CAM", "figure4": "Figure 4", "figure5": "Figure 5", "cifar": "CIFAR-100"},
     **{name: attention_label(name) for name in ("se", "sge", "dia")},
 }
 """Parts of file names -> how a sentence has them."""

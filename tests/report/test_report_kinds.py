@@ -118,7 +118,7 @@ def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
 
 def test_a_comparisons_picture_stands_on_the_page_once(results: Path) -> None:
     made.comparison(results / "a.json")
-    titles = [f"<h3>{title}, CIFAR-100, resnet20</h3>" for title in ("The searches", "Figure 4", "Figure 5")]
+    titles = [f"<h3>{title}, CIFAR-100, ResNet-20</h3>" for title in ("The searches", "Figure 4", "Figure 5")]
     page = html_report(results)
     assert all(title in page for title in titles)  # drawn for the page
     made.picture(results / "a.png")
@@ -190,7 +190,7 @@ def test_nothing_of_the_papers_stands_beside_searches_on_other_images(results: P
         use_own_images(path)
     use_own_images(made.correlation(results / "c.json"))
     text = report_all(results)
-    assert "Figure 4: searched against random schemes, own images, resnet20" in text
+    assert "Figure 4: searched against random schemes, own images, ResNet-20" in text
     assert "paper: EAN" not in text
     assert "Paper: accuracy from scratch" not in text
     assert "| random, GA | 42.50 ± 0.50 | 7.0 (6.0 to 8.0) | 4/9 | `010 \\| 100 \\| 101` |\n" in text
@@ -253,7 +253,7 @@ def test_whole_networks_of_a_config_and_several_records_of_one_network(results: 
     content["settings"]["config"] = "segmentation/configs/ean_se_voc.py"
     (results / "seg.json").write_text(json.dumps(content))
     text = report_all(results)
-    assert "**Time increment (Eq. 9), ean_se_voc**" in text
+    assert "**Time increment (Eq. 9), segmentors of EAN SE VOC, batch 50**" in text
     assert "| EAN SE | 27/54 | 1,738,512 | – | 25.0 (15.0 to 35.0) | 25.0 (15.0 to 35.0) |" in text
     made.times(results / "cpu.json")
     content = json.loads(made.times(results / "a_gpu.json").read_text())
@@ -269,7 +269,7 @@ def test_the_times_of_a_counter_are_not_those_of_its_backbone(results: Path) -> 
     content["settings"]["counter"] = True
     (results / "counter.json").write_text(json.dumps(content))
     text = report_all(results)
-    assert "**Time increment (Eq. 9), counter over resnet164**" in text
+    assert "**Time increment (Eq. 9), counters over ResNet-164, batch 50**" in text
     assert "| EAN SE | 27/54 | 1,738,512 | 0.248 | 25.0 (15.0 to 35.0) | 25.0 (15.0 to 35.0) |\n" in text
     assert "time increment of ResNet-164: no record yet" in text
     assert "Batch 50, 32 pixels, 20 rounds interleaved" in text
@@ -348,7 +348,7 @@ def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
     write_record(results / "network.json", kind="speed", settings=settings, metrics=forms)
     for text in (report_all(results), report_all(results)):
         assert "| EAN SE | 20.0 (20.0 to 20.0) | 5.0 (5.0 to 5.0) |" in text
-        assert "| Org: times as fast as plain | 1.00 (0.91 to 1.11) | 2.00 (1.67 to 2.50) |" in text
+        assert "| Org: speed-up over plain | 1.00 (0.91 to 1.11) | 2.00 (1.67 to 2.50) |" in text
     assert "| EAN SE | 0.83 (0.77 to 0.91) | 1.67 (1.43 to 2.00) |" in report_all(results)
 
 
@@ -365,7 +365,7 @@ def test_large_images_have_their_memory_beside_their_speed(results: Path, below:
     write_record(results / "large.json", kind="speed", settings=settings, metrics=metrics)
     for text in (report_all(results), report_all(results)):
         assert "| 2 megapixels, whole | 1.58 | 1.00 (1.00 to 1.00) | 1,696 |" in text
-        assert "counter over resnet29; times as fast as the first of its size; 3 rounds interleaved" in text
+        assert "counter over resnet29; speed-up over the first of its size; 3 rounds interleaved" in text
 
 
 def test_figures_of_two_levels_are_rows_too(results: Path) -> None:

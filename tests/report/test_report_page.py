@@ -1,8 +1,9 @@
-"""The HTML page: one file, no network, nothing unescaped, one script; in a browser no error and no sideways scrolling."""
+"""The HTML page: one file, no network, nothing unescaped, one script; in a browser no error, no sideways scrolling."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -26,7 +27,7 @@ from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-PROBE = """<script>
+PROBE = """
 var failed = [];
 addEventListener("error", event => failed.push(String(event.message || event.target.src).slice(0, 200)), true);
 addEventListener("load", () => {
@@ -34,13 +35,14 @@ addEventListener("load", () => {
   out.id = "probe";
   out.content = btoa(JSON.stringify({
     width: innerWidth, room: root.clientWidth, scroll: root.scrollWidth, failed: failed,
+    sortable: document.querySelectorAll("thead button").length,
     pictures: [...document.images].map(one => one.naturalWidth),
     wide: [...document.querySelectorAll("section *, header *, nav *")]
       .filter(one => !one.closest(".scroll, pre") && one.getBoundingClientRect().right > root.clientWidth + 1)
       .map(one => one.outerHTML.slice(0, 90))}));
   parent.document.head.append(out);
 });
-</script>"""
+"""
 VOID = {"meta", "link", "img", "br"}
 PICTURES = 12
 """Figure 1: 3; the searches side by side: 4; the curves, the front, a count, Grad-CAM, and a lonely one."""
@@ -242,7 +244,9 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
 def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> None:
     text = html_report(made.every_kind(tmp_path / "results"))
     path = tmp_path / "page.html"  # in a frame, since the browser's own window is never narrower than 500 pixels
-    inner = escape(text.replace("<title>", PROBE + "<title>"))
+    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
+    text = text.replace(escape(POLICY), escape(f"{POLICY} 'sha256-{digest}'"))  # the page's policy allows no other
+    inner = escape(text.replace("<title>", f"<script>{PROBE}</script><title>"))
     path.write_text(f'<!doctype html><iframe srcdoc="{inner}" style="width: 380px; height: 800px; border: 0"></iframe>')
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
     done = subprocess.run(
@@ -264,6 +268,7 @@ def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> N
     assert seen["width"] == 380
     assert seen["scroll"] <= seen["room"], seen["wide"]  # room: without the bar for scrolling down
     assert seen["wide"] == []
+    assert seen["sortable"] > 20, "the page's script runs under its policy"
     assert seen["failed"] == []
     assert len(seen["pictures"]) == PICTURES
     assert min(seen["pictures"]) > 0
