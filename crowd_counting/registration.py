@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from ean_core.utils.task_registry import TaskEntry, register_loader, register_ta
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.trim.task import TrimTask
 
 
 def register() -> None:
@@ -21,6 +23,8 @@ def register() -> None:
             recognizes=_recognizes,
             train=_train,
             test_hint="python crowd_counting/test.py CHECKPOINT --part A",
+            model_kind="counter",
+            start_trim=_start_trim,
         )
     )
     register_loader("ean-counter-1", _load_counter)
@@ -42,3 +46,9 @@ def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
     from crowd_counting.loaded_counter import load_counter
 
     return load_counter(path, content)
+
+
+def _start_trim(model: LoadedModel, arguments: argparse.Namespace) -> TrimTask:
+    from crowd_counting.trim import start_trim
+
+    return start_trim(model, arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from segmentation import FORMAT
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.trim.task import TrimTask
 
 
 def register() -> None:
@@ -24,6 +26,8 @@ def register() -> None:
             train=_train,
             test=_test,
             load_with_config=_load_with_config,
+            model_kind="segmentor",
+            start_trim=_start_trim,
         )
     )
     register_loader(FORMAT, _ask_for_config)
@@ -51,3 +55,9 @@ def _ask_for_config(path: Path, content: dict[str, Any]) -> LoadedModel:
     from segmentation.loaded_segmentor import ask_for_config
 
     return ask_for_config(path, content)
+
+
+def _start_trim(model: LoadedModel, arguments: argparse.Namespace) -> TrimTask:
+    from segmentation.trim import start_trim
+
+    return start_trim(model, arguments)

@@ -30,6 +30,7 @@ class ModelSpec:
     Attributes:
         scheme: bits, or None for all ones.
         pruned: whether unconnected attention was removed.
+        folded: names of the trunk's own attention modules that were folded into the layers beside them.
     """
 
     arch: str
@@ -40,6 +41,7 @@ class ModelSpec:
     attention_options: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 3
     pruned: bool = False
+    folded: tuple[str, ...] = ()
 
     def build(self) -> StagedNetwork:
         """Build the network with freshly initialized weights."""
@@ -52,6 +54,9 @@ class ModelSpec:
             attention_options=self.attention_options,
             in_channels=self.in_channels,
         )
+        for name in self.folded:
+            network.get_submodule(name)  # one that does not exist would be added
+            network.set_submodule(name, nn.Identity())
         return network.prune() if self.pruned else network
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ean_core.report import fallback_table
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
@@ -12,7 +11,7 @@ from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import arch_title, record_title
-from ean_core.report.typed_rows import read_rows
+from ean_core.report.typed_rows import read_metrics
 from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
 
@@ -61,7 +60,7 @@ def is_of_networks(record: Record) -> bool:
 def network_tables(record: Record) -> list[Element]:
     """Increments over Org in the same mode, and the speed of every mode against the authors' Org."""
     settings = record.settings
-    modes = {mode: read_speeds(rows) for mode, rows in record.metrics.items()}
+    modes = read_metrics(Mapping[str, Mapping[str, NetworkSpeed]], record)
     subject = f"{arch_title(settings['arch'])}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
@@ -92,11 +91,6 @@ def network_tables(record: Record) -> list[Element]:
             [[network_label(network), *ratios(network)] for network in modes["plain"]],
         ),
     ]
-
-
-def read_speeds(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, NetworkSpeed]:
-    """Network -> speed, in one mode."""
-    return dict(zip(rows, read_rows(NetworkSpeed, list(rows.values())), strict=True))
 
 
 def images_table(record: Record) -> Table | None:

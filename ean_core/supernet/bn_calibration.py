@@ -39,6 +39,28 @@ def preserve_batch_norm(network: nn.Module) -> Iterator[None]:
             norm.momentum = momentum
 
 
+@torch.no_grad()
+def calibrate_bn(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace the running statistics of any network, in place, by their mean over batches of training images.
+
+    Args:
+        network: in eval mode, in which all else stays.
+        batches: images (B, C, H, W) each, normalized and on the network's device; none leaves the statistics alone.
+    """
+    norms = batch_norms(network)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for number, images in enumerate(batches, start=1):
+            for norm in norms:
+                norm.train()
+                norm.momentum = 1.0 / number  # the first batch replaces what was there
+            network(images)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()
+
+
 class BNCalibration:
     """Replaces the running statistics by their mean over training batches, for one scheme at a time.
 

@@ -32,6 +32,9 @@ StartJob = Callable[[argparse.Namespace, Mapping[str, Any]], Any]
 LoadWithConfig = Callable[[Path, Path], Any]
 """(checkpoint, configuration) -> `ean_core.inference.loaded_model.LoadedModel`."""
 
+StartTrim = Callable[[Any, argparse.Namespace], Any]
+"""(`LoadedModel` of the task's kind, arguments of tools/trim.py) -> `ean_core.pipeline.trim.task.TrimTask`."""
+
 Loader = Callable[[Path, dict[str, Any]], Any]
 """(path, content of the file) -> `ean_core.inference.loaded_model.LoadedModel`, on the CPU and in eval mode."""
 
@@ -51,6 +54,8 @@ class TaskEntry:
         start_job: for the search and related studies; None for a task that does not implement
             `ean_core.pipeline.task.Task`.
         load_with_config: for checkpoints that need their configuration.
+        model_kind: what `LoadedModel.kind` calls its networks, such as "classifier".
+        start_trim: for `tools/trim.py`; None for a task whose networks it cannot trim.
     """
 
     name: str
@@ -61,6 +66,8 @@ class TaskEntry:
     test_hint: str = ""
     start_job: StartJob | None = None
     load_with_config: LoadWithConfig | None = None
+    model_kind: str = ""
+    start_trim: StartTrim | None = None
 
 
 _TASKS: dict[str, TaskEntry] = {}
@@ -98,6 +105,18 @@ def get_task(name: str) -> TaskEntry:
     if name not in tasks:
         raise unknown_name("task", name, list(tasks))
     return tasks[name]
+
+
+def task_of_kind(kind: str) -> TaskEntry:
+    """The task whose networks are of this kind.
+
+    Raises:
+        EANError: if there is none, or its networks cannot be trimmed.
+    """
+    task = next((task for task in all_tasks().values() if task.model_kind == kind), None)
+    if task is None or task.start_trim is None:
+        raise EANError(f"a {kind} cannot be trimmed: its task gives no images to judge it by")
+    return task
 
 
 def get_loader(file_format: str) -> Loader | None:

@@ -1,0 +1,167 @@
+"""Trimming a counter: its photos, each one's error, and the file of the trimmed network."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ean_core.utils.config import build
+from mmengine.device import get_device
+from torch import Tensor, nn
+
+from crowd_counting.data.holdout import Split, split_by_name
+from crowd_counting.data.loader import CrowdLoader
+from crowd_counting.data.points import CrowdData, check_decodes
+from crowd_counting.job import load_crowd, whole_images
+from crowd_counting.model.network import Counter, CounterSpec
+from crowd_counting.model.pretrained import normalization_of, save_counter
+from crowd_counting.model.training_model import CountingModel, evaluate, inside_mask
+from crowd_counting.recipe import DataRecipe
+from ean_core.data.loader import Plan
+from ean_core.data.normalize import Normalize
+from ean_core.inference.loaded_model import LoadedModel
+from ean_core.networks import stages_blocks
+from ean_core.pipeline.task import Metric
+from ean_core.pipeline.trim.task import TEST, Parts
+from ean_core.scheme import Scheme, as_scheme
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import sha256_of
+
+SIDE = 512
+"""Pixels a side of the images that counters are timed on."""
+BATCH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class CounterTrim:
+    """A trained counter and its photos; implements `ean_core.pipeline.trim.task.TrimTask`.
+
+    Attributes:
+        model: as loaded, on the device.
+        data: the photos that it was trained on.
+        split: training and validation photos, as in its training.
+        recipe: of its training crops.
+    """
+
+    model: LoadedModel
+    data: CrowdData
+    split: Split
+    recipe: DataRecipe
+
+    name: ClassVar[str] = "crowd counting"
+    metric: ClassVar[Metric] = Metric("mae", "MAE", higher_is_better=False)
+    image_shape: ClassVar[tuple[int, int, int]] = (3, SIDE, SIDE)
+
+    @property
+    def network(self) -> nn.Module:
+        """The trained counter."""
+        return self.model.network
+
+    @cached_property
+    def parts(self) -> Parts:
+        """How many photos do what."""
+        train, val = self.split
+        note = "held out from training, where they chose the epoch"
+        return Parts(len(train), len(val), len(self.data.test), note)
+
+    @cached_property
+    def identity(self) -> Mapping[str, Any]:
+        """Checkpoint, network and data."""
+        path = self.model.path
+        return {
+            "checkpoint": path.name,
+            "checkpoint_sha256": sha256_of(path),
+            "model": dict(self.model.content["model"]),
+            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint()},
+        }
+
+    @cached_property
+    def _normalize(self) -> Normalize:
+        return Normalize(*normalization_of(self.model.path, dict(self.model.content))).to(get_device())
+
+    def training_batches(self, count: int) -> Iterator[Tensor]:
+        """See `TrimTask`; a crop of every photo, as in training."""
+        plan = Plan(min(BATCH, count), train=True)
+        stride = self.model.content["model"]["stride"]
+        for batch in CrowdLoader(self.split[0][:count], plan, self.recipe, stride=stride, device=get_device()):
+            inputs = batch["inputs"]
+            yield self._normalize(inputs) * inside_mask(batch["sizes"], inputs.shape[-2:])[:, None]
+
+    def results(self, network: Counter, part: str) -> np.ndarray:
+        """(N,) absolute errors in heads, of whole photos."""
+        photos = self.data.test if part == TEST else self.split[1]
+        model = CountingModel(network, self._normalize)
+        rows = evaluate(model, whole_images(photos, stride=network.stride))
+        return np.array([abs(row.error) for row in rows])
+
+    def save(self, network: Counter, path: Path, info: Mapping[str, Any]) -> list[Path]:
+        """A .pth for the counting commands, and the connections that are left as a scheme.json."""
+        content = self.model.content
+        spec = build(CounterSpec, content["model"], where=str(self.model.path))
+        blocks = stages_blocks(spec.arch)
+        left = network.scheme.bits  # of the stages that a counter keeps
+        bits = left + as_scheme(spec.scheme, blocks).bits[len(left) :]
+        scheme, file = Scheme(bits, blocks), path.with_suffix(".pth")
+        spec = dataclasses.replace(spec, scheme=scheme.text)
+        kept = {name: content[name] for name in ("mean", "std", "recipe", "epoch") if name in content}
+        save_counter(file, network.prune(), spec, **kept, validation=None, trim=dict(info))
+        origin = {"arch": spec.arch, "attention": spec.attention, "attention_options": dict(spec.attention_options)}
+        scheme.save(path.with_name("scheme.json"), **origin, data=self.data.name, method="trim")
+        return [file, path.with_name("scheme.json")]
+
+    def finetune(self, network: nn.Module, *, epochs: int, directory: Path, resume: bool) -> nn.Module:
+        """There is none.
+
+        Raises:
+            EANError: always.
+        """
+        raise EANError(
+            "--finetune trains classifiers on: train a counter from the trimmed one instead, with "
+            "crowd_counting/train.py --weights trimmed.pth --scheme scheme.json"
+        )
+
+
+def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim:
+    """Read the photos that a counter was trained on.
+
+    Args:
+        model: the counter.
+        arguments: `part` or `annotations`, which the file's own data set stands for, and `data_root` are used.
+
+    Raises:
+        EANError: if the file does not say its data, they cannot be read, or they are other data.
+    """
+    if arguments.test_root or arguments.test_is_validation:
+        raise EANError(f"{model.path} is a crowd counter: --test-root and --test-is-validation are for classifiers")
+    if arguments.finetune:
+        raise EANError("--finetune trains classifiers on, and this is a crowd counter: leave it out")
+    trained = (model.content.get("recipe") or {}).get("data") or {}
+    part, name = arguments.part, str(trained.get("name", ""))
+    if part is None and arguments.annotations is None:
+        if not name.startswith("part_"):
+            raise EANError(f"{model.path} was trained on {name or 'unknown data'}: give --annotations FILE or --part")
+        part = name.removeprefix("part_")
+    data = load_crowd(
+        part=part, annotations=arguments.annotations, data_root=arguments.data_root or "data/ShanghaiTech"
+    )
+    if trained.get("fingerprint") != data.fingerprint():
+        raise EANError(
+            f"{model.path} was trained on {name or 'unknown data'}, and not on these photos of {data.name}: give the "
+            "--part or --annotations, and the --data-root, that it was trained with"
+        )
+    split = split_by_name(data.train, set(trained.get("val", ())))
+    if not all(split):
+        raise EANError(f"{model.path} does not say which photos were held out from its training: train it again")
+    check_decodes((*data.train, *data.test))
+    fields = {field.name for field in dataclasses.fields(DataRecipe)} - {"cache", "split"}
+    values = {name: value for name, value in trained.items() if name in fields}
+    recipe = build(DataRecipe, values, where=f"{model.path}: recipe.data")
+    model.network.to(torch.device(get_device()))
+    return CounterTrim(model, data, split, recipe)

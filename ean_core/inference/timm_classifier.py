@@ -1,0 +1,160 @@
+"""Classifiers that are plain timm networks: their public weights, and the files of trimmed ones.
+
+Such a network is timm's own module and has no stages of ours, so that any of timm's with SE can be trimmed, also those
+that `ean_core.networks.timm_backbone` cannot adapt (MobileNetV3, EfficientNet).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.inference.explain.targets import class_target
+from ean_core.inference.images import Preparation
+from ean_core.inference.loaded_model import LoadedModel
+from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.pth_file import write_pth
+from ean_core.networks.network_file import check_finite
+from ean_core.networks.timm_backbone import PREFIX, make_timm
+from ean_core.networks.weights_file import read_weights
+from ean_core.utils.errors import EANError, first_line
+
+FORMAT = "ean-timm-1"
+
+
+@dataclass(frozen=True)
+class TimmSpec:
+    """What builds a plain timm network.
+
+    Attributes:
+        arch: `timm:` and timm's name.
+        num_classes: outputs of the head.
+        in_channels: of the images.
+        folded: names of the attention modules that were folded into the layers beside them.
+    """
+
+    arch: str
+    num_classes: int
+    in_channels: int = 3
+    folded: tuple[str, ...] = ()
+
+    def build(self) -> nn.Module:
+        """The network with fresh weights, identities where attention was folded away."""
+        network = make_timm(
+            self.arch.removeprefix(PREFIX), num_classes=self.num_classes, in_chans=self.in_channels, pretrained=False
+        )
+        for name in self.folded:
+            network.get_submodule(name)  # one that does not exist would be added
+            network.set_submodule(name, nn.Identity())
+        return network
+
+
+def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
+    """timm's network with public weights.
+
+    Args:
+        arch: `timm:` and timm's name, with or without the tag of its weights.
+        weights: a file of them; None: timm's cache, or a download.
+
+    Raises:
+        EANError: if there is no such network, or its weights cannot be had or do not fit.
+    """
+    name = arch.removeprefix(PREFIX)
+    if weights is None:
+        logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its line per retry would hide the error
+        make_timm(name)  # a wrong name is not a failed download
+        try:
+            network = make_timm(name, pretrained=True)
+        except Exception as error:  # errors of the hub's client, requests and httpx
+            raise EANError(
+                f"the weights of {arch} are not in timm's cache and cannot be downloaded ({type(error).__name__}: "
+                f"{first_line(error)}): give a file of them with --weights"
+            ) from None
+    else:
+        tensors = read_weights(weights, arch=arch).tensors
+        network = make_timm(name, num_classes=classes_of(tensors, name))
+        load_tensors_into(network, tensors, where=str(weights))
+    prepared = network.pretrained_cfg
+    channels, side, _ = prepared["input_size"]
+    spec = TimmSpec(arch, network.num_classes, channels)
+    content = {
+        "format": FORMAT,
+        "model": asdict(spec),
+        "mean": list(prepared["mean"]),
+        "std": list(prepared["std"]),
+        "image_shape": [channels, side, side],
+        "resize": round(side / (prepared.get("crop_pct") or 0.875)),
+    }
+    return as_loaded(Path(weights or name), network, spec, content)
+
+
+def classes_of(tensors: Mapping[str, Tensor], name: str) -> int:
+    """Outputs of the head in a file of weights; those of the public ones where it has none."""
+    with torch.device("meta"):
+        public = make_timm(name)
+    head = public.pretrained_cfg.get("classifier")
+    bias = tensors.get(f"{head}.bias") if isinstance(head, str) else None
+    return public.num_classes if bias is None else len(bias)
+
+
+def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
+    """Load weights.
+
+    Raises:
+        EANError: if they do not fit.
+    """
+    try:
+        network.load_state_dict(dict(tensors))
+    except (RuntimeError, KeyError) as error:
+        first = str(error).splitlines()[-1].strip()
+        raise EANError(f"the weights in {where} do not fit the network ({first}): give those of the same one") from None
+
+
+def save_timm(path: Path, network: nn.Module, spec: TimmSpec, **info: Any) -> None:
+    """Write a file for `ean_core.load`, atomically.
+
+    Raises:
+        EANError: if a weight is not finite.
+    """
+    check_finite(network, path)
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
+    write_pth(path, {"format": FORMAT, "model": asdict(spec), "state_dict": weights, **info})
+
+
+def load_timm_file(path: Path, content: dict[str, Any]) -> LoadedModel:
+    """The model of a file that `save_timm` wrote.
+
+    Raises:
+        EANError: if it is damaged.
+    """
+    spec = read_spec(TimmSpec, path, content)
+    check_meta(path, content, classes=spec.num_classes, channels=spec.in_channels)
+    with building(path):
+        network = spec.build()
+    load_tensors_into(network, content.pop("state_dict"), where=str(path))
+    return as_loaded(path, network, spec, content)
+
+
+def as_loaded(path: Path, network: nn.Module, spec: TimmSpec, content: dict[str, Any]) -> LoadedModel:
+    """The network with what predicting needs; it has no stages of which Grad-CAM could draw the masks."""
+    classes = tuple(content.get("classes") or map(str, range(spec.num_classes)))
+    channels, side, _ = content["image_shape"]
+    mean, std = tuple(content["mean"]), tuple(content["std"])
+    return LoadedModel(
+        path=path,
+        kind="classifier",
+        network=network.eval(),
+        trunk=network,
+        prepare=Preparation(channels, mean, std, side, content["resize"]),
+        classes=classes,
+        make_target=partial(class_target, classes=classes),
+        output="logits",
+        content=content,
+    )

@@ -1,0 +1,72 @@
+"""The results of all networks that trimming has evaluated, kept in a file, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ean_core.pipeline.retrain import pack_results, unpack_results
+from ean_core.utils.errors import EANError
+
+
+class Evaluations:
+    """Evaluates every network once: which one it is follows from its name, since all else is fixed.
+
+    Args:
+        path: a .jsonl file, read if it exists and appended to.
+        evaluate: a network and a part -> the images' results, see `TrimTask.results`.
+        after: called after each new evaluation.
+
+    Raises:
+        EANError: if the file is damaged; a last line that was cut off does not count.
+    """
+
+    def __init__(
+        self, path: Path, evaluate: Callable[[nn.Module, str], np.ndarray], *, after: Callable[[], None] = lambda: None
+    ) -> None:
+        self.path, self.evaluate, self.after = path, evaluate, after
+        self.known: dict[tuple[str, str], np.ndarray] = {}
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        for number, line in enumerate(whole, start=1):
+            try:
+                entry = json.loads(line)
+                self.known[entry["part"], entry["network"]] = _unpack(entry["results"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise EANError(
+                    f"{path} is damaged in line {number} ({type(error).__name__}): remove the file, and what it held "
+                    "is measured again"
+                ) from None
+        if len(whole) < len(lines):
+            path.write_text("".join(whole), encoding="utf-8")
+
+    def results(self, network: nn.Module | Callable[[], nn.Module], *, name: str, part: str) -> np.ndarray:
+        """The results of a network, or of the one that a function makes, on a part of the images."""
+        key = part, name
+        if key not in self.known:
+            made = network if isinstance(network, nn.Module) else network()
+            results = self.evaluate(made, part)
+            entry = {"part": part, "network": name, "results": _pack(results)}
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+            self.known[key] = results
+            self.after()
+        return self.known[key]
+
+
+def _pack(results: np.ndarray) -> Any:
+    return results.tolist() if results.ndim > 1 else pack_results(results)
+
+
+def _unpack(packed: Any) -> np.ndarray:
+    if isinstance(packed, list) and packed and isinstance(packed[0], list):
+        return np.asarray(packed)
+    results = unpack_results(packed)
+    if results is None:
+        raise ValueError("no results")
+    return results

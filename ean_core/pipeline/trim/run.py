@@ -1,0 +1,214 @@
+"""Trim a network: measure what its attention calls cost and are worth, fold the ones that are not, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.benchmark.latency_table import device_name
+from ean_core.deploy.mean_mask import drop_calls, find_calls
+from ean_core.io.records import write_record
+from ean_core.pipeline.trim.cost import FULL, NONE, TRIMMED, Costs, call_costs, compare_times, example_batch
+from ean_core.pipeline.trim.evaluations import Evaluations
+from ean_core.pipeline.trim.greedy import Limits, Step, walk
+from ean_core.pipeline.trim.metric import metric_drop, metric_value
+from ean_core.pipeline.trim.sentence import conclusion
+from ean_core.pipeline.trim.task import TEST, TrimTask
+from ean_core.pipeline.trim.worth import AS_TRAINED, Bench, masks_of_network, worth_of_all, worth_of_calls
+from ean_core.training.work_dir import claim
+from ean_core.utils.errors import EANError
+from ean_core.utils.progress import bar
+
+EVALUATIONS, COSTS, RECORD, NETWORK = "evaluations.jsonl", "costs.json", "trim.json", "trimmed"
+MASK_BYTES = 200e6
+"""Memory for the training images that mean masks and batch norm calibration run over."""
+
+
+@dataclass(frozen=True)
+class TrimSettings:
+    """How to trim.
+
+    Attributes:
+        limits: which network to take.
+        finetune: epochs to train it on.
+        mode: of inference, in which networks are timed.
+        batch_size: images per forward pass when timing; None: see `example_batch`.
+        rounds: of timing.
+    """
+
+    limits: Limits
+    finetune: int = 0
+    mode: str = "eager"
+    batch_size: int | None = None
+    rounds: int = 30
+
+
+def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: bool) -> dict[str, Any]:
+    """Trim a task's network, and write trim.json, the picture and the trimmed network.
+
+    Args:
+        task: with a trained network and its images.
+        settings: see `TrimSettings`; limits and finetuning may differ when a run is resumed.
+        directory: where everything is written.
+        resume: use the measurements that the directory holds.
+
+    Returns:
+        the record's metrics.
+
+    Raises:
+        EANError: if there is no attention, or no network keeps the limits.
+    """
+    calls = find_calls(task.network)
+    check_calls(len(calls), "the network")
+    batch = example_batch(task.image_shape, batch_size=settings.batch_size, device=device_of(task.network))
+    how = {"mode": settings.mode, "batch_size": len(batch), "image_shape": list(task.image_shape)}
+    files = [directory / EVALUATIONS, directory / RECORD]
+    claim(directory, {"part": "trim", **task.identity, **how}, resume=resume, begun=files)
+    costs = measured_costs(task.network, batch, settings, directory / COSTS)
+    batches = training_batches(task)
+    count = len(calls)
+    total = 1 + 2 * count + 4 + count * (count - 1) // 2 + count + 2  # the first step's are the single calls'
+    with bar("evaluate", total) as progress:
+
+        def advance() -> None:
+            progress.update(progress.done + 1)
+
+        bench = Bench(task, Evaluations(directory / EVALUATIONS, task.results, after=advance), batches)
+        masks = masks_of_network(bench)
+        alone, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
+        limits = settings.limits.or_default(task.metric, bench.value(bench.before))
+        path, chosen, network = walk(bench, costs, limits)
+        if settings.finetune and chosen:
+            folder = directory / f"finetune_{chosen}_{settings.finetune}"
+            network = task.finetune(network, epochs=settings.finetune, directory=folder, resume=resume)
+        final = final_results(bench, network, path[: chosen + 1], finetune=settings.finetune)
+    times = whole_times(task.network, network, batch, settings)
+    metrics = {
+        "metric": asdict(task.metric),
+        "calls": {
+            name: {**worth, "milliseconds": asdict(cost.milliseconds), "share": asdict(cost.share)}
+            for (name, worth), cost in zip(alone.items(), costs.calls.values(), strict=True)
+        },
+        "validation": bench.value(bench.before),
+        "bare_milliseconds": costs.bare,
+        "all": together,
+        "path": [step.to_record() for step in path],
+        "chosen": chosen,
+        "folded": [step.call for step in path[1 : chosen + 1]],
+        **final,
+        "times": times,
+    }
+    device = device_name(batch.device)
+    metrics["sentence"] = conclusion(metrics, limits=limits, parts=asdict(task.parts), device=device)
+    how |= {"device": device, "limits": asdict(limits)}
+    return write_results(task, settings, network, metrics, directory=directory, how=how)
+
+
+def check_calls(count: int, what: str) -> None:
+    """Refuse a network without attention.
+
+    Raises:
+        EANError: always for a count of 0.
+    """
+    if not count:
+        raise EANError(
+            f"nothing to trim: {what} has no attention call; give a network with connected attention, such as a "
+            "share-full classifier.pth, or timm:seresnet50"
+        )
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """The device that a network is on."""
+    return next(network.parameters()).device
+
+
+def measured_costs(network: nn.Module, batch: Tensor, settings: TrimSettings, path: Path) -> Costs:
+    """What the calls cost: read where an interrupted run has measured it, so that its order of folding is the same."""
+    if path.exists():
+        return Costs.load(path)
+    costs = with_bar(
+        "time", settings.rounds, lambda step: call_costs(network, batch, **timing(settings), after_round=step)
+    )
+    costs.save(path)
+    return costs
+
+
+def whole_times(network: nn.Module, trimmed: nn.Module, batch: Tensor, settings: TrimSettings) -> dict[str, Any]:
+    """The network, the trimmed one, and the one without attention, in turns."""
+    bare = drop_calls(network, [call.name for call in find_calls(network)])
+    networks = {FULL: network, TRIMMED: trimmed, NONE: bare}
+    return with_bar(
+        "time", settings.rounds, lambda step: compare_times(networks, batch, **timing(settings), after_round=step)
+    )
+
+
+def timing(settings: TrimSettings) -> dict[str, Any]:
+    """The arguments of both measurements."""
+    return {"mode": settings.mode, "rounds": settings.rounds}
+
+
+def with_bar(name: str, rounds: int, measure: Callable[[Callable[[], None]], Any]) -> Any:
+    """Run a measurement under a bar that moves between rounds."""
+    with bar(name, rounds) as progress:
+        return measure(lambda: progress.update(progress.done + 1))
+
+
+def training_batches(task: TrimTask) -> list[Tensor]:
+    """Training images for masks and calibration, as many as fit in `MASK_BYTES`: from 32 to 1000.
+
+    Raises:
+        EANError: if there are none.
+    """
+    channels, height, width = task.image_shape
+    count = int(min(1000, max(32, MASK_BYTES / (4 * channels * height * width))))
+    batches = list(task.training_batches(min(count, task.parts.training)))
+    if not batches:
+        raise EANError("mean masks need training images, and there are none")
+    return batches
+
+
+def final_results(bench: Bench, network: nn.Module, way: Sequence[Step], *, finetune: int) -> dict[str, Any]:
+    """Value and drop of the chosen network on the validation and, at last, the test images."""
+    name = " ".join(f"{step.call}{'*' if step.calibrated else ''}" for step in way[1:]) or AS_TRAINED
+    name += f", {finetune} epochs" if finetune and len(way) > 1 else ""
+    final = {"trimmed": bench.measure(network, name), "test": None}
+    if bench.task.parts.test:
+        metric, results = bench.task.metric, bench.evaluations.results
+        before = results(bench.task.network, name=AS_TRAINED, part=TEST)
+        after = results(network, name=name, part=TEST)
+        final["test"] = {
+            "before": metric_value(before, metric),
+            "after": metric_value(after, metric),
+            "drop": asdict(metric_drop(before, after, metric)),
+        }
+    return final
+
+
+def write_results(
+    task: TrimTask, settings: TrimSettings, network: nn.Module, metrics: dict[str, Any], *, directory: Path, how: Any
+) -> dict[str, Any]:
+    """Write the trimmed network, the record and its picture; returns the metrics with the names of the files."""
+    files: list[Path] = []
+    if metrics["chosen"]:
+        info = {name: metrics[name] for name in ("folded", "trimmed", "test", "sentence")}
+        files = task.save(network, directory / NETWORK, {**info, "finetune": settings.finetune})
+    metrics["files"] = [path.name for path in files]
+    record = {
+        "task": task.name,
+        "parts": asdict(task.parts),
+        **task.identity,
+        **how,
+        "finetune": settings.finetune,
+        "rounds": settings.rounds,
+        "threads": torch.get_num_threads(),
+    }
+    path = write_record(directory / RECORD, kind="trim", settings=record, metrics=metrics)
+    from ean_core.report.plots_trim import draw_trim  # matplotlib takes a second
+
+    draw_trim(path.with_suffix(".png"), {"settings": record, "metrics": metrics})
+    return metrics
