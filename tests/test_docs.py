@@ -53,7 +53,7 @@ def commands_of(text: str) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'<img src="([^"]+)"', text):
         if target.startswith(("http:", "https:", "mailto:")):
             continue
         name, _, anchor = target.partition("#")
