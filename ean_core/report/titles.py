@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from ean_core.report.results import Record
@@ -42,13 +43,7 @@ def words_of(name: str) -> str:
     text = " ".join(WORDS.get(part, part) for part in re.split(r"[_\s]+", name.replace(".", ", ").strip()) if part)
     text = re.sub(r"\bsubset(\d+)k\b", r"\1,000 images", text)
     text = re.sub(r"\b(\d+)ep\b", r"\1 epochs", text)
-    text = re.sub(r"\bb(\d+)\b", r"batch \1", text)
-    return arch_in_text(text)
-
-
-def arch_in_text(text: str) -> str:
-    """A text in which architectures are written as the paper does."""
-    return re.sub(r"\b(?:resnet|r)(\d{2,3})\b", r"ResNet-\1", text)
+    return re.sub(r"\bresnet(\d{2,3})\b", r"ResNet-\1", text)
 
 
 def record_title(record: Record) -> str:
@@ -82,7 +77,7 @@ def benchmark_title(record: Record) -> str:
     """The networks that were timed, and the batch."""
     settings = record.settings
     if settings.get("config"):
-        subject = f"segmentors of {words_of(str(settings['config']).rpartition('/')[2].removesuffix('.py'))}"
+        subject = f"segmentors of {words_of(PurePath(settings['config']).stem)}"
     else:
         subject = f"{'counters over ' if settings.get('counter') else ''}{arch_title(settings['arch'])}"
     return f"{subject}, batch {settings['batch_size']}"
@@ -112,7 +107,7 @@ def speed_title(record: Record) -> str:
     if settings.get("arch") and not name.startswith("density"):
         parts.append(arch_title(settings["arch"]))
     elif settings.get("config"):
-        parts.append(arch_in_text(words_of(str(settings["config"]).rpartition("/")[2].removesuffix(".py"))))
+        parts.append(words_of(PurePath(settings["config"]).stem))
     if settings.get("network") == "supernet":
         parts.append("supernet")
     if name.startswith(("network", "training", "processes", "allocators")):
