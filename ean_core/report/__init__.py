@@ -29,6 +29,7 @@ from ean_core.report import (
     table3,
     table4,
     table5,
+    task_runs,
     time_increment,
 )
 from ean_core.report.elements import Chapter, Element, Gap, Section, Text
@@ -65,7 +66,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed_comparison),
+    *(all_attentions, speed_comparison, task_runs),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [
@@ -81,7 +82,7 @@ def report(directory: Path) -> str:
     """The README's table, and what has no record yet, as Markdown.
 
     Args:
-        directory: holds the records and paper.json.
+        directory: holds the records.
 
     Raises:
         EANError: if the directory is missing or a record cannot be read.
@@ -102,11 +103,11 @@ def report_all(directory: Path) -> str:
     return markdown.sections(all_sections(read(directory)), directory=directory, prefix="../results/")
 
 
-def html_report(directory: Path, folders: Sequence[Path] = (), *, only: bool = False) -> str:
+def html_report(directory: Path | None, folders: Sequence[Path] = (), *, only: bool = False) -> str:
     """The page.
 
     Args:
-        directory: of the project's records.
+        directory: of the project's records; None where there are none.
         folders: work directories, which come first.
         only: leave out the project's records.
 
@@ -134,7 +135,7 @@ def html_report(directory: Path, folders: Sequence[Path] = (), *, only: bool = F
     return page(chapters, records, title="EAN: what was measured", lead=lead)
 
 
-def read(directory: Path) -> Results:
+def read(directory: Path | None) -> Results:
     """The records, each of them tried alone, so that an error names the record that cannot be shown.
 
     Raises:
@@ -142,9 +143,8 @@ def read(directory: Path) -> Results:
     """
     results = Results.read(directory)
     for record in results.records:
-        if record.kind in KINDS:
-            with naming_record(record):
-                KINDS[record.kind](results, record)
+        with naming_record(record):
+            KINDS.get(record.kind, fallback_table.elements_of)(results, record)
     return results
 
 
