@@ -51,8 +51,6 @@ def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     assert "| regret of the most probable | regret of the smoothed best |" in report_all(results)
     row = "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |"
     assert row in report_all(results)
-        results
-    )
 
 
 def test_a_comparisons_picture_stands_on_the_page_once(results: Path) -> None:
