@@ -62,6 +62,7 @@ setup(
             "ruff>=0.17,<0.18",
             "pre-commit",
             "grad-cam",  # what our Grad-CAM is compared with
+            "sybil",  # runs the Python of README and docs
             *EXTRAS["all"],
         ],
     },

@@ -15,8 +15,9 @@ def overlay(
     stride: int,
     size: tuple[int, int] | None = None,
     top: float | None = None,
+    annotated: int | None = None,
 ) -> np.ndarray:
-    """Color the image by density and write the count in the corner.
+    """Color the image by density and write the predicted count, and the true one, in the corner.
 
     Args:
         pixels: uint8 (H, W, 3), RGB; for a large image, its reduced version.
@@ -24,6 +25,7 @@ def overlay(
         stride: pixels of the full image per cell.
         size: (H, W) of the full image; None for that of `pixels`.
         top: heads per cell shown in the strongest color; None for the map's maximum.
+        annotated: the true number of heads; None if it is not known.
 
     Returns:
         uint8 (H', W', 3), RGB, reduced so that no side exceeds 2048 pixels.
@@ -41,16 +43,16 @@ def overlay(
     colors = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     strength = 0.75 * np.sqrt(heat)[..., None]
     blended = (small * (1 - strength) + colors * strength).astype(np.uint8)
-    return write_count(blended, float(density.sum()))
+    true = "" if annotated is None else f", true {annotated}"
+    return write_text(blended, f"predicted {density.sum():.0f}{true}")
 
 
-def write_count(picture: np.ndarray, count: float) -> np.ndarray:
-    """Write the count, white with a black outline, in the upper left corner."""
+def write_text(picture: np.ndarray, text: str) -> np.ndarray:
+    """Write a text, white with a black outline, in the upper left corner."""
     scale = max(0.5, min(picture.shape[:2]) / 500)
+    scale = min(scale, 3 * picture.shape[1] / (60 * len(text)))  # the text is no wider than the picture
     picture = np.ascontiguousarray(picture)
     for color, thickness in (((0, 0, 0), 4), ((255, 255, 255), 1)):
         origin = (round(8 * scale), round(26 * scale))
-        cv2.putText(
-            picture, f"{count:.0f}", origin, cv2.FONT_HERSHEY_SIMPLEX, scale, color, max(1, round(thickness * scale))
-        )
+        cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, color, max(1, round(thickness * scale)))
     return picture

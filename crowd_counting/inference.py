@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,13 @@ class Settings:
         tile: side in pixels of the tiles that the network sees.
         overlap: pixels around the kept center of a tile.
         every: count and show every n-th frame of a video.
+        annotated: resolved path of an image -> its true number of heads, for those that have annotations.
     """
 
     tile: int = 1536
     overlap: int = 192
     every: int = 1
+    annotated: Mapping[Path, int] = field(default_factory=dict)
 
 
 def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:
@@ -88,7 +90,7 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
                     raise
                 entries.append({"image": file.name, "error": str(error)})
                 continue
-            entry, picture = count_image(model, image, settings)
+            entry, picture = count_image(model, image, settings, annotated=settings.annotated.get(file.resolve()))
             name = unused_name(file, {other.get("picture") for other in entries})
             write_image(out / name, picture)
             entries.append({"image": file.name, **entry, "picture": name})
@@ -107,15 +109,22 @@ def unused_name(file: Path, taken: Collection[str | None]) -> str:
 
 
 def count_image(
-    model: CountingModel, pixels: np.ndarray | Picture, settings: Settings, *, top: Callable[[float], float] = float
+    model: CountingModel,
+    pixels: np.ndarray | Picture,
+    settings: Settings,
+    *,
+    top: Callable[[float], float] = float,
+    annotated: int | None = None,
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Count one image; return its entry and picture. `top` maps the density's maximum to the top of the color scale."""
     density, tiles = predict_density(model, pixels, tile=settings.tile, overlap=settings.overlap)
     peak = float(density.max())
     small = np.asarray(pixels.reduced(LONGEST)) if isinstance(pixels, Picture) else pixels
-    picture = overlay(small, density.numpy(), stride=model.counter.stride, size=pixels.shape[:2], top=top(peak))
+    size, stride = pixels.shape[:2], model.counter.stride
+    picture = overlay(small, density.numpy(), stride=stride, size=size, top=top(peak), annotated=annotated)
     entry = {
         "count": float(density.double().sum()),
+        **({} if annotated is None else {"annotated": annotated}),
         "height": pixels.shape[0],
         "width": pixels.shape[1],
         "tiles": tiles,

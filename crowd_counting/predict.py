@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from crowd_counting.cli import add_data_arguments
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser
 from ean_core.utils.errors import command, legible
 
@@ -14,10 +15,12 @@ example:
   python crowd_counting/predict.py photo.jpg                           with the counter that comes with the project
   python crowd_counting/predict.py best.pth holiday/ more/*.jpg --out-dir counts
   python crowd_counting/predict.py best.pth street.mp4 --every 10
+  python crowd_counting/predict.py best.pth data/ShanghaiTech/part_A/test_data/images --part A --out-dir counts
 
 Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
 with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image
-itself, four bytes per pixel; images of more than 536 million pixels are refused."""
+itself, four bytes per pixel; images of more than 536 million pixels are refused. With --part or --annotations the
+pictures of annotated images show the true count too."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -41,6 +44,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="pixels around the kept center of a tile (default 192)",
     )
     add("--every", type=at_least(1), default=1, metavar="N", help="count every N-th frame of a video (default 1)")
+    add_data_arguments(parser)
     add_own_attention(parser)
     return parser.parse_args(argv)
 
@@ -54,6 +58,7 @@ def main(argv: Sequence[str]) -> None:
 
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import VIDEOS, Settings, predict
+    from crowd_counting.job import load_crowd
     from ean_core.inference.shipped_models import find_model, split_sources
     from ean_core.utils.screen import say
 
@@ -61,7 +66,11 @@ def main(argv: Sequence[str]) -> None:
     if (shipped := find_model(checkpoint)) is not None:
         say(f"model: {shipped}")
     model, _ = load_model(checkpoint)
-    settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
+    annotated = {}
+    if arguments.part or arguments.annotations:
+        data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+        annotated = {image.path.resolve(): image.count for image in (*data.train, *data.test)}
+    settings = Settings(arguments.tile, arguments.overlap, arguments.every, annotated)
     entries = predict(model, [Path(source) for source in sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")

@@ -12,13 +12,14 @@ from ean_core.utils.errors import EANError, command
 HELP = """\
 example:
   python tools/report.py --html report.html                         one page with every table and picture
-  python tools/report.py --html report.html work_dirs/NAME          the same, with what that run wrote
-  python tools/report.py                                            print the README's tables
+  python tools/report.py --html report.html work_dirs/NAME          your run first, its verdict on top
+  python tools/report.py --html report.html work_dirs/NAME --only   your run alone
+  python tools/report.py                                            print the README's table
   python tools/report.py --write README.md docs/results.md          put the tables between the files' report marks
   python tools/report.py --check README.md docs/results.md          exit with 1 if a file does not show the records
 
-Reads every record in results/ (or --results DIR). The page needs no other file, no network and no script. A value
-without a record is shown as a gap, with the command that would measure it."""
+Reads every record in results/ (or --results DIR). The page needs no other file and no network. A value without a
+record is shown as a gap, with the command that would measure it."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -27,6 +28,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
     add("--html", type=file_of(".html"), metavar="FILE", help="write the page")
+    add("--only", action="store_true", help="show the RUN_FOLDERs alone, without the project's own records")
     add("--results", metavar="DIR", help="where the records are (default results, if there is one)")
     add("--write", nargs="+", metavar="FILE", help="replace the tables in these files")
     add("--check", nargs="+", metavar="FILE", help="only compare with these files")
@@ -46,9 +48,12 @@ def main(argv: Sequence[str]) -> None:
     directory = Path(arguments.results or "results")
     if arguments.runs and arguments.html is None:
         raise EANError(f"run folders go on the page: give --html FILE with {' '.join(arguments.runs)}")
+    if arguments.only and not arguments.runs:
+        raise EANError("--only shows run folders alone: give at least one, as work_dirs/NAME")
     if arguments.html is not None:
         optional = arguments.results is None and arguments.runs and not directory.exists()
-        text = html_report(None if optional else directory, [Path(run) for run in arguments.runs])
+        runs = [Path(run) for run in arguments.runs]
+        text = html_report(None if optional else directory, runs, only=arguments.only)
         write_atomic(arguments.html, text)
         say(f"{arguments.html} written, {len(text) / 1e6:.1f} MB; open it in any browser")
     for name in arguments.write or ():

@@ -1,4 +1,4 @@
-"""The results as the README's tables, as docs/results.md, and as one HTML page.
+"""The results as the README's table, as docs/results.md, and as one HTML page.
 
 All three are made from the records under results/ and the paper's published figures, by the same functions: a file of
 this package per table or figure gives elements (`elements.py`), which `markdown.py` and `html_page.py` write down.
@@ -13,16 +13,17 @@ from ean_core.report import (
     all_attentions,
     bn_calibration,
     correlation,
+    fallback_table,
     figure1,
-    generic,
     landscapes,
     latency_table,
     markdown,
+    overview,
     pareto,
     pictures,
     run_folders,
     search_curves,
-    speed,
+    speed_comparison,
     table1,
     table2,
     table3,
@@ -31,30 +32,21 @@ from ean_core.report import (
     task_runs,
     time_increment,
 )
-from ean_core.report.elements import Element, Gap, Section, Text
+from ean_core.report.elements import Chapter, Element, Gap, Section, Text
 from ean_core.report.html_page import page
 from ean_core.report.results import Record, Results, naming_record
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import how_many
 
 __all__ = ["BEGIN", "BEGIN_ALL", "END", "END_ALL", "html_report", "refresh", "replace_report", "report", "report_all"]
 
 BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
-"""Marks around the short tables, in the README."""
+"""Marks around the one table, in the README."""
 BEGIN_ALL, END_ALL = "<!-- report of everything: begin -->", "<!-- report of everything: end -->"
 """Marks around all tables, in docs/results.md."""
 
-SUMMARIES: tuple[Callable[[Results], Sequence[Element]], ...] = (
-    table1.summary,
-    time_increment.summary,
-    table3.summary,
-    table5.summary,
-    speed.summary,
-    table4.summary,
-    landscapes.summary,
-    correlation.summary,
-    bn_calibration.summary,
-)
 SECTIONS: tuple[Callable[[Results], Section], ...] = (
+    overview.section,
     table1.section,
     figure1.section,
     time_increment.section,
@@ -68,13 +60,13 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
     landscapes.section,
     table3.section,
     table5.section,
-    speed.section,
+    speed_comparison.section,
     pictures.cam_section,
     pictures.other_pictures_section,
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed, task_runs),
+    *(all_attentions, speed_comparison, task_runs),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [
@@ -83,11 +75,11 @@ KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     ],
     **{kind: module.elements_of for module in SHOWN_BY_KIND for kind in module.KINDS},
 }
-"""Kind -> what a record becomes on its own; records of other kinds are listed as they are (`generic.py`)."""
+"""Kind -> what a record becomes on its own; records of other kinds are listed as they are (`fallback_table.py`)."""
 
 
 def report(directory: Path) -> str:
-    """The README's tables as Markdown.
+    """The README's table, and what has no record yet, as Markdown.
 
     Args:
         directory: holds the records.
@@ -96,9 +88,9 @@ def report(directory: Path) -> str:
         EANError: if the directory is missing or a record cannot be read.
     """
     results = read(directory)
-    elements = [element for summary in SUMMARIES for element in summary(results)]
     if not results.records:
         return f"No records in {directory.name}/ yet."
+    elements = overview.summary(results)
     missing = [gap.what for part in all_sections(results) for gap in part.elements if isinstance(gap, Gap)]
     if missing:
         text = f"{'; '.join(missing)}. The commands that make them stand in docs/results.md."
@@ -111,25 +103,36 @@ def report_all(directory: Path) -> str:
     return markdown.sections(all_sections(read(directory)), directory=directory, prefix="../results/")
 
 
-def html_report(directory: Path | None, folders: Sequence[Path] = ()) -> str:
-    """The page, with the contents of run folders at the end of it.
+def html_report(directory: Path | None, folders: Sequence[Path] = (), *, only: bool = False) -> str:
+    """The page.
+
+    Args:
+        directory: of the project's records; None where there are none.
+        folders: work directories, which come first.
+        only: leave out the project's records.
 
     Raises:
         EANError: as `report`; or if a run folder is missing or holds nothing to show.
     """
     results = read(directory)
-    parts, records = all_sections(results), list(results.records)
+    runs: list[Section] = []
+    records: list[Record] = []
     for number, folder in enumerate(folders, 1):
         part, in_folder = run_folders.section(folder, results, KINDS, number=number)
-        parts.append(part)
+        runs.append(part)
         records += in_folder
+    chapters = [Chapter("Your runs" if runs else "", runs)]
+    if not only:
+        chapters.append(Chapter("Recorded with the project" if runs else "", all_sections(results)))
+        records += results.records
     dates = sorted(record.date for record in records)
     newest = f", the newest of {dates[-1]}" if dates else ""
+    subject = "your runs" if only else "the paper's figures, ours, and the set-up of both"
+    gaps = "" if only else "; what no record holds is shown as a gap"
     lead = (
-        "Efficient Attention Network (arXiv 2011.14058): the paper's figures, ours, and the set-up of both. "
-        f"{len(records)} records{newest}; what no record holds is shown as a gap."
+        f"Efficient Attention Network (arXiv 2011.14058): {subject}. {how_many(len(records), 'record')}{newest}{gaps}."
     )
-    return page(parts, records, title="EAN: what was measured", lead=lead)
+    return page(chapters, records, title="EAN: what was measured", lead=lead)
 
 
 def read(directory: Path | None) -> Results:
@@ -141,7 +144,7 @@ def read(directory: Path | None) -> Results:
     results = Results.read(directory)
     for record in results.records:
         with naming_record(record):
-            KINDS.get(record.kind, generic.elements_of)(results, record)
+            KINDS.get(record.kind, fallback_table.elements_of)(results, record)
     return results
 
 
@@ -153,7 +156,7 @@ def all_sections(results: Results) -> list[Section]:
 def other_records(results: Results) -> Section:
     """The records whose kind no section shows, each listed as it is."""
     others = [record for record in results.records if record.kind not in KINDS]
-    elements = [element for record in others for element in generic.elements_of(results, record)]
+    elements = [element for record in others for element in fallback_table.elements_of(results, record)]
     return Section("other-records", "Other records", elements)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from ean_core.report.elements import Element, Gap, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import TimedMode, read_metrics
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import arch_title
+from ean_core.report.typed_rows import TimedMode, read_metrics
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("attention-zoo",)
@@ -81,4 +82,4 @@ def attention_table(record: Record) -> Table:
     left_out = [f"{name}: {reason}" for name, reason in settings.get("skipped", {}).items()]
     heads = ("attention", "connections", "parameters", "added", "GFLOPs", *(f"{mode}, %" for mode in modes))
     notes = (note, *([f"Left out: {'; '.join(left_out)}."] if left_out else []))
-    return Table(f"Attentions in {settings['arch']}", heads, cells, (), notes, (record.name,))
+    return Table(f"Attentions in {arch_title(settings['arch'])}", heads, cells, (), notes, (record.name,))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from statistics import fmean, stdev
 
-from ean_core.report.elements import Element, Gap, Section, Table, Text
+from ean_core.report.elements import Element, Gap, Section, Table
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import record_title
 
 KINDS = ("batch-norm",)
 COMMAND = "python benchmarks/batch_norm.py"
@@ -19,11 +20,6 @@ def section(results: Results) -> Section:
         "What a path's score is made of",
         results.elements(KINDS, elements_of) or [Gap("scores of paths", COMMAND)],
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """A paragraph for every record."""
-    return [spread_text(record) for record in results.of_kind(*KINDS)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -41,22 +37,5 @@ def elements_of(results: Results, record: Record) -> list[Element]:
         f"score {record.metrics['standard_error']:.2f}; {record.machine}."
     )
     heads = ("scored with", "full", "empty", "least", "most", "mean", "deviation")
-    title = "Scores of paths with and without re-estimated batch norm"
+    title = f"Scores of paths with and without BN calibration: {record_title(record)}"
     return [Table(title, heads, rows, notes=(note,), records=(record.name,)), *pictures_of(record)]
-
-
-def spread_text(record: Record) -> Text:
-    """How the scores of paths spread with running and with calibrated batch-norm statistics."""
-    settings, metrics = record.settings, record.metrics
-    parts = []
-    for way, accuracy in metrics["accuracy"].items():
-        drawn = accuracy[2:]
-        parts.append(
-            f"{way} statistics: full {accuracy[0]:.2f} %, empty {accuracy[1]:.2f} %, {len(drawn)} random schemes "
-            f"{min(drawn):.2f} to {max(drawn):.2f} % (mean {fmean(drawn):.2f}, deviation {stdev(drawn):.2f})"
-        )
-    text = (
-        f"supernet of {settings['recipe']['name']}, {settings['validation_images']:,} validation images, standard "
-        f"error of one score {metrics['standard_error']:.2f}: with {'; with '.join(parts)}. {record.machine}."
-    )
-    return Text(text, title="What a path's score is made of", records=(record.name,))

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import recorded_interval, sentence
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import RunSettings
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import NAMES
+from ean_core.report.titles import DATA, record_title
+from ean_core.report.typed_rows import RunSettings
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("correlation",)
@@ -31,11 +31,6 @@ def section(results: Results) -> Section:
         f"The paper gives a Pearson's r of {paper['pearson']} over {paper['samples']} schemes ({paper['setting']}), "
         "without an interval.",
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """A table of coefficients for every study."""
-    return [table(record, results) for record in results.of_kind(*KINDS)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -68,13 +63,13 @@ def table(record: Record, results: Results) -> Table:
         rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
-        f"{run.arch}, {attention_label(run.attention)}, {NAMES.get(run.data, run.data)}, "
+        f"{run.arch}, {attention_label(run.attention)}, {DATA.get(run.data, run.data)}, "
         f"{run.train:,} training, {settings['images']['validation']:,} validation and {run.test:,} test images, "
         f"{run.epochs} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
         f"intervals over schemes{jackknife}; {record.machine}. {spread_sentence(metrics.get('spread', {}))}"
     )
     return Table(
-        f"Correlation of the score with the accuracy from scratch, {run.name}",
+        f"Correlation of the score with the accuracy from scratch, {record_title(record)}",
         ("score", *COEFFICIENTS.values()),
         rows,
         notes=(note.strip(),),

@@ -21,7 +21,7 @@ class Table:
     """Rows of texts under heads.
 
     Attributes:
-        title: in bold above it.
+        title: in bold above it, "" for none.
         heads: one per column; the first column names the row and stands to the left, the others are figures.
         rows: texts, `GAP` for what is not known.
         groups: heads above the heads, as (text, number of columns), covering all columns; () for none.
@@ -93,21 +93,45 @@ class Gap:
     command: str
 
 
-Element = Table | Picture | Maps | Text | Gap
+@dataclass(frozen=True)
+class Numbered:
+    """Paragraphs with numbers before them, from 1."""
+
+    texts: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run came to, in sentences."""
+
+    sentences: tuple[str, ...]
+
+
+Element = Table | Picture | Maps | Text | Gap | Numbered | Verdict
 
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter of the report.
+    """A part of the report with a heading.
 
     Attributes:
         key: its anchor on the page.
         title: what it is, with the paper's number of the table or figure.
         elements: in order.
         intro: a sentence below the title.
+        folded: the page shows it on demand only.
     """
 
     key: str
     title: str
     elements: Sequence[Element]
     intro: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """Sections of the page under one heading; "" for no heading."""
+
+    title: str
+    sections: Sequence[Section]

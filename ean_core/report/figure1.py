@@ -1,4 +1,4 @@
-"""Figure 1: accuracy against time increment, with areas that show the number of parameters."""
+"""Figure 1: accuracy against time increment, with areas that tell the numbers of parameters apart."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any
 
 from ean_core.report.elements import Element, Picture, Section
-from ean_core.report.record_rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import KEYS, KINDS, NAMES, SETUPS, network_title, paper_millions, paper_networks
+from ean_core.report.table1 import KEYS, KINDS, SETUPS, network_title, paper_millions, paper_networks
+from ean_core.report.titles import DATA, arch_title
+from ean_core.report.typed_rows import RunSettings, TrainedRow, trained_rows
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
 ATTENTIONS = ("se", "sge", "dia")
@@ -27,6 +28,7 @@ class Point:
         accuracy: top-1 in percent.
         millions: of parameters; None where their number is not known.
         deviation: of the accuracy over seeds, in percentage points; None for a single figure.
+        interval: of the time increment, low and high in percent; None where it is not known.
     """
 
     network: str
@@ -35,6 +37,7 @@ class Point:
     accuracy: float
     millions: float | None
     deviation: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 def section(results: Results) -> Section:
@@ -48,8 +51,8 @@ def section(results: Results) -> Section:
         "figure-1",
         "Figure 1: accuracy against time increment",
         elements,
-        "Up and to the left is better; areas grow with the number of parameters. Panels are of different set-ups: "
-        "compare points within a panel only.",
+        "Up and to the left is better; the least area of a panel is its fewest parameters and the largest its most. "
+        "Panels are of different set-ups: compare points within a panel only.",
     )
 
 
@@ -61,12 +64,13 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     if len(points) < 2:
         return []
     n = max(row.top1.n or 1 for row in rows)
-    bars = f"bars: standard deviation over {n} seeds" if n > 1 else "1 seed, so no deviation is known"
+    up = f"standard deviation over {n} seeds" if n > 1 else "none, as there is 1 seed"
+    bars = f"bars across: 95 % interval of the time; bars up: {up}"
     note = (
         f"{run.arch}, {run.train:,} training and {run.test:,} test images, {run.epochs} epochs; {bars}; "
         f"{record.machine}."
     )
-    return [picture(points, f"Ours: {NAMES.get(run.data, run.data)}, {run.arch}", note, (record.name,))]
+    return [picture(points, f"Ours: {DATA.get(run.data, run.data)}, {arch_title(run.arch)}", note, (record.name,))]
 
 
 def paper_points(column: str, paper: Mapping[str, Any]) -> list[Point]:
@@ -87,8 +91,15 @@ def run_point(row: TrainedRow, attention: str) -> Point:
     assert row.time_increment is not None
     label = next((name for name in sorted(MARKS, key=len, reverse=True) if row.network.startswith(name)), "EAN")
     attention = "" if label == "Org" else attention
+    time = row.time_increment
     return Point(
-        label, attention, row.time_increment.value, row.top1.mean, row.parameters / 1e6, deviation=row.top1.std
+        label,
+        attention,
+        time.value,
+        row.top1.mean,
+        row.parameters / 1e6,
+        deviation=row.top1.std,
+        interval=None if label == "Org" else (time.low, time.high),
     )
 
 
@@ -109,23 +120,20 @@ def draw(points: Sequence[Point]) -> bytes:
 
     from ean_core.utils.drawing import render
 
-    figure = Figure(figsize=(4.4, 3.9), dpi=190, layout="constrained")
+    figure = Figure(figsize=(4.6, 4.3), dpi=190, layout="constrained")
     axes = figure.add_subplot()
-    smallest = min((point.millions for point in points if point.millions), default=1.0)
-    for point in points:
-        axes.errorbar(
-            point.increment, point.accuracy, yerr=point.deviation, ecolor="#999999", elinewidth=0.9, capsize=2
-        )
-        axes.scatter(
-            point.increment,
-            point.accuracy,
-            s=60 * (point.millions or smallest) / smallest,
-            marker=MARKS[point.network],
-            color=color_of(point.attention),
-            alpha=0.85,
-            linewidths=0,
-            zorder=3,
-        )
+    areas = areas_of(points)
+    for point, area in sorted(zip(points, areas, strict=True), key=lambda each: -each[1]):  # small ones on top
+        low, high = point.interval or (point.increment, point.increment)
+        sides = [[max(0.0, point.increment - low)], [max(0.0, high - point.increment)]]
+        bars = {"ecolor": "#888888", "elinewidth": 0.9, "capsize": 2, "fmt": "none", "zorder": 2}
+        axes.errorbar(point.increment, point.accuracy, xerr=sides, yerr=point.deviation, **bars)
+        look = {"marker": MARKS[point.network], "color": color_of(point.attention), "edgecolors": "white"}
+        axes.scatter(point.increment, point.accuracy, s=area, alpha=0.85, linewidths=0.7, zorder=3, **look)
+        if point.network == "Org":
+            axes.annotate(
+                "Org", (point.increment, point.accuracy), xytext=(8, -3), textcoords="offset points", fontsize=8
+            )
     axes.margins(x=0.1, y=0.12)
     axes.grid(color="#E3E3E3", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -134,22 +142,38 @@ def draw(points: Sequence[Point]) -> bytes:
     axes.set_xlabel("time increment, %", fontsize=9)
     axes.set_ylabel("test top-1, %", fontsize=9)
     keys = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=MARKS[network],
-            color=color_of(attention),
-            label=network_title(network, attention),
-        )
-        for network, attention in dict.fromkeys((point.network, point.attention) for point in points)
+        Line2D([], [], linestyle="", marker=MARKS[network], color=color_of(attention), label=name)
+        for (network, attention), name in {
+            (point.network, point.attention): network_title(point.network, point.attention) for point in points
+        }.items()
     ]
+    sizes = sorted({(area, point.millions) for area, point in zip(areas, points, strict=True) if point.millions})
+    for area, millions in dict.fromkeys((sizes[0], sizes[-1]) if len(sizes) > 1 else ()):
+        look = {"color": "#BBBBBB", "markersize": area**0.5, "label": f"{millions:.4g} M parameters"}
+        keys.append(Line2D([], [], linestyle="", marker="o", **look))
     longest = max(len(key.get_label()) for key in keys)
-    ncols = 3 if longest <= 16 else 2 if longest <= 28 else 1  # what fits into the figure's width
-    figure.legend(handles=keys, loc="outside lower center", ncols=ncols, fontsize=7.5, frameon=False, markerscale=0.9)
+    ncols = 3 if longest <= 20 else 2 if longest <= 28 else 1  # what fits into the figure's width
+    figure.legend(handles=keys, loc="outside lower center", ncols=ncols, fontsize=7.5, frameon=False)
     stream = io.BytesIO()
     render(figure, stream, format="png")
     return stream.getvalue()
+
+
+SMALLEST, LARGEST = 35.0, 220.0
+"""Areas of the marks with the fewest and the most parameters, in square points."""
+
+
+def areas_of(points: Sequence[Point]) -> list[float]:
+    """An area for each point, straight from the fewest to the most parameters of the panel.
+
+    Areas in proportion to the parameters could not be told apart: those of the paper's networks differ by a tenth.
+    """
+    known = [point.millions for point in points if point.millions]
+    least, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    return [
+        SMALLEST + (LARGEST - SMALLEST) * ((point.millions or least) - least) / span if span else SMALLEST
+        for point in points
+    ]
 
 
 def color_of(attention: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.elements import GAP
-from ean_core.report.record_rows import Mean
+from ean_core.report.typed_rows import Mean
 from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many
 

@@ -1,6 +1,6 @@
-"""The report as one HTML page that needs no other file, no network and no script.
+"""The report as one HTML page that needs no other file and no network.
 
-Pictures are data URIs, and every text that comes from a file is escaped.
+Pictures are data URIs, every text that comes from a file is escaped, and no script runs but the page's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from ean_core.report.elements import GAP, Element, Gap, Map, Maps, Picture, Section, Table, Text
+from ean_core.report.elements import (
+    GAP,
+    Chapter,
+    Element,
+    Gap,
+    Map,
+    Maps,
+    Numbered,
+    Picture,
+    Section,
+    Table,
+    Text,
+    Verdict,
+)
+from ean_core.report.html_script import POLICY, SCRIPT
 from ean_core.report.html_style import STYLE
 from ean_core.report.results import Record
 from ean_core.utils.errors import EANError
@@ -27,20 +41,28 @@ WIDE = 900
 """Pictures with more pixels across than this keep a readable size on a phone and scroll in their box."""
 
 
-def page(parts: Sequence[Section], records: Sequence[Record], *, title: str, lead: str) -> str:
+def page(chapters: Sequence[Chapter], records: Sequence[Record], *, title: str, lead: str) -> str:
     """The whole page as HTML.
 
     Args:
-        parts: its sections, in order; one without elements is left out.
+        chapters: in order; a section without elements is left out.
         records: the records behind them, listed at the end with their settings.
         title, lead: at the top.
     """
-    shown = [part for part in parts if part.elements]
-    writer = Writer()
-    body = [writer.section(part) for part in shown]
-    contents = "".join(f'<li><a href="#{escape(part.key)}">{inline(part.title)}</a></li>' for part in shown)
+    writer, body, contents = Writer(), [], []
+    for chapter in chapters:
+        shown = [part for part in chapter.sections if part.elements]
+        if not shown:
+            continue
+        list_of = "".join(f'<li><a href="#{escape(part.key)}">{inline(part.title)}</a></li>' for part in shown)
+        list_of = f"<ol>{list_of}</ol>"
+        if chapter.title:
+            body.append(f'<h2 class="chapter">{inline(chapter.title)}</h2>')
+            list_of = f"<details><summary>{inline(chapter.title)}</summary>{list_of}</details>"
+        contents.append(list_of.replace("<details>", "<details open>") if not contents else list_of)
+        body += [writer.section(part) for part in shown]
     if records:
-        contents += '<li><a href="#records">Records</a></li>'
+        contents.append('<ol><li><a href="#records">Records</a></li></ol>')
         body.append(record_details(records))
     return "\n".join(
         [
@@ -49,16 +71,18 @@ def page(parts: Sequence[Section], records: Sequence[Record], *, title: str, lea
             "<head>",
             '<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">',
             '<link rel="icon" href="data:,">',  # or a browser asks the disk for favicon.ico
             f"<title>{escape(title)}</title>",
             f"<style>\n{STYLE}</style>",
             "</head>",
             "<body>",
             f'<header><h1>{escape(title)}</h1><p class="lead">{inline(lead)}</p></header>',
-            f'<nav aria-label="Contents"><ol>{contents}</ol></nav>',
+            f'<nav aria-label="Contents">{"".join(contents)}</nav>',
             "<main>",
             *body,
             "</main>",
+            f"<script>{SCRIPT}</script>",
             "</body>",
             "</html>\n",
         ]
@@ -78,8 +102,12 @@ class Writer:
             texts = [self.element(each) for each in group]
             body.append(f'<div class="row">\n{"".join(texts)}</div>\n' if in_row else "".join(texts))
         intro = f'<p class="intro">{inline(part.intro)}</p>\n' if part.intro else ""
-        key = escape(part.key)
-        return f'<section id="{key}">\n<h2>{inline(part.title)}</h2>\n{intro}{"".join(body)}</section>'
+        head, text = f"<h2>{inline(part.title)}</h2>", f"{intro}{''.join(body)}"
+        if part.folded:
+            text = f'<details class="part"><summary>{head}</summary>\n{text}</details>'
+        else:
+            text = f"{head}\n{text}"
+        return f'<section id="{escape(part.key)}">\n{text}</section>'
 
     def element(self, part: Element) -> str:
         """The HTML of an element, whatever its type."""
@@ -94,6 +122,12 @@ class Writer:
                 f'<p class="gap"><b>No record yet:</b> {inline(part.what)}. It is made with '
                 f"<code>{escape(part.command)}</code></p>\n"
             )
+        if isinstance(part, Numbered):
+            texts = "".join(f"<li>{inline(text.text)}{links(text.records)}</li>\n" for text in part.texts)
+            return f'<ol class="note">\n{texts}</ol>\n'
+        if isinstance(part, Verdict):
+            sentences = "".join(f"<li>{verdict_sentence(sentence)}</li>\n" for sentence in part.sentences)
+            return f'<div class="verdict"><h3>Verdict</h3><ul>\n{sentences}</ul></div>\n'
         assert isinstance(part, Text)
         head = f"<h3>{inline(part.title)}</h3>" if part.title else ""
         return f'<div class="said">{head}<p>{inline(part.text)}{links(part.records)}</p></div>\n'
@@ -116,9 +150,11 @@ class Writer:
                 f"<td{class_left(n in text_columns)}>{cell(text)}</td>" for n, text in enumerate(others, 1)
             )
             rows.append(f'<tr><th scope="row">{inline(first)}</th>{figures}</tr>\n')
+        title = f'<h3 id="{label}">{inline(part.title)}</h3>' if part.title else ""
+        named = f'aria-labelledby="{label}"' if part.title else 'aria-label="table"'
         return (
-            f'<figure><h3 id="{label}">{inline(part.title)}</h3>\n'
-            f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{label}"><table>\n<thead>'
+            f"<figure>{title}\n"
+            f'<div class="scroll" tabindex="0" role="region" {named}><table>\n<thead>'
             f"{f'<tr>{groups}</tr>' if groups else ''}<tr>{heads}</tr></thead>\n<tbody>\n{''.join(rows)}</tbody>"
             f"</table></div>\n{note(' '.join(part.notes), part.records)}</figure>\n"
         )
@@ -178,6 +214,12 @@ def cell(text: str) -> str:
         return f'<span class="none" title="no record">{GAP}</span>'
     match = re.fullmatch(r"([-+−]?[\d.,]+)( ± .+| \(.+\))", text)
     return f'{match[1]}<span class="spread">{escape(match[2])}</span>' if match else inline(text)
+
+
+def verdict_sentence(text: str) -> str:
+    """A comparison with what it comes to, the words behind the figures, in bold."""
+    head, colon, end = text.rpartition("): ")
+    return f"{inline(head)}): <b>{inline(end)}</b>" if colon else inline(text)
 
 
 def class_left(is_text: bool) -> str:

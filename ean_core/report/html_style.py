@@ -28,12 +28,28 @@ a { color: var(--accent); text-decoration-thickness: 1px; text-underline-offset:
 code, pre { font: .86em/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 code { overflow-wrap: anywhere; }
 .lead, .intro { color: var(--soft); }
+nav p, nav summary { margin: .8rem 0 0; font-weight: 650; font-size: .92rem; }
 nav ol {
-  list-style: none; display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: 1rem 0 2.2rem; padding: 0;
+  list-style: none; display: flex; flex-wrap: wrap; gap: .15rem 1.1rem; margin: .4rem 0 .6rem; padding: 0;
   font-size: .92rem;
 }
 nav a { display: inline-block; padding: .2rem 0; text-decoration: none; }
 nav a:hover { text-decoration: underline; }
+main { margin-top: 2rem; }
+h2.chapter { font-size: 1.5rem; border: 0; margin: 3rem 0 1.2rem; }
+.verdict { border-left: 4px solid var(--accent); background: var(--card); border-radius: 0 6px 6px 0;
+  padding: .8rem 1rem; }
+.verdict ul { margin: 0; padding-left: 1.1rem; }
+.verdict li { margin: .35rem 0; }
+ol.note { padding-left: 1.6rem; }
+ol.note li { margin: .3rem 0; }
+thead button {
+  all: unset; cursor: pointer; display: inline-block; padding: .1rem 0;
+}
+thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+thead button::after { content: "\\2195"; opacity: .35; padding-left: .25em; font-size: .9em; }
+thead [aria-sort="ascending"] button::after { content: "\\2191"; opacity: 1; }
+thead [aria-sort="descending"] button::after { content: "\\2193"; opacity: 1; }
 section { margin: 0 0 2.8rem; scroll-margin-top: .5rem; }
 figure, .said { margin: 1.3rem 0 1.7rem; min-width: 0; }
 .note { color: var(--soft); font-size: .84rem; line-height: 1.5; margin: .5rem 0 0; }
@@ -65,6 +81,7 @@ tbody tr:hover > * { background: var(--card); }
 .none { color: var(--strong); }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); gap: 0 1.6rem; }
 img { display: block; width: auto; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+.row img { max-width: min(100%, 28rem); }
 @media (prefers-color-scheme: dark) { img { filter: brightness(.9); } }
 @media (max-width: 44rem) { img.wide { max-width: none; width: 44rem; } }
 .gap { border: 1px dashed var(--strong); border-radius: 6px; padding: .6rem .8rem; font-size: .9rem; max-width: 46rem; }
@@ -79,6 +96,11 @@ img { display: block; width: auto; max-width: 100%; height: auto; background: #f
 .stage b { width: 1.1rem; font-size: .72rem; font-weight: 400; color: var(--soft); font-variant-numeric: tabular-nums; }
 .stage i { width: .78rem; height: .78rem; border: 1px solid var(--strong); border-radius: 2px; }
 .stage i.on { background: var(--on); border-color: var(--on); }
+details.part { border: 0; padding: 0; font-size: inherit; }
+details.part > summary { display: flex; align-items: baseline; gap: .5rem; border-top: 1px solid var(--line); }
+details.part > summary::before { content: "\\25b8"; color: var(--soft); }
+details.part[open] > summary::before { content: "\\25be"; }
+details.part > summary h2 { border: 0; }
 details { border-top: 1px solid var(--line); padding: .35rem 0; font-size: .88rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 summary span { color: var(--soft); }

@@ -11,6 +11,7 @@ from ean_core.report.formatting import ranged, sentence
 from ean_core.report.labels import ANSWER_LABELS, full_name, label_of
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import record_title
 
 KINDS = ("search-benchmark",)
 COMMAND = "python benchmarks/search_landscapes.py"
@@ -47,7 +48,7 @@ def full_table(record: Record) -> Table:
                 cells.setdefault(f"{method_label(record, row)}, {answer_text}", {})[column] = ranged(*row[answer][-1])
     rows = [[label, *(row.get(column, GAP) for column in columns)] for label, row in cells.items()]
     return Table(
-        f"Regret at the end, {record.title}",
+        f"Regret at the end, {record_title(record)}",
         ("method, its answer", *columns),
         rows,
         notes=(setup_note(record),),

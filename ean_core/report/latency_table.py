@@ -11,7 +11,8 @@ from ean_core.report.elements import GAP, Element, Table
 from ean_core.report.formatting import number, recorded_interval
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.utils.text import attention_label, how_many
+from ean_core.report.titles import network_title
+from ean_core.utils.text import how_many
 
 KINDS = ("latency",)
 COMMAND = "python tools/benchmark.py --arch resnet50 --attention se --per-block"
@@ -39,7 +40,7 @@ def stage_table(record: Record) -> Table:
         f"{table['rounds']} rounds; {record.machine}."
     )
     return Table(
-        f"Time of each connection alone, {table['arch']} {attention_label(table['attention'])}",
+        f"Time of each connection alone, {network_title(table['arch'], table['attention'])}",
         ("stage", "blocks", "mean, %", "least, %", "most, %"),
         rows,
         (),

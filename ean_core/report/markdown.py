@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ean_core.report.elements import Element, Gap, Maps, Picture, Section, Table, Text
+from ean_core.report.elements import Element, Gap, Maps, Numbered, Picture, Section, Table, Text, Verdict
 
 
 def sections(parts: Sequence[Section], *, directory: Path, prefix: str) -> str:
@@ -36,11 +36,17 @@ def element(part: Element, *, directory: Path, prefix: str) -> str:
     if isinstance(part, Text):
         title = f"**{plain(part.title)}**" if part.title else ""
         return " ".join(filter(None, [title + links(part.records, prefix) + (":" if title else ""), plain(part.text)]))
+    if isinstance(part, Numbered):
+        return "\n".join(
+            f"{n}. {plain(text.text)}{links(text.records, prefix)}" for n, text in enumerate(part.texts, 1)
+        )
     if isinstance(part, Gap):
         return f"*{plain(part.what)}: no record yet. It is made with* `{part.command}`"
     if isinstance(part, Picture) and isinstance(part.source, Path) and part.source.is_relative_to(directory):
         link = part.source.relative_to(directory).as_posix().replace(" ", "%20")
         return f"![{plain(part.alt).replace(']', ')').replace('[', '(')}]({prefix}{link})"
+    if isinstance(part, Verdict):
+        return "\n".join(f"- {plain(sentence)}" for sentence in part.sentences)
     assert isinstance(part, Picture | Maps)
     return ""
 
@@ -50,7 +56,8 @@ def table(part: Table, *, prefix: str) -> str:
     groups = [text for text, columns in part.groups for _ in range(columns)] or [""] * len(part.heads)
     heads = [f"{group}: {head}" if group else head for group, head in zip(groups, part.heads, strict=True)]
     marks = [":--" if column == 0 or column in part.left else "--:" for column in range(len(heads))]
-    lines = [f"**{plain(part.title)}**{links(part.records, prefix)}", "", row(heads), f"|{'|'.join(marks)}|"]
+    title = [f"**{plain(part.title)}**{links(part.records, prefix)}", ""] if part.title else []
+    lines = [*title, row(heads), f"|{'|'.join(marks)}|"]
     lines += [row(cells) for cells in part.rows]
     if part.notes:
         lines += ["", " ".join(plain(note) for note in part.notes)]

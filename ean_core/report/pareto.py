@@ -8,7 +8,7 @@ from ean_core.report.formatting import number
 from ean_core.report.labels import labels_of
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import NAMES
+from ean_core.report.titles import DATA, record_title
 from ean_core.utils.text import attention_label
 
 KINDS = ("pareto",)
@@ -50,7 +50,7 @@ def front_table(record: Record) -> Table:
     labels = (
         origin.get("arch"),
         attention_label(origin.get("attention")),
-        NAMES.get(data, data),
+        DATA.get(data, data),
         labels_of(origin.get("method") or ""),
         origin.get("recipe"),
     )
@@ -59,4 +59,4 @@ def front_table(record: Record) -> Table:
         f"`python tools/pareto.py WORK_DIR --take N` makes point N the scheme."
     )
     heads = ("point", "validation accuracy, %", *([front["unit"]] if timed else []), "connections", "scheme")
-    return Table(f"Front of {record.title}", heads, rows, (), (note,), (record.name,), left=(len(heads) - 1,))
+    return Table(f"Front: {record_title(record)}", heads, rows, (), (note,), (record.name,), left=(len(heads) - 1,))

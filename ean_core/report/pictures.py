@@ -9,6 +9,7 @@ from pathlib import Path
 from ean_core.report.elements import Element, Gap, Picture, Section
 from ean_core.report.formatting import sentence
 from ean_core.report.results import Record, Results, naming_record
+from ean_core.report.titles import record_title, words_of
 
 CAM_COMMAND = "python tools/gradcam.py IMAGES... --checkpoints org.pth share_full.pth ean.pth"
 
@@ -22,8 +23,8 @@ def pictures_of(record: Record, shows: str = "") -> list[Picture]:
     """
     return [
         Picture(
-            title_of(path),
-            f"{title_of(path)}: {shows}" if shows else f"picture of the record {record.title}: {title_of(path)}",
+            picture_title(record, path),
+            f"{picture_title(record, path)}: {shows or 'picture of the record'}",
             path,
             note=f"{sentence(shows)} {sentence(record.machine)}" if shows else "",
             records=(record.name,),
@@ -53,9 +54,10 @@ def drawn(record: Record, function: str, *, title: str, shows: str) -> Picture:
     return Picture(title, f"{title}: {shows}", draw, note=note, records=(record.name,))
 
 
-def title_of(path: Path) -> str:
-    """A title from a file name: "run, search" for `run.search.png`."""
-    return path.stem.replace(".", ", ").replace("_", " ")
+def picture_title(record: Record, path: Path) -> str:
+    """What a record is of, and what the picture's name has beyond the record's: "..: search" for `run.search.png`."""
+    more = words_of(path.stem.removeprefix(record.path.stem).strip("._-"))
+    return f"{record_title(record)}{f': {more}' if more else ''}"
 
 
 def is_cam(path: Path) -> bool:
@@ -66,7 +68,10 @@ def is_cam(path: Path) -> bool:
 def cam_section(results: Results) -> Section:
     """Figure 6: the Grad-CAM grids beside the records."""
     grids = [path for path in results.other_pictures if is_cam(path)]
-    elements: list[Element] = [Picture(title_of(path), f"Grad-CAM heatmaps: {title_of(path)}", path) for path in grids]
+    titles = [words_of(path.stem) for path in grids]
+    elements: list[Element] = [
+        Picture(title, f"Grad-CAM heatmaps: {title}", path) for title, path in zip(titles, grids, strict=True)
+    ]
     return Section(
         "figure-6",
         "Figure 6: Grad-CAM",
@@ -78,5 +83,5 @@ def cam_section(results: Results) -> Section:
 def other_pictures_section(results: Results) -> Section:
     """Pictures in the records' directory that belong to no record."""
     paths = [path for path in results.other_pictures if not is_cam(path)]
-    elements = [Picture(title_of(path), f"picture: {title_of(path)}", path) for path in paths]
+    elements = [Picture(words_of(path.stem), f"picture: {words_of(path.stem)}", path) for path in paths]
     return Section("pictures", "Other pictures", elements)

@@ -52,6 +52,7 @@ def bar_chart(
     if not labels:
         raise EANError(f"nothing to draw in {path}: no series has a value")
     thickness = 0.8 / len(series)
+    low, high = shown_range([interval for values in series.values() for interval in values.values()])
     figure = Figure(figsize=(8.0, 1.4 + 0.2 * len(labels) * max(len(series), 1.6)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     for index, (name, values) in enumerate(series.items()):
@@ -60,10 +61,15 @@ def bar_chart(
         _draw_bars(axes, bars, height=thickness * 0.92, color=COLORS[index % len(COLORS)], label=name)
         for y, interval in bars.items():
             _write_value(axes, y, interval, number)
+            if interval.high > high:
+                _write_end(axes, y, (high, f"to {number.format(interval.high)}"), ha="right")
+            if interval.low < low:
+                _write_end(axes, y, (low, f"from {number.format(interval.low)}"), ha="left")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)  # downwards: the first label is on top
     axes.axvline(0, color="#444444", linewidth=0.8)
-    axes.margins(x=0.12)
+    margin = 0.04 * (high - low)
+    axes.set_xlim(low - (margin if low < 0 else 0), high + margin)
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -90,19 +96,41 @@ def _draw_bars(axes: Any, bars: Mapping[float, Interval], **style: Any) -> None:
     )
 
 
+def shown_range(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """The part of an axis from 0 that bars are shown on: all intervals, but at most twice as far as the longest bar.
+
+    A single wide interval would make all bars too short to compare.
+    """
+    values = [interval.value for interval in intervals]
+    far = 2 * max(map(abs, values)) or 1.0
+    low, high = min(0.0, *(each.low for each in intervals)), max(0.0, *(each.high for each in intervals))
+    return max(low, -far), min(high, far)
+
+
+BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9}
+"""What is behind a number, so that it can be read on bars and intervals."""
+
+
 def _write_value(axes: Any, y: float, interval: Interval, number: str) -> None:
-    """The number past the end of its error bar, on the side the bar points to."""
+    """The number at the beginning of its bar, where no interval leads the eye away from it."""
     right = interval.value >= 0
-    end = max(interval.high, 0.0) if right else min(interval.low, 0.0)
     axes.annotate(
         number.format(interval.value),
-        (end, y),
-        xytext=(5 if right else -5, 0),
+        (0, y),
+        xytext=(4 if right else -4, 0),
         textcoords="offset points",
         ha="left" if right else "right",
         va="center",
         fontsize=7,
+        zorder=5,
+        bbox=BEHIND,
     )
+
+
+def _write_end(axes: Any, y: float, end: tuple[float, str], *, ha: str) -> None:
+    """Where an interval ends that leaves the picture."""
+    x, text = end
+    axes.text(x, y, text, ha=ha, va="center", fontsize=6, color="#444444", zorder=5, bbox=BEHIND)
 
 
 def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
@@ -134,22 +162,29 @@ def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme, 
         ("sparsity (share of blocks without attention)", [1 - line.connections / total for line in shown]),
         ("mean probability of the drawn scheme", [line.p_mean for line in shown]),
     ]
-    figure = Figure(figsize=(9.0, 7.2), dpi=150, layout="constrained")
-    grid = figure.add_gridspec(3, 2, height_ratios=(1, 1, 0.3 + 0.12 * len(scheme.blocks)))
-    for number, (name, values) in enumerate(panels):
+    first = next((n for n, line in enumerate(shown) if line.bits == scheme.text), None)
+    depth = len(scheme.blocks)
+    figure = Figure(figsize=(9.0, 5.6 + 0.26 * depth), dpi=150, layout="constrained")
+    grid = figure.add_gridspec(3, 2, height_ratios=(0.5 + 0.26 * depth, 2.4, 2.4))
+    _connection_map(figure.add_subplot(grid[0, :]), scheme)
+    for number, (name, values) in enumerate(panels, 2):
         axes = figure.add_subplot(grid[divmod(number, 2)])
         if any(value is None for value in values):
             axes.text(0.5, 0.5, "this method has no probabilities", ha="center", va="center", transform=axes.transAxes)
         else:
             axes.plot(steps, values, ".", color=COLORS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
             axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLORS[5], linewidth=1.6)
+            if first is not None:
+                star = {"color": "black", "markersize": 11, "markeredgecolor": "white", "zorder": 4, "clip_on": False}
+                axes.plot(steps[first], values[first], "*", **star)
         axes.set_title(name, fontsize=10, loc="left")
+        axes.tick_params(labelsize=8)
         whole_numbers(axes.xaxis)
         tidy(axes)
-        if number >= 2:
+        if number >= 4:
             axes.set_xlabel("step", fontsize=9)
-    _connection_map(figure.add_subplot(grid[2, :]), scheme)
-    return save(figure, path, note="dots: scored schemes; line: moving mean over a twentieth of the search")
+    star = "star: where the scheme was first scored; " if first is not None else ""
+    return save(figure, path, note=f"{star}dots: scored schemes; line: moving mean over a twentieth of the search")
 
 
 def tidy(axes: Any) -> None:
@@ -171,15 +206,26 @@ def log_axes(axes: Any, *, regret: bool) -> None:
         axes: that everything has been drawn in.
         regret: whether y is one, in points: then it is logarithmic too, but linear from 0.1 to 0, which regrets reach.
     """
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    plain_log_axis(axes.xaxis, axes.set_xscale)
     if regret:
         axes.set_yscale("symlog", linthresh=0.1, linscale=0.5)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=0.1, subs=(1, 3)))
-    for axis in (axes.xaxis, axes.yaxis) if regret else (axes.xaxis,):
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def plain_log_axis(axis: Any, set_scale: Any) -> None:
+    """A logarithmic axis with ticks at 1, 3, 10, 30, .. written as plain numbers.
+
+    Args:
+        axis: such as `axes.yaxis`.
+        set_scale: of the same axis, such as `axes.set_yscale`.
+    """
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
 def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:
@@ -189,18 +235,19 @@ def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:
 
 def _connection_map(axes: Any, scheme: Scheme) -> None:
     """A row of squares per stage, filled where the block is connected."""
+    deepest = max(scheme.blocks)
     for row, stage in enumerate(scheme.stages):
         for column, bit in enumerate(stage):
             face = COLORS[0] if bit else "white"
-            axes.add_patch(Rectangle((column + 0.08, row + 0.12), 0.84, 0.76, facecolor=face, edgecolor="#888888"))
-    axes.set_xlim(0, max(12, *scheme.blocks))
+            axes.add_patch(Rectangle((column + 0.08, row + 0.08), 0.84, 0.84, facecolor=face, edgecolor="#888888"))
+    axes.set_xlim(0, max(deepest, 26))  # squares are of one size, whatever the depth
     axes.set_ylim(len(scheme.blocks), 0)
+    axes.set_aspect("equal", anchor="NW")
     axes.set_yticks(
         [row + 0.5 for row in range(len(scheme.blocks))], [f"stage {n + 1}" for n in range(len(scheme.blocks))]
     )
-    axes.set_xticks([column + 0.5 for column in range(max(scheme.blocks))], range(1, max(scheme.blocks) + 1))
+    axes.set_xticks([])
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
-    axes.set_title(
-        f"the scheme found: {scheme.connections} of {len(scheme)} blocks connected (filled)", fontsize=10, loc="left"
-    )
+    connected = f"{scheme.connections} of {len(scheme)} blocks connected (filled, from the first to the last)"
+    axes.set_title(f"the scheme found: {connected}", fontsize=10, loc="left")

@@ -20,6 +20,8 @@ from ean_core.utils.text import how_many
 
 Record = Mapping[str, Any]
 GRAY = "#888888"
+OTHERS = "#D5D5D5"
+"""The methods behind the one that a panel is of."""
 
 
 @skip_on_error
@@ -31,24 +33,39 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
         record: of kind "search-comparison".
     """
     settings, metrics = record["settings"], record["metrics"]
-    figure, axes = _figure(width=8.6, height=4.6)
-    has_regret = settings["exhaustive"]
-    for label, (color, style) in _looks(record).items():
+    has_regret, looks, curves = settings["exhaustive"], _looks(record), {}
+    for label in looks:
         counts, rewards = _over_seeds([run for run in metrics["runs"] if run["method"] == label])
-        values = metrics["highest"]["reward"] - rewards if has_regret else rewards  # (seeds, counts)
+        curves[label] = counts, metrics["highest"]["reward"] - rewards if has_regret else rewards  # (seeds, counts)
+    across = min(4, len(looks))
+    down = -(-len(looks) // across)
+    figure = Figure(figsize=(1.2 + 2.3 * across, 1.1 + 1.75 * down), dpi=150, layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).flat
+    for axes, (label, (color, style)) in zip(panels, looks.items(), strict=False):
         # The best so far stays until a better one is found; the last value has no step of its own, so it gets a dot.
-        look = {"color": color, "linewidth": 1.5, "drawstyle": "steps-post"}
+        for other, (counts, values) in curves.items():
+            if other != label:
+                axes.plot(counts, values.mean(axis=0), color=OTHERS, linewidth=0.8, drawstyle="steps-post")
+        counts, values = curves[label]
+        band = {"color": color, "alpha": 0.2, "linewidth": 0, "step": "post"}
+        axes.fill_between(counts, values.min(axis=0), values.max(axis=0), **band)
+        look = {"color": color, "linewidth": 1.6, "drawstyle": "steps-post", "zorder": 3}
         look |= {"marker": "o", "markersize": 4, "markevery": [-1], "clip_on": False}
         axes.plot(counts, values.mean(axis=0), style, label=label_of(label), **look)
-        band = {"color": color, "alpha": 0.1, "linewidth": 0, "step": "post"}
-        axes.fill_between(counts, values.min(axis=0), values.max(axis=0), **band)
-    log_axes(axes, regret=has_regret)
-    axes.set_xlabel("evaluations (different schemes asked for; gradients count by their passes)", fontsize=9)
-    best = f"regret: points of reward below the best of all {metrics['schemes']} schemes" if has_regret else None
-    axes.set_ylabel(best or "reward of the best scheme so far, points", fontsize=9)
-    _finish(figure, axes, title=f"Search methods on one supernet, {settings['recipe']['name']}")
+        log_axes(axes, regret=has_regret)
+        tidy(axes)
+        axes.tick_params(labelsize=7)
+        axes.set_title(label_of(label), fontsize=8.5, loc="left")
+        axes.set_xlabel("schemes scored", fontsize=8)
+        axes.label_outer()
+    for axes in panels:  # those that no method is left for
+        axes.set_axis_off()
+    best = f"regret: points below the best of all {metrics['schemes']} schemes" if has_regret else None
+    figure.supylabel(best or "reward of the best scheme so far, points", fontsize=9)
+    figure.suptitle(f"Search methods on one supernet, {settings['recipe']['name']}", fontsize=11, x=0.01, ha="left")
     bands = f"mean of {settings['seeds']} search seeds, band from the lowest to the highest"
-    note = f"{bands if settings['seeds'] > 1 else '1 search seed'}; all on the same scores; {_images_of(record)}"
+    note = f"{bands if settings['seeds'] > 1 else '1 search seed'}; gray: the other methods; {_images_of(record)}; "
+    note += "schemes scored: different ones asked for, a gradient counts by its passes"
     return save(figure, path, note=note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping
 from functools import partial
@@ -9,8 +10,8 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
-from ean_core.report import generic
-from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table
+from ean_core.report import fallback_table
+from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table, Verdict
 from ean_core.report.formatting import counted, number
 from ean_core.report.labels import labels_of
 from ean_core.report.results import (
@@ -24,6 +25,8 @@ from ean_core.report.results import (
     visible,
 )
 from ean_core.report.table2 import connections_text
+from ean_core.report.titles import DATA, network_title, record_title, words_of
+from ean_core.report.training_curves import loss_elements
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError
@@ -47,7 +50,10 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
     if not folder.is_dir():
         raise EANError(f"run folder {folder} does not exist: give a directory that a command wrote, as work_dirs/NAME")
     records = find_records(folder)
-    elements: list[Element] = [*search_elements(folder)]
+    elements: list[Element] = []
+    if sentences := [str(text) for record in records for text in record.content.get("comparisons") or ()]:
+        elements.append(Verdict(tuple(dict.fromkeys(sentences))))
+        records = [without_comparisons(record) for record in records]  # which the tables would say again
     trained = [record for record in records if record.kind == "train"]
     if trained:
         for record in trained:
@@ -59,10 +65,11 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
             with naming_record(record):
                 elements += kinds[record.kind](results, record)
         elif record.kind != "train":
-            elements += generic.elements_of(results, record)
+            elements += fallback_table.elements_of(results, record)
+    elements += [*search_elements(folder), *loss_elements(folder)]
     drawn = {element.source for element in elements if isinstance(element, Picture)}
     elements += [
-        Picture(path.name, f"picture {path.name} of the run {folder.resolve().name}", path)
+        Picture(words_of(path.stem), f"picture {path.name} of the run {folder.resolve().name}", path)
         for path in find_pictures(folder)
         if path not in drawn and path.name != "search.png"
     ]
@@ -71,7 +78,15 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
             f"run folder {folder} holds nothing to show (no history.jsonl, scheme.json, summary.json or result.json): "
             "give a directory that a command wrote, as work_dirs/NAME"
         )
-    return Section(f"run-{number}", f"Run: {folder.resolve().name}", elements), records
+    title = next((record_title(record) for record in records if record.kind == "pipeline"), "")
+    title = title or words_of(folder.resolve().name)
+    return Section(f"run-{number}", f"{title[:1].upper()}{title[1:]}", elements, f"Your run in `{folder}`."), records
+
+
+def without_comparisons(record: Record) -> Record:
+    """A record without its sentences on which network is better."""
+    content = {key: value for key, value in record.content.items() if key != "comparisons"}
+    return dataclasses.replace(record, content=content)
 
 
 def find_records(folder: Path) -> list[Record]:
@@ -79,7 +94,7 @@ def find_records(folder: Path) -> list[Record]:
     own, below = (list(filter(is_record_file, visible(folder, pattern))) for pattern in ("*.json", "*/*.json"))
     if any(path.name == "summary.json" for path in own):
         below = [path for path in below if path.name != "result.json"]
-    files = [*own, *below][:MAX_FILES]
+    files = sorted([*own, *below], key=lambda path: path.name != "summary.json")[:MAX_FILES]  # the whole comes first
     stems = {path: path.relative_to(folder).with_suffix("").as_posix() for path in files}
     owned, name = assign_pictures(find_pictures(folder), list(stems.values()), folder), folder.resolve().name
     for path, stem in stems.items():  # comparison/figure4.png is of comparison/comparison.json
@@ -101,9 +116,10 @@ def search_elements(folder: Path) -> list[Element]:
     if not file.is_file():
         return []
     scheme, content = Scheme.load(file), read_scheme_file(file)
-    content = {**content, "method": labels_of(content.get("method") or "")}
-    parts = [str(content[key]) for key in ("arch", "attention", "data", "method") if content.get(key)]
-    elements: list[Element] = [Maps((Map("scheme.json", scheme, ", ".join([*parts, connections_text(scheme)])),))]
+    data = str(content.get("data") or "")
+    network = network_title(content.get("arch"), content.get("attention"))
+    parts = [text for text in (network, DATA.get(data, data), labels_of(content.get("method") or "")) if text]
+    elements: list[Element] = [Maps((Map("The scheme", scheme, ", ".join([*parts, connections_text(scheme)])),))]
     if history.is_file():
         elements.insert(0, search_picture(history, scheme))
     return elements
@@ -120,11 +136,15 @@ def search_picture(history: Path, scheme: Scheme) -> Picture:
         raise EANError(f"{history} holds no complete line of a search: run the search with --resume")
     different = len({line.bits for line in lines})
     drawn = sum(not line.final for line in lines)
+    first = next((line for line in lines if line.bits == scheme.text), None)
+    found = (
+        f" The scheme was first scored at evaluation {first.evaluations:,}, in step {first.step:,}." if first else ""
+    )
     return Picture(
         "The search",
         "reward, accuracy, sparsity and mean probability of the drawn scheme, by step",
         partial(draw_curves, lines, scheme),
-        note=f"{drawn} schemes drawn, {different} different ones scored.",
+        note=f"{drawn} schemes drawn, {different} different ones scored.{found}",
     )
 
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import counted, interval, mean, number, percent, seeds
-from ean_core.report.record_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
+from ean_core.report.formatting import counted, interval, mean, number, percent, seeds, sentence
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import DATA, arch_title, record_title
+from ean_core.report.typed_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
 from ean_core.utils.text import attention_label
 
 KINDS = ("pipeline",)
@@ -23,7 +24,6 @@ SETUPS = {
 LAST_EPOCH = "Ours is the last epoch's accuracy; what such code publishes is the best test epoch's."
 """Beside every table that has both: the released code keeps the best epoch by its test accuracy, and prints that."""
 EPOCHS = {"cifar100_resnet164": 164, "imagenet_resnet50": 120}
-NAMES = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits", "folder": "own images"}
 KEYS = {"Org": "org", "Org-full": "org_full", "Share-full": "share_full", "EAN": "ean"}
 
 Network = tuple[str, str]
@@ -43,12 +43,6 @@ def section(results: Results) -> Section:
         "Org has no attention, Org-full a module per block, Share-full one module per stage, EAN the same module at "
         "the blocks that the search chose.",
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """A short table for each run on data that the paper uses too."""
-    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
-    return [run_table(record, results.paper) for record in records]
 
 
 # -- the paper's set-ups ----------------------------------------------------------------------------------------------
@@ -71,7 +65,7 @@ def full_table(results: Results, data: str, arch: str, column: str) -> Table:
     )
     notes += tuple(filter(None, map(best_epochs, trained)))
     return Table(
-        f"{NAMES[data]}, {arch_title(arch)}, the paper's set-up",
+        f"{DATA[data]}, {arch_title(arch)}, the paper's set-up",
         ("network", "top-1, %", "parameters", "increment, %", "top-1, %", "parameters", "increment, %"),
         rows,
         groups=(("", 1), ("ours", 3), ("paper", 3)),
@@ -86,7 +80,7 @@ def gaps(results: Results, data: str, arch: str) -> list[Element]:
     recipe = {"cifar100": "ean_se_r164_cifar100", "imagenet": "ean_se_r50_imagenet"}[data]
     if not runs_in_setup(results, data, arch):
         command = f"python tools/search.py classification/configs/{recipe}.py --resume"
-        elements.append(Gap(f"accuracy on {NAMES[data]}, {arch_title(arch)}", command))
+        elements.append(Gap(f"accuracy on {DATA[data]}, {arch_title(arch)}", command))
     if not times_of(results, arch):
         scheme = {"cifar100": "paper_ean_a_se_resnet164", "imagenet": "paper_ean_se_resnet50"}[data]
         command = f"python tools/benchmark.py --arch {arch} --attention se --scheme {scheme}"
@@ -144,11 +138,6 @@ def paper_networks(column: str, paper: Mapping[str, Any]) -> list[Network]:
     return rows
 
 
-def arch_title(arch: str) -> str:
-    """An architecture as the paper writes it: "ResNet-164" for `resnet164`."""
-    return arch.replace("resnet", "ResNet-")
-
-
 def network_title(network: str, attention: str) -> str:
     """A network as tables name it: "EAN SE"."""
     return f"{network} {attention_label(attention)}".strip()
@@ -181,7 +170,7 @@ def run_table(record: Record, paper: Mapping[str, Any]) -> Table:
     heads = ("network", "test top-1, %", "parameters", "connections", "time increment, %")
     theirs = ("top-1", "parameters", "increment") if column else ()
     return Table(
-        run.name,
+        record_title(record),
         heads + theirs,
         rows,
         groups=(("", 5), ("paper", 3)) if column else (),
@@ -225,7 +214,7 @@ def run_notes(record: Record) -> tuple[str, ...]:
     rows = trained_rows(record)
     schemes = [f"{row.network} `{row.scheme}`" for row in rows if row.network.startswith("EAN")]
     ours = (
-        f"Ours: {run.arch}, {attention_label(run.attention)}, {NAMES.get(run.data, run.data)}, "
+        f"Ours, recipe `{run.name}`: {run.arch}, {attention_label(run.attention)}, {DATA.get(run.data, run.data)}, "
         f"{run.train:,} training and {run.test:,} test images, {run.epochs} epochs, "
         f"{seeds(max(row.top1.n or 1 for row in rows))}; {'; '.join(schemes) or 'no scheme'}; "
         f"time increment: batch {timing['batch_size']}, {timing['setting']}, 95 % interval; {record.machine}."
@@ -236,4 +225,4 @@ def run_notes(record: Record) -> tuple[str, ...]:
         same = is_papers_setup(record, column.split("_")[1])
         caution = "" if same else ": another set-up, so compare rows, not columns"
         notes.append(f"Paper: {SETUPS[column]}{caution}. {LAST_EPOCH}")
-    return (*notes, *record.content.get("comparisons", []))
+    return (*notes, *map(sentence, record.content.get("comparisons", [])))

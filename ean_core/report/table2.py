@@ -5,9 +5,9 @@ from __future__ import annotations
 from ean_core.report.elements import GAP, Element, Map, Maps, Section, Table
 from ean_core.report.formatting import mean, number
 from ean_core.report.labels import label_of, labels_of
-from ean_core.report.record_rows import RunSettings, TrainedRow, trained_rows
 from ean_core.report.results import Results, SchemeFile
-from ean_core.report.table1 import NAMES
+from ean_core.report.titles import DATA
+from ean_core.report.typed_rows import RunSettings, TrainedRow, trained_rows
 from ean_core.scheme import Scheme
 from ean_core.utils.text import attention_label
 
@@ -74,7 +74,7 @@ def scheme_map(file: SchemeFile) -> Map:
     content = file.content
     parts = [str(content["arch"])] if content.get("arch") else []
     parts += [attention_label(str(content["attention"]))] if content.get("attention") else []
-    parts += [NAMES.get(content["data"], str(content["data"]))] if content.get("data") else []
+    parts += [DATA.get(content["data"], str(content["data"]))] if content.get("data") else []
     parts += [f"method {labels_of(content['method'])}"] if content.get("method") else []
     parts += [str(content["source"])] if content.get("source") else []
     return Map(file.name, file.scheme, note=", ".join([*parts, connections_text(file.scheme)]))

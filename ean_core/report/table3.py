@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ean_core.report import titles
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import counted, number, recorded_mean, seeds, sentence
 from ean_core.report.pictures import pictures_of
@@ -14,7 +15,6 @@ from ean_core.utils.text import attention_label
 
 KINDS = ("counting",)
 PARTS = {"part_A": "SHHA", "part_B": "SHHB"}
-NAMES = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B"}
 RMSE = "RMSE (papers: MSE)"
 """The paper prints the root of the mean squared error as MSE; the paper's own column is called RMSE here too."""
 CHECKPOINTS = {"best": "chosen on validation images", "final": "last epoch"}
@@ -30,18 +30,13 @@ def section(results: Results) -> Section:
     elements += [test_table(record) for record in tested]
     done = {group[0].settings["data"]["name"] for group in groups}
     elements += [
-        Gap(f"counting on {NAMES[part]}", COMMAND.replace("part A", part.replace("_", " ")))
+        Gap(f"counting on {titles.PARTS[part]}", COMMAND.replace("part A", part.replace("_", " ")))
         for part in PARTS
         if part not in done
     ]
     for record in results.of_kind(*KINDS):
         elements += pictures_of(record, "photographs with the predicted density over them, and the predicted count")
     return Section("table-3", "Table 3: crowd counting", [paper_table(results.paper), *elements])
-
-
-def summary(results: Results) -> list[Element]:
-    """The tables with the checkpoint that validation chose."""
-    return [counting_table(group, results.paper, ("best",)) for group in grouped(results.of_kind(*KINDS))]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -137,7 +132,7 @@ def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoint
     guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in ERRORS]
     rows.append(["always the mean count", GAP, *guess, GAP, *((GAP, GAP) if part else ())])
     heads = ("network", "seeds", "MAE", RMSE, "NAE", "parameters", *(("MAE", "RMSE") if part else ()))
-    name = NAMES.get(first.settings["data"]["name"], first.settings["data"]["name"])
+    name = titles.PARTS.get(first.settings["data"]["name"], first.settings["data"]["name"])
     return Table(
         f"Crowd counting, {name}",
         heads,
@@ -198,5 +193,6 @@ def test_table(record: Record) -> Table:
     data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
     heads = ("checkpoint", "MAE", RMSE, "NAE")
-    note = f"{NAMES.get(data, data)}; {record.machine}."
-    return Table(f"Crowd counting, {record.title}", heads, rows, notes=(note,), records=(record.name,))
+    note = f"{titles.PARTS.get(data, data)}; {record.machine}."
+    title = f"Counters on the test images of {titles.counting_title(record)}"
+    return Table(title, heads, rows, notes=(note,), records=(record.name,))

@@ -7,12 +7,13 @@ from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds
+from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds, sentence
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
-from ean_core.report.record_rows import RunSettings, trained_rows, unlike_trainings
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import LAST_EPOCH, NAMES, OF_DATA, run_increment_cell
+from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
+from ean_core.report.titles import DATA, arch_title
+from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
 
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = (
@@ -55,14 +56,6 @@ def section(results: Results) -> Section:
         "The paper compares networks trained from scratch; ours compares what the searches found by the scores of one "
         "supernet at equal budgets.",
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """What the searches found on data that the paper uses too, and how good it was when trained."""
-    records = [record for record in results.of_kind(*KINDS) if record.settings["data"]["name"] in OF_DATA]
-    compared = [record for record in records if record.kind == "search-comparison"]
-    retrained = [record for record in records if record.kind == "search-retrained"]
-    return [*map(comparison_table, compared), *(retrained_table(record, results.paper) for record in retrained)]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -158,7 +151,11 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         ("found by", "test top-1, %", "time increment, %", "connections", "scheme", *theirs_heads),
         rows,
         (("", 5), ("paper", 2)) if compared else (),
-        (note.strip(), *filter(None, [unlike_trainings(record)]), *record.content.get("comparisons", [])),
+        (
+            note.strip(),
+            *filter(None, [unlike_trainings(record)]),
+            *map(sentence, record.content.get("comparisons", [])),
+        ),
         (record.name,),
         left=(4,),
     )
@@ -175,9 +172,9 @@ def mean_interval(recorded: Mapping[str, Any]) -> str:
 
 
 def setup_title(record: Record) -> str:
-    """The data and the network of a record, as "CIFAR-100, resnet29"."""
+    """The data and the network of a record, as "CIFAR-100, ResNet-29"."""
     data = record.settings["data"]["name"]
-    return f"{NAMES.get(data, data)}, {record.settings['recipe']['model']['arch']}"
+    return f"{DATA.get(data, data)}, {arch_title(record.settings['recipe']['model']['arch'])}"
 
 
 def setup_notes(record: Record) -> tuple[str, ...]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from ean_core.report.elements import GAP, Element, Gap, Picture, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import timed_rows
 from ean_core.report.results import Record, Results
-from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
+from ean_core.report.table1 import OF_ARCH, paper_cells
+from ean_core.report.titles import record_title
+from ean_core.report.typed_rows import timed_rows
 from ean_core.utils.text import how_many, network_label
 
 KINDS = ("benchmark",)
@@ -25,11 +26,6 @@ def section(results: Results) -> Section:
     )
 
 
-def summary(results: Results) -> list[Element]:
-    """One table for each of the paper's networks, without charts."""
-    return [increment_table(results, record) for arch in OF_ARCH for record in times_of(results, arch)]
-
-
 def elements_of(results: Results, record: Record) -> list[Element]:
     """The table of a record, and its chart."""
     charts: list[Picture] = pictures_of(record, "the same increments as bars with their 95 % intervals")
@@ -41,7 +37,6 @@ def increment_table(results: Results, record: Record) -> Table:
     settings, rows = record.settings, timed_rows(record)
     subject = settings.get("arch") or str(settings["config"]).rpartition("/")[2].removesuffix(".py")
     column = None if settings.get("counter") else OF_ARCH.get(subject)  # the paper's are of classifiers
-    subject = f"counter over {subject}" if settings.get("counter") else subject
     modes = list(rows[0].timings)
     heads = ["network", "connections", "parameters", "GFLOPs", *(f"{mode}, %" for mode in modes)]
     cells = []
@@ -63,7 +58,7 @@ def increment_table(results: Results, record: Record) -> Table:
         f"{how_many(settings['threads'], 'thread')}, {record.machine}."
     )
     return Table(
-        f"Time increment (Eq. 9), {subject}",
+        f"Time increment (Eq. 9), {record_title(record)}",
         (*heads, *(["paper (V100), %"] if column else [])),
         cells,
         notes=(note,),

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from crowd_counting.density_overlay import overlay
+from crowd_counting.density_overlay import overlay, write_text
 from crowd_counting.inference import Settings, predict
 from crowd_counting.model.network import build_counter
 from crowd_counting.model.tiles import predict_density, tiles_along
@@ -78,6 +78,18 @@ def test_overlay_shows_where_heads_are() -> None:
     assert changed[35, 44] > 100
     assert changed[33:, :20].max() < 40
     assert overlay(noise(100, 4096), np.ones((13, 512), np.float32), stride=8).shape == (50, 2048, 3)
+
+
+def test_a_picture_says_the_true_count_where_it_is_known(model: CountingModel, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(noise(64, 200)).save(tmp_path / f"{name}.png")
+    settings = Settings(annotated={(tmp_path / "a.png").resolve(): 7})
+    entries = predict(model, [tmp_path / "a.png", tmp_path / "b.png"], tmp_path / "out", settings)
+    assert [entry.get("annotated") for entry in entries] == [7, None]
+    corners = [np.array(Image.open(tmp_path / "out" / f"{name}_density.png"))[:20, 100:] for name in ("a", "b")]
+    assert (corners[0] != corners[1]).any()
+    wide = write_text(np.zeros((60, 90, 3), np.uint8), "predicted 12345, true 12345")
+    assert not wide[:, -1].any()  # nothing is cut off
 
 
 def test_folder_with_a_broken_image(model: CountingModel, tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ def legend(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("draw", "expected"),
     [
-        (plots_search.draw_comparison, ["EAN", "random"]),
         (plots_search.draw_distributions, ["random", "EAN"]),
         (plots_search.draw_convergence, ["EAN"]),
     ],

@@ -18,10 +18,13 @@ from ean_core.io.records import read_record
 from ean_core.pipeline.correlation.show import draw_correlations
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.task import Metric
-from ean_core.report import plots_search
+from ean_core.report import figure1, plots_search
+from ean_core.report.figure1 import LARGEST, SMALLEST, Point, areas_of
 from ean_core.report.labels import ANSWER_LABELS
+from ean_core.report.plots import bar_chart, draw_search
 from ean_core.report.time_charts import draw_increments, draw_table
 from ean_core.search.history import HistoryLine
+from ean_core.utils.intervals import Interval
 from tests.conftest import ROOT
 from tests.helpers import report_records as made
 
@@ -65,13 +68,14 @@ def test_the_best_so_far_is_drawn_as_steps_over_plain_numbers(tmp_path: Path, fi
     curve = {"evaluations": [1, 8, 40, 120], "reward": [30.0, 34.0, 36.0, 36.25], "accuracy": [30.0] * 4}
     record["metrics"]["runs"] = [{**run, "curve": curve} for run in record["metrics"]["runs"]]
     plots_search.draw_comparison(tmp_path / "a.png", record)
-    (axes,) = figures[0].axes
+    axes, second = figures[0].axes
+    assert [panel.get_title(loc="left") for panel in (axes, second)] == ["EAN", "random"]
     assert [line.get_drawstyle() for line in axes.get_lines()] == ["steps-post"] * 2
     band = axes.collections[0].get_paths()[0].vertices
     assert all(a == c or b == d for (a, b), (c, d) in pairwise(band))  # no slanted side
     assert ticks(axes.xaxis) == ["1", "3", "10", "30", "100"]
     assert ticks(axes.yaxis) == ["0", "0.1", "0.3", "1", "3"]
-    assert note_of(figures[0]).endswith("; 400 validation images")
+    assert "; 400 validation images; " in note_of(figures[0])
 
 
 def test_proposals_are_whole_numbers_and_no_curve_leaves_figure_5(tmp_path: Path, figures: list[Figure]) -> None:
@@ -114,11 +118,46 @@ def test_landscapes_of_one_size_are_wrapped_with_plain_numbers(tmp_path: Path, f
         ANSWER_LABELS["best"],
     ]
     assert ticks(panels[0].xaxis) == ["10", "30", "100", "300", "1,000"]
-    assert ticks(panels[0].yaxis) == ["0", "0.1", "0.3", "1", "3"]
+    assert ticks(panels[0].yaxis) == ["0", "0.1", "0.3", "1"]
     arguments.bits = [9, 16]
     draw(rows, arguments, tmp_path / "a.png")
     assert figures[1].axes[0].get_gridspec().get_geometry() == (2, 5)  # a row per size
     assert len(figures[1].legends) == 1
+
+
+def test_the_scheme_comes_first_and_is_marked_where_it_was_scored(tmp_path: Path, figures: list[Figure]) -> None:
+    lines = [HistoryLine(1, "000", 60.0, 60.0, p_mean=0.5), HistoryLine(2, "010", 61.0, 62.0, p_mean=0.5)]
+    draw_search(tmp_path / "a.png", lines, Scheme.parse("010", blocks=(1, 2)))
+    scheme, *curves = figures[0].axes
+    assert scheme.get_title(loc="left").startswith("the scheme found: 1 of 3 blocks connected")
+    stars = [line for axes in curves for line in axes.get_lines() if line.get_marker() == "*"]
+    assert [star.get_xdata()[0] for star in stars] == [2] * 4
+    assert stars[0].get_ydata()[0] == lines[1].reward
+
+
+def test_numbers_stand_at_their_bars_and_one_wide_interval_does_not_stretch_the_axis(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    bars = {"eager": {"a": Interval(4.7, 1.0, 136.9), "b": Interval(9.0, 8.0, 10.0), "c": Interval(-2.0, -3.0, -1.0)}}
+    bar_chart(tmp_path / "a.png", bars, axis="%")
+    (axes,) = figures[0].axes
+    values = [text for text in axes.texts if hasattr(text, "xy")]
+    assert {text.get_text(): text.xy[0] for text in values} == {"4.7": 0, "9.0": 0, "-2.0": 0}
+    assert 18 <= axes.get_xlim()[1] < 20
+    assert [text.get_text() for text in axes.texts if not hasattr(text, "xy")] == ["to 136.9"]
+
+
+def test_figure_1_has_intervals_a_label_and_areas_that_differ(figures: list[Figure]) -> None:
+    few, many = Point("Org", "", 0.0, 74.0, 1.727), Point("EAN", "se", 20.0, 76.0, 1.739, 0.5, (18.0, 25.0))
+    figure1.draw([few, many])
+    (axes,) = figures[0].axes
+    assert [text.get_text() for text in axes.texts] == ["Org"]
+    assert areas_of([few, many]) == [SMALLEST, LARGEST]
+    assert areas_of([few, few]) == [SMALLEST] * 2
+    across = [bar.get_segments()[0] for bar in axes.collections if hasattr(bar, "get_segments")]
+    assert any([point[0] for point in segment] == [18.0, 25.0] for segment in across)
+    legend = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert legend == ["Org", "EAN SE", "1.727 M parameters", "1.739 M parameters"]
 
 
 def test_numbers_of_connections_are_whole(tmp_path: Path, figures: list[Figure]) -> None:

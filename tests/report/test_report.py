@@ -22,7 +22,7 @@ def results(tmp_path: Path) -> Path:
 
 def test_pipeline_rows_stand_beside_the_papers(results: Path) -> None:
     made.pipeline(results / "run.json")
-    text = report(results)
+    text = report_all(results)
     assert "| Org | 40.50 ± 0.50 | 1,234,567 | 4/9 | 0 | 74.29 | 1.727 M | 0 |" in text
     assert "| Share-full | 42.75 ± 0.50 | 1,234,567 | 4/9 | 30.0 (29.0 to 31.0) | 76.09 | 1.739 M | 52.09 |" in text
     assert "| EAN | 44.00 | 1,234,567 | 4/9 | – | 76.93 | 1.739 M | 23.52 |" in text
@@ -30,9 +30,31 @@ def test_pipeline_rows_stand_beside_the_papers(results: Path) -> None:
     assert "another set-up" in text
 
 
+def test_the_readmes_table_has_a_row_for_each_task_and_a_command_for_each_row(results: Path) -> None:
+    made.pipeline(results / "short.json", name="short", epochs=2)
+    made.pipeline(results / "long.json", name="long")
+    made.times(results / "times.json")
+    made.counting(results / "a.json", attention="se", scheme="010100101", mae=90.0)
+    made.counting(results / "b.json", attention=None)
+    made.segmentation(results / "voc.json")
+    lines = report(results).splitlines()
+    assert lines[2:8] == [
+        "| 1. CIFAR-100, test top-1, % ↑ | 40.50 ± 0.50 | 42.75 ± 0.50 | 44.00 | 74.29 | 76.09 | 76.93 |",
+        "| 2. ResNet-164, parameters | 1,738,512 | – | 1,738,512 | 1.727 M | 1.739 M | 1.739 M |",
+        "| 2. ResNet-164, time increment, % ↓ | 0 | – | 25.0 (15.0 to 35.0) | 0 | 52.09 | 23.52 |",
+        "| 3. ShanghaiTech A, MAE ↓ | 101.0 ± 0.5 | – | 91.0 ± 0.5 | – | 89.9 | 79.4 |",
+        "| 4. VOC person subset, mIoU, % ↑ | 40.50 ± 0.50 | – | 42.50 ± 0.50 | – | – | – |",
+        "",
+    ]
+    assert [line[:3] for line in lines[8:12]] == ["1. ", "2. ", "3. ", "4. "]
+    assert "`python tools/search.py classification/configs/long.py` ([record](results/long.json))" in lines[8]
+    assert "--part A --attention se --scheme 010100101 --weights CLASSIFIER.pth" in lines[10]
+    assert "short" not in report(results)
+
+
 def test_data_without_a_row_in_the_paper_stay_out_of_the_short_tables(results: Path) -> None:
     made.pipeline(results / "run.json", data="digits")
-    assert "40.50" not in report(results)
+    assert "40.50" not in report(results)  # but for the gaps there is nothing to say
     full = report_all(results)
     assert "| Org | 40.50 ± 0.50 | 1,234,567 | 4/9 | 0 |\n" in full
 
@@ -40,10 +62,13 @@ def test_data_without_a_row_in_the_paper_stay_out_of_the_short_tables(results: P
 def test_own_images_with_ones_own_attention_and_one_seed(results: Path) -> None:
     made.pipeline(results / "mine.json", data="folder", attention="contrast.py:Contrast", seeds=1)
     text = report_all(results)
-    assert "Ours: resnet29, Contrast, own images, 20,000 training and 10,000 test images, 3 epochs, 1 seed;" in text
+    assert (
+        "Ours, recipe `tiny`: resnet29, Contrast, own images, 20,000 training and 10,000 test images, 3 epochs, 1 seed;"
+        in text
+    )
     (panel,) = figure1.elements_of(None, Results.read(results).of_kind("pipeline")[0])
     assert "Share-full Contrast" in panel.alt
-    assert "1 seed, so no deviation is known" in panel.note
+    assert "bars up: none, as there is 1 seed" in panel.note
 
 
 def test_only_the_papers_own_set_up_fills_its_table(results: Path) -> None:
@@ -132,7 +157,8 @@ def test_every_committed_record_is_complete(path: Path) -> None:
 
 
 def test_files_cannot_break_out_of_a_table(results: Path) -> None:
-    made.pipeline(results / "run.json", name="a|b <script> \n # c")
-    text = report(results)
-    assert "**a|b &lt;script> # c**" in text
+    made.pipeline(results / "run.json", name="a|b <script> \n # c", data="d|e <b> \n # f")
+    text = report_all(results)
+    assert "**d|e &lt;b> # f, ResNet-29 with SE, 20,000 training images, 3 epochs**" in text
+    assert "`a|b &lt;script> # c`" in text
     assert "<script" not in text

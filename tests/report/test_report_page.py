@@ -1,8 +1,9 @@
-"""The HTML page: one file, no network, nothing unescaped, and in a real browser no error and no sideways scrolling."""
+"""The HTML page: one file, no network, nothing unescaped, one script; in a browser no error, no sideways scrolling."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -18,14 +19,16 @@ from PIL import Image
 from ean_core import EANError
 from ean_core.io.records import write_record
 from ean_core.report import html_report
+from ean_core.report.html_script import POLICY, SCRIPT
 from ean_core.report.results import visible
 from ean_core.report.run_folders import find_records
+from ean_core.report.training_curves import draw, network_of, read_curves
 from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-PROBE = """<script>
+PROBE = """
 var failed = [];
 addEventListener("error", event => failed.push(String(event.message || event.target.src).slice(0, 200)), true);
 addEventListener("load", () => {
@@ -33,13 +36,14 @@ addEventListener("load", () => {
   out.id = "probe";
   out.content = btoa(JSON.stringify({
     width: innerWidth, room: root.clientWidth, scroll: root.scrollWidth, failed: failed,
+    sortable: document.querySelectorAll("thead button").length,
     pictures: [...document.images].map(one => one.naturalWidth),
     wide: [...document.querySelectorAll("section *, header *, nav *")]
       .filter(one => !one.closest(".scroll, pre") && one.getBoundingClientRect().right > root.clientWidth + 1)
       .map(one => one.outerHTML.slice(0, 90))}));
   parent.document.head.append(out);
 });
-</script>"""
+"""
 VOID = {"meta", "link", "img", "br"}
 PICTURES = 12
 """Figure 1: 3; the searches side by side: 4; the curves, the front, a count, Grad-CAM, and a lonely one."""
@@ -76,21 +80,23 @@ class Page(HTMLParser):
 
 def check_page(text: str) -> Page:
     """All that can be seen without a browser."""
-    page = Page(text)
-    assert len(set(page.ids)) == len(page.ids), "an id is there twice"
-    assert "script" not in page.tags
-    assert not {"iframe", "object", "embed", "form"} & set(page.tags)
-    for target in page.targets:
-        assert target.startswith("data:") or (target.startswith("#") and target[1:] in page.ids), target[:80]
-    assert not re.search(r"url\(|@import|https?://", text.split("</style>")[0])
-    for image in page.images:
+    found = Page(text)
+    assert len(set(found.ids)) == len(found.ids), "an id is there twice"
+    assert text.count("<script") == found.tags.count("script") == 1
+    assert f"<script>{SCRIPT}</script>" in text
+    assert f'content="{escape(POLICY)}"' in text
+    assert not {"iframe", "object", "embed", "form"} & set(found.tags)
+    for target in found.targets:
+        assert target.startswith("data:") or (target.startswith("#") and target[1:] in found.ids), target[:80]
+    assert not re.search(r"url\(|@import|https?://", text.split("</style>")[0] + SCRIPT)
+    for image in found.images:
         head, _, content = image["src"].partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as picture:
             picture.load()
             assert (str(picture.width), str(picture.height)) == (image["width"], image["height"])
         assert len(image["alt"]) > 8
-    return page
+    return found
 
 
 def test_every_kind_of_record_is_on_the_page(tmp_path: Path) -> None:
@@ -115,9 +121,9 @@ def test_what_comes_from_files_is_escaped(tmp_path: Path) -> None:
     made.picture(directory / 'odd" onerror="x.png')
     text = html_report(directory)
     check_page(text)
-    assert "<script" not in text
+    assert "<script>alert" not in text
     assert "<img src=x" not in text
-    assert "<code>&lt;b&gt;</code>" in text
+    assert "<span>&lt;b&gt;, " in text
     assert "onerror=&quot;x" in text
 
 
@@ -147,15 +153,48 @@ def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tm
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "results" / "ean_se_r29_cifar100_subset20k_10ep.history.jsonl", folder / "history.jsonl")
     shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
-    made.pipeline(folder / "summary.json", name="my run")
+    summary = made.pipeline(folder / "summary.json", name="my run")
+    sentence = "EAN - Org: +1 points (95 % interval -1 to 3): cannot be told"
+    summary.write_text(json.dumps({**json.loads(summary.read_text()), "comparisons": [sentence]}))
+    for name in ("supernet", "org-seed0"):
+        log = folder / name / "20260101_000000" / "vis_data" / "scalars.json"
+        log.parent.mkdir(parents=True)
+        log.write_text('{"loss": 2.0, "step": 20}\n{"loss": 0.5, "step": 40}\n{"top1": 50.0, "step": 1}\n{"loss": 0.')
     assert "page.html written" in run("tools/report.py", "--html", "page.html", folder).stdout
     text = (tmp_path / "page.html").read_text()
     check_page(text)
-    section = text[text.index("Run: mine</h2>") :]
-    assert "200 schemes drawn, 27 different ones scored." in section
+    section = text.partition('<section id="run-1">')[2].partition("</section>")[0]
+    assert "<h2>CIFAR-100, ResNet-29 with SE, 20,000 training images, 3 epochs</h2>" in section
+    assert (
+        "200 schemes drawn, 27 different ones scored. The scheme was first scored at evaluation 6, in step 6."
+        in section
+    )
+    assert section.index("<h3>Verdict</h3>") < section.index("<table>")
+    assert "<li>EAN - Org: +1 points (95 % interval -1 to 3): <b>cannot be told</b></li>" in section
+    assert section.count("cannot be told") == 1
+    assert "training loss by step of org-seed0, supernet" in section
     assert 'aria-label="stage 1: 010; stage 2: 100; stage 3: 101"' in section
-    assert "my run</h3>" in section
+    assert "recipe <code>my run</code>" in section
     assert "mine/summary.json" in section
+    alone = html_report(tmp_path / "results", [folder], only=True)
+    check_page(alone)
+    assert "Table 1" not in alone
+    assert "mine/summary.json" in alone
+
+
+def test_losses_are_read_from_all_logs_of_a_training(tmp_path: Path) -> None:
+    for start, lines in (("1", [(20, 2.0), (40, 1.0)]), ("2", [(40, 0.9), (60, 0.5)])):
+        log = tmp_path / "org-seed0" / start / "vis_data" / "scalars.json"
+        log.parent.mkdir(parents=True)
+        log.write_text("".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in lines))
+    assert read_curves(tmp_path) == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}  # what was repeated counts
+    assert read_curves(tmp_path / "org-seed0") == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}
+    assert [network_of(name) for name in ("share-full-seed1", "ean-95b4f5-seed0", "seed0")] == [
+        "Share-full",
+        "EAN",
+        "seed0",
+    ]
+    assert draw(read_curves(tmp_path)).startswith(b"\x89PNG")
 
 
 def test_pictures_in_a_records_own_folder_are_shown_once(tmp_path: Path) -> None:
@@ -165,7 +204,7 @@ def test_pictures_in_a_records_own_folder_are_shown_once(tmp_path: Path) -> None
         made.picture(folder / "comparison" / f"{name}.png")
     for shown in (folder, folder / "comparison"):
         text = html_report(made.new_directory(tmp_path / f"results_{shown.name}"), [shown])
-        pictures = text.partition('<section id="run-1"')[2].count("<img ")
+        pictures = text.partition('<section id="run-1"')[2].partition("</section>")[0].count("<img ")
         assert pictures == 4
 
 
@@ -194,6 +233,7 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     for arguments, said in (
         (("--html", "page.txt"), "the file to write ends with .html, got 'page.txt'"),
         (("empty",), "give --html FILE"),
+        (("--html", "page.html", "--only"), "--only shows run folders alone"),
         (("--html", "page.html", "none"), "run folder none does not exist"),
     ):
         assert script("tools/report.py", *arguments) == 2
@@ -205,7 +245,9 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
 def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> None:
     text = html_report(made.every_kind(tmp_path / "results"))
     path = tmp_path / "page.html"  # in a frame, since the browser's own window is never narrower than 500 pixels
-    inner = escape(text.replace("<title>", PROBE + "<title>"))
+    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
+    text = text.replace(escape(POLICY), escape(f"{POLICY} 'sha256-{digest}'"))  # the page's policy allows no other
+    inner = escape(text.replace("<title>", f"<script>{PROBE}</script><title>"))
     path.write_text(f'<!doctype html><iframe srcdoc="{inner}" style="width: 380px; height: 800px; border: 0"></iframe>')
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
     done = subprocess.run(
@@ -227,6 +269,7 @@ def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> N
     assert seen["width"] == 380
     assert seen["scroll"] <= seen["room"], seen["wide"]  # room: without the bar for scrolling down
     assert seen["wide"] == []
+    assert seen["sortable"] > 20, "the page's script runs under its policy"
     assert seen["failed"] == []
     assert len(seen["pictures"]) == PICTURES
     assert min(seen["pictures"]) > 0

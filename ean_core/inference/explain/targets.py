@@ -47,6 +47,11 @@ def class_index(classes: Sequence[str], choice: str | int) -> int:
     )
 
 
+def class_label(name: str) -> str:
+    """A class as pictures name it: "class 8" where its name is a number."""
+    return f"class {name}" if name.isdecimal() else name
+
+
 def class_target(output: Tensor, choice: str | int | None, *, classes: Sequence[str]) -> Target:
     """The logit of a class, of logits (K,); the most probable class if no class is chosen.
 
@@ -57,9 +62,9 @@ def class_target(output: Tensor, choice: str | int | None, *, classes: Sequence[
     def text(logits: Tensor) -> str:
         scores = logits.float().softmax(dim=0)
         best = int(scores.argmax())
-        lines = [f"{classes[index]} {scores[index]:.2f}"]
+        lines = [f"{class_label(classes[index])}, {100 * scores[index]:.0f} %"]
         if best != index:
-            lines.append(f"top: {classes[best]} {scores[best]:.2f}")
+            lines.append(f"top: {class_label(classes[best])}, {100 * scores[best]:.0f} %")
         return "\n".join(lines)
 
     return Target(classes[index], lambda logits: logits[index], text)
@@ -85,7 +90,8 @@ def region_target(output: Tensor, choice: str | int | None, *, classes: Sequence
         inside = region.to(logits.device)
         return logits[index][inside].mean() if region.any() else logits[index].mean()
 
-    return Target(classes[index], value, lambda logits: f"{classes[index]} {region.float().mean():.0%} of the pixels")
+    share = 100 * float(region.float().mean())
+    return Target(classes[index], value, lambda logits: f"{class_label(classes[index])}, {share:.0f} % of the pixels")
 
 
 def count_target(output: Tensor, choice: str | int | None) -> Target:

@@ -32,10 +32,11 @@ def test_a_grid_of_classifiers(tiny_arch: str, tmp_path: Path) -> None:
     top = CLASSES[int(networks[0].outputs([seen])[0].argmax())]
     first, second = picture.lines
     score = [net.outputs([seen])[0].softmax(0)[CLASSES.index(top)] for net in networks]
-    assert first.startswith(f"one.png: {top} {score[0]:.2f} | {top} {score[1]:.2f}"), "the first one's class, for all"
-    assert f"| {top} {score[2]:.2f}" in first
-    assert second.count("cat ") >= 3, "the true class, for all"
-    assert explain(networks, photos, tmp_path / "grid.png", target="dog").lines[1].count("dog ") >= 3
+    texts = [f"{top}, {100 * value:.0f} %" for value in score]
+    assert first.startswith(f"one.png: {texts[0]} | {texts[1]}"), "the first one's class, for all"
+    assert f"| {texts[2]}" in first
+    assert second.count("cat, ") >= 3, "the true class, for all"
+    assert explain(networks, photos, tmp_path / "grid.png", target="dog").lines[1].count("dog, ") >= 3
     with Image.open(tmp_path / "grid.png") as image:
         width, height = image.size
         assert width > 4 * 288

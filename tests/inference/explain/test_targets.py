@@ -14,10 +14,11 @@ def test_targets_say_score_and_name() -> None:
     logits = torch.tensor([1.0, 3.0, 0.0, 2.0])
     scores = logits.exp() / logits.exp().sum()
     own = class_target(logits, None, classes=CLASSES)
-    assert (own.name, own.text(logits)) == ("bee", f"bee {scores[1]:.2f}")
+    assert (own.name, own.text(logits)) == ("bee", f"bee, {100 * scores[1]:.0f} %")
     cat = class_target(logits, "cat", classes=CLASSES)
-    assert cat.text(logits) == f"cat {scores[2]:.2f}\ntop: bee {scores[1]:.2f}"
+    assert cat.text(logits) == f"cat, {100 * scores[2]:.0f} %\ntop: bee, {100 * scores[1]:.0f} %"
     assert cat.value(logits) == 0
+    assert class_target(logits * 9, "8", classes=["7", "8", "9", "x"]).text(logits * 9) == "class 8, 100 %"
     assert class_target(logits, "3", classes=CLASSES).name == "dog"
     assert class_index(["7", "3"], "3") == 1, "a name goes before a number"
     for wanted in ("bea", "4", "-1", ""):

@@ -1,4 +1,4 @@
-"""The rows that several tables read: networks that were trained, and networks that were timed."""
+"""Typed rows of records that several tables read: trained networks, timed networks, and the settings of a run."""
 
 from __future__ import annotations
 

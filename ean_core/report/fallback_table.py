@@ -1,4 +1,4 @@
-"""Records of kinds that have no section of their own: whatever figures they hold, as a plain table."""
+"""A table of whatever figures a record holds, for kinds of records that no other module has a table for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,20 @@ from ean_core.report.elements import GAP, Element, Table, Text
 from ean_core.report.formatting import recorded_interval, recorded_mean
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import record_title
 
 MAX_ROWS, MAX_COLUMNS = 60, 10
+HEADS = {
+    "peak_mib": "peak memory, MiB",
+    "times_as_fast": "speed-up",
+    "times_as_fast_median_turn": "speed-up, median turn",
+    "times_as_fast_whole_stretch": "speed-up, whole run",
+    "images_per_second": "images/s",
+    "megapixels_per_second": "megapixels/s",
+    "schemes_per_second": "schemes/s",
+    "largest_difference_points": "largest difference, points",
+}
+"""Names of figures in records -> heads of columns; others are the words of the name."""
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -19,18 +31,18 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     rows = rows_of(record.metrics)
     if not rows:
         return [
-            Text(f"A record of kind `{record.kind}`. {record.machine}.", record.title, (record.name,)),
+            Text(f"Its figures fit no table. {record.machine}.", record_title(record), (record.name,)),
             *pictures_of(record),
         ]
     columns = list(dict.fromkeys(key for row in rows for key in row))[:MAX_COLUMNS]
     texts = {n for n, key in enumerate(columns) if any(isinstance(row.get(key), str) for row in rows)}
-    note = f"A record of kind `{record.kind}`. {record.machine}."
+    note = f"{record.machine}."
     if len(rows) > MAX_ROWS:
         note = f"The first {MAX_ROWS} of {len(rows)} rows. {note}"
     return [
         Table(
-            record.title,
-            tuple(key.replace("_", " ") for key in columns),
+            record_title(record),
+            tuple(map(head_of, columns)),
             [[text_of(row.get(key)) for key in columns] for row in rows[:MAX_ROWS]],
             notes=(note,),
             records=(record.name,),
@@ -51,7 +63,7 @@ def rows_of(metrics: Any) -> list[dict[str, Any]]:
             deeper = [(key, name, row) for key, rows in nested.items() for name, row in rows.items()]
             if all(isinstance(row, Mapping) for *_, row in deeper):
                 return [{"name": f"{key}, {name}", **only_fitting(row)} for key, name, row in deeper]
-        return [{"figure": key.replace("_", " "), "value": value} for key, value in flat.items()]
+        return [{"figure": head_of(key), "value": value} for key, value in flat.items()]
     if not isinstance(metrics, Sequence) or isinstance(metrics, str):
         return []
     rows = [only_fitting(row) for row in metrics if isinstance(row, Mapping)]
@@ -62,6 +74,11 @@ def only_fitting(row: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a row that fit a cell, texts first."""
     kept = {key: value for key, value in row.items() if fits(value)}
     return dict(sorted(kept.items(), key=lambda item: not isinstance(item[1], str)))
+
+
+def head_of(key: str) -> str:
+    """The head of a column of figures with this name in a record."""
+    return HEADS.get(key, key.replace("_", " "))
 
 
 def fits(value: Any) -> bool:

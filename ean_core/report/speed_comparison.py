@@ -1,16 +1,17 @@
-"""Speed: each part against what a user would run instead."""
+"""Records of the scripts in benchmarks/ that compare speeds: ours against what a user would run instead."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ean_core.report import generic
-from ean_core.report.elements import GAP, Element, Gap, Section, Table, Text
+from ean_core.report import fallback_table
+from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import read_metrics
 from ean_core.report.results import Record, Results
+from ean_core.report.titles import arch_title, record_title
+from ean_core.report.typed_rows import read_metrics
 from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
 
@@ -35,20 +36,11 @@ def section(results: Results) -> Section:
     """All figures of every comparison with another way of doing the same."""
     return Section(
         "speed",
-        "Speed against the plain way",
+        "Speed: ours against the plain way",
         results.elements(KINDS, elements_of) or [Gap("speed against the plain way", COMMAND)],
         "Both sides take turns in one run and give the same results within rounding.",
+        folded=True,
     )
-
-
-def summary(results: Results) -> list[Element]:
-    """A table for every comparison of networks or of large images; a line for every other that has ratios."""
-    elements: list[Element | None] = []
-    for record in results.of_kind(*KINDS):
-        elements.append(
-            network_tables(record)[0] if is_of_networks(record) else images_table(record) or ratio_text(record)
-        )
-    return [element for element in elements if element is not None]
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
@@ -56,7 +48,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     if is_of_networks(record):
         return [*network_tables(record), *pictures_of(record)]
     images = images_table(record)
-    return [images, *pictures_of(record)] if images else generic.elements_of(results, record)
+    return [images, *pictures_of(record)] if images else fallback_table.elements_of(results, record)
 
 
 def is_of_networks(record: Record) -> bool:
@@ -69,7 +61,7 @@ def network_tables(record: Record) -> list[Element]:
     """Increments over Org in the same mode, and the speed of every mode against the authors' Org."""
     settings = record.settings
     modes = read_metrics(Mapping[str, Mapping[str, NetworkSpeed]], record)
-    subject = f"{settings['arch']}, batch {settings['batch_size']}"
+    subject = f"{arch_title(settings['arch'])}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
         f"modules, eager float32, in eval mode without autograd (theirs: training mode with it); "
@@ -81,8 +73,7 @@ def network_tables(record: Record) -> list[Element]:
 
     def ratios(network: str) -> list[str]:
         return [
-            times_as_fast(speeds[network].time_over_plain_org) if network in speeds else GAP
-            for speeds in modes.values()
+            speed_up(speeds[network].time_over_plain_org) if network in speeds else GAP for speeds in modes.values()
         ]
 
     def table(title: str, rows: list[list[str]]) -> Table:
@@ -92,11 +83,11 @@ def network_tables(record: Record) -> list[Element]:
     increment_rows = [[network_label(network), *increments(network)] for network in with_attention]
     return [
         table(
-            f"Increment over Org in the same form, %, {subject}",
-            [*increment_rows, ["Org: times as fast as plain", *ratios("Org")]],
+            f"Time increment over Org in the same mode, %, {subject}",
+            [*increment_rows, ["Org: speed-up over plain", *ratios("Org")]],
         ),
         table(
-            f"Times as fast as plain Org, {subject}",
+            f"Speed-up over plain Org, {subject}",
             [[network_label(network), *ratios(network)] for network in modes["plain"]],
         ),
     ]
@@ -109,7 +100,7 @@ def images_table(record: Record) -> Table | None:
         [
             f"{size}, {side}",
             f"{row['megapixels_per_second']:.3g}",
-            generic.text_of(row["times_as_fast"]),
+            fallback_table.text_of(row["times_as_fast"]),
             f"{row['peak_mib']:,.0f}",
         ]
         for size, sides in sizes.items()
@@ -121,30 +112,11 @@ def images_table(record: Record) -> Table | None:
         return None
     settings = record.settings
     subject = settings.get("config") or f"counter over {settings.get('arch')}"
-    note = (
-        f"{subject}; times as fast as the first of its size; {settings['rounds']} rounds interleaved; {record.machine}."
-    )
-    heads = ("image", "megapixels a second", "times as fast", "peak memory, MiB")
-    return Table(f"Large images, {record.title}", heads, rows, notes=(note,), records=(record.name,))
+    note = f"{subject}; speed-up over the first of its size; {settings['rounds']} rounds interleaved; {record.machine}."
+    heads = ("image", "megapixels/s", "speed-up", "peak memory, MiB")
+    return Table(record_title(record), heads, rows, notes=(note,), records=(record.name,))
 
 
-def times_as_fast(increment: Interval) -> str:
+def speed_up(increment: Interval) -> str:
     """How many times as fast a network is whose time is an increment, as a fraction, over another's."""
     return ranged(*(1 / (1 + fraction) for fraction in (increment.value, increment.high, increment.low)))
-
-
-def ratio_text(record: Record) -> Text | None:
-    """The ratio of each way, with its interval: the first value of its row that has one."""
-    parts = []
-    measure = ""
-    for row in generic.rows_of(record.metrics):
-        name = next((value for value in row.values() if isinstance(value, str)), "")
-        ratio = next(
-            ((key, value) for key, value in row.items() if isinstance(value, Mapping) and "low" in value), None
-        )
-        if ratio is not None:
-            measure = measure or ratio[0].replace("_", " ")
-            parts.append(f"{name} {generic.text_of(ratio[1])}")
-    if not parts:
-        return None
-    return Text(f"{measure}: {'; '.join(parts)}. {record.machine}.", f"Speed, {record.title}", (record.name,))
