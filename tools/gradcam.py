@@ -22,9 +22,9 @@ example:
   python tools/gradcam.py crowd.jpg --checkpoints best.pth                 where a crowd counter sees its count
   python tools/gradcam.py street.jpg --config segmentation/configs/ean_se_voc.py --checkpoints last.pth --target person
 
-Draws a row per image and a column per checkpoint. Under each heatmap are the target's name and softmax score in percent, and the
-network's prediction if it is another class. The target is --target. Without it, the target is the class that the
-image's folder is named after, or else the class that the first checkpoint predicts."""
+Draws a row per image and a column per checkpoint. Under each heatmap are the target's name and softmax score in
+percent, and the network's prediction if it is another class. The target is --target. Without it, the target is the
+class that the image's folder is named after, or else the class that the first checkpoint predicts."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
