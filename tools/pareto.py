@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> None:
     blocks = front["blocks"]
     front_table = Table(title=f"{len(front['points'])} of {front['scored']} scored schemes", title_justify="left")
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
-    for head in ("point", "validation accuracy %", *([unit] if unit else []), "connections", "scheme"):
+    for head in ("point", "validation score %", *([unit] if unit else []), "connections", "scheme"):
         front_table.add_column(head, justify="left" if head == "scheme" else "right", no_wrap=True)
     for point in front["points"]:
         scheme = Scheme.parse(point["bits"], blocks=blocks)

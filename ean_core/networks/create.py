@@ -39,7 +39,7 @@ def create_model(
         in_channels: of the images.
         pretrained: initial weights. True for the public ImageNet weights of the architecture, torchvision's or timm's;
             or a file, a URL, "torchvision://resnet50.imagenet1k_v2", or a shipped model's name. A head of another size
-            and attention that the weights lack keep their random weights.
+            keeps its random weights, and attention that the weights lack starts neutral.
         layout: strides, dilations, contract_dilation or conv_bias.
 
     Raises:

@@ -62,7 +62,8 @@ def search_scheme(job: Job, supernet: Path) -> Path:
         from ean_core.report.plots import draw_search  # matplotlib takes a second to import
 
         write_scheme(output, job, result, returned, supernet_sha256)
-        draw_search(job.directory / "search.png", history.lines, Scheme.load(output))
+        picture, score = job.directory / "search.png", job.task.score.axis
+        draw_search(picture, history.lines, Scheme.load(output), score=score)
         write_front(job.directory, history.lines)
 
     run_on_main_process(write)

@@ -144,20 +144,21 @@ def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
 
 
 @skip_on_error
-def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme) -> Path:
+def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme, *, score: str = "accuracy, %") -> Path:
     """A search at a glance: reward, accuracy, sparsity and mean probability against steps, and the scheme found.
 
     Args:
         path: a .png file; replaced atomically.
         lines: of history.jsonl.
         scheme: the one returned, drawn block by block.
+        score: what schemes are scored by, with its unit.
     """
     shown = [line for line in lines if not line.final]
     steps = [line.step for line in shown]
     total = len(scheme)
     panels: list[tuple[str, list[float | None]]] = [
         ("reward without curiosity", [line.reward for line in shown]),
-        ("validation accuracy, %", [line.accuracy for line in shown]),
+        (f"validation {score}", [line.accuracy for line in shown]),
         ("sparsity (share of blocks without attention)", [1 - line.connections / total for line in shown]),
         ("mean probability of the drawn scheme", [line.p_mean for line in shown]),
     ]

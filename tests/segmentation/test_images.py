@@ -256,7 +256,9 @@ def test_a_validation_image_that_is_trained_on_is_refused(voc: Path, tmp_path: P
         Job.prepare(SMALL, options=TINY, data_root=str(voc.parents[1]), directory=tmp_path / "run")
 
 
+FAILS = {"type": "CrossEntropyLoss", "class_weight": [1.0, 2.0], "avg_non_ignore": True}
 WEIGHTS = {
+    "model.decode_head.loss_decode ": (FAILS, "class weights and avg_non_ignore=True, with which mmsegmentation fails"),
     "model.decode_head.loss_decode": (
         {"type": "CrossEntropyLoss", "class_weight": [1.0, 2.0, 3.0]},
         "has 3 class weights but the data set has 2",
@@ -274,7 +276,9 @@ WEIGHTS = {
 def test_losses_that_do_not_fit_the_classes_are_refused(voc: Path, tmp_path: Path, option: str) -> None:
     value, says = WEIGHTS[option]
     with pytest.raises(EANError, match=says):
-        Job.prepare(SMALL, options={**TINY, option: value}, data_root=str(voc.parents[1]), directory=tmp_path / "run")
+        Job.prepare(
+            SMALL, options={**TINY, option.strip(): value}, data_root=str(voc.parents[1]), directory=tmp_path / "run"
+        )
     assert not (tmp_path / "run").exists()
 
 
