@@ -57,7 +57,7 @@ def unpack(tmp_path: Path) -> Unpack:
 def check_near(found: Any, wanted: Any, *, rel: float, name: str = "") -> None:
     """Nested values: numbers up to a relative difference (or as little beside 1), all else equal."""
     if isinstance(wanted, dict):
-        assert set(found) == set(wanted), name
+        assert set(found) >= set(wanted), name  # fields may have been added since
         for key, value in wanted.items():
             check_near(found[key], value, rel=rel, name=f"{name}.{key}")
     elif isinstance(wanted, list):
@@ -132,8 +132,8 @@ def test_a_search_killed_while_a_network_was_retrained_goes_on(
     wanted, run = unpack("classification"), tmp_path / "classification/interrupted_retraining"
     assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume") == 0
     printed = capsys.readouterr().out
-    assert "epoch 3/3" in printed
-    assert "epoch 1/3" not in printed, "it began again"
+    assert "ean seed 0 24/24" in printed
+    assert "ean seed 0 1/24" not in printed, "it began again"
     check_outcome(run, wanted)
 
 
