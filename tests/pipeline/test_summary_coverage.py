@@ -21,7 +21,8 @@ from ean_core.pipeline.correlation.training import train_remaining
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import retrain_and_summarize, run_comparison
 from ean_core.pipeline.retrain import make_targets
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
+from ean_core.search.method_choice import parse_methods
 from ean_core.training.schedule import TrainSettings
 from tests.pipeline.test_any_task import _few_rounds, make_job
 
@@ -108,7 +109,7 @@ def test_a_damaged_record_is_written_again(tmp_path: Path) -> None:
 
 
 def compare(directory: Path, methods: str, seeds: int, evaluations: int = 6, **options: Any) -> Path:
-    what = Comparison(parse_entries([methods]), seeds, Budget(evaluations=evaluations, proposals=9), **options)
+    what = Comparison(parse_methods([methods]), seeds, Budget(evaluations=evaluations, proposals=9), **options)
     return run_comparison(make_job(directory, resume=True, retrain=()), what)
 
 
