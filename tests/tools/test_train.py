@@ -51,5 +51,9 @@ def test_options_of_another_task_are_refused(tool: Script, capsys: pytest.Captur
     assert "unrecognized arguments: --scheme org" in capsys.readouterr().err
 
 
-def test_a_search_on_a_task_without_one_is_refused(refused: Callable[..., str]) -> None:
-    assert "of segmentation, which has no search yet" in refused("search", CONFIGS["segmentation"])
+def test_a_search_on_a_task_without_one_is_refused(
+    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = dataclasses.replace(task_registry.get_task("segmentation"), start_job=None)
+    monkeypatch.setitem(task_registry._TASKS, "segmentation", entry)
+    assert "of segmentation, which has no search: give another" in refused("search", CONFIGS["segmentation"])
