@@ -68,15 +68,7 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     """
     name = arch.removeprefix(PREFIX)
     if weights is None:
-        logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its line per retry would hide the error
-        make_timm(name)  # a wrong name is not a failed download
-        try:
-            network = make_timm(name, pretrained=True)
-        except Exception as error:  # errors of the hub's client, requests and httpx
-            raise EANError(
-                f"the weights of {arch} are not in timm's cache and cannot be downloaded ({type(error).__name__}: "
-                f"{first_line(error)}): give a file of them with --weights"
-            ) from None
+        network = download(name)
     else:
         tensors = read_weights(weights, arch=arch).tensors
         network = make_timm(name, num_classes=classes_of(tensors, name))
@@ -93,6 +85,27 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
         "resize": round(side / (prepared.get("crop_pct") or 0.875)),
     }
     return as_loaded(Path(weights or name), network, spec, content)
+
+
+def download(name: str) -> nn.Module:
+    """timm's network with its public weights, from timm's cache or the hub.
+
+    Raises:
+        EANError: if they cannot be had.
+    """
+    with torch.device("meta"):
+        make_timm(name)  # a wrong name is not a failed download
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # the hub's client says every retry
+    try:
+        return make_timm(name, pretrained=True)
+    except Exception as error:  # errors of the hub's client, requests and httpx
+        raise EANError(
+            f"the weights of {PREFIX}{name} are not in timm's cache and cannot be downloaded ({type(error).__name__}: "
+            f"{first_line(error)}): give a file of them with --weights"
+        ) from None
+    finally:
+        logging.disable(before)
 
 
 def classes_of(tensors: Mapping[str, Tensor], name: str) -> int:

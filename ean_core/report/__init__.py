@@ -29,6 +29,7 @@ from ean_core.report import (
     table4,
     table5,
     time_increment,
+    trim,
 )
 from ean_core.report.elements import Element, Gap, Section, Text
 from ean_core.report.html_page import page
@@ -64,6 +65,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
     pareto.section,
     correlation.section,
     bn_calibration.section,
+    trim.section,
     landscapes.section,
     table3.section,
     table5.section,
@@ -73,7 +75,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed),
+    *(all_attentions, speed, trim),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [
