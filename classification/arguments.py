@@ -75,6 +75,31 @@ def same_arguments(arguments: argparse.Namespace, job: Job) -> list[object]:
     return [*given, "--work-dir", job.directory, "--resume"]
 
 
+def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any], *, resume: bool) -> Path:
+    """Write a recipe for the images in a folder, unless a run is resumed that has one.
+
+    Args:
+        root: the folder of the images.
+        directory: the run's, where the recipe goes.
+        options: recipe fields that the user gave.
+        resume: whether to keep a recipe that is there.
+
+    Returns:
+        the recipe's path.
+    """
+    from classification import own_images
+    from ean_core.utils.distributed import run_on_main_process
+
+    recipe = directory / "recipe.py"
+
+    def write() -> None:  # by the first process alone: it writes the file that is looked for
+        if not (resume and recipe.exists()):
+            print(own_images.write_recipe(root, directory, options), flush=True)
+
+    run_on_main_process(write)
+    return recipe
+
+
 def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     """Read the recipe, join the other processes, and read the data.
 
@@ -100,13 +125,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     own = arguments.config is None and arguments.data_root is not None
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
-        config = directory / "recipe.py"
-
-        def choose() -> None:  # by the first process alone: it writes the file that is looked for
-            if not (arguments.resume and config.exists()):
-                print(own_images.write_recipe(root, directory, options), flush=True)
-
-        run_on_main_process(choose)
+        config = recipe_of_own_images(root, directory, options, resume=arguments.resume)
     recipe = Recipe.from_file(config, options)
     if arguments.resume:
         check_same_files(Path(directory or Path("work_dirs") / recipe.name))

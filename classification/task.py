@@ -308,7 +308,7 @@ class ClassificationTask:
         return load_network(path)[0]
 
     def evaluate(self, network: StagedNetwork, *, batch_size: int) -> Mapping[str, float]:
-        """The accuracies in percent."""
+        """Score a trained network on the test images: accuracies in percent."""
         return evaluate(self.images, network, batch_size=batch_size)[0]
 
     def _as_model(self, kind: type[_Classifier], network: StagedNetwork, settings: TrainSettings) -> _Classifier:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, parse_options
 from ean_core.utils.errors import EANError
+
+if TYPE_CHECKING:
+    from ean_core.data.image_data import ImageData
 
 HELP = """\
 example:
@@ -34,6 +38,7 @@ def main(argv: Sequence[str]) -> None:
     """Score a classifier on its recipe's test images."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
+    import dataclasses
     from pathlib import Path
 
     from classification.evaluation import evaluate, write_test
@@ -47,7 +52,9 @@ def main(argv: Sequence[str]) -> None:
     out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, pretrained=None))  # not needed
     task = start_job(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".").task
+    task = dataclasses.replace(task, data=normalized_as(task.data, content))
     trained_on, classes = content["classes"], list(task.data.classes)
     if trained_on != classes:
         raise EANError(
@@ -62,3 +69,11 @@ def main(argv: Sequence[str]) -> None:
     settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
     write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
     print(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
+
+
+def normalized_as(data: ImageData, content: Mapping[str, Any]) -> ImageData:
+    """The images, normalized as a file's network was trained on them; a file that does not say leaves them."""
+    import dataclasses
+
+    mean, std = content.get("mean"), content.get("std")  # checked when the network was loaded
+    return dataclasses.replace(data, mean=tuple(mean), std=tuple(std)) if mean and std else data

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.hooks import Hook
 
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
@@ -21,32 +20,21 @@ from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel
-from ean_core.io.checked_dataclasses import Count, checked
 from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.training.hooks import unwrap_model
 from ean_core.training.runner import build_runner
+from ean_core.training.state import read_state
 from ean_core.training.work_dir import claim
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import Count, build, checked
 from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.progress import bar
 
 BEST, FINAL = "best.pth", "final.pth"
-
-
-class KeepFinal(Hook):
-    """Saves the counter after the last epoch."""
-
-    def __init__(self, save: Any) -> None:
-        self.save = save
-
-    def after_train(self, runner: Any) -> None:
-        """Save the counter, on the first process only."""
-        if is_main_process():
-            self.save(runner.epoch, None)
 
 
 def train_counter(job: Job, *, seed: int) -> Path:
@@ -83,18 +71,28 @@ def train_counter(job: Job, *, seed: int) -> Path:
             seed=seed,
             launcher=job.launcher,
             validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
-            hooks=[ShowCounting(progress), keep_best, KeepFinal(partial(save, directory / FINAL))],
+            hooks=[ShowCounting(progress), keep_best],
             resume=job.resume,
             backends=job.backends,
         )
         with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
             runner.train()
     if is_main_process():
+        save_checkpoint(job, trained_counter(job, directory), identity, directory / FINAL, recipe.epochs, None)
         write_result(
             job, directory, identity, seconds=time.perf_counter() - start, counter=unwrap_model(runner.model).counter
         )
     barrier()
     return directory
+
+
+def trained_counter(job: Job, directory: Path) -> Counter:
+    """The counter of the last saved state, with the averaged weights if the run used `ema`."""
+    weights = read_state(directory / "last.pth")["state_dict"]
+    counter = job.spec.build()
+    prefix = "counter."
+    counter.load_state_dict({name[len(prefix) :]: weights[name] for name in weights if name.startswith(prefix)})
+    return counter
 
 
 def check_finished(directory: Path) -> None:

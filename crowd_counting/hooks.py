@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from mmengine.hooks import Hook
 
-from ean_core.io.checked_dataclasses import Positive, Range, checked
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.training.hooks import ShowProgress
+from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.files import write_atomic
 
@@ -60,7 +60,7 @@ class KeepBest(Hook):
         save: writes the current counter; called with the epoch and its metrics.
     """
 
-    priority = "LOW"
+    priority = "ABOVE_NORMAL"  # while MMEngine's EMAHook still has the averaged weights in the model
 
     def __init__(self, history: Path, *, every: int, save: Callable[[int, dict[str, Any]], None]) -> None:
         self.history, self.every, self.save = history, every, save

@@ -156,6 +156,7 @@ class Job:
         train, _ = self.split
         pixels = sum(image.size[0] * image.size[1] for image in train)
         counter.set_initial_density(total_count(train) / pixels * counter.stride**2)
+        counter.freeze_stages(self.recipe.model.frozen_stages)
         if self.batch_norm == "frozen":
             counter.freeze_batch_norm()
         return counter

@@ -39,7 +39,7 @@ class ImageErrors:
 
     @property
     def error(self) -> float:
-        """Predicted minus annotated heads."""
+        """Predicted minus annotated number of heads in an image."""
         return self.estimated - self.annotated
 
 

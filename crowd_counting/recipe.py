@@ -14,7 +14,7 @@ from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.config_path import check_config_file
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
@@ -34,11 +34,13 @@ class ModelRecipe:
         scheme: "org", "share-full", "org-full", bits or a scheme.json; None: that of the weights, else all ones.
         weights: initial weights: a classifier.pth of tools/train_cls.py, a file or URL of public weights,
             torchvision://resnet50, "imagenet" for the architecture's public weights, or None for random weights.
-        features: "stage3" (the usual counter: stage 4 dropped) or "all" (every stage, merged by a light decoder).
+        features: "stage3" (the usual counter: stage 4 dropped), "all" (every stage, merged by a light decoder), or
+            "stride16" (the stages up to stride 16, the last with two dilated convolutions).
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: channels between the head's two 1x1 convolutions, and of the decoder.
         head_norm: "none", or "group" for a group norm in the head, which is independent of the batch.
         output_scale: factor between the raw output and the density; 100 as in the C^3 Framework (arXiv 1907.02724).
+        frozen_stages: the trunk's stem and this many stages keep their initial weights; 0: everything is trained.
     """
 
     arch: str | None = None
@@ -51,8 +53,11 @@ class ModelRecipe:
     head_channels: int = 64
     head_norm: str = "none"
     output_scale: float = 100.0
+    frozen_stages: int = 0
 
     def __post_init__(self) -> None:
+        if self.frozen_stages < 0:
+            raise EANError(f"model.frozen_stages must be 0 or more, got {self.frozen_stages}")
         check_choice("model.features", self.features, FEATURES)
         check_choice("model.stride", self.stride, STRIDES)
         check_choice("model.head_norm", self.head_norm, HEAD_NORMS)
@@ -67,6 +72,7 @@ class DataRecipe:
             padded to the largest of their batch.
         scale_min, scale_max: range of the random factor by which training images are resized.
         flip: mirror training images left to right with probability 1/2.
+        gray: probability that a training crop loses its colors.
         kernel: kernel of the density maps: "fixed:SIGMA" (pixels), "adaptive" or "dots".
         val_share: fraction of the training images held out to choose the checkpoint.
         split_seed: seed of that split, the same for all seeds of a run.
@@ -79,6 +85,7 @@ class DataRecipe:
     scale_min: float = 1.0
     scale_max: float = 1.0
     flip: bool = True
+    gray: float = 0.0
     kernel: str = "fixed:4"
     val_share: float = 0.1
     split_seed: int = 0
@@ -92,6 +99,8 @@ class DataRecipe:
             raise EANError(
                 f"data.scale_min {self.scale_min} and data.scale_max {self.scale_max} must satisfy 0 < min <= max"
             )
+        if not 0 <= self.gray <= 1:
+            raise EANError(f"data.gray is a probability from 0 to 1, got {self.gray}")
         if self.crop is not None and self.crop < 16:
             raise EANError(f"data.crop must be at least 16 pixels, got {self.crop}")
         if self.cache is not None and (self.scale_min, self.scale_max) != (1.0, 1.0):
@@ -108,6 +117,7 @@ class TrainRecipe:
         epochs: passes over the training images, one crop of each.
         batch_size: crops per step, over all processes together. With `batch_norm`, it matters most on part A.
         lr: learning rate.
+        trunk_lr_factor: factor of the learning rate for the trunk, whose weights come from a larger data set.
         optimizer: "adam", "adamw" or "sgd" (momentum 0.9).
         weight_decay: weight decay of the optimizer.
         schedule: "step" (at `milestones`; constant without any) or "cosine" (to zero).
@@ -116,17 +126,19 @@ class TrainRecipe:
         warmup_epochs: epochs of linear warm-up.
         batch_norm: "train" (statistics of the batch, running means for the test) or "frozen" (the statistics of the
             initial weights); None: "frozen" with weights, "train" without.
-        loss: "mse", "bayesian" or "dm_count".
+        loss: "mse", "bayesian", "dm_count" or "poisson".
         loss_options: options of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
         validate_every: epochs between validations; the checkpoint with the best one is kept.
         precision: "float32" or "bfloat16" (autocast).
         channels_last: memory format; None: whichever is faster on the device.
         save_interval: epochs between saves of the training state.
+        ema: decay of an exponential moving average of the weights, which is then validated, saved and tested.
     """
 
     epochs: int = 400
     batch_size: int = 8
     lr: float = 1e-5
+    trunk_lr_factor: float = 1.0
     optimizer: str = "adam"
     weight_decay: float = 1e-4
     schedule: str = "step"
@@ -140,12 +152,13 @@ class TrainRecipe:
     precision: str = "float32"
     channels_last: bool | None = None
     save_interval: int = 1
+    ema: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
-        build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}")
+        build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}", what="option")
         if self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()
@@ -156,7 +169,9 @@ class TrainRecipe:
         Settings that only classifiers use (label smoothing, averaged weights, ..) keep their defaults.
         """
         names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(self))
-        return TrainSettings(**{name: getattr(self, name) for name in names}, val_interval=self.validate_every)
+        factors = {} if self.trunk_lr_factor == 1 else {"counter.trunk": self.trunk_lr_factor}
+        values = {name: getattr(self, name) for name in names}
+        return TrainSettings(**values, val_interval=self.validate_every, lr_factors=factors)
 
 
 @dataclass(frozen=True)
@@ -196,17 +211,7 @@ class Recipe:
             first = (str(error).splitlines() or [""])[0]
             raise EANError(f"{where} cannot be read ({type(error).__name__}: {first[:200]})") from None
         values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        sections = {"model": ModelRecipe, "data": DataRecipe, "train": TrainRecipe}
-        for key, value in values.items():
-            if key not in sections:
-                raise unknown_name(f"section in {where}", key, list(sections))
-            if not isinstance(value, Mapping):
-                raise EANError(f"{where}: {key} must be a dictionary, got {value!r}")
-        built = {
-            key: build(section, values.get(key, {}), where=f"{where}, section {key!r}")
-            for key, section in sections.items()
-        }
-        return cls(**built)
+        return build(cls, values, where=where)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to nested dictionaries, for records."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from ean_core.utils.config import build
 from mmengine.device import get_device
 from torch import Tensor, nn
 
@@ -30,7 +31,6 @@ from ean_core.networks import stages_blocks
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.trim.task import TEST, Parts
 from ean_core.scheme import Scheme, as_scheme
-from ean_core.utils.config import build
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ean_core.io.checked_dataclasses import Range, checked
 from ean_core.io.json_file import read_json
+from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -232,5 +232,5 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:
-    """`18+18+18 blocks`, for messages."""
+    """Blocks per stage as messages have them, such as `18+18+18 blocks`."""
     return f"{'+'.join(map(str, blocks))} blocks"

@@ -76,8 +76,7 @@ def run_test(
     if message := missing_classes(dataset, contents, part="test"):
         print(f"warning: {message}", file=sys.stderr)
     if settings.slide is not None:
-        step = max(1, settings.slide * 2 // 3)
-        config.model.test_cfg = {"mode": "slide", "crop_size": (settings.slide,) * 2, "stride": (step, step)}
+        config.model.test_cfg = sliding_windows(settings.slide)
     model, _ = load_segmentor(config, checkpoint)
     out = writable(out or Path(checkpoint).parent)
     if settings.tta:
@@ -88,14 +87,18 @@ def run_test(
         "tta": settings.tta,
         "config": Path(path).stem,
         "checkpoint": str(checkpoint),
-    }
-    test_settings |= {
         "checkpoint_sha256": sha256_of(checkpoint),
         "data": {"images": contents.pairs, "of": contents.fingerprint},
     }
     print_metrics(table, title=f"{checkpoint}: {table['images']} images")
     write_record(out / "test.json", kind="segmentation-test", settings=test_settings, metrics=table)
     return table
+
+
+def sliding_windows(side: int) -> dict[str, Any]:
+    """mmsegmentation's test_cfg of square windows of this side in pixels, which overlap by a third."""
+    step = max(1, side * 2 // 3)
+    return {"mode": "slide", "crop_size": (side, side), "stride": (step, step)}
 
 
 def check_test_parts(config: Config) -> None:

@@ -129,7 +129,7 @@ class ShowSteps(ShowProgress):
         self.before_train_epoch(runner)
 
     def text(self, runner: Any, means: dict[str, float]) -> str:
-        """Format the mean loss."""
+        """The mean loss as the progress bar shows it."""
         return f"loss {means['loss']:.3f}"
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:

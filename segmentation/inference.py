@@ -19,11 +19,11 @@ from mmseg.utils import register_all_modules
 
 from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
-from ean_core.io.checked_dataclasses import Range, checked
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
 from ean_core.networks.base import SchemeWarning
 from ean_core.training.state import read_state
+from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, first_line, legible
 from segmentation import FORMAT

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ean_core.cli import file_of
-from ean_core.io.checked_dataclasses import Count, Range, checked
+from ean_core.utils.checked_dataclasses import Count, Range, checked
 
 HELP = """\
 example:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.processes import ROOT, environment
+from tests.helpers.processes import ROOT, environment, warm_python
 
 Run = Callable[..., subprocess.CompletedProcess]
 Script = Callable[..., int]
@@ -36,15 +36,15 @@ def run(tmp_path: Path) -> Run:
     """Run a command of the project as a user does, in a directory and a process of its own.
 
     `run("tools/search.py", "--seed", 1, code=0)` returns the finished process; a wrong exit status fails the test
-    with what was printed. With `gpu=True` it sees what GPUs there are, else none.
+    with what was printed. With `gpu=True` it sees what GPUs there are, else none, and `warm_python` runs it.
     """
 
     def start(
         script: str, *arguments: object, code: int = 0, gpu: bool = False, **changes: str
     ) -> subprocess.CompletedProcess:
-        hidden = {} if gpu else {"CUDA_VISIBLE_DEVICES": ""}
+        python, hidden = (sys.executable, {}) if gpu else (warm_python(), {"CUDA_VISIBLE_DEVICES": ""})
         done = subprocess.run(
-            [sys.executable, str(ROOT / script), *map(str, arguments)],
+            [python, str(ROOT / script), *map(str, arguments)],
             cwd=tmp_path,
             env=environment(**hidden, **changes),
             capture_output=True,

@@ -114,7 +114,7 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch: pytest.
 
 
 def failing(error: BaseException):
-    """A command that raises."""
+    """A command whose main function raises this error."""
 
     @command
     def main() -> None:

@@ -44,7 +44,7 @@ with several groups of schemes, correlation.figure4.png into the work directory,
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add(

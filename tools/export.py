@@ -41,13 +41,13 @@ def main() -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
-    from ean_core.inference.export import TARGETS, export
+    from ean_core.inference.export import FORMATS, export
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.errors import unknown_name
 
     for name in arguments.to:  # all of them before the first minute is spent
-        if name not in TARGETS:
-            raise unknown_name("format", name, list(TARGETS))
+        if name not in FORMATS:
+            raise unknown_name("format", name, list(FORMATS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
     print(f"{model.path}: {model.kind}, {model.describe()}")

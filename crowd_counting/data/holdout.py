@@ -11,8 +11,8 @@ import torch
 
 from crowd_counting.data.points import CrowdData, CrowdImage
 from ean_core.data.seeding import generator_for
-from ean_core.io.checked_dataclasses import checked
 from ean_core.io.json_file import read_json
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 from ean_core.utils.text import how_many

@@ -78,10 +78,7 @@ class CrowdLoader(Loader):
     def _batch(self, epoch: int, indices: list[int]) -> Batch:
         """Load one batch on the CPU."""
         crops = [self._crop(epoch, index) for index in indices]
-        inputs = [
-            crop.apply_to_image(read_image(self._images[index].path))
-            for crop, index in zip(crops, indices, strict=True)
-        ]
+        inputs = [self._pixels(epoch, index, crop) for crop, index in zip(crops, indices, strict=True)]
         height, width = (self._side(max(pixels.shape[axis] for pixels in inputs)) for axis in (1, 2))
         points, sigmas, maps = [], [], []
         for crop, index in zip(crops, indices, strict=True):
@@ -100,6 +97,14 @@ class CrowdLoader(Loader):
             "density": torch.stack(maps) if maps else None,
             "images": [self._images[index] for index in indices],
         }
+
+    def _pixels(self, epoch: int, index: int, crop: Crop) -> Tensor:
+        """A crop's pixels, uint8 (3, H, W), in training sometimes without colors."""
+        pixels = crop.apply_to_image(read_image(self._images[index].path))
+        if not self._plan.train or not self._recipe.gray:
+            return pixels
+        drawn = torch.rand((), generator=generator_for(self._plan.seed, epoch, index, 1))  # not the crop's own draws
+        return to_gray(pixels) if float(drawn) < self._recipe.gray else pixels
 
     def _crop(self, epoch: int, index: int) -> Crop:
         size, recipe = self._images[index].size, self._recipe
@@ -129,6 +134,12 @@ class CrowdLoader(Loader):
             return [move(item) for item in value] if isinstance(value, list) else value
 
         return {name: move(value) for name, value in batch.items()}
+
+
+def to_gray(pixels: Tensor) -> Tensor:
+    """Replace RGB (3, H, W) by its luma (ITU-R BT.601) in all three channels."""
+    weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    return (pixels * weights).sum(dim=0, keepdim=True).round().to(pixels.dtype).expand_as(pixels)
 
 
 def pad_to(values: Tensor, height: int, width: int) -> Tensor:

@@ -34,7 +34,7 @@ class CrowdImage:
 
     @property
     def count(self) -> int:
-        """Number of annotated heads."""
+        """Number of annotated heads, the image's true count."""
         return len(self.points)
 
 

@@ -1,4 +1,4 @@
-"""Three losses for predicted density maps: mean squared error, Bayesian loss and DM-Count.
+"""Four losses for predicted density maps: mean squared error, Bayesian loss, DM-Count and Poisson counts.
 
 Each takes the density (B, h, w) in heads per cell, zero in the padding, and a `Target`. A batch's loss is the mean of
 its images' losses.
@@ -13,6 +13,7 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from crowd_counting.density import render_batch
 from ean_core.utils.errors import EANError
@@ -149,7 +150,48 @@ class DMCount:
         return torch.stack(losses).mean()
 
 
-LOSSES: dict[str, type] = {"mse": ScaledMSE, "bayesian": Bayesian, "dm_count": DMCount}
+@dataclass(frozen=True)
+class PoissonCounts:
+    """Negative log-likelihood of Poisson counts in square blocks, plus the absolute error of the image's count.
+
+    Per block, with the density's sum y_hat and y heads: y_hat - y log y_hat, minus its minimum y - y log y, so that a
+    perfect map has loss 0. Summed over the blocks of all sizes: the larger a block, the more misplaced heads are
+    forgiven. A Poisson count's variance is its mean, so that dense blocks do not drown the sparse ones as they do in a
+    squared error.
+
+    Attributes:
+        blocks: sides of the blocks in pixels, each a multiple of the stride.
+        count_weight: weight of the absolute count error.
+    """
+
+    blocks: tuple[int, ...] = (16, 64)
+    count_weight: float = 1.0
+    takes_maps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not self.blocks or min(self.blocks) < 1:
+            raise EANError(f"poisson needs blocks of at least one pixel, got {self.blocks}")
+
+    def __call__(self, density: Tensor, target: Target) -> Tensor:
+        dots = target.dots(density.shape)
+        loss = self.count_weight * (density - dots).sum(dim=(1, 2)).abs()  # (B,)
+        for side in self.blocks:
+            if side % target.stride:
+                raise EANError(f"a block of {side} pixels is not a multiple of the map's stride of {target.stride}")
+            predicted, heads = (block_sums(maps, side // target.stride) for maps in (density, dots))
+            deviance = predicted - heads - torch.xlogy(heads, predicted.clamp(min=1e-6) / heads.clamp(min=1e-6))
+            loss = loss + deviance.sum(dim=(1, 2))
+        return loss.mean()
+
+
+def block_sums(maps: Tensor, side: int) -> Tensor:
+    """Sums over blocks of side x side cells, (B, h, w) -> (B, ceil(h / side), ceil(w / side))."""
+    height, width = maps.shape[1:]
+    padded = F.pad(maps, (0, -width % side, 0, -height % side))
+    return F.avg_pool2d(padded[:, None], side)[:, 0] * side**2
+
+
+LOSSES: dict[str, type] = {"mse": ScaledMSE, "bayesian": Bayesian, "dm_count": DMCount, "poisson": PoissonCounts}
 
 
 def image_cells(maps: Tensor, target: Target, number: int) -> tuple[Tensor, Tensor]:

@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stages_blocks
+from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stage_strides, stages_blocks
 from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
 
-FEATURES = ("stage3", "all")
+FEATURES = ("stage3", "all", "stride16")
 STRIDES = (4, 8, 16)
 HEAD_NORMS = ("none", "group")
 GROUPS = 8
@@ -32,7 +32,8 @@ class CounterSpec:
 
     Attributes:
         arch, attention, sharing, scheme, attention_options: as for `ean_core.create_model`.
-        features: stages that the head sees: "stage3" or "all".
+        features: stages that the head sees: "stage3", the last one of stride 16 (a ResNet's third); "all"; or
+            "stride16", those up to stride 16, with dilated convolutions on the last one.
         stride: pixels per cell of the density map, one of 4, 8, 16.
         head_channels: channels between the head's two convolutions, and of the decoder.
         head_norm: normalization in the head: "none" or "group".
@@ -73,12 +74,15 @@ class CounterSpec:
             **({} if strides is None else {"strides": strides}),
         )
         if self.features == "stage3":
-            trunk.keep_stages(3)
+            trunk.keep_stages(stages_to_stride_16(self.arch))
         if self.attention is not None:
             trunk = trunk.prune()
-        channels = trunk.stage_channels if self.features == "all" else trunk.stage_channels[-1:]
-        fusion = FuseStages(channels, self.head_channels) if self.features == "all" else LastStage()
-        inputs = self.head_channels if self.features == "all" else channels[-1]
+        fusion: nn.Module = LastStage()
+        if self.features == "all":
+            fusion = FuseStages(trunk.stage_channels, self.head_channels)
+        elif self.features == "stride16":
+            fusion = dilated_fusion(trunk, self.head_channels, arch=self.arch, stride=self.stride)
+        inputs = trunk.stage_channels[-1] if self.features == "stage3" else self.head_channels
         head = make_head(inputs, self.head_channels, norm=self.head_norm)
         return Counter(trunk, fusion, head, pool=pool, stride=self.stride, output_scale=self.output_scale)
 
@@ -104,6 +108,11 @@ def build_counter(
     return CounterSpec(arch=arch, attention=attention, scheme=text, **options).build().eval()
 
 
+def stages_to_stride_16(arch: str) -> int:
+    """How many stages there are up to the last one with 16 pixels per position: 3 in ResNets, 5 in MobileNets."""
+    return sum(stride <= 16 for stride in stage_strides(arch))
+
+
 def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ...] | None]:
     """How an architecture reaches a stride: pooling before its stem, and the strides of its stages.
 
@@ -118,11 +127,15 @@ def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ..
     Raises:
         EANError: for a stride that a timm network's stages do not provide.
     """
+    if features == "stride16":
+        if not is_timm(arch) and ARCHITECTURES[arch]["stem"] == "cifar":
+            raise EANError(f"{arch} is for small images and has no stage of stride 16: give model.features=all")
+        return 1, None if is_timm(arch) else (1, 2, 2, 2)
     if is_timm(arch):
         if features != "all" and stride != 16:
             raise EANError(
-                f"stage 3 of {arch} has stride 16, but stride {stride} was requested: give --cfg-options "
-                "model.stride=16 or model.features=all"
+                f"stage {stages_to_stride_16(arch)} of {arch} has stride 16, but stride {stride} was requested: give "
+                "--cfg-options model.stride=16 or model.features=all"
             )
         return 1, None
     if ARCHITECTURES[arch]["stem"] == "cifar":
@@ -177,6 +190,55 @@ class FuseStages(nn.Module):
         return total.relu()
 
 
+class DilatedFusion(nn.Module):
+    """Two dilated 3x3 convolutions on the last stage, resized to the output, plus a 1x1 convolution of an earlier one.
+
+    CSRNet (https://arxiv.org/abs/1802.10062) introduced dilated convolutions to counting; FPN
+    (https://arxiv.org/abs/1612.03144) the sum with an earlier stage.
+
+    Args:
+        last: channels of the last stage.
+        channels: of the output.
+        earlier: index and channels of the stage at the output's size; None where that is the last stage's.
+    """
+
+    def __init__(self, last: int, channels: int, *, earlier: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.dilated = nn.Sequential(
+            nn.Conv2d(last, channels, 3, padding=2, dilation=2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=2, dilation=2),
+        )
+        self.index = None if earlier is None else earlier[0]
+        self.lateral = None if earlier is None else nn.Conv2d(earlier[1], channels, 1)
+
+    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Map the features of all stages to (B, channels, *size)."""
+        fused = self.dilated(features[-1])
+        if self.lateral is None:
+            return fused.relu()
+        fused = F.interpolate(fused, size, mode="bilinear", align_corners=False)
+        return (fused + self.lateral(features[self.index])).relu()
+
+
+def dilated_fusion(trunk: StagedNetwork, channels: int, *, arch: str, stride: int) -> DilatedFusion:
+    """Cut a trunk, in place, after its last stage of stride 16, and build the fusion for an output stride.
+
+    Raises:
+        EANError: if the architecture has no stage of that stride.
+    """
+    strides = stage_strides(arch)[: stages_to_stride_16(arch)]
+    if stride not in strides:
+        raise EANError(
+            f"the stages of {arch} have strides {', '.join(map(str, strides))} and more: give one of them as "
+            f"model.stride, not {stride}"
+        )
+    trunk.keep_stages(len(strides))
+    index = max(number for number, value in enumerate(strides) if value == stride)
+    earlier = None if stride == 16 else (index, trunk.stage_channels[index])
+    return DilatedFusion(trunk.stage_channels[-1], channels, earlier=earlier)
+
+
 class Counter(BackboneWrapper):
     """The counting network: normalized images to density maps.
 
@@ -196,6 +258,7 @@ class Counter(BackboneWrapper):
         self.trunk, self.join, self.head = trunk, join, head
         self.pool, self.stride, self.output_scale = pool, stride, output_scale
         self.batch_norm_frozen = False
+        self.frozen_stages = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (B, 3, H, W) to heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
@@ -221,6 +284,17 @@ class Counter(BackboneWrapper):
         """Use the running statistics of batch norm in training too; its weights are still trained."""
         self.batch_norm_frozen = True
         self.train(self.training)
+
+    def freeze_stages(self, count: int) -> None:
+        """Do not train the trunk's stem and the blocks of its first `count` stages; their attention is trained."""
+        if count >= len(self.trunk.stages):
+            raise EANError(
+                f"model.frozen_stages must be fewer than the trunk's {len(self.trunk.stages)} stages, got {count}"
+            )
+        self.frozen_stages = count
+        trained = {id(parameter) for stage in self.trunk.stages[count:] for parameter in stage.parameters()}
+        for name, parameter in self.trunk.named_parameters() if count else ():
+            parameter.requires_grad_(".attention" in name or id(parameter) in trained)
 
     def train(self, mode: bool = True) -> Counter:
         """Set the mode; frozen batch norms stay in eval mode."""

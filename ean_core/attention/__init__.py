@@ -19,7 +19,8 @@ from ean_core.attention.sge import SpatialGroupEnhance
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 # ImageNet's settings are those of the released code. CIFAR's give the parameter counts of the paper's Table 1; for SGE
-# 2 and 4 groups give them too, so that 8 is an assumption.
+# 2 and 4 groups give them too, so that 8 is an assumption. MobileNets' residuals have few channels, 16 to 320, of which
+# 64 groups or a hidden layer of a sixteenth would leave too little: theirs are our choice.
 DEFAULT_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "cifar": {
         "se": {"reduction": 16},
@@ -33,6 +34,12 @@ DEFAULT_OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "dia": {"reduction": 20},
         **timm_attention.DEFAULTS["imagenet"],
     },
+    "mobile": {
+        "se": {"reduction": 4},
+        "sge": {"groups": 8},
+        "dia": {"reduction": 4},
+        **timm_attention.DEFAULTS["imagenet"],
+    },
 }
 
 
@@ -44,7 +51,7 @@ def build_attention(
     Args:
         name: a key of `ATTENTIONS`, `timm:` and a name of `timm_attention.NAMES`, or what `load` returned.
         channels: C of the residual (B, C, H, W).
-        family: "cifar" or "imagenet", which chooses the paper's options.
+        family: "cifar" or "imagenet", which chooses the paper's options, or "mobile".
         options: overrides, such as `{"reduction": 8}`.
 
     Raises:

@@ -102,8 +102,8 @@ def find(name: str) -> type[Attention]:
         file = name.rpartition(":")[0]
         where = f"FOLDER/{name}" if file.endswith(".py") else name
         raise EANError(
-            f"attention {name!r} is somebody's own class, and a name in a file never runs code: if you trust {file}, "
-            f"give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
+            f"attention {name!r} is a class outside this project, and is not loaded because a file names it: if you "
+            f"trust {file}, give --attention {where} to the command, or call ean_core.attention.load({where!r}) first"
         )
     if name.lower() in timm_attention.NAMES and name.lower() not in ATTENTIONS:
         raise EANError(f"unknown attention {name!r}: did you mean {timm_attention.PREFIX + name.lower()!r}?")

@@ -25,11 +25,11 @@ from scipy.linalg import hadamard
 from ean_core.benchmark.timing import Clock, compare, measure, median_interval
 from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
-from ean_core.io.checked_dataclasses import checked
 from ean_core.io.json_file import read_json
 from ean_core.io.records import cpu_name, environment
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 from ean_core.utils.intervals import Interval, bootstrap_each

@@ -15,11 +15,17 @@ from ean_core.networks import StagedNetwork
 from ean_core.utils.errors import EANError
 
 InferenceFn = Callable[[Tensor], Tensor]
-"""A network made ready for inference in some mode: images (B, C, H, W) -> logits."""
+"""A network in one of the modes of `modes.py`: images (B, C, H, W) in any memory layout -> logits, without gradients.
+
+A function and no module, since some modes convert their input, replay a CUDA graph or run compiled code.
+"""
 
 
 def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetwork:
     """A copy whose convolutions have taken over the batch norms after them, and whose stages are `InferenceStage`s.
+
+    The network itself is not changed, and shares no weights with the copy: `StagedNetwork.prune` copies too, while
+    `Stage.prune`, which it calls on the copy's stages, works in place. From here on the copy is changed in place.
 
     In eval mode batch norm is a fixed scale and shift per channel: w' = w g / s and b' = (b - m) g / s + beta for
     running mean m, s = sqrt(variance + eps), weight g and shift beta. Scheme and attention stay; normalization
@@ -43,7 +49,7 @@ def fold_batch_norm(network: StagedNetwork, *, prune: bool = True) -> StagedNetw
 
 
 def fold_pair(network: nn.Module, conv: str, norm: str) -> None:
-    """Replace a convolution by the fused one and the batch norm after it by the identity, or by its activation.
+    """Replace, in place, a convolution by the fused one and its batch norm by the identity, or by its activation.
 
     Normalization of another kind (timm has networks with group norm) stays.
     """
@@ -60,6 +66,9 @@ def replace_submodule(network: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def in_channels_last(network: nn.Module) -> InferenceFn:
-    """Convert a network, in place, to channels_last; what is returned takes images of any layout."""
+    """Convert a network's weights, in place, to channels_last, and return a function that converts the images too.
+
+    The function computes with that network: what is changed in it later is changed in both.
+    """
     network = network.to(memory_format=torch.channels_last)
     return lambda images: network(images.contiguous(memory_format=torch.channels_last))

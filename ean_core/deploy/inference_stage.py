@@ -31,6 +31,8 @@ class InferenceStage(Stage):
         unconnected: a tail for every block.
     """
 
+    # What runs a block whose bit is set, and one whose bit is not. Two names for one function here, because
+    # `CompiledStage` replaces them by two compiled ones.
     run_connected = run_unconnected = staticmethod(run_block)
 
     def __init__(

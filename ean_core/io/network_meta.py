@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from torch import Tensor
 
-from ean_core.io.checked_dataclasses import Positive, Range, checked
+from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.failure_messages import out_of_memory
 

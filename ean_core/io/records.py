@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from ean_core.io.checked_dataclasses import checked
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic

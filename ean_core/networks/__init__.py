@@ -86,7 +86,8 @@ def create_model(
     blocks = stages_blocks(arch)
     if scheme is not None and attention is None and as_scheme(scheme, blocks).connections:
         raise EANError("a scheme with connections was given but attention is None: give attention='se' or another")
-    family = "imagenet" if is_timm(arch) else ARCHITECTURES[arch]["stem"]
+    name = arch.removeprefix(timm_backbone.PREFIX)
+    family = timm_backbone.timm_layout(name).family if is_timm(arch) else ARCHITECTURES[arch]["stem"]
     if num_classes is None:
         num_classes = 100 if family == "cifar" else 1000
     common: dict[str, Any] = {
@@ -95,11 +96,8 @@ def create_model(
         "in_channels": in_channels,
         "num_classes": num_classes or None,
     }
-    layout_options = ("strides", "dilations", "contract_dilation", *(() if is_timm(arch) else ("conv_bias",)))
-    if stray := sorted(set(layout) - set(layout_options)):
-        raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
+    _check_layout(arch, layout)
     if is_timm(arch):
-        name = arch.removeprefix(timm_backbone.PREFIX)
         stride = timm_backbone.output_stride_of(name, **layout)
         network: StagedNetwork = timm_backbone.TimmNetwork(name, output_stride=stride, **common)
     else:
@@ -109,9 +107,35 @@ def create_model(
     return network
 
 
+def _check_layout(arch: str, layout: Mapping[str, Any]) -> None:
+    """Refuse options of `create_model` that an architecture does not have.
+
+    Raises:
+        EANError: if there are any.
+    """
+    options = {"strides", "dilations", "contract_dilation"} | (set() if is_timm(arch) else {"conv_bias"})
+    if stray := sorted(set(layout) - options):
+        raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
+
+
 def is_timm(arch: str) -> bool:
     """Whether an architecture's name begins with `timm:`."""
     return arch.startswith(timm_backbone.PREFIX)
+
+
+def stage_strides(arch: str) -> tuple[int, ...]:
+    """Pixels of the image per position of each stage's output, without strides or dilations given to `create_model`.
+
+    (4, 8, 16, 32) for resnet50, (2, 4, 8, 16, 16, 32, 32) for timm:tf_efficientnet_lite0.
+
+    Raises:
+        EANError: for an unknown name, or a network of timm's that cannot be adapted.
+    """
+    if is_timm(arch):
+        return timm_backbone.timm_strides(arch.removeprefix(timm_backbone.PREFIX))
+    stages = len(stages_blocks(arch))
+    first = 1 if ARCHITECTURES[arch]["stem"] == "cifar" else 4
+    return tuple(first * 2**stage for stage in range(stages))
 
 
 def stages_blocks(arch: str) -> tuple[int, ...]:
@@ -121,7 +145,8 @@ def stages_blocks(arch: str) -> tuple[int, ...]:
         EANError: for an unknown name, or a network of timm's that cannot be adapted.
     """
     if is_timm(arch):
-        return timm_backbone.timm_blocks(arch.removeprefix(timm_backbone.PREFIX))
+        layout = timm_backbone.timm_layout(arch.removeprefix(timm_backbone.PREFIX))
+        return tuple(len(blocks) for blocks in layout.stages)
     if arch not in ARCHITECTURES:
         raise unknown_name("architecture", arch, list(ARCHITECTURES))
     return tuple(ARCHITECTURES[arch]["depths"])
@@ -135,5 +160,6 @@ __all__ = [
     "create_model",
     "input_shape",
     "is_timm",
+    "stage_strides",
     "stages_blocks",
 ]

@@ -47,7 +47,7 @@ class StagedNetwork(nn.Module):
 
     @property
     def scheme(self) -> Scheme:
-        """The current scheme."""
+        """The scheme that the network runs with now; see `set_scheme`."""
         return Scheme(tuple(bit for stage in self.stages for bit in stage.bits), self.stages_blocks)
 
     def set_scheme(self, scheme: SchemeLike) -> None:

@@ -18,7 +18,8 @@ from ean_core.io.download import fetch, is_url
 from ean_core.io.network_meta import check_meta, read_spec
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import is_public
-from ean_core.networks import ARCHITECTURES, is_timm, timm_backbone
+from ean_core.networks import ARCHITECTURES, is_timm, timm_families, timm_weights
+from ean_core.networks.timm_weights import Normalization
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import sha256_of
 from ean_core.utils.find_nonfinite import first_not_finite
@@ -69,6 +70,7 @@ class Weights:
         spec: the network, for a file of this project.
         content: the other fields of a file of this project: mean, std, classes, ..
         averaged: key of the averaged weights in the file, if those were used.
+        published: how the images of public weights were normalized, if that is known.
     """
 
     source: str
@@ -77,16 +79,17 @@ class Weights:
     spec: TrunkSpec | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
     averaged: str | None = None
+    published: Normalization | None = None
 
     @property
-    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def normalization(self) -> Normalization | None:
         """Mean and standard deviation per channel of the images, in [0, 1]; None if unknown.
 
         Raises:
             EANError: if the file's values are invalid.
         """
         if self.spec is None:
-            return None
+            return self.published
         meta = check_meta(self.source, self.content, channels=self.spec.in_channels)
         return None if meta.mean is None or meta.std is None else (meta.mean, meta.std)
 
@@ -102,14 +105,54 @@ def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
     Raises:
         EANError: if the weights cannot be downloaded or read, hold other objects, or are not finite.
     """
-    source = str(source)
-    if source in PUBLIC and arch is not None and is_timm(arch):
-        tensors = timm_backbone.download(arch.removeprefix(timm_backbone.PREFIX))
-        return as_weights(tensors, source=source)
+    source, name = str(source), timm_name(arch)
+    if source in PUBLIC and name is not None:
+        return read_timms(name, source)
     path = locate_weights(source, arch=arch)
-    if is_public(path):
-        return as_weights(read_public_safetensors(path), source=source, path=path)
-    return as_weights(load_tensors(path), source=source, path=path)
+    weights = as_weights(read_tensors(path), source=source, path=path)
+    if weights.spec is not None or name is None:
+        return weights
+    return dataclasses.replace(weights, published=timm_weights.normalization(name, weights.tensors))
+
+
+def read_timms(name: str, source: str) -> Weights:
+    """The public weights of a network of timm's: from timm's cache, a package that holds them, or a download.
+
+    Raises:
+        EANError: if they are damaged, or cannot be downloaded.
+    """
+    published = timm_weights.normalization(name)
+    local = timm_weights.local_weights(name)
+    if local is None:
+        return dataclasses.replace(as_weights(timm_weights.download(name), source=source), published=published)
+    path, origin = local
+    tensors = read_tensors(path)
+    if origin == timm_weights.CACHE:
+        tensors = timm_weights.as_timms(name, tensors)
+    weights = as_weights(tensors, source=f"{source} ({origin})", path=path)
+    return dataclasses.replace(weights, published=published)
+
+
+def timm_name(arch: str | None) -> str | None:
+    """timm's name of an architecture; None for one of ours."""
+    return arch.removeprefix(timm_families.PREFIX) if arch is not None and is_timm(arch) else None
+
+
+def normalization_of(source: str, *, arch: str) -> Normalization | None:
+    """Mean and standard deviation that weights want their images normalized by; nothing is downloaded for "imagenet".
+
+    Raises:
+        EANError: as `read_weights`, for other sources.
+    """
+    name = timm_name(arch)
+    if source not in PUBLIC:
+        return read_weights(source, arch=arch).normalization
+    return None if name is None else timm_weights.normalization(name)
+
+
+def read_tensors(path: Path) -> Any:
+    """The content of a file of ours or of public weights."""
+    return read_public_safetensors(path) if is_public(path) else load_tensors(path)
 
 
 def locate_weights(source: str, *, arch: str | None) -> Path:

@@ -40,7 +40,7 @@ class Job:
 
     @property
     def recipe(self) -> Recipe:
-        """The task's."""
+        """The recipe of the job's task."""
         return self.task.recipe
 
     @property

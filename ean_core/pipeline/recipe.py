@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from ean_core.attention import load
 from ean_core.search import ANSWERS, Reward, long_name
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.config import build
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.config_path import check_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
@@ -205,5 +205,5 @@ class Recipe:
         return dataclasses.replace(self, **fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for records."""
+        """The recipe as plain values, as records and network files hold it."""
         return dataclasses.asdict(self)

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from ean_core.io.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.io.records import read_record, write_record
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
 from ean_core.scheme import Scheme
 from ean_core.training.work_dir import check_same, read_claim
+from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 

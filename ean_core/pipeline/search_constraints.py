@@ -51,7 +51,7 @@ class SearchConstraints:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Blocks per stage."""
+        """Number of residual blocks per stage, to which a scheme's bits belong."""
         return self.job.task.blocks()
 
     def make_method(

@@ -12,13 +12,13 @@ import torch
 from rich.table import Table
 
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.checked_dataclasses import WrongValueError, convert
 from ean_core.io.records import processes_note, processes_of, read_record, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
+from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path
 from ean_core.utils.intervals import Interval

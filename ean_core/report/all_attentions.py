@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ean_core.report.elements import Element, Gap, Section, Table
 from ean_core.report.formatting import counted, percent
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import TimedMode, read_rows
+from ean_core.report.record_rows import TimedMode, read_metrics
 from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label, how_many
 
@@ -55,7 +55,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
 
 def attention_table(record: Record) -> Table:
     """A row per attention, sorted by the increment in the first mode."""
-    settings, rows = record.settings, read_rows(AttentionRow, record.metrics)
+    settings, rows = record.settings, read_metrics(list[AttentionRow], record)
     modes = list(rows[0].timings)
 
     def increment_in_first_mode(row: AttentionRow) -> float:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import dacite
+from typing import Any
 
 from ean_core.io.records import processes_note
 from ean_core.report.results import Record
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.intervals import Interval
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -139,7 +136,7 @@ class RunSettings:
 
 def trained_rows(record: Record) -> list[TrainedRow]:
     """The networks of a record of kind "pipeline" or "search-retrained"."""
-    return read_rows(TrainedRow, record.metrics)
+    return read_metrics(list[TrainedRow], record)
 
 
 def unlike_trainings(record: Record) -> str | None:
@@ -149,16 +146,14 @@ def unlike_trainings(record: Record) -> str | None:
 
 def timed_rows(record: Record) -> list[TimedRow]:
     """The networks of a record of kind "benchmark"."""
-    return read_rows(TimedRow, record.metrics)
+    return read_metrics(list[TimedRow], record)
 
 
-def read_rows(cls: type[T], rows: Sequence[Mapping[str, Any]]) -> list[T]:
-    """Dataclasses from the rows of a record; fields that they do not have are passed over.
+def read_metrics(kind: Any, record: Record) -> Any:
+    """A record's metrics as `checked` converts them, such as `list[TrainedRow]`; unknown fields are passed over.
 
     Raises:
-        KeyError: for a missing field, with its dotted name.
+        EANError: for a field that is missing or of another type.
     """
-    try:
-        return [dacite.from_dict(cls, row, dacite.Config(cast=[tuple], check_types=False)) for row in rows]
-    except dacite.MissingValueError as error:
-        raise KeyError(error.field_path) from None
+    advice = "write it again with the command that made it"
+    return checked(kind, record.metrics, where=f"record {record.path}: metrics", advice=advice)

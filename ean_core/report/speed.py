@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ean_core.report import generic
 from ean_core.report.elements import GAP, Element, Gap, Section, Table, Text
 from ean_core.report.formatting import percent, ranged
 from ean_core.report.pictures import pictures_of
-from ean_core.report.record_rows import read_rows
+from ean_core.report.record_rows import read_metrics
 from ean_core.report.results import Record, Results
 from ean_core.utils.intervals import Interval
 from ean_core.utils.text import how_many, network_label
@@ -69,7 +68,7 @@ def is_of_networks(record: Record) -> bool:
 def network_tables(record: Record) -> list[Element]:
     """Increments over Org in the same mode, and the speed of every mode against the authors' Org."""
     settings = record.settings
-    modes = {mode: read_speeds(rows) for mode, rows in record.metrics.items()}
+    modes = read_metrics(Mapping[str, Mapping[str, NetworkSpeed]], record)
     subject = f"{settings['arch']}, batch {settings['batch_size']}"
     note = (
         f"{settings['rounds']} rounds interleaved, median and 95 % bootstrap interval; plain: the authors' "
@@ -101,11 +100,6 @@ def network_tables(record: Record) -> list[Element]:
             [[network_label(network), *ratios(network)] for network in modes["plain"]],
         ),
     ]
-
-
-def read_speeds(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, NetworkSpeed]:
-    """Network -> speed, in one mode."""
-    return dict(zip(rows, read_rows(NetworkSpeed, list(rows.values())), strict=True))
 
 
 def images_table(record: Record) -> Table | None:

@@ -19,7 +19,7 @@ from ean_core.search.hsp import HSP
 from ean_core.search.natural_gradient import NaturalEAN, NaturalSettings
 from ean_core.search.random_search import RandomSearch
 from ean_core.search.reward import Reward
-from ean_core.utils import config
+from ean_core.utils import checked_dataclasses
 from ean_core.utils.errors import unknown_name
 
 Build = Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]
@@ -63,7 +63,7 @@ def _with_settings(method: Callable[..., SearchMethod], defaults: Any, name: str
 
 def _with_arguments(method: Callable[..., SearchMethod], name: str) -> Build:
     """For a method whose options are its own keyword arguments."""
-    arguments = config.arguments_class(method, without=("blocks", "seed"))
+    arguments = checked_dataclasses.arguments_class(method, without=("blocks", "seed"))
 
     def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
         del reward
@@ -119,8 +119,7 @@ def _settings(defaults: Any, options: Mapping[str, Any], method: str) -> Any:
 
 
 def _build_options(cls: type, options: Mapping[str, Any], method: str) -> Any:
-    where, unknown = f"options of search method {method!r}", f"option of search method {method!r}"
-    return config.build(cls, options, where=where, unknown=unknown)
+    return checked_dataclasses.build(cls, options, where=f"the options of search method {method!r}", what="option")
 
 
 __all__ = [

@@ -1,7 +1,12 @@
 """Efficient Attention Network: Accelerate Attention by Searching Where to Plug (https://arxiv.org/abs/2011.14058).
 
 `EAN.propose` and `EAN.update` are Algorithm 1, lines 7 to 21. Lines 11 and 12, the reward, are computed by the driver
-(`driver.py`, `reward.py`).
+(`driver.py`). The equations are in files of their own, and this one puts them together:
+
+    Eq. 5  the policy gradient of a step's schemes     `policy_objective` in policy_objectives.py
+    Eq. 6  the sparsity reward                         reward.py
+    Eq. 7  the gain: sparsity, accuracy, curiosity     reward.py, and `Curiosity` in curiosity.py
+    Eq. 8  the replay of a past step                   `replay_objective` in policy_objectives.py
 
 Departures of the preset `paper` from the paper, each with its reason:
 - A moving average of the reward is subtracted from G in Eq. 5 and 8, as in the released code: this keeps the expected

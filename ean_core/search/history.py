@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ean_core.io.checked_dataclasses import Count, checked
 from ean_core.io.json_file import parse_json, read_text
 from ean_core.io.to_json import to_json
+from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ean_core.benchmark.latency_table import LatencyTable
-from ean_core.io.checked_dataclasses import Count, Positive, checked
 from ean_core.io.json_file import read_json
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.base import ANSWERS
 from ean_core.search.history import HistoryLine, read_lines
+from ean_core.utils.checked_dataclasses import Count, Positive, checked
 from ean_core.utils.errors import EANError
 
 FORMAT = "ean-pareto-1"

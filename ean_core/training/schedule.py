@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ean_core.training.classifier import PRECISIONS
@@ -57,6 +58,7 @@ class TrainSettings:
         keep_last: also train on an epoch's last, smaller batch, as the authors' code does; with `cuda_graph` that step
             runs outside the graph, and `compile` recompiles for it.
         deterministic: use deterministic kernels only, for bitwise equal results on a GPU too; slower.
+        lr_factors: parts of parameters' names -> factor of their learning rate.
         section: name of the recipe's section in error messages.
     """
 
@@ -82,6 +84,7 @@ class TrainSettings:
     save_interval: int = 1
     keep_last: bool = False
     deterministic: bool = False
+    lr_factors: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -92,6 +95,8 @@ class TrainSettings:
                 raise EANError(f"{self.section}.{name} must be at least {low}{upper}, got {value}")
         if self.optimizer not in OPTIMIZERS:
             raise EANError(f"{self.section}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        if any(not 0 <= factor < math.inf for factor in self.lr_factors.values()):
+            raise EANError(f"{self.section}.lr_factors must be 0 or more, got {dict(self.lr_factors)}")
         if self.nesterov and self.optimizer != "sgd":
             raise EANError(f"{self.section}.nesterov needs optimizer 'sgd', not {self.optimizer!r}: change one of them")
         if self.schedule not in SCHEDULES:
@@ -139,4 +144,8 @@ def optimizer_and_schedule(
                 "end": total,
             }
         )
-    return {"type": "OptimWrapper", "optimizer": optimizer}, schedule
+    wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
+    if settings.lr_factors:
+        keys = {name: {"lr_mult": factor} for name, factor in settings.lr_factors.items()}
+        wrapper["paramwise_cfg"] = {"custom_keys": keys}
+    return wrapper, schedule

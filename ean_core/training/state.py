@@ -12,9 +12,9 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from ean_core.io.checked_dataclasses import Count, checked
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks.network_file import ModelSpec, save_network
+from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.errors import EANError
 
 _ADVICE = "move it away to start the run over"

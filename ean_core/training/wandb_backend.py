@@ -53,7 +53,7 @@ class WandbRun(WandbVisBackend):
 
     @force_init_env
     def add_config(self, config: Config, **kwargs: Any) -> None:
-        """Log the run's settings."""
+        """Log the runner's config as the run's settings."""
         self._wandb.config.update(config.to_dict(), allow_val_change=True)
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from ean_core.io.checked_dataclasses import checked
 from ean_core.io.json_file import read_json
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sweep, write_atomic

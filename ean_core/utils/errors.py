@@ -148,12 +148,20 @@ def batch_of(images: int, *, option: str) -> Iterator[None]:
         raise EANError(f"{memory_sentence(error)} at batch size {images}: {advice}") from None
 
 
-def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...]) -> EANError:
-    """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case."""
+def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...], *, where: str = "") -> EANError:
+    """The error for a name that is not in a registry: lists the names and suggests the nearest, ignoring case.
+
+    Args:
+        kind: what has the name, such as "search method".
+        name: as it was given.
+        names: those that there are.
+        where: the name was found, such as a file.
+    """
     lower = {choice.lower(): choice for choice in reversed(names)}
     near = get_close_matches(str(name).lower(), lower, n=1)
     hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
-    return EANError(f"unknown {kind} {name!r}: choose one of {', '.join(names)}{hint}")
+    place = f" in {where}" if where else ""
+    return EANError(f"unknown {kind} {name!r}{place}: choose one of {', '.join(names)}{hint}")
 
 
 def first_line(error: BaseException) -> str:

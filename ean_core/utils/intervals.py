@@ -178,7 +178,7 @@ def correlation_differences(
 
 
 def for_record(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    """`Interval.to_record` of each."""
+    """The intervals as records hold them, see `Interval.to_record`."""
     return {name: interval.to_record() for name, interval in intervals.items()}
 
 

@@ -26,6 +26,7 @@ class VOCShapes(VOCSegmentation):
     """A folder of synthetic shapes, drawn if it does not exist. Arguments as for `VOCSegmentation`."""
 
     METAINFO: ClassVar[dict[str, Any]] = {"classes": ("background", *SHAPES), "palette": COLORS}
+    labels = len(COLORS)
 
     def __init__(self, *, data_root: str, **arguments: Any) -> None:
         if not Path(data_root).exists():

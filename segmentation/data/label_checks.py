@@ -13,7 +13,7 @@ import numpy as np
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.read_image import check_image
 from ean_core.utils.errors import EANError, legible
-from segmentation.data.masks import VOID, count_labels, read_mask
+from segmentation.data.masks import VOID, count_labels, read_labels, read_mask
 from segmentation.data.transforms import label_table
 from segmentation.data.voc import VOCSegmentation
 
@@ -45,10 +45,10 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
             has a label or palette that is not VOC's.
     """
     pairs = [dataset.get_data_info(index) for index in range(len(dataset))]
-    palette = dataset.METAINFO["palette"]
+    palette = dataset.METAINFO["palette"] if dataset.has_voc_colors else None
 
     def count(pair: dict[str, str]) -> np.ndarray:
-        return check_pair(pair["img_path"], pair["seg_map_path"], palette)
+        return check_pair(pair["img_path"], pair["seg_map_path"], palette, labels=dataset.labels)
 
     with ThreadPoolExecutor(THREADS) as pool:  # Pillow releases the GIL while it decodes
         counts = np.stack(list(pool.map(count, pairs)))
@@ -118,13 +118,19 @@ def missing_classes(dataset: VOCSegmentation, contents: Contents, *, part: str) 
     )
 
 
-def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Check one pair and return its pixels per label, int64 (256,)."""
+def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]] | None, *, labels: int) -> np.ndarray:
+    """Check one pair and return its pixels per label, int64 (256,).
+
+    Args:
+        image_path, mask_path: the files.
+        palette: colors that the mask's own palette must have; None for any.
+        labels: the mask's labels are 0 to `labels` - 1, or 255.
+    """
     size = check_image(image_path)
-    mask = read_mask(mask_path, palette)
+    mask = read_labels(mask_path)[0] if palette is None else read_mask(mask_path, palette)
     if mask.shape[::-1] != size:
         raise EANError(
             f"the mask {legible(mask_path)} has {mask.shape[1]}x{mask.shape[0]} pixels but its image has "
             f"{size[0]}x{size[1]}: the mask must cover every pixel"
         )
-    return count_labels(mask, mask_path, classes=len(palette))
+    return count_labels(mask, mask_path, classes=labels)

@@ -6,6 +6,7 @@ Runs that are resumed, or use other numbers of workers or processes, see the sam
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -40,3 +41,15 @@ class SeededSampler(InfiniteSampler):
             order = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)
             for index in order.tolist():
                 yield SeededIndex(index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]))
+
+
+class SeededItems:
+    """A data set whose augmentation is seeded by a `SeededIndex`; put it before mmsegmentation's base class."""
+
+    def __getitem__(self, item: int | SeededIndex) -> Any:
+        """Load one pair through the pipeline."""
+        if isinstance(item, SeededIndex):
+            random.seed(item.seed)
+            np.random.seed(item.seed)  # noqa: NPY002 (mmcv's transforms use NumPy's global generator)
+            item = item.index
+        return super().__getitem__(item)  # type: ignore[misc]

@@ -6,24 +6,22 @@ ignored border), ImageSets/Segmentation/LIST.txt with one NAME per line.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmseg.datasets import PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from ean_core.utils.errors import EANError, legible, unknown_name
-from segmentation.data.sampling import SeededIndex
+from segmentation.data.sampling import SeededItems
 
 CLASSES: tuple[str, ...] = PascalVOCDataset.METAINFO["classes"]
 PALETTE: list[list[int]] = PascalVOCDataset.METAINFO["palette"]
 
 
 @DATASETS.register_module()
-class VOCSegmentation(PascalVOCDataset):
+class VOCSegmentation(SeededItems, PascalVOCDataset):
     """The image and mask pairs of a list.
 
     Args:
@@ -33,6 +31,11 @@ class VOCSegmentation(PascalVOCDataset):
     Raises:
         EANError: for a missing folder, a missing or empty list, a duplicate name, or a missing file.
     """
+
+    has_voc_colors = True
+    """Whether the masks' palettes must be VOC's."""
+    labels = len(CLASSES)
+    """Labels that may occur in the masks, beside 255."""
 
     def __init__(self, *, only: Sequence[str] | None = None, **arguments: Any) -> None:
         self.only = only
@@ -81,14 +84,6 @@ class VOCSegmentation(PascalVOCDataset):
                     f"{len(pairs)} {what}s are missing): complete the data set, or remove the names from the list"
                 )
         return pairs
-
-    def __getitem__(self, item: int | SeededIndex) -> Any:
-        """Load one pair through the pipeline; a `SeededIndex` seeds its augmentation."""
-        if isinstance(item, SeededIndex):
-            random.seed(item.seed)
-            np.random.seed(item.seed)  # noqa: NPY002 (mmcv's transforms use NumPy's global generator)
-            item = item.index
-        return super().__getitem__(item)
 
 
 def check_list(arguments: dict[str, Any]) -> None:

@@ -141,7 +141,7 @@ def test_a_checkpoint_never_runs_the_code_it_names(gate: Path, tmp_path: Path, m
         save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, attention))
         ATTENTIONS.pop(name, None)
         gate.with_name("ran").unlink(missing_ok=True)
-        with pytest.raises(EANError, match="never runs code: if you trust .*give --attention .*attention.load"):
+        with pytest.raises(EANError, match="because a file names it: if you trust .*give --attention .*attention.load"):
             load_network(tmp_path / "net.pth")
         assert not gate.with_name("ran").exists()
     save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, name))

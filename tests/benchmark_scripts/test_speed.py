@@ -18,7 +18,7 @@ from tests.conftest import ROOT, Run
 
 
 def record(path: Path) -> dict[str, Any]:
-    """What a comparison wrote."""
+    """Read the record that a comparison wrote."""
     content = json.loads(path.read_text())
     assert content["kind"] == "speed"
     return content

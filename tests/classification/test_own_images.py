@@ -170,7 +170,7 @@ def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> Non
 
 def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None:
     root = images({"cat": 8, "dog": 8})
-    with pytest.raises(EANError, match="unknown field in the recipe chosen for your images.*'epoch'.*'epochs'"):
+    with pytest.raises(EANError, match="unknown field 'epoch' in .*the recipe chosen for your images.*'epochs'"):
         write_recipe(root, tmp_path / "w", {"train.epoch": 3})
     assert not (tmp_path / "w").exists()
 

@@ -52,7 +52,7 @@ def crowd_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def crowd(crowd_root: Path) -> CrowdData:
-    """That part, read."""
+    """Part A of `crowd_root`, as the reader gives it."""
     return load_shanghaitech(crowd_root, "A")
 
 

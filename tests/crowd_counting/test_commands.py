@@ -6,9 +6,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,20 +13,8 @@ import pytest
 import torch
 
 from ean_core.io.records import read_record
-from tests.conftest import ROOT
 from tests.crowd_counting.conftest import TINY
-
-
-@pytest.mark.parametrize("name", ["prepare", "train", "test", "predict"])
-def test_help_is_fast_and_shows_an_example(name: str) -> None:
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "crowd_counting" / f"{name}.py"), "--help"], capture_output=True, text=True
-    )
-    assert done.returncode == 0
-    assert time.perf_counter() - start < 2
-    assert done.stdout.index("example:") < done.stdout.index("options:")
-    assert f"python crowd_counting/{name}.py" in done.stdout
+from tests.helpers.ranks import torchrun
 
 
 def test_prepare_train_test_predict(
@@ -114,11 +99,9 @@ def test_annotation_file(crowd_root: Path, tmp_path: Path, script: Callable[...,
 @pytest.mark.slow
 def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
     """Under torchrun: validation is gathered over the processes, and one of them writes."""
-    train = (str(ROOT / "crowd_counting" / "train.py"), "--part", "A", "--data-root", str(crowd_root))
-    options = (*TINY, "data.val_share=0.4", "train.epochs=1", "--work-dir", str(tmp_path / "two"))
-    launch = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = subprocess.run([*launch, *train, *options], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    data = ("--part", "A", "--data-root", crowd_root)
+    options = (*TINY, "data.val_share=0.4", "train.epochs=1", "--work-dir", "two")
+    done = torchrun("crowd_counting/train.py", *data, *options, directory=tmp_path)
     assert done.stdout.count("baseline, the training images' mean count") == 1
     (entry,) = json.loads((tmp_path / "two" / "seed0" / "validation.json").read_text())[:1]
     assert entry["images"] == 3

@@ -28,7 +28,7 @@ def crowds(draw: st.DrawFn) -> tuple[tuple[int, int], np.ndarray]:
 
 
 def heads_inside(points: np.ndarray, size: tuple[int, int]) -> int:
-    """Counted one by one."""
+    """Count the heads inside the image in a loop."""
     return sum(0 <= float(x) < size[1] and 0 <= float(y) < size[0] for x, y in points)
 
 

@@ -15,12 +15,13 @@ import torch
 import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
-from crowd_counting.evaluation import score_file
+from crowd_counting.evaluation import load_model, score_file
 from crowd_counting.fit import constant_counts, summarize_seeds, train_counter
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
+from crowd_counting.model.training_model import evaluate
 from crowd_counting.recipe import Recipe
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
@@ -63,7 +64,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 
 class Killed(Exception):
-    """Stands for a kill."""
+    """Raised where a test ends a run, as a kill would."""
 
 
 @pytest.mark.parametrize("moment", ["between save and validation", "in the middle of an epoch"])
@@ -292,3 +293,32 @@ def test_another_task_takes_no_counters_directory(crowd: CrowdData, tmp_path: Pa
     (tmp_path / "supernet" / "run.json").write_text('{"part": "supernet"}')
     with pytest.raises(EANError, match="holds a run of another task, a supernet"):
         train_counter(make_job(crowd, tmp_path), seed=0)
+
+
+def test_averaged_weights_are_validated_saved_and_tested(crowd: CrowdData, tmp_path: Path) -> None:
+    job = make_job(crowd, tmp_path, train__ema=0.9, train__epochs=2)
+    directory = train_counter(job, seed=0)
+    state = torch.load(directory / "last.pth", weights_only=True)
+    name = "head.0.weight"
+    averaged, raw = state["state_dict"][f"counter.{name}"], state["ema_state_dict"][f"module.counter.{name}"]
+    assert not torch.equal(averaged, raw)
+    assert torch.equal(weights(directory / "final.pth")[name], averaged)
+    entries = json.loads((directory / "validation.json").read_text())
+    model, _ = load_model(directory / "final.pth")
+    errors = summarize_errors(evaluate(model, job.val_loader()))
+    assert errors["mae"] == pytest.approx(entries[-1]["mae"], rel=1e-5)
+    best = min(entries, key=lambda entry: entry["mae"])
+    model, content = load_model(directory / "best.pth")
+    assert content["epoch"] == best["epoch"]
+    assert summarize_errors(evaluate(model, job.val_loader()))["mae"] == pytest.approx(best["mae"], rel=1e-5)
+
+
+def test_the_trunk_learns_at_a_rate_of_its_own(crowd: CrowdData, tmp_path: Path) -> None:
+    """With a factor of 0 only the head changes."""
+    before = make_job(crowd, tmp_path / "job").spec
+    torch.manual_seed(0)
+    start = before.build().state_dict()
+    directory = train_counter(make_job(crowd, tmp_path / "run", train__trunk_lr_factor=0.0, train__epochs=1), seed=0)
+    trained = weights(directory / "final.pth")
+    names = [name for name, _ in before.build().named_parameters()]
+    assert all(torch.equal(trained[name], start[name]) == name.startswith("trunk.") for name in names)

@@ -1,4 +1,4 @@
-"""Tiles, pictures and videos."""
+"""A large image counted in tiles, and the pictures and videos that show the counts."""
 
 from __future__ import annotations
 

@@ -136,3 +136,23 @@ def test_a_broken_image_says_its_name_through_the_threads(crowd: CrowdData) -> N
         list(loader(crowd, workers=2, batch_size=8))
     with pytest.raises(EANError, match="data.workers must be 0 or more"):
         loader(crowd, workers=-1)
+
+
+def test_some_training_crops_lose_their_colors_but_change_nothing_else(crowd: CrowdData) -> None:
+    plan = Plan(1, train=True, seed=3)
+    recipe = DataRecipe(crop=32, workers=0)
+    colored, partly = (
+        [batch for _ in range(6) for batch in CrowdLoader(crowd.train, plan, given, stride=8)]
+        for given in (recipe, dataclasses.replace(recipe, gray=0.5))
+    )
+    changed = 0
+    for before, after in zip(colored, partly, strict=True):
+        assert torch.equal(before["points"][0], after["points"][0])
+        if not torch.equal(before["inputs"], after["inputs"]):
+            changed += 1
+            red, green, blue = before["inputs"][0].float()
+            luma = (0.299 * red + 0.587 * green + 0.114 * blue).round()
+            assert all(torch.equal(channel.float(), luma) for channel in after["inputs"][0])
+    assert 0.3 < changed / len(colored) < 0.7  # one of the photos has no colors
+    whole = CrowdLoader(crowd.test, Plan(1, train=False), DataRecipe(workers=0, gray=1.0), stride=8)
+    assert any(not torch.equal(batch["inputs"][0, 0], batch["inputs"][0, 2]) for batch in whole)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import linprog
+from scipy.stats import poisson
 from torch import Tensor
 
 from crowd_counting.density import render_density
-from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, ScaledMSE, Target, sinkhorn
+from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, PoissonCounts, ScaledMSE, Target, sinkhorn
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points
 
@@ -52,6 +54,36 @@ def test_mse_takes_given_maps() -> None:
     given = make_density()
     target = Target(make_target().points, torch.tensor(SIZES), STRIDE, None, given)
     assert float(ScaledMSE()(given, target)) == 0
+
+
+@pytest.mark.parametrize("blocks", [(8,), (16, 24)])
+def test_poisson(blocks: tuple[int, ...]) -> None:
+    """Against SciPy's Poisson distribution, block by block."""
+    target, density, losses = make_target(), make_density(), []
+    for number in range(len(SIZES)):
+        heads = [(int(y // STRIDE), int(x // STRIDE)) for x, y in target.points[number].tolist()]
+        loss = 0.5 * abs(float(density[number].sum()) - len(heads))
+        for side in (block // STRIDE for block in blocks):
+            for top, left in itertools.product(range(0, 4, side), range(0, 5, side)):
+                mean = float(density[number, top : top + side, left : left + side].double().sum())
+                count = sum(top <= row < top + side and left <= column < left + side for row, column in heads)
+                loss += poisson.logpmf(count, count) - poisson.logpmf(count, mean)
+        losses.append(loss)
+    found = float(PoissonCounts(blocks=blocks, count_weight=0.5)(density, target))
+    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_poisson_is_zero_for_the_true_map_only() -> None:
+    target, shape = make_target(), torch.Size((3, 4, 5))
+    assert float(PoissonCounts()(target.dots(shape), target)) == pytest.approx(0, abs=1e-4)
+    assert float(PoissonCounts()(target.dots(shape) + 0.1, target)) > 1
+
+
+def test_poisson_blocks_hold_whole_cells() -> None:
+    with pytest.raises(EANError, match="a block of 12 pixels is not a multiple of the map's stride of 8"):
+        PoissonCounts(blocks=(12,))(make_density(), make_target())
+    with pytest.raises(EANError, match="blocks of at least one pixel"):
+        PoissonCounts(blocks=())
 
 
 def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: float) -> float:

@@ -40,6 +40,38 @@ def test_shapes_for_odd_sizes(arch: str, features: str, stride: int) -> None:
     assert (density > 0).all()
 
 
+@pytest.mark.parametrize("stride", [4, 8, 16])
+def test_dilated_head_on_the_stages_up_to_stride_16(stride: int) -> None:
+    counter = build_counter("resnet18", features="stride16", stride=stride, head_channels=8)
+    assert counter.trunk.stages_blocks == (2, 2, 2)
+    with torch.no_grad():
+        density = counter(torch.randn(1, 3, 45, 67))
+        earlier = counter.trunk.forward_features(torch.randn(1, 3, 64, 64))[counter.join.index or 0]
+    assert density.shape == (1, 1, -(-45 // stride), -(-67 // stride))
+    assert (counter.join.lateral is None) == (stride == 16)
+    if stride < 16:
+        assert earlier.shape[-1] == 64 // stride
+
+
+def test_networks_for_small_images_have_no_stage_of_stride_16() -> None:
+    with pytest.raises(EANError, match="resnet20 is for small images and has no stage of stride 16"):
+        build_counter("resnet20", features="stride16")
+
+
+def test_frozen_stages_are_not_trained_but_their_attention_is() -> None:
+    counter = CounterSpec("resnet18", "se", features="stride16", head_channels=8).build()
+    counter.freeze_stages(1)
+    counter(torch.randn(1, 3, 32, 32)).sum().backward()
+    without = {name for name, parameter in counter.named_parameters() if parameter.grad is None}
+    assert without == {
+        name
+        for name, _ in counter.named_parameters()
+        if name.startswith(("trunk.conv1", "trunk.bn1", "trunk.layer1.")) and ".attention" not in name
+    }
+    with pytest.raises(EANError, match="frozen_stages must be fewer than the trunk's 3 stages, got 3"):
+        counter.freeze_stages(3)
+
+
 def test_stage_four_is_dropped() -> None:
     counter = build_counter("resnet50", attention="se")
     assert counter.trunk.stages_blocks == (3, 4, 6)
@@ -129,7 +161,7 @@ def test_padding_and_normalization_are_the_same_in_training_and_test() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"features": "stage5"}, "features must be one of stage3, all"),
+        ({"features": "stage5"}, "features must be one of stage3, all, stride16"),
         ({"stride": 6}, "stride must be one of 4, 8, 16"),
         ({"head_norm": "batch"}, "head_norm must be one of none, group"),
         ({"head_channels": 12}, "head_channels must be a multiple of 8"),

@@ -34,7 +34,7 @@ FUSED = {"se": FusedSqueezeExcitation, "sge": FusedSpatialGroupEnhance, "dia": F
 
 
 def convolutions(bias: bool = True) -> list[nn.Conv2d]:
-    """Two blocks' last convolutions."""
+    """The last convolutions of two bottlenecks, 4 to 16 channels."""
     return [nn.Conv2d(4, 16, 1, bias=bias).eval() for _ in range(2)]
 
 

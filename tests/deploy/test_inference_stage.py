@@ -73,7 +73,7 @@ def test_blocks_and_attention_are_shared_and_their_names_stay() -> None:
 
 
 class PlusOne(Attention):
-    """It has no mask."""
+    """An attention that adds 1 to the residual, which no mask can do."""
 
     def forward(self, residual: Tensor, state: object = None) -> tuple[Tensor, object]:
         return residual + 1, state

@@ -1,14 +1,13 @@
-"""Two processes of one group on this machine, each running a piece of Python of its own."""
+"""Two processes of one group on this machine, which run a command, or a piece of Python of their own."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.helpers.processes import environment
+from tests.helpers.processes import ROOT, environment, warm_python
 
 START = """\
 from ean_core.utils.distributed import *
@@ -20,11 +19,35 @@ def main():
 """
 
 
+def torchrun(script: str, *arguments: object, directory: Path) -> subprocess.CompletedProcess:
+    """Run a command of the project in two processes on this machine, as torchrun starts them.
+
+    Args:
+        script: relative to the repository's root.
+        directory: in which it runs.
+
+    Raises:
+        AssertionError: if it fails, with what it printed.
+    """
+    launcher = (warm_python(), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    done = subprocess.run(
+        [*launcher, str(ROOT / script), *map(str, arguments)],
+        cwd=directory,
+        env=environment(CUDA_VISIBLE_DEVICES=""),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def two_ranks(
@@ -47,7 +70,7 @@ def two_ranks(
         changes = {**launch, "RANK": str(rank), "LOCAL_RANK": str(rank), "CUDA_VISIBLE_DEVICES": "", **own}
         started.append(
             subprocess.Popen(
-                [sys.executable, "-c", f"{body}\n{START}\ncommand(main)()"],
+                [warm_python(), "-c", f"{body}\n{START}\ncommand(main)()"],
                 cwd=directory,
                 env=environment(**changes),
                 stdout=subprocess.PIPE,

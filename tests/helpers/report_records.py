@@ -34,7 +34,7 @@ def spread(*values: float) -> dict[str, Any]:
 
 
 def picture(path: Path, *, size: tuple[int, int] = (30, 20)) -> Path:
-    """A small PNG."""
+    """Write a small PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, "teal").save(path)
     return path
@@ -232,7 +232,7 @@ def correlation(path: Path) -> Path:
 
 
 def batch_norm(path: Path) -> Path:
-    """Scores of four schemes."""
+    """A record of four schemes' scores with three kinds of batch norm statistics."""
     return write_record(
         path,
         kind="batch-norm",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model, load_torchvision_weights
-from ean_core.networks import StagedNetwork
+from ean_core.networks import StagedNetwork, is_timm
 from segmentation.backbone import EANResNet
 
 State = dict[str, Tensor]
@@ -34,7 +34,8 @@ def for_classifier(source: str, arch: str = "resnet20") -> StagedNetwork:
 
 def for_counter(source: str, arch: str = "resnet20") -> StagedNetwork:
     start = read_initial_weights(source, arch=arch)
-    spec = make_spec(ModelRecipe(arch=arch, weights=source, head_channels=8), start)
+    stride = 16 if is_timm(arch) else 8
+    spec = make_spec(ModelRecipe(arch=arch, weights=source, stride=stride, head_channels=8), start)
     counter = spec.build()
     load_initial_weights(counter.trunk, start, spec)
     return counter.trunk

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import ROOT, environment, python_path
+from tests.helpers.processes import ROOT, environment, python_path, warm_python
 
 
 def test_the_callers_modules_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +27,47 @@ def test_the_callers_modules_are_found_too(tmp_path: Path, monkeypatch: pytest.M
     assert os.environ.get("PYTHONPATH") is None
 
 
+def run_warm(*arguments: str, given: str | None = None, **variables: str) -> subprocess.CompletedProcess:
+    variables = environment(CUDA_VISIBLE_DEVICES="", **variables)
+    return subprocess.run([warm_python(), *arguments], env=variables, input=given, capture_output=True, text=True)
+
+
+def test_a_warm_python_runs_a_program_as_python_does(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("NAME = __name__")
+    program = tmp_path / "program.py"
+    program.write_text("""\
+import os, sys
+was_there = "torch" in sys.modules
+from beside import NAME
+print(was_there, __name__, NAME, sys.argv[1:], os.environ["TOLD"], sys.stdin.read(), os.path.basename(__file__))
+print("to stderr", file=sys.stderr)
+sys.exit(3)
+""")
+    done = run_warm(str(program), "-u", "a b", given="read", TOLD="told")
+    assert done.stdout == "True __main__ beside ['-u', 'a b'] told read program.py\n"
+    assert (done.stderr, done.returncode) == ("to stderr\n", 3)
+    assert run_warm("-c", "import sys; print(sys.argv)", "x").stdout == "['-c', 'x']\n"
+    assert "Traceback" in (failed := run_warm("-c", "1 / 0")).stderr
+    assert failed.returncode == 1
+    assert run_warm("-m", "json.tool", given="{}").stdout == "{}\n"
+    assert run_warm("-c", "import sys; print('torch' in sys.modules)", OMP_NUM_THREADS="2").stdout == "False\n"
+
+
+def test_signals_reach_the_program_of_a_warm_python() -> None:
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        command, variables = [warm_python(), "-c", code], environment(CUDA_VISIBLE_DEVICES="")
+        with subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) as process:
+            program = int(process.stdout.readline())
+            process.send_signal(number)
+            assert process.wait(timeout=30) == -number
+        deadline = time.monotonic() + 30
+        while Path(f"/proc/{program}").exists():
+            assert time.monotonic() < deadline, "the program is still there"
+            time.sleep(0.01)
+
+
 def test_no_test_replaces_the_path() -> None:
     setting = re.compile(r"\"PYTHONPATH\": (?!python_path\(\))")
     files = (ROOT / "tests").rglob("*.py")
-    assert [str(one) for one in files if setting.search(one.read_text()) and one.name != Path(__file__).name] == []
+    assert [str(path) for path in files if setting.search(path.read_text()) and path.name != Path(__file__).name] == []

@@ -16,10 +16,11 @@ def trained(
     arch: str, attention: str | None = None, *, sharing: str = "stage", scheme: str | None = None
 ) -> StagedNetwork:
     """A network in eval mode whose batch norms and biases are not at their initial values; ImageNet's are thinner."""
-    thin = {} if "cifar" in ARCHITECTURES[arch]["stem"] else {"widths": (64, 64, 64, 64)}
+    layout = ARCHITECTURES.get(arch, {})  # timm's networks have none
+    thin = {"widths": (64, 64, 64, 64)} if layout.get("stem") == "imagenet" else {}
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    with patch.dict(ARCHITECTURES, {arch: ARCHITECTURES[arch] | thin}):
+    with patch.dict(ARCHITECTURES, {arch: layout | thin} if layout else {}):
         network = create_model(arch, num_classes=7, attention=attention, sharing=sharing, scheme=scheme)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 import ean_core
 from ean_core import EANError
 from ean_core.attention import ATTENTIONS, Attention, register
-from ean_core.inference import export
-from ean_core.inference.export import TARGETS, deployable, shapes_of
+from ean_core.inference.export import FORMATS, export, shapes_of
+from ean_core.inference.export_tracing import deployable
 from ean_core.inference.loaded_model import load_file
 from ean_core.networks.network_file import load_network, save_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
@@ -33,7 +34,7 @@ def batch(*shape: int) -> Tensor:
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
 def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str) -> None:
     opened = load_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
-    report = export.export(opened, "onnx", tmp_path / "out")
+    report = export(opened, "onnx", tmp_path / "out")
     assert report.path == tmp_path / "out" / "ean.onnx"
     assert report.sizes == "any batch, any image size"
     assert 0 <= report.relative < 1e-4
@@ -60,7 +61,7 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
 def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
     opened = load_file(tiny_classifier(tmp_path / "ean.pth", attention), device="cpu")
-    report = export.export(opened, "torch", tmp_path)
+    report = export(opened, "torch", tmp_path)
     facts = {"facts.json": ""}
     program = torch.export.load(report.path, extra_files=facts)
     assert report.sizes == "any batch, any image size from 5x5 on"
@@ -82,7 +83,7 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
 @pytest.mark.parametrize("sharing", ["stage", "block"])
 def test_safetensors_there_and_back(tiny_arch: str, tmp_path: Path, attention: str | None, sharing: str) -> None:
     path = tiny_classifier(tmp_path / "ean.pth", attention, sharing=sharing, scheme="01 0 1" if attention else None)
-    report = export.export(load_file(path, device="cpu"), "safetensors", tmp_path)
+    report = export(load_file(path, device="cpu"), "safetensors", tmp_path)
     assert report.difference == 0
     (before, said), (after, again) = load_network(path), load_network(report.path)
     torch.testing.assert_close(after(batch(2, 3, 16, 16)), before(batch(2, 3, 16, 16)), rtol=0, atol=0)
@@ -108,7 +109,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
 
 def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> None:
     opened = load_file(tiny_counter(tmp_path / "best.pth"), device="cpu")
-    report = export.export(opened, "onnx", tmp_path)
+    report = export(opened, "onnx", tmp_path)
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].name == "density"
     images = batch(2, 3, 50, 37)  # padded to whole cells
@@ -117,7 +118,7 @@ def test_a_counter_is_exported_to_densities(tiny_arch: str, tmp_path: Path) -> N
         wanted = opened.network(images).numpy()
     assert got.shape == wanted.shape == (2, 1, 13, 10)
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
-    weights = export.export(opened, "safetensors", tmp_path)
+    weights = export(opened, "safetensors", tmp_path)
     assert weights.difference == 0
     assert load_file(weights.path).kind == "counter"
 
@@ -136,7 +137,7 @@ def test_a_network_of_one_image_size_says_so(tiny_arch: str, tmp_path: Path) -> 
     with patch.dict(ATTENTIONS):
         register("places")(Places)
         opened = load_file(tiny_classifier(tmp_path / "p.pth", "places", scheme="10 0 0"), device="cpu")
-        report = export.export(opened, "torch", tmp_path)
+        report = export(opened, "torch", tmp_path)
     assert report.sizes == "any batch, images of 16x16 only"
     assert report.shapes == ((1, 16, 16), (3, 16, 16))
 
@@ -146,11 +147,11 @@ def test_a_file_that_differs_is_not_left(
     tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float
 ) -> None:
     opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
-    right = export.READERS["safetensors"]
-    wrong = {"safetensors": lambda *given: lambda images: right(*given)(images) * (1 + error)}
-    monkeypatch.setattr(export, "READERS", wrong)
+    right = FORMATS["safetensors"]
+    wrong = replace(right, read=lambda path, model: lambda images: right.read(path, model)(images) * (1 + error))
+    monkeypatch.setitem(FORMATS, "safetensors", wrong)
     with pytest.raises(EANError, match="above the tolerance of 0.0001: no file was written"):
-        export.export(opened, "safetensors", tmp_path / "out")
+        export(opened, "safetensors", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -168,10 +169,10 @@ def test_what_is_deployed_is_pruned_and_folded(tiny_arch: str, tmp_path: Path) -
 def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     with pytest.raises(EANError, match="unknown format 'onx'.*did you mean 'onnx'"):
-        export.export(opened, "onx", tmp_path)
-    path = export.export(opened, "safetensors", tmp_path).path
+        export(opened, "onx", tmp_path)
+    path = export(opened, "safetensors", tmp_path).path
     with pytest.raises(EANError, match="would overwrite the checkpoint"):
-        export.export(load_file(path), "safetensors", tmp_path)
+        export(load_file(path), "safetensors", tmp_path)
     content = path.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(content[: len(content) // 2])
     with pytest.raises(EANError, match=r"cut\.safetensors is damaged or truncated"):
@@ -185,10 +186,10 @@ def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: py
     with pytest.raises(EANError, match="do not fit the network"):
         load_file(tmp_path / "ean.pth")
     monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)
-    for target in TARGETS:
+    for target in FORMATS:
         if target != "torch":
             with pytest.raises(EANError, match=r"not installed: pip install .*\[export\]"):
-                export.export(opened, target, tmp_path / "new")
+                export(opened, target, tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -202,6 +203,6 @@ def test_a_full_disk_leaves_the_old_archive(tiny_arch: str, tmp_path: Path, monk
     (tmp_path / "ean.pt2").write_bytes(b"a good one")
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left on device: '.*ean.pt2'"):
-        export.export(opened, "torch", tmp_path)
+        export(opened, "torch", tmp_path)
     assert (tmp_path / "ean.pt2").read_bytes() == b"a good one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ean.pt2", "ean.pth"]

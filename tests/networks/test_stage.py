@@ -24,7 +24,7 @@ class Doubles(nn.Module):
 
 
 class Tenth(Attention):
-    """A mask of 0.1."""
+    """An attention whose mask is 0.1 everywhere."""
 
     def mask(self, residual: Tensor, state: object) -> tuple[Tensor, object]:
         return residual.new_full((1, 1, 1, 1), 0.1), state

@@ -13,15 +13,16 @@ from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core import EANError, Scheme, count_parameters, create_model, load_torchvision_weights
 from ean_core.deploy.fold import fold_batch_norm
-from ean_core.networks import input_shape, stages_blocks, timm_backbone
+from ean_core.networks import input_shape, stage_strides, stages_blocks, timm_weights
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
 
 timm = pytest.importorskip("timm")
 
-# One of every kind: basic and bottleneck, deep stem, average pooling in the shortcut, blur, SE and ECA of its own, and
-# RegNet without and with SE.
+# One of every kind: basic and bottleneck, deep stem, average pooling in the shortcut, blur, SE and ECA of its own;
+# RegNet without and with SE, and with SiLU or nothing at the end of its blocks; EfficientNet-Lite with TensorFlow's
+# padding, MobileNet, and MNASNet with SE of its own in some blocks.
 FAMILIES = {
     "test_resnet": (1, 1, 1, 1),
     "resnet18": (2, 2, 2, 2),
@@ -32,6 +33,10 @@ FAMILIES = {
     "ecaresnet26t": (2, 2, 2, 2),
     "regnetx_002": (1, 1, 4, 7),
     "regnety_002": (1, 1, 4, 7),
+    "regnetz_005": (1, 4, 9, 7),
+    "tf_efficientnet_lite0": (1, 2, 2, 3, 3, 4, 1),
+    "mobilenetv2_035": (1, 2, 3, 4, 3, 3, 1),
+    "mnasnet_small": (1, 1, 2, 4, 3, 3, 1),
 }
 
 
@@ -88,7 +93,7 @@ def test_attention_stands_where_a_slow_loop_over_timms_blocks_puts_it() -> None:
         torch.testing.assert_close(ours(images), theirs.fc(x.mean((2, 3))), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "regnety_002"])
+@pytest.mark.parametrize("name", ["test_resnet", "regnety_002", "mobilenetv2_035"])
 @pytest.mark.parametrize("sharing", ["stage", "block"])
 def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -112,6 +117,27 @@ def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) ->
     assert input_shape(again) == (3, 224, 224)
 
 
+def test_a_block_without_a_shortcut_is_recalibrated_as_a_whole() -> None:
+    torch.manual_seed(0)
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=3)
+    randomise(theirs)
+    theirs.eval()
+    ours = create_model("timm:tf_efficientnet_lite0", num_classes=3, attention="dia", scheme="1 10 11 010 111 0111 1")
+    load_torchvision_weights(ours.eval(), theirs.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        x = theirs.bn1(theirs.conv_stem(images))
+        for layer, stage in zip(theirs.blocks, ours.stages, strict=True):
+            state = None
+            for index, (block, bit) in enumerate(zip(layer, stage.bits, strict=True)):
+                residual = block(x) - x if index else block(x)
+                if bit:
+                    residual, state = stage.attention(residual, state)
+                x = residual + x if index else residual
+        wanted = theirs.forward_head(theirs.bn2(theirs.conv_head(x)))
+        torch.testing.assert_close(ours(images), wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_other_channels_classes_and_no_head() -> None:
     net = create_model("timm:test_resnet", in_channels=1, num_classes=0).eval()
     assert net.fc is None
@@ -120,16 +146,40 @@ def test_other_channels_classes_and_no_head() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("tf_efficientnet_lite2", (1, 3, 3, 4, 4, 5, 1)),
+        ("tf_efficientnet_lite4", (1, 4, 4, 6, 6, 8, 1)),
+        ("mobilenetv2_100", (1, 2, 3, 4, 3, 3, 1)),
+        ("mnasnet_100", (1, 3, 3, 3, 2, 4, 1)),
+        ("efficientnet_b0", (1, 2, 2, 3, 3, 4, 1)),
+    ],
+)
+def test_mobile_trunks(name: str, blocks: tuple[int, ...]) -> None:
+    """A connection a block, attention that fits their few channels, and strides that double from 2 to 32."""
+    assert stages_blocks(f"timm:{name}") == blocks
+    assert stage_strides(f"timm:{name}") == (2, 4, 8, 16, 16, 32, 32)
+
+
+def test_the_strides_of_our_own_stages() -> None:
+    for arch in ("resnet20", "resnet18"):
+        net, images = create_model(arch, num_classes=0), torch.randn(2, 3, 32, 32)
+        assert stage_strides(arch) == tuple(32 // one.shape[-1] for one in net.forward_features(images))
+
+
+@pytest.mark.parametrize(
     ("arch", "why"),
     [
         ("vit_tiny_patch16_224", "it is a VisionTransformer"),
-        ("convnext_atto", "adds without an activation"),
+        ("convnext_atto", "scales its residuals"),
         ("nf_resnet26", "scaled sums of residuals in place of normalization"),
         ("resnetv2_18", "pre-activation"),
         ("skresnet18", "its blocks are SelectiveKernelBasic"),
         ("res2net50d", "its blocks are Bottle2neck"),
-        ("regnetz_005", "end with Identity"),
-        ("regnety_040_sgn", "end with SiLU"),
+        ("mobilenetv1_100", "some of its blocks activate before the addition"),
+        ("mobilenetv3_small_050", "its head pools before its last convolution"),
+        ("efficientnet_cc_b0_4e", "its blocks are CondConvResidual"),
+        ("test_efficientnet", "its blocks are ConvBnAct"),
         ("regnetv_040", "PreBottleneck"),
         ("legacy_seresnet18", "timm's older copy of seresnet"),
     ],
@@ -179,7 +229,7 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def no_network(*_: object, **__: object) -> None:
         raise ConnectionError("Name or service not known")
 
-    monkeypatch.setattr(timm_backbone, "make_timm", no_network)
+    monkeypatch.setattr(timm_weights, "make_timm", no_network)
     with pytest.raises(EANError, match="cannot be downloaded .*Name or service not known.*give that file"):
         load_torchvision_weights(net, "download")
 
@@ -204,12 +254,19 @@ def test_the_pipeline_on_timms_network_with_its_weights(tmp_path: Path, capsys: 
     assert len(content["recipe"]["pretrained"]) == 64
 
 
-@pytest.mark.parametrize("name", ["resnet26d", "regnetx_002"])
-@pytest.mark.parametrize(("stride", "dilations"), [(8, (1, 1, 2, 4)), (16, (1, 1, 1, 2))])
-def test_dilated_stages_are_timms(name: str, stride: int, dilations: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("name", "stride", "strides", "dilations"),
+    [
+        ("resnet26d", 8, (1, 2, 1, 1), (1, 1, 2, 4)),
+        ("regnetx_002", 8, (1, 2, 1, 1), (1, 1, 2, 4)),
+        ("regnetx_002", 16, (1, 2, 2, 1), (1, 1, 1, 2)),
+        ("tf_efficientnet_lite0", 8, (1, 2, 2, 1, 1, 1, 1), (1, 1, 1, 2, 2, 4, 4)),
+        ("tf_efficientnet_lite0", 16, (1, 2, 2, 2, 1, 1, 1), (1, 1, 1, 1, 1, 2, 2)),
+    ],
+)
+def test_dilated_stages_are_timms(name: str, stride: int, strides: tuple[int, ...], dilations: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     theirs = timm.create_model(name, output_stride=stride, features_only=True).eval()
-    strides = (1, *(1 if dilation > 1 else 2 for dilation in dilations[1:]))
     layout = {"strides": strides, "dilations": dilations, "contract_dilation": True}
     ours = create_model(f"timm:{name}", num_classes=0, attention="se", scheme="org", **layout).eval()
     load_torchvision_weights(ours, theirs.state_dict())

@@ -96,7 +96,7 @@ def test_a_downloaded_file_cannot_run_code(server: Server, load: Load, tmp_path:
 def test_no_part_of_a_segmentor_is_read_by_its_engine(server: Server, tmp_path: Path) -> None:
     """What a config names for a head, or for a backbone of mmsegmentation's own, is read here first."""
     from segmentation.config import read_config
-    from segmentation.job import starting_weights
+    from segmentation.starting_weights import starting_weights
 
     address, folder, _ = server
     torch.save({"state_dict": {"conv1.weight": torch.ones(1)}, "evil": Evil(tmp_path / "ran")}, folder / "evil.pth")

@@ -17,7 +17,7 @@ MakeJob = Callable[..., Job]
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """The recipe's file."""
+    """The file of the tiny recipe."""
     path = tmp_path / "tiny.py"
     path.write_text(TINY)
     return path

@@ -81,7 +81,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def stripped(record: dict) -> dict:
-    """Without clock times."""
+    """A record without its clock times, which differ between runs."""
     metrics = json.loads(json.dumps(record["metrics"]))
     for run in metrics["runs"]:
         del run["seconds"]
@@ -167,7 +167,7 @@ def test_exhaustive_scores_give_the_regret(start: Start) -> None:
 
 
 class Killed(BaseException):
-    """Stands for a kill."""
+    """Raised where a test ends a run, as a kill would."""
 
 
 def test_killed_and_resumed_equals_uninterrupted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -123,7 +123,7 @@ def test_a_table_for_another_device_and_batch_is_taken_if_it_is_asked_for(job: M
 
 
 class Stopped(Exception):
-    """Before the training."""
+    """Raised in place of training, which the test does not need."""
 
 
 def stop(job: Job) -> Path:

@@ -48,7 +48,7 @@ def ticks(axis: Any) -> list[str]:
 
 
 def note_of(figure: Figure) -> str:
-    """The small print."""
+    """The note below a picture."""
     return figure.get_supxlabel()
 
 

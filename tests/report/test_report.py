@@ -85,7 +85,7 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
     content = json.loads(made.pipeline(results / "odd.json").read_text())
     del content["metrics"][1]["top1"]["mean"]
     (results / "odd.json").write_text(json.dumps(content))
-    with pytest.raises(EANError, match=r"odd\.json is of kind 'pipeline' but lacks .*KeyError: 'top1\.mean'"):
+    with pytest.raises(EANError, match=r"odd\.json: metrics is damaged \(1\.top1\.mean is missing, where a finite"):
         report_all(results)
     with pytest.raises(EANError, match="is not a directory"):
         report(tmp_path / "none")

@@ -138,11 +138,11 @@ def test_impossible_options_are_refused(name, options):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("enas", {"hidden": "wide"}, "hidden must be int, got 'wide'"),
-        ("head-k", {"k": 1.5}, r"k must be int \| None, got 1.5"),
-        ("random", {"schemes_per_step": True}, "schemes_per_step must be int, got True"),
-        ("darts", {"pressure": "no"}, "pressure must be bool, got 'no'"),
-        ("ean", {"curiosity_weight": "much"}, "curiosity_weight must be float, got 'much'"),
+        ("enas", {"hidden": "wide"}, "hidden must be a whole number, got 'wide'"),
+        ("head-k", {"k": 1.5}, r"k must be a whole number or None, got 1.5"),
+        ("random", {"schemes_per_step": True}, "schemes_per_step must be a whole number, got True"),
+        ("darts", {"pressure": "no"}, "pressure must be true or false, got 'no'"),
+        ("ean", {"curiosity_weight": "much"}, "curiosity_weight must be a finite number, got 'much'"),
     ],
     ids=str,
 )

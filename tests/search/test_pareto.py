@@ -22,7 +22,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=25)
 
 
 def dominates(one: Point, other: Point) -> bool:
-    """The definition."""
+    """Whether a point dominates another one, by the definition."""
     no_worse = one.cost <= other.cost and one.accuracy >= other.accuracy
     return no_worse and (one.cost < other.cost or one.accuracy > other.accuracy)
 
@@ -54,7 +54,7 @@ LINES = [
 
 @pytest.fixture
 def work_dir(tmp_path: Path) -> Path:
-    """What a search leaves."""
+    """A work directory as a search leaves it."""
     path = tmp_path / "w"
     best = Scheme.parse("111111111", blocks=BLOCKS)
     best.save(path / "scheme.json", arch="resnet20", attention="se", method="ean", seed=7, returned="best")

@@ -30,7 +30,7 @@ def p_hat(p: Tensor, bits: Tensor) -> Tensor:
 
 
 def gradient(objective: Callable[[Tensor], Tensor], p: Tensor) -> Tensor:
-    """By p (m,)."""
+    """Gradient of an objective with respect to the probabilities p, (m,)."""
     p = p.clone().requires_grad_()
     objective(p).backward()
     return p.grad

@@ -16,11 +16,12 @@ from ean_core.inference.loaded_model import load_file
 from ean_core.utils.errors import EANError
 from segmentation import inference
 from segmentation.config import build_model, read_config
+from segmentation.config_checks import check_losses
 from segmentation.data.masks import read_mask, save_mask
 from segmentation.data.transforms import LoadImage, LoadLabels, ResizeAtLeastOnePixel, label_table
 from segmentation.data.voc import PALETTE, read_list
 from segmentation.inference import Segmentor
-from segmentation.job import Job, check_losses
+from segmentation.job import Job
 from segmentation.pictures import side_by_side
 from tests.data.test_read_image import png_of
 from tests.segmentation.conftest import SMALL, TINY, flags

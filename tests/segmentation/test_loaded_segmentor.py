@@ -14,12 +14,12 @@ from PIL import Image
 
 from ean_core import EANError
 from ean_core.data.read_image import read_image
-from ean_core.inference import export
 from ean_core.inference.dynamic_pool import GridPool
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.gallery import explain
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.explain.targets import region_target
+from ean_core.inference.export import export
 from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.networks import create_model
 from ean_core.networks.pretrained import load_weights
@@ -28,7 +28,7 @@ from segmentation.config import read_config
 from segmentation.inference import Segmentor
 from tests.conftest import ROOT
 from tests.helpers.tiny_files import shake
-from tests.inference.test_explain import reference_cam
+from tests.inference.explain.helpers import reference_cam
 
 CONFIG = ROOT / "segmentation" / "configs" / "ean_se_demo.py"
 RESIZED = '_base_ = "{base}"\ntest_dataloader = dict(dataset=dict(pipeline=[dict(type="LoadImageFromFile"), '
@@ -116,7 +116,7 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     opened = load_file(state, config=config, device="cpu")
-    report = export.export(opened, "onnx", tmp_path / "out")
+    report = export(opened, "onnx", tmp_path / "out")
     assert report.sizes == "any batch, any image size"
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
@@ -134,7 +134,7 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
 def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors")
     opened = load_file(state, config=config, device="cpu")
-    report = export.export(opened, "safetensors", tmp_path)
+    report = export(opened, "safetensors", tmp_path)
     assert report.difference == 0
     before, after = (Segmentor(config, path, device="cpu")(photo) for path in (state, report.path))
     assert torch.equal(before.seg_logits.data, after.seg_logits.data)

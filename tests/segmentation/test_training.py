@@ -143,7 +143,8 @@ def test_the_record_says_what_was_run(voc, tmp_path):
         directory=tmp_path / "run",
     )
     assert job.lines[1].endswith("2 in the file but not used: fc.weight, fc.bias")
-    assert "was trained on images with mean [127.5, 127.5, 127.5]" in job.lines[2]
+    assert "normalized with mean [127.5, 127.5, 127.5], as those of the weights, not [125.307" in job.lines[2]
+    assert job.config.model.data_preprocessor.mean == [127.5, 127.5, 127.5]
     job.run()
     record = read_record(tmp_path / "run/result.json")
     settings, metrics = record["settings"], record["metrics"]

@@ -67,7 +67,7 @@ class Infinite(Attention):
 
 
 class InfiniteOutput(Attention):
-    """Features that have overflowed."""
+    """An attention whose output has overflowed to infinity."""
 
     def forward(self, residual: Tensor, state: object = None) -> tuple[Tensor, object]:
         return residual / 0, state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.supernet.prefix_cache import CachedBatches, PrefixCache
 from ean_core.supernet.scorer import Scorer
 from ean_core.utils.errors import EANError
-from tests.helpers.processes import environment
+from tests.helpers.processes import environment, warm_python
 
 BLOCKS = (3, 3, 3)
 
@@ -76,7 +75,7 @@ def test_sandwich_has_both_ends_and_two_random_paths() -> None:
 
 
 def slow_accuracy(net: torch.nn.Module, scheme: Scheme, batches: list[dict[str, Tensor]]) -> float:
-    """Image by image."""
+    """Accuracy in percent, computed image by image."""
     net.set_scheme(scheme)
     net.eval()
     right = total = 0
@@ -294,8 +293,8 @@ def test_processes_share_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     script.write_text(SHARED)
     running = [
         subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(tmp_path / "rendezvous")],
-            env=environment(),
+            [warm_python(), str(script), str(rank), str(tmp_path / "rendezvous")],
+            env=environment(CUDA_VISIBLE_DEVICES=""),
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
 from tests.conftest import ROOT, Script
+from tests.helpers.processes import environment, warm_python
 
 TOOL = ROOT / "tools" / "benchmark.py"
 TINY = ("--batch-size", "2", "--rounds", "3", "--image-size", "8", "--device", "cpu", "--threads", "1")
 
 
 def benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(TOOL), *arguments], cwd=cwd, capture_output=True, text=True)
+    command, variables = [warm_python(), str(TOOL), *arguments], environment(CUDA_VISIBLE_DEVICES="")
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True)
 
 
 def test_table_record_and_chart(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def unsettle(model: nn.Module) -> None:
 
 @pytest.fixture(scope="module", params=["counter", "segmentor"])
 def models(request: pytest.FixtureRequest) -> dict[str, nn.Module]:
-    """Org, Share-full and EAN."""
+    """Three whole networks of a task: Org, Share-full and EAN."""
     if request.param == "counter":
         return build_counters("resnet20", ["se"], [BITS])
     return build_segmentors(CONFIG)

@@ -15,7 +15,7 @@ DIGITS = ROOT / "classification/configs/quickstart_digits.py"
 
 
 def metrics(path: Path) -> Any:
-    """What a command recorded."""
+    """Read the metrics of the record that a command wrote."""
     record = json.loads(path.read_text())
     assert record["environment"]["device_type"] == "cuda"
     return record["metrics"]

@@ -20,7 +20,7 @@ from ean_core.training.schedule import TrainSettings
 
 
 class Model(BaseModel):
-    """Its loss is 2."""
+    """A model whose loss is always 2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class Model(BaseModel):
         return {"loss": self.weight.sum() * 0 + 2} if mode == "loss" else inputs
 
 
-class Found(BaseMetric):
-    """Finds 5, always."""
+class Five(BaseMetric):
+    """A metric that is always 5."""
 
     def process(self, data_batch: Any, data_samples: Any) -> None:
         self.results.append(5.0)
 
     def compute_metrics(self, results: list[float]) -> dict[str, float]:
-        return {"found": results[0]}
+        return {"five": results[0]}
 
 
 class Wandb(SimpleNamespace):
@@ -70,7 +70,7 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> Wandb:
 def train(directory: Path) -> None:
     """Two steps, then a validation outside of the training, as networks are tested."""
     loader = DataLoader([{"inputs": torch.zeros(1)}] * 2)
-    validation = {"val_dataloader": loader, "val_cfg": {}, "val_evaluator": [Found()]}
+    validation = {"val_dataloader": loader, "val_cfg": {}, "val_evaluator": [Five()]}
     settings = TrainSettings(epochs=1, batch_size=1, lr=0.25)
     runner = build_runner(
         Model(), loader, settings, work_dir=directory, seed=0, validation=validation, backends=["WandbRun"]
@@ -87,7 +87,7 @@ def test_a_run_for_every_network(tmp_path: Path, wandb: Wandb) -> None:
         assert run["arguments"]["project"] == "ean"
         assert run["arguments"]["reinit"] == "finish_previous"
         assert run["config"]["settings"]["lr"] == 0.25
-        assert (run["scalars"]["loss"], run["scalars"]["found"]) == (2.0, 5.0)
+        assert (run["scalars"]["loss"], run["scalars"]["five"]) == (2.0, 5.0)
 
 
 def test_without_an_account_it_says_what_to_do(tmp_path: Path, wandb: Wandb, monkeypatch: pytest.MonkeyPatch) -> None:

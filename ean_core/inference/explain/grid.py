@@ -191,7 +191,7 @@ def label_blocks(axes: Any, count: int, *, flat: bool, channels: bool) -> None:
 
 
 def hide_axes(axes: Any) -> None:
-    """Remove ticks and frame."""
+    """Remove the ticks and the frame of an image's axes."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from ean_core.io.checked_dataclasses import WrongValueError, convert
 from ean_core.io.json_file import read_json
 from ean_core.pipeline.correlation.selection import SPREAD, Groups
 from ean_core.pipeline.job import Job
@@ -22,6 +21,7 @@ from ean_core.pipeline.shared_trainings import lock_of, refuse_launcher
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.training.work_dir import claim
+from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
@@ -58,7 +58,7 @@ class Study:
 
     @property
     def directory(self) -> Path:
-        """The work directory."""
+        """The work directory, which the study's processes share."""
         return self.job.directory
 
     @property
@@ -68,7 +68,7 @@ class Study:
 
     @property
     def supernet(self) -> Path:
-        """The supernet's file."""
+        """Path of the supernet that scores the schemes."""
         return self.directory / "supernet.pth"
 
     def target(self, scheme: Scheme) -> Target:

@@ -6,6 +6,7 @@ custom_imports = dict(
         for name in (
             "backbone",
             "data.voc",
+            "data.folders",
             "data.transforms",
             "data.sampling",
             "metric",

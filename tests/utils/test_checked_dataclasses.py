@@ -1,19 +1,19 @@
-"""Values of files: of their kind and in their range, or a sentence."""
+"""Values of recipes and of files: of their type and in their range, or a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
-from ean_core.io.checked_dataclasses import Count, Range, checked
 from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.search.history import read_lines
+from ean_core.utils.checked_dataclasses import Count, Range, arguments_class, build, checked
 from ean_core.utils.errors import EANError
 
 
@@ -49,7 +49,7 @@ def test_a_good_value() -> None:
         ({"n": -1}, "n is -1, where a whole number of at least 0"),
         ({"n": True}, "n is True, where a whole number"),
         ({"n": 1.0}, "n is 1.0"),
-        ({"name": None}, "name is None, where a text"),
+        ({"name": None}, "name is None, where a string"),
         ({"kind": "c"}, "kind is 'c', where 'a' or 'b'"),
         ({"pair": [1]}, r"pair is \[1\], where a list of 2"),
         ({"pair": "ab"}, "pair is 'ab'"),
@@ -145,3 +145,84 @@ def test_a_damaged_line_of_a_history_is_named(tmp_path: Path, line: str) -> None
     (tmp_path / "h.jsonl").write_text(f'{{"step": 1, "bits": "01", "accuracy": 1}}\n{line}\n')
     with pytest.raises(EANError, match=r"h\.jsonl, line 2, .*remove this line and those after it"):
         read_lines(tmp_path / "h.jsonl")
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Section:
+    rate: float = 0.5
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    kind: ClassVar[str] = "test"
+    inner: Section
+    name: str
+    count: int | None = None
+    fill: int | tuple[int, ...] = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra: Section | None = None
+
+
+def test_sections_are_built_at_any_depth() -> None:
+    values = {"inner": {"rate": 1, "sizes": [3, 4]}, "name": "a", "fill": [1, 2], "options": {"b": [1]}}
+    assert build(Settings, values, where="file") == Settings(Section(1, (3, 4)), "a", None, (1, 2), {"b": [1]}, None)
+    assert build(Settings, {"inner": {}, "name": "a", "extra": {"rate": 2.0}}, where="file").extra == Section(2.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"nmae": "b"}, "^unknown field 'nmae' in file: choose one of inner, .*; did you mean 'name'"),
+        ({"inner": {"rates": 1}}, "^unknown field 'rates' in section 'inner' of file: .* did you mean 'rate'"),
+        ({"extra": {"sizes": 3}}, "^file: extra.sizes must be a list of whole numbers, got 3$"),
+        ({"inner": None}, "^file lacks the section 'inner': add it$"),
+        ({"inner": 3}, "^file: inner must be a dictionary, got 3$"),
+        ({"extra": 3}, r"^file: extra must be a dictionary or None, got 3$"),
+        ({"count": 1.5}, r"^file: count must be a whole number or None, got 1.5$"),
+        ({"count": True}, r"^file: count must be a whole number or None, got True$"),
+        ({"inner": {"rate": False}}, "^file: inner.rate must be a finite number, got False$"),
+        ({"inner": {"sizes": [1, "2"]}}, "^file: inner.sizes.1 must be a whole number, got '2'$"),
+        ({"inner": {"sizes": "12"}}, "^file: inner.sizes must be a list of whole numbers, got '12'$"),
+        ({"fill": "black"}, r"^file: fill must be a whole number or a list of whole numbers, got 'black'$"),
+        ({"options": 5}, "^file: options must be a dictionary, got 5$"),
+        ({"inner": {"rate": float("nan")}}, "^file: inner.rate must be a finite number, got nan$"),
+        ({"name": None}, "^file: name must be a string, got None$"),
+    ],
+)
+def test_every_mistake_has_its_sentence(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(EANError, match=sentence):
+        build(Settings, {"inner": {}, "name": "a", **changes}, where="file")
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(EANError, match="^file lacks the field 'name': add it$"):
+        build(Settings, {"inner": {}}, where="file")
+
+
+def test_the_arguments_of_a_class_are_fields() -> None:
+    class Method:
+        def __init__(self, blocks: tuple[int, ...], size: int, *, rate: float = 0.5) -> None: ...
+
+    arguments = arguments_class(Method, without=("blocks",))
+    built = build(arguments, {"size": 3}, where="options")
+    assert (built.size, built.rate) == (3, 0.5)
+    with pytest.raises(EANError, match="^unknown option 'sise' in options: .* size, rate; did you mean 'size'"):
+        build(arguments, {"sise": 3}, where="options", what="option")
+
+
+def test_arguments_without_types_or_with_lists_as_defaults_are_fields() -> None:
+    def method(steps, sizes=[1, 2], *rest, kernel: Callable[[int], int] = abs, **more): ...  # noqa: B006
+
+    arguments = arguments_class(method)
+    built = build(arguments, {"steps": "any"}, where="options")
+    assert (built.steps, built.sizes, built.kernel) == ("any", [1, 2], abs)
+    with pytest.raises(EANError, match="unknown option 'rest' in options: choose one of steps, sizes, kernel"):
+        build(arguments, {"steps": 1, "rest": 2}, where="options", what="option")
+
+
+def test_objects_of_a_recipe_pass() -> None:
+    assert build(Settings, {"inner": Section(2.0), "name": "a"}, where="file").inner == Section(2.0)

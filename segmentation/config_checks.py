@@ -1,0 +1,115 @@
+"""What a config must have to be trained, resumed and recorded, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ean_core.utils.distributed import rank_and_world
+from ean_core.utils.errors import EANError
+from segmentation.config import check_fields
+
+
+def check_config(config: Config, model: Any, classes: int) -> None:
+    """Check that a config can be trained, resumed and recorded with this model and number of classes.
+
+    Raises:
+        EANError: if not.
+    """
+    check_parts(config)
+    check_numbers(config)
+    check_batch(config)
+    check_classes(model, classes)
+    check_losses(config, model, classes)
+    check_fields(config, model)
+
+
+def check_parts(config: Config) -> None:
+    """Check that the config has the metric and hooks that resuming and recording need.
+
+    Raises:
+        EANError: if not.
+    """
+    present = {config.get("val_evaluator", {}).get("type"), *(hook["type"] for hook in config.get("custom_hooks", ()))}
+    missing = [name for name in ("ClassIoU", "SaveIterations", "KeepValidations", "SeedSteps") if name not in present]
+    if missing:
+        raise EANError(
+            f"{config.filename} has no {missing[0]}: base it on segmentation/configs/_base_/voc.py, or train it with "
+            "mmsegmentation's own tools/train.py, which any config with an EANResNet works with"
+        )
+
+
+def check_numbers(config: Config) -> None:
+    """Check that the numbers of steps and images are positive integers.
+
+    Raises:
+        EANError: if not.
+    """
+    for name, least in (("train_cfg.max_iters", 1), ("train_cfg.val_interval", 1), ("train_dataloader.batch_size", 1)):
+        part, key = name.split(".")
+        if not isinstance(value := config[part].get(key, least), int) or value < least:
+            raise EANError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def check_batch(config: Config) -> None:
+    """Check that batch norm sees several values, also after global pooling.
+
+    Raises:
+        EANError: if not.
+    """
+    synchronized = torch.cuda.is_available() and rank_and_world()[1] > 1
+    if config.train_dataloader.batch_size < 2 and not synchronized:
+        raise EANError(
+            f"train_dataloader.batch_size is {config.train_dataloader.batch_size}: batch norm after global pooling "
+            "needs at least 2 images per process"
+        )
+
+
+def check_classes(model: Any, classes: int) -> None:
+    """Check that the heads have one output per class.
+
+    Raises:
+        EANError: if not.
+    """
+    auxiliary = getattr(model, "auxiliary_head", None)
+    for head in (model.decode_head, auxiliary):
+        if head is not None and head.num_classes != classes:
+            raise EANError(
+                f"{type(head).__name__} has num_classes={head.num_classes} but the data set has {classes} classes: set "
+                "num_classes of decode_head and auxiliary_head to that"
+            )
+
+
+def check_losses(config: Config, model: Any, classes: int) -> None:
+    """Check that the losses' class weights match the classes, and that no class is ignored.
+
+    Raises:
+        EANError: if not.
+    """
+    heads = [head for head in (model.decode_head, getattr(model, "auxiliary_head", None)) if head is not None]
+    ignored = [(f"{type(head).__name__}'s ignore_index", getattr(head, "ignore_index", None)) for head in heads]
+    for part in ("val_evaluator", "test_evaluator"):
+        if isinstance(evaluator := config.get(part), Mapping):
+            ignored.append((f"{part}.ignore_index", evaluator.get("ignore_index")))
+    ignored.append(
+        ("model.data_preprocessor.seg_pad_val", config.model.get("data_preprocessor", {}).get("seg_pad_val"))
+    )
+    for head in heads:
+        losses = head.loss_decode
+        for loss in losses if isinstance(losses, Iterable) else [losses]:
+            weights = getattr(loss, "class_weight", None)
+            if weights is not None and len(weights) != classes:
+                raise EANError(
+                    f"the loss of {type(head).__name__} has {len(weights)} class weights but the data set has "
+                    f"{classes} classes: give one per class"
+                )
+            ignored.append((f"the ignore_index of {type(head).__name__}'s loss", getattr(loss, "ignore_index", None)))
+    for what, label in ignored:
+        if isinstance(label, int) and 0 <= label < classes:
+            raise EANError(
+                f"{what} is {label}, which is a class of the data set ({classes} classes, 0 to {classes - 1}): "
+                "use 255 or another number that is not a class"
+            )

@@ -1,0 +1,1 @@
+_base_ = "_base_/camvid_lite0.py"

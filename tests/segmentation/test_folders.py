@@ -1,0 +1,67 @@
+"""Own images and masks in folders: pairs, labels that are not counted, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ean_core.utils.errors import EANError
+from segmentation.data.folders import FolderSegmentation
+from segmentation.data.label_checks import check_pairs, missing_classes, pixels_per_class
+
+CLASSES = ("sky", "road", "car")
+LOAD = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two pairs, with labels 0 to 2, the uncounted 3, and 255."""
+    rng = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for folder in ("images", "labels"):
+            (tmp_path / folder / part).mkdir(parents=True)
+        for number, suffix in enumerate((".jpg", ".png")):
+            pixels = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            labels = np.repeat(np.array([0, 1, 2, 3, 255, 0, 1, 1], np.uint8), 2)[None].repeat(12, axis=0)
+            Image.fromarray(pixels).save(tmp_path / "images" / part / f"{number}{suffix}")
+            Image.fromarray(labels).save(tmp_path / "labels" / part / f"{number}.png")
+    return tmp_path
+
+
+def dataset(root: Path, *, ignored: tuple[int, ...] = (3,)) -> FolderSegmentation:
+    return FolderSegmentation(data_root=str(root), part="train", classes=CLASSES, ignored=ignored, pipeline=LOAD)
+
+
+def test_pairs_are_read_and_ignored_labels_become_255(root: Path) -> None:
+    data = dataset(root)
+    assert data.metainfo["classes"] == CLASSES
+    assert len(data) == 2
+    labels = data[0]["gt_seg_map"]
+    assert labels[0].tolist() == [label for label in (0, 1, 2, 255, 255, 0, 1, 1) for _ in range(2)]
+    contents = check_pairs(data)
+    assert contents.pairs == 2
+    assert pixels_per_class(data, contents).tolist() == [96, 144, 48]
+    assert missing_classes(data, contents, part="training") == ""
+
+
+def test_a_label_that_is_neither_a_class_nor_ignored_is_refused(root: Path) -> None:
+    with pytest.raises(EANError, match=r"0\.png has label 3 \(24 pixels\): expected 0 to 2"):
+        check_pairs(dataset(root, ignored=()))
+
+
+def test_a_missing_mask_is_named(root: Path) -> None:
+    (root / "labels/train/1.png").unlink()
+    with pytest.raises(EANError, match=r"labels/train/1\.png does not exist, but its image does \(1 of 2 masks"):
+        dataset(root)
+
+
+def test_missing_and_empty_folders_are_named(root: Path) -> None:
+    with pytest.raises(EANError, match="images/other is not a folder: expected images/PART/NAME.jpg"):
+        FolderSegmentation(data_root=str(root), part="other", classes=CLASSES, pipeline=[])
+    for file in (root / "images/train").iterdir():
+        file.unlink()
+    with pytest.raises(EANError, match="images/train holds no images"):
+        dataset(root)
