@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from ean_core.utils.config import build
 from mmengine.device import get_device
 from torch import Tensor, nn
 
@@ -32,6 +31,7 @@ from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts
 from ean_core.supernet.prefix_cache import CachedBatches
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.schedule import TrainSettings
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 

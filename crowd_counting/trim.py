@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from ean_core.utils.config import build
 from mmengine.device import get_device
 from torch import Tensor, nn
 
@@ -31,6 +30,7 @@ from ean_core.networks import stages_blocks
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.trim.task import TEST, Parts
 from ean_core.scheme import Scheme, as_scheme
+from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 

@@ -18,8 +18,8 @@ from ean_core.benchmark.timing import Clock, compare, measure
 from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.mean_mask import find_calls
 from ean_core.deploy.modes import MODES, check_mode
-from ean_core.io.checked_dataclasses import checked
 from ean_core.io.json_file import read_json
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 from ean_core.utils.intervals import Interval
