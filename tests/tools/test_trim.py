@@ -156,4 +156,9 @@ def test_a_plain_network_of_timms_is_trimmed(tmp_path: Path, script: Script, cap
     assert "2 of 2 attention calls can go" in capsys.readouterr().out
     trimmed = ean_core.load(tmp_path / "out/trimmed.pth").model
     assert find_calls(trimmed.network) == []
-    assert len(ean_core.load(tmp_path / "out/trimmed.pth").predict(tmp_path / "images/val/kind0/0.png")) == 2
+    photo = tmp_path / "images/val/kind0/0.png"
+    assert len(ean_core.load(tmp_path / "out/trimmed.pth").predict(photo)) == 2
+    assert script("tools/gradcam.py", photo, "--checkpoints", "out/trimmed.pth") == 2
+    assert "is a plain timm:lcnet_035" in capsys.readouterr().err
+    assert script("tools/export.py", "out/trimmed.pth", "--output-dir", "exported") == 2
+    assert "this export needs such a network" in capsys.readouterr().err

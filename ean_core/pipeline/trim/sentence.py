@@ -64,6 +64,8 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
             f"{call['share']['value']:.2f}",
         )
     console().print(table)
+    if metrics["warning"] is not None:
+        print(f"warning: {metrics['warning']}")
     together = metrics["all"]
     values = {name: together[name]["value"] for name in together if name != "worth"}
     print(
