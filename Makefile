@@ -1,10 +1,16 @@
-# make quickstart   make a .venv, install, and run the whole pipeline on embedded images
-# make test         make a .venv, install with the test tools, and run the tests
-# make lint         check the style
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test lint clean
+.PHONY: help quickstart test lint clean
+
+# The first target, so that it is what `make` alone does.
+help:
+	@echo "make help         show this list"
+	@echo "make quickstart   make .venv, install, and run the whole pipeline on embedded images"
+	@echo "make test         make .venv, install with the test tools, and run the tests"
+	@echo "make lint         check the style"
+	@echo "make clean        remove .venv and what builds leave"
+	@echo "PYTHON=python3.12 chooses the Python, for all of them"
 
 quickstart: .venv/installed
 	$(BIN)/python tools/search.py --resume
@@ -20,11 +26,11 @@ lint: .venv/installed-dev
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version.split()[0] + ": give one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: .venv/bin/python setup.py
+.venv/installed: .venv/bin/python setup.py setup.cfg
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	touch $@
 
-.venv/installed-dev: .venv/bin/python setup.py
+.venv/installed-dev: .venv/bin/python setup.py setup.cfg
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
 	touch $@ .venv/installed
 

@@ -29,14 +29,14 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval, bootstrap
 
 Turn = Callable[[], dict[str, Any]]
-"""Does a piece of work and says at least {"seconds": ..}."""
+"""Does a piece of work, and returns at least {"seconds": ..}."""
 
 
 class Side:
     """A script started with further arguments, which does a piece of work whenever it is called.
 
     Attributes:
-        ready: what it said once it was ready to begin.
+        ready: what it sent once it was ready to begin.
     """
 
     def __init__(self, script: str | Path, arguments: Sequence[str], **environment: str) -> None:
@@ -52,7 +52,7 @@ class Side:
 
     @property
     def ready(self) -> dict[str, Any]:
-        """Waits for the beginning; several sides get ready beside each other until they are asked."""
+        """Wait until the side is ready; several sides get ready at the same time until they are asked."""
         if self._ready is None:
             self._ready = self._read()
         return self._ready
@@ -66,7 +66,7 @@ class Side:
             raise self._stopped() from None
 
     def finish(self) -> dict[str, Any]:
-        """Wait for the turn's end: what it says."""
+        """Wait for the end of the turn, and return what the side sends."""
         return self._read()
 
     def __call__(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def started(script: str | Path, names: Sequence[str], arguments: Sequence[str]) 
 
 
 class Server:
-    """A side's own end: says that it is ready, waits for its turns, and sends what comes out of them."""
+    """The other end, in a side's process: it says that it is ready, waits for its turns, and sends their results."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
@@ -115,12 +115,12 @@ class Server:
         self._out.flush()
 
     def wait(self) -> bool:
-        """Until the next turn; False when there will be no more."""
+        """Wait for the next turn; False if there will be no more."""
         return bool(sys.stdin.readline())
 
 
 def set_up(arguments: argparse.Namespace, *, keep_memory: bool = True) -> torch.device:
-    """In a side's process: its threads, its device, and our allocator settings unless it is to do without."""
+    """Set the threads and the allocator of a side's process, and choose its device."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     if keep_memory:
@@ -149,7 +149,7 @@ def finish(device: torch.device) -> None:
 
 
 def serve(work: Turn, **ready: Any) -> None:
-    """Say `ready`, then take turns until the other end closes."""
+    """Send `ready`, then take turns until the other end closes."""
     server = Server()
     server.send(ready)
     while server.wait():
@@ -157,19 +157,19 @@ def serve(work: Turn, **ready: Any) -> None:
 
 
 def timed(work: Turn) -> dict[str, Any]:
-    """What `work` returns, with its seconds, unless it measured them itself."""
+    """Do the work: its result and the seconds that it took, unless it measured them itself."""
     start = time.perf_counter()
-    found = work()
-    return {"seconds": time.perf_counter() - start, **found}
+    outcome = work()
+    return {"seconds": time.perf_counter() - start, **outcome}
 
 
 def interleave(sides: Mapping[str, Turn], rounds: int) -> dict[str, list[dict[str, Any]]]:
     """Call every side once a round, in an order that changes from round to round."""
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
+    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in round_order(tuple(sides), number):
-            found[name].append(sides[name]())
-    return found
+            turns[name].append(sides[name]())
+    return turns
 
 
 def seconds(turns: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -199,9 +199,9 @@ def image_row(first: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, A
 
 
 def peak_mib() -> float:
-    """The most memory that was taken so far: of the GPU where one is used, else of the machine by this process.
+    """Peak memory in MiB: the GPU's where one is used, else this process's.
 
-    Taken, and not held by tensors: what a CUDA graph works in is held by none.
+    Reserved memory, not that of tensors: a CUDA graph's own belongs to none.
     """
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_reserved() / 2**20

@@ -41,13 +41,13 @@ def parse_arguments() -> argparse.Namespace:
     argument_parser = parser(HELP, quick="a small network", output=Path("work_dirs/speed_allocators.json"))
     add_sides(argument_parser, SIDES, default=SIDES)
     add = argument_parser.add_argument
-    add("--arch", default="resnet164", help="default resnet164")
-    add("--attention", default="se", help="default se, connected everywhere")
+    add("--arch", default="resnet164", help="architecture (default resnet164)")
+    add("--attention", default="se", help="attention of every block (default se)")
     add("--form", default="compiled", help="a mode of tools/benchmark.py (default compiled)")
-    add("--batch-size", type=at_least(1), default=1, metavar="N", help="default 1")
-    add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's")
-    add("--calls", type=at_least(1), default=20, metavar="N", help="in a turn (default 20)")
-    add("--rounds", type=at_least(1), default=15, metavar="N", help="default 15")
+    add("--batch-size", type=at_least(1), default=1, metavar="N", help="images per call (default 1)")
+    add("--image-size", type=at_least(1), default=32, metavar="N", help="side in pixels (default 32, CIFAR's)")
+    add("--calls", type=at_least(1), default=20, metavar="N", help="calls per turn (default 20)")
+    add("--rounds", type=at_least(1), default=15, metavar="N", help="turns of every side (default 15)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.form, arguments.calls, arguments.rounds = "resnet20", "folded", 2, 2
@@ -107,10 +107,10 @@ def run(arguments: argparse.Namespace) -> None:
         if len(set(logits.values())) > 1:
             raise EANError(f"the sides give other logits, {logits}: nothing is compared")
         interleave(sides, 1)  # warm-up
-        found = interleave(sides, arguments.rounds)
+        timings = interleave(sides, arguments.rounds)
     rows = {}
-    for name, turns in found.items():
-        rows[name] = {"milliseconds": 1000 * middle(turns) / arguments.calls, **row(found["libc"], turns)}
+    for name, turns in timings.items():
+        rows[name] = {"milliseconds": 1000 * middle(turns) / arguments.calls, **row(timings["libc"], turns)}
         ratio = in_words(Interval(**rows[name]["times_as_fast"]))
         print(f"{name:<9}{rows[name]['milliseconds']:8.3f} ms  {ratio} as fast as libc's")
     write(arguments, rows)

@@ -31,8 +31,14 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--image-size", type=at_least(1), metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)"
     )
-    add("--rounds", type=at_least(1), default=10, metavar="N", help="times per network and mode (default 10)")
-    add("--modes", nargs="+", default=["eager", "folded"], metavar="NAME", help="default eager folded")
+    add("--rounds", type=at_least(1), default=10, metavar="N", help="measurements per network and mode (default 10)")
+    add(
+        "--modes",
+        nargs="+",
+        default=["eager", "folded"],
+        metavar="NAME",
+        help="modes of tools/benchmark.py (default eager folded)",
+    )
     add("--device", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add("--threads", type=at_least(1), metavar="N", help="processor threads (default: torch's choice)")
     add(

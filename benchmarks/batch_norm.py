@@ -24,11 +24,15 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s CONFIG SUPERNET [options]")
-    parser.add_argument("config", metavar="CONFIG", help="the recipe the supernet was trained with")
+    parser.add_argument("config", metavar="CONFIG", help="the recipe with which the supernet was trained")
     parser.add_argument("supernet", metavar="SUPERNET", help="a supernet.pth")
     parser.add_argument("--schemes", type=at_least(1), default=18, metavar="N", help="random schemes (default 18)")
     parser.add_argument(
-        "--images", type=at_least(1), default=2000, metavar="N", help="for re-estimation (default 2000)"
+        "--images",
+        type=at_least(1),
+        default=2000,
+        metavar="N",
+        help="training images over which batch norm is calibrated (default 2000)",
     )
     parser.add_argument("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     parser.add_argument(

@@ -30,22 +30,35 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     argument_parser = parser(HELP, quick="small images", output=Path("work_dirs/speed_counting.json"))
     add = argument_parser.add_argument
-    add("--part", nargs="+", choices=("density", "prediction"), default=["density", "prediction"], help="default both")
-    add("--images", type=at_least(1), default=4, metavar="N", help="of a batch of density maps (default 4)")
-    add("--heads", type=at_least(1), default=150, metavar="N", help="of an image (default 150)")
+    add(
+        "--part",
+        nargs="+",
+        choices=("density", "prediction"),
+        default=["density", "prediction"],
+        help="what to measure (default both)",
+    )
+    add("--images", type=at_least(1), default=4, metavar="N", help="images per batch of density maps (default 4)")
+    add("--heads", type=at_least(1), default=150, metavar="N", help="heads per image (default 150)")
     add(
         "--size",
         type=at_least(1),
         nargs=2,
         default=[768, 1024],
         metavar=("H", "W"),
-        help="of an image (default 768 1024)",
+        help="height and width of an image in pixels (default 768 1024)",
     )
     add("--stride", type=at_least(1), default=8, metavar="N", help="pixels per side of a cell (default 8)")
-    add("--rounds", type=at_least(1), default=5, metavar="N", help="default 5")
-    add("--arch", default="resnet50_nobias", help="of the counter (default resnet50_nobias)")
-    add("--attention", help="of the counter (default none: then tiles give what the whole image gives)")
-    add("--megapixels", type=positive, nargs="+", default=[2, 8], metavar="N", help="of predicted images (default 2 8)")
+    add("--rounds", type=at_least(1), default=5, metavar="N", help="turns of every side (default 5)")
+    add("--arch", default="resnet50_nobias", help="the counter's backbone (default resnet50_nobias)")
+    add("--attention", help="the counter's (default none, with which tiles and whole images give the same)")
+    add(
+        "--megapixels",
+        type=positive,
+        nargs="+",
+        default=[2, 8],
+        metavar="N",
+        help="sizes of the predicted images (default 2 8)",
+    )
     add("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = argument_parser.parse_args()
     if arguments.quick:
@@ -67,10 +80,10 @@ def scipy_maps(heads: list[Any], sigmas: list[Any], size: tuple[int, int], strid
     for points, spread in zip(heads, sigmas, strict=True):
         total = np.zeros(size, dtype=np.float32)
         for (x, y), sigma in zip(points, spread, strict=True):
-            one = np.zeros(size, dtype=np.float32)
-            one[int(y), int(x)] = 1.0
-            one = gaussian_filter(one, float(sigma), mode="constant", truncate=6.0)
-            total += one / one.sum()
+            head = np.zeros(size, dtype=np.float32)
+            head[int(y), int(x)] = 1.0
+            head = gaussian_filter(head, float(sigma), mode="constant", truncate=6.0)
+            total += head / head.sum()
         maps.append(total.reshape(height // stride, stride, width // stride, stride).sum(axis=(1, 3)))
     return np.stack(maps)
 
@@ -101,16 +114,16 @@ def compare_density(arguments: argparse.Namespace, kernel: str) -> dict[str, Any
     difference = float(np.abs(plain_maps - our_maps).max() / plain_maps.max())
     if difference > 1e-3 or not np.allclose(our_maps.sum(axis=(1, 2)), arguments.heads, rtol=1e-4):
         raise EANError(f"the maps differ by {difference:.2g} of the highest cell: nothing is compared")
-    found = interleave(
+    timings = interleave(
         {
             "plain": lambda: timed(lambda: {"kept": scipy_maps(heads, sigmas, size, stride) is None}),
             "ours": lambda: timed(lambda: {"kept": ours() is None}),
         },
         arguments.rounds,
     )
-    ratio = times_as_fast(found["plain"], found["ours"])
+    ratio = times_as_fast(timings["plain"], timings["ours"])
     print(f"density maps, {kernel:<9} {in_words(ratio)} as fast as SciPy; the maps differ by {difference:.1e}")
-    times = {name: seconds(turns) for name, turns in found.items()}
+    times = {name: seconds(turns) for name, turns in timings.items()}
     return {"seconds": times, "times_as_fast": asdict(ratio), "difference": difference}
 
 
@@ -153,18 +166,18 @@ def compare_prediction(arguments: argparse.Namespace, megapixels: float) -> dict
     with started(__file__, SIDES, given) as sides:
         pixels = {name: side.ready["side"] ** 2 for name, side in sides.items()}["whole"]
         check_counts(interleave(sides, 1))
-        found = interleave(sides, arguments.rounds)
-    counts = {name: turns[0]["count"] for name, turns in found.items()}
+        timings = interleave(sides, arguments.rounds)
+    counts = {name: turns[0]["count"] for name, turns in timings.items()}
     rows = {}
-    for name, turns in found.items():
-        measured = image_row(found["whole"], turns, pixels)
+    for name, turns in timings.items():
+        measured = image_row(timings["whole"], turns, pixels)
         rows[name] = {**measured, "tiles": turns[0]["tiles"], "count": counts[name]}
         print(
             f"prediction, {pixels / 1e6:.1f} megapixels, {name} ({turns[0]['tiles']} tiles): "
             f"{measured['megapixels_per_second']:.2f} megapixels a second, peak {measured['peak_mib']:.0f} MiB, "
             f"count {counts[name]:.2f}"
         )
-    print(f"tiles: {in_words(times_as_fast(found['whole'], found['tiles']))} as fast as whole")
+    print(f"tiles: {in_words(times_as_fast(timings['whole'], timings['tiles']))} as fast as whole")
     return rows
 
 

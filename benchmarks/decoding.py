@@ -37,10 +37,15 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     argument_parser = parser(HELP, quick="a few images", output=Path("work_dirs/speed_decoding.json"), threads="1")
     add = argument_parser.add_argument
-    add("--images", type=Path, metavar="FOLDER", help="of .jpg or .JPEG files, in folders or not (default: made up)")
-    add("--count", type=at_least(1), default=100, metavar="N", help="of the images, at most (default 100)")
-    add("--batch-size", type=at_least(1), default=20, metavar="N", help="default 20")
-    add("--rounds", type=at_least(1), default=9, metavar="N", help="default 9")
+    add(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="a folder of .jpg or .JPEG files, searched recursively (default: random ones)",
+    )
+    add("--count", type=at_least(1), default=100, metavar="N", help="largest number of images (default 100)")
+    add("--batch-size", type=at_least(1), default=20, metavar="N", help="images per batch (default 20)")
+    add("--rounds", type=at_least(1), default=9, metavar="N", help="turns of every side (default 9)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.count, arguments.batch_size, arguments.rounds = 4, 2, 2
@@ -55,10 +60,10 @@ def files(arguments: argparse.Namespace, place: Path) -> list[str]:
     """
     if arguments.images is None:
         return made_up(arguments.count, place)
-    found = sorted(str(path) for path in arguments.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
-    if not found:
+    paths = sorted(str(path) for path in arguments.images.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not paths:
         raise EANError(f"no .jpg files in {arguments.images.absolute()}: give another --images, or none")
-    return found[: arguments.count]
+    return paths[: arguments.count]
 
 
 def made_up(count: int, place: Path) -> list[str]:
@@ -139,13 +144,16 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
     if not train:
         check_equal("ours", expected, got, 1e-5)
     turns = {name: lambda epoch=epoch: timed(lambda: {"kept": len(epoch())}) for name, epoch in epochs.items()}
-    found = interleave(turns, arguments.rounds)
+    timings = interleave(turns, arguments.rounds)
     seen = len(paths) - len(paths) % batch_size if train else len(paths)
     rows = {
-        name: {**row(found["plain"], turns), "images_per_second": seen / middle(turns)} for name, turns in found.items()
+        name: {**row(timings["plain"], turns), "images_per_second": seen / middle(turns)}
+        for name, turns in timings.items()
     }
     speeds = ", ".join(f"{name} {measured['images_per_second']:.0f}" for name, measured in rows.items())
-    print(f"{part:<11}{speeds} images a second; ours {in_words(times_as_fast(found['plain'], found['ours']))} as fast")
+    print(
+        f"{part:<11}{speeds} images a second; ours {in_words(times_as_fast(timings['plain'], timings['ours']))} as fast"
+    )
     return rows
 
 

@@ -20,12 +20,33 @@ from matplotlib.lines import Line2D
 from ean_core.report.colors import colors_of
 from ean_core.report.labels import ANSWER_LABELS, full_name, label_of
 from ean_core.report.plots import log_axes, save, tidy
-from ean_core.search import Reward, build_method, comparison
+from ean_core.search import METHODS, Reward, build_method, comparison
+from ean_core.search.method_choice import parse_method
 from ean_core.search.reward_landscapes import Landscape, make_landscape, measure_regret
+from ean_core.utils.errors import unknown_name
 from ean_core.utils.text import how_many
 
 STYLES = dict(zip(ANSWER_LABELS, ("-", "--", ":"), strict=True))
 """Kinds of line."""
+
+
+def add_variants(texts: Sequence[str]) -> list[str]:
+    """The names of methods in `VARIANTS`, to which those that are written as for tools/search.py are added.
+
+    Raises:
+        EANError: for an unknown method.
+    """
+    names = []
+    for text in texts:
+        if text not in VARIANTS:
+            choice = parse_method(text)
+            if choice.method not in METHODS:
+                raise unknown_name("method", text, [*VARIANTS, *METHODS])
+            text = choice.label
+            VARIANTS[text] = (choice.method, dict(choice.options))
+        names.append(text)
+    return names
+
 
 # -- running ----------------------------------------------------------------------------------------------------------
 

@@ -41,13 +41,27 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     argument_parser = parser(HELP, quick="a small network", output=None, output_help=OUTPUT)
     add = argument_parser.add_argument
-    add("--arch", default="resnet164", help="default resnet164")
-    add("--attention", nargs="+", default=["se", "sge", "dia"], choices=("se", "sge", "dia"), help="default all three")
-    add("--scheme", help="bits of EAN (default every second block)")
-    add("--modes", nargs="+", default=["folded", "bf16"], help="as in tools/benchmark.py (default folded bf16)")
-    add("--batch-size", type=at_least(1), default=50, metavar="N", help="default 50, as in the paper")
-    add("--image-size", type=at_least(1), metavar="N", help="default 32 for CIFAR's networks, else 224")
-    add("--rounds", type=at_least(1), default=15, metavar="N", help="default 15")
+    add("--arch", default="resnet164", help="architecture (default resnet164)")
+    add(
+        "--attention",
+        nargs="+",
+        default=["se", "sge", "dia"],
+        choices=("se", "sge", "dia"),
+        help="attentions (default all three)",
+    )
+    add("--scheme", help="bits of the EAN rows (default: every second block)")
+    add("--modes", nargs="+", default=["folded", "bf16"], help="modes of tools/benchmark.py (default folded bf16)")
+    add(
+        "--batch-size",
+        type=at_least(1),
+        default=50,
+        metavar="N",
+        help="images per forward (default 50, as in the paper)",
+    )
+    add(
+        "--image-size", type=at_least(1), metavar="N", help="side in pixels (default 32 for CIFAR's networks, else 224)"
+    )
+    add("--rounds", type=at_least(1), default=15, metavar="N", help="turns of every side (default 15)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.rounds, arguments.image_size = "resnet29", 1, 1, 8

@@ -156,7 +156,7 @@ matplotlib; print(torch.__version__, triton.__version__, torch.cuda.is_available
     ;;
   more)  # Table 1's times; what ImageNet would cost on such a GPU (docs/scaling.md)
     LINES_OF=30 step 60 100 table1 "$PY" tools/benchmark.py --arch resnet50 --attention se --rounds 15 \
-      --scheme schemes/paper_ean_se_resnet50.json --modes eager cuda_graph fused fused_bf16 \
+      --scheme paper_ean_se_resnet50 --modes eager cuda_graph fused fused_bf16 \
       --output $R/benchmark_resnet50_gpu.json ${QUICK:+--batch-size 1 --image-size 64 --rounds 2}
     for batch in 128 32; do
       step 60 100 training_resnet50_b$batch "$PY" benchmarks/training.py --arch resnet50 --image-size 224 --steps 10 \

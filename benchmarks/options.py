@@ -25,16 +25,22 @@ def parser(
     raw = argparse.RawDescriptionHelpFormatter
     argument_parser = argparse.ArgumentParser(description=text, formatter_class=raw, usage="%(prog)s [options]")
     argument_parser.add_argument(
-        "--threads", type=at_least(0), default=0, metavar="N", help=f"of every side (default: {threads})"
+        "--threads", type=at_least(0), default=0, metavar="N", help=f"CPU threads of every side (default: {threads})"
     )
     argument_parser.add_argument(
         "--output", type=file_of(".json"), default=output and free_path(output), metavar="JSON", help=output_help
     )
-    argument_parser.add_argument("--quick", action="store_true", help=f"{quick}, for a test of the script")
+    argument_parser.add_argument("--quick", action="store_true", help=f"test the script: {quick}")
     return argument_parser
 
 
 def add_sides(to: argparse.ArgumentParser, sides: Sequence[str], *, default: Sequence[str]) -> None:
     """`--sides`, which of them to compare, and the option by which the script starts one of them."""
-    to.add_argument("--sides", nargs="+", default=list(default), choices=sides, help=f"default {' '.join(default)}")
+    to.add_argument(
+        "--sides",
+        nargs="+",
+        default=list(default),
+        choices=sides,
+        help=f"sides to compare with plain (default {' '.join(default)})",
+    )
     to.add_argument("--side", choices=sides, help=argparse.SUPPRESS)

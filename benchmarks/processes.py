@@ -35,14 +35,29 @@ def parse_arguments() -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     argument_parser = parser(HELP, quick="a small network", output=Path("work_dirs/speed_processes.json"), threads="1")
     add = argument_parser.add_argument
-    add("--arch", default="resnet29", help="default resnet29")
-    add("--attention", default="se", help="default se")
-    add("--processes", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="default 1 2")
-    add("--images", type=at_least(1), default=1000, metavar="N", help="validation images of a scheme (default 1000)")
-    add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
-    add("--batch-size", type=at_least(1), default=128, metavar="N", help="of a training step, over all processes")
-    add("--steps", type=at_least(1), default=2, metavar="N", help="training steps in a turn (default 2)")
-    add("--rounds", type=at_least(1), default=6, metavar="N", help="default 6")
+    add("--arch", default="resnet29", help="architecture (default resnet29)")
+    add("--attention", default="se", help="attention (default se)")
+    add(
+        "--processes",
+        type=at_least(1),
+        nargs="+",
+        default=[1, 2],
+        metavar="N",
+        help="numbers of processes (default 1 2)",
+    )
+    add("--images", type=at_least(1), default=1000, metavar="N", help="validation images per scheme (default 1000)")
+    add(
+        "--image-size", type=at_least(1), default=32, metavar="N", help="side in pixels (default 32; ImageNet's is 224)"
+    )
+    add(
+        "--batch-size",
+        type=at_least(1),
+        default=128,
+        metavar="N",
+        help="images per training step, over all processes (default 128)",
+    )
+    add("--steps", type=at_least(1), default=2, metavar="N", help="training steps per turn (default 2)")
+    add("--rounds", type=at_least(1), default=6, metavar="N", help="turns of every number of processes (default 6)")
     add("--work", choices=WORK, help=argparse.SUPPRESS)
     add("--rendezvous", help=argparse.SUPPRESS)
     arguments = argument_parser.parse_args()
@@ -86,6 +101,7 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
     import torch
 
     from ean_core.scheme import Scheme
+    from ean_core.supernet.path_metric import Top1
     from ean_core.supernet.scorer import Scorer
 
     model, images, labels = parts(arguments, arguments.images, device)
@@ -94,12 +110,12 @@ def scoring(arguments: argparse.Namespace, rank: int, world: int, device: Any) -
         {"inputs": part, "labels": wanted}
         for part, wanted in zip(images[mine].split(250), labels[mine].split(250), strict=True)
     ]
-    scorer = Scorer(model.network, batches, normalize=model.normalize, dtype=torch.bfloat16, max_bytes=0)
+    scorer = Scorer(model.network, batches, metric=Top1(model.normalize), dtype=torch.bfloat16, max_bytes=0)
     rng = np.random.default_rng(0)
 
     def turn() -> dict[str, Any]:
         """Score a scheme that was not scored before."""
-        return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].accuracy}
+        return {"result": scorer([Scheme.random(model.network.stages_blocks, rng)])[0].value}
 
     return turn
 
@@ -219,15 +235,15 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
     """All numbers of processes in turns: number -> its row."""
     from ab_harness import in_words, middle, row, times_as_fast
 
-    found = turns_of(arguments, work, arguments.processes, place)
-    one = str(arguments.processes[0])
+    timings = turns_of(arguments, work, arguments.processes, place)
+    fewest = str(arguments.processes[0])
     images = arguments.images if work == "scoring" else arguments.batch_size * arguments.steps
     rows = {}
-    for name, turns in found.items():
-        ratio = times_as_fast(found[one], turns)
-        efficiency = ratio.value * int(one) / int(name)
+    for name, turns in timings.items():
+        ratio = times_as_fast(timings[fewest], turns)
+        efficiency = ratio.value * int(fewest) / int(name)
         measured = {"efficiency": efficiency, "images_per_second": images / middle(turns)}
-        rows[name] = {**row(found[one], turns), **measured}
+        rows[name] = {**row(timings[fewest], turns), **measured}
         print(
             f"{work:<11}{name} process(es): {middle(turns):.2f} s, {in_words(ratio)} as fast"
             f", efficiency {100 * efficiency:.0f} %, {measured['images_per_second']:.1f} images a second"
@@ -267,11 +283,11 @@ def turns_of(
             _ = member.ready
     first = interleave(groups, 1)
     check_equal(work, list(first.values()))
-    found = interleave(groups, arguments.rounds)
+    turns = interleave(groups, arguments.rounds)
     for group in groups.values():
         group.close()
-    check_equal(work, [first[name] + found[name] for name in found])
-    return found
+    check_equal(work, [first[name] + turns[name] for name in turns])
+    return turns
 
 
 def check_equal(work: str, turns: Sequence[Sequence[dict[str, Any]]]) -> None:

@@ -130,10 +130,10 @@ def hours(todo: Work, measured: Measured) -> list[str]:
     """
     lines = []
     for n in DEVICES:
-        found = measured.rate(BATCH // n)
-        if found is None or (n > 1 and measured.bandwidth is None):
+        images_per_second = measured.rate(BATCH // n)
+        if images_per_second is None or (n > 1 and measured.bandwidth is None):
             continue
-        batch, rate = found
+        batch, rate = images_per_second
         sent = 2 * (n - 1) / n * todo.gradient_bytes
         compute, exposed = BATCH / (n * rate), sent / measured.bandwidth if sent else 0.0
         step, search = compute + exposed, PROPOSALS * math.ceil(VALIDATION / n) / measured.scoring
@@ -205,7 +205,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.training) != bool(arguments.processes):
         raise EANError("--training and --processes give hours together: give both, or none")
-    found = read(arguments.training, arguments.processes, arguments.decoding) if arguments.training else None
+    measured = read(arguments.training, arguments.processes, arguments.decoding) if arguments.training else None
     from ean_core import create_model
     from ean_core.networks import count_parameters
 
@@ -216,9 +216,9 @@ def main() -> None:
     seconds = {method: seconds_of_a_proposal(method) for method in ("paper", "natural")}
     print("\n".join([*counts(todo), controller(seconds["paper"])]))
     print(f"c: {seconds['paper']:.4f} s (paper's preset, 16 blocks), {seconds['natural']:.4f} s (natural)")
-    if found:
-        print(f"T: images a second of a device in training; S {found.scoring:.3g} images a second in scoring")
-        print("\n".join([f"| {' | '.join(HEADS)} |", f"|{'--:|' * len(HEADS)}", *hours(todo, found)]))
+    if measured:
+        print(f"T: images a second of a device in training; S {measured.scoring:.3g} images a second in scoring")
+        print("\n".join([f"| {' | '.join(HEADS)} |", f"|{'--:|' * len(HEADS)}", *hours(todo, measured)]))
 
 
 if __name__ == "__main__":

@@ -37,14 +37,26 @@ def parse_arguments() -> argparse.Namespace:
     add_sides(argument_parser, SIDES, default=SIDES[:3])
     add = argument_parser.add_argument
     add("--config", type=Path, default=Path("classification/configs/quickstart_digits.py"), help="the recipe")
-    add("--supernet", type=Path, help="a supernet.pth of it (default: untrained weights)")
-    add("--history", type=Path, help="history.jsonl of a search (default: a made-up stretch)")
-    add("--proposals", type=at_least(1), default=30, metavar="N", help="the first so many are replayed (default 30)")
-    add("--chunk", type=at_least(1), default=5, metavar="N", help="proposals in a turn (default 5)")
+    add("--supernet", type=Path, help="supernet.pth of a run of the recipe (default: random weights)")
+    add("--history", type=Path, help="history.jsonl of a search (default: random proposals)")
+    add(
+        "--proposals",
+        type=at_least(1),
+        default=30,
+        metavar="N",
+        help="proposals replayed from the history (default 30)",
+    )
+    add("--chunk", type=at_least(1), default=5, metavar="N", help="proposals per turn (default 5)")
     add("--images", type=at_least(1), default=2000, metavar="N", help="validation images (default 2000)")
-    add("--batch", type=at_least(1), default=500, metavar="N", help="our sides' batch (default 500; a GPU wants 2000)")
-    add("--plain-batch", type=at_least(1), default=128, metavar="N", help="the plain side's batch (default 128)")
-    add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
+    add(
+        "--batch",
+        type=at_least(1),
+        default=500,
+        metavar="N",
+        help="batch size of our sides (default 500; on a GPU 2000 is faster)",
+    )
+    add("--plain-batch", type=at_least(1), default=128, metavar="N", help="batch size of the plain side (default 128)")
+    add("--workers", type=at_least(0), default=2, metavar="N", help="loader workers of the plain side (default 2)")
     add("--data-root", default="data", metavar="DIR", help="where the data sets are (default data)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
@@ -108,6 +120,7 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     """`ean_core.supernet.scorer.Scorer`, as the search uses it."""
     import torch
 
+    from ean_core.supernet.path_metric import Top1
     from ean_core.supernet.prefix_cache import spare_memory
     from ean_core.supernet.scorer import Scorer
 
@@ -119,12 +132,12 @@ def our_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
     scorer = Scorer(
         network,
         images.eval_loader(images.data.train, val_images(job, arguments), batch_size=arguments.batch, shared=False),
-        normalize=images.normalize(channels_last=True),
+        metric=Top1(images.normalize(channels_last=True)),
         dtype=torch.bfloat16 if "bfloat16" in arguments.side else torch.float32,
         compile="compiled" in arguments.side,
         max_bytes=max_bytes,
     )
-    return lambda schemes: [score.accuracy for score in scorer(schemes)]
+    return lambda schemes: [score.value for score in scorer(schemes)]
 
 
 def plain_scorer(job: Any, network: Any, arguments: argparse.Namespace) -> Any:
@@ -195,16 +208,16 @@ def run(arguments: argparse.Namespace) -> None:
         for name in sides:
             check_equal(name, ready[name]["checked"], ready["plain"]["checked"], images, device=device)
         bits = proposed(arguments, sum(ready["plain"]["blocks"]))
-        found = interleave(sides, -(-len(bits) // arguments.chunk))
-    scored = {name: [one for turn in turns for one in turn["accuracies"]] for name, turns in found.items()}
+        timings = interleave(sides, -(-len(bits) // arguments.chunk))
+    scored = {name: [one for turn in turns for one in turn["accuracies"]] for name, turns in timings.items()}
     rows = {}
-    for name, turns in found.items():
-        measured = row(found["plain"], turns)
+    for name, turns in timings.items():
+        measured = row(timings["plain"], turns)
         rows[name] = {
             "seconds": measured["seconds"],
             "schemes_per_second": len(bits) / sum(seconds(turns)),
             "times_as_fast_median_turn": measured["times_as_fast"],
-            "times_as_fast_whole_stretch": sum(seconds(found["plain"])) / sum(seconds(turns)),
+            "times_as_fast_whole_stretch": sum(seconds(timings["plain"])) / sum(seconds(turns)),
             "largest_difference_points": check_equal(name, scored[name], scored["plain"], images, device=device),
             "peak_mib": measured["peak_mib"],
         }

@@ -32,7 +32,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=MAIN,
         metavar="NAME",
-        help=f"of {', '.join(VARIANTS)} (default: {MAIN[0]} to {MAIN[-1]})",
+        help=f"of {', '.join(VARIANTS)} (default: {MAIN[0]} to {MAIN[-1]}), or as tools/search.py takes them: "
+        "ean:curiosity_weight=0, your FILE.py:CLASS",
     )
     add(
         "--landscapes",
@@ -64,17 +65,17 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run all searches, and write the record, its table and its picture."""
     arguments = parse_arguments()
-    from landscape_study import draw, run_all, summarize_regrets, table
+    from landscape_study import add_variants, draw, run_all, summarize_regrets, table
 
     from ean_core.io.records import write_record
     from ean_core.search import Reward
     from ean_core.search.reward_landscapes import KINDS, PATIENCE
     from ean_core.utils.progress import console
 
-    for kind, names, choices in (("method", arguments.methods, VARIANTS), ("landscape", arguments.landscapes, KINDS)):
-        for name in names:
-            if name not in choices:
-                raise unknown_name(kind, name, list(choices))
+    arguments.methods = add_variants(arguments.methods)
+    for name in arguments.landscapes:
+        if name not in KINDS:
+            raise unknown_name("landscape", name, list(KINDS))
     rows = summarize_regrets(run_all(arguments), arguments)
     settings = {
         "seeds": arguments.seeds,

@@ -33,9 +33,14 @@ def parse_arguments() -> argparse.Namespace:
     argument_parser = parser(HELP, quick="a small image", output=Path("work_dirs/speed_segmentation.json"))
     add_sides(argument_parser, ("plain", *FORMS), default=("plain", "folded", "bf16"))
     add = argument_parser.add_argument
-    add("--config", default=CONFIGS / "ean_se_voc.py", metavar="FILE", help="default ean_se_voc.py")
-    add("--megapixels", type=positive, nargs="+", default=[0.5, 2], metavar="N", help="of the images (default 0.5 2)")
-    add("--rounds", type=at_least(1), default=3, metavar="N", help="default 3")
+    add(
+        "--config",
+        default=CONFIGS / "ean_se_voc.py",
+        metavar="FILE",
+        help="segmentation config (default ean_se_voc.py)",
+    )
+    add("--megapixels", type=positive, nargs="+", default=[0.5, 2], metavar="N", help="image sizes (default 0.5 2)")
+    add("--rounds", type=at_least(1), default=3, metavar="N", help="turns of every side (default 3)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.config, arguments.megapixels = CONFIGS / "ean_se_voc_small.py", [0.02]
@@ -90,11 +95,11 @@ def check_logits(turns: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     from ean_core.deploy.modes import allowed_difference
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    expected, found = torch.tensor(turns["plain"][0]["logits"]), {}
+    expected, timings = torch.tensor(turns["plain"][0]["logits"]), {}
     for name, (turn, *_) in turns.items():
         allowed = 0.0 if name == "plain" else allowed_difference(name, device)
-        found[name] = check_equal(name, expected, torch.tensor(turn["logits"]), allowed)
-    return found
+        timings[name] = check_equal(name, expected, torch.tensor(turn["logits"]), allowed)
+    return timings
 
 
 def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
@@ -109,13 +114,14 @@ def compare(arguments: argparse.Namespace, megapixels: float) -> dict[str, Any]:
             print(f"skipped {name}: {skipped.ready['skipped']}")
             skipped.close()
         differences = check_logits(interleave(sides, 1))
-        found = interleave(sides, arguments.rounds)
+        timings = interleave(sides, arguments.rounds)
     rows = {}
-    for name, turns in found.items():
-        rows[name] = {**image_row(found["plain"], turns, pixels), "difference": differences[name]}
+    for name, turns in timings.items():
+        rows[name] = {**image_row(timings["plain"], turns, pixels), "difference": differences[name]}
         print(
             f"{pixels / 1e6:.2f} megapixels, {name:<14}{rows[name]['megapixels_per_second']:6.3f} megapixels a second, "
-            f"{in_words(times_as_fast(found['plain'], turns))} as fast as plain, peak {rows[name]['peak_mib']:.0f} MiB",
+            f"{in_words(times_as_fast(timings['plain'], turns))} as fast as plain, "
+            f"peak {rows[name]['peak_mib']:.0f} MiB",
             flush=True,
         )
     return rows

@@ -42,13 +42,26 @@ def parse_arguments() -> argparse.Namespace:
     add_sides(argument_parser, SIDES, default=SIDES[:6])
     add = argument_parser.add_argument
     add("--arch", default="resnet29", help="resnet29, resnet164, .. (default resnet29)")
-    add("--attention", default="se", help="default se")
-    add("--network", choices=("supernet", "final"), default="supernet", help="a path a step, or Share-full")
-    add("--batch-size", type=at_least(1), default=128, metavar="N", help="default 128, as in the paper")
-    add("--image-size", type=at_least(1), default=32, metavar="N", help="default 32, CIFAR's; ImageNet's is 224")
-    add("--steps", type=at_least(1), default=3, metavar="N", help="in a turn (default 3)")
+    add("--attention", default="se", help="attention (default se)")
+    add(
+        "--network",
+        choices=("supernet", "final"),
+        default="supernet",
+        help="train a supernet, a path per step, or Share-full (default supernet)",
+    )
+    add(
+        "--batch-size",
+        type=at_least(1),
+        default=128,
+        metavar="N",
+        help="images per step (default 128, as in the paper)",
+    )
+    add(
+        "--image-size", type=at_least(1), default=32, metavar="N", help="side in pixels (default 32; ImageNet's is 224)"
+    )
+    add("--steps", type=at_least(1), default=3, metavar="N", help="steps per turn (default 3)")
     add("--rounds", type=at_least(1), default=6, metavar="N", help="turns of every side (default 6)")
-    add("--workers", type=at_least(0), default=2, metavar="N", help="the plain side's workers (default 2)")
+    add("--workers", type=at_least(0), default=2, metavar="N", help="loader workers of the plain side (default 2)")
     arguments = argument_parser.parse_args()
     if arguments.quick:
         arguments.arch, arguments.batch_size, arguments.steps, arguments.rounds = "resnet20", 8, 2, 2

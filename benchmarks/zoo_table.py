@@ -47,15 +47,15 @@ def build(
     batch = torch.randn(batch_size, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     for name in dict.fromkeys(names):
         try:
-            one = network(name)
+            built = network(name)
             with torch.inference_mode():
-                one(batch[:1])
+                built(batch[:1])
         except EANError as reason:
             if not (name.startswith(timm_attention.PREFIX) or name in ATTENTIONS):  # the name is unknown
                 raise
             skipped[name] = str(reason)
         else:
-            networks[name] = one
+            networks[name] = built
     if len(networks) == 1:
         raise EANError(f"none of the attentions can be used in {arch}: {'; '.join(skipped.values())}")
     return batch, networks, skipped

@@ -24,8 +24,9 @@ from ean_core.networks.network_file import ModelSpec, load_network
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
 from ean_core.pipeline.fit import fit
-from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun
+from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun, require_spec
 from ean_core.scheme import Scheme
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import PRECISIONS, ImageClassifier, SupernetClassifier
@@ -36,7 +37,6 @@ from ean_core.training.metrics import FIVE, Confusion
 from ean_core.training.schedule import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
-from ean_core.utils.errors import EANError
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
@@ -69,6 +69,7 @@ class ClassificationTask:
     data: ImageData
 
     name: ClassVar[str] = "classification"
+    model: ClassVar[str] = "classifier"
     score: ClassVar[Metric] = Metric("accuracy", "accuracy", "%", proportion=True)
     network_file: ClassVar[str] = "classifier.pth"
 
@@ -139,7 +140,7 @@ class ClassificationTask:
             attention_options=dict(model.attention_options),
             in_channels=self.data.image_shape[0],
         )
-        return dataclasses.replace(spec, **changes)
+        return dataclasses.replace(spec, **changes, pruned="scheme" in changes)
 
     def build(self, spec: ModelSpec) -> StagedNetwork:
         """Images (B, C, H, W) -> logits (B, K)."""
@@ -211,13 +212,7 @@ class ClassificationTask:
     def load_supernet(self, path: Path) -> StagedNetwork:
         """The trained supernet, if it is the recipe's."""
         network, content = load_network(path)
-        if ModelSpec(**content["model"]) != self.spec():
-            model = content["model"]
-            raise EANError(
-                f"{path} holds a {model['arch']} with {model['attention']}, made for other data or options than recipe "
-                f"{self.recipe.name!r} ({self.recipe.model.arch} with {self.recipe.model.attention}): give another "
-                "--work-dir"
-            )
+        require_spec(path, content["model"], self.spec(), recipe=self.recipe)
         network = network.to(get_device())
         return network.to(memory_format=torch.channels_last) if self.recipe.supernet.channels_last else network
 
@@ -226,7 +221,7 @@ class ClassificationTask:
         scorer = self.path_scorer(supernet)
 
         def accuracies(schemes: Sequence[Scheme]) -> list[float]:
-            return [score.accuracy for score in scorer(schemes)]
+            return [score.value for score in scorer(schemes)]
 
         return accuracies
 
@@ -242,7 +237,7 @@ class ClassificationTask:
         return Scorer(
             supernet,
             self.images.eval_loader(self.data.train, val, batch_size=search.batch_size, shared=True),
-            normalize=self.images.normalize(channels_last=settings.channels_last),
+            metric=Top1(self.images.normalize(channels_last=settings.channels_last)),
             training=calibration,
             dtype=PRECISIONS[settings.precision] or torch.float32,
             compile=settings.compile,
@@ -267,7 +262,7 @@ class ClassificationTask:
         return ValidationGradient(
             supernet,
             batches,
-            normalize=self.images.normalize(channels_last=self.recipe.supernet.channels_last),
+            metric=Top1(self.images.normalize(channels_last=self.recipe.supernet.channels_last)),
             batch_statistics=self.recipe.search.bn_images > 0,
             share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )

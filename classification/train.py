@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from classification.arguments import (
+from ean_core.cli import make_parser, seed
+from ean_core.pipeline.arguments import (
     TRAIN_ONLY,
     add_jobs_argument,
     add_pipeline_arguments,
-    job_from_arguments,
+    start_job,
     training_commands,
 )
-from ean_core.cli import make_parser, seed
 
 HELP = """\
 example:
@@ -25,7 +25,8 @@ example:
 Trains every network with every seed by the recipe's train section, tests the last epoch's weights, and prints the mean
 and the standard deviation over the seeds, the parameters, the time increment, and whether one network is better than
 another. With --jobs FILE.txt the trainings are written as a list of commands, to be run by several processes or
-machines; the same command with --resume then makes the table."""
+machines; the same command with --resume then makes the table. A CONFIG of another task trains that task's networks, as
+its search does."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -50,12 +51,12 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     from ean_core.pipeline.job_list import write_job_list
     from ean_core.pipeline.pipeline import retrain_and_summarize
-    from ean_core.pipeline.retrain import make_target
+    from ean_core.pipeline.retrain import make_targets
     from ean_core.pipeline.shared_trainings import train_missing
     from ean_core.utils.distributed import run_on_main_process, stop_processes
 
-    job = job_from_arguments(arguments, {"seeds": arguments.seeds})
-    targets = [make_target(job, value) for value in arguments.scheme]
+    job = start_job(arguments, {"seeds": arguments.seeds})
+    targets = make_targets(job, arguments.scheme)
     if arguments.jobs:
         run_on_main_process(lambda: write_job_list(arguments.jobs, training_commands(arguments, job, targets)))
     elif arguments.train_only:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from crowd_counting.model.network import Counter, build_counter
+from crowd_counting.model.network import Counter, CounterSpec, build_counter
+from crowd_counting.model.pretrained import make_spec, read_initial_weights
+from crowd_counting.recipe import Recipe
 from ean_core.utils.errors import EANError
 
 
@@ -38,3 +40,14 @@ def build_counters(
         if schemes:
             counters[f"EAN {attention}"] = counter(attention, schemes[index % len(schemes)])
     return counters
+
+
+def share_full(config: str) -> tuple[Counter, CounterSpec]:
+    """The network in which a recipe's schemes are searched, with random weights, and its spec.
+
+    Raises:
+        EANError: if the recipe cannot be read.
+    """
+    model = Recipe.read(config, {}).model
+    spec = make_spec(model, read_initial_weights(model.weights, arch=model.arch)).share_full()
+    return spec.build(), spec

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.device import get_device
 
 from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
-from crowd_counting.hooks import KeepBest, ShowCounting
+from crowd_counting.hooks import KeepBest, ShowCounting, ShowPaths
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
-from crowd_counting.model.training_model import CountingModel
-from ean_core.io.records import processes_of, read_record, spread, write_record
+from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
+from crowd_counting.recipe import TrainRecipe
+from ean_core.io.records import read_record, write_record
 from ean_core.networks import count_parameters
-from ean_core.training.hooks import unwrap_model
-from ean_core.training.runner import build_runner
+from ean_core.pipeline.fit import fit
+from ean_core.pipeline.task import TrainingRun
+from ean_core.training.hooks import DrawPaths, unwrap_model
 from ean_core.training.state import read_state
-from ean_core.training.work_dir import claim
 from ean_core.utils.checked_dataclasses import Count, build, checked
-from ean_core.utils.distributed import barrier, is_main_process
-from ean_core.utils.errors import EANError, batch_of
-from ean_core.utils.progress import bar
+from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
+from ean_core.utils.errors import EANError
 
 BEST, FINAL = "best.pth", "final.pth"
+
+Model = TypeVar("Model", bound=CountingModel)
 
 
 def train_counter(job: Job, *, seed: int) -> Path:
@@ -43,47 +44,85 @@ def train_counter(job: Job, *, seed: int) -> Path:
     Returns:
         the seed's directory. If it already has a result.json, nothing is trained.
     """
-    directory, recipe = job.directory / f"seed{seed}", job.recipe.train
-    identity = job.identity(seed=seed)
-    begun = [directory / name for name in ("last.pth", "result.json", BEST, FINAL)]
-    claim(directory, identity, resume=job.resume, begun=begun, work_dir=job.work_dir())
+    directory, identity = job.directory / f"seed{seed}", job.identity(seed=seed)
+    kept = (job.launcher, job.resume, job.backends, job.work_dir())
+    run = TrainingRun(f"seed {seed}", "train", directory, directory / BEST, identity, seed, *kept)
+    run.claim()
     if (directory / "result.json").exists():
         check_finished(directory)
         return directory
-    torch.manual_seed(seed)
+    start = time.perf_counter()
+    counter = fit_counter(job, run)
+    if is_main_process():
+        write_result(job, directory, identity, seconds=time.perf_counter() - start, counter=counter)
+    barrier()
+    return directory
+
+
+def fit_counter(job: Job, run: TrainingRun) -> Counter:
+    """Train the job's counter, or go on where its state was saved; write best.pth, final.pth and validation.json.
+
+    Returns:
+        the counter after the last epoch.
+    """
+    recipe, directory = job.recipe.train, run.directory
+    torch.manual_seed(run.seed)
+    model = counting_model(job, recipe, CountingModel)
+    save = partial(save_checkpoint, job, model.counter, dict(run.identity))
+    runner = fit(
+        run,
+        model,
+        job.train_loader(recipe, seed=run.seed),
+        recipe.settings(),
+        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+        hooks=[
+            KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST))
+        ],
+        show_progress=ShowCounting,
+    )
+    final = directory / FINAL
+    run_on_main_process(
+        lambda: save_checkpoint(job, trained_counter(job, directory), run.identity, final, epoch=recipe.epochs)
+    )
+    return unwrap_model(runner.model).counter
+
+
+def fit_supernet(job: Job, run: TrainingRun, *, validation: Callable[[Counter], dict[str, Any]] | None = None) -> None:
+    """Train the job's counter on random paths, or go on where its state was saved, and write `run.output`.
+
+    Args:
+        job: whose spec is share-full; the recipe has a section `supernet`.
+        run: where it is kept.
+        validation: makes that argument of `fit` for the counter.
+    """
+    recipe = job.recipe.supernet
+    torch.manual_seed(run.seed)
+    model = counting_model(job, recipe, SupernetCountingModel)
+    fit(
+        run,
+        model,
+        job.train_loader(recipe, seed=run.seed),
+        recipe.settings(),
+        validation=None if validation is None else validation(model.counter),
+        hooks=[DrawPaths(seed=run.seed, sandwich=recipe.sandwich)],
+        unused_parameters=True,
+        show_progress=ShowPaths,
+    )
+    run_on_main_process(lambda: save_checkpoint(job, trained_counter(job, run.directory), run.identity, run.output))
+
+
+def counting_model(job: Job, recipe: TrainRecipe, kind: type[Model]) -> Model:
+    """The job's counter as an MMEngine model of this kind, in a section's memory format and precision."""
     counter = job.counter()
     if recipe.channels_last:
         counter.to(memory_format=torch.channels_last)
-    loss = build(LOSSES[recipe.loss], recipe.loss_options, where="train.loss_options")
-    model = CountingModel(counter, job.normalize(), loss, precision=recipe.precision)
-    loader = job.train_loader(seed=seed)
-    save = partial(save_checkpoint, job, counter, identity)
-    start = time.perf_counter()
-    with bar(f"seed {seed}", recipe.epochs * len(loader), show=is_main_process()) as progress:
-        keep_best = KeepBest(
-            directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST)
-        )
-        runner = build_runner(
-            model,
-            loader,
-            recipe.settings(),
-            work_dir=directory,
-            seed=seed,
-            launcher=job.launcher,
-            validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
-            hooks=[ShowCounting(progress), keep_best],
-            resume=job.resume,
-            backends=job.backends,
-        )
-        with batch_of(recipe.batch_size, option="--cfg-options train.batch_size"):
-            runner.train()
-    if is_main_process():
-        save_checkpoint(job, trained_counter(job, directory), identity, directory / FINAL, recipe.epochs, None)
-        write_result(
-            job, directory, identity, seconds=time.perf_counter() - start, counter=unwrap_model(runner.model).counter
-        )
-    barrier()
-    return directory
+    where = f"{recipe.section}.loss_options"
+    return kind(
+        counter,
+        job.normalize(),
+        build(LOSSES[recipe.loss], recipe.loss_options, where=where),
+        precision=recipe.precision,
+    )
 
 
 def trained_counter(job: Job, directory: Path) -> Counter:
@@ -110,10 +149,15 @@ def check_finished(directory: Path) -> None:
 
 
 def save_checkpoint(
-    job: Job, counter: Any, identity: dict[str, Any], path: Path, epoch: int, metrics: dict[str, Any] | None
+    job: Job,
+    counter: Any,
+    identity: Mapping[str, Any],
+    path: Path,
+    epoch: int | None = None,
+    metrics: dict[str, Any] | None = None,
 ) -> None:
     """Write a counter file with all that is needed to use it on other images."""
-    info = {"mean": list(job.initial.mean), "std": list(job.initial.std), "recipe": identity}
+    info = {"mean": list(job.initial.mean), "std": list(job.initial.std), "recipe": dict(identity)}
     save_counter(path, counter, job.spec, epoch=epoch, validation=metrics, **info)
 
 
@@ -174,33 +218,3 @@ def read_result(path: Path) -> dict[str, Any]:
         if errors.get("mae") is None:
             raise EANError(f"record {path} is damaged (it has no mae for {name or 'the mean count'}): {advice}")
     return record
-
-
-def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds; also written to summary.json.
-
-    Returns:
-        {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
-    """
-    records = [read_result(path / "result.json") for path in directories]
-    metrics: dict[str, Any] = {}
-    for name in ("best", "final"):
-        tests = [record["metrics"][name]["test"] for record in records]
-        metrics[name] = {
-            key: spread([errors[key] for errors in tests])
-            for key in tests[0]
-            if all(errors.get(key) is not None for errors in tests)
-        }
-    metrics["processes"] = [count for path in directories if (count := processes_of(path)) is not None]
-    metrics["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
-    metrics["parameters"] = records[0]["metrics"]["parameters"]
-    settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
-    write_record(
-        job.directory / "summary.json",
-        kind="counting",
-        settings={**settings, "seeds": [record["settings"]["seed"] for record in records]},
-        metrics=metrics,
-        data_note=job.data.note,
-        recipe=dataclasses.asdict(job.recipe),
-    )
-    return metrics

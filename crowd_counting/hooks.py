@@ -32,6 +32,14 @@ class ShowCounting(ShowProgress):
         return f"{epoch}  loss {means['loss']:.4g}  count error {means['crop_mae']:.1f} per crop"
 
 
+class ShowPaths(ShowCounting):
+    """The progress bar of a supernet, whose validations score a few paths."""
+
+    def format_metrics(self, metrics: dict[str, float]) -> str:
+        """Format the scores, in percent."""
+        return ShowProgress.format_metrics(self, metrics)
+
+
 @dataclass(frozen=True)
 class Validation:
     """One validation in validation.json: the epoch and its errors in heads."""

@@ -17,7 +17,7 @@ from crowd_counting.data.points_file import load_points_file
 from crowd_counting.data.shanghaitech import load_shanghaitech
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.model.pretrained import InitialWeights, load_initial_weights, make_spec, read_initial_weights
-from crowd_counting.recipe import DataRecipe, Recipe
+from crowd_counting.recipe import DataRecipe, Recipe, TrainRecipe
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.loader import Plan
 from ean_core.data.normalize import Normalize
@@ -34,7 +34,9 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
         EANError: if it cannot be read, or, with `refuse_copies`, if training images are copies of test images.
     """
     if (part is None) == (annotations is None):
-        raise EANError("give either --part A, B or demo, or --annotations FILE")
+        raise EANError(
+            "give either --part A, B or demo, or --annotations FILE (data.part or data.annotations in a recipe)"
+        )
     data = load_points_file(annotations) if annotations is not None else load_shanghaitech(data_root, str(part))
     files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
     root = Path(data_root) if annotations is None else Path(annotations).parent
@@ -43,7 +45,7 @@ def load_crowd(*, part: str | None, annotations: str | None, data_root: str, ref
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A counting run over one or more seeds.
+    """A counting run, of any number of seeds.
 
     Attributes:
         recipe, data: recipe and data set.
@@ -55,7 +57,6 @@ class Job:
         weights_message: a line about the initial weights.
         directory: directory of the run, with a subdirectory per seed.
         launcher, resume, backends: as for `ean_core.training.runner.build_runner`.
-        seeds: all seeds of the run, which its summary covers.
     """
 
     recipe: Recipe
@@ -70,7 +71,6 @@ class Job:
     launcher: str = "none"
     resume: bool = False
     backends: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
 
     @classmethod
     def prepare(cls, recipe: Recipe, data: CrowdData, *, directory: Path, **how: Any) -> Job:
@@ -98,10 +98,12 @@ class Job:
                 "batch norm 'frozen' keeps the statistics of the initial weights, but there are none: give --weights, "
                 "or --batch-norm train"
             )
-        if recipe.train.batch_size % world:
-            raise EANError(
-                f"batch_size {recipe.train.batch_size} cannot be divided evenly among {world} processes: change either"
-            )
+        for section in filter(None, (recipe.train, recipe.supernet)):
+            if section.batch_size % world:
+                raise EANError(
+                    f"{section.section}.batch_size {section.batch_size} cannot be divided evenly among {world} "
+                    "processes: change either"
+                )
         cache = None
         if recipe.data.cache is not None:
             cache = DensityCache(recipe.data.cache, data, kernel=recipe.data.kernel, stride=recipe.model.stride)
@@ -137,7 +139,7 @@ class Job:
                 **{
                     name: value
                     for name, value in dataclasses.asdict(self.recipe.data).items()
-                    if name not in ("split", "val_share", "split_seed")
+                    if name not in ("part", "annotations", "split", "val_share", "split_seed")
                 },
             },
             "train": {**dataclasses.asdict(self.recipe.train), "batch_norm": self.batch_norm},
@@ -147,7 +149,7 @@ class Job:
     def work_dir(self) -> WorkDir:
         """The run's directory with the settings that all its seeds share, for `claim`."""
         same = {name: value for name, value in self.identity(seed=0).items() if name not in ("part", "seed")}
-        return WorkDir(self.directory, "crowd counting", ("counter",), settings=same, seeds=self.seeds)
+        return WorkDir(self.directory, "crowd counting", ("counter",), settings=same)
 
     def counter(self) -> Counter:
         """Build a counter with the initial weights and a bias that predicts the training images' mean density."""
@@ -166,10 +168,10 @@ class Job:
         layout = self.recipe.train.channels_last
         return Normalize(self.initial.mean, self.initial.std, channels_last=layout).to(get_device())
 
-    def train_loader(self, *, seed: int) -> CrowdLoader:
-        """A loader of shuffled crops of the training images, this process's share."""
+    def train_loader(self, recipe: TrainRecipe, *, seed: int) -> CrowdLoader:
+        """A loader of shuffled crops of the training images, this process's share of a section's batches."""
         rank, world = rank_and_world()
-        plan = Plan(self.recipe.train.batch_size // world, train=True, seed=seed, rank=rank, world_size=world)
+        plan = Plan(recipe.batch_size // world, train=True, seed=seed, rank=rank, world_size=world)
         return CrowdLoader(
             self.split[0], plan, self.recipe.data, stride=self.spec.stride, device=get_device(), cache=self.cache
         )

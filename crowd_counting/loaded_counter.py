@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crowd_counting.model.pretrained import counter_from_content, normalization_of
+from crowd_counting.predictor import CountPredictor
 from ean_core.inference.explain.targets import count_target
 from ean_core.inference.images import Preparation
 from ean_core.inference.loaded_model import LoadedModel
@@ -24,4 +25,5 @@ def load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:
         make_target=count_target,
         output="density",
         content=content,
+        make_predictor=CountPredictor,
     )

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
 
-from ean_core.cli import add_own_attention, at_least, load_attention
+from ean_core.cli import add_own_attention, at_least, load_attention, make_parser
+from ean_core.utils.errors import command, legible
 
 HELP = """\
 example:
-  python crowd_counting/predict.py best.pth photo.jpg --out-dir counts
+  python crowd_counting/predict.py photo.jpg                           with the counter that comes with the project
   python crowd_counting/predict.py best.pth holiday/ more/*.jpg --out-dir counts
-  python crowd_counting/predict.py best.pth street.mp4 --every 10 --out-dir counts
+  python crowd_counting/predict.py best.pth street.mp4 --every 10
 
 Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
 with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image
 itself, four bytes per pixel; images of more than 536 million pixels are refused."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT IMAGE|FOLDER|VIDEO .. --out-dir DIR [options]"
-    )
+    parser = make_parser(HELP, usage="[CHECKPOINT] IMAGE|FOLDER|VIDEO .. [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a best.pth or final.pth of crowd_counting/train.py")
+    add(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter there)",
+    )
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", required=True, metavar="DIR", help="directory for the results")
+    add("--out-dir", default="counts", metavar="DIR", help="directory for the results (default counts)")
     add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",
@@ -38,21 +42,26 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--every", type=at_least(1), default=1, metavar="N", help="count every N-th frame of a video (default 1)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Count the heads in all sources, write the results and print the counts."""
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path
 
     from crowd_counting.evaluation import load_model
-    from crowd_counting.inference import Settings, predict
-    from ean_core.utils.errors import legible
+    from crowd_counting.inference import VIDEOS, Settings, predict
+    from ean_core.inference.shipped_models import find_model, split_sources
 
-    model, _ = load_model(arguments.checkpoint)
+    checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
+    if (shipped := find_model(checkpoint)) is not None:
+        print(f"model: {shipped}")
+    model, _ = load_model(checkpoint)
     settings = Settings(tile=arguments.tile, overlap=arguments.overlap, every=arguments.every)
-    entries = predict(model, [Path(source) for source in arguments.sources], Path(arguments.out_dir), settings)
+    entries = predict(model, [Path(source) for source in sources], Path(arguments.out_dir), settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         print(f"{legible(name)}: {entry['count']:.1f}" if "count" in entry else f"skipped: {entry['error']}")
@@ -62,7 +71,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
 
 from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
-from ean_core.cli import at_least, seed
+from ean_core.cli import at_least, make_parser, seed
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -19,10 +21,9 @@ Checks that images and points match, decodes every image, prints a table, and wr
 training and validation) and density.h5 (density maps, which train.py uses with --cfg-options data.cache=FILE)."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s --part A [options]")
+    parser = make_parser(HELP, usage="--part A [options]")
     add_data_arguments(parser)
     add = parser.add_argument
     add("--demo", action="store_true", help="draw the synthetic data set first, then prepare it")
@@ -35,11 +36,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--split-seed", type=seed, default=0, metavar="N", help="seed for choosing the validation images (default 0)")
     add("--no-cache", action="store_true", help="do not write density.h5")
     add("--out-dir", metavar="DIR", help=f"directory for both files (default {DEFAULT_WORK_DIR}/NAME)")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Check and describe the data set, and write its split and density maps."""
+    arguments = parse_arguments(argv)
     from pathlib import Path
 
     from crowd_counting.data.demo import draw_demo
@@ -49,7 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.dataset_summary import print_data
     from crowd_counting.density import Kernel
     from crowd_counting.job import load_crowd
-    from ean_core.utils.errors import EANError
 
     Kernel.parse(arguments.kernel)
     if arguments.demo:
@@ -70,7 +72,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

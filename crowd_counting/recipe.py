@@ -1,4 +1,7 @@
-"""The recipe of a counting run: typed sections that default to the ShanghaiTech recipe, changed by a file or flags."""
+"""The recipe of a counting run: typed sections that default to the ShanghaiTech recipe, changed by a file or flags.
+
+With the sections `supernet` and `search` its schemes can be searched, as `ean_core.pipeline.recipe` describes.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.config import Config
 
 from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
+from ean_core.pipeline import recipe
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.checked_dataclasses import build
-from ean_core.utils.config_path import check_config_file
-from ean_core.utils.errors import EANError, unknown_name
-from ean_core.utils.recipe_file import read_recipe_file
+from ean_core.utils.errors import EANError, first_line, unknown_name
 
 BATCH_NORMS = ("train", "frozen")
 
@@ -68,6 +70,8 @@ class DataRecipe:
     """Loading, cropping and augmenting the images.
 
     Attributes:
+        part: "A", "B" or "demo" of ShanghaiTech, for commands without --part and --annotations.
+        annotations: instead, a .json or .csv of points, see `crowd_counting/data/points_file.py`.
         crop: side in pixels of the random training crops, a multiple of the stride; None: whole images,
             padded to the largest of their batch.
         scale_min, scale_max: range of the random factor by which training images are resized.
@@ -81,6 +85,8 @@ class DataRecipe:
         workers: number of threads that decode images.
     """
 
+    part: str | None = None
+    annotations: str | None = None
     crop: int | None = 384
     scale_min: float = 1.0
     scale_max: float = 1.0
@@ -135,6 +141,8 @@ class TrainRecipe:
         ema: decay of an exponential moving average of the weights, which is then validated, saved and tested.
     """
 
+    section: ClassVar[str] = "train"
+    settings_type: ClassVar[type[TrainSettings]] = TrainSettings
     epochs: int = 400
     batch_size: int = 8
     lr: float = 1e-5
@@ -155,11 +163,12 @@ class TrainRecipe:
     ema: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice("train.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
+        check_choice(f"{self.section}.batch_norm", self.batch_norm, (None, *BATCH_NORMS))
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, list(LOSSES))
-        build(LOSSES[self.loss], self.loss_options, where=f"train.loss_options of {self.loss}", what="option")
-        if self.validate_every < 1:
+        where = f"{self.section}.loss_options of {self.loss}"
+        build(LOSSES[self.loss], self.loss_options, where=where, what="option")
+        if self.section == "train" and self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()
 
@@ -171,51 +180,79 @@ class TrainRecipe:
         names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(self))
         factors = {} if self.trunk_lr_factor == 1 else {"counter.trunk": self.trunk_lr_factor}
         values = {name: getattr(self, name) for name in names}
-        return TrainSettings(**values, val_interval=self.validate_every, lr_factors=factors)
+        return self.settings_type(**values, val_interval=self.validate_every, lr_factors=factors)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The complete recipe: the sections `model`, `data` and `train`."""
+class SupernetRecipe(TrainRecipe):
+    """How the supernet is trained: what this section does not give is as in `train`.
 
+    Attributes:
+        validate_every: epochs between scorings of a few paths, which choose nothing; 0 for none.
+        sandwich: train the full, the empty and two random paths in every step.
+        random_paths: how many random paths such a scoring has.
+    """
+
+    section: ClassVar[str] = "supernet"
+    settings_type: ClassVar[type[TrainSettings]] = recipe.SupernetRecipe
+    validate_every: int = 0
+    sandwich: bool = False
+    random_paths: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.random_paths < 1:
+            raise EANError(f"supernet.random_paths must be at least 1, got {self.random_paths}")
+
+
+@dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """The complete recipe; see `ean_core.pipeline.recipe.Recipe` for the fields that all tasks share."""
+
+    name: str = "counting"
     model: ModelRecipe = field(default_factory=ModelRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
+    supernet: SupernetRecipe | None = None
+
+    configs: ClassVar[str] = "crowd_counting/configs"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.data.crop is not None and self.data.crop % self.model.stride:
             raise EANError(f"data.crop {self.data.crop} must be a multiple of model.stride {self.model.stride}")
-        if self.data.cache is not None and not LOSSES[self.train.loss].takes_maps:
-            raise EANError(f"loss {self.train.loss!r} is computed from points and does not use data.cache: omit it")
+        for section in (self.train, self.supernet):
+            if section is not None and self.data.cache is not None and not LOSSES[section.loss].takes_maps:
+                raise EANError(f"loss {section.loss!r} is computed from points and does not use data.cache: omit it")
 
     @classmethod
     def read(cls, path: str | Path | None, overrides: Mapping[str, Any]) -> Recipe:
         """Build a recipe from the defaults, changed by a file and then by `overrides`.
 
         Args:
-            path: a Python file with dictionaries `model`, `data`, `train`; None for the defaults.
+            path: a Python file with dictionaries `model`, `data`, `train`, ..; None for the defaults.
             overrides: dotted names and values, such as `{"train.lr": 1e-4}`.
 
         Raises:
             EANError: if the file cannot be read, or a field is unknown or of the wrong kind.
         """
         if path is not None:
-            check_config_file(path, folders=["crowd_counting/configs"])
-        where = str(path or "the recipe")
+            return cls.from_file(path, overrides)
+        config = Config()
         try:
-            config = Config() if path is None else read_recipe_file(path)
             config.merge_from_dict(dict(overrides))
-        except EANError:
-            raise
-        except Exception as error:  # a recipe is code and can fail in any way
-            first = (str(error).splitlines() or [""])[0]
-            raise EANError(f"{where} cannot be read ({type(error).__name__}: {first[:200]})") from None
-        values = {key: value for key, value in config.to_dict().items() if not key.startswith("_")}
-        return build(cls, values, where=where)
+        except Exception as error:  # MMEngine raises several types for names that do not go together
+            raise EANError(f"the recipe's options cannot be read ({first_line(error)})") from None
+        return cls.from_values(config.to_dict(), where="the recipe")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to nested dictionaries, for records."""
-        return dataclasses.asdict(self)
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], *, where: str) -> Recipe:
+        """Make a recipe of dictionaries, checked; the supernet's is completed by the training's."""
+        train, supernet = values.get("train", {}), values.get("supernet")
+        if isinstance(train, Mapping) and isinstance(supernet, Mapping):
+            shared = {name: value for name, value in train.items() if name != "validate_every"}
+            values = {**values, "supernet": {**shared, **supernet}}
+        return super().from_values(values, where=where)
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

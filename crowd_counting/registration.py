@@ -11,6 +11,7 @@ from ean_core.utils.task_registry import TaskEntry, register_loader, register_ta
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.job import Job
     from ean_core.pipeline.trim.task import TrimTask
 
 
@@ -23,6 +24,8 @@ def register() -> None:
             recognizes=_recognizes,
             train=_train,
             test_hint="python crowd_counting/test.py CHECKPOINT --part A",
+            start_job=_start_job,
+            share_full=_share_full,
             model_kind="counter",
             start_trim=_start_trim,
         )
@@ -40,6 +43,18 @@ def _train(argv: Sequence[str]) -> None:
     from crowd_counting.train import main
 
     main(argv)
+
+
+def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
+    from crowd_counting.search_job import job_from_arguments
+
+    return job_from_arguments(arguments, flags)
+
+
+def _share_full(config: str) -> Any:
+    from crowd_counting.benchmark import share_full
+
+    return share_full(config)
 
 
 def _load_counter(path: Path, content: dict[str, Any]) -> LoadedModel:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
 
 from crowd_counting.cli import add_data_arguments
-from ean_core.cli import add_own_attention, load_attention
+from ean_core.cli import add_own_attention, load_attention, make_parser
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -18,21 +20,20 @@ final.pth. Writes test.json and CHECKPOINT_images.csv, a table of all images wit
 most counting papers call MSE."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CHECKPOINT --part A [options]"
-    )
+    parser = make_parser(HELP, usage="CHECKPOINT --part A [options]")
     parser.add_argument("checkpoint", metavar="CHECKPOINT|DIR", help="a best.pth or final.pth, or a seed's directory")
     add_data_arguments(parser)
     parser.add_argument("--out-dir", metavar="DIR", help="directory for the results (default: that of the checkpoint)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Score the checkpoints on the test images; print and write the results."""
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path
 
@@ -40,7 +41,6 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.evaluation import score_files
     from crowd_counting.job import load_crowd
     from ean_core.utils.devices import warn_of_unused_gpu
-    from ean_core.utils.errors import EANError
     from ean_core.utils.files import writable
     from ean_core.utils.text import how_many
 
@@ -62,7 +62,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

@@ -7,7 +7,16 @@ import sys
 from collections.abc import Sequence
 
 from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
-from ean_core.cli import add_run_arguments, at_least, backends_of, load_attention, parse_options, positive, seed
+from ean_core.cli import (
+    add_run_arguments,
+    at_least,
+    backends_of,
+    load_attention,
+    make_parser,
+    parse_options,
+    positive,
+    seed,
+)
 from ean_core.utils.errors import command
 
 HELP = """\
@@ -35,10 +44,7 @@ FLAGS = {  # flag -> field of the recipe
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s [CONFIG] --part A [options]"
-    )
+    parser = make_parser(HELP, usage="[CONFIG] --part A [options]")
     add = parser.add_argument
     add(
         "config",
@@ -66,9 +72,10 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from crowd_counting.evaluation import print_scores
-    from crowd_counting.fit import summarize_seeds, train_counter
+    from crowd_counting.fit import train_counter
     from crowd_counting.job import Job, load_crowd
     from crowd_counting.recipe import Recipe
+    from crowd_counting.summary import covered_seeds, summarize_seeds
     from ean_core.io.records import processes_note
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
     from ean_core.utils.errors import EANError
@@ -83,6 +90,8 @@ def run(arguments: argparse.Namespace) -> None:
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
     recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
     launcher = start_processes(arguments.launcher)
+    if arguments.part is None and arguments.annotations is None:
+        arguments.part, arguments.annotations = recipe.data.part, recipe.data.annotations
     data = load_crowd(
         part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
     )
@@ -94,19 +103,21 @@ def run(arguments: argparse.Namespace) -> None:
         launcher=launcher,
         resume=arguments.resume,
         backends=backends,
-        seeds=tuple(arguments.seeds),
     )
     if is_main_process():
         print(job.describe())
         for line in filter(None, (job.weights_message, data.note, *job.data.remarks)):
             print(line)
-    directories = [train_counter(job, seed=seed) for seed in arguments.seeds]
+    seeds = covered_seeds(job, arguments.seeds)
+    for number in arguments.seeds:
+        train_counter(job, seed=number)
     if is_main_process():
+        directories = [job.directory / f"seed{seed}" for seed in seeds]
         summary = summarize_seeds(job, directories)
-        title = f"{data.name}: {len(data.test)} test images, {how_many(len(arguments.seeds), 'seed')}"
+        title = f"{data.name}: {len(data.test)} test images, {how_many(len(seeds), 'seed')}"
         print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
-        seeds = {f"seed {seed}": [count] for seed, count in zip(arguments.seeds, summary["processes"], strict=False)}
-        if note := processes_note(seeds):
+        processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
+        if note := processes_note(processes):
             print(f"note: {note}")
         print(f"baseline, the training images' mean count: MAE {summary['always_the_mean']['mae']:.1f}")
         print(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")

@@ -7,20 +7,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ean_core.inference.predictor import load
-    from ean_core.networks import count_parameters, create_model
+    from ean_core.inference.shipped_models import models
+    from ean_core.networks import count_parameters
+    from ean_core.networks.create import create_model
     from ean_core.networks.pretrained import load_torchvision_weights
+    from ean_core.networks.save import save
     from ean_core.scheme import Scheme
     from ean_core.utils.errors import EANError
 
-__all__ = ["EANError", "Scheme", "count_parameters", "create_model", "load", "load_torchvision_weights"]
+__version__ = "0.1.0"
+__all__ = [
+    "EANError",
+    "Scheme",
+    "count_parameters",
+    "create_model",
+    "load",
+    "load_torchvision_weights",
+    "models",
+    "save",
+]
 
 _HOME = {
     "EANError": "ean_core.utils.errors",
     "Scheme": "ean_core.scheme",
     "count_parameters": "ean_core.networks",
-    "create_model": "ean_core.networks",
+    "create_model": "ean_core.networks.create",
     "load": "ean_core.inference.predictor",
     "load_torchvision_weights": "ean_core.networks.pretrained",
+    "models": "ean_core.inference.shipped_models",
+    "save": "ean_core.networks.save",
 }
 
 
@@ -29,3 +44,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'ean_core' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, most of which are not imported yet."""
+    return sorted([*__all__, "__version__"])

@@ -9,7 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import EANError, unknown_name
+
+LOG_BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
+"""Package that --log names -> MMEngine's name of its backend."""
 
 
 def parse_options(pairs: list[str], *, flag: str = "--cfg-options", example: str = "search.steps=50") -> dict[str, Any]:
@@ -48,7 +52,10 @@ def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse
         epilog: more text, below the options.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=text, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}")
+    description, epilog = spelled(text), epilog and spelled(epilog)
+    return argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}"
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:
@@ -135,11 +142,10 @@ def backends_of(names: list[str]) -> tuple[str, ...]:
     Raises:
         EANError: for an unknown name, or one whose package is not installed.
     """
-    backends = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
     for name in names:
-        if name not in backends:
-            raise unknown_name("log", name, list(backends))
+        if name not in LOG_BACKENDS:
+            raise unknown_name("log", name, list(LOG_BACKENDS))
         package = find_spec(name)
         if package is None or package.origin is None:  # without origin: a folder of that name, as wandb leaves behind
             raise EANError(f"--log {name} needs the package {name}: pip install {name}")
-    return tuple(backends[name] for name in names)
+    return tuple(LOG_BACKENDS[name] for name in names)

@@ -17,8 +17,9 @@ import numpy as np
 
 from ean_core.io.json_file import read_json
 from ean_core.utils.checked_dataclasses import Range, checked
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, nearest
 from ean_core.utils.files import write_atomic
+from ean_core.utils.shipped_files import scheme_names, shipped_scheme
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Scheme:
         """Read a scheme.json.
 
         Args:
-            path: the file.
+            path: the file, or the name of a shipped scheme.
             blocks: the network's blocks per stage, if they are to be checked.
 
         Raises:
@@ -184,8 +185,12 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file is missing, truncated, or no scheme.
     """
+    if not Path(path).exists():
+        path = shipped_scheme(str(path)) or path
     missing = not Path(path).exists()
     advice = "run tools/search.py first, or give the bits" if missing else "write it again with the search"
+    if missing and shipped_scheme(Path(path).stem):
+        advice = f"the scheme of this name comes with the project, so give {Path(path).stem!r}"
     record = read_json(path, what="scheme file", advice=advice)
     form = f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)'
     if not isinstance(record, dict) or not {"blocks", "stages"} <= set(record):
@@ -196,6 +201,9 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     return record
 
 
+MODES = ("org", "org-full", "share-full")
+"""Schemes by the paper's names of their networks: no attention, one module per block, one per stage."""
+
 SchemeLike = Scheme | str | Path | Iterable[int] | None
 
 
@@ -203,32 +211,74 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
     """Accept what `create_model` and the commands accept.
 
     Args:
-        value: None (all ones), a `Scheme`, `"org"` (all zeros), `"share-full"` (all ones), a string of bits, a path
-            to a scheme.json, or 0/1 values.
+        value: None (all ones), a `Scheme`, `"org"` (all zeros), `"share-full"` or `"org-full"` (all ones; the network
+            has one attention module per stage or per block), a string of bits, 0/1 values, a path to a scheme.json, or
+            the name of a shipped scheme such as `"paper_ean_se_resnet50"`.
         blocks: the network's blocks per stage.
 
     Raises:
         EANError: if the scheme is not one for these blocks.
     """
-    if value is None or value == "share-full":
-        return Scheme.all_on(blocks)
-    if value == "org":
-        return Scheme.all_off(blocks)
     if isinstance(value, Scheme):
         if value.blocks != tuple(blocks):
             raise EANError(
                 f"the scheme is for {describe_blocks(value.blocks)}, but the network has {describe_blocks(blocks)}"
             )
         return value
-    if isinstance(value, Path) or (isinstance(value, str) and re.search(r"[^01\s,|_]", value)):
-        if isinstance(value, str) and not value.endswith(".json") and not Path(value).exists():
-            raise EANError(
-                f"scheme {value!r} is neither bits (0 and 1) nor an existing scheme.json, nor one of org, share-full"
-            )
-        return Scheme.load(value, blocks=blocks)
+    if value is None or value in ("share-full", "org-full"):
+        return Scheme.all_on(blocks)
+    if value == "org":
+        return Scheme.all_off(blocks)
+    if (file := scheme_file(value)) is not None:
+        return Scheme.load(file, blocks=blocks)
     if isinstance(value, str):
         return Scheme.parse(value, blocks=blocks)
     return Scheme(tuple(value), tuple(blocks))
+
+
+def as_scheme_of_first_stages(value: SchemeLike, blocks: Sequence[int], *, stages: int) -> Scheme:
+    """`as_scheme` for a network of which only the first stages are built; the scheme may leave out the others' bits.
+
+    Args:
+        value: as for `as_scheme`; a search of such a network has found a scheme of the built stages alone.
+        blocks: of all stages.
+        stages: how many are built.
+
+    Returns:
+        a scheme of all stages, in which bits that were left out are 0.
+
+    Raises:
+        EANError: if it is a scheme of neither.
+    """
+    try:
+        return as_scheme(value, blocks)
+    except EANError as error:
+        try:
+            built = as_scheme(value, blocks[:stages])
+        except EANError:
+            raise error from None
+    return Scheme((*built.bits, *[0] * sum(blocks[stages:])), tuple(blocks))
+
+
+def scheme_file(value: SchemeLike) -> Path | None:
+    """The file that a scheme argument names; None for bits, modes such as "org" and other values.
+
+    Raises:
+        EANError: for a name that is neither a mode, a file nor a shipped scheme.
+    """
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or value in MODES or not re.search(r"[^01\s,|_]", value):
+        return None
+    if value.endswith(".json") or Path(value).exists():
+        return Path(value)
+    if (shipped := shipped_scheme(value)) is not None:
+        return shipped
+    names = [*MODES, *scheme_names()]
+    raise EANError(
+        f"scheme {value!r} is neither bits (0 and 1) nor an existing scheme.json, nor one of {', '.join(names)}"
+        f"{nearest(value, names)}"
+    )
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:

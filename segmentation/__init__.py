@@ -5,3 +5,6 @@ The commands and the job behind them; VOC and what checks it are in `data/`, wha
 
 FORMAT = "ean-segmentor-1"
 """The entry "format" of an exported segmentor's weights."""
+
+SEGMENTOR_FILES = ("segmentor.pth", "supernet.pth")
+"""Names of the files of that format which a search writes."""

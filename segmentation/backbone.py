@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
@@ -25,10 +24,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ean_core.networks import StagedNetwork, create_model, stages_blocks
 from ean_core.networks.pretrained import LoadReport, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights
-from ean_core.scheme import SchemeLike, as_scheme
+from ean_core.scheme import SchemeLike, as_scheme_of_first_stages
 from ean_core.utils.errors import EANError, unknown_name
 
-SCHEMES = Path(__file__).resolve().parent.parent / "schemes"
 NORMS = ("BN", "SyncBN")
 
 
@@ -41,7 +39,7 @@ class EANResNet(BaseModule):
         attention: None, "se", "sge", "dia", ..
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
         scheme: None or "share-full" (all ones), "org" (no attention), "org-full", bits, a path to a scheme.json, or the
-            name of a file in the project's schemes/.
+            name of a shipped scheme.
         attention_options: overrides of the paper's options.
         out_indices: stages whose features are returned, from 0; None for all. Later stages are not built.
         strides: stride of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
@@ -87,7 +85,8 @@ class EANResNet(BaseModule):
         check_layout(arch, stages, self.out_indices, strides=strides, dilations=dilations, frozen_stages=frozen_stages)
         if pool < 1:
             raise EANError(f"pool must be at least 1, got {pool}")
-        attention, sharing, scheme = resolve_scheme(attention, sharing, scheme, blocks)
+        built = max(self.out_indices) + 1
+        attention, sharing, scheme = resolve_scheme(attention, sharing, scheme, blocks, stages=built)
         layout: dict[str, Any] = {"strides": strides, "dilations": dilations, "conv_bias": conv_bias}
         layout["contract_dilation"] = contract_dilation or None
         network = create_model(
@@ -100,7 +99,7 @@ class EANResNet(BaseModule):
             in_channels=in_channels,
             **{name: value for name, value in layout.items() if value is not None},
         )
-        network.keep_stages(max(self.out_indices) + 1)
+        network.keep_stages(built)
         self.network = set_norm(network.prune() if attention else network, norm_cfg)
         self.arch, self.attention, self.pool = arch, attention, pool
         self.attention_options = dict(attention_options or {})
@@ -133,10 +132,12 @@ class EANResNet(BaseModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Map images (B, in_channels, H, W) to the features of `out_indices`, each (B, channels[i], H_i, W_i)."""
-        if self.pool > 1:
-            images = F.avg_pool2d(images, self.pool, ceil_mode=True)
-        features = self.network.forward_features(images)
+        features = self.network.forward_features(self.pooled(images))
         return tuple(features[index] for index in self.out_indices)
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Average images (B, in_channels, H, W) over `pool` x `pool` pixels."""
+        return F.avg_pool2d(images, self.pool, ceil_mode=True) if self.pool > 1 else images
 
     def freeze(self) -> None:
         """Disable the gradients of the frozen stages."""
@@ -164,15 +165,13 @@ class EANResNet(BaseModule):
 
 
 def resolve_scheme(
-    attention: str | None, sharing: str, scheme: SchemeLike, blocks: Sequence[int]
+    attention: str | None, sharing: str, scheme: SchemeLike, blocks: Sequence[int], *, stages: int
 ) -> tuple[str | None, str, SchemeLike]:
-    """Resolve preset names such as "org-full" to (attention, sharing, scheme)."""
+    """Resolve preset names such as "org-full" to (attention, sharing, scheme); only the first `stages` are built."""
     if isinstance(scheme, str) and scheme == "org-full":
         sharing, scheme = "block", None
-    elif isinstance(scheme, str) and (SCHEMES / f"{scheme}.json").is_file():
-        scheme = SCHEMES / f"{scheme}.json"
     if scheme is not None:
-        scheme = as_scheme(scheme, blocks)
+        scheme = as_scheme_of_first_stages(scheme, blocks, stages=stages)
         if not scheme.connections:
             return None, "stage", None
     return attention, sharing, scheme

@@ -13,6 +13,8 @@ from ean_core.utils.errors import EANError
 from segmentation.config import read_config
 from segmentation.job import network_label
 from segmentation.model.logits_network import Logits
+from segmentation.recipe import backbone_recipe
+from segmentation.segmentor_file import SegmentorSpec
 
 
 def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "cpu") -> dict[str, Logits]:
@@ -44,3 +46,16 @@ def build_segmentors(config_path: str | Path, *, seed: int = 0, device: str = "c
     if len(networks) < 2 or config.model.backbone.get("scheme") == "org":
         raise EANError(f"{config_path} has no attention to compare: give a Share-full or EAN config")
     return networks
+
+
+def share_full(path: str) -> tuple[Logits, SegmentorSpec]:
+    """The network in which a config's schemes are searched, with random weights, and its spec.
+
+    Raises:
+        EANError: if the config cannot be read, or its backbone is not an EANResNet.
+    """
+    register_all_modules(init_default_scope=True)
+    config = read_config(path)
+    model = backbone_recipe(config)
+    spec = SegmentorSpec(model.arch, model.attention, attention_options=dict(model.attention_options))
+    return Logits(revert_sync_batchnorm(spec.build(config))), spec

@@ -16,7 +16,7 @@ from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
 
 import segmentation.data.transforms  # noqa: F401 (registers how all configs' images and masks are read)
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
 
@@ -44,8 +44,8 @@ def read_config(
     Raises:
         EANError: if it is missing, not Python or not a segmentation config, or an option is unknown.
     """
-    check_config_file(path, folders=["segmentation/configs"])
-    if Path(path).suffix != ".py":  # mmsegmentation configs call what they name, whatever the file format
+    path = find_config_file(path, folders=["segmentation/configs"])
+    if path.suffix != ".py":  # mmsegmentation configs call what they name, whatever the file format
         raise EANError(f"{path} is not a .py file, as segmentation configs must be: see segmentation/configs/")
     try:
         config = Config.fromfile(path)

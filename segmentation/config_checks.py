@@ -84,7 +84,7 @@ def check_classes(model: Any, classes: int) -> None:
 
 
 def check_losses(config: Config, model: Any, classes: int) -> None:
-    """Check that the losses' class weights match the classes, and that no class is ignored.
+    """Check that the losses' class weights match the classes and can be used, and that no class is ignored.
 
     Raises:
         EANError: if not.
@@ -105,6 +105,11 @@ def check_losses(config: Config, model: Any, classes: int) -> None:
                 raise EANError(
                     f"the loss of {type(head).__name__} has {len(weights)} class weights but the data set has "
                     f"{classes} classes: give one per class"
+                )
+            if weights is not None and getattr(loss, "avg_non_ignore", False):
+                raise EANError(
+                    f"the loss of {type(head).__name__} has class weights and avg_non_ignore=True, with which "
+                    "mmsegmentation fails: leave avg_non_ignore out, since weighted means skip ignored pixels anyway"
                 )
             ignored.append((f"the ignore_index of {type(head).__name__}'s loss", getattr(loss, "ignore_index", None)))
     for what, label in ignored:

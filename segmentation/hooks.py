@@ -15,7 +15,8 @@ from torch import nn
 
 from ean_core.data.read_image import read_image
 from ean_core.inference.images import write_image
-from ean_core.training.hooks import SaveState, ShowProgress
+from ean_core.supernet.paths import draw_path
+from ean_core.training.hooks import SaveState, ShowProgress, unwrap_model
 from ean_core.utils.distributed import is_main_process, rank_and_world
 from segmentation.pictures import draw_sample
 
@@ -93,6 +94,22 @@ def validations(runner: Any) -> list[dict[str, float]]:
     """The validations that `KeepValidations` has recorded, in order."""
     hub = runner.message_hub
     return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
+
+
+class DrawPath(Hook):
+    """Sets the backbone's path before every step (Algorithm 1, line 3), from seed and step alone.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, *, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the path of step `runner.iter`."""
+        network = unwrap_model(runner.model).backbone.network
+        network.set_scheme(draw_path(network.stages_blocks, seed=self.seed, step=runner.iter))
 
 
 class CountSeconds(Hook):

@@ -26,7 +26,8 @@ from ean_core.training.state import read_state
 from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, first_line, legible
-from segmentation import FORMAT
+from ean_core.utils.shipped_files import model_path
+from segmentation import FORMAT, SEGMENTOR_FILES
 from segmentation.config import build_model, read_config
 from segmentation.data.masks import save_mask
 from segmentation.data.transforms import as_bgr
@@ -155,12 +156,13 @@ def dataset_meta(path: str | Path, content: dict[str, Any], *, classes: int) -> 
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """Read a run's training state, or the .safetensors that tools/export.py made of it.
+    """Read a run's training state, the .safetensors that tools/export.py made of it, or a segmentor.pth of a search.
 
     Raises:
         EANError: if it is neither.
     """
-    if path.suffix != SUFFIX:
+    path = model_path(path)
+    if path.suffix != SUFFIX and path.name not in SEGMENTOR_FILES:
         return read_state(path)
     content = load_tensors(path)
     if content.get("format") != FORMAT:

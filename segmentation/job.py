@@ -14,17 +14,17 @@ from ean_core.io.records import write_record
 from ean_core.networks import count_parameters
 from ean_core.scheme import Scheme
 from ean_core.training.hooks import unwrap_model
-from ean_core.training.runner import QuietRunner
 from ean_core.training.work_dir import WorkDir, claim
-from ean_core.utils.distributed import barrier, is_main_process, rank_and_world
+from ean_core.utils.distributed import is_main_process, rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
-from ean_core.utils.progress import bar
 from ean_core.utils.text import attention_label
 from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
-from segmentation.hooks import STATE, CountSeconds, ShowSteps, validations
+from segmentation.fit import fit, log_to
+from segmentation.hooks import STATE, CountSeconds, validations
+from segmentation.recipe import SECTIONS
 from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
 
 
@@ -99,8 +99,7 @@ class Job:
         begun = [directory / STATE, directory / "result.json"]
         work_dir = WorkDir(directory, "segmentation", (None,))
         claim(directory, run_identity(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
-        config.visualizer.pop("name", None)  # a named visualizer would be reused from this process's earlier run
-        config.visualizer.vis_backends = [*config.visualizer.vis_backends, *({"type": name} for name in backends)]
+        log_to(config, backends)
         loaded = load_backbone(model.backbone, weights)
         lines = (describe(config, model, data), f"backbone: {loaded}", *notes, *warnings)
         label, parameters = network_label(model.backbone), count_parameters(model)
@@ -117,15 +116,8 @@ class Job:
         Returns:
             the record's metrics; an empty dictionary in all processes but the first.
         """
-        state, clock = self.directory / STATE, CountSeconds()
-        runner = QuietRunner.from_cfg(self.config)
-        if self.resume:
-            runner.resume_from(state)
-        runner.register_hook(clock)
-        with bar("training", self.config.train_cfg.max_iters, show=is_main_process()) as progress:
-            runner.register_hook(ShowSteps(progress))
-            runner.train()
-        barrier()
+        clock = CountSeconds()
+        runner = fit(self.config, name="training", resume=self.resume, hooks=[clock])
         if not is_main_process():
             return {}
         rows = validations(runner)
@@ -196,7 +188,7 @@ def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: s
     """The settings that identify a run: the config without directory and launcher, the data and the weights."""
     identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sha256}
     identity["data_fingerprints"] = {part: contents.fingerprint for part, contents in data.items()}
-    return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher")}
+    return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher", *SECTIONS)}
 
 
 def data_source(config: Config, part: str) -> dict[str, Any]:

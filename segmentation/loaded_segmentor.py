@@ -26,6 +26,7 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
     quiet_imports()
     from segmentation.inference import Segmentor
     from segmentation.model.logits_network import Logits
+    from segmentation.predictor import SegmentPredictor
 
     segmentor = Segmentor(config, path, device="cpu")
     check_composition(segmentor.model, config)
@@ -49,6 +50,7 @@ def load_segmentor(path: Path, config: str | Path) -> LoadedModel:
         output="logits",
         content=json.loads(json.dumps(content, default=str)),  # plain values, as in a file
         config=Path(config),
+        make_predictor=partial(SegmentPredictor, segmentor=segmentor),
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
+from collections.abc import Sequence
+
+from ean_core.cli import make_parser, parse_options
+from ean_core.utils.errors import EANError, command, legible
 
 HELP = """\
 example:
@@ -15,36 +18,45 @@ Writes for every image NAME_mask.png (labels, with VOC's palette) and NAME.png (
 prints the share of pixels of each class."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        description=HELP, formatter_class=raw, usage="%(prog)s CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]"
-    )
+    parser = make_parser(HELP, usage="CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]")
     parser.add_argument(
         "config", metavar="CONFIG", help="config that the checkpoint was trained with; it is code and gets executed"
     )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="last.pth of tools/train.py")
-    parser.add_argument("images", nargs="+", metavar="IMAGES", help="images, or folders of images")
+    parser.add_argument(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="last.pth of tools/train.py; a name of tools/models.py in place of CONFIG CHECKPOINT has its own config",
+    )
+    parser.add_argument("images", nargs="*", metavar="IMAGES", help="images, or folders of images")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="directory for the results")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Segment all images, write the results and print the class shares."""
+    arguments = parse_arguments(argv)
     from segmentation.commands import quiet_imports
 
     quiet_imports()
     from pathlib import Path
 
-    from ean_core.cli import parse_options
     from ean_core.data.find_images import find_images
-    from ean_core.utils.errors import EANError, legible
+    from ean_core.inference.shipped_models import find_model
+    from ean_core.utils.shipped_files import ROOT
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
+    if (shipped := find_model(arguments.config)) is not None:  # a shipped model names its config
+        print(f"model: {shipped}")
+        arguments.images.insert(0, arguments.checkpoint)
+        arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
+    if not arguments.images:
+        raise EANError("there is no image to segment: give images, or folders of images, after the checkpoint")
     listing = find_images(arguments.images, below=False)  # --out-dir may lie inside a folder of images
     if message := listing.describe():
         print(message, file=sys.stderr)
@@ -61,7 +73,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+import sys
+from collections.abc import Sequence
+
+from ean_core.cli import make_parser
+from ean_core.utils.errors import EANError, command
 
 HELP = """\
 example:
@@ -15,26 +19,26 @@ example:
 Decodes every image and mask of the lists, compares their sizes, labels and colors with VOC's, and prints a table."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s [options]")
+    parser = make_parser(HELP, usage="[options]")
     add = parser.add_argument
     add("--data-root", default="data", metavar="DIR", help="folder of VOCdevkit/VOC2012 (default data)")
     add("--download", action="store_true", help="download VOC 2012 with torchvision first")
     add("--sbd", metavar="DIR", help="SBD's folder with cls/*.mat, or a folder with a mask NAME.png per image")
     add("--demo", action="store_true", help="use the synthetic shapes instead of VOC")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Download and merge if requested, check all lists and print a table."""
+    arguments = parse_arguments(argv)
     from segmentation.commands import quiet_imports
 
     quiet_imports()
     from pathlib import Path
 
-    from ean_core.utils.errors import EANError
     from segmentation.data.augmented_voc import merge_masks
     from segmentation.data.dataset_setup import check_lists, download_voc, print_data
     from segmentation.data.demo import VOCShapes
@@ -56,7 +60,4 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from segmentation import FORMAT
 
 if TYPE_CHECKING:
     from ean_core.inference.loaded_model import LoadedModel
+    from ean_core.pipeline.job import Job
     from ean_core.pipeline.trim.task import TrimTask
 
 
@@ -25,6 +26,8 @@ def register() -> None:
             recognizes=lambda config: "train_dataloader" in config or "type" in config.get("model", {}),
             train=_train,
             test=_test,
+            start_job=_start_job,
+            share_full=_share_full,
             load_with_config=_load_with_config,
             model_kind="segmentor",
             start_trim=_start_trim,
@@ -43,6 +46,24 @@ def _test(argv: Sequence[str]) -> None:
     from segmentation.test import main
 
     main(argv)
+
+
+def _start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from segmentation.search_job import job_from_arguments
+
+    return job_from_arguments(arguments, flags)
+
+
+def _share_full(config: str) -> Any:
+    from segmentation.commands import quiet_imports
+
+    quiet_imports()
+    from segmentation.benchmark import share_full
+
+    return share_full(config)
 
 
 def _load_with_config(path: Path, config: Path) -> LoadedModel:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers.process_state import process_state_kept
 from tests.helpers.processes import ROOT, environment, warm_python
 
 Run = Callable[..., subprocess.CompletedProcess]
@@ -65,17 +66,17 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     """Run a command of the project in this process, which has loaded torch already.
 
     `script("tools/search.py", "--seed", 1)` is as `python tools/search.py --seed 1` in the test's directory, and gives
-    the exit status.
+    the exit status. What it changes in the process is put back; the test stays in its directory.
     """
 
     def call(name: str, *arguments: object) -> int:
         monkeypatch.chdir(tmp_path)
-        path = ROOT / name
-        monkeypatch.setattr(sys, "argv", [str(path), *map(str, arguments)])
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
+        with process_state_kept():
+            sys.argv[:] = [str(ROOT / name), *map(str, arguments)]
+            try:
+                runpy.run_path(sys.argv[0], run_name="__main__")
+            except SystemExit as stop:
+                return int(stop.code or 0)
         return 0
 
     return call

@@ -39,9 +39,9 @@ def test_classification(
     (tmp_path / "tiny.py").write_text(RECIPE)
     name, *rest = command
     assert script(name, "tiny.py", *rest, "--work-dir", "w", "--cfg-options", option) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("error: training diverged: loss is ")
-    assert "step 2, with a learning rate of " in said
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("error: training diverged: loss is ")
+    assert "step 2, with a learning rate of " in message
     assert nothing_but_the_run(tmp_path / "w")
 
 
@@ -79,6 +79,6 @@ def test_segmentation(script: Script, tmp_path: Path, capsys: pytest.CaptureFixt
     draw_voc(tmp_path / "data")
     options = flags(optim_wrapper__optimizer__lr=1e20, train_cfg__max_iters=steps, train_cfg__val_interval=steps)
     assert script("tools/train.py", SMALL, "--work-dir", "run", *options) == 2
-    said = capsys.readouterr().err
-    assert "diverged" in said
+    message = capsys.readouterr().err
+    assert "diverged" in message
     assert nothing_but_the_run(tmp_path / "run")

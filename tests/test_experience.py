@@ -32,7 +32,7 @@ FOLDERS = ("tools", "crowd_counting", "segmentation", "benchmarks", "classificat
 COMMANDS = [
     str(path.relative_to(ROOT))
     for folder in FOLDERS
-    for path in sorted((ROOT / folder).glob("*.py"))
+    for path in sorted((ROOT / folder).glob("[!_]*.py"))
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 ]
 HEAVY = {
@@ -135,10 +135,10 @@ def failing(error: BaseException):
 def test_too_little_memory_is_a_sentence(error: Exception, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         failing(error)()
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert stop.value.code == 2
-    assert re.fullmatch(r"error: out of memory.*: give a smaller batch size\n", said), said
-    assert sentence in said
+    assert re.fullmatch(r"error: out of memory.*: give a smaller batch size\n", message), message
+    assert sentence in message
     for images, advice in ((64, "try --batch-size 32"), (1, "use smaller images or a smaller network")):
         what = rf"^out of memory.* at batch size {images}: {advice}$"
         with pytest.raises(EANError, match=what), batch_of(images, option="--batch-size"):
@@ -184,8 +184,8 @@ def test_no_gpu_says_what_to_check() -> None:
 def test_logging_backends_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EANError, match="unknown log 'tensorbord'.*did you mean 'tensorboard'"):
         backends_of(["tensorbord"])
-    found = {"tensorboard": SimpleNamespace(origin="/there/__init__.py"), "wandb": SimpleNamespace(origin=None)}
-    monkeypatch.setattr(cli, "find_spec", found.get)
+    specs = {"tensorboard": SimpleNamespace(origin="/there/__init__.py"), "wandb": SimpleNamespace(origin=None)}
+    monkeypatch.setattr(cli, "find_spec", specs.get)
     assert backends_of(["tensorboard"]) == ("TensorboardVisBackend",)
     with pytest.raises(EANError, match="--log wandb needs the package wandb: pip install wandb"):
         backends_of(["wandb"])  # a folder that wandb leaves behind is no package

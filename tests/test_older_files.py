@@ -14,10 +14,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-import torch
 
 from ean_core import Scheme
 from ean_core.networks import ARCHITECTURES
+from ean_core.training.state import read_state
 from tests.conftest import ROOT, Script
 from tests.files_of_version_0_1.architecture import tiny
 from tests.files_of_version_0_1.outcomes import (
@@ -78,10 +78,10 @@ def without_top1(outcome: dict[str, Any]) -> dict[str, Any]:
 
 def check_outcome(directory: Path, wanted: dict[str, Any]) -> None:
     """A resumed search: rounding differs between computers, and an image in 500 may then be taken otherwise."""
-    found = classification_outcome(directory)
-    check_near(without_top1(found), without_top1(wanted), rel=1e-3)
+    outcome = classification_outcome(directory)
+    check_near(without_top1(outcome), without_top1(wanted), rel=1e-3)
     for name, top1 in wanted["top1"].items():
-        assert found["top1"][name] == pytest.approx(top1, abs=0.61), name
+        assert outcome["top1"][name] == pytest.approx(top1, abs=0.61), name
 
 
 def test_a_finished_searchs_files_load(unpack: Unpack, tmp_path: Path) -> None:
@@ -105,10 +105,10 @@ def test_a_search_killed_while_the_supernet_was_trained_goes_on(unpack: Unpack, 
     """With the search of now, whose random numbers are others."""
     wanted, run = unpack("classification"), tmp_path / "classification/interrupted_supernet"
     assert script("tools/search.py", "tiny.py", "--work-dir", run, "--resume") == 0
-    found = classification_outcome(run)
-    check_near(found["supernet"], wanted["supernet"], rel=1e-3)
-    check_near(found["networks"]["org-seed0"], wanted["networks"]["org-seed0"], rel=1e-3)
-    assert len(found["history"]) == len(wanted["history"])
+    outcome = classification_outcome(run)
+    check_near(outcome["supernet"], wanted["supernet"], rel=1e-3)
+    check_near(outcome["networks"]["org-seed0"], wanted["networks"]["org-seed0"], rel=1e-3)
+    assert len(outcome["history"]) == len(wanted["history"])
 
 
 def test_a_search_killed_in_the_middle_is_kept_as_it_is(
@@ -160,7 +160,7 @@ def test_an_older_comparison_keeps_its_scores_and_searches_again(
     after = read_json(run / "comparison/comparison.json")["metrics"]
     for name in ("all_on", "all_off"):
         check_near(after[name], before[name], rel=1e-5)
-    assert [one["method"] for one in after["runs"]] == [one["method"] for one in before["runs"]]
+    assert [run["method"] for run in after["runs"]] == [run["method"] for run in before["runs"]]
 
 
 def test_an_older_scheme_trains_a_network(unpack: Unpack, tmp_path: Path, script: Script) -> None:
@@ -179,23 +179,23 @@ def test_older_counters_count(unpack: Unpack, tmp_path: Path, script: Script) ->
     assert script("crowd_counting/test.py", "counting/finished/seed0", *data) == 0
     for name in ("best", "final"):
         check_near(counts(tmp_path / f"tested/{name}_images.csv"), wanted["counts"][name], rel=1e-4)
-    found, was = (read_json(tmp_path / file)["metrics"] for file in ("tested/test.json", "counting/test/test.json"))
-    check_near(found["final"], was["final"], rel=1e-4)
+    tested, was = (read_json(tmp_path / file)["metrics"] for file in ("tested/test.json", "counting/test/test.json"))
+    check_near(tested["final"], was["final"], rel=1e-4)
 
 
 def test_a_counter_killed_in_its_last_epoch_goes_on(unpack: Unpack, tmp_path: Path, script: Script) -> None:
     wanted = unpack("counting")
     data = ("--annotations", "data/crowd/points.csv", "--work-dir", "counting/interrupted", "--resume")
     assert script("crowd_counting/train.py", "counting.py", *data) == 0
-    found = counting_outcome(tmp_path / "counting/interrupted")
-    check_near(found, {name: wanted[name] for name in ("best", "final")}, rel=1e-3)
+    outcome = counting_outcome(tmp_path / "counting/interrupted")
+    check_near(outcome, {name: wanted[name] for name in ("best", "final")}, rel=1e-3)
 
 
 def test_a_segmentor_killed_before_its_last_step_goes_on(unpack: Unpack, tmp_path: Path, script: Script) -> None:
     wanted, run = unpack("segmentation"), tmp_path / "segmentation/interrupted"
     options = (FILES / "segmentation_options.txt").read_text().split()
     config = ROOT / "segmentation/configs/ean_se_voc_small.py"
-    assert torch.load(run / "last.pth", weights_only=False)["meta"]["iter"] < 4
+    assert read_state(run / "last.pth")["meta"]["iter"] < 4
     assert script("tools/train.py", config, "--work-dir", run, "--resume", "--cfg-options", *options) == 0
     check_near(segmentation_outcome(run), wanted, rel=1e-3)
 
@@ -203,7 +203,6 @@ def test_a_segmentor_killed_before_its_last_step_goes_on(unpack: Unpack, tmp_pat
 def test_older_records_are_shown(unpack: Unpack, tmp_path: Path, script: Script) -> None:
     records, seen = tmp_path / "records", set()
     records.mkdir()
-    shutil.copy(ROOT / "results/paper.json", records)
     for task in ("classification", "counting", "segmentation"):
         unpack(task)
         for file in sorted((tmp_path / task).rglob("*.json")):

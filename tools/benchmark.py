@@ -6,6 +6,8 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058): the columns of i
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ean_core.cli import at_least, file_of, make_parser, seed
@@ -17,6 +19,7 @@ example:
   python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme work_dirs/search/scheme.json
   python tools/benchmark.py --arch resnet20 --batch-size 2 --rounds 5      (seconds on a laptop)
   python tools/benchmark.py --arch resnet50 --attention se --per-block     a table for search.latency
+  python tools/benchmark.py --per-block --config crowd_counting/configs/demo.py --image-size 128       of its counter
   python tools/benchmark.py --counter --arch resnet50 --attention se       whole crowd counters (Table 3)
   python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 
@@ -39,7 +42,7 @@ GFLOPs are 1e9 multiply-adds of convolutions and matrix products for one image; 
 The increment is the median over the rounds of (t_with - t_without) / t_without, with a 95 % bootstrap interval."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[options]", epilog=NOTES)
     add = parser.add_argument
@@ -47,7 +50,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--attention", nargs="+", metavar="NAME", help="se, sge, dia, .. (default: the scheme file's, or se)")
     add("--scheme", nargs="+", default=[], metavar="BITS|FILE", help="for EAN: one for all attentions, or one for each")
     add("--counter", action="store_true", help="crowd counters over the networks, of a density map at stride 8")
-    add("--config", metavar="FILE", help="a segmentation config, in place of --arch, --attention and --scheme")
+    add(
+        "--config",
+        metavar="FILE",
+        help="a segmentation config, in place of --arch, --attention and --scheme; with --per-block a counting one too",
+    )
     add("--batch-size", type=at_least(1), metavar="N", help="images per forward (default 50; whole models 1)")
     add("--image-size", type=at_least(1), metavar="N", help="in pixels (default CIFAR 32, else 224; whole models 512)")
     add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
@@ -68,13 +75,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="JSON",
         help="record; a chart goes beside it (default in work_dirs/benchmark/, numbered where there is one)",
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Measure the networks, print the tables, and write record and chart."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     import torch
 
     from ean_core.benchmark import compare as benchmark
@@ -139,4 +146,4 @@ def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -6,17 +6,19 @@ Efficient Attention Network (https://arxiv.org/abs/2011.14058), section 4.3, wit
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification.arguments import (
+from ean_core.cli import at_least, make_parser, seed
+from ean_core.pipeline.arguments import (
     add_jobs_argument,
     add_pipeline_arguments,
-    job_from_arguments,
     same_arguments,
+    start_job,
     training_commands,
 )
-from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ command a line; the same command with --resume gathers them. Writes scores.json,
 with several groups of schemes, correlation.figure4.png into the work directory, after every training."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
@@ -63,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--scores-only", action="store_true", help="supernet and scores, no trainings from scratch")
     add_jobs_argument(parser)
     add_pipeline_arguments(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def choose(arguments: argparse.Namespace, job: Job) -> Groups:
@@ -105,19 +107,21 @@ def write_jobs(arguments: argparse.Namespace, study: Study) -> None:
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Score and train the schemes, and report the correlations."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
+    from ean_core.pipeline.correlation.coverage import with_earlier_seeds
     from ean_core.pipeline.correlation.study import Study, prepare
     from ean_core.pipeline.correlation.summary import report_study
     from ean_core.pipeline.correlation.training import train_remaining
 
     arguments.resume |= arguments.report
-    job = job_from_arguments(arguments, {"seeds": arguments.seeds})
+    job = start_job(arguments, {"seeds": arguments.seeds})
     study = Study(job, choose(arguments, job), draw_seed=arguments.draw_seed, images=arguments.images)
     if arguments.jobs:
         write_jobs(arguments, study)
         return
+    with_earlier_seeds(study)  # refuses one whose report would replace a larger one
     scores = prepare(study)
     if arguments.scores_only:
         return
@@ -130,4 +134,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, load_attention, make_parser, positive
 from ean_core.utils.errors import command
@@ -21,7 +23,7 @@ is read again and compared with the network on random images; one that differs b
 kept."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
@@ -31,13 +33,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--output-dir", metavar="DIR", help="where the files go (default beside the checkpoint)")
     add("--tolerance", type=positive, default=1e-4, metavar="X", help="relative to the largest output (default 1e-4)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Load the network, and export it in every requested format."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path
 
@@ -56,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ answer where that is another one. The target is --target or, without it, the cla
 after or, if that is no class, the most probable one of the first checkpoint."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="IMAGE|FOLDER... --checkpoints FILE... [options]")
     add = parser.add_argument
@@ -49,13 +49,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--limit", type=at_least(1), default=24, metavar="N", help="rows at most (default 24)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Load the networks and images, and draw the heatmaps and masks."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     output = arguments.output
     from ean_core.data.find_images import find_images
@@ -104,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.cli import at_least, file_of, make_parser
@@ -21,7 +23,7 @@ writes pareto.json and pareto.png beside them. The cost is the predicted time in
 table or one is given, else the number of connections."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="WORK_DIR [options]")
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="of a search")
@@ -30,13 +32,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=file_of(".json"), metavar="JSON", help="where (default WORK_DIR/scheme_pareto_N.json)"
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Print the front, and write the chosen point as a scheme."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     if arguments.output is not None and arguments.take is None:
         raise EANError("--output is for the point that --take N names: give both")
     from rich.table import Table
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command, legible
@@ -18,32 +19,43 @@ Prints the most probable classes of each photo. Photos are turned upright, resiz
 network's test images were. Files that cannot be read are listed, the rest goes on, and the exit status is then 1."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    parser = make_parser(HELP, usage="CHECKPOINT IMAGE|FOLDER... [options]")
+    parser = make_parser(HELP, usage="[CHECKPOINT] IMAGE|FOLDER... [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, or the .safetensors made of one")
+    add(
+        "checkpoint",
+        nargs="?",
+        metavar="CHECKPOINT",
+        help="a classifier.pth, the .safetensors made of one, or a name of tools/models.py (default: the first there)",
+    )
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders of them, read to all depths")
     add("--topk", type=at_least(1), default=5, metavar="N", help="classes per photo (default 5)")
     add("--json", type=file_of(".json"), metavar="FILE", help="also write all figures there")
     add("--batch-size", type=at_least(1), default=64, metavar="N", help="photos per forward (default 64)")
     add("--device", metavar="NAME", help="cpu, cuda, cuda:1 (default cuda where there is one)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Classify the images, print the classes, and write the JSON file."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
-    import ean_core
     from ean_core.data.find_images import find_images
     from ean_core.inference.images import read_images
+    from ean_core.inference.loaded_model import load_file
+    from ean_core.inference.predictor import Predictor
+    from ean_core.inference.shipped_models import find_model, split_sources
     from ean_core.utils.files import writable, write_atomic
 
-    net = ean_core.load(arguments.checkpoint, device=arguments.device)
-    images_found = find_images(arguments.images)
+    checkpoint, images = split_sources(arguments.checkpoint, arguments.images, task="classifier")
+    if (shipped := find_model(checkpoint)) is not None:
+        print(f"model: {shipped}")
+    model = load_file(checkpoint, device=arguments.device)
+    net = Predictor(model)
+    images_found = find_images(images)
     files = images_found.files
     if message := images_found.describe():
         print(message, file=sys.stderr)
@@ -67,7 +79,7 @@ def main() -> None:
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:
-        report = {"checkpoint": arguments.checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
+        report = {"checkpoint": checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
         write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
         print(f"written: {arguments.json}")
     if failed:
@@ -76,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

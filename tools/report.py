@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 from ean_core.cli import file_of, make_parser
 from ean_core.utils.errors import EANError, command
@@ -19,33 +21,33 @@ Reads every record in results/ (or --results DIR). The page needs no other file,
 without a record is shown as a gap, with the command that would measure it."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="[--html FILE [RUN_FOLDER ...]] [options]")
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN_FOLDER", help="work directories to show on the page too")
     add("--html", type=file_of(".html"), metavar="FILE", help="write the page")
-    add("--results", default="results", metavar="DIR", help="where the records are (default results)")
+    add("--results", metavar="DIR", help="where the records are (default results, if there is one)")
     add("--write", nargs="+", metavar="FILE", help="replace the tables in these files")
     add("--check", nargs="+", metavar="FILE", help="only compare with these files")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Write, check or print the tables, and write the page."""
-    arguments = parse_arguments()
-    import sys
+    arguments = parse_arguments(argv)
     from pathlib import Path
 
     from ean_core.report import html_report, refresh, report
     from ean_core.utils.files import write_atomic
 
-    directory = Path(arguments.results)
+    directory = Path(arguments.results or "results")
     if arguments.runs and arguments.html is None:
         raise EANError(f"run folders go on the page: give --html FILE with {' '.join(arguments.runs)}")
     if arguments.html is not None:
-        text = html_report(directory, [Path(run) for run in arguments.runs])
+        optional = arguments.results is None and arguments.runs and not directory.exists()
+        text = html_report(None if optional else directory, [Path(run) for run in arguments.runs])
         write_atomic(arguments.html, text)
         print(f"{arguments.html} written, {len(text) / 1e6:.1f} MB; open it in any browser")
     for name in arguments.write or ():
@@ -63,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, positive
@@ -25,7 +27,7 @@ search without a supernet. Mean masks and batch norm calibration use training im
 at the end."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
@@ -47,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch-size", type=at_least(1), metavar="N", help="images per forward when timing (50 small ones, or 1)")
     add("--rounds", type=at_least(2), default=30, metavar="N", help="of timing, networks interleaved (default 30)")
     add_own_attention(parser)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def at_least_zero(text: str) -> float:
@@ -56,9 +58,9 @@ def at_least_zero(text: str) -> float:
 
 
 @command
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
     """Load the network and its images, and trim it."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from ean_core.deploy.mean_mask import find_calls
     from ean_core.deploy.modes import check_mode
@@ -99,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

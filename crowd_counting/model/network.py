@@ -7,8 +7,9 @@ gradient vanishes when all its inputs are negative, which stops training; softpl
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,10 @@ class CounterSpec:
     head_channels: int = 64
     head_norm: str = "none"
     output_scale: float = 100.0
+
+    def share_full(self) -> CounterSpec:
+        """With attention at every block, one module per stage: the network that schemes are searched in."""
+        return dataclasses.replace(self, attention=self.attention or "se", sharing="stage", scheme=None)
 
     def build(self) -> Counter:
         """Build the counter with random weights, without attention modules that the scheme does not connect."""
@@ -159,7 +164,7 @@ def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:
 class LastStage(nn.Module):
     """Selects the last stage's features, which are already at the output stride."""
 
-    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Map the features of all stages to (B, C, *size)."""
         return features[-1]
 
@@ -176,7 +181,7 @@ class FuseStages(nn.Module):
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(count, channels, 1) for count in inputs)
 
-    def forward(self, features: list[Tensor], size: tuple[int, int]) -> Tensor:
+    def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Map the features of all stages to (B, channels, *size)."""
         total: Tensor | None = None
         for lateral, feature in zip(self.lateral, features, strict=True):
@@ -265,13 +270,22 @@ class Counter(BackboneWrapper):
 
         Images are padded with zeros, their mean, at the right and bottom to whole cells.
         """
+        return self.forward_head(self.trunk.forward_features(self.pooled(images)), images.shape[-2:])
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Pad images (B, 3, H, W) to whole cells, and average them for a trunk without a stem's stride."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
-        size = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
-        if self.pool > 1:
-            images = F.avg_pool2d(images, self.pool)
-        features = self.trunk.forward_features(images)
-        scaled = F.softplus(self.head(self.join(features, size)).float())
+        return F.avg_pool2d(images, self.pool) if self.pool > 1 else images
+
+    def forward_stem(self, images: Tensor) -> Tensor:
+        """Map normalized images (B, 3, H, W) to the input of the trunk's first stage."""
+        return self.trunk.forward_stem(self.pooled(images))
+
+    def forward_head(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Map the outputs of the trunk's stages for images of `size` (H, W) to heads per cell; see `forward`."""
+        height, width = (-(-length // self.stride) for length in size)
+        scaled = F.softplus(self.head(self.join(features, (height, width))).float())
         return scaled / self.output_scale
 
     def set_initial_density(self, density: float) -> None:

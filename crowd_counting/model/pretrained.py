@@ -6,6 +6,7 @@ Files contain only tensors and plain values, and are loaded as such; see `ean_co
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
-from ean_core.scheme import as_scheme, read_scheme_file
+from ean_core.scheme import Scheme, as_scheme_of_first_stages, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError
 
 FORMAT = "ean-counter-1"
@@ -76,8 +77,8 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
         EANError: for an architecture that differs from the weights', an unknown name, or a scheme of the wrong length.
     """
     weights_spec = initial.spec
-    from_file = isinstance(recipe.scheme, str) and recipe.scheme.endswith(".json")
-    record = read_scheme_file(recipe.scheme) if from_file else {}
+    file = scheme_file(recipe.scheme)
+    record = {} if file is None else read_scheme_file(file)
     if initial.weights is not None and recipe.arch is not None:
         check_arch(initial.weights, recipe.arch)
     arch = recipe.arch or (weights_spec and weights_spec.arch) or record.get("arch") or "resnet50"
@@ -94,7 +95,7 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
     elif recipe.scheme == "org-full":
         sharing, scheme = "block", None
     elif recipe.scheme is not None:
-        sharing, scheme = "stage", as_scheme(recipe.scheme, blocks).text
+        sharing, scheme = "stage", scheme_of(recipe, arch, blocks).text
     if recipe.scheme not in (None, "org") and attention is None:
         raise EANError(
             f"the scheme {recipe.scheme!r} connects attention, but none is given: add --attention se or another"
@@ -111,6 +112,17 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
         head_norm=recipe.head_norm,
         output_scale=recipe.output_scale,
     )
+
+
+def scheme_of(recipe: ModelRecipe, arch: str, blocks: Sequence[int]) -> Scheme:
+    """The recipe's scheme over all stages of the architecture.
+
+    Raises:
+        EANError: if it is neither for all stages nor for those that the counter has.
+    """
+    layout = {"features": recipe.features, "stride": recipe.stride, "head_channels": recipe.head_channels}
+    stages = len(CounterSpec(arch, **layout).build().stages)
+    return as_scheme_of_first_stages(recipe.scheme, blocks, stages=stages)
 
 
 def load_initial_weights(trunk: StagedNetwork, initial: InitialWeights, spec: CounterSpec) -> str:

@@ -14,6 +14,8 @@ from crowd_counting.metrics import ImageErrors, image_errors
 from crowd_counting.model.losses import Loss, Target
 from crowd_counting.model.network import Counter
 from ean_core.data.normalize import Normalize
+from ean_core.scheme import Scheme
+from ean_core.supernet.paths import forget_path_in_state
 from ean_core.training.classifier import autocast_for
 
 
@@ -72,6 +74,34 @@ class CountingModel(BaseModel):
             height, width = (-(-side // stride) for side in size)
             rows.append(image_errors(image.name, map_[:height, :width].numpy(), image.points, stride=stride))
         return rows
+
+
+class SupernetCountingModel(CountingModel):
+    """A supernet: losses are the mean over the step's paths (one in the paper, several under the sandwich rule).
+
+    `DrawPaths` sets `paths` before every step.
+    """
+
+    paths: Sequence[Scheme] = ()
+
+    def __init__(self, counter: Counter, normalize: Normalize, loss: Loss, *, precision: str = "float32") -> None:
+        super().__init__(counter, normalize, loss, precision=precision)
+        forget_path_in_state(self)
+
+    @property
+    def network(self) -> Counter:
+        """The network whose path `DrawPaths` draws."""
+        return self.counter
+
+    def forward(self, *batch: Any, mode: str = "tensor", **rest: Any) -> dict[str, Tensor] | list[ImageErrors] | Tensor:
+        """As `CountingModel.forward`; the losses are averaged over `paths`."""
+        if mode != "loss":
+            return super().forward(*batch, mode=mode, **rest)
+        each = []
+        for path in self.paths:
+            self.counter.set_scheme(path)
+            each.append(super().forward(*batch, mode=mode, **rest))
+        return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
 
 
 def inside_mask(sizes: Tensor, shape: Sequence[int]) -> Tensor:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import inspect
-import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import TypeVar
 
 from torch import nn
@@ -19,7 +13,8 @@ from ean_core.attention.dia import DenseImplicitAttention
 from ean_core.attention.se import SqueezeExcitation
 from ean_core.attention.sge import SpatialGroupEnhance
 from ean_core.attention.wrapped_module import as_attention
-from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.own_code import load_class
 
 ATTENTIONS: dict[str, type[Attention]] = {
     "se": SqueezeExcitation,
@@ -28,7 +23,6 @@ ATTENTIONS: dict[str, type[Attention]] = {
 }
 
 _Module = TypeVar("_Module", bound=type[nn.Module])
-_FILES: dict[str, ModuleType] = {}  # resolved path -> the module made from it: a file runs once
 
 
 def register(name: str) -> Callable[[_Module], _Module]:
@@ -73,18 +67,8 @@ def load(reference: str) -> str:
     """
     if not is_reference(reference):
         return reference
-    where, _, class_name = reference.rpartition(":")
-    from_file = where.endswith(".py")
-    module = _file(Path(where)) if from_file else _module(where)
-    classes = [
-        key
-        for key, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, nn.Module) and value is not Attention
-    ]
-    if not hasattr(module, class_name):
-        raise unknown_name(f"class in {where}", class_name, classes)
-    name = f"{Path(where).name}:{class_name}" if from_file else reference
-    register(name)(getattr(module, class_name))
+    name, cls = load_class(reference, nn.Module, kind="attention", example="se or timm:eca")
+    register(name)(cls)
     return name
 
 
@@ -110,45 +94,3 @@ def find(name: str) -> type[Attention]:
     raise unknown_name(
         "attention", name, [*ATTENTIONS, *(timm_attention.PREFIX + kind for kind in timm_attention.NAMES)]
     )
-
-
-def _file(path: Path) -> ModuleType:
-    """The module made from a file, once per path; modules beside it can be imported by it."""
-    if not path.is_file():
-        raise EANError(f"attention file {path} does not exist: give PATH/TO/FILE.py:CLASS")
-    key = str(path.resolve())
-    if key not in _FILES:
-        spec = importlib.util.spec_from_file_location(f"ean_own_{len(_FILES)}_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses and torch look the module of a class up
-        _run(lambda: spec.loader.exec_module(module), what=path, folder=path.resolve().parent)
-        _FILES[key] = module
-    return _FILES[key]
-
-
-def _module(name: str) -> ModuleType:
-    if not all(part.isidentifier() for part in name.split(".")):
-        raise EANError(f"attention {name!r}: expected MODULE:CLASS or PATH/TO/FILE.py:CLASS")
-    try:
-        return _run(lambda: importlib.import_module(name), what=name, folder=Path.cwd())
-    except ModuleNotFoundError:
-        raise EANError(
-            f"no module {name!r} can be imported: give PATH/TO/FILE.py:CLASS, or a name such as se or timm:eca"
-        ) from None
-
-
-def _run(work: Callable[[], ModuleType | None], *, what: object, folder: Path) -> ModuleType | None:
-    """Import with a folder at the end of the search path, so that it can shadow nothing."""
-    sys.path.append(str(folder))
-    try:
-        return work()
-    except (EANError, ModuleNotFoundError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != what:
-            raise EANError(f"{what} needs the module {error.name!r}, which is not there: install it") from error
-        raise
-    except Exception as error:  # the user's code can fail in any way
-        raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): fix it") from error
-    finally:
-        sys.path.remove(str(folder))

@@ -18,7 +18,7 @@ from ean_core.benchmark.mode_comparison import compare_modes
 from ean_core.benchmark.timing import Comparison, multiply_adds
 from ean_core.deploy.modes import check_mode
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
-from ean_core.scheme import read_scheme_file
+from ean_core.scheme import read_scheme_file, scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
@@ -39,15 +39,16 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         EANError: for arguments that do not go together, or an unknown name.
     """
     whole = arguments.counter or arguments.config is not None
-    if whole and (arguments.per_block or arguments.num_classes or (arguments.counter and arguments.config)):
-        raise EANError(
-            "--counter and --config time whole models: give one of them, without --per-block or --num-classes"
-        )
+    if whole and (arguments.num_classes or (arguments.counter and arguments.config)):
+        raise EANError("--counter and --config time whole models: give one of them, without --num-classes")
+    if arguments.counter and arguments.per_block:
+        raise EANError("--per-block measures the counter of a recipe: give --config FILE without --counter and --arch")
     if arguments.config and (arguments.arch or arguments.attention or arguments.scheme):
         raise EANError("--config names backbone, attention and scheme: leave out --arch, --attention and --scheme")
     arguments.batch_size = (1 if whole else 50) if arguments.batch_size is None else arguments.batch_size
     arguments.attention = [load(name) for name in arguments.attention or []]  # what a file names is not imported
-    records = [read_scheme_file(scheme) for scheme in arguments.scheme if scheme.endswith(".json")]
+    files = [file for scheme in arguments.scheme if (file := scheme_file(scheme)) is not None]
+    records = [read_scheme_file(file) for file in files]
     arguments.arch = arguments.arch or next((record["arch"] for record in records if record.get("arch")), None)
     named = [record["attention"] for record in records if record.get("attention")]
     arguments.attention = list(dict.fromkeys(arguments.attention or named or ["se"]))

@@ -27,6 +27,7 @@ from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
 from ean_core.io.json_file import read_json
 from ean_core.io.records import cpu_name, environment
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.networks.base import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.utils.checked_dataclasses import checked
@@ -54,6 +55,7 @@ class LatencyTable:
         rounds: measurements behind every figure.
         org: Org's seconds per forward pass, with its interval.
         increments: (m,) percent of Org's time that each connection adds, with intervals.
+        model: what the network is, such as "classifier" or "counter".
         check: measured whole networks against the prediction, see `check_table`; empty if not checked.
     """
 
@@ -70,6 +72,7 @@ class LatencyTable:
     rounds: int
     org: Interval
     increments: tuple[Interval, ...]
+    model: str = "classifier"
     check: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -159,7 +162,7 @@ def device_name(device: str | torch.device) -> str:
 
 
 def measure_table(
-    network: StagedNetwork,
+    network: StagedNetwork | BackboneWrapper,
     batch: torch.Tensor,
     *,
     mode: str,
@@ -176,7 +179,7 @@ def measure_table(
         batch: images (B, C, H, W).
         mode: a key of `MODES`.
         rounds, seed, clock, after_round: as for `ean_core.benchmark.timing.compare`.
-        names: arch, attention, options and sharing, for the table.
+        names: arch, attention, options, sharing and model, for the table.
 
     Raises:
         EANError: if this machine cannot run the mode.
@@ -236,7 +239,7 @@ def weigh(seconds: np.ndarray, design: np.ndarray, *, resamples: int = 1000, see
 
 def check_table(
     table: LatencyTable,
-    network: StagedNetwork,
+    network: StagedNetwork | BackboneWrapper,
     batch: torch.Tensor,
     *,
     count: int = 6,
@@ -294,7 +297,7 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
 
 
 def build_networks(
-    network: StagedNetwork, schemes: Mapping[str, Scheme], batch: torch.Tensor, mode: str
+    network: StagedNetwork | BackboneWrapper, schemes: Mapping[str, Scheme], batch: torch.Tensor, mode: str
 ) -> dict[str, InferenceFn]:
     """The network with each of the schemes, made ready for inference in a mode."""
     before, networks = network.scheme, {}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
 
-from ean_core.benchmark.compare import round_bars
+from ean_core.benchmark.compare import batch_shape, round_bars
 from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
 from ean_core.cli import parse_options
-from ean_core.networks import create_model, input_shape
+from ean_core.networks import StagedNetwork, create_model
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import Scheme
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path, writable
 from ean_core.utils.progress import console
+from ean_core.utils.task_registry import task_of_config
 from ean_core.utils.text import how_many
 
 
@@ -25,21 +29,13 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     Args:
         arguments: of the command, after `check_arguments`.
     """
-    attention, (mode,) = arguments.attention[0], arguments.modes
-    options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
+    (mode,) = arguments.modes
     torch.manual_seed(arguments.seed)
-    network = create_model(
-        arguments.arch,
-        num_classes=arguments.num_classes,
-        attention=attention,
-        attention_options=options,
-        sharing=arguments.sharing,
-    )
+    network, names = network_of_config(arguments.config) if arguments.config else classifier(arguments)
     network = network.eval().to(arguments.device)
-    batch = torch.randn(arguments.batch_size, *input_shape(network, size=arguments.image_size)).to(arguments.device)
+    batch = torch.randn(arguments.batch_size, *batch_shape(arguments, network)).to(arguments.device)
     if arguments.output:
         writable(arguments.output.parent)
-    names = {"arch": arguments.arch, "attention": attention, "options": options, "sharing": arguments.sharing}
     phases = ("connections", "whole networks")
     with round_bars(phases, arguments.rounds) as advance:
         first, second = (partial(advance, phase) for phase in phases)
@@ -53,9 +49,33 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     return table, output
 
 
+def classifier(arguments: argparse.Namespace) -> tuple[StagedNetwork, dict[str, Any]]:
+    """The network of --arch with attention at every block, and its names in the table."""
+    options = parse_options(arguments.attention_options, flag="--attention-options", example="reduction=8")
+    names = {"attention": arguments.attention[0], "sharing": arguments.sharing}
+    network = create_model(arguments.arch, num_classes=arguments.num_classes, attention_options=options, **names)
+    return network, {"arch": arguments.arch, "options": options, **names}
+
+
+def network_of_config(path: str) -> tuple[BackboneWrapper, dict[str, Any]]:
+    """The Share-full network of another task's configuration, and its names in the table.
+
+    Raises:
+        EANError: if the task has none.
+    """
+    task = task_of_config(path)
+    if task.share_full is None:
+        raise EANError(f"{path} is a configuration of {task.name}: give --arch and --attention instead")
+    network, spec = task.share_full(path)
+    options = dict(spec.attention_options)
+    names = {"arch": spec.arch, "attention": spec.attention, "options": options, "sharing": "stage"}
+    return network, {**names, "model": task.model_kind}
+
+
 def default_output(table: LatencyTable) -> Path:
-    """work_dirs/benchmark/latency_ARCH_ATTENTION.json, numbered where there is one."""
-    name = f"latency_{table.arch}_{table.attention}".replace(":", "-").replace("/", "-")
+    """work_dirs/benchmark/latency_ARCH_ATTENTION.json (counter_ARCH.. for a counter), numbered where there is one."""
+    model = "" if table.model == "classifier" else f"{table.model}_"
+    name = f"latency_{model}{table.arch}_{table.attention}".replace(":", "-").replace("/", "-")
     return free_path(f"work_dirs/benchmark/{name}.json")
 
 

@@ -5,7 +5,7 @@ Each task registers a function that loads its files (`ean_core.utils.task_regist
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from ean_core.inference.explain.targets import Target, class_target
 from ean_core.inference.images import Preparation
+from ean_core.inference.shipped_models import find_model
 from ean_core.io.safe_load import A_STATE, load_tensors
 from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import FORMAT, build_network
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
+from ean_core.utils.shipped_files import ROOT, model_path
 from ean_core.utils.task_registry import Loader, get_loader, register_loader, task_of_config
 
 
@@ -47,6 +49,7 @@ class LoadedModel:
         output: name of the output, for an exported network.
         content: the file, without the weights.
         config: that a segmentor was loaded with.
+        make_predictor: makes what `ean_core.load` returns; None for a classifier.
     """
 
     path: Path
@@ -59,6 +62,7 @@ class LoadedModel:
     output: str
     content: Mapping[str, Any]
     config: Path | None = None
+    make_predictor: Callable[[LoadedModel], Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -106,15 +110,17 @@ def load_file(path: str | Path, *, device: str | None = None, config: str | Path
     """Load a network file of any task.
 
     Args:
-        path: a classifier.pth, supernet.pth or counter or, with a config, a segmentor's last.pth; or the .safetensors
-            made of one.
+        path: a classifier.pth, supernet.pth or counter or, with a config, a segmentor's last.pth; the .safetensors
+            made of one; or the name of a shipped model.
         device: default CUDA where there is one.
         config: of the segmentor. It is a program and runs, unlike the checkpoint: give one that you trust.
 
     Raises:
         EANError: if the file is missing, damaged, of another kind, or asks for code; or the device cannot be used.
     """
-    path = Path(path)
+    if config is None and (shipped := find_model(path)) is not None and shipped.about.config is not None:
+        config = ROOT / shipped.about.config  # comes with the project, as the model does
+    path = model_path(path)
     if config is not None:
         model = load_with_config(path, Path(config))
     else:

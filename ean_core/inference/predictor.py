@@ -9,26 +9,17 @@ net.draw("photo.jpg", output="seen.png")
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from ean_core.data.read_image import ImageSource, as_rgb, read_image
+from ean_core.inference.image_arguments import ImageLike, as_iterable, image_name, is_single, to_image
 from ean_core.inference.loaded_model import LoadedModel, load_file
 from ean_core.utils.errors import EANError
-
-ImageLike = ImageSource | Image.Image | np.ndarray
-GIVE = (
-    "give a path, the content of a file as bytes, a file opened with mode 'rb', a Pillow image, a uint8 array (H, W) "
-    "or (H, W, 3), or a list of these"
-)
 
 
 @dataclass(frozen=True)
@@ -123,65 +114,22 @@ class Predictor:
         return explain([self.model], named, output, target=target, stage=stage).path
 
 
-def load(path: str | Path, *, device: str | None = None) -> Predictor:
-    """Load a classifier.
+def load(path: str | Path, *, device: str | None = None, config: str | Path | None = None) -> Any:
+    """Load a trained network of any task, for images of any source.
 
     Args:
-        path: a classifier.pth or supernet.pth, or the .safetensors made of one. It is read as weights only: it cannot
-            run code.
+        path: a classifier.pth or supernet.pth, a counter's best.pth or, with a config, a segmentor's last.pth; the
+            .safetensors made of one; or the name of a shipped model (`ean_core.models()`). A file is read as weights
+            only: it cannot run code.
         device: default CUDA where there is one.
+        config: of the segmentor; it is a program and runs.
+
+    Returns:
+        A `Predictor` for a classifier, a `CountPredictor` for a counter, a `SegmentPredictor` for a segmentor. Their
+        `predict` takes an image or several, and gives classes, a number of people, or an array of labels for each.
 
     Raises:
-        EANError: if the file is missing, damaged or no classifier.
+        EANError: if the file is missing, damaged, or no network.
     """
-    return Predictor(load_file(path, device=device))
-
-
-def is_single(images: Any) -> bool:
-    """Whether this is a single image rather than several."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
-    return isinstance(images, kinds) or hasattr(images, "read")
-
-
-def as_iterable(images: Any) -> Iterable[Any]:
-    """The images of a list or of anything else that gives one after the other.
-
-    Raises:
-        EANError: for any other value.
-    """
-    if isinstance(images, Tensor | Mapping) or not isinstance(images, Iterable):
-        raise EANError(f"{describe_type(images)} is neither an image nor a list of images: {GIVE}")
-    return images
-
-
-def to_image(image: Any) -> Image.Image:
-    """Convert any kind of image to upright RGB.
-
-    Raises:
-        EANError: if it cannot be read, or is not an image.
-    """
-    if isinstance(image, Image.Image):
-        return as_rgb(image, name="the Pillow image")
-    if isinstance(image, np.ndarray):
-        fits = image.dtype == np.uint8 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (3, 4)))
-        if not fits or not image.size:
-            raise EANError(
-                f"an image is an array {image.dtype} of shape {image.shape}: give uint8 (H, W), (H, W, 3) or "
-                "(H, W, 4), of at least one pixel"
-            )
-        return as_rgb(Image.fromarray(image))
-    if not is_single(image):
-        raise EANError(f"{describe_type(image)} is not an image: {GIVE}")
-    return read_image(image)
-
-
-def describe_type(value: object) -> str:
-    """Describe a value for an error message."""
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def image_name(image: ImageLike, number: int) -> str:
-    """The label of an image in a picture: its file name, or its number."""
-    return Path(image).name if isinstance(image, str | os.PathLike) else f"image {number}"
+    model = load_file(path, device=device, config=config)
+    return (model.make_predictor or Predictor)(model)

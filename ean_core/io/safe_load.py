@@ -19,7 +19,8 @@ from torch import Tensor
 from ean_core.io.checksum import KEY, checksum_of
 from ean_core.io.pickle_allowlist import STATES, WEIGHTS, names_in, plain
 from ean_core.io.safetensors_file import SUFFIX, read_safetensors
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError, first_line, nearest
+from ean_core.utils.shipped_files import model_names, model_path
 
 A_STATE = (
     "is the state for resuming a run: give the classifier.pth or best.pth beside it, or for a segmentor also its "
@@ -40,16 +41,19 @@ def load_tensors(path: str | Path, *, state: bool = False) -> Any:
     archive, and the file's own if it has one, are verified.
 
     Args:
-        path: a .pth of torch.save, in the new or old format, or a .safetensors of this project.
+        path: a .pth of torch.save, in the new or old format, a .safetensors of this project, or the name of a shipped
+            model.
         state: whether a run's state (last.pth) is expected rather than a network.
 
     Raises:
         EANError: if the file is missing, damaged, asks for code, or holds weights that are not finite.
     """
-    path = Path(path)
+    path = model_path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-        raise EANError(f"{path} {problem}: give a file that a training command wrote")
+        raise EANError(
+            f"{path} {problem}: give a file that a training command wrote{nearest(path.name, model_names())}"
+        )
     if path.suffix == SUFFIX:
         content: Any = read_safetensors(path)
     else:

@@ -69,13 +69,42 @@ def read_safetensors(path: Path) -> dict[str, Any]:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except Exception as error:  # on bad bytes several kinds of errors occur
-        raise EANError(
-            f"{path} is damaged or truncated ({first_line(error)}): move it away and create it again"
-        ) from None
+        raise damaged(path, error) from None
+    return {**content_of(path, header), "state_dict": weights}
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of a file of this project without its weights, which are not read.
+
+    Raises:
+        EANError: as `read_safetensors`.
+    """
+    require("safetensors", extra="export", what=f"reading {path}")
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+    except Exception as error:  # on bad bytes several kinds of errors occur
+        raise damaged(path, error) from None
+    return content_of(path, header)
+
+
+def damaged(path: Path, error: Exception) -> EANError:
+    """The error for a file that cannot be read."""
+    return EANError(f"{path} is damaged or truncated ({first_line(error)}): move it away and create it again")
+
+
+def content_of(path: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    """The content in a file's header.
+
+    Raises:
+        EANError: if there is none, or it is damaged.
+    """
     advice = f"give a {SUFFIX} file that tools/export.py wrote"
     if "content" not in header:
         raise EANError(f"{path} does not say which network its weights belong to: {advice}")
     content = parse_json(header["content"], where=f"the header of {path}", advice=advice)
     if not isinstance(content, dict) or not isinstance(content.get("format"), str):
         raise EANError(f"the header of {path} is damaged (it names no format): {advice}")
-    return {**content, "state_dict": weights}
+    return content

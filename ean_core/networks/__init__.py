@@ -14,7 +14,7 @@ from ean_core.networks import timm_backbone
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet, count_parameters, input_shape
-from ean_core.scheme import SchemeLike, as_scheme
+from ean_core.scheme import SchemeLike, as_scheme, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError, unknown_name
 
 
@@ -74,7 +74,8 @@ def create_model(
         num_classes: outputs of the head; default 100 for the CIFAR and 1000 for the ImageNet networks; 0 for none.
         attention: None, or a name: "se", "sge", "dia", one of timm's such as "timm:eca", or a registered one.
         sharing: "stage" (Share-full, EAN) or "block" (Org-full).
-        scheme: None (all ones), a `Scheme`, bits such as "0011..." or a path to a scheme.json.
+        scheme: None (all ones), a `Scheme`, bits such as "0011...", a path to a scheme.json, a shipped scheme such as
+            "paper_ean_se_resnet50", "org", "share-full", or "org-full", which implies `sharing="block"`.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
         layout: strides, dilations, contract_dilation or conv_bias of `ResNet`; timm's networks support the layouts of
@@ -85,7 +86,11 @@ def create_model(
     """
     blocks = stages_blocks(arch)
     if scheme is not None and attention is None and as_scheme(scheme, blocks).connections:
-        raise EANError("a scheme with connections was given but attention is None: give attention='se' or another")
+        file = scheme_file(scheme)
+        name = (read_scheme_file(file).get("attention") if file is not None else None) or "se"
+        raise EANError(f"a scheme with connections was given but attention is None: give attention={name!r} or another")
+    if isinstance(scheme, str) and scheme == "org-full":
+        sharing = "block"
     name = arch.removeprefix(timm_backbone.PREFIX)
     family = timm_backbone.timm_layout(name).family if is_timm(arch) else ARCHITECTURES[arch]["stem"]
     if num_classes is None:
@@ -104,6 +109,15 @@ def create_model(
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:
         network.set_scheme(scheme)
+    network.made_with = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "attention": attention,
+        "sharing": sharing,
+        "attention_options": dict(attention_options or {}),
+        "in_channels": in_channels,
+        "layout": layout,
+    }
     return network
 
 

@@ -6,17 +6,19 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import ClassVar, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.stage import Stage
-from ean_core.scheme import Scheme
+from ean_core.scheme import Scheme, SchemeLike
 
 _Model = TypeVar("_Model", bound="BackboneWrapper")
 
 
 class BackboneWrapper(nn.Module):
     """A model around a `StagedNetwork`, to which it delegates scheme, pruning and folding.
+
+    A model whose schemes are searched also implements `forward_stem`, and a method for what follows the stages.
 
     Attributes:
         trunk_name: dotted name of the network among the model's modules.
@@ -35,9 +37,22 @@ class BackboneWrapper(nn.Module):
         return self.network.stages
 
     @property
+    def stages_blocks(self) -> tuple[int, ...]:
+        """Number of blocks of each stage."""
+        return self.network.stages_blocks
+
+    @property
     def scheme(self) -> Scheme:
         """The bits of the network with attention."""
         return self.network.scheme
+
+    def set_scheme(self, scheme: SchemeLike) -> None:
+        """Choose the path, as `StagedNetwork.set_scheme`."""
+        self.network.set_scheme(scheme)
+
+    def forward_stem(self, images: Tensor) -> Tensor:
+        """Map the model's images (B, C, H, W) to the input of the first stage."""
+        raise NotImplementedError
 
     def prune(self: _Model) -> _Model:
         """A copy without the attention that the scheme does not use, with equal outputs in eval mode."""

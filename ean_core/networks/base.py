@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme, SchemeLike, as_scheme
+from ean_core.utils.errors import EANError
 
 _Network = TypeVar("_Network", bound="StagedNetwork")
 
@@ -29,6 +30,7 @@ class StagedNetwork(nn.Module):
         stem_kind: "cifar" or "imagenet".
         in_channels: of the images.
         fc: the head, or None.
+        made_with: the arguments of `create_model`, for `ean_core.save`; None for a network that was built otherwise.
     """
 
     stages_blocks: tuple[int, ...]
@@ -37,6 +39,7 @@ class StagedNetwork(nn.Module):
     stem_kind: str
     in_channels: int
     fc: nn.Linear | None
+    made_with: Mapping[str, Any] | None = None
 
     # -- the path -----------------------------------------------------------------------------------------------
 
@@ -51,11 +54,16 @@ class StagedNetwork(nn.Module):
         return Scheme(tuple(bit for stage in self.stages for bit in stage.bits), self.stages_blocks)
 
     def set_scheme(self, scheme: SchemeLike) -> None:
-        """Choose the path: bits, a `Scheme`, a scheme.json or None for all ones; see `as_scheme`.
+        """Choose the path: bits, a `Scheme`, a scheme.json, a name, or None for all ones; see `as_scheme`.
 
         Raises:
             EANError: for a scheme of another network, or a connection to missing attention.
         """
+        if isinstance(scheme, str) and scheme == "org-full" and self.sharing != "block":
+            raise EANError(
+                "org-full has an attention module per block, but this network has one per stage: build it with "
+                "create_model(.., sharing='block')"
+            )
         scheme = as_scheme(scheme, self.stages_blocks)
         pairs = list(zip(self.stages, scheme.stages, strict=True))
         for stage, bits in pairs:

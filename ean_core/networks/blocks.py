@@ -46,6 +46,10 @@ class BasicBlock(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         return residual, shortcut
 
+    def residual_end(self) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+        """The last norm of the residual branch, and the layers after it."""
+        return self.bn2, ()
+
 
 class Bottleneck(nn.Module):
     """1x1, 3x3, 1x1 convolutions, with the stride and the dilation on the 3x3 one. Arguments as for `BasicBlock`."""
@@ -76,6 +80,10 @@ class Bottleneck(nn.Module):
         """(B, inputs, H, W) -> residual and shortcut, both (B, 4 * planes, H/stride, W/stride)."""
         hidden, shortcut = self.forward_hidden(x)
         return self.bn3(self.conv3(hidden)), shortcut
+
+    def residual_end(self) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+        """The last norm of the residual branch, and the layers after it."""
+        return self.bn3, ()
 
     def forward_hidden(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(B, inputs, H, W) -> the input of conv3, (B, planes, H/stride, W/stride), and the shortcut."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ean_core.networks import stages_blocks
 from ean_core.networks.base import StagedNetwork
+from ean_core.networks.neutral_start import start_neutral
 from ean_core.networks.timm_backbone import TimmNetwork
 from ean_core.networks.weights_file import PUBLIC, TrunkSpec, Weights, as_weights, read_weights
 from ean_core.scheme import as_scheme
@@ -54,7 +55,7 @@ class LoadReport:
 
 
 def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
-    """Load public weights into a network; attention that the weights lack keeps its initial value.
+    """Load public weights into a network; attention that the weights lack starts neutral, see `load_weights`.
 
     Args:
         network: built by `create_model` with the weights' architecture; missing convolution biases are set to zero.
@@ -78,6 +79,9 @@ def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Te
 
 def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | None = None) -> LoadReport:
     """Load weights into a network, whose head and attention may differ.
+
+    Attention that the weights lack starts neutral: the network computes what the weights' does
+    (`ean_core.networks.neutral_start`).
 
     Args:
         network: changed in place.
@@ -120,6 +124,8 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
         for name in zeroed:
             own[name].zero_()
     notes = notes_on(weights, network)
+    if not carries_attention(weights) and network.scheme.connections:
+        notes = (*notes, *filter(None, [str(start_neutral(network))]))
     return LoadReport(weights.source, tuple(loaded), tuple(missing), tuple(zeroed), tuple(unused), notes)
 
 
@@ -209,6 +215,16 @@ def check_attention(tensors: Mapping[str, Tensor], connected: Iterable[str], sou
                 f"{source} has attention in {shorten_names(in_weights)}, but the new network also has {name}: "
                 "use the attention and the scheme of the file, or weights without attention"
             )
+
+
+def carries_attention(weights: Weights) -> bool:
+    """Whether weights were trained with attention, which may have no parameters (timm:ge)."""
+    if any(".attention." in name for name in weights.tensors):
+        return True
+    spec = weights.spec
+    if spec is None or spec.attention is None:
+        return False
+    return spec.scheme is None or as_scheme(spec.scheme, stages_blocks(spec.arch)).connections > 0
 
 
 def belongs_to_trunk(name: str, own: Mapping[str, Tensor], network: StagedNetwork) -> bool:

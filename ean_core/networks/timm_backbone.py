@@ -67,6 +67,13 @@ class TimmBlock(nn.Module):
             return residual, None
         return residual, x if self.downsample is None else self.downsample(x)
 
+    def residual_end(self) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+        """The last norm of the residual branch, and the layers after it, such as an attention of the network's own."""
+        layers = [getattr(self, name) for name in self.order]
+        norms = [getattr(layer, "bn", layer) for layer in layers]  # RegNet's layers are convolution and norm in one
+        last = max(index for index, norm in enumerate(norms) if isinstance(norm, _BatchNorm | nn.GroupNorm))
+        return norms[last], tuple(layers[last + 1 :])
+
 
 def has_shortcut(block: nn.Module) -> bool:
     """Whether a timm block adds anything to its residual; MobileNets' say so, and RegNets' have no downsample then."""

@@ -198,14 +198,25 @@ def make_timm(name: str, **options: Any) -> nn.Module:
     Raises:
         EANError: if timm is not installed, has no such network, or cannot build or download it.
     """
-    require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
+    check_name(name)
     import timm
 
-    models = timm.list_models()
-    if name.split(".")[0] not in models:  # checked here, since timm would look up a name with a colon on a hub
-        near = ", ".join(repr(PREFIX + model) for model in get_close_matches(name, models, n=3)) or "timm:resnet50"
-        raise EANError(f"unknown architecture '{PREFIX}{name}': did you mean {near}? timm.list_models() names all")
     try:
         return timm.create_model(name, **options)
     except (RuntimeError, ValueError, TypeError, AssertionError, KeyError) as error:
         raise EANError(f"timm cannot build {name!r} ({first_line(error)}): give another architecture") from None
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is not one of timm's networks; timm itself would look one with a colon up on a hub.
+
+    Raises:
+        EANError: if timm is not installed, or has no such network.
+    """
+    require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
+    import timm
+
+    models = timm.list_models()
+    if name.split(".")[0] not in models:
+        near = ", ".join(repr(PREFIX + model) for model in get_close_matches(name, models, n=3)) or "timm:resnet50"
+        raise EANError(f"unknown architecture '{PREFIX}{name}': did you mean {near}? timm.list_models() names all")

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ean_core.networks.timm_families import make_timm
+from ean_core.networks.timm_families import check_name, make_timm
 from ean_core.utils.errors import EANError, first_line
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
@@ -95,10 +96,16 @@ def cached_file(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def pretrained_config(name: str) -> Mapping[str, object]:
-    """What timm says of a network's public weights: address, mean, std .."""
-    with torch.device("meta"):
-        return make_timm(name).pretrained_cfg
+def pretrained_config(name: str) -> Mapping[str, Any]:
+    """What timm says of a network's public weights: address, mean, std ..
+
+    Raises:
+        EANError: if timm is not installed, or does not know the network.
+    """
+    check_name(name)
+    import timm
+
+    return timm.get_pretrained_cfg(name, allow_unregistered=True).to_dict()
 
 
 def normalization(name: str, names: Iterable[str] | None = None) -> Normalization:

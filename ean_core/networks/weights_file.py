@@ -24,6 +24,7 @@ from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import sha256_of
 from ean_core.utils.find_nonfinite import first_not_finite
 from ean_core.utils.optional_packages import require
+from ean_core.utils.shipped_files import model_path
 
 PUBLIC = ("imagenet", "download")
 """Names for the public ImageNet weights of the current architecture; older recipes use "download"."""
@@ -98,7 +99,8 @@ def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
     """Read pretrained weights.
 
     Args:
-        source: a network file of any task of this project, or public weights as .pth or .safetensors; a URL;
+        source: a network file of any task of this project, a shipped model's name, or public weights as .pth or
+            .safetensors; a URL;
             "torchvision://resnet50"; or "imagenet" for the public weights of `arch`.
         arch: architecture of the network to load them into.
 
@@ -167,10 +169,11 @@ def locate_weights(source: str, *, arch: str | None) -> Path:
         return fetch_torchvision(source.removeprefix(TORCHVISION))
     if is_url(source):
         return fetch(source)
-    if not Path(source).is_file():
-        problem = "is a folder" if Path(source).is_dir() else "does not exist"
+    path = model_path(source)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
         raise EANError(f"{source} {problem}: give a file of weights, a URL, or torchvision://resnet50")
-    return Path(source)
+    return path
 
 
 def weights_identity(source: str, *, arch: str | None) -> str:

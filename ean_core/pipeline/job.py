@@ -79,8 +79,11 @@ class Job:
     ) -> TrainingRun:
         """A training in this job; see `TrainingRun` for the arguments."""
         # Networks stand side by side in one summary, so that they must share all but their connections and seeds.
-        differing = ("part", "model", "seed")
-        shared = {name: value for name, value in identity.items() if name not in differing and section == "train"}
+        shared: dict[str, Any] = {}
+        if section == "train":
+            shared = {name: value for name, value in identity.items() if name not in ("part", "seed")}
+            names = ("arch", "attention", "attention_options")
+            shared["model"] = {name: getattr(self.recipe.model, name) for name in names}
         how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared))
         return TrainingRun(name, section, directory, output, identity, seed, *how)
 
@@ -96,7 +99,17 @@ class Job:
             f"({rank_and_world()[1]} process(es)), writing to {self.directory}"
         )
 
+    def record_kind(self, kind: str) -> str:
+        """The kind of a record; other tasks have kinds of their own, as the paper's tables are of top-1 accuracies."""
+        return kind if self.task.metrics[0].key == "top1" else f"task-{kind}"
+
     def record_settings(self) -> dict[str, Any]:
         """What every record of a run says of it: the recipe and the data."""
         dataset = self.task.dataset()
-        return {"recipe": self.recipe.to_dict(), "data": {**dataset.fingerprint, "note": dataset.note}}
+        return {
+            "recipe": self.recipe.to_dict(),
+            "data": {**dataset.fingerprint, "note": dataset.note},
+            "task": self.task.name,
+            "metrics": [dataclasses.asdict(metric) for metric in self.task.metrics],
+            "score": dataclasses.asdict(self.task.score),
+        }

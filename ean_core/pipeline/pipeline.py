@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ean_core.io.records import read_record
 from ean_core.pipeline.comparison.compare import Comparison, compare_methods
+from ean_core.pipeline.comparison.coverage import check_coverage
 from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
 from ean_core.pipeline.comparison.show import draw_all, print_comparison, published_schemes
 from ean_core.pipeline.job import Job
@@ -15,14 +16,13 @@ from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.search_sentences import describe_search
 from ean_core.pipeline.summary import print_files, print_table, summarize, write_summary
+from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process
+from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
-
-SCHEMES = Path(__file__).resolve().parents[2] / "schemes"
-"""The published and found schemes, drawn together with those of a comparison of the same network on the same data."""
 
 FILES = ("scheme.json", "search.png", "pareto.json", "pareto.png", "history.jsonl", "supernet.pth", "summary.json")
 """What a run may leave in its work directory, besides the directories of the trainings."""
@@ -61,12 +61,18 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
 def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_note: bool = False) -> None:
     """Train networks from scratch with the recipe's seeds, and print and record what they score and cost.
 
+    The record covers the seeds, too, that all the networks were trained with before.
+
     Args:
         job: the run.
         targets: what to train.
         path: the record to write.
         with_note: print the recipe's note under the table.
+
+    Raises:
+        EANError: if the directory is in use, or as `covered_seeds` and `train_all`.
     """
+    job = with_covered_seeds(job, targets, path)
     recipe = job.recipe
     trained = train_all(job, targets, recipe.seeds)
     if not is_main_process():  # several clocks at once disturb each other
@@ -94,6 +100,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
     Returns:
         comparison.json.
     """
+    check_coverage(job.directory / "comparison" / "comparison.json", comparison, job)
     constraints = comparison.check(job)  # a mistake must show before hours of training
     constraints.print_warnings()
     path = compare_methods(constraints, train_supernet(job), comparison)

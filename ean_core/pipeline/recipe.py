@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ean_core.attention import load
-from ean_core.search import ANSWERS, Reward, long_name
+from ean_core.search import ANSWERS, Reward
+from ean_core.search.method_choice import parse_method
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.checked_dataclasses import build
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
 
@@ -71,7 +72,8 @@ class SearchRecipe:
 
     Attributes:
         steps: T of Algorithm 1.
-        method: a name of `ean_core.search.METHODS`.
+        method: a name of `ean_core.search.METHODS`, or your own class as FILE.py:CLASS; options may follow, as in
+            "hsp:period=2".
         options: of the method, such as `{"preset": "released"}`.
         max_evaluations: stop after the step in which so many different schemes were scored; None for no limit.
         reward: weights of Eq. 7.
@@ -85,7 +87,8 @@ class SearchRecipe:
             method's own, "smoothed" for the preset natural of EAN and "best" for all others.
         latency: a table of `tools/benchmark.py --per-block`, for `reward.latency` and `max_increment`; None: time does
             not count.
-        latency_batch: images per forward pass that the time is meant for; the table must have the same.
+        latency_batch: images per forward pass that the time is meant for, for counters and segmentors 1 at most; the
+            table must have the same.
         latency_device: the device that it is meant for, as the table names it; None for the one that searches.
         max_increment: no scheme is scored that is predicted to be more than so many percent slower than Org.
     """
@@ -175,8 +178,7 @@ class Recipe:
         Raises:
             EANError: if the file cannot be read, or a field is unknown, missing, or of the wrong kind.
         """
-        path = Path(path)
-        check_config_file(path, folders=[cls.configs])
+        path = find_config_file(path, folders=[cls.configs])
         try:
             config = read_recipe_file(path)
             config.merge_from_dict(dict(overrides or {}))
@@ -194,10 +196,12 @@ class Recipe:
     def from_values(cls: type[_Recipe], values: Mapping[str, Any], *, where: str) -> _Recipe:
         """Make a recipe of dictionaries, checked; `where` is what to call them in an error message."""
         recipe = build(cls, values, where=where)
-        # The recipe is the user's word, so that a class of the user's own that it names is imported here.
-        model, search = dataclasses.replace(recipe.model, attention=load(recipe.model.attention)), recipe.search
+        # The recipe is the user's word, so that classes of the user's own that it names are imported here.
+        attention, search = recipe.model.attention, recipe.search
+        model = dataclasses.replace(recipe.model, attention=None if attention is None else load(attention))
         if search is not None:
-            search = dataclasses.replace(search, method=long_name(search.method))
+            choice = parse_method(search.method)
+            search = dataclasses.replace(search, method=choice.method, options={**choice.options, **search.options})
         return recipe.replace(model=model, search=search)
 
     def replace(self: _Recipe, **fields: Any) -> _Recipe:

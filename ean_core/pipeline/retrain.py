@@ -19,13 +19,11 @@ from ean_core.io.records import read_record, write_record
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import NetworkSpec, Task
-from ean_core.scheme import Scheme
+from ean_core.scheme import MODES, Scheme, scheme_file
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
-
-MODES = ("org", "org-full", "share-full")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,12 @@ class Target:
         """Name of a seed's directory: by mode, or for a scheme by its bits, so that no two schemes share one."""
         if self.label in MODES:
             return f"{self.label}-seed{seed}"
-        return f"ean-{sha256(self.scheme.text.encode()).hexdigest()[:6]}-seed{seed}"
+        return f"ean-{self.digest}-seed{seed}"
+
+    @property
+    def digest(self) -> str:
+        """A short name of the scheme."""
+        return sha256(self.scheme.text.encode()).hexdigest()[:6]
 
 
 def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
@@ -54,7 +57,7 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
 
     Args:
         job: whose recipe names the network.
-        value: "org", "org-full", "share-full", bits, or a scheme.json.
+        value: "org", "org-full", "share-full", bits, a scheme.json, or the name of a shipped scheme.
         label: of the row; default the mode, "ean-" and the name for a file, the bits themselves for bits.
     """
     blocks = job.task.blocks()
@@ -64,8 +67,20 @@ def make_target(job: Job, value: str, *, label: str | None = None) -> Target:
         sharing = "block" if value == "org-full" else "stage"
         return Target(value, job.task.spec(sharing=sharing), Scheme.all_on(blocks))
     scheme = scheme_of(value, blocks, job.recipe.model.attention)
-    default = Path(value).stem if value.endswith(".json") else scheme.text
-    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text, pruned=True), scheme)
+    file = scheme_file(value)
+    default = scheme.text if file is None else file.stem
+    return Target(label or f"ean-{default}", job.task.spec(scheme=scheme.text), scheme)
+
+
+def make_targets(job: Job, values: Sequence[str]) -> list[Target]:
+    """The networks that several `--scheme` name; files of one name get labels that tell them apart."""
+    targets = [make_target(job, value) for value in values]
+    labels = [target.label for target in targets]
+    repeated = {label for label in labels if labels.count(label) > 1}
+    return [
+        dataclasses.replace(target, label=f"{target.label}-{target.digest}") if target.label in repeated else target
+        for target in targets
+    ]
 
 
 def train_network(job: Job, target: Target, *, seed: int) -> Path:
@@ -229,7 +244,8 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
     Raises:
         EANError: if two targets or two seeds are the same: they would be one run counted twice.
     """
-    for what, names in (("networks", [target.directory(0) for target in targets]), ("seeds", list(seeds))):
+    labels, directories_of = [target.label for target in targets], [target.directory(0) for target in targets]
+    for what, names in (("networks", directories_of), ("networks", labels), ("seeds", list(seeds))):
         if len(set(names)) < len(names):
             raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
     directories: dict[str, list[Path]] = {target.label: [] for target in targets}

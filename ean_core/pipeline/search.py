@@ -12,10 +12,11 @@ from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
-from ean_core.scheme import Scheme, as_scheme, read_scheme_file
-from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, long_name, run_search
+from ean_core.scheme import Scheme, as_scheme, read_scheme_file, scheme_file
+from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, run_search
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.latency_limited_method import Limited
+from ean_core.search.method_choice import MethodChoice
 from ean_core.training.work_dir import check_same, claim, read_claim
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError, batch_of
@@ -117,19 +118,20 @@ def has_ended(history: Path, scheme: Path, recipe: SearchRecipe) -> bool:
     return enough or lines[-1].step >= recipe.steps
 
 
-def with_method(job: Job, name: str, given: Mapping[str, Any]) -> Job:
+def with_method(job: Job, choice: MethodChoice, given: Mapping[str, Any]) -> Job:
     """The job with another search method.
 
     Args:
-        job: whose recipe's options belong to the recipe's own method.
-        name: of the method, as a user may write it.
+        job: whose recipe's options belong to the recipe's own method, and stay if that is named without options.
+        choice: the method with its options.
         given: recipe fields that the user gave too; those of `search.options` are the other method's options.
     """
-    search, name = job.search, long_name(name)
-    prefix = "search.options."
+    search, prefix = job.search, "search.options."
     options = {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}
-    options = search.options if name == search.method else options
-    return job.replace_recipe(search=dataclasses.replace(search, method=name, options=options))
+    options = {**choice.options, **options}
+    if choice.method == search.method and not choice.options:
+        options = dict(search.options)
+    return job.replace_recipe(search=dataclasses.replace(search, method=choice.method, options=options))
 
 
 class StepText:
@@ -197,14 +199,14 @@ def describe(trial: Trial) -> dict[str, object]:
 
 
 def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Scheme:
-    """A scheme from bits or a file; a file must have been searched for the same attention.
+    """A scheme from bits, a file or a shipped one; it must have been searched for the same attention.
 
     Raises:
         EANError: for another attention, or as `as_scheme`.
     """
     scheme = as_scheme(value, blocks)
-    if value.endswith(".json"):
-        searched_for = read_scheme_file(value).get("attention")
+    if (file := scheme_file(value)) is not None:
+        searched_for = read_scheme_file(file).get("attention")
         if searched_for is not None and searched_for != attention:
             raise EANError(
                 f"{value} was found for attention {searched_for!r}, and the network has {attention!r}: give "

@@ -104,7 +104,7 @@ def latency_table(job: Job) -> LatencyTable | None:
     search = job.search
     if search.latency is None:
         return None
-    table, model = LatencyTable.load(search.latency), job.recipe.model
+    table, model, dataset = LatencyTable.load(search.latency), job.recipe.model, job.task.dataset()
     table.require(
         search.latency,
         arch=model.arch,
@@ -112,8 +112,9 @@ def latency_table(job: Job) -> LatencyTable | None:
         options=dict(model.attention_options),
         sharing="stage",
         blocks=job.task.blocks(),
-        image_size=job.task.dataset().image_shape[-1],
-        batch_size=search.latency_batch,
+        image_size=dataset.image_shape[-1],
+        batch_size=min(search.latency_batch, dataset.timing_batch),
+        model=job.task.model,
         device=search.latency_device or device_name(get_device()),
     )
     return table

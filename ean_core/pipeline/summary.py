@@ -12,15 +12,12 @@ import torch
 from rich.table import Table
 
 from ean_core.benchmark.timing import increment, measure
-from ean_core.io.records import processes_note, processes_of, read_record, spread, write_record
+from ean_core.io.records import processes_note, processes_of, spread, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
-from ean_core.utils.checked_dataclasses import WrongValueError, convert
-from ean_core.utils.errors import EANError
-from ean_core.utils.files import free_path
 from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import console
 
@@ -102,12 +99,13 @@ def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, 
     networks = {entry.target.label: entry.network for entry in trained}
     if "org" not in networks:
         return {}
+    timing = timing_of(job)
     shape = job.task.dataset().image_shape
-    batch = torch.randn(TIMING["batch_size"], *shape, generator=torch.Generator().manual_seed(0))
+    batch = torch.randn(timing["batch_size"], *shape, generator=torch.Generator().manual_seed(0))
     if torch.cuda.is_available():
         networks = {label: network.cuda() for label, network in networks.items()}
         batch = batch.cuda()
-    timings = measure(networks, batch, rounds=TIMING["rounds"])
+    timings = measure(networks, batch, rounds=timing["rounds"])
     ratios = {label: increment(timing, timings["org"]) for label, timing in timings.items()}
     return {label: Interval(100 * ratio.value, 100 * ratio.low, 100 * ratio.high) for label, ratio in ratios.items()}
 
@@ -116,33 +114,24 @@ def summary_settings(job: Job) -> dict[str, Any]:
     """What a record of trained networks says of the run."""
     dataset = job.task.dataset()
     images = {"train": dataset.train_images, "test": dataset.test_images}
-    return {**job.record_settings(), "images": images, "timing": TIMING}
+    return {**job.record_settings(), "images": images, "timing": timing_of(job)}
+
+
+def timing_of(job: Job) -> dict[str, Any]:
+    """`TIMING` for the job's task, whose images may be too large for so many at once."""
+    return {**TIMING, "batch_size": min(TIMING["batch_size"], job.task.dataset().timing_batch)}
 
 
 def write_summary(path: Path, rows: Sequence[NetworkSummary], job: Job, *, comparisons: Sequence[str] = ()) -> Path:
-    """Write the table as a record, with the sentences that compare its rows.
-
-    A record of seeds that this one lacks is not replaced: the new one gets a number behind its name.
-    """
-    if path.exists() and set(recorded_seeds(path)) - set(job.recipe.seeds):
-        path = free_path(path)
-        print(f"{path.name} is written beside an earlier record of other seeds")
+    """Write the table as a record, with the sentences that compare its rows."""
     metrics = [{"network": row.name, **row.to_record()} for row in rows]
     said = {"comparisons": list(comparisons)}
-    return write_record(path, kind="pipeline", settings=summary_settings(job), metrics=metrics, **said)
+    return write_record(path, kind=job.record_kind("pipeline"), settings=summary_settings(job), metrics=metrics, **said)
 
 
 def processes(trained: TrainedTarget) -> tuple[int, ...]:
     """How many processes each of a network's trainings had, as far as that is known."""
     return tuple(count for path in trained.directories if (count := processes_of(path)) is not None)
-
-
-def recorded_seeds(path: Path) -> list[int]:
-    """The seeds of the networks in a record; none where it does not say."""
-    try:
-        return convert(read_record(path)["settings"]["recipe"]["seeds"], list[int], "seeds")
-    except (EANError, KeyError, TypeError, WrongValueError):
-        return []
 
 
 def print_files(trained: Sequence[TrainedTarget]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,5 +57,5 @@ def check_supernet(path: Path, identity: dict[str, Any]) -> None:
         EANError: naming the first setting that differs, or if the file is damaged.
     """
     content = load_tensors(path)
-    earlier = content.get("recipe", {}) if isinstance(content, dict) else {}
-    check_same(earlier, identity, what=f"{path} was trained with")
+    earlier = content.get("recipe") if isinstance(content, dict) else None
+    check_same(earlier if isinstance(earlier, Mapping) else {}, identity, what=f"{path} was trained with")

@@ -7,6 +7,8 @@ and says how good they are.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
 from ean_core.training.work_dir import WorkDir, claim
+from ean_core.utils.errors import EANError
 
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
@@ -74,6 +77,7 @@ class DatasetInfo:
             augmentation. Plain values; two runs on the same data agree in it.
         search_only: keys of `fingerprint` that only the search depends on, such as the size of the validation part.
         note: a sentence on the data for the reader of a record; may be empty.
+        timing_batch: images per forward pass in which networks are timed, at most.
     """
 
     name: str
@@ -83,6 +87,7 @@ class DatasetInfo:
     fingerprint: Mapping[str, Any]
     search_only: frozenset[str] = frozenset()
     note: str = ""
+    timing_batch: int = 50
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,26 @@ class TrainedNetwork:
     per_image: np.ndarray | None = None
 
 
+def require_spec(path: Path, model: Mapping[str, Any], spec: NetworkSpec, *, recipe: Recipe) -> None:
+    """Refuse a network file that holds another network than the recipe's.
+
+    Args:
+        path: of the file.
+        model: the file's "model".
+        spec: of the network that is wanted.
+        recipe: that names it.
+
+    Raises:
+        EANError: if they differ.
+    """
+    wanted, found = (dataclasses.asdict(one) for one in (spec, type(spec)(**model)))
+    if json.loads(json.dumps(found)) != json.loads(json.dumps(wanted)):  # in files tuples are lists
+        raise EANError(
+            f"{path} holds a {model.get('arch')} with {model.get('attention')}, made for other data or options than "
+            f"recipe {recipe.name!r} ({wanted.get('arch')} with {wanted.get('attention')}): give another --work-dir"
+        )
+
+
 _Task = TypeVar("_Task", bound="Task")
 
 
@@ -155,6 +180,7 @@ class Task(Protocol):
 
     Attributes:
         name: of the task, as sentences say it; a work directory belongs to one task.
+        model: of its networks, as latency tables name them, such as "classifier".
         recipe: with at least the sections that `ean_core.pipeline.recipe.Recipe` describes.
         score: how schemes are judged in the search: Eq. 7's accuracy term, in percent, higher for better schemes.
         metrics: how trained networks are judged on the test images; the first one heads the tables.
@@ -162,6 +188,7 @@ class Task(Protocol):
     """
 
     name: str
+    model: str
     recipe: Recipe
     score: Metric
     metrics: tuple[Metric, ...]
@@ -188,12 +215,12 @@ class Task(Protocol):
         ...
 
     def blocks(self) -> tuple[int, ...]:
-        """Blocks per stage of the network, those that a scheme has a bit for."""
+        """Blocks per stage of the network, those that a scheme has a bit for; of the stages that are built."""
         ...
 
     def spec(self, **changes: Any) -> NetworkSpec:
         """The share-full network of the recipe for this data; `changes` replace fields of it: attention,
-        attention_options, sharing, scheme, pruned."""
+        attention_options, sharing, scheme. A network with a scheme has no attention that the scheme does not use."""
         ...
 
     def build(self, spec: NetworkSpec) -> nn.Module:
@@ -241,6 +268,9 @@ class Task(Protocol):
             supernet: on its device.
             images: validation images that a gradient is taken on; drawn from `seed` and the step's number.
             seed: of the draw.
+
+        Raises:
+            EANError: with the reason, if the task cannot give a gradient.
         """
         ...
 

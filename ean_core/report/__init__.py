@@ -28,6 +28,7 @@ from ean_core.report import (
     table3,
     table4,
     table5,
+    task_runs,
     time_increment,
     trim,
 )
@@ -75,7 +76,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed, trim),
+    *(all_attentions, speed, task_runs, trim),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [
@@ -91,7 +92,7 @@ def report(directory: Path) -> str:
     """The README's tables as Markdown.
 
     Args:
-        directory: holds the records and paper.json.
+        directory: holds the records.
 
     Raises:
         EANError: if the directory is missing or a record cannot be read.
@@ -112,7 +113,7 @@ def report_all(directory: Path) -> str:
     return markdown.sections(all_sections(read(directory)), directory=directory, prefix="../results/")
 
 
-def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
+def html_report(directory: Path | None, folders: Sequence[Path] = ()) -> str:
     """The page, with the contents of run folders at the end of it.
 
     Raises:
@@ -133,7 +134,7 @@ def html_report(directory: Path, folders: Sequence[Path] = ()) -> str:
     return page(parts, records, title="EAN: what was measured", lead=lead)
 
 
-def read(directory: Path) -> Results:
+def read(directory: Path | None) -> Results:
     """The records, each of them tried alone, so that an error names the record that cannot be shown.
 
     Raises:
@@ -141,9 +142,8 @@ def read(directory: Path) -> Results:
     """
     results = Results.read(directory)
     for record in results.records:
-        if record.kind in KINDS:
-            with naming_record(record):
-                KINDS[record.kind](results, record)
+        with naming_record(record):
+            KINDS.get(record.kind, generic.elements_of)(results, record)
     return results
 
 

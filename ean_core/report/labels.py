@@ -23,6 +23,8 @@ def label_of(name: str) -> str:
         name: of a method, perhaps with options; one that has no other label keeps its name.
     """
     method, *options = name.split(":")
+    if method.endswith(".py") and options:  # a class of the user's own
+        method = options.pop(0)
     label = LABELS.get(method, method)
     if method == "hsp" and (match := re.fullmatch(r"hsp:period=(\d+):offset=(\d+)", name)):
         period, offset = map(int, match.groups())

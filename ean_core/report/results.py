@@ -14,6 +14,10 @@ from ean_core.report.elements import Element
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import is_hidden
+from ean_core.utils.shipped_files import SCHEMES
+
+PAPER = Path(__file__).with_name("paper.json")
+"""The published figures."""
 
 PICTURES = (".png", ".jpg", ".jpeg")
 OTHER_FORMATS = {"ean-latency-1": "latency", "ean-pareto-1": "pareto"}
@@ -77,7 +81,7 @@ class Record:
 
 @dataclass(frozen=True)
 class SchemeFile:
-    """A file of the schemes/ directory.
+    """A shipped scheme.
 
     Attributes:
         name: of the file, without its ending.
@@ -114,21 +118,21 @@ class Results:
     other_pictures: tuple[Path, ...] = ()
 
     @classmethod
-    def read(cls, directory: Path) -> Results:
-        """Read a directory of records and paper.json, and the schemes/ directory beside it, if there is one.
+    def read(cls, directory: Path | None) -> Results:
+        """Read a directory of records, None for no records; the paper's figures and the schemes come with the project.
 
         Raises:
             EANError: if the directory is missing, or one of its files cannot be read.
         """
+        if directory is None:
+            return cls(Path("results"), read_paper(PAPER), (), read_schemes())
         if not directory.is_dir():
             raise EANError(f"{directory} is not a directory: give --results the directory that holds the records")
-        paper = read_paper(directory / "paper.json")
-        files = [path for path in visible(directory, "*.json") if path.name != "paper.json"]
+        files = visible(directory, "*.json")
         pictures = [path for path in visible(directory, "**/*") if path.suffix.lower() in PICTURES]
         owned = assign_pictures(pictures, [path.stem for path in files], directory)
         records = [read_file(path, path.name, owned[path.stem]) for path in files]
-        schemes = read_schemes(visible(directory.resolve().parent / "schemes", "*.json"))
-        return cls(directory, paper, tuple(records), tuple(schemes), tuple(owned[""]))
+        return cls(directory, read_paper(PAPER), tuple(records), read_schemes(), tuple(owned[""]))
 
     def of_kind(self, *kinds: str) -> list[Record]:
         """The records of these kinds, sorted by name."""
@@ -188,9 +192,10 @@ def read_paper(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_schemes(paths: Iterable[Path]) -> list[SchemeFile]:
-    """Scheme files, in the order of their paths; raises as `Scheme.load` does."""
-    return [SchemeFile(path.stem, Scheme.load(path), read_scheme_file(path)) for path in paths]
+def read_schemes() -> tuple[SchemeFile, ...]:
+    """The shipped schemes by name; raises as `Scheme.load` does."""
+    paths = visible(SCHEMES, "*.json")
+    return tuple(SchemeFile(path.stem, Scheme.load(path), read_scheme_file(path)) for path in paths)
 
 
 def assign_pictures(pictures: Iterable[Path], stems: list[str], directory: Path) -> dict[str, list[Path]]:

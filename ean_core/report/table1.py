@@ -89,7 +89,7 @@ def gaps(results: Results, data: str, arch: str) -> list[Element]:
         elements.append(Gap(f"accuracy on {NAMES[data]}, {arch_title(arch)}", command))
     if not times_of(results, arch):
         scheme = {"cifar100": "paper_ean_a_se_resnet164", "imagenet": "paper_ean_se_resnet50"}[data]
-        command = f"python tools/benchmark.py --arch {arch} --attention se --scheme schemes/{scheme}.json"
+        command = f"python tools/benchmark.py --arch {arch} --attention se --scheme {scheme}"
         elements.append(Gap(f"time increment of {arch_title(arch)}", command))
     return elements
 

@@ -11,9 +11,7 @@ from ean_core.report.table1 import OF_ARCH, paper_cells, times_of
 from ean_core.utils.text import how_many, network_label
 
 KINDS = ("benchmark",)
-COMMAND = (
-    "python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme schemes/paper_ean_a_se_resnet164.json"
-)
+COMMAND = "python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme paper_ean_a_se_resnet164"
 
 
 def section(results: Results) -> Section:

@@ -1,8 +1,12 @@
-"""Search methods by name. A new one is one file here with a `SearchMethod`, and its entry in `METHODS`."""
+"""Search methods by name. A new one is one file here with a `SearchMethod`, and its entry in `METHODS`.
+
+A user's own is a class in a file outside the project, which `load_method` imports.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,7 +24,8 @@ from ean_core.search.natural_gradient import NaturalEAN, NaturalSettings
 from ean_core.search.random_search import RandomSearch
 from ean_core.search.reward import Reward
 from ean_core.utils import checked_dataclasses
-from ean_core.utils.errors import unknown_name
+from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.own_code import load_class
 
 Build = Callable[[Sequence[int], int, Reward, Mapping[str, Any]], SearchMethod]
 
@@ -68,7 +73,16 @@ def _with_arguments(method: Callable[..., SearchMethod], name: str) -> Build:
     def build(blocks: Sequence[int], seed: int, reward: Reward, options: Mapping[str, Any]) -> SearchMethod:
         del reward
         _build_options(arguments, options, name)
-        return method(blocks, seed=seed, **options)
+        try:
+            return method(blocks, seed=seed, **options)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, EANError) or name not in _OWN:
+                raise
+            given = f" with {dict(options)}" if options else ""
+            raise EANError(
+                f"search method {name} cannot be built{given} ({first_line(error)}): its class takes blocks, seed and "
+                "the options as keywords"
+            ) from error
 
     return build
 
@@ -83,6 +97,38 @@ METHODS: dict[str, Build] = {
     "enas": _enas,
     "darts": _darts,
 }
+
+
+def load_method(reference: str) -> str:
+    """Import a search method of the user's own and add it to `METHODS`. This runs the code of that file.
+
+    The class is built as `Class(blocks, seed=seed, **options)`.
+
+    Args:
+        reference: `path/to/file.py:Class` or `my_module:Class`.
+
+    Returns:
+        its name in `METHODS` and in records: the reference without the file's folder.
+
+    Raises:
+        EANError: if there is no such file or class, importing it fails, or it is not a `SearchMethod`.
+    """
+    if ":" not in reference:
+        raise EANError(f"{reference} names no class: give {reference}:CLASS")
+    name, cls = load_class(reference, SearchMethod, kind="search method", example="ean or random")
+    if not (inspect.isclass(cls) and issubclass(cls, SearchMethod)):
+        raise EANError(f"{reference} is not a search method: give a class derived from ean_core.search.SearchMethod")
+    if inspect.isabstract(cls):
+        missing = " and ".join(sorted(cls.__abstractmethods__))
+        raise EANError(f"{reference} lacks {missing}: a search method defines propose and update")
+    known = _OWN.setdefault(name, cls)
+    if known is not cls:
+        raise EANError(f"search method {name!r} is loaded already, from another folder: give one of the files")
+    METHODS[name] = _with_arguments(cls, name)
+    return name
+
+
+_OWN: dict[str, type[SearchMethod]] = {}
 
 SHORT = {"ga": "genetic"}
 """What the paper's Table 4 calls a method, for users; `long_name` is applied where they are read."""
@@ -133,6 +179,7 @@ __all__ = [
     "SearchResult",
     "Trial",
     "build_method",
+    "load_method",
     "long_name",
     "run_search",
 ]

@@ -6,18 +6,15 @@ them before. A gradient costs its method as much budget as the forward passes it
 
 from __future__ import annotations
 
-import re
 import time
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ean_core.cli import literal
 from ean_core.scheme import Scheme
-from ean_core.search import long_name
 from ean_core.search.base import ANSWERS, SearchMethod, Trial
 from ean_core.search.driver import Evaluate, run_search
 from ean_core.search.history import History, HistoryLine
@@ -31,53 +28,6 @@ GRADIENT_PASSES = 3
 
 MAX_WINDOWS = 100
 """Maximum number of points of a probability curve; each is a mean over a window of proposals."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A search method of the comparison, with its options.
-
-    Attributes:
-        label: as the user wrote it, with the method's long name; names its rows.
-        method: a name of `METHODS`.
-        options: of the method, by name.
-    """
-
-    label: str
-    method: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def slug(self) -> str:
-        """The label as part of a file name."""
-        return re.sub(r"[^A-Za-z0-9.-]+", "-", self.label)
-
-
-def parse_entries(texts: Sequence[str]) -> list[Entry]:
-    """Parse arguments such as `["ean,random", "ean:natural", "enas:hidden=32:schemes_per_step=5"]`.
-
-    Methods are separated by commas or blanks, and followed by their options; an option without "=" is a preset.
-
-    Raises:
-        EANError: if there is no method, or a method is given twice.
-    """
-    entries = []
-    for label in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
-        method, *option_texts = label.split(":")
-        method = long_name(method)
-        options: dict[str, Any] = {}
-        for text in option_texts:
-            name, sign, value = text.partition("=")
-            if not text:
-                raise EANError(f"method {label!r} ends with a colon: write METHOD:PRESET or METHOD:OPTION=VALUE")
-            name, value = (name, value) if sign else ("preset", name)
-            options[name] = literal(value)
-        entries.append(Entry(":".join([method, *option_texts]), method, options))
-    slugs = [entry.slug for entry in entries]
-    if not entries or len(set(slugs)) < len(slugs):
-        labels = ", ".join(entry.label for entry in entries) or "nothing"
-        raise EANError(f"the methods to compare must be different, and at least one, got {labels}: give each once")
-    return entries
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,8 +11,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import Scheme
-from ean_core.supernet.prefix_cache import Batch, Batches, Bits, CachedBatches, PrefixCache
+from ean_core.supernet.path_metric import Batch, PathMetric
+from ean_core.supernet.prefix_cache import Batches, Bits, CachedBatches, PrefixCache
 from ean_core.utils.distributed import rank_and_world
 
 
@@ -67,21 +69,22 @@ class BNCalibration:
     Weights shared by 2^m paths leave running statistics that fit none of them exactly
     (https://arxiv.org/abs/1904.00420). Batches are split among the processes. Each batch is normalized by its own
     statistics, so the mean over all batches does not depend on the number of processes, and the outputs and statistics
-    of the first stages depend on those stages' bits alone: schemes with a common prefix share them.
+    of the first stages depend on those stages' bits alone: schemes with a common prefix share them. Batch norms that
+    the network keeps frozen in training stay as they are.
 
     Args:
         network: its weights must not change any more.
         training: batches of training images, the same in all processes.
-        normalize: uint8 images to the network's input.
+        metric: how a path is run.
         max_bytes: limit on cached images and features together.
     """
 
     def __init__(
-        self, network: StagedNetwork, training: Batches, *, normalize: Callable[[Tensor], Tensor], max_bytes: int
+        self, network: StagedNetwork | BackboneWrapper, training: Batches, *, metric: PathMetric, max_bytes: int
     ) -> None:
-        self.network, self.normalize = network, normalize
+        self.network, self.metric = network, metric
         self.training = CachedBatches(training, max_bytes)
-        self.features = PrefixCache(max_bytes)
+        self.features = PrefixCache(max_bytes, every_stage=metric.uses_all_stages)
         self.statistics: dict[Bits, list[Tensor]] = {}  # of the stem and first stages, over this process's batches
 
     @torch.no_grad()
@@ -89,29 +92,30 @@ class BNCalibration:
         """Set the scheme, calibrate its statistics, and leave the network in eval mode."""
         network = self.network
         network.set_scheme(scheme)
-        for norm in batch_norms(network):
-            norm.reset_running_stats()
         network.train()
+        for norm in self._trained_norms():
+            norm.reset_running_stats()
         prefix, (rank, world) = self.features.longest(scheme.stages), rank_and_world()
         cached = self.statistics.get(prefix, [])
         count = len(range(rank, len(self.training), world))
         batches = self._averaged(itertools.islice(self.training, rank, None, world))
         run = self.features.run(network, batches, self._stem, count=count, reserved_bytes=lambda: self.training.nbytes)
-        for _ in run:
-            pass  # the forward passes update the batch norms
+        for features, batch in run:  # the forward passes update the batch norms
+            if self._head_norms():
+                self.metric.outputs(network, features, batch)
         network.eval()
         for statistic, value in zip(self._statistics(len(prefix)), cached, strict=False):
             statistic.copy_(value)
         self._remember(scheme.stages)
         if world > 1:
-            average_over_processes(self._statistics(len(scheme.stages)), weight=count)
+            average_over_processes(self._statistics(len(scheme.stages), head=True), weight=count)
 
     def _averaged(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches, setting momentum to 1 / n before the n-th so that the running statistics become means.
 
         A norm with momentum=None would do this by itself, but reads its counter from the GPU at every step.
         """
-        norms = batch_norms(self.network)
+        norms = self._trained_norms()
         for number, batch in enumerate(batches, start=1):
             for norm in norms:
                 norm.momentum = 1.0 / number
@@ -119,11 +123,21 @@ class BNCalibration:
 
     def _stem(self, batch: Batch) -> Tensor:
         """The stem's output for a batch."""
-        return self.network.forward_stem(self.normalize(batch["inputs"]))
+        return self.network.forward_stem(self.metric.images(batch))
 
-    def _statistics(self, stages: int) -> list[Tensor]:
-        """Running means and variances of the stem and of the first `stages` stages."""
+    def _trained_norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norms that use the batch's statistics in training; the network must be in training mode."""
+        return [norm for norm in batch_norms(self.network) if norm.training]
+
+    def _head_norms(self) -> set[nn.Module]:
+        """The batch norms after the stages, which those of a task may have."""
+        inside = set(self.network.network.modules()) if isinstance(self.network, BackboneWrapper) else None
+        return set() if inside is None else {norm for norm in batch_norms(self.network) if norm not in inside}
+
+    def _statistics(self, stages: int, *, head: bool = False) -> list[Tensor]:
+        """Running means and variances of the stem and of the first `stages` stages, and with `head` of the rest."""
         late = {norm for stage in self.network.stages[stages:] for norm in batch_norms(stage)}
+        late |= set() if head else self._head_norms()
         early = [norm for norm in batch_norms(self.network) if norm not in late]
         return [statistic for norm in early for statistic in (norm.running_mean, norm.running_var)]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
 from ean_core.networks import StagedNetwork
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.networks.stage import Stage
 from ean_core.utils.errors import EANError
 
@@ -31,12 +32,22 @@ def gated_logits(network: StagedNetwork, gates: Tensor, images: Tensor) -> Tenso
     Raises:
         EANError: for a wrong number of gates, or a network without attention at some block.
     """
-    if gates.shape != (sum(network.stages_blocks),):
-        raise EANError(f"the network has {sum(network.stages_blocks)} connections, got gates of {tuple(gates.shape)}")
-    x = network.forward_stem(images)
-    for stage, stage_gates in zip(network.stages, gates.split(network.stages_blocks), strict=True):
+    return network.forward_head(gated_features(network, gates, images)[-1])
+
+
+def gated_features(network: StagedNetwork | BackboneWrapper, gates: Tensor, images: Tensor) -> list[Tensor]:
+    """The outputs of all stages with `gates` (m,) in place of the scheme.
+
+    Arguments and errors as for `gated_logits`; the network may be one around the trunk too.
+    """
+    blocks = network.stages_blocks
+    if gates.shape != (sum(blocks),):
+        raise EANError(f"the network has {sum(blocks)} connections, got gates of {tuple(gates.shape)}")
+    x, features = network.forward_stem(images), []
+    for stage, stage_gates in zip(network.stages, gates.split(blocks), strict=True):
         x = gated_forward(stage, stage_gates, x)
-    return network.forward_head(x)
+        features.append(x)
+    return features
 
 
 def gated_forward(stage: Stage, gates: Tensor, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The random paths on which a supernet is trained.
+"""The random paths on which a supernet is trained, and its weights without the last one.
 
 Efficient Attention Network, section 4.2 and Algorithm 1 (https://arxiv.org/abs/2011.14058).
 """
@@ -6,8 +6,10 @@ Efficient Attention Network, section 4.2 and Algorithm 1 (https://arxiv.org/abs/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from ean_core.scheme import Scheme
 
@@ -25,3 +27,15 @@ def sandwich_paths(blocks: Sequence[int], *, seed: int, step: int, random_paths:
     rng = np.random.default_rng([seed, step])
     drawn = [Scheme.random(blocks, rng) for _ in range(random_paths)]
     return [Scheme.all_on(blocks), Scheme.all_off(blocks), *drawn]
+
+
+def forget_path_in_state(model: nn.Module) -> None:
+    """Leave the current path out of a supernet's state dicts, since its weights belong to all paths."""
+    model._register_state_dict_hook(_forget_path)
+
+
+def _forget_path(model: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
+    del model, local_metadata
+    for name, entry in getattr(state, "_metadata", {}).items():
+        if name.startswith(prefix):
+            entry.pop("scheme", None)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ean_core.networks import StagedNetwork
-
-Batch = Mapping[str, Tensor]
-"""`{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, on the network's device."""
+from ean_core.networks.backbone_wrapper import BackboneWrapper
+from ean_core.supernet.path_metric import Batch
 
 Bits = tuple[tuple[int, ...], ...]
 """Bits of the first stages, stage by stage."""
@@ -72,10 +71,11 @@ class PrefixCache:
 
     Args:
         max_bytes: limit on the cache and the reserved bytes together; the least recently used prefixes are evicted.
+        every_stage: whether what follows the stages needs the outputs of all of them; otherwise only the last one's.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_bytes: int, *, every_stage: bool = False) -> None:
+        self.max_bytes, self.every_stage = max_bytes, every_stage
         self.cached: OrderedDict[Bits, list[Tensor]] = OrderedDict()
 
     @property
@@ -84,10 +84,15 @@ class PrefixCache:
         return sum(tensor.nbytes for features in self.cached.values() for tensor in features)
 
     def longest(self, bits: Bits) -> Bits:
-        """The longest cached prefix of a scheme's bits, () if there is none; marks it as recently used."""
+        """The longest cached prefix of a scheme's bits, () if there is none; marks it as recently used.
+
+        With `every_stage`, all shorter prefixes must be cached too; they are marked as more recently used than it.
+        """
         for count in range(len(bits) - 1, 0, -1):
-            if bits[:count] in self.cached:
-                self.cached.move_to_end(bits[:count])
+            needed = [bits[:length] for length in range(count, 0 if self.every_stage else count - 1, -1)]
+            if all(prefix in self.cached for prefix in needed):
+                for prefix in needed:
+                    self.cached.move_to_end(prefix)
                 return bits[:count]
         return ()
 
@@ -102,14 +107,16 @@ class PrefixCache:
 
     def run(
         self,
-        network: StagedNetwork,
+        network: StagedNetwork | BackboneWrapper,
         batches: Iterable[Batch],
         stem: Callable[[Batch], Tensor],
         *,
         count: int,
         reserved_bytes: Callable[[], int],
-    ) -> Iterator[tuple[Tensor, Batch]]:
-        """Yield the last stage's features of every batch for the current scheme.
+    ) -> Iterator[tuple[list[Tensor], Batch]]:
+        """Yield the outputs of the stages for every batch under the current scheme.
+
+        The last stage's output comes last; those before it are complete with `every_stage`.
 
         Starts from the scheme's longest cached prefix, and caches the outputs of the stages after it if they fit.
 
@@ -122,19 +129,25 @@ class PrefixCache:
         """
         bits = network.scheme.stages
         prefix = self.longest(bits)
-        cached, features_by_prefix, keep = self.cached.get(prefix, []), {}, True
+        shortest = 1 if self.every_stage else len(prefix)
+        cached = [self.cached[prefix[:length]] for length in range(shortest, len(prefix) + 1)] if prefix else []
+        kept: dict[Bits, list[Tensor]] | None = {}
+        nbytes = reserved = 0
         for number, batch in enumerate(batches):
-            x = cached[number] if cached else stem(batch)
+            features = [outputs[number] for outputs in cached]
+            x = features[-1] if features else stem(batch)
             for stages, stage in enumerate(network.stages[len(prefix) :], start=len(prefix) + 1):
                 x = stage(x)
-                if keep and stages < len(bits):
-                    features_by_prefix.setdefault(bits[:stages], []).append(x)
-            if number == 0:
-                nbytes = sum(features[0].nbytes for features in features_by_prefix.values()) * count
-                keep = self.reserve(nbytes, reserved_bytes=reserved_bytes())
-                features_by_prefix = features_by_prefix if keep else {}
-            yield x, batch
-        self.cached.update(features_by_prefix)
+                features.append(x)
+                if kept is not None and stages < len(bits):
+                    kept.setdefault(bits[:stages], []).append(x)
+                    nbytes += x.nbytes
+            if kept is not None and (number == 0 or nbytes > reserved):  # later images may be larger than the first
+                reserved = nbytes * count if number == 0 else nbytes
+                if not self.reserve(reserved, reserved_bytes=reserved_bytes()):
+                    kept = None
+            yield features, batch
+        self.cached.update(kept or {})
 
 
 def spare_memory(device: torch.device) -> int:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
+from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.supernet.bn_calibration import preserve_batch_norm
-from ean_core.supernet.gates import gated_logits
+from ean_core.supernet.gates import gated_features
+from ean_core.supernet.path_metric import PathMetric
 from ean_core.utils.errors import EANError
 
 
@@ -35,37 +36,37 @@ class ValidationGradient:
 
     Args:
         network: the supernet; every call restores its mode, scheme and batch norms.
-        batches: step -> batches of `{"inputs": uint8 (B, C, H, W), "labels": (B,)}`, always the same for a step.
-        normalize: uint8 images to the network's input.
+        batches: step -> batches, always the same for a step.
+        metric: how the network is run, and its loss.
         batch_statistics: normalize by each batch's own statistics, for searches that score with calibrated batch norm.
         share: makes the values (m + 1,) equal in all processes, in place (rounding differs between devices).
     """
 
     def __init__(
         self,
-        network: StagedNetwork,
+        network: StagedNetwork | BackboneWrapper,
         batches: Callable[[int], Iterable[Mapping[str, Tensor]]],
         *,
-        normalize: Callable[[Tensor], Tensor],
+        metric: PathMetric,
         batch_statistics: bool = False,
         share: Callable[[Tensor], None] = lambda values: None,
     ) -> None:
-        self.network, self.batches, self.normalize = network, batches, normalize
+        self.network, self.batches, self.metric = network, batches, metric
         self.batch_statistics, self.share = batch_statistics, share
 
     def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
-        """Mean cross-entropy in nats, and its gradient (m,) with respect to the connections (m,)."""
+        """The mean loss of an image, and its gradient (m,) with respect to the connections (m,)."""
         parameter = next(self.network.parameters())
         connections = torch.tensor(a, dtype=parameter.dtype, device=parameter.device, requires_grad=True)
         total, images = parameter.new_zeros(len(a) + 1), 0  # the loss, then its gradient
         with preserve_batch_norm(self.network), preserve_mode(self.network):
             self.network.train(self.batch_statistics)
             for batch in self.batches(step):
-                logits = gated_logits(self.network, connections, self.normalize(batch["inputs"]))
-                loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
+                features = gated_features(self.network, connections, self.metric.images(batch))
+                loss = self.metric.loss(self.metric.outputs(self.network, features, batch), batch)
                 (gradient,) = torch.autograd.grad(loss, [connections])
                 total += torch.cat([loss.detach()[None], gradient])
-                images += len(batch["labels"])
+                images += len(batch["inputs"])
         total /= images
         self.share(total)
         values = total.double().cpu().numpy()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.scheme import Scheme
 from ean_core.supernet.gates import gated_logits
+from ean_core.supernet.paths import forget_path_in_state
 from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
 from ean_core.utils.errors import EANError
@@ -119,7 +120,7 @@ class SupernetClassifier(ImageClassifier):
 
     def __init__(self, network: StagedNetwork, normalize: nn.Module, **options: Any) -> None:
         super().__init__(network, normalize, **options)
-        self._register_state_dict_hook(forget_path)
+        forget_path_in_state(self)
 
     def losses(self, images: Tensor, labels: Tensor, *, gates: Tensor | None = None) -> dict[str, Tensor]:
         """`ImageClassifier.losses` averaged over `paths`, or of the path given by `gates`."""
@@ -130,9 +131,3 @@ class SupernetClassifier(ImageClassifier):
             self.network.set_scheme(path)
             each.append(super().losses(images, labels))
         return {name: torch.stack([losses[name] for losses in each]).mean() for name in each[0]}
-
-
-def forget_path(model: nn.Module, state: dict[str, Any], prefix: str, local_metadata: dict[str, Any]) -> None:
-    """Remove the last step's path from a supernet's state dict, since its weights belong to all paths."""
-    del model, local_metadata
-    getattr(state, "_metadata", {}).get(f"{prefix}network", {}).pop("scheme", None)

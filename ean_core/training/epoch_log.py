@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 
+from ean_core.io.json_file import parse_json
+from ean_core.utils.checked_dataclasses import Count, Percent, checked
 from ean_core.utils.distributed import run_on_main_process
+from ean_core.utils.errors import EANError
 
 
 class LogTestAccuracy(Hook):
@@ -32,6 +37,14 @@ class LogTestAccuracy(Hook):
         run_on_main_process(append)
 
 
+@dataclass(frozen=True)
+class EpochLine:
+    """A line of the file: the test accuracy after an epoch."""
+
+    epoch: Count
+    top1: Percent
+
+
 def best_test_epoch(path: Path) -> dict[str, float] | None:
     """The first epoch with the highest test accuracy in a `LogTestAccuracy` file.
 
@@ -41,12 +54,11 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
         "epoch", "top1" in percent, and "tested", the number of tested epochs; None if fewer than two were tested.
     """
     tested: dict[int, float] = {}
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            line = json.loads(text)
-            tested[line["epoch"]] = line["top1"]
-        except (ValueError, RecursionError, KeyError, TypeError):
-            continue  # a line that was cut off when the run was killed
+    for text in path.read_bytes().splitlines() if path.exists() else []:
+        with suppress(EANError, UnicodeDecodeError):  # a line that was cut off when the run was killed
+            content = parse_json(text.decode(), where=str(path), advice="")
+            line = checked(EpochLine, content, where=str(path), advice="")
+            tested[line.epoch] = line.top1
     if len(tested) < 2:
         return None
     epoch = max(tested, key=lambda epoch: (tested[epoch], -epoch))

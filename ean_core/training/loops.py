@@ -48,10 +48,10 @@ class PathValLoop(BaseLoop):
         blocks, rng = scorer.network.stages_blocks, np.random.default_rng(0)
         drawn = [Scheme.random(blocks, rng) for _ in range(self.random_paths)]
         ends = [Scheme.all_on(blocks), Scheme.all_off(blocks)]
-        scores = [score.accuracy for score in scorer([*ends, *drawn])]
+        scores = [score.value for score in scorer([*ends, *drawn])]
         metrics = {"all_on": scores[0], "all_off": scores[1]}
         if self.make_calibrated is not None:
-            calibrated = (score.accuracy for score in self.make_calibrated()(ends))
+            calibrated = (score.value for score in self.make_calibrated()(ends))
             metrics |= zip(("all_on_calibrated", "all_off_calibrated"), calibrated, strict=True)
         metrics |= {
             "random_mean": float(np.mean(scores[2:])),

@@ -31,6 +31,7 @@ HARMLESS = frozenset(
     {
         "custom_imports",  # of a segmentation config: locations of modules, which do not affect results
         "data.workers",
+        "supernet.validate_every",
         "search.steps",
         "search.max_evaluations",
         "search.returned",
@@ -47,17 +48,19 @@ HARMLESS = frozenset(
 Memory format, CUDA graph and compiler affect results only by rounding, as does resuming on another device.
 """
 
+UNRECORDED = ("model",)
+"""Settings common to the runs of a directory that earlier versions did not record."""
+
 EARLIER_DEFAULTS = {"optimizer": "sgd"}
 """Fields added to recipes later -> the value that earlier runs used, if it was not off."""
 
 
 @dataclass(frozen=True)
 class WorkDirFile:
-    """Content of work_dir.json: the task, and the settings and seeds common to its runs."""
+    """Content of work_dir.json: the task, and the settings common to its runs."""
 
     task: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,6 @@ class WorkDir:
         parts: allowed values of "part" in its runs' claims; None for a claim without it.
         shared: whether several processes of one study work in it at the same time, each on its own part.
         settings: common to all runs in it, since summaries compare them.
-        seeds: of the runs that its summary covers; empty if each run stands alone.
     """
 
     path: Path
@@ -78,7 +80,6 @@ class WorkDir:
     parts: tuple[str | None, ...] = ()
     shared: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    seeds: tuple[int, ...] = ()
 
 
 def claim(
@@ -114,7 +115,7 @@ def claim(
                 raise EANError(f"{directory} holds an earlier run: give --resume to continue it, or another --work-dir")
             check_same(read_claim(path), now, what=f"{directory} cannot be resumed: it was started with")
         if work_dir:
-            check_work_dir(work_dir, resume=resume)
+            check_work_dir(work_dir)
             write_work_dir(work_dir)
         write_atomic(path, json.dumps(now, indent=2) + "\n")
 
@@ -182,24 +183,19 @@ def _in_use(directory: Path) -> EANError:
 # -- one task, and one set of settings --------------------------------------------------------------------------------
 
 
-def check_work_dir(work_dir: WorkDir, *, resume: bool) -> None:
+def check_work_dir(work_dir: WorkDir) -> None:
     """Refuse a directory whose content does not match this run.
 
     Raises:
-        EANError: if it belongs to another task, or its summary has other settings or would lose seeds.
+        EANError: if it belongs to another task, or its runs have other settings.
     """
     earlier = read_work_dir(work_dir)
     if earlier.task != work_dir.task:
         raise EANError(f"{work_dir.path} holds a run of {earlier.task}, not of {work_dir.task}: {_ANOTHER}")
     if work_dir.settings and earlier.settings:
-        check_same(earlier.settings, work_dir.settings, what=f"{work_dir.path} holds runs with")
-    earlier_seeds, new_seeds = set(earlier.seeds), set(work_dir.seeds)
-    if earlier_seeds - new_seeds or (earlier_seeds and new_seeds - earlier_seeds and not resume):
-        together = " ".join(map(str, sorted(earlier_seeds | new_seeds)))
-        raise EANError(
-            f"{work_dir.path} holds runs with seeds {', '.join(map(str, sorted(earlier_seeds)))}, which its summary "
-            f"covers: give --seeds {together} --resume, or another --work-dir"
-        )
+        unrecorded = [name for name in UNRECORDED if name not in earlier.settings]
+        now = {name: value for name, value in work_dir.settings.items() if name not in unrecorded}
+        check_same(earlier.settings, now, what=f"{work_dir.path} holds runs with")
 
 
 def read_work_dir(work_dir: WorkDir) -> WorkDirFile:
@@ -220,17 +216,21 @@ def read_work_dir(work_dir: WorkDir) -> WorkDirFile:
 
 
 def write_work_dir(work_dir: WorkDir) -> None:
-    """Write work_dir.json, keeping earlier settings and seeds."""
-    earlier = read_work_dir(work_dir)
-    content = {
-        "task": work_dir.task,
-        "settings": dict(work_dir.settings or earlier.settings),
-        "seeds": sorted({*earlier.seeds, *work_dir.seeds}),
-    }
+    """Write work_dir.json, keeping earlier settings."""
+    settings = dict(work_dir.settings or read_work_dir(work_dir).settings)
+    content = {"task": work_dir.task, "settings": settings}
     write_atomic(work_dir.path / WORK_DIR, json.dumps(content, indent=2) + "\n")
 
 
 # -- the same run -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClaimFile:
+    """The fields of a run.json that are read by name; all others are only compared."""
+
+    part: str | None = None
+    search: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_claim(path: Path) -> dict[str, Any]:
@@ -239,9 +239,8 @@ def read_claim(path: Path) -> dict[str, Any]:
     Raises:
         EANError: if it is missing or damaged.
     """
-    earlier = read_json(path, what="claim", advice="give another --work-dir")
-    if not isinstance(earlier, dict):
-        raise EANError(f"{path} does not say what run {path.parent} holds: give another --work-dir")
+    earlier = read_json(path, what="claim", advice=_ANOTHER)
+    checked(ClaimFile, earlier, where=f"claim {path}", advice=_ANOTHER)
     return earlier
 
 
@@ -251,7 +250,7 @@ def check_same(earlier: Mapping[str, Any], now: Mapping[str, Any], *, what: str)
     Raises:
         EANError: `what`, followed by the first setting that differs and both values.
     """
-    earlier, now = json.loads(json.dumps([earlier, now]))  # as in files, where tuples are lists
+    earlier, now = json.loads(json.dumps([earlier, now], default=repr))  # as in files, where tuples are lists
     if difference := first_difference(earlier, now):
         name, before, after = difference
         raise EANError(f"{what} {name} = {before!r}, and this run has {after!r}; give the same, or another --work-dir")

@@ -198,8 +198,11 @@ def convert(value: Any, kind: Any, name: str = "", *, ignore_unknown: bool = Tru
     if origin in (list, tuple, Sequence):
         return _sequence(value, kind, name, inner)
     if inspect.isclass(origin) and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        if not isinstance(value, Mapping):
             raise WrongValueError(name, DICTIONARY, value)
+        for key in value:
+            if not isinstance(key, str):
+                raise WrongValueError(name, f"{DICTIONARY} with strings as keys", key)
         return {key: inner(item, arguments[1], f"{name}.{key}" if name else key) for key, item in value.items()}
     return _plain(value, kind, name)
 

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import ParamSpec
 from unicodedata import category
 
+from ean_core.utils.command_names import spelled
 from ean_core.utils.failure_messages import explain, memory_sentence, out_of_memory
 from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
 
@@ -76,7 +77,7 @@ def _run_command(main: Callable[[], None]) -> None:
         rank, world = launched_as()
         if rank == 0 or not isinstance(error, SharedError):
             process = f"in process {rank} of {world}: " if rank else ""
-            print(f"error: {process}{legible(message)}", file=sys.stderr, flush=True)
+            print(f"error: {process}{legible(spelled(message))}", file=sys.stderr, flush=True)
         sys.exit(2)
 
 
@@ -157,11 +158,18 @@ def unknown_name(kind: str, name: object, names: list[str] | tuple[str, ...], *,
         names: those that there are.
         where: the name was found, such as a file.
     """
+    place = f" in {where}" if where else ""
+    advice = (
+        f"choose one of {', '.join(names)}{nearest(name, names)}" if names else "leave it out, since there are none"
+    )
+    return EANError(f"unknown {kind} {name!r}{place}: {advice}")
+
+
+def nearest(name: object, names: list[str] | tuple[str, ...]) -> str:
+    """The end of an error, "; did you mean 'se'?", for the name most like the given one, ignoring case; else ""."""
     lower = {choice.lower(): choice for choice in reversed(names)}
     near = get_close_matches(str(name).lower(), lower, n=1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
-    place = f" in {where}" if where else ""
-    return EANError(f"unknown {kind} {name!r}{place}: choose one of {', '.join(names)}{hint}")
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def first_line(error: BaseException) -> str:

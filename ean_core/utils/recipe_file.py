@@ -25,7 +25,7 @@ _STARTS = (
 )
 _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _IMPORTS = ("_base_", "custom_imports")  # fields with which a recipe names other files to execute
-_CLASS = re.compile(r".*\.py:\w+|(?!timm:)[\w.]+:[A-Z]\w*")
+_CLASS = re.compile(r".*\.py:\w.*|(?!timm:)[\w.]+:[A-Z]\w*(:.*)?")
 
 
 def read_recipe_file(path: str | Path, *, import_custom_modules: bool = True) -> Config:
@@ -52,7 +52,7 @@ def read_recipe_file(path: str | Path, *, import_custom_modules: bool = True) ->
         if _CLASS.fullmatch(value):
             raise EANError(
                 f"recipe {path} names the class {value}, but a {path.suffix} recipe cannot run code: give it with "
-                "--attention, or write the recipe as a .py file"
+                "--attention or --method, or write the recipe as a .py file"
             )
     return Config(content, filename=str(path))
 

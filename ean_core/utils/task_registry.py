@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from ean_core.utils.config_path import check_config_file
+from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 GROUP = "ean.tasks"
@@ -39,6 +39,10 @@ Loader = Callable[[Path, dict[str, Any]], Any]
 """(path, content of the file) -> `ean_core.inference.loaded_model.LoadedModel`, on the CPU and in eval mode."""
 
 
+ShareFull = Callable[[str], Any]
+"""configuration -> its network with attention at every block and random weights, and the spec that names it."""
+
+
 @dataclass(frozen=True)
 class TaskEntry:
     """What the commands need from a task. Its functions import what they need when called.
@@ -53,6 +57,7 @@ class TaskEntry:
         test_hint: what to run instead.
         start_job: for the search and related studies; None for a task that does not implement
             `ean_core.pipeline.task.Task`.
+        share_full: for latency tables of whole models; None for classifiers, which --arch names.
         load_with_config: for checkpoints that need their configuration.
         model_kind: what `LoadedModel.kind` calls its networks, such as "classifier".
         start_trim: for `tools/trim.py`; None for a task whose networks it cannot trim.
@@ -65,6 +70,7 @@ class TaskEntry:
     test: Main | None = None
     test_hint: str = ""
     start_job: StartJob | None = None
+    share_full: ShareFull | None = None
     load_with_config: LoadWithConfig | None = None
     model_kind: str = ""
     start_trim: StartTrim | None = None
@@ -134,9 +140,9 @@ def task_of_config(path: str | Path) -> TaskEntry:
     from ean_core.utils.recipe_file import read_recipe_file  # MMEngine takes a second to import
 
     tasks = all_tasks()
-    check_config_file(path, folders=[task.configs for task in tasks.values()])
+    file = find_config_file(path, folders=[task.configs for task in tasks.values()])
     try:
-        config = read_recipe_file(path, import_custom_modules=False)
+        config = read_recipe_file(file, import_custom_modules=False)
     except EANError:
         raise
     except Exception as error:  # a config is a program, and can raise anything

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
@@ -29,8 +29,19 @@ class Logits(BackboneWrapper):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (B, 3, H, W) to logits (B, classes, H, W)."""
-        logits = self.decode_head(self.neck(self.backbone(images)))
-        return F.interpolate(logits, images.shape[-2:], mode="bilinear", align_corners=self.decode_head.align_corners)
+        return self.resize(self.decode_head(self.neck(self.backbone(images))), images.shape[-2:])
+
+    def forward_stem(self, images: Tensor) -> Tensor:
+        """Map normalized images (B, 3, H, W) to the input of the backbone's first stage."""
+        return self.backbone.network.forward_stem(self.backbone.pooled(images))
+
+    def forward_head(self, features: Sequence[Tensor]) -> Tensor:
+        """Map the outputs of all the backbone's stages to the head's logits (B, classes, h, w), not enlarged yet."""
+        return self.decode_head(self.neck(tuple(features[index] for index in self.backbone.out_indices)))
+
+    def resize(self, logits: Tensor, size: Sequence[int]) -> Tensor:
+        """Resize logits to (B, classes, *size)."""
+        return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=self.decode_head.align_corners)
 
     def conv_norm_pairs(self) -> Iterator[tuple[str, str]]:
         """Yield the backbone's pairs, and those of mmcv's `ConvModule`s in neck and head."""

@@ -22,6 +22,7 @@ from ean_core.deploy.fold import fold_batch_norm
 from ean_core.io.records import read_record
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
+from ean_core.supernet.path_metric import Top1
 from tests.conftest import ROOT
 
 timm = pytest.importorskip("timm")
@@ -73,7 +74,7 @@ def test_all_modes_prune_fold_and_come_back_from_a_file(name: str, tmp_path: Pat
         spec = ModelSpec("resnet20", 4, name, sharing, scheme.text, pruned=True)
         net = create_model("resnet20", num_classes=4, attention=name, sharing=sharing)
         wake(net)
-        BNCalibration(net, [{"inputs": images}], normalize=torch.nn.Identity(), max_bytes=0)(net.scheme)
+        BNCalibration(net, [{"inputs": images}], metric=Top1(torch.nn.Identity()), max_bytes=0)(net.scheme)
         net.set_scheme(scheme)
         pruned = net.prune()
         with torch.inference_mode():

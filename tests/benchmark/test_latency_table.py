@@ -107,8 +107,8 @@ def test_weighing_together_beats_one_connection_at_a_time() -> None:
             seconds = (1 + bits @ costs / 100)[:, None] * (1 + 0.02 * rng.normal(size=(len(bits), rounds)))
             seconds = seconds * rng.uniform(1, 3, rounds)  # a load that comes and goes
             seconds[rng.random(seconds.shape) < 0.1] *= 2  # and turns that were disturbed
-            found = weigh(seconds, bits.astype(int), resamples=10)
-            errors[name].append(sum(one.value for one in found) - costs.sum())  # of the full network
+            increments = weigh(seconds, bits.astype(int), resamples=10)
+            errors[name].append(sum(increment.value for increment in increments) - costs.sum())  # of the full network
     assert np.std(errors["together"]) < 0.25 * np.std(errors["alone"])
     assert abs(np.mean(errors["together"])) < 1.0
 
@@ -143,7 +143,7 @@ def test_real_networks_are_timed_with_their_own_connections() -> None:
     network = create_model("resnet20", attention="se").eval()
     table = check_table(measure_table(network, BATCH, mode="folded", rounds=1, **NAMES), network, BATCH, count=2)
     assert len(table.increments) == 9
-    assert all(one.low <= one.value <= one.high for one in table.increments)
+    assert all(increment.low <= increment.value <= increment.high for increment in table.increments)
     assert [row["connections"] for row in table.check["schemes"]] == [9, 5]
     assert table.org.value > 0
 
@@ -229,7 +229,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_table_of_something_else_is_refused_naming_both(name: str) -> None:
     table = made_up()
     other = {"options": {"reduction": 4}, "blocks": (4, 4, 4), "batch_size": 1}.get(name, "another")
-    wanted = {one: getattr(table, one) for one in (*NAMES, "blocks", "batch_size", "image_size", "device")}
+    wanted = {name: getattr(table, name) for name in (*NAMES, "blocks", "batch_size", "image_size", "device")}
     table.require("t.json", **wanted)
     sentence = (
         f"t.json was measured for {name.replace('_', ' ')} {getattr(table, name)!r}, and this run is for {other!r}"

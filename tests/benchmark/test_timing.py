@@ -66,8 +66,8 @@ def test_the_interval_holds_the_value_and_narrows_with_more_rounds() -> None:
         return increment(Timing("EAN", tuple(1.1 * org + 0.02 * rng.random(rounds))), Timing("Org", tuple(org)))
 
     few, many = interval(8), interval(400)
-    for one in (few, many):
-        assert one.low < one.value < one.high
+    for timing in (few, many):
+        assert timing.low < timing.value < timing.high
     assert many.high - many.low < (few.high - few.low) / 2
     assert many.low < 0.11 < many.high
 
@@ -111,9 +111,9 @@ def test_every_network_takes_every_place_and_every_pair_both_orders(names: tuple
     assert all(sorted(order) == sorted(names) for order in orders)
     for place in range(len(names)):
         assert sorted(order[place] for order in orders) == sorted(names * 2)
-    for one in names:
-        for other in set(names) - {one}:
-            assert sum(order.index(one) < order.index(other) for order in orders) == len(names)
+    for name in names:
+        for other in set(names) - {name}:
+            assert sum(order.index(name) < order.index(other) for order in orders) == len(names)
 
 
 def test_networks_are_interleaved_after_the_warm_up() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from classification.recipe import Recipe
 from ean_core.cli import parse_options
 from ean_core.deploy.modes import MODES
 from tests.conftest import ROOT
+from tests.helpers.processes import warm_python
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"
 RUN = "ean_se_r164_cifar100"
@@ -89,9 +91,9 @@ def unpacked(out: Path, into: Path) -> set[str]:
 
 
 def test_every_file_that_it_names_is_there() -> None:
-    words = set(re.findall(r"(?:benchmarks|tests|tools|schemes|classification)/[\w./]+\w", SCRIPT.read_text()))
-    assert len(words) > 12
-    assert {word for word in words if not (ROOT / word).exists()} == set()
+    paths = set(re.findall(r"(?:benchmarks|tests|tools|schemes|classification)/[\w./]+\w", SCRIPT.read_text()))
+    assert len(paths) > 12
+    assert {word for word in paths if not (ROOT / word).exists()} == set()
 
 
 def test_every_test_that_it_names_is_there() -> None:
@@ -127,8 +129,8 @@ def check_command(call: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", call)
         patched.syspath_prepend(str(ROOT / Path(call[0]).parent))
-        parse = runpy.run_path(str(ROOT / call[0])).get("parse_arguments")
-        arguments = classification.train.parse_arguments(call[1:]) if parse is None else parse()
+        parse = runpy.run_path(str(ROOT / call[0])).get("parse_arguments", classification.train.parse_arguments)
+        arguments = parse(call[1:]) if signature(parse).parameters else parse()
     assert set(getattr(arguments, "modes", None) or []) <= set(MODES)
     if hasattr(arguments, "cfg_options"):
         recipe = Recipe.from_file(ROOT / arguments.config, parse_options(arguments.cfg_options))
@@ -142,11 +144,11 @@ def test_what_is_worth_it_is_brought_home_in_pieces_and_goes_on_elsewhere(rehear
     out = tmp_path / "work_dirs/gpu_out"
     assert f"{RUN}/supernet/last.pth" in unpacked(out, tmp_path / "one")  # what was cut off is gone on with
     rehearse("search", "retraining", "networks", COMMIT="abc")
-    found = unpacked(out, tmp_path / "two")
+    names = unpacked(out, tmp_path / "two")
     networks = {f"{RUN}/{name}/classifier.pth" for name in ("org-seed0", "ean-abc-seed0")}
-    assert {f"{RUN}/supernet.pth", f"{RUN}/scheme.json", "logs/search.log"} | networks <= found
-    assert "records/speed_network_resnet164_b50_gpu.json" in found
-    assert not any(name.endswith("last.pth") for name in found)
+    assert {f"{RUN}/supernet.pth", f"{RUN}/scheme.json", "logs/search.log"} | networks <= names
+    assert "records/speed_network_resnet164_b50_gpu.json" in names
+    assert not any(name.endswith("last.pth") for name in names)
     sizes = [path.stat().st_size for path in out.iterdir()]
     assert max(sizes) <= 15_000_000
     assert len(sizes) <= 8
@@ -154,7 +156,7 @@ def test_what_is_worth_it_is_brought_home_in_pieces_and_goes_on_elsewhere(rehear
     for path in out.iterdir():  # as a machine does that brings home what the latest call left
         path.unlink()
     rehearse("search")
-    assert unpacked(out, tmp_path / "three") == found
+    assert unpacked(out, tmp_path / "three") == names
     before = done(tmp_path)
     (tmp_path / "work_dirs").rename(tmp_path / "elsewhere")
     rehearse("search", "retraining", "networks", IN=str(tmp_path / "elsewhere/gpu_out"))
@@ -194,17 +196,17 @@ def test_a_command_that_hangs_is_ended_in_time_to_pack(rehearse: Rehearse, tmp_p
     """With a `timeout` that notes its seconds, and does not wait for them."""
     (tmp_path / "timeout").write_text('#!/bin/sh\necho "$3" >> limits\nexit 124\n')
     (tmp_path / "timeout").chmod(0o755)
-    said = rehearse("networks", LIMIT="80", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
-    assert said.count("status 124") == 3
+    output = rehearse("networks", LIMIT="80", PATH=f"{tmp_path}:{os.environ['PATH']}").stdout
+    assert output.count("status 124") == 3
     assert all(60 <= int(line) <= 68 for line in (tmp_path / "limits").read_text().split())
     assert done(tmp_path) == set()
     assert (tmp_path / "work_dirs/gpu_out/records.tgz").exists()
 
 
 def test_images_that_are_not_there_cost_nothing(rehearse: Rehearse, tmp_path: Path) -> None:
-    said = rehearse("search", "retraining", DATA="nowhere").stdout
-    assert "search: left out, no cifar-100-python in nowhere" in said
-    assert "retraining_seed0: left out, no scheme was found yet" in said
+    output = rehearse("search", "retraining", DATA="nowhere").stdout
+    assert "search: left out, no cifar-100-python in nowhere" in output
+    assert "retraining_seed0: left out, no scheme was found yet" in output
     assert calls(tmp_path) == []
 
 
@@ -234,7 +236,7 @@ def test_a_real_search_on_a_cpu(rehearse: Rehearse, tmp_path: Path) -> None:
     (tmp_path / "data/cifar-100-python/meta").write_bytes(pickle.dumps(names))
     for name in ("benchmarks", "classification", "ean_core", "tools"):
         (tmp_path / name).symlink_to(ROOT / name)
-    said = rehearse("search", PY=sys.executable, CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1").stdout
-    assert "search: status 0" in said, said
+    output = rehearse("search", PY=warm_python(), CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1").stdout
+    assert "search: status 0" in output, output
     assert "channels_last" in (tmp_path / "work_dirs/gpu/logs/search.log").read_text()
     assert {f"{RUN}/supernet.pth", f"{RUN}/scheme.json"} <= unpacked(tmp_path / "work_dirs/gpu_out", tmp_path / "home")

@@ -58,11 +58,11 @@ def test_hours_follow_from_what_was_measured(tmp_path: Path) -> None:
     parts = {"scoring": {"1": {"images_per_second": 5000.0}}, "all_reduce": {"2": {"bytes_per_second": 175e6 / 0.032}}}
     processes = speed(tmp_path / "processes.json", parts)
     decoding = speed(tmp_path / "decoding.json", {"evaluation": {}, "training": {"ours": {"images_per_second": 100.0}}})
-    found = scaling.read(training, processes, decoding)
-    assert found.training == {128: 1000.0, 32: 1000.0}
+    figures = scaling.read(training, processes, decoding)
+    assert figures.training == {128: 1000.0, 32: 1000.0}
     # A batch of 256 goes in two halves; four images were measured by nobody.
-    assert (found.rate(256), found.rate(32), found.rate(4)) == ((128, 1000.0), (32, 1000.0), None)
-    one, eight = scaling.hours(scaling.work(25_000_000), found)
+    assert (figures.rate(256), figures.rate(32), figures.rate(4)) == ((128, 1000.0), (32, 1000.0), None)
+    one, eight = scaling.hours(scaling.work(25_000_000), figures)
     # One device: 184,560 steps of 0.256 s. Eight: 0.032 s of compute and as much for 175 MB of gradients.
     assert one == "| 1 | 1e+03 (batch 128) | 0.256 s | 0.0 % | 13.1 | 5.0 | 42.7 | 10.00 |"
     assert eight == "| 8 | 1e+03 (batch 32) | 0.064 s | 50.0 % | 3.3 | 0.6 | 10.7 | 5.00 |"

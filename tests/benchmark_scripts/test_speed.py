@@ -44,13 +44,13 @@ def test_scoring(run: Run, tmp_path: Path) -> None:
     config = ROOT / "classification/configs/quickstart_digits.py"
     options = ("--config", config, "--sides", "ours-float32", "--output", out)
     done = run("benchmarks/scoring.py", "--quick", *options)
-    found = record(out)
-    rows = found["metrics"]
+    written = record(out)
+    rows = written["metrics"]
     assert list(rows) == ["plain", "ours-float32"]
     assert all(len(row["seconds"]) == 3 for row in rows.values())  # 6 proposals, 2 a turn
     assert rows["ours-float32"]["largest_difference_points"] == 0.0
     assert f"{rows['ours-float32']['times_as_fast_whole_stretch']:5.2f}x" in done.stdout
-    assert found["settings"]["images"] == 40
+    assert written["settings"]["images"] == 40
 
 
 def test_training(run: Run, tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_training(run: Run, tmp_path: Path) -> None:
 def test_network(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
     done = run("benchmarks/network.py", "--quick", "--modes", "folded", "fused", "--output", out)
-    found = record(out)
-    assert list(found["metrics"]) == ["plain", "folded"]
-    assert len(found["metrics"]["folded"]) == 7
-    assert all(row["difference"] < 1e-3 for rows in found["metrics"].values() for row in rows.values())
+    written = record(out)
+    assert list(written["metrics"]) == ["plain", "folded"]
+    assert len(written["metrics"]["folded"]) == 7
+    assert all(row["difference"] < 1e-3 for rows in written["metrics"].values() for row in rows.values())
     assert "skipped fused: fused needs a CUDA device, and this runs on cpu" in done.stdout
     error = run("benchmarks/network.py", "--modes", "foldet", code=2).stderr
     assert "did you mean 'folded'" in error
@@ -96,9 +96,9 @@ def test_a_mode_that_differs_loses_no_other_times(tmp_path: Path, monkeypatch: p
         network.main()
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: EAN in bf16 differs\n"
-    found = record(out)
-    assert list(found["metrics"]) == ["plain", "folded", "channels_last"]
-    assert found["settings"]["skipped"] == {"bf16": "EAN in bf16 differs"}
+    content = record(out)
+    assert list(content["metrics"]) == ["plain", "folded", "channels_last"]
+    assert content["settings"]["skipped"] == {"bf16": "EAN in bf16 differs"}
     assert written == [[], ["plain"], ["plain"], ["plain", "folded"]]  # as far as it had come
 
 
@@ -162,8 +162,8 @@ def test_an_allocator_that_is_not_installed_is_left_out(monkeypatch: pytest.Monk
     import allocators
 
     monkeypatch.setattr(allocators.ctypes.util, "find_library", lambda name: {"tcmalloc": "libtcmalloc.so.4"}.get(name))
-    found = {side: allocators.library_of(side) for side in allocators.SIDES}
-    assert found == {"libc": "", "kept": "", "tcmalloc": "libtcmalloc.so.4", "jemalloc": None}
+    libraries = {side: allocators.library_of(side) for side in allocators.SIDES}
+    assert libraries == {"libc": "", "kept": "", "tcmalloc": "libtcmalloc.so.4", "jemalloc": None}
 
 
 def test_decoding(run: Run, tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_decoding_finds_imagenets_files(tmp_path: Path) -> None:
     for name in ("n01440764/a.JPEG", "n01443537/b.jpeg", "c.jpg", "d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = decoding.files(argparse.Namespace(images=tmp_path, count=9), tmp_path)
-    assert [Path(path).name for path in found] == ["c.jpg", "a.JPEG", "b.jpeg"]
+    paths = decoding.files(argparse.Namespace(images=tmp_path, count=9), tmp_path)
+    assert [Path(path).name for path in paths] == ["c.jpg", "a.JPEG", "b.jpeg"]
 
 
 def test_a_side_that_differs_is_not_compared() -> None:
@@ -231,10 +231,10 @@ def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
 
     from ean_core import EANError
 
-    one = torch.ones(2, 3)
-    assert ab_harness.check_equal("EAN", one, one, 0.0) == 0.0
+    logits = torch.ones(2, 3)
+    assert ab_harness.check_equal("EAN", logits, logits, 0.0) == 0.0
     with pytest.raises(EANError, match=r"EAN differs by 0\.1 and may by 0\.01"):
-        ab_harness.check_equal("EAN", one, 1.1 * one, 0.01)
+        ab_harness.check_equal("EAN", logits, 1.1 * logits, 0.01)
     turn = {"same": True, "result": 50.0}
     processes.check_equal("scoring", [[turn], [turn]])
     with pytest.raises(EANError, match="depend on the number of processes"):
@@ -253,9 +253,9 @@ def test_ratio_of_interleaved_turns() -> None:
     def side(name: str, seconds: float):
         return lambda: order.append(name) or {"seconds": seconds}
 
-    found = interleave({"slow": side("slow", 3.0), "fast": side("fast", 1.5)}, 2)
+    turns = interleave({"slow": side("slow", 3.0), "fast": side("fast", 1.5)}, 2)
     assert order == ["slow", "fast", "fast", "slow"]
-    assert times_as_fast(found["slow"], found["fast"]).value == 2.0
+    assert times_as_fast(turns["slow"], turns["fast"]).value == 2.0
 
 
 def test_a_side_that_stops_says_so(tmp_path: Path) -> None:

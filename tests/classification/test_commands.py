@@ -7,18 +7,19 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.pipeline.retrain import unpack_results
 from ean_core.search.history import read_lines
+from ean_core.training.work_dir import LOCK
 from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment, warm_python
 from tests.helpers.ranks import torchrun
@@ -89,19 +90,20 @@ def test_how_the_device_runs_it_is_chosen_printed_and_recorded(
 
 def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_path: Path) -> None:
     run_pipeline(job("whole", **{"search.steps": 60}), retrain=False)
-    program = [
-        str(ROOT / "tools/search.py"), str(tiny), "--work-dir", "cut", "--no-retrain", "--resume",
+    command = [
+        warm_python(), str(ROOT / "tools/search.py"), str(tiny), "--work-dir", "cut", "--no-retrain", "--resume",
         "--data-root", str(tmp_path), "--cfg-options", "search.steps=60",
     ]  # fmt: skip
     variables = environment(CUDA_VISIBLE_DEVICES="")
     for sign in ("supernet/last.pth", "history.jsonl"):
-        process = subprocess.Popen([sys.executable, *program], cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while not (tmp_path / "cut" / sign).exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it had ended before it could be killed"
-    command = [warm_python(), *program]
+        with FileLock(tmp_path / "cut" / LOCK, timeout=60):  # the process itself, of which `process` is the client
+            pass
     subprocess.run(command, cwd=tmp_path, env=variables, check=True, stdout=subprocess.DEVNULL)
     stages = [json.loads((tmp_path / name / "scheme.json").read_text())["stages"] for name in ("whole", "cut")]
     assert stages[0] == stages[1]
@@ -112,12 +114,9 @@ def test_kill_9_and_resume_gives_the_uninterrupted_scheme(job, tiny: Path, tmp_p
     assert lines[0] == lines[1]
 
 
-def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
-    job, tiny: Path, tmp_path: Path
-) -> None:
-    done = torchrun(
-        "tools/search.py", tiny, "--work-dir", "two", "--cfg-options", "retrain=['ean']", directory=tmp_path
-    )
+def test_two_processes_train_both_networks_and_score_what_one_scores(job, tiny: Path, tmp_path: Path) -> None:
+    options = ("--work-dir", "two", "--cfg-options", "retrain=['ean']")
+    done = torchrun("tools/search.py", tiny, *options, directory=tmp_path)
     assert "2 process(es)" in done.stdout
     assert done.stdout.count("scheme found") == 1
     assert not list(tmp_path.glob(".dist_test"))
@@ -125,7 +124,8 @@ def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
         source, target = tmp_path / "two" / part, tmp_path / "one" / part
         target.parent.mkdir(exist_ok=True)
         shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
-    run_pipeline(job("one"), retrain=False)
+    alone = job("one", resume=True)
+    run_pipeline(alone, retrain=False)
     lines = [
         [(line.bits, line.accuracy, line.reward) for line in read_lines(tmp_path / name / "history.jsonl")]
         for name in ("one", "two")
@@ -134,7 +134,7 @@ def test_two_processes_train_a_supernet_and_a_network_and_score_what_one_scores(
     trained = next((tmp_path / "two").glob("ean-*-seed0"))
     metrics = json.loads((trained / "result.json").read_text())["metrics"]
     assert metrics["images"] == 500  # the test images are shared out exactly
-    images, network = job("one").task.images, load_network(trained / "classifier.pth")[0]
+    images, network = alone.task.images, load_network(trained / "classifier.pth")[0]
     with torch.no_grad():
         predicted = network(images.normalize(channels_last=False)(images.data.test.images)).argmax(1)
     right = (predicted == images.data.test.labels).numpy()

@@ -26,8 +26,8 @@ class Killed(BaseException):
 @pytest.mark.parametrize("part", ["supernet", "org-seed0"])
 def test_resuming(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     def train(*, resume: bool) -> None:
-        one = job("run", resume=resume)
-        train_supernet(one) if part == "supernet" else train_network(one, make_target(one, "org"), seed=0)
+        again = job("run", resume=resume)
+        train_supernet(again) if part == "supernet" else train_network(again, make_target(again, "org"), seed=0)
 
     def kill(*_: object, **__: object) -> None:
         raise Killed
@@ -49,8 +49,8 @@ def test_a_second_run_at_the_same_time(
     monkeypatch.setattr(work_dir, "PATIENCE", 0.0)
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / work_dir.LOCK):
-        one = job("run", resume=resume)
-        for train in (lambda: train_supernet(one), lambda: train_network(one, make_target(one, "org"), seed=0)):
+        again = job("run", resume=resume)
+        for train in (lambda: train_supernet(again), lambda: train_network(again, make_target(again, "org"), seed=0)):
             with pytest.raises(EANError, match="another run is using"):
                 train()
 
@@ -62,8 +62,8 @@ def test_networks_of_another_recipe_do_not_share_a_directory(
         raise Killed
 
     monkeypatch.setattr(ImageClassifier, "losses", kill)
-    one, other = job("run"), job("run", **{"train.lr": 0.07})
+    first, other = job("run"), job("run", **{"train.lr": 0.07})
     with pytest.raises(Killed):
-        train_network(one, make_target(one, "org"), seed=0)
+        train_network(first, make_target(first, "org"), seed=0)
     with pytest.raises(EANError, match="holds runs with train.lr = 0.05, and this run has 0.07"):
         train_network(other, make_target(other, "share-full"), seed=1)

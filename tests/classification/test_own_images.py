@@ -50,7 +50,7 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeIma
     (root / "cat" / "notes.md").write_text("no image")
     short = ("supernet.epochs=1", "train.epochs=1", "search.steps=2", "retrain=['org']")
     done = run("tools/search.py", "--data-root", "my images", "--cfg-options", *short)
-    for words in (
+    for sentence in (
         "3 classes, 30 images: cat 12, dog 8, owl 10",
         "sizes from 25x20 to 25x22, median shorter side 21",
         "recipe for 24 images on ",
@@ -58,7 +58,7 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeIma
         "split: 19 to train on, 5 to score schemes on (20% of each class's rest), 6 to test on (20% of each class)",
         "scheme found",
     ):
-        assert words in done.stdout
+        assert sentence in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
     work = tmp_path / "work_dirs" / "my_images"
@@ -126,9 +126,9 @@ def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_pat
     data = load_data("folder", root)
     assert (len(data.train), len(data.test)) == (20, 7)
     assert data.note == ""
-    said = write_recipe(root, tmp_path / "w", {"train.epochs": 7, "model.arch": "resnet56"})
-    assert "2 classes, 27 images: a 13, b 14" in said
-    assert "resnet56 with se, crop 32, batch 8, 7 epochs" in said
+    message = write_recipe(root, tmp_path / "w", {"train.epochs": 7, "model.arch": "resnet56"})
+    assert "2 classes, 27 images: a 13, b 14" in message
+    assert "resnet56 with se, crop 32, batch 8, 7 epochs" in message
     assert Recipe.from_file(tmp_path / "w" / "recipe.py").model.arch == "resnet56"
 
 
@@ -163,9 +163,9 @@ def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> Non
     (root / "cat" / "0.JPG").write_bytes(b"this is text")
     cut = root / "dog" / "1.png"
     cut.write_bytes(cut.read_bytes()[:-60])
-    said = sentence(root)
-    assert "2 of 16 images cannot be decoded, the first is" in said
-    assert "0.JPG" in said
+    message = sentence(root)
+    assert "2 of 16 images cannot be decoded, the first is" in message
+    assert "0.JPG" in message
 
 
 def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None:

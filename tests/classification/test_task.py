@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from classification.evaluation import most_confused
+from ean_core.io.records import read_record
+from ean_core.networks.network_file import load_network
 from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.training.classifier import ImageClassifier
 from tests.pipeline.conftest import MakeJob
@@ -36,8 +38,10 @@ def test_a_test_that_fails_leaves_no_files(job: MakeJob, tmp_path: Path, monkeyp
 
 def test_the_search_split_is_not_asked_for_by_a_training(job: MakeJob) -> None:
     """A folder with too few images for a search can still be trained on."""
-    one = job("run", **{"data.val_per_class": 60, "train.epochs": 1})
-    assert (train_network(one, make_target(one, "org"), seed=0) / "classifier.pth").exists()
+    run = job("run", **{"data.val_per_class": 60, "train.epochs": 1})
+    directory = train_network(run, make_target(run, "org"), seed=0)
+    assert read_record(directory / "result.json")["metrics"]["images"] == 500
+    assert load_network(directory / "classifier.pth")[0].scheme.connections == 0
 
 
 def test_the_pairs_that_are_confused_most() -> None:

@@ -133,10 +133,10 @@ def test_a_truncated_image_is_found(crowd: CrowdData) -> None:
 @pytest.mark.parametrize(("count", "train", "val"), [(300, 270, 30), (400, 360, 40), (24, 22, 2), (2, 1, 1)])
 def test_split_sizes(count: int, train: int, val: int) -> None:
     images = numbered(count)
-    one, other = hold_out(images, seed=0)
-    assert (len(one), len(other)) == (train, val)
-    assert {image.name for image in one} | {image.name for image in other} == {image.name for image in images}
-    assert not {image.name for image in one} & {image.name for image in other}
+    first, other = hold_out(images, seed=0)
+    assert (len(first), len(other)) == (train, val)
+    assert {image.name for image in first} | {image.name for image in other} == {image.name for image in images}
+    assert not {image.name for image in first} & {image.name for image in other}
 
 
 def test_split_is_stable() -> None:
@@ -193,13 +193,13 @@ def pictures(tmp_path: Path) -> Path:
 def test_json_and_csv_say_the_same(pictures: Path) -> None:
     (pictures / "set.json").write_text(json.dumps(JSON_SET))
     (pictures / "set.csv").write_text(CSV_SET)
-    one, other = (load_points_file(pictures / f"set.{kind}") for kind in ("json", "csv"))
-    assert one.fingerprint() == other.fingerprint()
-    assert one.name == "set"
-    assert [image.name for image in one.train] == ["i/a.png", "i/b.png"]
-    assert one.train[0].size == (10, 12)
-    assert one.train[0].points.tolist() == [[1.5, 2], [3, 4]]
-    assert one.train[1].count == 0
+    first, other = (load_points_file(pictures / f"set.{kind}") for kind in ("json", "csv"))
+    assert first.fingerprint() == other.fingerprint()
+    assert first.name == "set"
+    assert [image.name for image in first.train] == ["i/a.png", "i/b.png"]
+    assert first.train[0].size == (10, 12)
+    assert first.train[0].points.tolist() == [[1.5, 2], [3, 4]]
+    assert first.train[1].count == 0
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_the_old_maps(tmp_path: Path, crowd: CrowdData, monke
     with pytest.raises(OSError, match="No space left on device: '.*maps.h5'"):
         write_cache(path, crowd, kernel="fixed:4", stride=4)
     assert path.read_bytes() == before
-    assert [one.name for one in tmp_path.glob("*maps*")] == ["maps.h5"]
+    assert [path.name for path in tmp_path.glob("*maps*")] == ["maps.h5"]
 
 
 def test_a_made_up_crowd_that_was_interrupted_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

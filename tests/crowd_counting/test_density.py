@@ -76,12 +76,12 @@ def test_against_a_loop(kernel: str, stride: int) -> None:
 
 def slow_sigmas(points: np.ndarray) -> np.ndarray:
     """0.3 times the mean of the three smallest distances to other points."""
-    found = []
+    sums = []
     for index, point in enumerate(points.astype(np.float64)):
         others = np.delete(points.astype(np.float64), index, axis=0)
         nearest = sorted(math.dist(point, other) for other in others)[:3]
-        found.append(max(0.3 * sum(nearest) / len(nearest), 0.1))
-    return np.array(found)
+        sums.append(max(0.3 * sum(nearest) / len(nearest), 0.1))
+    return np.array(sums)
 
 
 def test_adaptive_spread() -> None:
@@ -126,8 +126,8 @@ def test_stride_is_block_sums() -> None:
 def test_batch_equals_single(kernel: str) -> None:
     sizes = [(37, 53), (64, 64), (20, 64), (30, 30)]
     points = [random_points(count, size) for count, size in zip([30, 3, 11, 0], sizes, strict=True)]
-    found = [Kernel.parse(kernel).sigmas(one) for one in points]
-    sigmas = None if found[0] is None else [torch.from_numpy(one) for one in found]
+    found = [Kernel.parse(kernel).sigmas(heads) for heads in points]
+    sigmas = None if found[0] is None else [torch.from_numpy(values) for values in found]
     batch = render_batch([torch.from_numpy(p) for p in points], torch.tensor(sizes), sigmas, shape=(64, 64), stride=8)
     for one, size, density in zip(points, sizes, batch, strict=True):
         rows, columns = (-(-side // 8) for side in size)
@@ -147,9 +147,9 @@ def test_many_heads_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gpu_equals_cpu(kernel: str) -> None:
     points = torch.from_numpy(random_points(300, (101, 203)))
-    found = render_density(points.cuda(), (101, 203), 8, kernel)
-    assert found.is_cuda
-    torch.testing.assert_close(found.cpu(), render_density(points, (101, 203), 8, kernel), rtol=1e-4, atol=1e-5)
+    density = render_density(points.cuda(), (101, 203), 8, kernel)
+    assert density.is_cuda
+    torch.testing.assert_close(density.cpu(), render_density(points, (101, 203), 8, kernel), rtol=1e-4, atol=1e-5)
 
 
 def test_no_heads() -> None:

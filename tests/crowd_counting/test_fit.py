@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,13 +17,14 @@ import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import load_model, score_file
-from crowd_counting.fit import constant_counts, summarize_seeds, train_counter
+from crowd_counting.fit import constant_counts, train_counter
 from crowd_counting.hooks import KeepBest
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.training_model import evaluate
 from crowd_counting.recipe import Recipe
+from crowd_counting.summary import covered_seeds, summarize_seeds
 from ean_core.io.records import read_record
 from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
@@ -101,13 +103,13 @@ def kill_after(patch: pytest.MonkeyPatch, hook: type, method: str, *, times: int
 def test_the_test_images_choose_nothing(crowd: CrowdData, tmp_path: Path) -> None:
     """Other test images change the test figures, and not a bit of the checkpoints or the choice among them."""
     other = dataclasses.replace(crowd, test=crowd.test[:1])
-    one = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
+    first = train_counter(make_job(crowd, tmp_path / "one"), seed=0)
     two = train_counter(make_job(other, tmp_path / "two"), seed=0)
-    assert (one / "validation.json").read_text() == (two / "validation.json").read_text()
+    assert (first / "validation.json").read_text() == (two / "validation.json").read_text()
     for name in ("best.pth", "final.pth"):
         theirs = weights(two / name)
-        assert all(torch.equal(value, theirs[key]) for key, value in weights(one / name).items())
-    assert read_record(one / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
+        assert all(torch.equal(value, theirs[key]) for key, value in weights(first / name).items())
+    assert read_record(first / "result.json")["metrics"]["best"] != read_record(two / "result.json")["metrics"]["best"]
 
 
 def test_the_best_is_the_lowest_validation_error(crowd: CrowdData, tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_options_train(crowd: CrowdData, tmp_path: Path, options: dict[str, Any]
 def test_training_from_cached_maps(crowd: CrowdData, tmp_path: Path) -> None:
     write_cache(tmp_path / "maps.h5", crowd, kernel="fixed:4", stride=8)
     job = make_job(crowd, tmp_path, train__epochs=1, data__cache=str(tmp_path / "maps.h5"))
-    assert next(iter(job.train_loader(seed=0)))["density"] is not None
+    assert next(iter(job.train_loader(job.recipe.train, seed=0)))["density"] is not None
     assert (train_counter(job, seed=0) / "best.pth").exists()
 
 
@@ -211,14 +213,21 @@ def test_seeds_are_summarized(crowd: CrowdData, tmp_path: Path) -> None:
     older = json.loads((directories[0] / "result.json").read_text())
     older["metrics"]["best"]["test"]["mse_in_papers"] = 1.0  # as records had it besides
     (directories[0] / "result.json").write_text(json.dumps(older))
-    found = summarize_seeds(job, directories)
-    assert "mse_in_papers" not in found["best"]
+    summary = summarize_seeds(job, directories)
+    assert "mse_in_papers" not in summary["best"]
     values = [read_record(path / "result.json")["metrics"]["best"]["test"]["mae"] for path in directories]
     assert values[0] != values[1]
-    assert found["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
-    assert found["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert summary["best"]["mae"]["mean"] == pytest.approx(sum(values) / 2)
+    assert summary["best"]["mae"]["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     record = read_record(tmp_path / "summary.json")
     assert (record["kind"], record["settings"]["seeds"]) == ("counting", [0, 1])
+    assert covered_seeds(job, [5]) == [0, 1, 5]
+    with pytest.raises(EANError, match="seed0 holds a counter trained with train.loss = 'mse', and this run has 'bay"):
+        covered_seeds(make_job(crowd, tmp_path, train__epochs=1, train__loss="bayesian"), [5])
+    shutil.rmtree(directories[1])
+    with pytest.raises(EANError, match="covers seed 1, which .* no longer holds: give --seeds 0 1 5 --resume"):
+        covered_seeds(job, [5])
+    assert covered_seeds(job, [1]) == [0, 1]
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------
@@ -267,7 +276,7 @@ def test_a_crafted_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path, m
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("crowd_counting.fit.build_runner", kill)
+        patch.setattr("ean_core.pipeline.fit.build_runner", kill)
         with pytest.raises(Killed):
             train_counter(make_job(crowd, tmp_path), seed=0)  # claims the directory
     crafted_state(tmp_path / "seed0" / "last.pth", tmp_path / "ran")

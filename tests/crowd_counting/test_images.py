@@ -68,7 +68,7 @@ SIZES = [(48, 64)] * 4 + [(56, 40)] * 4
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_turned_photos_are_trained_on_and_tested_upright(tmp_path: Path, orientation: int) -> None:
     plain, turned = (
-        load_points_file(write_points(tmp_path / str(one), SIZES, orientation=one)) for one in (1, orientation)
+        load_points_file(write_points(tmp_path / str(number), SIZES, orientation=number)) for number in (1, orientation)
     )
     assert [image.size for image in turned.train] == [image.size for image in plain.train] == SIZES[:5]
     for one, other in zip(whole_images(plain.test, stride=8), whole_images(turned.test, stride=8), strict=True):
@@ -136,8 +136,8 @@ def test_images_of_a_few_pixels_are_trained_on(tmp_path: Path, loss: str, size: 
             loader = CrowdLoader(data.train, plan, DataRecipe(crop=crop, workers=0), stride=8, cache=cache)
             loader.set_epoch(epoch)
             for batch in loader:
-                found = model(**batch, mode="loss")
-                assert all(torch.isfinite(torch.as_tensor(value)).all() for value in found.values())
+                losses = model(**batch, mode="loss")
+                assert all(torch.isfinite(torch.as_tensor(value)).all() for value in losses.values())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (7, 900)])
@@ -198,9 +198,9 @@ def test_fractions_and_points_outside_are_warned_of(
 ) -> None:
     points = write_points(tmp_path / "d", SIZES, scale=1 / 64)
     assert script("prepare", "--annotations", points, "--out-dir", tmp_path / "out") == 0
-    said = capsys.readouterr().out
-    assert "warning: all 32 points of" in said
-    assert "lie between 0 and 1, like fractions" in said
+    output = capsys.readouterr().out
+    assert "warning: all 32 points of" in output
+    assert "lie between 0 and 1, like fractions" in output
     (remark,) = load_points_file(write_points(tmp_path / "e", SIZES, scale=3)).remarks
     assert "lie outside their images" in remark
     assert not load_points_file(write_points(tmp_path / "f", SIZES)).remarks
@@ -235,8 +235,8 @@ def test_strange_files_do_not_stop_the_others(
     assert sum("count" in entry for entry in entries) == 4
     (wrong,) = (entry["error"] for entry in entries if "error" in entry)
     assert r"torn\x1b[2J.png" in wrong
-    said = "skipped 2 files: 1 .heic (not a supported image format), 1 FIFO, device or the like"
-    assert said in capsys.readouterr().err
+    message = "skipped 2 files: 1 .heic (not a supported image format), 1 FIFO, device or the like"
+    assert message in capsys.readouterr().err
     pictures = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
     assert len(pictures) == 4
     os.mkfifo(folder / "film.mp4")

@@ -37,12 +37,12 @@ def noise(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(("tile", "overlap"), [(20, 0), (20, 4), (9, 4)])
 def test_tiles_part_the_axis(cells: int, tile: int, overlap: int) -> None:
     covered = []
-    for one in tiles_along(cells, tile=tile, overlap=overlap):
-        assert one.end - one.first <= tile
-        assert one.first <= one.keep_first < one.keep_end <= one.end
-        assert one.first == 0 or one.keep_first - one.first >= overlap
-        assert one.end == cells or one.end - one.keep_end >= overlap
-        covered += range(one.keep_first, one.keep_end)
+    for span in tiles_along(cells, tile=tile, overlap=overlap):
+        assert span.end - span.first <= tile
+        assert span.first <= span.keep_first < span.keep_end <= span.end
+        assert span.first == 0 or span.keep_first - span.first >= overlap
+        assert span.end == cells or span.end - span.keep_end >= overlap
+        covered += range(span.keep_first, span.keep_end)
     assert covered == list(range(cells))
 
 

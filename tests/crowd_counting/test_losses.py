@@ -23,7 +23,7 @@ STRIDE = 8
 
 def make_target(*, counts: tuple[int, ...] = (6, 3, 0)) -> Target:
     points = [torch.from_numpy(random_points(n, size, seed=n)) for n, size in zip(counts, SIZES, strict=True)]
-    sigmas = [torch.full((len(one),), 4.0) for one in points]
+    sigmas = [torch.full((len(heads),), 4.0) for heads in points]
     return Target(points, torch.tensor(SIZES), STRIDE, sigmas)
 
 
@@ -102,14 +102,14 @@ def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: 
             likelihoods = [math.exp(-(d**2) / (2 * sigma**2)) for d in (*distances, dummy)]
             for index, likelihood in enumerate(likelihoods):
                 expected[index] += value * likelihood / sum(likelihoods)
-        losses.append(sum(abs(1 - one) for one in expected[:-1]) + abs(expected[-1]))
+        losses.append(sum(abs(1 - count) for count in expected[:-1]) + abs(expected[-1]))
     return float(np.mean(losses))
 
 
 def test_bayesian() -> None:
     target, density = make_target(), make_density()
-    found = float(Bayesian(sigma=6.0, background=0.2)(density, target))
-    assert found == pytest.approx(slow_bayesian(density, target, sigma=6.0, background=0.2), rel=1e-4)
+    loss = float(Bayesian(sigma=6.0, background=0.2)(density, target))
+    assert loss == pytest.approx(slow_bayesian(density, target, sigma=6.0, background=0.2), rel=1e-4)
 
 
 def test_dm_count_without_transport() -> None:
@@ -124,8 +124,8 @@ def test_dm_count_without_transport() -> None:
                 share = float(density[number, row, column]) / total
                 loss += 0.3 * count * 0.5 * abs(float(truth[row, column]) / count - share)
         losses.append(loss)
-    found = float(DMCount(transport=0.0, variation=0.3)(density, target))
-    assert found == pytest.approx(np.mean(losses), rel=1e-4)
+    value = float(DMCount(transport=0.0, variation=0.3)(density, target))
+    assert value == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_sinkhorn_is_near_the_exact_transport() -> None:

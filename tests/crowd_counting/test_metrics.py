@@ -30,8 +30,8 @@ def slow_game(density: np.ndarray, points: np.ndarray, *, stride: int, level: in
 def test_game_against_loops(level: int, size: tuple[int, int]) -> None:
     points = random_points(60, size)
     density = np.random.default_rng(1).random((-(-size[0] // 8), -(-size[1] // 8)))
-    found = image_errors("a", density, points, stride=8).game[level]
-    assert found == pytest.approx(slow_game(density, points, stride=8, level=level))
+    game = image_errors("a", density, points, stride=8).game[level]
+    assert game == pytest.approx(slow_game(density, points, stride=8, level=level))
 
 
 def test_game_grows_with_the_level_and_starts_at_the_absolute_error() -> None:
@@ -52,13 +52,13 @@ def test_definitions() -> None:
         ImageErrors("b", 4, 3.0, (1.0,) * 4),
         ImageErrors("c", 0, 2.0, (2.0,) * 4),
     ]
-    found = summarize_errors(rows)
-    assert found["mae"] == pytest.approx((3 + 1 + 2) / 3)
-    assert found["rmse"] == pytest.approx(math.sqrt((9 + 1 + 4) / 3))
-    assert list(found) == ["mae", "rmse", "nae", "game0", "game1", "game2", "game3", "images"]
-    assert found["nae"] == pytest.approx((0.3 + 0.25) / 2)  # nobody in the third: it has no relative error
-    assert found["game2"] == pytest.approx(2.0)
-    assert found["images"] == 3
+    summary = summarize_errors(rows)
+    assert summary["mae"] == pytest.approx((3 + 1 + 2) / 3)
+    assert summary["rmse"] == pytest.approx(math.sqrt((9 + 1 + 4) / 3))
+    assert list(summary) == ["mae", "rmse", "nae", "game0", "game1", "game2", "game3", "images"]
+    assert summary["nae"] == pytest.approx((0.3 + 0.25) / 2)  # nobody in the third: it has no relative error
+    assert summary["game2"] == pytest.approx(2.0)
+    assert summary["images"] == 3
     assert summarize_errors(rows[2:])["nae"] is None
 
 

@@ -27,8 +27,8 @@ def test_digits_are_scikit_learns_all_of_them_once():
     data = load_data("digits")
     both = torch.cat([data.train.images, data.test.images]).reshape(-1, 64)
     expected = sorted((row * 15.9375 + 0.5).astype(int).tolist() for row in pixels)
-    found = sorted(both.tolist())
-    assert max(abs(a - b) for x, y in zip(expected, found, strict=True) for a, b in zip(x, y, strict=True)) <= 1
+    indices = sorted(both.tolist())
+    assert max(abs(a - b) for x, y in zip(expected, indices, strict=True) for a, b in zip(x, y, strict=True)) <= 1
 
 
 def test_digits_are_the_same_every_time():

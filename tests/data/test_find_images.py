@@ -33,9 +33,9 @@ def test_skipped_files_are_counted_by_reason(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     os.mkfifo(tmp_path / "fifo.png")
-    found = find_images([tmp_path], below=False)
-    assert [file.name for file in found.files] == ["a.png"]
-    assert found.describe() == (
+    images = find_images([tmp_path], below=False)
+    assert [file.name for file in images.files] == ["a.png"]
+    assert images.describe() == (
         "skipped 7 files: 2 .heic (not a supported image format), 2 broken links, 1 without an extension (not a "
         "supported image format), 1 FIFO, device or the like, 1 subfolder"
     )

@@ -118,14 +118,14 @@ def test_what_is_passed_over_is_said(image_root):
     (image_root / "val" / "bee" / "more").mkdir()
     data = load_data("folder", image_root)
     assert len(data.train) + len(data.test) == 21
-    (said,) = data.remarks
-    assert said.startswith("skipped 5 files: 1 .")
+    (remark,) = data.remarks
+    assert remark.startswith("skipped 5 files: 1 .")
     for reason in (
         *(f"1 .{end} (not a supported image format" for end in ("heic", "gif", "jfif")),
         "1 broken link",
         "1 subfolder",
     ):
-        assert reason in said
+        assert reason in remark
 
 
 def test_with_val_and_test_schemes_are_scored_on_one_and_networks_tested_on_the_other(image_root):

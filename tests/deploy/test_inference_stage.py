@@ -49,8 +49,8 @@ def test_it_is_pruned_as_a_stage_is(sharing: str) -> None:
     network = trained("resnet29", "se", sharing=sharing)
     folded = fold_batch_norm(network, prune=False)
     x = images(network, size=8)
-    for one in (network, folded):
-        one.set_scheme("010 | 000 | 011")
+    for net in (network, folded):
+        net.set_scheme("010 | 000 | 011")
     pruned = folded.prune()
     with torch.inference_mode():
         assert difference(network(x), pruned(x)) < 1e-4

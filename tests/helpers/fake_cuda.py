@@ -19,9 +19,9 @@ class NoTransfers(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name, out = str(function), function(*args, **(kwargs or {}))
-        tensors = [one for one in tree_leaves((args, kwargs, out)) if isinstance(one, Tensor)]
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, out)) if isinstance(leaf, Tensor)]
         # A single number from the processor's memory is an argument of a kernel, except where it is copied.
-        places = {one.device.type for one in tensors if one.dim() or "cop" in name}
+        places = {tensor.device.type for tensor in tensors if tensor.dim() or "cop" in name}
         if len(places) > 1:
             raise AssertionError(f"{name} between {' and '.join(sorted(places))} in a part that a CUDA graph captures")
         return out
@@ -41,8 +41,8 @@ def fake_cuda() -> Iterator[None]:
 def copied(tensor: FakeTensor, memo: dict[int, Any]) -> Tensor:
     """As a tensor with values is copied; PyTorch's own way copies the whole mode that a fake one belongs to."""
     if id(tensor) not in memo:
-        one = tensor.detach().clone()
-        memo[id(tensor)] = nn.Parameter(one, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else one
+        copy = tensor.detach().clone()
+        memo[id(tensor)] = nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
     return memo[id(tensor)]
 
 

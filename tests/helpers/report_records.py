@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +14,13 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import write_record
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.utils.intervals import Interval
+from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import ROOT
 
 
 def new_directory(path: Path) -> Path:
-    """A directory of records that holds only the paper's figures."""
+    """A directory for records."""
     path.mkdir(parents=True)
-    shutil.copy(ROOT / "results" / "paper.json", path)
     return path
 
 
@@ -85,11 +86,11 @@ def times(path: Path, *, arch: str = "resnet164", scheme: str = "010 | 100 | 101
     """Two networks in two settings."""
 
     def row(network: str, increment: float | None) -> dict:
-        found = None if increment is None else {"value": increment, "low": increment - 0.1, "high": increment + 0.1}
+        interval = None if increment is None else {"value": increment, "low": increment - 0.1, "high": increment + 0.1}
         return {
             **{"network": network, "scheme": scheme, "connections": 27, "blocks": 54, "parameters": 1738512},
             "multiply_adds": 248e6,
-            "timings": {"eager": {"increment": found}, "folded": {"increment": found}},
+            "timings": {"eager": {"increment": interval}, "folded": {"increment": interval}},
         }
 
     settings = {"arch": arch, "batch_size": 50, "image_size": 32, "rounds": 20, "threads": 1}
@@ -100,7 +101,7 @@ def counting(
     path: Path, *, attention: str | None, scheme: str | None = None, epochs: int = 40, mae: float = 100.0
 ) -> Path:
     """A network's runs with two seeds on part A."""
-    found = {"mae": spread(mae, mae + 2), "rmse": spread(150.0, 152.0), "nae": spread(0.25, 0.25)}
+    errors = {"mae": spread(mae, mae + 2), "rmse": spread(150.0, 152.0), "nae": spread(0.25, 0.25)}
     return write_record(
         path,
         kind="counting",
@@ -117,7 +118,7 @@ def counting(
             "train": {"epochs": epochs, "batch_size": 8, "loss": "mse", "batch_norm": "train"},
             "seeds": [0, 1],
         },
-        metrics={"best": found, "final": found, "always_the_mean": {"mae": 271.5}, "parameters": 342305},
+        metrics={"best": errors, "final": errors, "always_the_mean": {"mae": 271.5}, "parameters": 342305},
         data_note="",
     )
 
@@ -183,7 +184,7 @@ def comparison(path: Path, *, smoothed: bool = False) -> Path:
         "mann_whitney_p": 0.02,
     }
     drawn = {"n": 30, "different": 28, "mean": 30.0, "std": 1.0, "accuracy": [30.0] * 30}
-    one = {"bits": "010 | 100 | 101", "reward": 36.5, "validation_accuracy": 35.0, "connections": 4}
+    scored = {"bits": "010 | 100 | 101", "reward": 36.5, "validation_accuracy": 35.0, "connections": 4}
     probability = {"proposals": [10, 20], "p_mean": [0.5, 0.75]}
     curve = {"evaluations": [1, 40], "reward": [30.0, 36.25], "accuracy": [30.0, 35.0]}
     runs = [
@@ -201,7 +202,7 @@ def comparison(path: Path, *, smoothed: bool = False) -> Path:
             "budget": {"evaluations": 40, "proposals": 60, "samples": 30},
         },
         metrics={
-            **{"all_off": one, "all_on": one, "highest": one, "schemes": 512, "runs": runs},
+            **{"all_off": scored, "all_on": scored, "highest": scored, "schemes": 512, "runs": runs},
             "figure4": {"random": drawn, "methods": {"ean": {**drawn, "against_random": tests}}},
             "methods": [row("ean", 0.25), row("random", 0.5)],
         },
@@ -210,7 +211,7 @@ def comparison(path: Path, *, smoothed: bool = False) -> Path:
 
 def correlation(path: Path) -> Path:
     """A study of 12 schemes, 10 of them trained."""
-    found = {name: {"value": 0.5, "low": -0.25, "high": 0.75} for name in ("pearson", "spearman", "kendall")}
+    intervals = {name: {"value": 0.5, "low": -0.25, "high": 0.75} for name in ("pearson", "spearman", "kendall")}
     return write_record(
         path,
         kind="correlation",
@@ -221,8 +222,8 @@ def correlation(path: Path) -> Path:
             "seeds": [0],
         },
         metrics={
-            **{"schemes": [{}] * 12, "trained": 10, "difference": found},
-            "correlations": {"running": found, "re-estimated": found, "connections": found},
+            **{"schemes": [{}] * 12, "trained": 10, "difference": intervals},
+            "correlations": {"running": intervals, "re-estimated": intervals, "connections": intervals},
             "spread": {
                 "trained": {"mean": 40, "deviation": 0.7, "range": 2, "standard_error": 0.5, "seed_deviation": 0.6}
             },
@@ -284,7 +285,7 @@ def pareto(path: Path) -> Path:
     folder = path.parent / "pareto_source"
     folder.mkdir()
     shutil.copy(ROOT / "results" / "ean_se_r29_cifar100_subset20k_10ep.history.jsonl", folder / "history.jsonl")
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
     write_front(folder)
     shutil.move(folder / "pareto.json", path)
     shutil.move(folder / "pareto.png", path.with_suffix(".png"))
@@ -296,10 +297,10 @@ def zoo(path: Path) -> Path:
     """Org and two attentions, the dearer one first."""
 
     def row(name: str, increment: float | None, added: int) -> dict:
-        found = None if increment is None else {"value": increment, "low": increment - 0.1, "high": increment + 0.1}
+        interval = None if increment is None else {"value": increment, "low": increment - 0.1, "high": increment + 0.1}
         return {
             **{"attention": name, "connections": 9, "blocks": 9, "parameters": 1000 + added, "added_parameters": added},
-            **{"multiply_adds": 2e9, "timings": {"eager": {"increment": found}}},
+            **{"multiply_adds": 2e9, "timings": {"eager": {"increment": interval}}},
         }
 
     settings = {"arch": "resnet20", "batch_size": 50, "image_size": 32, "rounds": 10, "threads": 1, "timm": "1.0"}
@@ -337,3 +338,10 @@ def every_kind(directory: Path) -> Path:
     picture(directory / "gradcam_org_ean.png")
     picture(directory / "lonely.png")
     return directory
+
+
+def use_own_images(path: Path) -> None:
+    """Make a record one of a user's own images."""
+    record = json.loads(path.read_text())
+    record["settings"]["data"]["name"] = "folder"
+    path.write_text(json.dumps(record))

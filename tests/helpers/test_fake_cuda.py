@@ -19,6 +19,7 @@ from ean_core.data.normalize import Normalize
 from ean_core.deploy.kernels import reference
 from ean_core.deploy.modes import MODES
 from ean_core.supernet.gates import gated_logits
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.graphed_step import GraphedStep
@@ -84,7 +85,7 @@ def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention
         model.paths = [Scheme.parse("101 | 000 | 011", blocks=(3, 3, 3))]
         images, labels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
         losses = GraphedStep(model, images, labels, capture=traced)(images, labels)
-        assert {one.device.type for one in losses.values()} == {"cuda"}
+        assert {loss.device.type for loss in losses.values()} == {"cuda"}
 
 
 @pytest.mark.parametrize("reestimated", [False, True])
@@ -95,7 +96,7 @@ def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
         batch = {"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8), "labels": torch.zeros(4, dtype=torch.int64)}
         normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
         training = [batch] * 2 if reestimated else None
-        how = {"normalize": normalize, "training": training, "dtype": torch.bfloat16, "max_bytes": 10**9}
+        how = {"metric": Top1(normalize), "training": training, "dtype": torch.bfloat16, "max_bytes": 10**9}
         scorer = Scorer(network, [batch] * 2, **how)
         for bits in ("111 | 111 | 111", "111 | 000 | 010"):
             with NoTransfers():

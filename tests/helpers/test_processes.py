@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.conftest import Script
 from tests.helpers.processes import ROOT, environment, python_path, warm_python
 
 
@@ -65,6 +67,25 @@ def test_signals_reach_the_program_of_a_warm_python() -> None:
         while Path(f"/proc/{program}").exists():
             assert time.monotonic() < deadline, "the program is still there"
             time.sleep(0.01)
+
+
+def test_a_command_in_the_tests_process_leaves_it_as_it_was(script: Script, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("""\
+import os, signal, sys, torch
+os.environ["LEFT"] = "behind"
+os.chdir("/")
+sys.path.insert(0, "/left")
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+torch.set_num_threads(torch.get_num_threads() + 1)
+sys.exit(len(sys.argv))
+""")
+    arguments, threads = list(sys.argv), torch.get_num_threads()
+    assert script(str(program), "1", "2") == 3
+    assert (Path.cwd(), sys.argv, torch.get_num_threads()) == (tmp_path, arguments, threads)
+    assert "LEFT" not in os.environ
+    assert "/left" not in sys.path
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN
 
 
 def test_no_test_replaces_the_path() -> None:

@@ -19,9 +19,11 @@ STREAMS = (0, 1, 2)
 
 
 def read_at_start(environment: dict[str, str]) -> dict[str, str]:
-    """The variables that a running Python cannot take over from another one; PYTHONPATH it can."""
+    """The variables that a running Python cannot take over from another one; a few of its own it can."""
     return {
-        name: value for name, value in environment.items() if name.startswith(READ_AT_START) and name != "PYTHONPATH"
+        name: value
+        for name, value in environment.items()
+        if name.startswith(READ_AT_START) and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
     }
 
 
@@ -169,8 +171,9 @@ def run(request: dict, started: dict[str, str]) -> None:
     sys.executable = os.path.join(os.path.dirname(sys.argv[2]), "python")  # what it starts is warm too
     arguments = request["arguments"]
     sys.orig_argv[:] = [sys.executable, *arguments]
-    if arguments[0] == "-u":
+    if arguments[0] == "-u" or os.environ.get("PYTHONUNBUFFERED"):
         sys.stdout.reconfigure(write_through=True)
+    if arguments[0] == "-u":
         del arguments[0]
     if arguments[0] == "-m":
         sys.path.insert(0, os.getcwd())

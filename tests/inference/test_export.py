@@ -49,12 +49,12 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
             wanted = opened.network(batch(*shape)).numpy()
         assert np.abs(wanted).max() > 0.1
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
-    said = session.get_modelmeta().custom_metadata_map
-    assert json.loads(said["classes"]) == CLASSES
-    assert (json.loads(said["mean"]), json.loads(said["std"])) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
-    assert (said["image_size"], said["resize"], said["channels"]) == ("16", "16", "3")
-    assert said["least_size"] == "1"
-    assert (said["attention"], said["scheme"], said["arch"]) == (attention, "11 | 0 | 1", "tiny")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == CLASSES
+    assert (json.loads(metadata["mean"]), json.loads(metadata["std"])) == ([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    assert (metadata["image_size"], metadata["resize"], metadata["channels"]) == ("16", "16", "3")
+    assert metadata["least_size"] == "1"
+    assert (metadata["attention"], metadata["scheme"], metadata["arch"]) == (attention, "11 | 0 | 1", "tiny")
     assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
 
 
@@ -71,9 +71,9 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
             torch.testing.assert_close(
                 program.module()(batch(*shape)), opened.network(batch(*shape)), rtol=1e-3, atol=1e-4
             )
-    said = json.loads(facts["facts.json"])
-    assert json.loads(said["classes"]) == CLASSES
-    assert said["least_size"] == "5"
+    metadata = json.loads(facts["facts.json"])
+    assert json.loads(metadata["classes"]) == CLASSES
+    assert metadata["least_size"] == "5"
     for shape in ((1, 3, 4, 4), (1, 3, 4, 16), (1, 3, 16, 1)):
         with pytest.raises(AssertionError, match=r"size\(\)\[[23]\] >= 5"):
             program.module()(batch(*shape))

@@ -83,11 +83,11 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(tmp_path: Path) -> None
     (tmp_path / "cut.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.png").write_text("no image")
-    found = dict(read_images(find_images([tmp_path]).files))
-    assert list(found) == [tmp_path / name for name in ("a.png", "cut.png", "empty.jpg", "text.png")]
+    images = dict(read_images(find_images([tmp_path]).files))
+    assert list(images) == [tmp_path / name for name in ("a.png", "cut.png", "empty.jpg", "text.png")]
     for name in ("cut.png", "empty.jpg", "text.png"):
-        assert f"cannot decode the image {tmp_path / name}" in str(found[tmp_path / name])
-    assert found[tmp_path / "a.png"].size == (30, 20)
+        assert f"cannot decode the image {tmp_path / name}" in str(images[tmp_path / name])
+    assert images[tmp_path / "a.png"].size == (30, 20)
     with pytest.raises(EANError, match=r"none\.png does not exist"):
         read_image(tmp_path / "none.png")
 

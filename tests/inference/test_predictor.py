@@ -18,6 +18,7 @@ from ean_core import EANError
 from ean_core.inference.explain.cam import grad_cam
 from ean_core.inference.explain.masks import attention_masks
 from ean_core.inference.loaded_model import load_file
+from ean_core.inference.predictor import Predictor
 from ean_core.networks.network_file import load_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
@@ -59,10 +60,10 @@ def test_photos_of_all_kinds_one_and_many(net: ean_core.inference.predictor.Pred
     assert len(many) == 12
     assert all(len(guesses) == 2 for guesses in many)
     for kind in kinds:
-        (one,) = net.predict(kind, topk=1)
+        (prediction,) = net.predict(kind, topk=1)
         for guesses in many:
-            assert guesses[0].index == one.index
-            assert guesses[0].probability == pytest.approx(one.probability, abs=1e-5)
+            assert guesses[0].index == prediction.index
+            assert guesses[0].probability == pytest.approx(prediction.probability, abs=1e-5)
     assert len(net.predict(pixels, topk=99)) == 4
     assert net.predict([]) == []
     with pytest.raises(EANError, match="topk and batch_size must be at least 1, got 0"):
@@ -87,7 +88,7 @@ def test_a_turned_photo_is_the_same_from_everywhere(
         kinds = (image, loaded, content, bytearray(content), io.BytesIO(content), file)
         assert all(net.predict(kind) == expected for kind in kinds)
         for guesses in net.predict(list(kinds)):
-            assert [one.index for one in guesses] == [one.index for one in expected]
+            assert [guess.index for guess in guesses] == [guess.index for guess in expected]
     assert net.draw([content, io.BytesIO(content)], tmp_path / "seen.png").exists()
 
 
@@ -229,7 +230,7 @@ def test_a_network_of_grey_images_takes_photos(tiny_arch: str, tmp_path: Path) -
 
 def test_other_files_are_refused_by_name(tiny_arch: str, tmp_path: Path) -> None:
     with pytest.raises(EANError, match=r"best\.pth is a counter, not a classifier"):
-        ean_core.load(tiny_counter(tmp_path / "best.pth"))
+        Predictor(load_file(tiny_counter(tmp_path / "best.pth")))
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pth")
     with pytest.raises(EANError, match=r"foreign\.pth is another kind of file"):
         ean_core.load(tmp_path / "foreign.pth")

@@ -63,10 +63,10 @@ def test_weights_of_both_forms_are_read(tmp_path: Path, old_form: bool) -> None:
     weights = {"a": torch.randn(3, 4), "b": torch.nn.Parameter(torch.ones(2)), "n": torch.tensor(5)}
     content = {"state_dict": collections.OrderedDict(weights), "epoch": 3, "names": ["x", None, 1.5, True]}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not old_form)
-    found = load_tensors(tmp_path / "a.pth")
-    assert found["names"] == content["names"]
+    loaded = load_tensors(tmp_path / "a.pth")
+    assert loaded["names"] == content["names"]
     for name, value in weights.items():
-        assert torch.equal(found["state_dict"][name], value)
+        assert torch.equal(loaded["state_dict"][name], value)
 
 
 def test_an_old_state_is_read_without_the_classes_in_it(tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_an_old_state_is_read_without_the_classes_in_it(tmp_path: Path) -> None:
     torch.save({**STATE, "message_hub": hub}, tmp_path / "last.pth")
     with pytest.raises(EANError, match="is the state for resuming a run"):
         load_tensors(tmp_path / "last.pth")
-    found = read_state(tmp_path / "last.pth")["message_hub"]
-    assert found["runtime_info"] == {"x": 1.5, "n": 3, "array": [[0, 1, 2], [3, 4, 5]]}
-    again = log_buffers(found["log_scalars"])["loss"]
-    assert [list(one) for one in again.data] == [list(one) for one in buffer.data]
+    read = read_state(tmp_path / "last.pth")["message_hub"]
+    assert read["runtime_info"] == {"x": 1.5, "n": 3, "array": [[0, 1, 2], [3, 4, 5]]}
+    again = log_buffers(read["log_scalars"])["loss"]
+    assert [list(values) for values in again.data] == [list(values) for values in buffer.data]
     assert again.max_length == 7
 
 
@@ -87,9 +87,9 @@ def test_a_new_state_names_nothing_but_tensors(tmp_path: Path) -> None:
     hub = {**HUB, "log_scalars": {"loss": HistoryBuffer([1.0, 2.0], [1, 1])}, "runtime_info": {"x": np.float32(0.5)}}
     torch.save(plain_state({**STATE, "message_hub": hub}), tmp_path / "last.pth")
     torch.load(tmp_path / "last.pth", weights_only=True)  # with no list of anybody's
-    found = read_state(tmp_path / "last.pth")["message_hub"]
-    assert list(log_buffers(found["log_scalars"])["loss"].data[0]) == [1.0, 2.0]
-    assert found["runtime_info"] == {"x": 0.5}
+    read = read_state(tmp_path / "last.pth")["message_hub"]
+    assert list(log_buffers(read["log_scalars"])["loss"].data[0]) == [1.0, 2.0]
+    assert read["runtime_info"] == {"x": 0.5}
     with pytest.raises(EANError, match="is the state for resuming a run"):
         load_tensors(tmp_path / "last.pth")
 

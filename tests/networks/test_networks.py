@@ -159,7 +159,12 @@ def test_features_have_the_promised_channels_and_strides() -> None:
     net = create_model("resnet50", num_classes=0, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4), attention="se").eval()
     with torch.inference_mode():
         features = net.forward_features(torch.randn(1, 3, 64, 64))
-    assert [tuple(one.shape[1:]) for one in features] == [(256, 16, 16), (512, 8, 8), (1024, 8, 8), (2048, 8, 8)]
+    assert [tuple(maps.shape[1:]) for maps in features] == [
+        (256, 16, 16),
+        (512, 8, 8),
+        (1024, 8, 8),
+        (2048, 8, 8),
+    ]
     assert net.stage_channels == (256, 512, 1024, 2048)
     assert net.fc is None
 

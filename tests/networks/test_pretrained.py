@@ -43,7 +43,10 @@ def test_attention_and_another_head_are_left_and_named() -> None:
     report = load_torchvision_weights(ours, public("resnet18").state_dict())
     after = ours.state_dict()
     for name in report.missing:
-        assert torch.equal(before[name], after[name]), name
+        if name.endswith("excite.weight"):  # the masks start the same for all images, see neutral_start.py
+            assert not after[name].any()
+        else:
+            assert torch.equal(before[name], after[name]), name
     assert "fc.weight" in report.missing
     assert report.unused == ("fc.weight", "fc.bias")
     assert "layer1.attention" in str(report)

@@ -68,9 +68,9 @@ def test_with_nothing_connected_it_is_timms_network(name: str) -> None:
         folded = fold_batch_norm(ours)
         assert (folded(images) - wanted).abs().max() < 1e-4 * wanted.abs().max()
         assert not batch_norms(folded)
-    assert count_parameters(ours.prune()) == sum(one.numel() for one in theirs.parameters())
+    assert count_parameters(ours.prune()) == sum(parameter.numel() for parameter in theirs.parameters())
     features = ours.forward_features(images)
-    assert tuple(one.shape[1] for one in features) == ours.stage_channels
+    assert tuple(feature.shape[1] for feature in features) == ours.stage_channels
 
 
 def test_attention_stands_where_a_slow_loop_over_timms_blocks_puts_it() -> None:
@@ -78,8 +78,9 @@ def test_attention_stands_where_a_slow_loop_over_timms_blocks_puts_it() -> None:
     theirs = timm.create_model("resnet18", num_classes=3)
     randomise(theirs)
     theirs.eval()
-    ours = create_model("timm:resnet18", num_classes=3, attention="dia", scheme="10 01 11 00").eval()
+    ours = create_model("timm:resnet18", num_classes=3, attention="dia", scheme="org").eval()
     load_torchvision_weights(ours, theirs.state_dict())
+    ours.set_scheme("10 01 11 00")
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         x = theirs.maxpool(theirs.act1(theirs.bn1(theirs.conv1(images))))
@@ -104,7 +105,7 @@ def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) ->
     randomise(net)
     images = torch.randn(2, 3, 64, 64)
     net(images).square().sum().backward()
-    assert all(torch.isfinite(one.grad).all() for one in net.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
     net.set_scheme(scheme)
     pruned = net.eval().prune()
     save_network(tmp_path / "net.pth", pruned, spec)
@@ -122,8 +123,9 @@ def test_a_block_without_a_shortcut_is_recalibrated_as_a_whole() -> None:
     theirs = timm.create_model("tf_efficientnet_lite0", num_classes=3)
     randomise(theirs)
     theirs.eval()
-    ours = create_model("timm:tf_efficientnet_lite0", num_classes=3, attention="dia", scheme="1 10 11 010 111 0111 1")
-    load_torchvision_weights(ours.eval(), theirs.state_dict())
+    ours = create_model("timm:tf_efficientnet_lite0", num_classes=3, attention="dia", scheme="org").eval()
+    load_torchvision_weights(ours, theirs.state_dict())
+    ours.set_scheme("1 10 11 010 111 0111 1")
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         x = theirs.bn1(theirs.conv_stem(images))

@@ -123,9 +123,9 @@ def resnet56() -> State:
 
 @TASKS
 def test_a_deeper_networks_weights(tmp_path: Path, load: Load, resnet56: State) -> None:
-    said = sentence(load, resnet56, tmp_path)
-    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, but the new" in said
-    assert "has 3 blocks in layer1" in said
+    message = sentence(load, resnet56, tmp_path)
+    assert "/w.pth holds the weights of another network, a deeper one: it has layer1.3, but the new" in message
+    assert "has 3 blocks in layer1" in message
 
 
 @TASKS
@@ -138,8 +138,8 @@ def test_a_stage_more(tmp_path: Path, load: Load, resnet20: State) -> None:
 def test_a_deeper_stage_that_was_not_built(tmp_path: Path, load: Load) -> None:
     """A ResNet-34 differs from a ResNet-18 in the stage that a counter is built without, too."""
     deeper = random_state("resnet18_nobias") | {"layer4.2.conv1.weight": torch.zeros(512, 512, 3, 3)}
-    said = sentence(load, deeper, tmp_path, "resnet18_nobias")
-    assert "it has layer4.2, but the new network has 2 blocks in layer4" in said
+    message = sentence(load, deeper, tmp_path, "resnet18_nobias")
+    assert "it has layer4.2, but the new network has 2 blocks in layer4" in message
 
 
 @TASKS
@@ -147,9 +147,9 @@ def test_a_deeper_stage_that_was_not_built(tmp_path: Path, load: Load) -> None:
 def test_numbers_that_are_not_finite(tmp_path: Path, load: Load, resnet20: State, value: float) -> None:
     bad = resnet20["layer2.0.conv1.weight"].clone()
     bad[0, 0, 0, 0] = value
-    said = sentence(load, {"state_dict": {**resnet20, "layer2.0.conv1.weight": bad}}, tmp_path)
-    assert "not finite, the first in " in said
-    assert "layer2.0.conv1.weight" in said
+    message = sentence(load, {"state_dict": {**resnet20, "layer2.0.conv1.weight": bad}}, tmp_path)
+    assert "not finite, the first in " in message
+    assert "layer2.0.conv1.weight" in message
 
 
 @TASKS

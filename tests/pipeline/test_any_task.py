@@ -25,8 +25,9 @@ from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
 from ean_core.pipeline.recipe import ModelRecipe, Recipe, SearchRecipe, SupernetRecipe
 from ean_core.pipeline.task import DatasetInfo, Metric, TrainedNetwork, TrainingRun
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
+from ean_core.search.method_choice import parse_methods
 from ean_core.training.schedule import TrainSettings
 from tests.helpers.tiny_recipe import ean_directory
 
@@ -45,6 +46,7 @@ class MadeUpCounting:
     recipe: Recipe
 
     name: ClassVar[str] = "counting_by_hand"
+    model: ClassVar[str] = "counter"
     score: ClassVar[Metric] = Metric("score", "score", "%")
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("mae", "MAE", "people", higher_is_better=False),)
     network_file: ClassVar[str] = "best.pth"
@@ -141,7 +143,7 @@ def test_search_and_retraining(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 
 def test_comparison_of_methods(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    what = Comparison(parse_entries(["random,darts"]), 1, Budget(evaluations=6, proposals=9))
+    what = Comparison(parse_methods(["random,darts"]), 1, Budget(evaluations=6, proposals=9))
     path = run_comparison(make_job(tmp_path, retrain=()), what, retrain=True)
     metrics = read_record(path)["metrics"]
     assert metrics["highest"]["bits"] == "001 | 000 | 010"

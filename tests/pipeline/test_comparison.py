@@ -24,11 +24,13 @@ from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.search import search_scheme, with_method
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.report.plots_search import draw_retrained, draw_schemes
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
+from ean_core.search.method_choice import parse_method, parse_methods
 from ean_core.search.pareto import read_front, take_point
 from ean_core.supernet.scorer import Score, Scorer
-from tests.conftest import ROOT, Run
+from ean_core.utils.shipped_files import SCHEMES
+from tests.conftest import Run
 from tests.helpers.tiny_recipe import TINY
 
 METHODS = "ean,ean:natural,random,genetic:population=4,enas,darts,hsp"
@@ -59,7 +61,7 @@ def start(trained: Path, tmp_path: Path) -> Start:
 
 
 def comparison(methods: str = METHODS, *, seeds: int = 2, exhaustive: bool | None = False) -> Comparison:
-    return Comparison(parse_entries([methods]), seeds, Budget(evaluations=8, proposals=15, samples=6), exhaustive)
+    return Comparison(parse_methods([methods]), seeds, Budget(evaluations=8, proposals=15, samples=6), exhaustive)
 
 
 def compare(job: Job, what: Comparison) -> dict:
@@ -109,7 +111,7 @@ def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: p
     assert set(record["metrics"]["figure4"]["methods"]) == {"ean", "ean:natural", "enas"}
     assert record["metrics"]["figure4"]["methods"]["ean"]["n"] == 12
     assert "regret" not in record["metrics"]["methods"][0]["best"]
-    pictures = draw_all(record, job.directory, published=published_schemes(ROOT / "schemes"))
+    pictures = draw_all(record, job.directory, published=published_schemes(SCHEMES))
     assert [path.name for path in pictures] == ["comparison.png", "figure4.png", "figure5.png", "schemes.png"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in pictures)
     print_comparison(record, score=job.task.score)
@@ -128,7 +130,7 @@ def rule(scheme: Scheme) -> float:
 
 @pytest.fixture
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Scorer, "__call__", lambda self, schemes: [Score(rule(one), 0.0) for one in schemes])
+    monkeypatch.setattr(Scorer, "__call__", lambda self, schemes: [Score(rule(scheme), 0.0) for scheme in schemes])
 
 
 @pytest.mark.usefixtures("_made_up")
@@ -201,7 +203,7 @@ def test_what_the_directory_holds_is_respected(start: Start, scored: list[str]) 
     with pytest.raises(EANError, match="--resume"):
         compare(fresh, comparison("random"))
     runs = len(list((job.directory / "comparison" / "runs").iterdir()))
-    longer = Comparison(parse_entries(["random"]), 1, Budget(evaluations=9, proposals=15))
+    longer = Comparison(parse_methods(["random"]), 1, Budget(evaluations=9, proposals=15))
     assert compare(job, longer)["metrics"]["runs"][0]["evaluations"] == 9  # not what the shorter run's file says
     assert len(list((job.directory / "comparison" / "runs").iterdir())) == runs
 
@@ -233,7 +235,9 @@ def test_darts_searches_alone_and_resumes(start: Start) -> None:
         return [(line.bits, line.accuracy, line.p) for line in read_lines(job.directory / "history.jsonl")]
 
     def darts(name: str, steps: int) -> Job:
-        return with_method(start(name, **{"search.steps": steps}), "darts", {"search.options.learning_rate": 0.5})
+        return with_method(
+            start(name, **{"search.steps": steps}), parse_method("darts"), {"search.options.learning_rate": 0.5}
+        )
 
     whole = lines(darts("whole", 7))
     lines(darts("cut", 3))
@@ -252,11 +256,11 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert [row["methods"] for row in rows] == [["org"], ["random", "hsp"], ["tail-k"]]
     assert rows[1]["scheme"] == str(answer_schemes(record)["random"])
     assert rows[0]["time_increment"]["value"] == 0
-    stamps = {one: one.stat().st_mtime_ns for one in job.directory.glob("*-seed0/classifier.pth")}
+    stamps = {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert len(stamps) == 3
     again = read_record(retrain_answers(job, record, path))["metrics"]
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
-    assert stamps == {one: one.stat().st_mtime_ns for one in job.directory.glob("*-seed0/classifier.pth")}
+    assert stamps == {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
     print_retrained(retrained, metric=job.task.metrics[0])
     assert "random, hsp" in capsys.readouterr().out
@@ -264,15 +268,13 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
 
 
 def test_schemes_of_different_networks_are_drawn_together(tmp_path: Path) -> None:
-    schemes = {**published_schemes(ROOT / "schemes"), "small": Scheme.all_on((1, 2))}
-    assert {len(one) for one in schemes.values()} >= {54, 16, 3}
+    schemes = {**published_schemes(SCHEMES), "small": Scheme.all_on((1, 2))}
+    assert {len(scheme) for scheme in schemes.values()} >= {54, 16, 3}
     assert draw_schemes(tmp_path / "schemes.png", schemes, title="all").stat().st_size > 5000
-    assert set(published_schemes(ROOT / "schemes", arch="resnet50")) == {
-        path.stem for path in (ROOT / "schemes").glob("*_resnet50.json")
-    }
-    of_se = published_schemes(ROOT / "schemes", arch="resnet50", attention="se", data="imagenet")
+    assert set(published_schemes(SCHEMES, arch="resnet50")) == {path.stem for path in SCHEMES.glob("*_resnet50.json")}
+    of_se = published_schemes(SCHEMES, arch="resnet50", attention="se", data="imagenet")
     assert set(of_se) == {"paper_ean_se_resnet50"}
-    assert not published_schemes(ROOT / "schemes", arch="resnet50", attention="se", data="folder")
+    assert not published_schemes(SCHEMES, arch="resnet50", attention="se", data="folder")
     with pytest.raises(EANError, match="nothing to draw"):
         draw_schemes(tmp_path / "none.png", {})
 
@@ -323,9 +325,8 @@ def test_mistakes_get_a_sentence_before_any_training(
 
     monkeypatch.chdir(tmp_path)
     Path("tiny.py").write_text(TINY)
-    monkeypatch.setattr("sys.argv", ["search.py", "tiny.py", "--work-dir", "w", *map(str, arguments)])
     with pytest.raises(SystemExit) as stopped:
-        search.main()
+        search.main(["tiny.py", "--work-dir", "w", *map(str, arguments)])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "w").exists()

@@ -77,8 +77,8 @@ def test_scores_trainings_and_report_of_a_study(
     scores = prepare(study)
     network, _ = load_network(study.supernet)
     for way, images in (("running", 0), ("re-estimated", 40)):  # against scorers made by hand
-        one = study.job.replace_recipe(search=dataclasses.replace(study.job.search, bn_images=images))
-        assert one.task.make_scorer(network)(study.schemes) == scores[way]
+        changed = study.job.replace_recipe(search=dataclasses.replace(study.job.search, bn_images=images))
+        assert changed.task.make_scorer(network)(study.schemes) == scores[way]
 
     report_study(study, scores, last=True)  # nothing trained yet: no correlation, and no picture
     assert "0 of 5 schemes trained: a correlation needs 4" in capsys.readouterr().out
@@ -95,13 +95,15 @@ def test_scores_trainings_and_report_of_a_study(
     record = read_record(tmp_path / "study/correlation.json")
     assert (record["kind"], record["metrics"]["trained"]) == ("correlation", 5)
     accuracies = [values[0] for values in read_test_results(study)]
-    direct = [read_record(study.training_directory(one, 0) / "result.json")["metrics"]["top1"] for one in study.schemes]
+    direct = [
+        read_record(study.training_directory(scheme, 0) / "result.json")["metrics"]["top1"] for scheme in study.schemes
+    ]
     assert accuracies == direct
-    found = record["metrics"]["correlations"]
-    assert list(found) == ["running", "re-estimated", "connections"]
+    correlations = record["metrics"]["correlations"]
+    assert list(correlations) == ["running", "re-estimated", "connections"]
     counts = [scheme.connections for scheme in study.schemes]
     expected = stats.spearmanr(counts, accuracies).statistic
-    assert found["connections"]["spearman"]["value"] == pytest.approx(expected)
+    assert correlations["connections"]["spearman"]["value"] == pytest.approx(expected)
     assert (tmp_path / "study/correlation.png").read_bytes()[:4] == b"\x89PNG"
     assert record["metrics"]["spread"]["trained"]["seed_deviation"] is None
     assert record["metrics"]["ceiling"] is None
@@ -131,7 +133,7 @@ def test_what_another_process_trains_or_has_trained_is_left_to_it(
     lock = tmp_path / "study/locks" / f"{place.name}.lock"
     with subprocess.Popen([sys.executable, "-c", script, lock], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        assert [one.name for one in train_remaining(study)] == [
+        assert [path.name for path in train_remaining(study)] == [
             study.training_directory(s, 0).name for s in study.schemes[2:]
         ]
         other.kill()  # its lock ends with it
@@ -144,34 +146,34 @@ def test_what_another_process_trains_or_has_trained_is_left_to_it(
 def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
     study = Study(job("study", **FAST, seeds=[0, 1]), spread(4), images=40)
     scores = {way: [1.0, 2.0, 3.0, 4.0] for way in WAYS}
-    found = summarize_study(study, scores, [[10.0, 12.0], [11.0, 13.0], [20.0, 24.0], [30.0]])
-    assert found["schemes"][2]["top1"]["mean"] == 22
+    summary = summarize_study(study, scores, [[10.0, 12.0], [11.0, 13.0], [20.0, 24.0], [30.0]])
+    assert summary["schemes"][2]["top1"]["mean"] == 22
     expected = np.sqrt((2 + 2 + 8) / 3)
-    assert found["spread"]["trained"]["seed_deviation"] == pytest.approx(expected)
-    assert found["correlations"]["running"]["spearman"]["value"] == pytest.approx(1.0)
-    assert 0.9 < found["ceiling"]["value"] < 1
-    assert found["ceiling"]["interval"] == "jackknife"
-    print_summary(found, metric=ACCURACY)
-    assert f"{found['ceiling']['value']:+.2f} (" in capsys.readouterr().out
+    assert summary["spread"]["trained"]["seed_deviation"] == pytest.approx(expected)
+    assert summary["correlations"]["running"]["spearman"]["value"] == pytest.approx(1.0)
+    assert 0.9 < summary["ceiling"]["value"] < 1
+    assert summary["ceiling"]["interval"] == "jackknife"
+    print_summary(summary, metric=ACCURACY)
+    assert f"{summary['ceiling']['value']:+.2f} (" in capsys.readouterr().out
 
 
 def test_the_committed_record_holds_what_its_values_give_and_is_drawn_again(tmp_path: Path) -> None:
     record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
     images, held = record["settings"]["images"], record["metrics"]
-    found = study_figures(
+    figures = study_figures(
         held["schemes"],
         score=ClassificationTask.score,
         metric=ACCURACY,
         validation=images["validation"],
         test=images["test"],
     )
-    assert found.keys() == held.keys()
-    assert found["ceiling"] == pytest.approx(held["ceiling"])
+    assert figures.keys() == held.keys()
+    assert figures["ceiling"] == pytest.approx(held["ceiling"])
     for way, coefficients in held["correlations"].items():
         for name, one in coefficients.items():
-            assert found["correlations"][way][name] == pytest.approx(one)
+            assert figures["correlations"][way][name] == pytest.approx(one)
     for way, one in held["spread"].items():
-        assert found["spread"][way] == pytest.approx(one)
+        assert figures["spread"][way] == pytest.approx(one)
     assert draw_correlations(tmp_path / "a.png", record, metric=ACCURACY).read_bytes()[:4] == b"\x89PNG"
 
 
@@ -255,7 +257,7 @@ def test_beside_a_searched_scheme_stand_others_of_its_size() -> None:
     text = {name: [scheme.text for scheme in schemes] for name, schemes in groups.items()}
     assert list(text) == ["random", "searched", "random, same size", "last blocks", "first blocks", "every N-th block"]
     assert len(set(text[SAME_SIZE])) == 83  # of the 84 schemes with three connections all but the searched one
-    assert {one.connections for one in groups[SAME_SIZE]} == {3}
+    assert {scheme.connections for scheme in groups[SAME_SIZE]} == {3}
     assert searched.text not in text[SAME_SIZE]
     assert (text["last blocks"], text["first blocks"]) == (["000000111"], ["111000000"])
     assert text["every N-th block"] == ["100100100"]

@@ -27,16 +27,16 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             write_record(directory / "result.json", kind="train", settings={}, metrics={})
         return SimpleNamespace(target=SimpleNamespace(label=label), directories=directories, files=directories)
 
-    found = [network("org", 2, 1), network("ean", 1), network("old", 1)]
-    path = found[2].directories[0] / "result.json"
+    networks = [network("org", 2, 1), network("ean", 1), network("old", 1)]
+    path = networks[2].directories[0] / "result.json"
     content = json.loads(path.read_text())
     del content["environment"]["processes"]
     path.write_text(json.dumps(content))
-    return found
+    return networks
 
 
 def test_the_table_says_that_networks_were_not_trained_alike(trained: list[Any], capsys: pytest.CaptureFixture) -> None:
-    assert [processes(one) for one in trained] == [(2, 1), (1,), ()]
+    assert [processes(trained_network) for trained_network in trained] == [(2, 1), (1,), ()]
     print_files(trained)
     assert "note: Trained by different numbers of processes (org 1/2, ean 1)" in capsys.readouterr().out
     print_files(trained[1:])

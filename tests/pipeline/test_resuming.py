@@ -28,16 +28,16 @@ def outcome(directory: Path) -> tuple:
     runs = {"org": directory / "org-seed0", "ean": ean_directory(directory)}
     weights = {name: read_network_file(one / "classifier.pth")["state_dict"] for name, one in runs.items()}
     sums = {f"{run}.{name}": float(value.double().sum()) for run, one in weights.items() for name, value in one.items()}
-    results = [read_record(one / "result.json")["metrics"]["top1"] for one in runs.values()]
+    results = [read_record(directory / "result.json")["metrics"]["top1"] for directory in runs.values()]
     return lines, Scheme.load(directory / "scheme.json"), sums, results
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """The outcome of the tiny recipe's run in one go."""
-    one = start_tiny(tmp_path_factory.mktemp("whole"))
-    run_pipeline(one)
-    return outcome(one.directory)
+    started = start_tiny(tmp_path_factory.mktemp("whole"))
+    run_pipeline(started)
+    return outcome(started.directory)
 
 
 def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
@@ -115,19 +115,19 @@ def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: 
 def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_replaced(job: MakeJob) -> None:
     """Searches of earlier versions: their schemes were drawn otherwise, and replaying would replace their record."""
     settings = {"supernet.epochs": 1, "search.steps": 3, "search.max_evaluations": None}
-    one = job("run", **settings)
-    run_pipeline(one, retrain=False)
-    claimed, history = one.directory / "search" / "run.json", one.directory / "history.jsonl"
+    run = job("run", **settings)
+    run_pipeline(run, retrain=False)
+    claimed, history = run.directory / "search" / "run.json", run.directory / "history.jsonl"
     content = json.loads(claimed.read_text())
     assert content.pop("streams")
     claimed.write_text(json.dumps(content))
-    before, supernet = history.read_bytes(), one.directory / "supernet.pth"
+    before, supernet = history.read_bytes(), run.directory / "supernet.pth"
     scheme = Scheme.load(search_scheme(job("run", resume=True, **settings), supernet))
-    assert scheme == Scheme.load(one.directory / "scheme.json")
+    assert scheme == Scheme.load(run.directory / "scheme.json")
     with pytest.raises(EANError, match="search.options.schemes_per_step = 2, and this run has 3"):
         search_scheme(job("run", resume=True, **settings, **{"search.options.schemes_per_step": 3}), supernet)
     with pytest.raises(EANError, match="give --resume"):
-        search_scheme(one, supernet)
+        search_scheme(run, supernet)
     with pytest.raises(EANError, match="unfinished search by an earlier version.*another --work-dir"):
         search_scheme(job("run", resume=True, **{**settings, "search.steps": 4}), supernet)
     lines = before.splitlines(keepends=True)

@@ -24,8 +24,8 @@ from tests.pipeline.conftest import MakeJob
 @pytest.fixture(scope="module")
 def plain_weights(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """Of the tiny recipe as it is."""
-    one = start_tiny(tmp_path_factory.mktemp("plain"))
-    return load_network(train_network(one, make_target(one, "111000101"), seed=0) / "classifier.pth")[0].state_dict()
+    tiny = start_tiny(tmp_path_factory.mktemp("plain"))
+    return load_network(train_network(tiny, make_target(tiny, "111000101"), seed=0) / "classifier.pth")[0].state_dict()
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_every_training_option_changes_the_weights_if_it_should(
     got = load_network(directory / "classifier.pth")[0].state_dict()
     same = all(torch.equal(plain_weights[name], got[name]) for name in got)
     assert same == (option == "val_interval")
-    assert all(torch.isfinite(one).all() for one in got.values())
+    assert all(torch.isfinite(value).all() for value in got.values())
 
 
 def test_a_saved_average_is_what_was_tested(job: MakeJob, plain_weights: dict) -> None:
@@ -67,8 +67,8 @@ def test_a_saved_average_is_what_was_tested(job: MakeJob, plain_weights: dict) -
 def test_the_last_batch_of_an_epoch_is_left_out_or_kept(job: MakeJob) -> None:
     """The authors' loaders keep it; so do the paper's recipes."""
     for keep, sizes in ((False, [50, 50]), (True, [50, 50, 20])):
-        one = job("x", **{"train.batch_size": 50, "train.keep_last": keep})
-        loader = one.task.images.train_loader(one.task.images.training(), one.recipe.train, seed=0)
+        run = job("x", **{"train.batch_size": 50, "train.keep_last": keep})
+        loader = run.task.images.train_loader(run.task.images.training(), run.recipe.train, seed=0)
         assert [len(batch["labels"]) for batch in loader] == sizes
     for name in ("ean_se_r164_cifar100", "ean_se_r50_imagenet"):
         recipe = Recipe.from_file(ROOT / f"classification/configs/{name}.py")
@@ -77,16 +77,16 @@ def test_the_last_batch_of_an_epoch_is_left_out_or_kept(job: MakeJob) -> None:
 
 
 def test_the_best_test_epoch_is_written_down_and_the_last_one_counts(job: MakeJob) -> None:
-    one = job("run", **{"train.val_interval": 1, "retrain": ["org"]})
-    (trained,) = train_all(one, [make_target(one, "org")], [0])
-    lines = [json.loads(text) for text in (one.directory / "org-seed0" / "test_epochs.jsonl").read_text().splitlines()]
+    run = job("run", **{"train.val_interval": 1, "retrain": ["org"]})
+    (trained,) = train_all(run, [make_target(run, "org")], [0])
+    lines = [json.loads(text) for text in (run.directory / "org-seed0" / "test_epochs.jsonl").read_text().splitlines()]
     tested = {line["epoch"]: line["top1"] for line in lines}
     assert list(tested) == [1, 2, 3]
-    best = read_record(one.directory / "org-seed0" / "result.json")["metrics"]["best_test_epoch"]
+    best = read_record(run.directory / "org-seed0" / "result.json")["metrics"]["best_test_epoch"]
     assert best == {"epoch": max(tested, key=tested.get), "top1": max(tested.values()), "tested": 3}
     assert trained.results["top1"] == (tested[3],)
     assert trained.best_epoch == (max(tested.values()),)
-    assert summarize([trained], one)[0].to_record()["best_epoch_top1"]["mean"] == max(tested.values())
+    assert summarize([trained], run)[0].to_record()["best_epoch_top1"]["mean"] == max(tested.values())
 
 
 def test_of_a_damaged_or_repeated_test_line_the_later_one_counts(tmp_path: Path) -> None:
@@ -114,12 +114,12 @@ def test_finished_networks_are_taken_and_others_refused(job: MakeJob, monkeypatc
 
 
 def test_targets(job: MakeJob, tmp_path: Path) -> None:
-    one = job("x")
-    assert make_target(one, "org").spec.attention is None
-    assert make_target(one, "org-full").spec.sharing == "block"
-    assert make_target(one, "share-full").scheme.connections == 9
-    assert make_target(one, "000 111 000").label == "ean-000111000"
-    assert make_target(one, "000 111 000").directory(3) != make_target(one, "000 111 001").directory(3)
+    run = job("x")
+    assert make_target(run, "org").spec.attention is None
+    assert make_target(run, "org-full").spec.sharing == "block"
+    assert make_target(run, "share-full").scheme.connections == 9
+    assert make_target(run, "000 111 000").label == "ean-000111000"
+    assert make_target(run, "000 111 000").directory(3) != make_target(run, "000 111 001").directory(3)
     Scheme.all_on((3, 3, 3)).save(tmp_path / "s.json", attention="dia")
     with pytest.raises(EANError, match="was found for attention 'dia', and the network has 'se'"):
-        make_target(one, str(tmp_path / "s.json"))
+        make_target(run, str(tmp_path / "s.json"))

@@ -16,8 +16,9 @@ from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.search_constraints import latency_table
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.search import METHODS
-from ean_core.search.comparison import Budget, parse_entries
+from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
+from ean_core.search.method_choice import parse_methods
 from ean_core.search.pareto import read_front
 from ean_core.utils.intervals import Interval
 from tests.benchmark.test_latency_table import COSTS, made_up
@@ -38,8 +39,8 @@ def test_a_search_within_a_limit_and_its_front(
     job: MakeJob, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     options = {**FAST, "search.latency": str(table), "search.max_increment": LIMIT, "search.reward": {"latency": 0.5}}
-    one = job("w", **options)
-    run_pipeline(one, retrain=False)
+    run = job("w", **options)
+    run_pipeline(run, retrain=False)
     told = capsys.readouterr().out
     assert "of the 192 schemes that are predicted to be at most 4 % slower than Org were scored; " in told
     assert "pareto.json" in told
@@ -78,8 +79,8 @@ def test_every_method_of_the_registry_keeps_the_limit(
         few = {"population": 4} if method == "genetic" else {}
         options = {"search.latency": str(table), "search.max_increment": LIMIT}
         options["search.options"] = {"_delete_": True, **few}
-        one = job(method, **{**FAST, **options, "search.method": method, "search.steps": 2})
-        scheme = Scheme.load(search_scheme(one, supernet))
+        run = job(method, **{**FAST, **options, "search.method": method, "search.steps": 2})
+        scheme = Scheme.load(search_scheme(run, supernet))
         lines = read_lines(tmp_path / method / "history.jsonl")
         assert all(line.increment <= LIMIT for line in lines), method
         assert made_up().predicted(scheme) <= LIMIT
@@ -116,10 +117,10 @@ def test_a_table_of_something_else_stops_the_run_before_any_training(
 
 def test_a_table_for_another_device_and_batch_is_taken_if_it_is_asked_for(job: MakeJob, tmp_path: Path) -> None:
     made_up(image_size=8, device="a phone", batch_size=1).save(tmp_path / "table.json")
-    one = {"search.latency": str(tmp_path / "table.json"), "search.latency_batch": 1}
+    options = {"search.latency": str(tmp_path / "table.json"), "search.latency_batch": 1}
     with pytest.raises(EANError, match="device 'a phone'"):
-        latency_table(job("w", **one))
-    assert latency_table(job("w", **one, **{"search.latency_device": "a phone"})).device == "a phone"
+        latency_table(job("w", **options))
+    assert latency_table(job("w", **options, **{"search.latency_device": "a phone"})).device == "a phone"
 
 
 class Stopped(Exception):
@@ -154,13 +155,13 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
     sentence: str | None,
 ) -> None:
     made_up(**{"image_size": 8, **change}).save(tmp_path / "table.json")
-    one = job("w", **{"search.latency": str(tmp_path / "table.json"), "search.latency_device": device})
+    run = job("w", **{"search.latency": str(tmp_path / "table.json"), "search.latency_device": device})
     monkeypatch.setattr("ean_core.pipeline.pipeline.train_supernet", stop)
     with pytest.raises(Stopped):
         if compared:
-            run_comparison(one, Comparison(parse_entries(["random"]), 1, Budget(evaluations=2, proposals=2)))
+            run_comparison(run, Comparison(parse_methods(["random"]), 1, Budget(evaluations=2, proposals=2)))
         else:
-            run_pipeline(one)
+            run_pipeline(run)
     warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == int(sentence is not None)
     assert (sentence or "") in "".join(warnings)

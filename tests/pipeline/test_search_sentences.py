@@ -48,13 +48,13 @@ def test_whether_the_controller_settled() -> None:
 
 
 def test_the_end_of_a_search_says_all_of_it(job: MakeJob, capsys: pytest.CaptureFixture) -> None:
-    one = job("run")
-    found = Scheme.load(run_pipeline(one, retrain=False))
-    lines = read_lines(one.directory / "history.jsonl")
+    run = job("run")
+    scheme = Scheme.load(run_pipeline(run, retrain=False))
+    lines = read_lines(run.directory / "history.jsonl")
     printed = capsys.readouterr().out
     for sentence in (
-        describe_find(lines, found),
-        describe_error(lines, found, one.task.score, 40),
+        describe_find(lines, scheme),
+        describe_error(lines, scheme, run.task.score, 40),
         describe_controller(lines),
     ):
         assert sentence

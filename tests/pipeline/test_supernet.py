@@ -43,9 +43,9 @@ def test_validation_reports_both_ends_and_random_paths(
     scalars = next((tmp_path / "run" / "supernet").glob("*/vis_data/scalars.json")).read_text()
     last = json.loads(scalars.strip().splitlines()[-1])
     assert {"all_on", "all_off", "random_mean", "random_std"} <= set(last)
-    one = job("run", resume=True)
+    run = job("run", resume=True)
     network, _ = load_network(tmp_path / "run" / "supernet.pth")
-    scores = one.task.make_scorer(network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
+    scores = run.task.make_scorer(network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
     assert scores == [last["all_on"], last["all_off"]]
     calibrating = job("run", resume=True, **{"search.bn_images": CALIBRATION_IMAGES})
     calibrated = calibrating.task.make_scorer(network)([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])

@@ -45,16 +45,16 @@ def test_results_of_images_are_packed_and_unpacked() -> None:
 
 
 def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    one = job("run", **{"train.epochs": 1})
-    targets = [make_target(one, "org"), make_target(one, "111000101", label="ean")]
-    retrain_and_summarize(one, targets, tmp_path / "run/summary.json")
+    run = job("run", **{"train.epochs": 1})
+    targets = [make_target(run, "org"), make_target(run, "111000101", label="ean")]
+    retrain_and_summarize(run, targets, tmp_path / "run/summary.json")
     right = {}
     for target in targets:
-        directory = one.directory / target.directory(0)
+        directory = run.directory / target.directory(0)
         right[target.label] = unpack_results(read_record(directory / "result.json")["metrics"]["per_image"])
         network, _ = load_network(directory / "classifier.pth")  # against a loop over the test images in their order
-        images = one.task.data.test
-        normalize = one.task.images.normalize(channels_last=False)
+        images = run.task.data.test
+        normalize = run.task.images.normalize(channels_last=False)
         with torch.no_grad():
             predicted = network(normalize(images.images)).argmax(1)
         assert np.array_equal(right[target.label], (predicted == images.labels).numpy())
@@ -68,7 +68,7 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
     path = tmp_path / "run/summary.json"
     assert run_notes(Record("summary.json", json.loads(path.read_text()), path))[-1] == sentence
 
-    result = one.directory / "org-seed0/result.json"  # as versions before this one wrote it
+    result = run.directory / "org-seed0/result.json"  # as versions before this one wrote it
     content = json.loads(result.read_text())
     del content["metrics"]["per_image"]
     result.write_text(json.dumps(content))
@@ -87,11 +87,11 @@ def test_several_seeds_are_compared_seed_by_seed() -> None:
     org = [60.1, 60.9, 60.4, 60.7, 60.2, 60.8]
     better = [value + gain for value, gain in zip(org, [0.8, 0.9, 1.0, 1.1, 1.2, 1.3], strict=True)]
     level = [value + gain for value, gain in zip(org, [0.1, -0.1, 0.2, -0.2, 0.1, 0.0], strict=True)]
-    said = comparison_sentences([trained("org", org), trained("share-full", level), trained("ean", better)])
-    assert [sentence.split(":")[0] for sentence in said] == ["EAN - Org", "EAN - Share-full", "Share-full - Org"]
-    assert said[0].startswith("EAN - Org: +1.05 points of test accuracy (95 % interval ")
-    assert said[0].endswith("6 seeds, p = 0.031): better")
-    assert said[2].endswith("level within 0.5 points")
+    sentences = comparison_sentences([trained("org", org), trained("share-full", level), trained("ean", better)])
+    assert [sentence.split(":")[0] for sentence in sentences] == ["EAN - Org", "EAN - Share-full", "Share-full - Org"]
+    assert sentences[0].startswith("EAN - Org: +1.05 points of test accuracy (95 % interval ")
+    assert sentences[0].endswith("6 seeds, p = 0.031): better")
+    assert sentences[2].endswith("level within 0.5 points")
     assert comparison_sentences([trained("org", org), trained("ean, enas", better)], {"ean, enas": "EAN and ENAS"})[
         0
     ].startswith("EAN and ENAS - Org: +1.05")

@@ -74,7 +74,7 @@ def test_a_method_with_options_has_the_methods_color_if_it_is_free() -> None:
 
 
 def test_no_two_methods_of_a_picture_share_a_color_while_there_are_colors() -> None:
-    names = [full_name(*one) for one in VARIANTS.values()]
+    names = [full_name(*variant) for variant in VARIANTS.values()]
     assert len(set(colors_of(names).values())) == len(names)
     many = [f"mine-{number}" for number in range(len(FURTHER_COLORS) + 3)]
     assert set(colors_of(many).values()) == set(FURTHER_COLORS)

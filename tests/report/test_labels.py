@@ -87,9 +87,9 @@ def test_the_picture_of_table_2_names_methods_as_the_table_does(
     for other in ("draw_comparison", "draw_distributions", "draw_convergence"):
         monkeypatch.setattr(plots_search, other, nothing)
     monkeypatch.setattr(plots_search, "draw_schemes", lambda path, schemes, title: seen.extend(schemes))
-    found = {"method": "ean:natural", "best": {"bits": "0 | 10", "reward": 1.0, "connections": 1}}
+    row = {"method": "ean:natural", "best": {"bits": "0 | 10", "reward": 1.0, "connections": 1}}
     settings = {"blocks": [1, 2], "methods": ["ean:natural"], "recipe": {"name": "tiny"}}
-    record = {"settings": settings, "metrics": {"runs": [found]}}
+    record = {"settings": settings, "metrics": {"runs": [row]}}
     draw_all(record, tmp_path, published={"mine": Scheme.all_on((1, 2))})
     assert seen == ["EAN (natural)", "mine"]
 
@@ -99,8 +99,8 @@ def test_maps_of_schemes_name_all_their_finders(tmp_path: Path) -> None:
     scheme.save(tmp_path / "scheme.json", method="enas, head-k")
     (maps,) = search_elements(tmp_path)
     assert maps.maps[0].note == "ENAS, head-k, 3 of 3 connected"
-    one = SchemeFile("mine", scheme, {"method": "enas, head-k"})
-    assert scheme_map(one).note == "method ENAS, head-k, 3 of 3 connected"
+    file = SchemeFile("mine", scheme, {"method": "enas, head-k"})
+    assert scheme_map(file).note == "method ENAS, head-k, 3 of 3 connected"
     assert scheme_map(SchemeFile("mine", scheme, {})).note == "3 of 3 connected"
 
 

@@ -138,8 +138,8 @@ def test_charts_of_times_are_drawn_from_the_record_alone(tmp_path: Path, figures
     (axes,) = figures[0].axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["Share-full SE", "EAN SE"]
     assert axes.get_xlabel() == "time increment, %, with 95 % intervals"
-    words = "batch of 1, 512x512 pixels, cpu, 2 threads, 15 rounds, networks interleaved"
-    assert note_of(figures[0]) == words
+    note = "batch of 1, 512x512 pixels, cpu, 2 threads, 15 rounds, networks interleaved"
+    assert note_of(figures[0]) == note
     assert draw_increments(tmp_path / "b.png", record["metrics"][:1], record["settings"]) is None
 
 

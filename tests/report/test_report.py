@@ -123,9 +123,6 @@ def test_the_committed_files_show_what_the_records_hold(name: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "results").glob("*.json")), ids=lambda path: path.name)
 def test_every_committed_record_is_complete(path: Path) -> None:
     record = json.loads(path.read_text())
-    if path.name == "paper.json":
-        assert record["format"] == "ean-paper-1"
-        return
     if record["format"] in OTHER_FORMATS:
         return
     assert record["format"] == "ean-record-1"

@@ -20,6 +20,7 @@ from ean_core.io.records import write_record
 from ean_core.report import html_report
 from ean_core.report.results import visible
 from ean_core.report.run_folders import find_records
+from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import ROOT, Run, Script
 from tests.helpers import report_records as made
 
@@ -59,15 +60,15 @@ class Page(HTMLParser):
         assert not self.open, self.open
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
-        found = dict(attrs)
+        attributes = dict(attrs)
         self.tags.append(tag)
         if tag not in VOID:
             self.open.append(tag)
-        if "id" in found:
-            self.ids.append(found["id"])
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
         if tag == "img":
-            self.images.append(found)
-        self.targets += [found[name] for name in ("href", "src") if name in found]
+            self.images.append(attributes)
+        self.targets += [attributes[name] for name in ("href", "src") if name in attributes]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag, f"</{tag}> closes another element"
@@ -75,32 +76,32 @@ class Page(HTMLParser):
 
 def check_page(text: str) -> Page:
     """All that can be seen without a browser."""
-    found = Page(text)
-    assert len(set(found.ids)) == len(found.ids), "an id is there twice"
-    assert "script" not in found.tags
-    assert not {"iframe", "object", "embed", "form"} & set(found.tags)
-    for target in found.targets:
-        assert target.startswith("data:") or (target.startswith("#") and target[1:] in found.ids), target[:80]
+    page = Page(text)
+    assert len(set(page.ids)) == len(page.ids), "an id is there twice"
+    assert "script" not in page.tags
+    assert not {"iframe", "object", "embed", "form"} & set(page.tags)
+    for target in page.targets:
+        assert target.startswith("data:") or (target.startswith("#") and target[1:] in page.ids), target[:80]
     assert not re.search(r"url\(|@import|https?://", text.split("</style>")[0])
-    for image in found.images:
+    for image in page.images:
         head, _, content = image["src"].partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as picture:
             picture.load()
             assert (str(picture.width), str(picture.height)) == (image["width"], image["height"])
         assert len(image["alt"]) > 8
-    return found
+    return page
 
 
 def test_every_kind_of_record_is_on_the_page(tmp_path: Path) -> None:
     text = html_report(made.every_kind(tmp_path / "results"))
-    found = check_page(text)
-    assert len(found.images) == PICTURES
+    page = check_page(text)
+    assert len(page.images) == PICTURES
     for number in range(1, 6):
         assert f"Table {number}" in text
     assert "No record yet:" in text
     assert 'class="none"' in text
-    assert 'aria-label="stage 1: ' not in text  # there is no schemes/ beside these records
+    assert 'aria-label="stage 1: ' in text  # the shipped schemes
     assert '40.50<span class="spread"> ± 0.50</span>' in text
     for name in ("run.json", "strange.json"):
         assert text.count(f">{name} <span>") == 1
@@ -124,7 +125,7 @@ def test_the_committed_records_make_a_sound_page_with_the_schemes() -> None:
     text = html_report(ROOT / "results")
     check_page(text)
     assert 'aria-label="stage 1: 001100100101110101; stage 2: 001100000111001111; stage 3: 101100000111110001"' in text
-    assert len(re.findall('<div class="map">', text)) == len(list((ROOT / "schemes").glob("*.json")))
+    assert len(re.findall('<div class="map">', text)) == len(list(SCHEMES.glob("*.json")))
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tm
     folder = tmp_path / "work_dirs" / "mine"
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "results" / "ean_se_r29_cifar100_subset20k_10ep.history.jsonl", folder / "history.jsonl")
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", folder / "scheme.json")
     made.pipeline(folder / "summary.json", name="my run")
     assert "page.html written" in run("tools/report.py", "--html", "page.html", folder).stdout
     text = (tmp_path / "page.html").read_text()
@@ -185,7 +186,7 @@ def test_bad_input_is_one_sentence_and_overwrites_nothing(
     (tmp_path / "empty").mkdir()
     damaged = tmp_path / "damaged"
     damaged.mkdir()
-    shutil.copy(ROOT / "schemes" / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
+    shutil.copy(SCHEMES / "ean_se_resnet29_cifar100_subset20k.json", damaged / "scheme.json")
     (damaged / "history.jsonl").write_text('{"step": 1, "bi\n')
     for folder, said in ((damaged, r"history\.jsonl, line 1, cannot be read"), (tmp_path / "empty", "nothing to show")):
         with pytest.raises(EANError, match=said):
@@ -220,9 +221,9 @@ def test_a_browser_shows_the_page_on_a_phone_without_errors(tmp_path: Path) -> N
         text=True,
         timeout=180,
     )
-    found = re.search('id="probe" content="([^"]+)"', done.stdout)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(base64.b64decode(found[1]))
+    match = re.search('id="probe" content="([^"]+)"', done.stdout)
+    assert match, done.stderr[-2000:]
+    seen = json.loads(base64.b64decode(match[1]))
     assert seen["width"] == 380
     assert seen["scroll"] <= seen["room"], seen["wide"]  # room: without the bar for scrolling down
     assert seen["wide"] == []

@@ -11,14 +11,13 @@ from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
 from ean_core.search.comparison import (
     Budget,
-    Entry,
     distribution,
     mean_with_interval,
-    parse_entries,
     run_entry,
     summarize_methods,
 )
 from ean_core.search.enas import ENAS
+from ean_core.search.method_choice import MethodChoice, parse_methods
 from ean_core.search.reward_landscapes import make_landscape
 from ean_core.search.scores import SharedScores, all_schemes
 from ean_core.utils.errors import EANError
@@ -29,16 +28,16 @@ LANDSCAPE = make_landscape("noise", BLOCKS, seed=0)
 
 
 def test_methods_are_written_with_their_options() -> None:
-    assert parse_entries(["ean,random", "ean:natural", "enas:hidden=32:learning_rate=0.1"]) == [
-        Entry("ean", "ean", {}),
-        Entry("random", "random", {}),
-        Entry("ean:natural", "ean", {"preset": "natural"}),
-        Entry("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
+    assert parse_methods(["ean,random", "ean:natural", "enas:hidden=32:learning_rate=0.1"]) == [
+        MethodChoice("ean", "ean", {}),
+        MethodChoice("random", "random", {}),
+        MethodChoice("ean:natural", "ean", {"preset": "natural"}),
+        MethodChoice("enas:hidden=32:learning_rate=0.1", "enas", {"hidden": 32, "learning_rate": 0.1}),
     ]
-    assert parse_entries(["ga:population=4"]) == [Entry("genetic:population=4", "genetic", {"population": 4})]
+    assert parse_methods(["ga:population=4"]) == [MethodChoice("genetic:population=4", "genetic", {"population": 4})]
     for wrong in (["ean,ean"], ["ean", "random,ean"], [","], ["ean:"], ["ga,genetic"]):
         with pytest.raises(EANError):
-            parse_entries(wrong)
+            parse_methods(wrong)
 
 
 def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **options) -> dict:
@@ -51,12 +50,12 @@ def run(name: str, budget: Budget, scores: SharedScores, *, seed: int = 0, **opt
 def test_a_search_ends_with_its_budget(name: str) -> None:
     """The same search by hand: proposals in order, different ones counted, the best so far at each count."""
     budget, scores = Budget(evaluations=9, proposals=17, samples=5), SharedScores(History(None), LANDSCAPE.evaluate)
-    found = run(name, budget, scores)
+    outcome = run(name, budget, scores)
     method = build_method(name, BLOCKS, seed=0, reward=Reward())
     seen, order, steps = {}, [], 0
     cost = 0.5 if name == "darts" else 0.0
     rewards = []
-    while len(order) <= found["proposals"]:
+    while len(order) <= outcome["proposals"]:
         schemes = method.propose()
         steps += 1
         trials = []
@@ -67,34 +66,35 @@ def test_a_search_ends_with_its_budget(name: str) -> None:
             order.append(len(seen) + cost * steps)
             trials.append(Trial(scheme, accuracy, Reward().terms(scheme, accuracy)))
         method.update(trials)
-    end = found["proposals"]
+    end = outcome["proposals"]
     assert end <= 17
     assert order[end - 1] <= 9
     assert end == 17 or order[end] > 9  # the first that is not paid for
-    for count, reward, accuracy in zip(*found["curve"].values(), strict=True):
+    for count, reward, accuracy in zip(*outcome["curve"].values(), strict=True):
         best = max((r for r, spent in zip(rewards, order, strict=True) if spent <= count), key=lambda one: one[0])
         assert (reward, accuracy) == (pytest.approx(best[0], abs=1e-4), best[1])
-    assert found["curve"]["reward"] == sorted(found["curve"]["reward"])
-    assert found["best"]["reward"] == pytest.approx(found["curve"]["reward"][-1], abs=1e-4)
-    assert found["best"]["reward"] == pytest.approx(max(reward for reward, *_ in rewards[:end]), abs=1e-4)
-    assert found["spent"] == pytest.approx(order[end - 1])
-    assert found["evaluations"] == len({scheme.text for *_, scheme in rewards[:end]})
-    assert (found["most_probable"] is None) == (method.probabilities() is None)
+    assert outcome["curve"]["reward"] == sorted(outcome["curve"]["reward"])
+    assert outcome["best"]["reward"] == pytest.approx(outcome["curve"]["reward"][-1], abs=1e-4)
+    assert outcome["best"]["reward"] == pytest.approx(max(reward for reward, *_ in rewards[:end]), abs=1e-4)
+    assert outcome["spent"] == pytest.approx(order[end - 1])
+    assert outcome["evaluations"] == len({scheme.text for *_, scheme in rewards[:end]})
+    assert (outcome["most_probable"] is None) == (method.probabilities() is None)
     stochastic = name in ("ean", "enas")
-    assert (found["probability"] is not None) == stochastic
-    assert len(found["sampled"]["accuracy"]) == (5 if stochastic else 0)
+    assert (outcome["probability"] is not None) == stochastic
+    assert len(outcome["sampled"]["accuracy"]) == (5 if stochastic else 0)
 
 
 def test_the_readmes_table_4_has_the_papers_rows() -> None:
     """HSP's four patterns, each alone, beside every method of the table; all can be built for ResNet-164."""
     readme = (ROOT / "README.md").read_text()
     (given,) = re.findall(r"--evaluations 1000 --seeds 3 --retrain --methods (\S+)`", readme)
-    entries = parse_entries([given])
+    entries = parse_methods([given])
     blocks = (18, 18, 18)
     built = {
-        one.label: build_method(one.method, blocks, seed=0, reward=Reward(), options=one.options) for one in entries
+        entry.label: build_method(entry.method, blocks, seed=0, reward=Reward(), options=entry.options)
+        for entry in entries
     }
-    assert {one.method for one in entries} >= {"ean", "genetic", "enas", "darts", "hsp"}
+    assert {entry.method for entry in entries} >= {"ean", "genetic", "enas", "darts", "hsp"}
     patterns = [built[label].propose() for label in built if label.startswith("hsp")]
     assert [[scheme.text for scheme in family] for family in patterns] == [
         [(bits * 54)[:54]] for bits in ("10", "01", "100", "010")
@@ -104,8 +104,8 @@ def test_the_readmes_table_4_has_the_papers_rows() -> None:
 
 @pytest.mark.parametrize("name", ["random", "enas", "genetic"])
 def test_no_scheme_but_the_answer_is_scored_past_the_budget(name: str, evaluate) -> None:
-    found = run(name, Budget(evaluations=9, proposals=40), SharedScores(History(None), evaluate))
-    assert found["evaluations"] == 9
+    outcome = run(name, Budget(evaluations=9, proposals=40), SharedScores(History(None), evaluate))
+    assert outcome["evaluations"] == 9
     assert len(evaluate.asked) in (9, 10)
 
 
@@ -128,7 +128,7 @@ def test_known_scores_cost_nothing_but_count(evaluate) -> None:
     for one, other in zip(alone, together, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
     assert len(evaluate.asked) == len(set(evaluate.asked)) == len(scores.accuracies)
-    assert sum(one["evaluations"] for one in together) > len(scores.accuracies)
+    assert sum(outcome["evaluations"] for outcome in together) > len(scores.accuracies)
 
 
 def test_shared_scores_survive_a_kill(tmp_path, evaluate) -> None:
@@ -146,7 +146,7 @@ def test_shared_scores_survive_a_kill(tmp_path, evaluate) -> None:
 
 
 def test_all_schemes_are_all_and_too_many_are_refused() -> None:
-    assert {one.text for one in all_schemes((2, 3))} == {f"{n:05b}" for n in range(32)}
+    assert {scheme.text for scheme in all_schemes((2, 3))} == {f"{n:05b}" for n in range(32)}
     with pytest.raises(EANError, match="2\\^54"):
         all_schemes((18, 18, 18))
 
@@ -187,7 +187,7 @@ def test_enas_probability_is_that_of_the_bits_before() -> None:
     for scheme in all_schemes(BLOCKS):
         total += float(np.prod(method.p_hat(scheme)))
     assert total == pytest.approx(1.0, abs=1e-5)  # the product over the bits is the scheme's probability
-    drawn = [one.text for one in method.sample(4000, rng)]
+    drawn = [scheme.text for scheme in method.sample(4000, rng)]
     likely = max(all_schemes(BLOCKS), key=lambda one: float(np.prod(method.p_hat(one))))
     assert drawn.count(likely.text) / 4000 == pytest.approx(float(np.prod(method.p_hat(likely))), abs=0.03)
     history = History(None)

@@ -14,6 +14,7 @@ from ean_core.search import GradientMethod, History, Reward, build_method, run_s
 from ean_core.search.darts import DARTS, DARTSSettings, connection_costs
 from ean_core.search.reward_landscapes import make_landscape, measure_regret
 from ean_core.supernet.gates import gated_logits
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.relaxed import ValidationGradient
 from ean_core.utils.errors import EANError
 
@@ -46,7 +47,7 @@ def test_the_gradient_is_the_slope_of_the_loss(attention: str) -> None:
         return float(sum(nn.functional.cross_entropy(one, b["labels"], reduction="sum") for one, b in pairs)) / 8
 
     a = np.random.default_rng(0).random(9)
-    loss, slope = ValidationGradient(network, lambda step: batches, normalize=lambda images: images)(a, step=1)
+    loss, slope = ValidationGradient(network, lambda step: batches, metric=Top1(lambda images: images))(a, step=1)
     assert loss == pytest.approx(loss_at(a), rel=1e-5)
     for index in range(9):
         shift = 1e-7 * np.eye(9)[index]  # a larger one would cross kinks of the ReLU
@@ -63,7 +64,7 @@ def test_the_gradient_leaves_the_network_as_it_was(batch_statistics: bool) -> No
     before = {name: value.clone() for name, value in network.state_dict().items()}
     batch = {"inputs": torch.randn(4, 3, 12, 12), "labels": torch.randint(5, (4,))}
     gradient = ValidationGradient(
-        network, lambda step: [batch], normalize=lambda images: images, batch_statistics=batch_statistics
+        network, lambda step: [batch], metric=Top1(lambda images: images), batch_statistics=batch_statistics
     )
     first, again = (gradient(np.full(9, 0.5), step=1) for _ in range(2))
     assert (first[1] == again[1]).all()
@@ -81,7 +82,7 @@ def test_an_error_leaves_the_network_as_it_was() -> None:
         yield {"inputs": torch.randn(4, 3, 12, 12), "labels": torch.randint(5, (4,))}
         raise EANError("the second batch cannot be decoded")
 
-    gradient = ValidationGradient(network, damaged, normalize=lambda images: images)
+    gradient = ValidationGradient(network, damaged, metric=Top1(lambda images: images))
     with pytest.raises(EANError, match="second batch"):
         gradient(np.full(9, 0.5), step=1)
     assert network.training
@@ -99,7 +100,7 @@ def test_it_finds_the_scheme_that_made_the_labels() -> None:
         labels = network(images).softmax(dim=1).multinomial(1)[:, 0]
     method = DARTS(BLOCKS, seed=9, settings=DARTSSettings(pressure=False, learning_rate=0.2))
     method.gradient = ValidationGradient(
-        network, lambda step: [{"inputs": images, "labels": labels}], normalize=lambda one: one
+        network, lambda step: [{"inputs": images, "labels": labels}], metric=Top1(lambda one: one)
     )
     history = History(None)
     result = run_search(method, lambda s: [70.0] * len(s), steps=8, reward=Reward(), history=history)
@@ -112,13 +113,13 @@ def test_the_pressure_is_the_rewards_price_of_a_connection() -> None:
     assert connection_costs(Reward(sparsity=2.0), BLOCKS) == pytest.approx(np.full(9, 2 / 9))
     # 100 (1 - loss) falls by 0.3 points per connection in the first three, and gains 0.1 or 0.5 in the others
     slope = np.array([0.003] * 3 + [-0.001] * 3 + [-0.005] * 3)
-    found = {}
+    schemes = {}
     for pressure in (True, False):
         method = build_method("darts", BLOCKS, seed=0, reward=Reward(sparsity=2.0), options={"pressure": pressure})
         method.gradient = lambda a, *, step: (1.0, slope)
         run_search(method, lambda s: [70.0] * len(s), steps=10, reward=Reward(), history=History(None))
-        found[pressure] = str(method.most_probable())
-    assert found == {True: "000 | 000 | 111", False: "000 | 111 | 111"}  # 2/9 a connection is more than 0.1
+        schemes[pressure] = str(method.most_probable())
+    assert schemes == {True: "000 | 000 | 111", False: "000 | 111 | 111"}  # 2/9 a connection is more than 0.1
 
 
 def test_a_resumed_search_takes_the_same_way(tmp_path) -> None:

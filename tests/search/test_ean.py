@@ -20,7 +20,7 @@ BLOCKS = (3, 3, 3)
 
 
 def trials_for(method: EAN, accuracy: float = 70.0) -> list[Trial]:
-    return [Trial(one, accuracy, Reward().terms(one, accuracy)) for one in method.propose()]
+    return [Trial(scheme, accuracy, Reward().terms(scheme, accuracy)) for scheme in method.propose()]
 
 
 def settled(**settings) -> EAN:
@@ -29,13 +29,13 @@ def settled(**settings) -> EAN:
 
 def test_curiosity_falls_for_schemes_seen_and_stays_for_others():
     rng = np.random.default_rng(0)
-    schemes = list({one.text: one for one in (Scheme.random((10, 10), rng) for _ in range(40))}.values())
+    schemes = list({scheme.text: scheme for scheme in (Scheme.random((10, 10), rng) for _ in range(40))}.values())
     seen, unseen = schemes[:8], schemes[8:]
     curiosity = Curiosity(20, generator=torch.Generator().manual_seed(0), learning_rate=1e-2)
-    before = np.mean([curiosity.bonus(one) for one in seen])
+    before = np.mean([curiosity.bonus(scheme) for scheme in seen])
     for _ in range(150):
         curiosity.update(seen)
-    after, other = (np.mean([curiosity.bonus(one) for one in group]) for group in (seen, unseen))
+    after, other = (np.mean([curiosity.bonus(scheme) for scheme in group]) for group in (seen, unseen))
     assert after < 0.05 * before
     assert other > 5 * after
 
@@ -112,7 +112,7 @@ def test_the_entropy_bonus_leads_back_to_an_undecided_policy():
     def entropy_after(steps: int, weight: float) -> float:
         method = settled(replay="off", curiosity_weight=0.0, entropy_weight=weight)
         for _ in range(steps):
-            method.update([Trial(one, 70.0, {"accuracy": 70.0}) for one in method.propose()])
+            method.update([Trial(scheme, 70.0, {"accuracy": 70.0}) for scheme in method.propose()])
         return float(method.policy().entropy().sum().detach())
 
     assert entropy_after(30, 0.0) == entropy_after(0, 0.0)
@@ -134,7 +134,7 @@ def released_update(method: EAN, *, steps: int) -> torch.nn.Module:
     """
     rng, m = method.generator(), sum(method.blocks)
     controller, fixed, learned = (
-        copy.deepcopy(one) for one in (method.controller, method.curiosity.target, method.curiosity.predictor)
+        copy.deepcopy(module) for module in (method.controller, method.curiosity.target, method.curiosity.predictor)
     )
     optimizer = torch.optim.Adam(controller.parameters(), lr=5e-2)
     learned_optimizer = torch.optim.Adam(learned.parameters(), lr=5e-2)
@@ -176,7 +176,7 @@ def test_the_preset_released_is_the_released_update():
     plain = released_update(method, steps=300)
     for _ in range(300):
         schemes = method.propose()
-        terms = [Reward().terms(one, accuracy_of(np.array(one.bits))) for one in schemes]
+        terms = [Reward().terms(scheme, accuracy_of(np.array(scheme.bits))) for scheme in schemes]
         method.update([Trial(one, 0.0, term) for one, term in zip(schemes, terms, strict=True)])
     for ours, theirs in zip(method.controller.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
@@ -188,7 +188,7 @@ def test_a_policy_that_has_settled_stays_a_policy():
     method = EAN((2,), seed=0, settings=EANSettings(learning_rate=2.0, temperature=1.0, replay_from=1))
     for _ in range(300):
         schemes = method.propose()
-        method.update([Trial(one, 10.0 * one.bits[0], {"accuracy": 10.0 * one.bits[0]}) for one in schemes])
+        method.update([Trial(scheme, 10.0 * scheme.bits[0], {"accuracy": 10.0 * scheme.bits[0]}) for scheme in schemes])
     assert np.isfinite(method.probabilities()).all()
 
 
@@ -212,8 +212,8 @@ def test_it_finds_better_schemes_than_random_search(options, proposals):
         method = build_method(name, landscape.blocks, seed=seed, reward=reward, options=options)
         steps = proposals // len(method.propose())
         method = build_method(name, landscape.blocks, seed=seed, reward=reward, options=options)
-        found = run_search(method, landscape.evaluate, steps=steps, reward=reward, history=History(None))
-        return landscape.reward(found.best.scheme, reward)
+        outcome = run_search(method, landscape.evaluate, steps=steps, reward=reward, history=History(None))
+        return landscape.reward(outcome.best.scheme, reward)
 
     gains = [answer("ean", options, seed) - answer("random", {}, seed) for seed in range(10)]
     assert np.mean(gains) > 0.5

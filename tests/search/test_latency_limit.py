@@ -45,9 +45,9 @@ def test_no_method_has_a_scheme_scored_that_is_too_slow(build, evaluate):
 
 def test_a_loose_limit_changes_nothing(build, new_evaluate):
     free, held = History(None), History(None)
-    one = run_search(build(), new_evaluate(), steps=STEPS, reward=TimedReward.of(Reward(), COSTS), history=free)
+    first = run_search(build(), new_evaluate(), steps=STEPS, reward=TimedReward.of(Reward(), COSTS), history=free)
     other = finish(build(), new_evaluate(), held, limit=100.0)
-    assert one == other
+    assert first == other
     assert [line.bits for line in free.lines] == [line.bits for line in held.lines]
 
 
@@ -170,9 +170,9 @@ def test_a_search_says_what_the_limit_left(evaluate, limit, steps, sentence):
     free = build_method("random", BLOCKS, seed=0, reward=Reward())  # proposes the same with and without a limit
     slower = sum(not Limit(COSTS, limit).allows(free.propose()[0]) for _ in range(steps))
     method = Limited(build_method("random", BLOCKS, seed=0, reward=Reward()), Limit(COSTS, limit))
-    found = run_search(method, evaluate, steps=steps, reward=TimedReward.of(Reward(), COSTS), history=History(None))
-    said = method.account(scored=found.evaluations, proposals=found.proposals)
-    assert re.match(sentence.format(scored=len(evaluate.asked), slower=slower), said)
+    outcome = run_search(method, evaluate, steps=steps, reward=TimedReward.of(Reward(), COSTS), history=History(None))
+    account = method.account(scored=outcome.evaluations, proposals=outcome.proposals)
+    assert re.match(sentence.format(scored=len(evaluate.asked), slower=slower), account)
 
 
 def test_very_many_schemes_are_not_counted_to_the_end():

@@ -152,7 +152,7 @@ def test_options_of_another_kind_are_refused(name, options, said):
 
 
 def texts(name: str, m: int, **options) -> set[str]:
-    return {one.text for one in build_method(name, (m,), seed=0, reward=Reward(), options=options).propose()}
+    return {scheme.text for scheme in build_method(name, (m,), seed=0, reward=Reward(), options=options).propose()}
 
 
 def test_the_families_are_complete():
@@ -222,8 +222,8 @@ def test_enas_learns_a_scheme_that_pays(evaluate):
         schemes = method.propose()
         accuracies = [float(sum(scheme.bits[:3]) - sum(scheme.bits[3:])) for scheme in schemes]
         method.update([Trial(s, a, {"accuracy": a}) for s, a in zip(schemes, accuracies, strict=True)])
-    found = method.most_probable().bits
-    assert sum(found[:3]) - sum(found[3:]) >= 2
+    bits = method.most_probable().bits
+    assert sum(bits[:3]) - sum(bits[3:]) >= 2
 
 
 def test_enas_settles_on_all_or_nothing_at_the_learning_rate_of_ean():

@@ -63,7 +63,7 @@ def test_a_step_does_not_depend_on_unit_and_offset():
     def after(scale: float, offset: float) -> np.ndarray:
         method = NaturalEAN((3, 3), seed=0, settings=PLAIN)
         schemes = method.propose()
-        rewards = [scale * sum(one.bits) + offset for one in schemes]
+        rewards = [scale * sum(scheme.bits) + offset for scheme in schemes]
         method.update([Trial(s, 0.0, {"accuracy": r}) for s, r in zip(schemes, rewards, strict=True)])
         return method.probabilities()
 
@@ -107,7 +107,7 @@ def test_its_answer_is_near_the_best(kind, blocks, evaluations, allowed):
     for seed in range(10):
         landscape = make_landscape(kind, blocks, seed=seed)
         method = build_method("ean", blocks, seed=seed, reward=reward, options={"preset": "natural"})
-        found = run_search(
+        outcome = run_search(
             method,
             landscape.evaluate,
             steps=evaluations,
@@ -116,6 +116,6 @@ def test_its_answer_is_near_the_best(kind, blocks, evaluations, allowed):
             max_evaluations=evaluations,
         )
         best = landscape.reward(landscape.best(reward), reward)
-        regrets.append(best - landscape.reward(found.most_probable.scheme, reward))
+        regrets.append(best - landscape.reward(outcome.most_probable.scheme, reward))
     assert min(regrets) >= -1e-9
     assert np.mean(regrets) < allowed

@@ -75,7 +75,7 @@ def test_costs_are_connections_the_searchs_times_or_a_tables() -> None:
 
 def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     front = read_front(write_front(work_dir))
-    assert [(one["number"], one["bits"]) for one in front["points"]] == [
+    assert [(point["number"], point["bits"]) for point in front["points"]] == [
         (1, "000000000"), (2, "000000010"), (3, "111111111"),
     ]  # fmt: skip
     assert front["scored"] == 5

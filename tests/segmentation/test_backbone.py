@@ -16,7 +16,8 @@ from ean_core import create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.utils.errors import EANError
-from segmentation.backbone import SCHEMES, EANResNet
+from ean_core.utils.shipped_files import SCHEMES
+from segmentation.backbone import EANResNet
 
 LAYOUTS = {
     8: {"strides": (1, 2, 1, 1), "dilations": (1, 1, 2, 4)},
@@ -253,12 +254,12 @@ def test_timms_network_with_its_public_weights_and_attention(tmp_path):
     backbone = EANResNet(
         "timm:resnet18", "timm:eca", scheme="10 00 11 01", contract_dilation=True, **LAYOUTS[8], out_indices=(2, 3)
     ).eval()
-    said = str(backbone.load(str(tmp_path / "model.safetensors")))
-    assert "left at their initial value: layer1.attention, layer3.attention, layer4.attention" in said
+    message = str(backbone.load(str(tmp_path / "model.safetensors")))
+    assert "left at their initial value: layer1.attention, layer3.attention, layer4.attention" in message
     assert torch.equal(backbone.network.get_submodule("layer4.1.conv2").weight, theirs.layer4[1].conv2.weight)
     with torch.no_grad():
         features = backbone(torch.randn(1, 3, 64, 48))
-    assert [tuple(one.shape[1:]) for one in features] == [(256, 8, 6), (512, 8, 6)]
+    assert [tuple(feature.shape[1:]) for feature in features] == [(256, 8, 6), (512, 8, 6)]
 
 
 def test_norms_that_activate_are_not_synchronized():

@@ -37,8 +37,8 @@ def test_ones_own_attention_keeps_its_name():
     full = Scheme.all_on((1, 2))
     network = SimpleNamespace(sharing="stage", scheme=full, stages_blocks=full.blocks)
     names = {"sge": "SGE", "gate": "gate", "path/gate.py:Gate": "Gate"}
-    found = {name: network_label(SimpleNamespace(attention=name, network=network)) for name in names}
-    assert found == {name: f"Share-full-{label}" for name, label in names.items()}
+    labels = {name: network_label(SimpleNamespace(attention=name, network=network)) for name in names}
+    assert labels == {name: f"Share-full-{label}" for name, label in names.items()}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -70,7 +70,9 @@ def test_bases_are_at_most_two_levels_deep():
         lines = [line for line in file.read_text().splitlines() if line.startswith("_base_")]
         exec("\n".join(lines), scope)
         bases = scope.get("_base_", [])
-        return 1 + max((depth(file.parent / one) for one in ([bases] if isinstance(bases, str) else bases)), default=-1)
+        return 1 + max(
+            (depth(file.parent / base) for base in ([bases] if isinstance(bases, str) else bases)), default=-1
+        )
 
     assert max(map(depth, FILES)) == 2
 

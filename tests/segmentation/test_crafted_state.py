@@ -26,9 +26,9 @@ def test_commands(voc: Path, tmp_path: Path, script: Script, capsys: pytest.Capt
     photo = next((tmp_path / "data").rglob("*.jpg"))
     given = {"STATE": state, "PHOTO": photo}
     name, *arguments = COMMANDS[command]
-    assert script(name, *(given.get(str(one), one) for one in arguments)) == 2
-    said = capsys.readouterr().err.strip().splitlines()
-    assert said[-1].startswith(f"error: {state} holds more than weights and was not loaded, since it could run code")
+    assert script(name, *(given.get(str(argument), argument) for argument in arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith(f"error: {state} holds more than weights and was not loaded, since it could run code")
     assert not (tmp_path / "ran").exists()
 
 

@@ -54,8 +54,8 @@ def test_the_check_prints_what_is_there(voc, script, capsys):
     for folder, ending in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
         shutil.copy(voc / folder / f"{trained}.{ending}", voc / folder / f"{scored}.{ending}")
     assert script("segmentation/prepare.py") == 0
-    said = f"1 of the 3 validation images are copies of training images (the first: JPEGImages/{scored}.jpg is"
-    assert said in capsys.readouterr().out
+    message = f"1 of the 3 validation images are copies of training images (the first: JPEGImages/{scored}.jpg is"
+    assert message in capsys.readouterr().out
 
 
 def test_the_augmented_list_prefers_vocs_masks_and_leaves_val_out(voc, sbd, script, capsys):

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import register_all_modules
 from PIL import Image
 
+import ean_core
 from ean_core import EANError
 from ean_core.data.read_image import read_image
 from ean_core.inference.dynamic_pool import GridPool
@@ -83,8 +84,8 @@ def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: P
     layer, images = opened.trunk.stages[-1], opened.inputs([pixels])
     (heat,), _ = grad_cam(opened.network, layer, images, [target.value])
     np.testing.assert_allclose(heat, reference_cam(opened.network, layer, images, target.value), atol=1e-4)
-    found = [(mask.stage, mask.block) for mask in attention_masks(opened.network, opened.trunk, images)]
-    assert found == [(0, 2), (1, 2), (2, 2)]
+    blocks = [(mask.stage, mask.block) for mask in attention_masks(opened.network, opened.trunk, images)]
+    assert blocks == [(0, 2), (1, 2), (2, 2)]
 
 
 def test_the_region_of_a_class() -> None:
@@ -125,9 +126,9 @@ def test_onnx_for_any_size(config: Path, state: Path, tmp_path: Path) -> None:
     (got,) = session.run(None, {"images": images.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(got, opened.network(images).numpy(), rtol=1e-3, atol=1e-4)
-    said = session.get_modelmeta().custom_metadata_map
-    assert (said["kind"], said["scheme"], said["fit"]) == ("segmentor", "001 | 001 | 001", "[80, 48]")
-    assert json.loads(said["classes"]) == ["background", "circle", "square", "triangle"]
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert (metadata["kind"], metadata["scheme"], metadata["fit"]) == ("segmentor", "001 | 001 | 001", "[80, 48]")
+    assert json.loads(metadata["classes"]) == ["background", "circle", "square", "triangle"]
     assert b"BatchNorm" not in report.path.read_bytes(), "batch norm was not folded"
 
 
@@ -146,8 +147,8 @@ def test_safetensors_there_and_back(config: Path, state: Path, photo: Path, tmp_
     with pytest.raises(EANError, match="the weights of a segmentor: give its config too"):
         load_file(report.path)
     classifier = create_model("resnet20", attention="se", scheme="001001001")
-    said = load_weights(classifier, read_weights(report.path))
-    assert set(said.loaded) == set(opened.trunk.state_dict())
+    load_report = load_weights(classifier, read_weights(report.path))
+    assert set(load_report.loaded) == set(opened.trunk.state_dict())
     assert torch.equal(classifier.conv1.weight, opened.trunk.conv1.weight)
 
 
@@ -176,3 +177,14 @@ def test_a_grid_pool_is_the_adaptive_one(grid: tuple[int, int], size: tuple[int,
     features = torch.randn(2, 3, *size)
     wanted = torch.nn.functional.adaptive_avg_pool2d(features, grid)
     torch.testing.assert_close(GridPool(grid)(features), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_python_gives_the_labels_that_the_command_writes(config: Path, state: Path, photo: Path) -> None:
+    net = ean_core.load(state, config=config, device="cpu")
+    wanted = Segmentor(config, state, device="cpu")(photo).pred_sem_seg.data.squeeze(0).numpy()
+    labels = net.predict(photo)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, wanted)
+    for same in net.predict([Image.open(photo), photo.read_bytes()]):
+        assert np.array_equal(same, wanted)
+    assert net.classes == ("background", "circle", "square", "triangle")

@@ -66,7 +66,7 @@ class KillAt(Hook):
 
 def run_killed(job: Job, hook: KillAt, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a job until the hook ends it."""
-    from segmentation import job as module
+    from segmentation import fit as module
 
     build = module.QuietRunner.from_cfg
 
@@ -160,13 +160,13 @@ def test_the_record_says_what_was_run(voc, tmp_path):
 
 def test_seeds_differ_and_repeat(voc, tmp_path):
     options = {**TINY, "train_cfg.max_iters": 1}
-    found = []
+    results = []
     for number, seed in enumerate((0, 0, 1)):
         directory = tmp_path / str(number)
         Job.prepare(SMALL, options=options, data_root=str(tmp_path / "data"), seed=seed, directory=directory).run()
-        found.append(weights(directory)["decode_head.conv_seg.weight"])
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        results.append(weights(directory)["decode_head.conv_seg.weight"])
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
 
 
 def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
@@ -297,14 +297,14 @@ def test_the_engines_other_logs_are_no_part_of_a_runs_identity(voc, tmp_path, mo
     from mmengine.registry import VISBACKENDS
     from mmengine.visualization import LocalVisBackend
 
-    said: dict[str, Any] = {}
+    logged: dict[str, Any] = {}
 
     class Telling(LocalVisBackend):
         def add_scalars(self, scalar_dict, step=0, file_path=None, **kwargs):
-            said.update(scalar_dict)
+            logged.update(scalar_dict)
 
     monkeypatch.setitem(VISBACKENDS.module_dict, "Telling", Telling)
     length = {"train_cfg__max_iters": 4, "train_cfg__val_interval": 2}
     run_killed(prepare(tmp_path, "run", **length), KillAt(2), monkeypatch)
     prepare(tmp_path, "run", resume=True, backends=["Telling"], **length).run()
-    assert said["mIoU"] > 0
+    assert logged["mIoU"] > 0

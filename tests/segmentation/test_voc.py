@@ -105,10 +105,10 @@ def test_classes_that_are_not_told_apart_are_background_and_the_border_stays(voc
     people = dataset(voc, pipeline=pipeline, only=["person"])
     assert people.metainfo["classes"] == ("background", "person")
     assert people.metainfo["palette"] == [PALETTE[0], PALETTE[15]]
-    found = people[0]["gt_seg_map"]
+    labels = people[0]["gt_seg_map"]
     assert {0, 7, 15, 255} == set(np.unique(whole))
     wanted = np.where(whole == 255, 255, (whole == CLASSES.index("person")).astype(np.uint8))
-    assert np.array_equal(found, wanted)
+    assert np.array_equal(labels, wanted)
     with pytest.raises(EANError, match=r"unknown class 'persn'.*'person'"):
         dataset(voc, only=["persn"])
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ean_core import Scheme, create_model
 from ean_core.data.normalize import Normalize
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.supernet.prefix_cache import CachedBatches, PrefixCache
 from ean_core.supernet.scorer import Scorer
@@ -90,9 +91,9 @@ def slow_accuracy(net: torch.nn.Module, scheme: Scheme, batches: list[dict[str, 
 def test_scores_equal_a_slow_pass(net: torch.nn.Module, batches: list) -> None:
     rng = np.random.default_rng(0)
     schemes = [Scheme.random(BLOCKS, rng) for _ in range(6)]
-    scores = Scorer(net, batches, normalize=normalize)(schemes)
-    assert [score.accuracy for score in scores] == [slow_accuracy(net, scheme, batches) for scheme in schemes]
-    assert len({score.accuracy for score in scores}) > 1
+    scores = Scorer(net, batches, metric=Top1(normalize))(schemes)
+    assert [score.value for score in scores] == [slow_accuracy(net, scheme, batches) for scheme in schemes]
+    assert len({score.value for score in scores}) > 1
 
 
 def test_scoring_leaves_the_network_as_it_was_and_remembers(
@@ -102,7 +103,7 @@ def test_scoring_leaves_the_network_as_it_was_and_remembers(
     net.train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     passes = []
-    scorer = Scorer(net, batches, normalize=normalize, training=batches)
+    scorer = Scorer(net, batches, metric=Top1(normalize), training=batches)
     original = scorer._pass
     monkeypatch.setattr(scorer, "_pass", lambda scheme: passes.append(scheme) or original(scheme))
     one, two = Scheme.all_on(BLOCKS), Scheme.all_off(BLOCKS)
@@ -122,7 +123,7 @@ def test_a_call_waits_for_the_device_once(net: torch.nn.Module, batches: list, m
         original = getattr(Tensor, name)
         monkeypatch.setattr(Tensor, name, lambda one, name=name, do=original: waits.append(name) or do(one))
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(4)]
-    scores = Scorer(net, batches, normalize=normalize)(schemes)
+    scores = Scorer(net, batches, metric=Top1(normalize))(schemes)
     assert waits == ["tolist"]
     assert len({score.seconds for score in scores}) == 1
 
@@ -132,7 +133,7 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
     """Logits of NaN have a largest one too, and so an accuracy."""
     with torch.no_grad():
         net.layer2.blocks[0].conv1.weight[0, 0, 0, 0] = value
-    scorer = Scorer(net, batches, normalize=normalize)
+    scorer = Scorer(net, batches, metric=Top1(normalize))
     with pytest.raises(EANError, match=r"outputs on path \d+ are not finite for \d+ of \d+ images: .* again with"):
         scorer([Scheme.all_off(BLOCKS)])
     assert not scorer.memory
@@ -141,9 +142,9 @@ def test_a_diverged_supernet_is_not_scored(net: torch.nn.Module, batches: list, 
 def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Module, batches: list) -> None:
     inputs: list[Tensor] = []
     net.bn1.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
-    BNCalibration(net, batches[:2], normalize=normalize, max_bytes=0)(net.scheme)
-    mean = torch.stack([one.mean(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
-    var = torch.stack([one.var(dim=(0, 2, 3)) for one in inputs]).mean(dim=0)
+    BNCalibration(net, batches[:2], metric=Top1(normalize), max_bytes=0)(net.scheme)
+    mean = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
+    var = torch.stack([batch.var(dim=(0, 2, 3)) for batch in inputs]).mean(dim=0)
     torch.testing.assert_close(net.bn1.running_mean, mean)
     torch.testing.assert_close(net.bn1.running_var, var)
     assert not net.training
@@ -151,8 +152,8 @@ def test_reestimated_statistics_are_the_mean_over_the_batches(net: torch.nn.Modu
 
 def test_reestimation_changes_the_scores(net: torch.nn.Module, batches: list) -> None:
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(8)]
-    plain = [score.accuracy for score in Scorer(net, batches, normalize=normalize)(schemes)]
-    again = [score.accuracy for score in Scorer(net, batches, normalize=normalize, training=batches)(schemes)]
+    plain = [score.value for score in Scorer(net, batches, metric=Top1(normalize))(schemes)]
+    again = [score.value for score in Scorer(net, batches, metric=Top1(normalize), training=batches)(schemes)]
     assert plain != again
 
 
@@ -180,15 +181,15 @@ def test_reestimated_scores_equal_a_slow_pass_and_share_first_stages(attention: 
     run: list[int] = []
     for number, stage in enumerate(net.stages):
         stage.register_forward_pre_hook(lambda one, _, number=number: run.append(number) if one.training else None)
-    scorer = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=1 << 30)
-    assert [score.accuracy for score in scorer(schemes)] == wanted
+    scorer = Scorer(net, batches, metric=Top1(normalize), training=batches[:2], max_bytes=1 << 30)
+    assert [score.value for score in scorer(schemes)] == wanted
     # In the order of the bits: all stages of 001.., of 101000.., two of 101011100, the last one of 101011111.
     assert run == [number for stages in ((0, 1, 2), (0, 1, 2), (1, 2), (2,)) for _ in range(2) for number in stages]
     assert set(scorer.calibrate_bn.statistics) == set(scorer.calibrate_bn.features.cached)
     whole = scorer.calibrate_bn.features.nbytes
     for max_bytes in (0, whole, 3 * whole, 8 * whole):  # whatever is cached or evicted
-        few = Scorer(net, batches, normalize=normalize, training=batches[:2], max_bytes=max_bytes)
-        assert [score.accuracy for score in few(schemes[::-1])] == wanted[::-1]
+        few = Scorer(net, batches, metric=Top1(normalize), training=batches[:2], max_bytes=max_bytes)
+        assert [score.value for score in few(schemes[::-1])] == wanted[::-1]
         assert few.calibrate_bn.features.nbytes + few.features.nbytes <= max_bytes
 
 
@@ -201,27 +202,27 @@ def test_features_of_common_first_stages_are_used_again(
     schemes = [
         Scheme.parse(text, blocks=BLOCKS) for text in ("101011100", "101011111", "101000001", "101011100", "001011100")
     ]
-    scorer = Scorer(net, batches, normalize=normalize, max_bytes=1 << 30)
+    scorer = Scorer(net, batches, metric=Top1(normalize), max_bytes=1 << 30)
     run: list[int] = []
     folded = scorer._fold()
     for number, stage in enumerate(folded.stages):
         stage.register_forward_hook(lambda *_, number=number: run.append(number))
-    scores = [score.accuracy for score in scorer(schemes)]
+    scores = [score.value for score in scorer(schemes)]
     # In the order of the bits: all stages of 001.., of 101000.., two of 101011.., one of 101011111.
     each = [(0, 1, 2), (0, 1, 2), (1, 2), (2,)]
     assert run == [number for stages in each for _ in batches for number in stages]
     assert scores == [slow_accuracy(net, scheme, batches) for scheme in schemes]
     whole = scorer.features.nbytes
     assert whole > 0
-    small = Scorer(net, batches, normalize=normalize, max_bytes=whole // 2)
-    assert [score.accuracy for score in small(schemes)] == scores
+    small = Scorer(net, batches, metric=Top1(normalize), max_bytes=whole // 2)
+    assert [score.value for score in small(schemes)] == scores
     assert small.features.nbytes <= whole // 2
     for max_bytes in (whole, whole + scorer.validation.nbytes):  # the images have their part of it
-        full = Scorer(net, batches, normalize=normalize, max_bytes=max_bytes)
-        assert [score.accuracy for score in full(schemes)] == scores
+        full = Scorer(net, batches, metric=Top1(normalize), max_bytes=max_bytes)
+        assert [score.value for score in full(schemes)] == scores
         assert full.features.nbytes + full.validation.nbytes <= max_bytes
-    none = Scorer(net, batches, normalize=normalize, max_bytes=0)
-    assert [score.accuracy for score in none(schemes)] == scores
+    none = Scorer(net, batches, metric=Top1(normalize), max_bytes=0)
+    assert [score.value for score in none(schemes)] == scores
     assert none.features.nbytes == 0
     assert none.validation.cached is None
 
@@ -276,13 +277,13 @@ def test_scoring_in_bfloat16_and_compiled(net: torch.nn.Module, batches: list, m
 
     monkeypatch.setattr(torch, "compile", compiling)
     schemes = [Scheme.random(BLOCKS, np.random.default_rng(seed)) for seed in range(6)]
-    plain = [score.accuracy for score in Scorer(net, batches, normalize=normalize)(schemes)]
-    scorer = Scorer(net, batches, normalize=normalize, compile=True, max_bytes=0)
-    assert [score.accuracy for score in scorer(schemes)] == plain
+    plain = [score.value for score in Scorer(net, batches, metric=Top1(normalize))(schemes)]
+    scorer = Scorer(net, batches, metric=Top1(normalize), compile=True, max_bytes=0)
+    assert [score.value for score in scorer(schemes)] == plain
     assert len(functions) == 6  # of three stages, connected and not
     assert 0 < len(graphs) <= 5 * 2 * 2  # stages' first blocks and others, connected or not, two sizes of batches
-    low = Scorer(net, batches, normalize=normalize, dtype=torch.bfloat16)
-    near = [score.accuracy for score in low(schemes)]
+    low = Scorer(net, batches, metric=Top1(normalize), dtype=torch.bfloat16)
+    near = [score.value for score in low(schemes)]
     assert all(parameter.dtype == torch.bfloat16 for parameter in low._fold().parameters())
     assert np.abs(np.array(near) - plain).max() <= 100 * 2 / 17  # of 17 images
 
@@ -313,6 +314,7 @@ import torch
 import torch.distributed as dist
 from ean_core import Scheme, create_model
 from ean_core.data.normalize import Normalize
+from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.scorer import Scorer
 
 
@@ -325,7 +327,7 @@ def accuracies(rank, world):
     schemes = [Scheme.parse(bits, blocks=(3, 3, 3)) for bits in ("0" * 9, "1" * 9, "010110011")]
     normalize = Normalize((0.5,) * 3, (0.25,) * 3)
     return [
-        [score.accuracy for score in Scorer(net, mine, normalize=normalize, training=training)(schemes)]
+        [score.value for score in Scorer(net, mine, metric=Top1(normalize), training=training)(schemes)]
         for training in (None, [{"inputs": part} for part in images.split(7)])
     ]
 

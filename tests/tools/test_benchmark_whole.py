@@ -16,6 +16,7 @@ from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
+from ean_core.utils.shipped_files import SCHEMES
 from segmentation.benchmark import build_segmentors
 from tests.conftest import ROOT, Script
 
@@ -57,8 +58,8 @@ def test_all_forms_give_the_same(models: dict[str, nn.Module]) -> None:
         unsettle(model)
         expected = model(images)
         for name in ("eager", "channels_last", "folded"):
-            found = MODES[name].build(model, images)(images)
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+            outputs = MODES[name].build(model, images)(images)
+            torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
         folded = fold_batch_norm(model)
         assert not any(isinstance(module, _BatchNorm) for module in folded.modules())
         assert isinstance(dict(model.named_modules())[next(folded.conv_norm_pairs())[1]], _BatchNorm)
@@ -71,15 +72,15 @@ def test_commands(in_process: Script, tmp_path: Path) -> None:
     assert [row["network"] for row in record["metrics"]] == ["Org", "Share-full se", "EAN se"]
     assert record["settings"]["batch_size"] == 1
     assert in_process("--config", str(CONFIG), *tiny, "--output", "out.json") == 0
-    found = Scheme.load(ROOT / "schemes" / "ean_se_resnet20_cifar100_subset30k.json")
-    assert [row["connections"] for row in read_record(tmp_path / "out.json")["metrics"]] == [0, 9, found.connections]
+    scheme = Scheme.load(SCHEMES / "ean_se_resnet20_cifar100_subset30k.json")
+    assert [row["connections"] for row in read_record(tmp_path / "out.json")["metrics"]] == [0, 9, scheme.connections]
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("--config", str(CONFIG), "--arch", "resnet29"), "leave out --arch"),
-        (("--counter", "--arch", "resnet20", "--per-block"), "without --per-block"),
+        (("--counter", "--arch", "resnet20", "--per-block"), "--per-block measures the counter of a recipe"),
         (("--counter", "--config", str(CONFIG)), "give one of them"),
         (("--config", "nope.py"), "nope.py does not exist"),
         (("--counter", "--arch", "resnet20", "--attention", "se", "--scheme", "01"), "2 bits"),

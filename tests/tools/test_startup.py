@@ -14,7 +14,7 @@ HEAVY = {"torch", "torchvision", "mmengine", "matplotlib", "scipy", "sklearn", "
 SCRIPTS = sorted(
     str(script.relative_to(ROOT))
     for folder in ("tools", "crowd_counting", "segmentation", "benchmarks")
-    for script in (ROOT / folder).glob("*.py")
+    for script in (ROOT / folder).glob("[!_]*.py")
     if '__name__ == "__main__"' in script.read_text()
 )
 

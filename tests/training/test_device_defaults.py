@@ -26,9 +26,9 @@ def cifar() -> Recipe:
 
 def chosen(recipe: Recipe) -> tuple:
     """The fields of the retraining, which are those of the supernet too."""
-    found = [tuple(getattr(section, name) for name in FIELDS) for section in (recipe.train, recipe.supernet)]
-    assert found[0] == found[1]
-    return found[0]
+    values = [tuple(getattr(section, name) for name in FIELDS) for section in (recipe.train, recipe.supernet)]
+    assert values[0] == values[1]
+    return values[0]
 
 
 @pytest.mark.parametrize(
@@ -53,23 +53,27 @@ def test_what_a_recipe_says_stays() -> None:
     recipe = Recipe.from_file(
         CONFIGS / "quickstart_digits.py", {"train.channels_last": True, "supernet.cuda_graph": False}
     )
-    found = for_device(recipe, GPU)
-    assert found.supernet.cuda_graph is False
+    adapted = for_device(recipe, GPU)
+    assert adapted.supernet.cuda_graph is False
     assert for_device(recipe, CPU).train.channels_last is True
-    assert for_device(found, CPU) == found  # nothing is open any more
+    assert for_device(adapted, CPU) == adapted  # nothing is open any more
 
 
 @pytest.mark.parametrize("placement", [CPU, GPU, LARGE])
 def test_the_users_word_goes_before_fast(placement: Placement) -> None:
     given = {"train.precision": "float32", "supernet.channels_last": False, "search.batch_size": 7}
     recipe = Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", given)
-    found = for_device(recipe, placement, fast=True, user_set=given)
-    assert (found.train.precision, found.supernet.channels_last, found.search.batch_size) == ("float32", False, 7)
-    assert (found.supernet.precision, found.train.channels_last) == ("bfloat16", True)
+    adapted = for_device(recipe, placement, fast=True, user_set=given)
+    assert (adapted.train.precision, adapted.supernet.channels_last, adapted.search.batch_size) == ("float32", False, 7)
+    assert (adapted.supernet.precision, adapted.train.channels_last) == ("bfloat16", True)
 
 
 def test_fast_scores_in_larger_batches_where_images_are_small() -> None:
-    assert [for_device(cifar(), one, fast=True).search.batch_size for one in (CPU, GPU, LARGE)] == [500, 2000, 500]
+    assert [for_device(cifar(), placement, fast=True).search.batch_size for placement in (CPU, GPU, LARGE)] == [
+        500,
+        2000,
+        500,
+    ]
     assert for_device(cifar(), GPU).search.batch_size == 500
 
 
@@ -78,26 +82,26 @@ def test_compiled_steps_and_several_paths_are_no_graph() -> None:
     assert [for_device(compiled, GPU).train.cuda_graph, for_device(compiled, GPU).supernet.cuda_graph] == [False, True]
     sandwich = Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", {"supernet.sandwich": True})
     for fast in (False, True):
-        found = for_device(sandwich, GPU, fast=fast)
-        assert (found.supernet.cuda_graph, found.train.cuda_graph) == (False, True)
+        adapted = for_device(sandwich, GPU, fast=fast)
+        assert (adapted.supernet.cuda_graph, adapted.train.cuda_graph) == (False, True)
     assert for_device(sandwich, GPU, fast=True).supernet.compile
 
 
 def test_one_line_says_how() -> None:
     assert describe(for_device(cifar(), CPU), CPU) == "train and supernet in float32, channels_first"
-    said = describe(for_device(cifar(), GPU, fast=True), GPU)
-    assert said == "train and supernet in bfloat16, channels_last, one CUDA graph per step"
-    one = for_device(Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", {"train.compile": True}), LARGE)
-    assert describe(one, LARGE) == "train in float32, channels_last, compiled; supernet in float32, channels_last"
+    description = describe(for_device(cifar(), GPU, fast=True), GPU)
+    assert description == "train and supernet in bfloat16, channels_last, one CUDA graph per step"
+    adapted = for_device(Recipe.from_file(CONFIGS / "ean_se_r164_cifar100.py", {"train.compile": True}), LARGE)
+    assert describe(adapted, LARGE) == "train in float32, channels_last, compiled; supernet in float32, channels_last"
 
 
 def test_how_a_device_runs_a_step_is_no_part_of_a_runs_identity() -> None:
     """A run goes on elsewhere, and so do runs that were begun before a device could choose."""
     open_, plain, fast = cifar(), for_device(cifar(), CPU), for_device(cifar(), GPU)
-    for one in (open_, plain, fast):
+    for case in (open_, plain, fast):
         for other in (open_, plain, fast):
             for section in ("supernet", "train"):
-                identity = [{section: dataclasses.asdict(getattr(recipe, section))} for recipe in (one, other)]
+                identity = [{section: dataclasses.asdict(getattr(recipe, section))} for recipe in (case, other)]
                 assert first_difference(*identity) is None
     earlier = {"supernet": dataclasses.asdict(plain.supernet)}
     del earlier["supernet"]["cuda_graph"]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
-from ean_core.training.finite_guard import StopIfNotFinite, check_run, first_message
+from ean_core.training.finite_guard import StopIfNotFinite, check_run
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.utils.errors import EANError
+from tests.helpers.ranks import two_ranks
 
 
 def fake_runner(directory: Path, *, step: int = 0) -> Any:
@@ -26,7 +24,7 @@ def fake_runner(directory: Path, *, step: int = 0) -> Any:
 
 
 def losses(value: float, **parts: float) -> dict[str, Tensor]:
-    return {name: torch.tensor(one) for name, one in {"loss": value, **parts}.items()}
+    return {name: torch.tensor(number) for name, number in {"loss": value, **parts}.items()}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -74,27 +72,15 @@ def test_weights_are_looked_at_before_they_are_saved_or_validated(tmp_path: Path
     assert state.read_text() == "whole"
 
 
-def process(rank: int, port: int, answers: Any) -> None:
-    """One of two processes, the second of which has found something."""
-    dist.init_process_group("gloo", init_method=f"tcp://localhost:{port}", rank=rank, world_size=2)
-    device = torch.device("cpu")
-    answers.put((first_message(None, device=device), first_message("bad" if rank else None, device=device)))
-    dist.destroy_process_group()
-
-
-def test_what_one_process_finds_stops_both() -> None:
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        port = one.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    answers = context.Queue()
-    both = [context.Process(target=process, args=(rank, port, answers)) for rank in range(2)]
-    for one in both:
-        one.start()
-    assert [answers.get(timeout=60) for _ in both] == [(None, "bad")] * 2
-    for one in both:
-        one.join()
+def test_what_one_process_finds_stops_both(tmp_path: Path) -> None:
+    work = """
+import torch
+from ean_core.training.finite_guard import first_message
+device, rank = torch.device("cpu"), rank_and_world()[0]
+print([first_message(None, device=device), first_message("bad" if rank else None, device=device)])
+"""
+    ranks = two_ranks(work, directories=(tmp_path, tmp_path))
+    assert [rank.stdout for rank in ranks] == ["[None, 'bad']\n"] * 2, ranks[0].stderr
 
 
 def test_logits_that_are_not_finite_have_no_accuracy() -> None:

@@ -42,8 +42,8 @@ def imitated(model: ImageClassifier):
     def capture(work, *, before):
         for _ in range(2):
             before()
-            assert not any(one.requires_grad for one in work().values())  # nothing of the step is kept
-        places = [(one, one.grad) for one in model.parameters()]
+            assert not any(loss.requires_grad for loss in work().values())  # nothing of the step is kept
+        places = [(parameter, parameter.grad) for parameter in model.parameters()]
 
         def again():
             before()
@@ -69,19 +69,19 @@ def trained(model: ImageClassifier, *, graph: bool, device: str = "cpu") -> tupl
     losses = []
     for path, (images, labels) in zip(PATHS, data, strict=True):
         model.paths = [Scheme.parse(path, blocks=(3, 3, 3))]
-        found = step(images, labels) if step else model(images, labels, mode="loss")
+        result = step(images, labels) if step else model(images, labels, mode="loss")
         if step is None:
-            found["loss"].backward()
+            result["loss"].backward()
         optimiser.step()
         optimiser.zero_grad()
-        losses.append(found["loss"].item())
+        losses.append(result["loss"].item())
     return losses, model
 
 
 def check_same(model: ImageClassifier, *, device: str = "cpu", near: float = 0.0) -> None:
     wanted, one = trained(model, graph=False, device=device)
-    found, other = trained(model, graph=True, device=device)
-    assert found == pytest.approx(wanted, rel=max(near, 1e-6))
+    captured, other = trained(model, graph=True, device=device)
+    assert captured == pytest.approx(wanted, rel=max(near, 1e-6))
     state = other.state_dict()
     for name, value in one.state_dict().items():
         torch.testing.assert_close(state[name], value, rtol=max(near, 1e-5), atol=max(near, 1e-6), msg=name)
@@ -133,8 +133,8 @@ def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, cap
         for step, (images, labels) in enumerate(batches()):
             model.paths = [draw_path((3, 3, 3), seed=0, step=step)]
             model.train_step({"inputs": images, "labels": labels}, wrapper)
-    said = "warning: the CUDA graph cannot be captured (no); training continues without it"
-    assert capsys.readouterr().out.splitlines() == [said]
+    warning = "warning: the CUDA graph cannot be captured (no); training continues without it"
+    assert capsys.readouterr().out.splitlines() == [warning]
     assert len(tried) == 1
     for (name, wanted), got in zip(plain.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(got, wanted), name

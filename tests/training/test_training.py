@@ -54,15 +54,15 @@ def rates(settings: TrainSettings, steps: int) -> list[float]:
     with DefaultScope.overwrite_default_scope("mmengine"):
         wrapper, schedule = optimizer_and_schedule(settings, steps_per_epoch=steps)
         optim = build_optim_wrapper(torch.nn.Linear(2, 2), wrapper)
-        built = [PARAM_SCHEDULERS.build(dict(one), default_args={"optimizer": optim}) for one in schedule]
-    found = []
+        built = [PARAM_SCHEDULERS.build(dict(options), default_args={"optimizer": optim}) for options in schedule]
+    learning_rates = []
     for step in range(settings.epochs * steps):
-        found.append(optim.param_groups[0]["lr"])
+        learning_rates.append(optim.param_groups[0]["lr"])
         optim.optimizer.step()
-        for one in built:
-            if not one.by_epoch or (step + 1) % steps == 0:
-                one.step()
-    return found
+        for scheduler in built:
+            if not scheduler.by_epoch or (step + 1) % steps == 0:
+                scheduler.step()
+    return learning_rates
 
 
 @pytest.mark.parametrize(
@@ -79,17 +79,17 @@ def test_the_optimizer_is_that_of_the_settings(options: dict, expected: dict) ->
 
 
 def test_step_schedule_divides_at_its_milestones() -> None:
-    found = rates(TrainSettings(epochs=5, lr=0.1, milestones=(2, 4)), 3)
-    assert found == pytest.approx([0.1] * 6 + [0.01] * 6 + [0.001] * 3)
+    learning_rates = rates(TrainSettings(epochs=5, lr=0.1, milestones=(2, 4)), 3)
+    assert learning_rates == pytest.approx([0.1] * 6 + [0.01] * 6 + [0.001] * 3)
 
 
 def test_cosine_schedule_warms_up_and_ends_near_zero() -> None:
-    found = rates(TrainSettings(epochs=10, lr=0.4, schedule="cosine", warmup_epochs=1.0), 5)
-    assert found[0] == pytest.approx(0.004)
-    assert all(a < b for a, b in pairwise(found[:5]))
-    assert max(found) == pytest.approx(0.4)
-    assert all(a >= b for a, b in pairwise(found[4:]))
-    assert found[-1] < 0.01
+    learning_rates = rates(TrainSettings(epochs=10, lr=0.4, schedule="cosine", warmup_epochs=1.0), 5)
+    assert learning_rates[0] == pytest.approx(0.004)
+    assert all(a < b for a, b in pairwise(learning_rates[:5]))
+    assert max(learning_rates) == pytest.approx(0.4)
+    assert all(a >= b for a, b in pairwise(learning_rates[4:]))
+    assert learning_rates[-1] < 0.01
 
 
 def test_precisions() -> None:
@@ -125,7 +125,9 @@ def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Pat
 
         def save_checkpoint(self, folder: str, name: str, *, by_epoch: bool) -> None:
             Path(folder, name).write_text("half")
-            raise OSError(errno.ENOSPC, "No space left on device", *(one.format(folder, name) for one in self.named))
+            raise OSError(
+                errno.ENOSPC, "No space left on device", *(template.format(folder, name) for template in self.named)
+            )
 
     state = tmp_path / "last.pth"
     state.write_text("whole")

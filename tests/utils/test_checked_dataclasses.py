@@ -189,6 +189,7 @@ def test_sections_are_built_at_any_depth() -> None:
         ({"inner": {"sizes": "12"}}, "^file: inner.sizes must be a list of whole numbers, got '12'$"),
         ({"fill": "black"}, r"^file: fill must be a whole number or a list of whole numbers, got 'black'$"),
         ({"options": 5}, "^file: options must be a dictionary, got 5$"),
+        ({"options": {1: 2}}, "^file: options must be a dictionary with strings as keys, got 1$"),
         ({"inner": {"rate": float("nan")}}, "^file: inner.rate must be a finite number, got nan$"),
         ({"name": None}, "^file: name must be a string, got None$"),
     ],
@@ -222,6 +223,15 @@ def test_arguments_without_types_or_with_lists_as_defaults_are_fields() -> None:
     assert (built.steps, built.sizes, built.kernel) == ("any", [1, 2], abs)
     with pytest.raises(EANError, match="unknown option 'rest' in options: choose one of steps, sizes, kernel"):
         build(arguments, {"steps": 1, "rest": 2}, where="options", what="option")
+
+
+def test_a_class_without_arguments_has_no_options() -> None:
+    with pytest.raises(EANError, match="^unknown option 'a' in options: leave it out, since there are none$"):
+        build(arguments_class(Plain), {"a": 1}, where="options", what="option")
+
+
+class Plain:
+    """Takes nothing."""
 
 
 def test_objects_of_a_recipe_pass() -> None:

@@ -67,13 +67,13 @@ def test_without_a_driver_there_is_nothing_to_say(machine: Machine) -> None:
 def test_an_old_driver_is_named_with_what_to_install(machine: Machine, driver: str, cuda: str, advice: str) -> None:
     machine.driver(driver)
     machine.torch("2.11.0", cuda)
-    said = unseen_gpu()
-    assert said is not None
-    assert said.startswith(
+    message = unseen_gpu()
+    assert message is not None
+    assert message.startswith(
         f"the NVIDIA driver ({driver}) is too old for torch 2.11.0, which was built for CUDA {cuda}: "
     )
-    assert advice in said
-    assert ("install a build of torch" in said) == (driver != "390.157")
+    assert advice in message
+    assert ("install a build of torch" in message) == (driver != "390.157")
 
 
 def test_a_build_without_cuda(machine: Machine) -> None:

@@ -49,13 +49,13 @@ def test_without_scontrol_there_is_a_sentence(
 
 
 def test_jobs_of_slurm_meet_at_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = set()
+    values = set()
     for job, step in (("1000", "0"), ("1001", "0"), ("1000", "1"), ("123456789", "0"), ("1000_3", "4294967290")):
         monkeypatch.setenv("SLURM_JOB_ID", job)
         monkeypatch.setenv("SLURM_STEP_ID", step)
-        found.add(slurm_port())
-    assert len(found) == 5
-    assert all(1024 < port < 32768 for port in found), "no root's ports, and none of outgoing connections"
+        values.add(slurm_port())
+    assert len(values) == 5
+    assert all(1024 < port < 32768 for port in values), "no root's ports, and none of outgoing connections"
 
 
 def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

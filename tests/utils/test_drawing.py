@@ -34,8 +34,8 @@ def test_a_picture_that_fails_costs_no_run(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "a.png").write_bytes(b"of an earlier run")
     assert fails(tmp_path / "a.png", RuntimeError("no font\nat all")) == tmp_path / "a.png"
     assert not (tmp_path / "a.png").exists()
-    said = capsys.readouterr().err
-    assert said.startswith(f"note: {tmp_path / 'a.png'} cannot be drawn (no font)")
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"note: {tmp_path / 'a.png'} cannot be drawn (no font)")
+    assert message.count("\n") == 1
     with pytest.raises(EANError):
         fails(tmp_path / "a.png", EANError("nothing to draw"))

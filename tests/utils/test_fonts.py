@@ -80,9 +80,9 @@ def test_the_warning_is_given_once(monkeypatch: pytest.MonkeyPatch, capsys) -> N
     default_only(monkeypatch)
     for _ in range(2):
         assert drawable("\u8702 a") == (r"\u8702 a", [fonts.DEFAULT])
-    said = capsys.readouterr().err
-    assert said.count("warning: no installed font has \u8702") == 1
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.count("warning: no installed font has \u8702") == 1
+    assert message.count("\n") == 1
 
 
 def test_a_dollar_is_a_dollar(tmp_path: Path) -> None:

@@ -102,10 +102,10 @@ def test_intervals_are_repeatable_hold_the_value_and_shrink_with_the_pairs() -> 
     few, many = (rng.normal(size=(2, count)) for count in (10, 100))
     few[1] += few[0]
     many[1] += many[0]
-    found = correlations(*few)
-    assert found == correlations(*few)
-    assert list(found) == ["pearson", "spearman", "kendall"]
-    for name, estimate in found.items():
+    estimates = correlations(*few)
+    assert estimates == correlations(*few)
+    assert list(estimates) == ["pearson", "spearman", "kendall"]
+    for name, estimate in estimates.items():
         assert -1 <= estimate.low < estimate.value < estimate.high <= 1
         wide, narrow = estimate, correlations(*many)[name]
         assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
@@ -116,8 +116,8 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     for seed in range(100):
         x = rng.normal(size=30)
         y = 0.6 * x + 0.8 * rng.normal(size=30)  # the true r is 0.6
-        one = correlations(x, y, resamples=100, seed=seed)["pearson"]
-        inside += one.low <= 0.6 <= one.high
+        estimate = correlations(x, y, resamples=100, seed=seed)["pearson"]
+        inside += estimate.low <= 0.6 <= estimate.high
     assert 0.86 <= inside / 100 <= 1.0
 
 
@@ -166,13 +166,13 @@ def test_the_ceiling_is_the_correlation_of_a_score_without_error(seeds: int) -> 
     rng = np.random.default_rng(0)
     true = rng.normal(size=20_000)
     repeats = true[:, None] + 1.5 * rng.normal(size=(20_000, seeds))
-    found = ceiling(repeats.tolist())
+    estimate = ceiling(repeats.tolist())
     if seeds == 1:
-        assert found is None
+        assert estimate is None
         return
-    assert found.value == pytest.approx(float(pearson(true, repeats.mean(axis=1))), abs=0.03)
-    assert found.value == pytest.approx((1 / (1 + 1.5**2 / seeds)) ** 0.5, abs=0.03)
-    assert found.low < found.value < found.high
+    assert estimate.value == pytest.approx(float(pearson(true, repeats.mean(axis=1))), abs=0.03)
+    assert estimate.value == pytest.approx((1 / (1 + 1.5**2 / seeds)) ** 0.5, abs=0.03)
+    assert estimate.low < estimate.value < estimate.high
 
 
 def test_the_ceiling_of_pure_noise_is_none_at_all() -> None:
@@ -184,17 +184,17 @@ def test_the_ceiling_of_pure_noise_is_none_at_all() -> None:
 def test_the_interval_of_the_ceiling_is_that_of_leaving_out_one_group_after_the_other() -> None:
     rng = np.random.default_rng(3)
     repeats = [(3 * rng.normal() + rng.normal(size=count)).tolist() for count in (3, 2, 1, 4, 2, 2)]
-    found, n = ceiling(repeats), len(repeats)
+    estimate, n = ceiling(repeats), len(repeats)
 
     def log_ratio(groups: list[list[float]]) -> float:
         error = repeat_error(groups) ** 2 * np.mean([1 / len(group) for group in groups])
         return math.log(np.var([np.mean(group) for group in groups], ddof=1) / error)
 
     whole, left_out = log_ratio(repeats), [log_ratio(repeats[:k] + repeats[k + 1 :]) for k in range(n)]
-    pseudo = [n * whole - (n - 1) * one for one in left_out]
+    pseudo = [n * whole - (n - 1) * value for value in left_out]
     half = stats.t.ppf(0.975, n - 1) * np.std(pseudo, ddof=1) / math.sqrt(n)
-    ends = [math.sqrt(max(0, 1 - math.exp(-one))) for one in (whole, whole - half, whole + half)]
-    assert [found.value, found.low, found.high] == pytest.approx(ends)
+    ends = [math.sqrt(max(0, 1 - math.exp(-value))) for value in (whole, whole - half, whole + half)]
+    assert [estimate.value, estimate.low, estimate.high] == pytest.approx(ends)
 
 
 @pytest.mark.parametrize("spread", [0.5, 1.0, 2.0])
@@ -202,8 +202,8 @@ def test_the_interval_of_the_ceiling_covers_the_truth_with_a_dozen_groups(spread
     rng, truth, inside = np.random.default_rng(0), math.sqrt(spread**2 / (spread**2 + 0.5)), 0
     for _ in range(400):
         repeats = spread * rng.normal(size=(12, 1)) + rng.normal(size=(12, 2))
-        one = ceiling(repeats.tolist())
-        inside += one.low <= truth <= one.high
+        estimate = ceiling(repeats.tolist())
+        inside += estimate.low <= truth <= estimate.high
     assert 0.92 <= inside / 400 <= 0.98  # a percentile bootstrap: 0.87 to 0.90
 
 
@@ -211,11 +211,11 @@ def test_the_interval_of_the_ceiling_covers_the_truth_with_a_dozen_groups(spread
     "repeats", [[[0, 1], [1], [3], [7]], [[0, 0], [1, 1], [1, 1], [3, 4]], [[0, 0], [1], [2, 2], [3]]]
 )
 def test_a_ceiling_that_hangs_on_one_group_has_no_narrow_interval(repeats: list[list[float]]) -> None:
-    found = ceiling(repeats)
-    assert found.value > 0.9
-    assert (found.low, found.high) == (0, 1)
+    estimate = ceiling(repeats)
+    assert estimate.value > 0.9
+    assert (estimate.low, estimate.high) == (0, 1)
 
 
 def test_there_is_no_ceiling_where_nothing_varies() -> None:
-    found = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
-    assert found.to_record() == {"value": None, "low": None, "high": None}
+    estimate = ceiling([[67.83, 67.83]] * 12)  # whose mean is not 67.83 to the last bit
+    assert estimate.to_record() == {"value": None, "low": None, "high": None}

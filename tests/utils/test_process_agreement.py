@@ -50,13 +50,13 @@ def test_processes_that_differ_stop_together_and_say_in_what(tmp_path: Path) -> 
     ranks = two_ranks(DISAGREE, directories=nodes)
     for rank in ranks:
         assert rank.returncode == 0, rank.stderr
-        said = dict(line.split(": ", 1) for line in rank.stdout.splitlines())
-        assert said["data"].startswith("the processes do not agree on data.images: process 0 on ")
-        assert " has 10, and process 1 on " in said["data"]
-        assert " has 9: start all processes with the same command" in said["data"]
+        answers = dict(line.split(": ", 1) for line in rank.stdout.splitlines())
+        assert answers["data"].startswith("the processes do not agree on data.images: process 0 on ")
+        assert " has 10, and process 1 on " in answers["data"]
+        assert " has 9: start all processes with the same command" in answers["data"]
         for name in ("lacks", "other", "files"):
-            assert "last.pth" in said[name]
-            assert "need one shared folder" in said[name]
+            assert "last.pth" in answers[name]
+            assert "need one shared folder" in answers[name]
     assert ranks[0].stdout == ranks[1].stdout
     assert (nodes[0] / "w/run.json").exists(), "processes that agree go on"
 

@@ -78,6 +78,6 @@ def test_what_yaml_may_not_say(tmp_path: Path, text: str, sentence: str) -> None
 def test_a_folders_name_is_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.py").write_text(as_text({"name": name, "model": {"arch": name}}, comment=f"images of {name}"))
-    found = read_recipe_file(tmp_path / "recipe.py")
-    assert (found["name"], found["model"]["arch"]) == (name, name)
+    values = read_recipe_file(tmp_path / "recipe.py")
+    assert (values["name"], values["model"]["arch"]) == (name, name)
     assert not (tmp_path / "ran").exists()

@@ -77,8 +77,8 @@ def test_the_sentences() -> None:
 def test_the_number_of_seeds_finds_a_difference_in_four_of_five_studies() -> None:
     pairs = seeds_needed(0.8, difference=0.5)
     draws = np.random.default_rng(0).normal(0.5, 0.8, size=(4000, pairs))
-    found = stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.05)
+    significant = stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05
+    assert significant.mean() == pytest.approx(0.8, abs=0.05)
     assert seeds_needed(1e-6) == FEWEST_SEEDS
     assert seeds_needed(100.0, most=50) == 50
 

@@ -58,8 +58,8 @@ def test_a_tool_runs_the_package_beside_it(tmp_path: Path) -> None:
     done = shell("{python} -W ignore other/tools/where.py --seed 'a b'", tmp_path)
     assert done.stdout == f"{other / 'ean_core' / '__init__.py'} --seed a b\n", done.stderr
     imported = f"import runpy; runpy.run_path({str(other / 'tools/where.py')!r}, run_name='__main__')"
-    said = shell(f'{{python}} -c "{imported}"', tmp_path)  # as a notebook does it: its process must live on
-    assert said.stdout == f"{ROOT / 'ean_core' / '__init__.py'}\n"
+    output = shell(f'{{python}} -c "{imported}"', tmp_path)  # as a notebook does it: its process must live on
+    assert output.stdout == f"{ROOT / 'ean_core' / '__init__.py'}\n"
 
 
 @pytest.mark.parametrize("streams", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
@@ -166,11 +166,11 @@ def test_a_lost_data_worker_ends_a_run_with_a_sentence(mode: str, tmp_path: Path
     (tmp_path / "read.py").write_text(READ)
     done = shell(f"{{python}} read.py {mode}", tmp_path)
     assert done.returncode == 2, done.stderr
-    said = done.stderr.splitlines()[-1]
-    assert said.startswith("error: a process that reads images ")
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("error: a process that reads images ")
     assert "Traceback" not in done.stderr
-    assert all(word in said for word in ("data.workers=0", "--resume"))
-    assert ("/dev/shm" in said, "--shm-size" in said, "was killed" in said) == (
+    assert all(word in message for word in ("data.workers=0", "--resume"))
+    assert ("/dev/shm" in message, "--shm-size" in message, "was killed" in message) == (
         (False, False, True) if mode == "killed" else (True, True, False)
     )
 

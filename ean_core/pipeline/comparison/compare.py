@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -17,8 +17,10 @@ from ean_core.pipeline.comparison.scores_file import open_scores, score_all
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.search import ANSWERS, STREAMS
-from ean_core.search.comparison import GRADIENT_PASSES, Budget, Entry, run_entry, summarize_methods
+from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
+from ean_core.search.method_choice import MethodChoice
 from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
@@ -38,7 +40,7 @@ class Comparison:
         exhaustive: score all schemes first; None: if there are at most `EXHAUSTIVE_BY_DEFAULT`.
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[MethodChoice]
     seeds: int
     budget: Budget
     exhaustive: bool | None = None
@@ -117,7 +119,7 @@ class Searches:
     budget: Budget
     directory: Path
 
-    def run(self, entry: Entry, *, seed: int) -> dict[str, Any]:
+    def run(self, entry: MethodChoice, *, seed: int) -> dict[str, Any]:
         """One search, or what its file says if it was run with the same settings before."""
         key, path = self.key(entry, seed), self.directory / f"{entry.slug}-seed{seed}.json"
         barrier()
@@ -137,7 +139,7 @@ class Searches:
         run_on_main_process(lambda: write_atomic(path, json.dumps({"key": key, "run": run}) + "\n"))
         return {"method": entry.label, "seed": seed, **run}
 
-    def key(self, entry: Entry, seed: int) -> dict[str, Any]:
+    def key(self, entry: MethodChoice, seed: int) -> dict[str, Any]:
         """What a search depends on besides the scores."""
         return {
             "method": entry.method,
@@ -152,13 +154,65 @@ class Searches:
         }
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A scheme that a search gives, with its scores."""
+
+    bits: str
+    reward: float
+    validation_accuracy: float
+    connections: Count
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The best scheme so far, by schemes scored."""
+
+    evaluations: tuple[float, ...]
+    reward: tuple[float, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Schemes drawn from the probabilities at the end."""
+
+    bits: tuple[str, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """What `run_entry` returns, as the comparison's record and pictures need it."""
+
+    returned: Literal["best", "most_probable", "smoothed"]
+    best: Answer
+    smoothed: Answer
+    most_probable: Answer | None
+    evaluations: Count
+    spent: float
+    proposals: Count
+    curve: Curve
+    probability: Mapping[str, tuple[float, ...]] | None
+    sampled: Sampled
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file of comparison/runs/: a search, and all that it depends on besides the scores."""
+
+    key: Mapping[str, Any]
+    run: SearchRun
+
+
 def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
     """A finished search of these settings; None if there is none."""
     try:
         content = read_json(path, advice="")
-        return content["run"] if content["key"] == json.loads(json.dumps(key)) else None
-    except (EANError, KeyError, TypeError):
+        file = checked(RunFile, content, where=str(path), advice="")
+    except EANError:  # missing or damaged: it is searched again
         return None
+    return content["run"] if file.key == json.loads(json.dumps(key)) else None
 
 
 def describe_run(run: dict[str, Any]) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 from ean_core.io.records import write_record
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.scheme import Scheme
-from ean_core.search.comparison import Budget, Entry, distribution, score_answer
+from ean_core.search.comparison import Budget, distribution, score_answer
+from ean_core.search.method_choice import MethodChoice
 from ean_core.search.scores import SharedScores
 from ean_core.utils.significance import compare_samples
 
@@ -79,7 +80,7 @@ def write_comparison(
     constraints: SearchConstraints,
     metrics: Mapping[str, Any],
     *,
-    entries: Sequence[Entry],
+    entries: Sequence[MethodChoice],
     seeds: int,
     budget: Budget,
     supernet_sha256: str,
@@ -89,7 +90,7 @@ def write_comparison(
     runs = [{name: value for name, value in run.items() if name != "sampled"} for run in metrics["runs"]]
     write_record(
         path,
-        kind="search-comparison",
+        kind=job.record_kind("search-comparison"),
         settings={
             **job.record_settings(),
             "supernet_sha256": supernet_sha256,

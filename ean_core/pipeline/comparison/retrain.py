@@ -13,6 +13,7 @@ from ean_core.pipeline.comparison.show import answer_schemes, show_mean
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import make_target, train_all
 from ean_core.pipeline.summary import print_files, show_spread, summarize, summary_settings
+from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.utils.distributed import run_on_main_process
@@ -35,6 +36,7 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
     references = dict.fromkeys(label for label in ("org", *job.recipe.retrain) if label != "ean")
     targets = [make_target(job, label) for label in references]
     targets += [make_target(job, text, label=", ".join(labels)) for text, labels in methods.items()]
+    job = with_covered_seeds(job, targets, path)
     trained = train_all(job, targets, job.recipe.seeds)
     settings = {**summary_settings(job), "supernet_sha256": record["settings"]["supernet_sha256"]}
 
@@ -48,7 +50,7 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
         ]
         names = {", ".join(labels): " and ".join(labels) for labels in methods.values()}
         said = {"comparisons": comparison_sentences(trained, names)}
-        write_record(path, kind="search-retrained", settings=settings, metrics=rows, **said)
+        write_record(path, kind=job.record_kind("search-retrained"), settings=settings, metrics=rows, **said)
         print_files(trained)
 
     run_on_main_process(measure_and_write)

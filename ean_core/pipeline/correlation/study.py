@@ -21,7 +21,7 @@ from ean_core.pipeline.shared_trainings import lock_of, refuse_launcher
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.training.work_dir import claim
-from ean_core.utils.checked_dataclasses import WrongValueError, convert
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
@@ -143,15 +143,37 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
     return {way: [scores[way][scheme.text] for scheme in study.schemes] for way in WAYS}
 
 
-def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]:
-    """way -> bits -> score; empty for a file of another supernet, or none."""
+@dataclass(frozen=True)
+class ScoresFile:
+    """The content of scores.json: bits -> score in the ways of `WAYS`, and group -> bits."""
+
+    supernet_sha256: str
+    running: Mapping[str, float]
+    calibrated: Mapping[str, float]
+    groups: Mapping[str, tuple[str, ...]] | None = None
+
+    @property
+    def by_way(self) -> dict[str, Mapping[str, float]]:
+        """Way -> bits -> score."""
+        return dict(zip(WAYS, (self.running, self.calibrated), strict=True))
+
+
+def read_scores_file(path: Path) -> ScoresFile | None:
+    """Read scores.json; None if it is missing or damaged."""
     try:
         content = read_json(path, advice="")
-        if content["supernet_sha256"] == supernet_sha256:
-            return {way: convert(content[way], dict[str, float], way) for way in WAYS}
-    except (EANError, KeyError, TypeError, WrongValueError):
-        pass  # it costs minutes to make again
-    return {way: {} for way in WAYS}
+        renamed = {**content, "calibrated": content[WAYS[1]]} if isinstance(content, dict) else content
+        return checked(ScoresFile, renamed, where=str(path), advice="")
+    except (EANError, KeyError):
+        return None
+
+
+def read_scores(path: Path, supernet_sha256: str) -> dict[str, dict[str, float]]:
+    """way -> bits -> score; empty for a file of another supernet, or none."""
+    file = read_scores_file(path)
+    if file is None or file.supernet_sha256 != supernet_sha256:
+        return {way: {} for way in WAYS}  # it costs minutes to make again
+    return {way: dict(scores) for way, scores in file.by_way.items()}
 
 
 def write_scores(study: Study, supernet_sha256: str, scores: Mapping[str, Mapping[str, float]]) -> None:
@@ -193,12 +215,9 @@ def read_scored(directory: Path) -> tuple[set[str], list[tuple[str, list[str]]]]
     Raises:
         EANError: if there is no study.
     """
-    try:
-        content = read_json(directory / SCORES, advice="")
-        scored = [text for text in content[WAYS[0]] if all(text in content[way] for way in WAYS)]
-        groups = [(name, list(texts)) for name, texts in content.get("groups", {SPREAD: scored}).items()]
-    except (EANError, KeyError, TypeError, AttributeError):
-        scored, groups = [], []
-    if not scored:
+    file = read_scores_file(directory / SCORES)
+    scored = [] if file is None else [text for text in file.running if text in file.calibrated]
+    if file is None or not scored:
         raise EANError(f"{directory} holds no study to report on: leave out --report, or give its --work-dir")
-    return set(scored), groups
+    groups = {SPREAD: scored} if file.groups is None else file.groups
+    return set(scored), [(name, list(texts)) for name, texts in groups.items()]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ean_core.io.records import read_record, spread, write_record
+from ean_core.pipeline.correlation.coverage import REPORT, with_earlier_seeds
 from ean_core.pipeline.correlation.groups import draw_groups, print_groups
 from ean_core.pipeline.correlation.show import draw_correlations, print_line, print_summary
 from ean_core.pipeline.correlation.study import COUNT, Study
@@ -122,11 +123,11 @@ def spread_of(values: Sequence[float], metric: Metric, *, images: int) -> dict[s
 
 
 def write_summary(study: Study, figures: Mapping[str, Any]) -> list[Path]:
-    """correlation.json and the pictures that there is something for; what a longer study wrote is replaced."""
+    """correlation.json and the pictures that there is something for."""
     job, dataset = study.job, study.job.task.dataset()
     record = write_record(
-        study.directory / "correlation.json",
-        kind="correlation",
+        study.directory / REPORT,
+        kind=study.job.record_kind("correlation"),
         settings={
             **job.record_settings(),
             "images": {
@@ -154,6 +155,8 @@ def write_summary(study: Study, figures: Mapping[str, Any]) -> list[Path]:
 def report_study(study: Study, scores: Mapping[str, Sequence[float]], *, last: bool) -> list[Path]:
     """Write record and picture of the trainings so far, and print their table if no more follow, else a line.
 
+    Seeds of an earlier report in the directory are reported on, too.
+
     Args:
         study: what was drawn.
         scores: way -> score of each scheme, in percent.
@@ -162,6 +165,7 @@ def report_study(study: Study, scores: Mapping[str, Sequence[float]], *, last: b
     Returns:
         the files.
     """
+    study = with_earlier_seeds(study)
     figures = summarize_study(study, scores, read_test_results(study))
     if last:
         task = study.job.task

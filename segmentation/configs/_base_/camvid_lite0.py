@@ -56,7 +56,7 @@ model = dict(
         norm_cfg=dict(type="BN", requires_grad=True),
         align_corners=False,
         dropout_ratio=0.1,
-        loss_decode=dict(type="CrossEntropyLoss", class_weight=_weights, avg_non_ignore=True),
+        loss_decode=dict(type="CrossEntropyLoss", class_weight=_weights),
     ),
     train_cfg={},
     test_cfg=dict(mode="whole"),

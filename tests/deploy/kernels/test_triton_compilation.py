@@ -72,7 +72,7 @@ def test_groups_are_read_several_numbers_at_a_time(width: int) -> None:
     aligned = ("residual", "shortcut", "before", "channels")
     code = compiled("group_enhance_kernel", aligned=aligned, WIDTH=width, COLUMNS=width)["ptx"]
     loads = re.findall(r"ld\.global\S*", code)
-    assert len([one for one in loads if ".v" not in one]) <= 2, loads  # the group's weight and bias
+    assert len([load for load in loads if ".v" not in load]) <= 2, loads  # the group's weight and bias
 
 
 @compiling

@@ -32,8 +32,8 @@ def check_all(device: str) -> None:
     for batch, channels, height, width, groups, dtype in cases:
 
         def features(shape: tuple[int, ...] = (batch, channels, height, width), dtype: torch.dtype = dtype):
-            one = torch.randn(shape, generator=generator).to(dtype).to(device)
-            return one.contiguous(memory_format=torch.channels_last)
+            tensor = torch.randn(shape, generator=generator).to(dtype).to(device)
+            return tensor.contiguous(memory_format=torch.channels_last)
 
         residual, shortcut = features(), features()
         mask = torch.rand(batch, channels, generator=generator).to(dtype).to(device)

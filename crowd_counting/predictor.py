@@ -1,0 +1,44 @@
+"""Using a trained counter in Python: what `ean_core.load` returns for a counter's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from torch import Tensor
+
+from crowd_counting.model.network import Counter
+from crowd_counting.model.tiles import predict_density
+from crowd_counting.model.training_model import CountingModel
+from ean_core.data.normalize import Normalize
+from ean_core.inference.image_arguments import ImageLike, for_each, to_image
+from ean_core.inference.loaded_model import LoadedModel
+
+
+class CountPredictor:
+    """A counter for images of any source and size.
+
+    Args:
+        model: the loaded counter.
+    """
+
+    def __init__(self, model: LoadedModel) -> None:
+        assert isinstance(model.network, Counter)
+        self.model = model
+        normalize = Normalize(model.prepare.mean, model.prepare.std)
+        self.counter = CountingModel(model.network, normalize).to(model.device).eval()
+
+    def predict(self, images: ImageLike | Iterable[ImageLike]) -> float | list[float]:
+        """The number of people in an image, or a list of such numbers.
+
+        Args:
+            images: as for `ean_core.inference.predictor.Predictor.predict`.
+
+        Raises:
+            EANError: for an image that cannot be read, or a value that is no image.
+        """
+        return for_each(images, lambda image: float(self.density(image).sum()))
+
+    def density(self, image: ImageLike) -> Tensor:
+        """People per cell of an image, float32 (ceil(H / stride), ceil(W / stride)); the sum is the count."""
+        return predict_density(self.counter, np.asarray(to_image(image)))[0]

@@ -1,0 +1,162 @@
+"""A neutral start: attention that is new to trained weights leaves the network's function as it was.
+
+Untrained masks lie far below one, near 0.5 for SE, 0.73 for SGE and 0.25 for DIA, so that they shrink every residual:
+a trained network with new attention at all blocks is little better than chance. Here each connected block's last norm
+is multiplied, channel by channel, by the inverse of the mask that the attention starts with. The weights of the layer
+that gives the mask start at zero, so that it is the same for all images; they train from the first step, and the layers
+before them from the second. Paths other than the network's scheme do not start neutral.
+
+No images are needed: a batch norm's shift and scale are mean and standard deviation of its outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention import Attention, DenseImplicitAttention, State
+from ean_core.networks.base import StagedNetwork
+
+SAMPLES = 8
+SIDE = 8
+STEPS = 24  # a mask depends on what it is computed from, which is rescaled: the scales are iterated
+ALIKE = 0.3
+"""Least correlation between a residual and what attention makes of it; below, features are replaced, not weighted."""
+LARGEST = 100.0
+"""Largest factor on a channel."""
+
+
+@dataclass(frozen=True)
+class NeutralStart:
+    """What was done to a network.
+
+    Attributes:
+        masks: mean mask at the start of each block whose norm took it up.
+        left: how many connected blocks start as they are, because their attention does not weight features.
+    """
+
+    masks: tuple[float, ...]
+    left: int = 0
+
+    def __str__(self) -> str:
+        parts = []
+        if self.masks:
+            low, high = (f"{bound:.2f}" for bound in (min(self.masks), max(self.masks)))
+            span = low if low == high else f"{low} to {high}"
+            parts.append(
+                f"new attention starts neutral: the last norms of {len(self.masks)} blocks are divided by its mean "
+                f"masks ({span})"
+            )
+        if self.left:
+            parts.append(f"new attention replaces the features of {self.left} blocks, which start changed")
+        return "; ".join(parts)
+
+
+@torch.no_grad()
+def start_neutral(network: StagedNetwork) -> NeutralStart:
+    """Let a network with trained weights and untrained attention compute what it would without the attention.
+
+    Args:
+        network: changed in place, in the norms of the blocks that its scheme connects.
+    """
+    masks: list[float] = []
+    left = 0
+    for stage in network.stages:
+        state: State = None
+        for block, index, bit in zip(stage.blocks, range(stage.depth), stage.bits, strict=True):
+            if not bit:
+                continue
+            attention = stage.attention_of(index)
+            norm, after = block.residual_end()
+            state = state if stage.is_shared else None
+            if state is None:
+                settle(norm, after, attention)
+            scale, state = neutral_scale(norm, after, attention, state)
+            if scale is None:
+                left += 1
+                continue
+            masks.append((1 / scale).mean().item())
+            norm.weight.mul_(scale)
+            if norm.bias is not None:
+                norm.bias.mul_(scale)
+    return NeutralStart(tuple(masks), left)
+
+
+def settle(norm: nn.Module, after: Sequence[nn.Module], attention: Attention) -> None:
+    """Let an attention's mask start the same for all images; one that does not weight features then stays as it is."""
+    layers = mask_layers(attention)
+    before = [layer.weight.clone() for layer in layers]
+    for layer in layers:
+        layer.weight.zero_()
+    if neutral_scale(norm, after, attention, None)[0] is None:
+        for layer, weight in zip(layers, before, strict=True):
+            layer.weight.copy_(weight)
+
+
+def mask_layers(attention: Attention) -> list[nn.Module]:
+    """The layers whose outputs an attention's mask is a fixed function of."""
+    if isinstance(attention, DenseImplicitAttention):
+        return [attention.from_input[2], attention.from_hidden[2]]
+    layers = [layer for layer in attention.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
+    return layers[-1:]
+
+
+def neutral_scale(
+    norm: nn.Module, after: Sequence[nn.Module], attention: Attention, state: State
+) -> tuple[Tensor | None, State]:
+    """The factors (C,) on a norm's outputs that make up for the attention after it.
+
+    Args:
+        norm: the last one of a residual branch, with weight and bias (C,).
+        after: the branch's layers after it, such as an attention of its own.
+        attention: untrained.
+        state: the attention's, as the block before leaves it.
+
+    Returns:
+        the factors, None if the attention does not weight the features; and the attention's state after the block.
+    """
+    training = attention.training
+    attention.eval()
+    outputs = sample_outputs(norm, multiple_of=getattr(attention, "multiple_of", 1))
+    wanted = run(after, outputs)
+    scale = torch.ones_like(norm.weight)
+    for _ in range(STEPS):
+        got, _ = attention(run(after, outputs * scale[:, None, None]), state)
+        scale = scale * correction(wanted, got).clamp(1 / LARGEST, LARGEST).sqrt()  # halfway, so as not to swing
+    valid = bool(((scale > 0) & (scale < LARGEST)).all()) and correlation(wanted, got) > ALIKE
+    scale = scale if valid else torch.ones_like(scale)
+    _, state = attention(run(after, outputs * scale[:, None, None]), state)
+    attention.train(training)
+    return (scale if valid else None), state
+
+
+def sample_outputs(norm: nn.Module, *, multiple_of: int) -> Tensor:
+    """What a norm's outputs (B, C, H, W) are like: normal, with its shift as mean and its scale as deviation."""
+    side = -(-SIDE // multiple_of) * multiple_of
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(SAMPLES, len(norm.weight), side, side, generator=generator).to(norm.weight)
+    outputs = noise * norm.weight[:, None, None]
+    return outputs if norm.bias is None else outputs + norm.bias[:, None, None]
+
+
+def run(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """The layers one after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def correction(wanted: Tensor, got: Tensor) -> Tensor:
+    """The factors (C,) by which `got` comes nearest to `wanted`, both (B, C, H, W); the mean for silent channels."""
+    power, product = (wanted.square().sum(dim=(0, 2, 3)), (wanted * got).sum(dim=(0, 2, 3)))
+    heard = power > 1e-12 * power.max().clamp(min=1e-30)
+    factors = torch.where(heard, power / product, torch.nan)
+    return torch.where(heard, factors, factors.nanmean())
+
+
+def correlation(wanted: Tensor, got: Tensor) -> float:
+    """Cosine of the angle between two batches of features."""
+    return nn.functional.cosine_similarity(wanted.flatten(), got.flatten(), dim=0).item()

@@ -1,0 +1,140 @@
+"""Save a network from a training loop of one's own as a file that every command and `ean_core.load` take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ean_core.io.safetensors_file import SUFFIX, write_safetensors
+from ean_core.networks.base import StagedNetwork
+from ean_core.networks.network_file import FORMAT, ModelSpec, check_finite, save_network
+from ean_core.utils.errors import EANError
+from ean_core.utils.files import atomic_path
+
+SUFFIXES = (".pth", SUFFIX)
+WRAPPERS = ("module", "_orig_mod")
+"""Where DistributedDataParallel and torch.compile keep the network."""
+
+
+def save(
+    network: nn.Module,
+    path: str | Path,
+    *,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int,
+    resize: int | None = None,
+    data: str = "own images",
+) -> Path:
+    """Write a classifier with all that is needed to use it: `ean_core.load`, Grad-CAM, export, testing, fine-tuning.
+
+    Args:
+        network: made by `ean_core.create_model`; also pruned, compiled, or wrapped by DistributedDataParallel.
+        path: a .pth or .safetensors file, replaced atomically.
+        classes: names, in the order of the outputs.
+        mean, std: per channel, of images in [0, 1], with which the network's inputs were normalized.
+        image_size: side of the square images in pixels.
+        resize: length of the shorter side before the center crop of `image_size`; default `image_size`.
+        data: what it was trained on, for readers.
+
+    Returns:
+        the path.
+
+    Raises:
+        EANError: for another kind of network, one that was changed after it was made, weights that are not finite, or
+            values that do not belong together.
+    """
+    path, network = Path(path), unwrap(network)
+    if path.suffix not in SUFFIXES:
+        raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, got {path.name!r}")
+    spec = spec_of_network(network)
+    check_values(spec, classes=classes, mean=mean, std=std, image_size=image_size, resize=resize)
+    content: dict[str, Any] = {
+        "classes": list(classes),
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+        "image_shape": [spec.in_channels, image_size, image_size],
+        "resize": resize or image_size,
+        "data": {"name": data},
+    }
+    if path.suffix == SUFFIX:
+        check_finite(network, path)
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        with atomic_path(path) as temporary:
+            write_safetensors(temporary, weights, {"format": FORMAT, "model": vars(spec), **content})
+    else:
+        save_network(path, network, spec, **content)
+    return path
+
+
+def unwrap(network: nn.Module) -> StagedNetwork:
+    """The network inside wrappers.
+
+    Raises:
+        EANError: if it was not made by `create_model`.
+    """
+    while not isinstance(network, StagedNetwork):
+        inner = next((inner for name in WRAPPERS if isinstance(inner := getattr(network, name, None), nn.Module)), None)
+        if inner is None:
+            raise EANError(f"ean_core.save takes networks of ean_core.create_model, got a {type(network).__name__}")
+        network = inner
+    return network
+
+
+def spec_of_network(network: StagedNetwork) -> ModelSpec:
+    """The arguments that build a network as it is now, with its scheme and without pruned attention.
+
+    Raises:
+        EANError: if `create_model` with these arguments gives other tensors.
+    """
+    made_with = network.made_with
+    if made_with is None or made_with["layout"] or network.fc is None:
+        what = "has no head" if made_with and network.fc is None else "has a layout of its own"
+        raise EANError(f"this network {what}, so that its file cannot be used alone: save its state_dict instead")
+    fields = {name: value for name, value in made_with.items() if name != "layout"}
+    scheme = network.scheme.text if fields["attention"] else None
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    for pruned in (False, True):
+        spec = ModelSpec(**fields, scheme=scheme, pruned=pruned)
+        with torch.device("meta"):
+            if {name: value.shape for name, value in spec.build().state_dict().items()} == shapes:
+                return spec
+    raise EANError(
+        "this network was changed after create_model (its tensors have other names or shapes), so that its file could "
+        "not be loaded: save its state_dict instead"
+    )
+
+
+def check_values(
+    spec: ModelSpec,
+    *,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    image_size: int,
+    resize: int | None,
+) -> None:
+    """Refuse what does not belong to the network.
+
+    Raises:
+        EANError: with what was expected.
+    """
+    if isinstance(classes, str) or len(classes) != spec.num_classes or len(set(classes)) < len(classes):
+        raise EANError(
+            f"classes must be {spec.num_classes} different names, got {len(classes)}: {list(classes)[:5]} .."
+        )
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != spec.in_channels or not all(0 <= value <= 1 for value in values):
+            raise EANError(
+                f"{name} must be {spec.in_channels} numbers from 0 to 1, one per channel, got {list(values)}"
+            )
+    if min(std) <= 0 or image_size < 1 or (resize is not None and resize < image_size):
+        raise EANError(
+            f"std must be above 0, image_size at least 1, and resize at least image_size, got {list(std)}, "
+            f"{image_size} and {resize}"
+        )

@@ -1,0 +1,45 @@
+"""Using a trained segmentor in Python: what `ean_core.load` returns for a segmentor's file and config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ean_core.data.read_image import Picture
+from ean_core.inference.image_arguments import ImageLike, for_each, to_image
+from ean_core.inference.loaded_model import LoadedModel
+from segmentation.inference import Segmentor
+
+
+class SegmentPredictor:
+    """A segmentor for images of any source and size.
+
+    Args:
+        model: the loaded segmentor.
+        segmentor: the same network in its config's test pipeline.
+    """
+
+    def __init__(self, model: LoadedModel, segmentor: Segmentor) -> None:
+        self.model, self.segmentor = model, segmentor
+        segmentor.model.to(model.device)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+        return self.model.classes
+
+    def predict(self, images: ImageLike | Iterable[ImageLike]) -> np.ndarray | list[np.ndarray]:
+        """The class of every pixel of an image, uint8 (H, W), or a list of such arrays.
+
+        Args:
+            images: as for `ean_core.inference.predictor.Predictor.predict`.
+
+        Raises:
+            EANError: for an image that cannot be read, or a value that is no image.
+        """
+        return for_each(images, self._labels)
+
+    def _labels(self, image: ImageLike) -> np.ndarray:
+        sample = self.segmentor(Picture(to_image(image)))
+        return sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)

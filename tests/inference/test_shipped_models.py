@@ -1,0 +1,117 @@
+"""Trained models that come with the project: made, listed, loaded by name, and taken by the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ean_core
+from ean_core import EANError
+from ean_core.inference.shipped_models import About, default_model, ship
+from ean_core.io.safetensors_file import write_safetensors
+from ean_core.utils import shipped_files
+from tests.conftest import Script
+from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
+
+__all__ = ["tiny_arch"]
+
+ABOUT = {
+    "trained_on": "photos of crowds",
+    "tested_on": "182 test images",
+    "metrics": {"MAE, people": 98.25},
+    "limits": "Do not use it for photos from above.",
+    "license": "research only",
+    "record": "results/counting.json",
+}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped models, without any."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    monkeypatch.setattr(shipped_files, "MODELS", folder)
+    return folder
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_without_any_a_sentence_says_so(
+    shipped: Path, photo: Path, script: Script, capsys: pytest.CaptureFixture
+) -> None:
+    assert ean_core.models() == []
+    assert script("tools/models.py") == 0
+    assert "no trained models come with this version" in capsys.readouterr().out
+    for command, task in (("crowd_counting/predict.py", "counter"), ("tools/predict.py", "classifier")):
+        assert script(command, photo) == 2
+        assert f"no trained {task} comes with this version" in capsys.readouterr().err
+    with pytest.raises(EANError, match="does not exist"):
+        ean_core.load("counter-a")
+
+
+def test_a_counter_by_name(
+    tiny_arch: str, shipped: Path, photo: Path, tmp_path: Path, script: Script, capsys: pytest.CaptureFixture
+) -> None:
+    file = tiny_counter(tmp_path / "best.pth")
+    path = ship(file, "counter-a", About(task="counter", **ABOUT))
+    assert path.stat().st_size < 0.8 * file.stat().st_size
+    (model,) = ean_core.models()
+    for part in ("counter-a (counter, tiny, se", "MAE, people 98.25 on 182 test images", *ABOUT["limits"].split(". ")):
+        assert part in str(model)
+    by_name, by_file = ean_core.load("counter-a"), ean_core.load(file)
+    count = by_name.predict(photo)
+    assert count == pytest.approx(by_file.predict(photo), rel=0.02)  # half precision
+    assert by_name.predict([photo, Image.open(photo), photo.read_bytes()]) == pytest.approx([count] * 3)
+    assert float(by_name.density(photo).sum()) == pytest.approx(count)
+    with pytest.raises(EANError, match="did you mean 'counter-a'"):
+        ean_core.load("counter-b")
+
+    assert script("crowd_counting/predict.py", photo) == 0
+    printed = capsys.readouterr().out
+    assert f"model: {model}" in printed
+    assert f"photo.png: {count:.1f}" in printed
+    assert (tmp_path / "counts" / "counts.json").exists()
+    assert script("tools/gradcam.py", photo, "--checkpoints", "counter-a") == 0
+    assert script("tools/export.py", "counter-a", "--to", "safetensors", "--output-dir", "exported") == 0
+    assert script("tools/predict.py", "counter-a", photo) == 2
+    assert "is a counter, not a classifier" in capsys.readouterr().err
+
+
+def test_a_classifier_by_name(tiny_arch: str, shipped: Path, photo: Path, tmp_path: Path, script: Script) -> None:
+    file = tiny_classifier(tmp_path / "classifier.pth")
+    ship(file, "ants-and-bees", About(task="classifier", **ABOUT))
+    assert default_model("classifier") == "ants-and-bees"
+    guesses, exact = ean_core.load("ants-and-bees").predict(photo), ean_core.load(file).predict(photo)
+    assert [guess.name for guess in guesses] == [guess.name for guess in exact]
+    assert script("tools/predict.py", photo, "--json", "found.json") == 0
+    assert script("tools/predict.py", "ants-and-bees", photo) == 0
+    net = ean_core.create_model("tiny", num_classes=2, attention="se", scheme="11 0 1", pretrained="ants-and-bees")
+    assert net.fc.weight.shape == (2, 16)
+    (tmp_path / "ants-and-bees").write_text("a file of this name goes first")
+    with pytest.raises(EANError, match="is damaged"):
+        ean_core.load(tmp_path / "ants-and-bees")
+
+
+def test_a_model_must_say_what_it_is_for(tiny_arch: str, shipped: Path, tmp_path: Path) -> None:
+    with pytest.raises(EANError, match="limits"):
+        ship(tiny_counter(tmp_path / "best.pth"), "silent", About(task="counter", **{**ABOUT, "limits": ""}))
+    assert not list(shipped.iterdir())
+    write_safetensors(shipped / "bare.safetensors", {"a": torch.zeros(1)}, {"format": "x", "model": {}})
+    with pytest.raises(EANError, match="bare.safetensors: about is damaged"):
+        ean_core.models()
+
+
+def test_every_model_of_this_version_is_sound() -> None:
+    for model in ean_core.models():
+        assert model.path.stat().st_size < 25e6
+        assert model.about.record
+        assert model.about.license

@@ -1,0 +1,194 @@
+"""The pipeline over segmentors: scores against mmsegmentation's own, resuming, retraining, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import revert_sync_batchnorm
+
+from ean_core.benchmark.per_block import network_of_config
+from ean_core.io.records import read_record
+from ean_core.networks.base import SchemeWarning
+from ean_core.pipeline.comparison.compare import Comparison
+from ean_core.pipeline.job import Job
+from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.scheme import Scheme
+from ean_core.search.comparison import Budget
+from ean_core.search.method_choice import parse_methods
+from ean_core.supernet.bn_calibration import batch_norms
+from ean_core.supernet.paths import draw_path
+from ean_core.training.hooks import ShowProgress
+from ean_core.utils.errors import EANError
+from segmentation.config import read_config
+from segmentation.data.search_split import draw
+from segmentation.evaluation import score
+from segmentation.hooks import DrawPath
+from segmentation.inference import Segmentor
+from segmentation.model.logits_network import Logits
+from segmentation.search_job import start_task
+from segmentation.task import SegmentationTask
+from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.tiny_recipe import ean_directory
+from tests.segmentation.conftest import CONFIGS, SMALL, TINY
+
+SECTIONS = """
+_base_ = {base!r}
+data = dict(val_share=0.4)
+supernet = dict(train_cfg=dict(max_iters=4))
+search = dict(steps=4, options=dict(schemes_per_step=2))
+retrain = ["org", "ean"]
+"""
+OPTIONS = {**{name: value for name, value in TINY.items() if "scheme" not in name}, "train_cfg.max_iters": 2}
+
+
+def make_job(root: Path, directory: Path, *, resume: bool = False, text: str = SECTIONS, **options: Any) -> Job:
+    path = root / "tiny.py"
+    path.write_text(text.format(base=str(SMALL)))
+    given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
+    task, _ = start_task(read_config(path, given, data_root=str(root / "data")), {})
+    return Job(task, directory, resume=resume)
+
+
+@pytest.fixture(autouse=True)
+def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
+
+
+def random_supernet(task: SegmentationTask) -> Logits:
+    """An untrained supernet whose paths differ."""
+    torch.manual_seed(0)
+    network = Logits(revert_sync_batchnorm(task.spec().build(task.config)))
+    for norm in batch_norms(network):
+        norm.running_mean.normal_(0, 0.3)
+        norm.weight.data.uniform_(0.5, 2)
+    return network.eval()
+
+
+def test_scores_equal_mmsegmentations(voc: Path, tmp_path: Path) -> None:
+    """Image by image through the segmentor's own test step; the images that are held out score the schemes."""
+    task = make_job(tmp_path, tmp_path / "run").task
+    supernet, schemes = random_supernet(task), ("101011100", "101011111", "001000001")
+    held_out = draw(5, share=0.4, seed=0)
+    assert task.split.held_out == held_out
+    assert len(held_out) == task.count_validation_images() == 2
+    config = task.config.copy()
+    config.test_dataloader = {**config.val_dataloader, "dataset": {**task.split.val_dataset, "indices": list(held_out)}}
+    segmentor = task.spec().build(config)
+    segmentor.backbone, segmentor.decode_head = supernet.backbone, supernet.decode_head
+    wanted = []
+    for scheme in schemes:
+        supernet.set_scheme(scheme)
+        wanted.append(score(config, segmentor.eval())["mIoU"])
+    assert len(set(wanted)) > 1
+    scores = task.make_scorer(supernet)([Scheme.parse(scheme, blocks=(3, 3, 3)) for scheme in schemes])
+    assert scores == pytest.approx(wanted, abs=0.2)  # folding may turn a pixel
+
+
+def test_the_supernet_does_not_see_what_scores_schemes(voc: Path, tmp_path: Path) -> None:
+    split = make_job(tmp_path, tmp_path / "run").task.split
+    config = read_config(tmp_path / "tiny.py", OPTIONS, data_root=str(tmp_path / "data"))
+    trains = split.supernet_dataset(config).indices
+    assert sorted([*trains, *split.held_out]) == list(range(5))
+    assert draw(5, share=0.4, seed=1) != split.held_out or draw(5, share=0.4, seed=2) != split.held_out
+
+
+def test_calibration_includes_the_heads_statistics(voc: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, tmp_path / "run", search__bn_images=3, search__bn_batch_size=2)
+    supernet, scheme = random_supernet(job.task), Scheme.all_on((3, 3, 3))
+    plain = make_job(tmp_path, tmp_path / "run").task.make_scorer(supernet)([scheme])
+    head = next(norm for norm in batch_norms(supernet.decode_head))
+    before, seen = head.running_mean.clone(), []
+    head.register_forward_hook(lambda norm, *_: seen.append(norm.training))
+    assert job.task.make_scorer(supernet)([scheme]) != plain
+    assert seen[:1] == [True]
+    assert torch.equal(head.running_mean, before)
+
+
+def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
+    voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, recwarn: Any
+) -> None:
+    straight = run_pipeline(make_job(tmp_path, tmp_path / "straight"))
+    printed = capsys.readouterr().out
+    assert "test mean IoU %" in printed
+    drawn: list[tuple[int, Scheme]] = []
+    original = DrawPath.before_train_iter
+
+    def draw_and_note(self: DrawPath, runner: Any, *rest: Any, **more: Any) -> None:
+        original(self, runner, *rest, **more)
+        drawn.append((runner.iter, runner.model.backbone.network.scheme))
+
+    for number, times in enumerate((3, 2)):  # in the supernet after its saved second step; and in Org
+        with monkeypatch.context() as patch:
+            patch.setattr(DrawPath, "before_train_iter", draw_and_note)
+            kill_after(patch, ShowProgress, "after_train_iter", times=times + number)
+            with pytest.raises(Killed):
+                run_pipeline(make_job(tmp_path, tmp_path / "stopped", resume=bool(number)))
+    resumed = run_pipeline(make_job(tmp_path, tmp_path / "stopped", resume=True))
+    assert {step for step, _ in drawn} == {0, 1, 2, 3}
+    assert all(path == draw_path((3, 3, 3), seed=0, step=step) for step, path in drawn)
+    assert resumed.read_text() == straight.read_text()
+    found = ean_directory(straight.parent)
+    for name in ("supernet.pth", "org-seed0/segmentor.pth", f"{found.name}/segmentor.pth"):
+        one, two = (torch.load(path.parent / name, weights_only=True)["state_dict"] for path in (straight, resumed))
+        assert all(torch.equal(value, two[key]) for key, value in one.items()), name
+    rows = [read_record(path.with_name("summary.json"))["metrics"] for path in (straight, resumed)]
+    assert [row["mIoU"] for row in rows[0]] == [row["mIoU"] for row in rows[1]]
+    assert not [warning for warning in recwarn if isinstance(warning.message, SchemeWarning)]
+    # The tools take the file with a config that names the scheme, and give the same figures.
+    searched = {**OPTIONS, "model.backbone.scheme": str(straight)}
+    config = read_config(tmp_path / "tiny.py", searched, data_root=str(tmp_path / "data"))
+    segmentor = Segmentor(config, found / "segmentor.pth", device="cpu")
+    assert score(config, segmentor.model)["mIoU"] == pytest.approx(rows[0][1]["mIoU"]["mean"])
+
+
+def test_comparison_with_darts(voc: Path, tmp_path: Path) -> None:
+    budget = Budget(evaluations=4, proposals=4, samples=2)
+    what = Comparison(parse_methods(["random,darts"]), 1, budget, exhaustive=False)
+    metrics = read_record(run_comparison(make_job(tmp_path, tmp_path / "run"), what))["metrics"]
+    assert [run["method"] for run in metrics["runs"]] == ["random", "darts"]
+
+
+def test_a_gradient_is_that_of_the_loss(voc: Path, tmp_path: Path) -> None:
+    task = make_job(tmp_path, tmp_path / "run").task
+    gradient = task.make_gradient(random_supernet(task), images=2, seed=0)
+    a = np.full(9, 0.4)
+    _, slope = gradient(a, step=0)
+    for bit in (0, 8):
+        step = np.eye(9)[bit] * 0.01
+        numeric = (gradient(a + step, step=0)[0] - gradient(a - step, step=0)[0]) / 0.02
+        assert slope[bit] == pytest.approx(numeric, rel=0.05, abs=2e-3)
+
+
+def test_the_network_of_a_latency_table() -> None:
+    network, names = network_of_config(str(CONFIGS / "ean_se_demo.py"))
+    assert names == {"arch": "resnet20", "attention": "se", "options": {}, "sharing": "stage", "model": "segmentor"}
+    assert (type(network), network.scheme.connections) == (Logits, 9)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "sentence"),
+    [
+        (SECTIONS.replace("data = dict(val_share=0.4)", ""), {}, "validates on its test images, and schemes must not"),
+        (SECTIONS, {"data__val_share": 1.5}, "data.val_share must lie between 0 and 1, got 1.5"),
+        (SECTIONS, {"search__stepz": 3}, "unknown field 'stepz' in section 'search' of"),
+        (SECTIONS.replace("=4))", "=4), tran=dict())"), {}, "supernet of .* must be a dictionary of the config"),
+        (SECTIONS, {"model__test_cfg__mode": "slide"}, "tests in sliding windows, and a search scores whole images"),
+        (SECTIONS, {"model__backbone__type": "ResNetV1c"}, "has the backbone 'ResNetV1c', which has no connections"),
+    ],
+)
+def test_mistakes_have_their_sentences(voc: Path, tmp_path: Path, text: str, options: dict, sentence: str) -> None:
+    with pytest.raises(EANError, match=sentence):
+        make_job(tmp_path, tmp_path / "run", text=text, **options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_and_no_search(voc: Path, tmp_path: Path) -> None:
+    with pytest.raises(EANError, match="is not a folder: expected Pascal VOC's layout"):
+        start_task(read_config(SMALL, OPTIONS, data_root=str(tmp_path / "nowhere")), {})
+    plain = make_job(tmp_path, tmp_path / "run", text="_base_ = {base!r}\ndata = dict(val_share=0.4)")
+    with pytest.raises(EANError, match="no supernet and search sections"):
+        run_pipeline(plain)

@@ -1,0 +1,69 @@
+"""`ean VERB`: the list, suggestions, and commands spelled as they were typed."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from ean_core.utils import command_names
+from ean_core.utils.command_names import spell_as_verbs, spelled
+from tools.__main__ import VERBS, main
+
+
+@pytest.fixture(autouse=True)
+def process_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command_names, "_verbs", {})
+    monkeypatch.setattr(command_names, "_package", "")
+    monkeypatch.setattr(sys, "argv", ["ean"])
+
+
+def ends(*words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("help",)])
+def test_the_list_has_a_line_for_each(words: tuple[str, ...], capsys: pytest.CaptureFixture) -> None:
+    main(words)
+    lines = capsys.readouterr().out.splitlines()
+    for name, verb in VERBS.items():
+        assert [line.split(maxsplit=len(name.split()))[-1] for line in lines if line.startswith(f"  {name} ")] == [
+            verb.text
+        ]
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("serch",), "ean has no command 'serch'; did you mean 'search'?"),
+        (("xyzzy",), "ean has no command 'xyzzy': run ean without arguments for the list"),
+        (("prepare",), "ean prepare needs one more word: ean prepare crowd, ean prepare voc"),
+        (("prepare", "coco"), "ean prepare needs one more word"),
+    ],
+)
+def test_a_mistyped_verb_gets_a_suggestion(
+    words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert ends(*words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_verb_runs_the_scripts_main(capsys: pytest.CaptureFixture) -> None:
+    assert ends("prepare", "crowd", "--help") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: ean prepare crowd --part A")
+    assert "\n  ean prepare crowd --part B" in shown
+    assert ends("pareto", "nowhere", "--output", "s.json") == 2
+    assert "error: --output is for the point that --take N names" in capsys.readouterr().err
+    assert ends("train", "--help") == 0
+    assert "torchrun --nproc_per_node 4 -m tools train segmentation/" in capsys.readouterr().out
+
+
+def test_texts_spell_commands_as_typed() -> None:
+    text = "run tools/search.py first: python tools/search.py --resume; mytools/search.py and tools/search.pyc stay"
+    assert spelled(text) == text
+    spell_as_verbs({"tools/search.py": "ean search"}, package="ean_tools")
+    assert spelled(text) == "run ean search first: ean search --resume; mytools/search.py and tools/search.pyc stay"
