@@ -233,6 +233,10 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> ClassifierT
     if arguments.test_root:
         tested = load_data(images.data.name, arguments.test_root, image_size=images.recipe.image_size)
         check_classes(model, tested, arguments.test_root)
+        if tested.fingerprint == images.data.fingerprint:
+            raise EANError(
+                f"--test-root {arguments.test_root} holds the images that choose: leave it out, or give other ones"
+            )
     split = split_images(model, images, tested, test_is_validation=arguments.test_is_validation)
     if (count := arguments.val_images) is not None and count < len(split.validation):
         kept = torch.randperm(len(split.validation), generator=generator_for(0, count))[:count].sort().values
@@ -248,10 +252,7 @@ def read_images(model: LoadedModel, root: str | None) -> Images:
     described = content.get("data")
     if described is None and content["format"] != TIMM_FORMAT:
         raise EANError(f"{path} does not say which data it was trained on: train it again with this version")
-    if described is None:
-        if root is None:
-            raise EANError(f"{path} comes without data: give --data-root, with images in a folder for each class")
-        described = {"name": "folder"}
+    described = described or {"name": "folder"}
     values = {name: value for name, value in described.items() if name != "fingerprint"}
     size = content["image_shape"][1] if described["name"] in ("folder", "imagenet") else None
     recipe = build(DataRecipe, {**values, "image_size": size}, where=f"{path}: data")

@@ -77,6 +77,8 @@ def main(argv: Sequence[str]) -> None:
     public = arguments.checkpoint.startswith("timm:")
     if arguments.weights and not public:
         raise EANError(f"--weights is for a timm: network, and {arguments.checkpoint} is a file with its own")
+    if public and arguments.data_root is None:
+        raise EANError(f"{arguments.checkpoint} comes without data: give --data-root, with a folder for each class")
     model = (
         load_timm_weights(arguments.checkpoint, arguments.weights)
         if public

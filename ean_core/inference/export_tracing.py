@@ -48,6 +48,7 @@ class Sizes:
 
 def deployable(model: LoadedModel) -> nn.Module:
     """A pruned copy with batch norm folded, on the CPU and in eval mode."""
+    model.require_stages("this export")
     return fold_batch_norm(on_cpu(model))
 
 

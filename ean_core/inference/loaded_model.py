@@ -82,6 +82,21 @@ class LoadedModel:
         """Images of one size -> the network's output, on the CPU."""
         return self.network(self.inputs(pixels)).float().cpu()
 
+    def require_stages(self, what: str) -> None:
+        """Refuse a plain network of timm's (`ean_core.inference.timm_classifier`), which has no stages of ours.
+
+        Args:
+            what: that needs them, for the message.
+
+        Raises:
+            EANError: if there are none.
+        """
+        if not hasattr(self.trunk, "stages"):
+            raise EANError(
+                f"{self.path} is a plain {self.content['model']['arch']}, which has no stages as this project's "
+                f"networks have them: {what} needs such a network"
+            )
+
     def describe(self) -> str:
         """Architecture, attention, and how many blocks are connected to it, such as "resnet20, se 3/9"."""
         model = self.content["model"]

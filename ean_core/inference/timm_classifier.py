@@ -22,9 +22,9 @@ from ean_core.inference.loaded_model import LoadedModel
 from ean_core.io.network_meta import building, check_meta, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.networks.network_file import check_finite
-from ean_core.networks.timm_backbone import PREFIX, make_timm
+from ean_core.networks.timm_families import PREFIX, make_timm
 from ean_core.networks.weights_file import read_weights
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError
 
 FORMAT = "ean-timm-1"
 
@@ -67,20 +67,15 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
         EANError: if there is no such network, or its weights cannot be had or do not fit.
     """
     name = arch.removeprefix(PREFIX)
-    if weights is None:
-        logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its line per retry would hide the error
-        make_timm(name)  # a wrong name is not a failed download
-        try:
-            network = make_timm(name, pretrained=True)
-        except Exception as error:  # errors of the hub's client, requests and httpx
-            raise EANError(
-                f"the weights of {arch} are not in timm's cache and cannot be downloaded ({type(error).__name__}: "
-                f"{first_line(error)}): give a file of them with --weights"
-            ) from None
-    else:
-        tensors = read_weights(weights, arch=arch).tensors
-        network = make_timm(name, num_classes=classes_of(tensors, name))
-        load_tensors_into(network, tensors, where=str(weights))
+    public = on_meta(name)  # a wrong name is not a failed download
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # the hub's client says every retry
+    try:
+        read = read_weights(weights or "imagenet", arch=arch)
+    finally:
+        logging.disable(before)
+    network = make_timm(name, num_classes=classes_of(read.tensors, public))
+    load_tensors_into(network, read.tensors, where=read.source)
     prepared = network.pretrained_cfg
     channels, side, _ = prepared["input_size"]
     spec = TimmSpec(arch, network.num_classes, channels)
@@ -95,10 +90,18 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     return as_loaded(Path(weights or name), network, spec, content)
 
 
-def classes_of(tensors: Mapping[str, Tensor], name: str) -> int:
-    """Outputs of the head in a file of weights; those of the public ones where it has none."""
+def on_meta(name: str) -> nn.Module:
+    """timm's network without memory for its weights.
+
+    Raises:
+        EANError: if there is none of this name.
+    """
     with torch.device("meta"):
-        public = make_timm(name)
+        return make_timm(name)
+
+
+def classes_of(tensors: Mapping[str, Tensor], public: nn.Module) -> int:
+    """Outputs of the head in weights of a network; those of the public ones where they have none."""
     head = public.pretrained_cfg.get("classifier")
     bias = tensors.get(f"{head}.bias") if isinstance(head, str) else None
     return public.num_classes if bias is None else len(bias)

@@ -31,6 +31,7 @@ from ean_core.report import (
     table5,
     task_runs,
     time_increment,
+    trim,
 )
 from ean_core.report.elements import Chapter, Element, Gap, Section, Text
 from ean_core.report.html_page import page
@@ -57,6 +58,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
     pareto.section,
     correlation.section,
     bn_calibration.section,
+    trim.section,
     landscapes.section,
     table3.section,
     table5.section,
@@ -66,7 +68,7 @@ SECTIONS: tuple[Callable[[Results], Section], ...] = (
 )
 SHOWN_BY_KIND = (
     *(time_increment, latency_table, pareto, table3, table4, table5, correlation, landscapes, bn_calibration),
-    *(all_attentions, speed_comparison, task_runs),
+    *(all_attentions, speed_comparison, task_runs, trim),
 )
 KINDS: dict[str, Callable[[Results, Record], list[Element]]] = {
     "pipeline": lambda results, record: [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ean_core import EANError
+from ean_core import EANError, create_model
 from ean_core.deploy.fold import fold_batch_norm, fold_pair
 from ean_core.deploy.mean_mask import constant_masks, drop_calls, find_calls, fold_masks, mean_masks
 from ean_core.networks import StagedNetwork
+from ean_core.networks.network_file import ModelSpec
 from tests.helpers.tiny_networks import difference, images, trained
 
 CASES = [
@@ -163,10 +166,34 @@ def test_the_gates_of_a_timm_network_fold_away(name: str, options: dict[str, obj
             assert names(folded) == [call for call in masks if call not in replaced]
 
 
+def test_attention_behind_the_blocks_of_a_mobile_trunk_folds_away() -> None:
+    pytest.importorskip("timm")
+    network = create_model("timm:mobilenetv2_035", num_classes=5, attention="se").eval()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        masks = randomize(mean_masks(network, [x]))
+        with constant_masks(network, masks):
+            expected = network(x)
+        assert difference(network(x), expected) > 1e-3
+        assert difference(expected, fold_masks(network, masks, probe=x)(x)) < 1e-4
+
+
+def test_a_file_says_which_attention_of_the_trunk_was_folded() -> None:
+    pytest.importorskip("timm")
+    spec = ModelSpec("timm:seresnet18", 5)
+    network = spec.build().eval()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        masks = dict(list(mean_masks(network, [x]).items())[:3])
+        folded = fold_masks(network, masks, probe=x)
+        again = dataclasses.replace(spec, folded=tuple(masks)).build().eval()
+        again.load_state_dict(folded.state_dict())
+        assert torch.equal(again(x), folded(x))
+    assert next(iter(masks)) == "layer1.0.se"
+
+
 def test_a_call_behind_an_attention_of_the_trunk_is_refused() -> None:
     pytest.importorskip("timm")
-    from ean_core import create_model
-
     network = create_model("timm:seresnet18", num_classes=5, attention="se").eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -162,6 +162,7 @@ def check(networks: Sequence[LoadedModel], stage: int) -> None:
         kinds_text = ", ".join(f"{path} is a {kind}" for kind, path in kinds.items())
         raise EANError(f"one grid compares networks of one kind, but {kinds_text}: draw a grid for each kind")
     for network in networks:
+        network.require_stages("Grad-CAM")
         count = len(network.trunk.stages)
         if isinstance(stage, bool) or not isinstance(stage, int):
             raise EANError(f"stage must be a whole number, an index into the stages, got {stage!r}")

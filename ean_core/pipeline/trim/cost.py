@@ -56,6 +56,19 @@ class Costs:
         """Time that some calls add, in percent of the time without attention (Eq. 9)."""
         return 100 * sum(self.calls[call].milliseconds.value for call in calls) / self.bare
 
+    @property
+    def noise_warning(self) -> str | None:
+        """A warning, where the costs are smaller than their uncertainty; None for sound ones."""
+        times = [cost.milliseconds for cost in self.calls.values()]
+        typical = float(np.mean([abs(time.value) for time in times]))
+        noise = float(np.median([time.half_width for time in times]))
+        if noise <= typical:
+            return None
+        return (
+            f"the costs of the calls are uncertain by about {noise:.3f} ms and are {typical:.3f} ms on average: the "
+            "machine was busy or the rounds were few; measure again on a quiet machine, with more --rounds"
+        )
+
     def save(self, path: Path) -> None:
         """Write them as JSON."""
         write_atomic(path, json.dumps(asdict(self), indent=2) + "\n")

@@ -96,6 +96,7 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
         },
         "validation": bench.value(bench.before),
         "bare_milliseconds": costs.bare,
+        "warning": costs.noise_warning,
         "all": together,
         "path": [step.to_record() for step in path],
         "chosen": chosen,

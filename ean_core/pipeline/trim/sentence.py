@@ -27,18 +27,19 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     """
     unit, total, folded = unit_of(metrics["metric"]), len(metrics["calls"]), len(metrics["folded"])
     wanted = limits.describe(unit)
+    chosen = how_many(parts["validation"], "validation image")
     if not folded:
-        return f"None of {how_many(total, 'attention call')} can go with {wanted}"
-    part, of = ("test", metrics["test"]) if metrics["test"] else ("validation", metrics["trimmed"])
-    drop, saved = of["drop"], metrics["times"][TRIMMED]["saved"]
-    loss, interval = f"{drop['value']:.2f}", f"(95 %: {drop['low']:.2f} to {drop['high']:.2f})"
-    of_metric = f"{unit} of {metrics['metric']['name']}" if unit != metrics["metric"]["name"] else unit
-    lost = f"{loss} {of_metric}" if limits.max_drop is None else f"at most {limits.max_drop:g} {of_metric}: {loss}"
+        return f"None of {how_many(total, 'attention call')} can go with {wanted} on {chosen}"
+    drop, saved = (metrics["test"] or metrics["trimmed"])["drop"], metrics["times"][TRIMMED]["saved"]
+    name = metrics["metric"]["name"]
+    lost = f"{drop['value']:.2f} {unit}" + ("" if unit == name else f" of {name}")
+    interval = f"95 %: {drop['low']:.2f} to {drop['high']:.2f}"
+    tested = f"{how_many(parts['test'], 'test image')}; " if metrics["test"] else ""
     where = "this CPU" if device.endswith("CPU") else device
     return (
-        f"{folded} of {how_many(total, 'attention call')} can go for {lost} {interval} on "
-        f"{how_many(parts[part], f'{part} image')}; that saves {saved['value']:.0f} % ({saved['low']:.0f} to "
-        f"{saved['high']:.0f}) of the time on {where}"
+        f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({interval}; {tested}chosen for {wanted} "
+        f"on {chosen}); that saves {saved['value']:.0f} % ({saved['low']:.0f} to {saved['high']:.0f}) of the time on "
+        f"{where}"
     )
 
 
@@ -59,6 +60,8 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
             f"{call['share']['value']:.2f}",
         )
     print_table(table)
+    if metrics["warning"] is not None:
+        say(f"warning: {metrics['warning']}")
     together = metrics["all"]
     values = {name: together[name]["value"] for name in together if name != "worth"}
     say(

@@ -1,0 +1,69 @@
+"""A segmentor is trimmed by its mean IoU, image by image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ean_core.deploy.mean_mask import find_calls
+from ean_core.inference.loaded_model import load_file
+from ean_core.io.records import read_record
+from ean_core.pipeline.trim.metric import metric_value
+from segmentation.config import read_config
+from segmentation.evaluation import score
+from segmentation.inference import load_segmentor
+from segmentation.trim import SegmentorTrim, split_images
+from tests.conftest import Script
+from tests.segmentation.conftest import SMALL, TINY
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The tiny config as a file, as tools/trim.py takes no options for it."""
+    path = tmp_path / "tiny.py"
+    fields = read_config(SMALL, TINY).to_dict()
+    path.write_text("".join(f"{name} = {value!r}\n" for name, value in fields.items()))
+    return path
+
+
+def test_a_segmentor_is_trimmed_and_its_files_load(
+    trained: Path, config: Path, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("safetensors")
+    monkeypatch.setattr("segmentation.trim.SegmentorTrim.image_shape", (3, 32, 32))
+    state, data = trained / "run/last.pth", ("--data-root", trained / "data")
+    limits = ("--max-drop", 100, "--rounds", 2, "--work-dir", "out")
+    assert script("tools/trim.py", state, "--config", config, *data, *limits) == 0
+    record, out = read_record(tmp_path / "out/trim.json"), tmp_path / "out"
+    assert record["metrics"]["metric"]["name"] == "mIoU"
+    assert sorted(record["metrics"]["folded"]) == ["layer1.2", "layer2.2", "layer3.2"]
+    trimmed = load_file(out / "trimmed.safetensors", config=out / "trimmed.py")
+    assert find_calls(trimmed.network) == []
+    whole = load_file(state, config=config)
+    images = torch.randn(1, 3, 32, 32)
+    assert trimmed.network(images).shape == whole.network(images).shape
+
+
+def test_areas_of_single_images_add_up_to_the_metric(trained: Path, config: Path, monkeypatch: Any) -> None:
+    read = read_config(config, data_root=str(trained / "data"))
+    segmentor, _ = load_segmentor(read, trained / "run/last.pth")
+    table = score(read, segmentor)
+    model = load_file(trained / "run/last.pth", config=config)
+    everything = {"validation": list(range(3))}
+    task = SegmentorTrim(model, read, segmentor, everything, {"validation": "val"}, None, {})
+    areas = task.results(model.network, "validation")
+    assert areas.shape == (3, 2, 2)
+    assert metric_value(areas, task.metric) == pytest.approx(table["mIoU"])
+
+
+def test_where_validation_and_test_are_the_same_images_one_half_chooses() -> None:
+    indices, source, note = split_images({"val": "a", "test": "a"}, 7, 7)
+    assert sorted(indices["validation"] + indices["test"]) == list(range(7))
+    assert set(source.values()) == {"val"}
+    assert "a random half of the 7" in note
+    indices, source, _ = split_images({"val": "a", "test": "b"}, 7, 9)
+    assert (len(indices["validation"]), len(indices["test"])) == (7, 9)
+    assert source == {"validation": "val", "test": "test"}
