@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from inspect import signature
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, LOOPS, PARAM_SCHEDULERS
 from mmseg.registry import DATASETS, MODELS
@@ -153,7 +156,8 @@ def check_fields(config: Config, model: Any) -> None:
     """
     part = "optim_wrapper"
     try:
-        wrapper = build_optim_wrapper(model, deepcopy(config.optim_wrapper))
+        with errors_only():  # with paramwise_cfg, MMEngine logs three lines per parameter
+            wrapper = build_optim_wrapper(model, deepcopy(config.optim_wrapper))
         part = "param_scheduler"
         for schedule in config.get("param_scheduler") or ():
             PARAM_SCHEDULERS.build(dict(schedule), default_args={"optimizer": wrapper})
@@ -166,6 +170,18 @@ def check_fields(config: Config, model: Any) -> None:
         signature(LOOPS.get(config.train_cfg.type)).bind(runner=None, dataloader=None, **loop)
     except (EANError, *MISTAKES) as error:
         raise build_error(part, error) from None
+
+
+@contextmanager
+def errors_only() -> Iterator[None]:
+    """Let MMEngine's current logger pass only errors inside the block."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def build_error(what: str, error: Exception) -> EANError:

@@ -42,7 +42,7 @@ def on_classes(run: Record) -> list[str]:
     last, baseline = run["metrics"]["last"], run["metrics"].get("most_frequent_class")
     sentences = []
     if baseline is not None:
-        better = last["mIoU"] > baseline["mIoU"]
+        better = round(last["mIoU"], 2) > round(baseline["mIoU"], 2)  # as they are shown
         verdict = "better than" if better else "no better than"
         advice = "" if better else ": train it for more steps, or from pretrained weights"
         sentences.append(

@@ -28,6 +28,7 @@ A_STATE = (
 )
 """End of the error for a last.pth where a network is expected."""
 
+EXPORTED = (".onnx", ".pt2")
 ADVICE = "move it away and create it again"
 _MAGIC = 0x1950A86A20F9469CFC6C  # magic number of files that PyTorch wrote before version 1.6
 _PICKLES = 5  # pickles at the start of such a file, before the raw numbers
@@ -53,6 +54,10 @@ def load_tensors(path: str | Path, *, state: bool = False) -> Any:
         problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
         raise EANError(
             f"{path} {problem}: give a file that a training command wrote{nearest(path.name, model_names())}"
+        )
+    if path.suffix in EXPORTED:
+        raise EANError(
+            f"{path} is an exported network, which other programs run: give the .pth or {SUFFIX} that it was made of"
         )
     if path.suffix == SUFFIX:
         content: Any = read_safetensors(path)
@@ -114,7 +119,7 @@ def check_old_form(path: Path, file: IO[bytes]) -> None:
     begins = _MAGIC.to_bytes(10, "little") in file.read(16)
     file.seek(0)
     if not begins or tarfile.is_tarfile(file):
-        raise EANError(f"{path} is damaged, or no file of weights: {ADVICE}")
+        raise EANError(f"{path} is damaged, or is not a file of weights: {ADVICE}")
 
 
 def read_pth(path: Path, file: IO[bytes], *, state: bool) -> Any:
@@ -149,8 +154,8 @@ def damaged(path: Path, error: Exception) -> EANError:
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to before the start
         raise error
     if isinstance(error, pickle.UnpicklingError | struct.error | UnicodeDecodeError | ValueError):
-        return EANError(f"{path} is damaged, or no file of weights: {ADVICE}")
-    return EANError(f"{path} is damaged or truncated ({first_line(error)}), or no file of weights: {ADVICE}")
+        return EANError(f"{path} is damaged, or is not a file of weights: {ADVICE}")
+    return EANError(f"{path} is damaged or truncated ({first_line(error)}), or is not a file of weights: {ADVICE}")
 
 
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

@@ -127,7 +127,10 @@ class Results:
         if directory is None:
             return cls(Path("results"), read_paper(PAPER), (), read_schemes())
         if not directory.is_dir():
-            raise EANError(f"{directory} is not a directory: give --results the directory that holds the records")
+            raise EANError(
+                f"{directory} is not a directory: name the folders of your runs, as in --html FILE work_dirs/NAME, or "
+                "give --results the directory that holds the records"
+            )
         files = visible(directory, "*.json")
         pictures = [path for path in visible(directory, "**/*") if path.suffix.lower() in PICTURES]
         owned = assign_pictures(pictures, [path.stem for path in files], directory)

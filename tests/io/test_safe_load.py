@@ -176,7 +176,7 @@ def test_zips_that_torch_does_not_write_are_refused(tmp_path: Path) -> None:
 def test_pickles_that_torch_did_not_write_are_refused(tmp_path: Path) -> None:
     for protocol in (0, 2, 4):
         (tmp_path / "a.pth").write_bytes(pickle.dumps({"a": 1}, protocol=protocol))
-        with pytest.raises(EANError, match="a.pth is damaged, or no file of weights"):
+        with pytest.raises(EANError, match="a.pth is damaged, or is not a file of weights"):
             load_tensors(tmp_path / "a.pth")
 
 
@@ -198,3 +198,9 @@ def test_threads_read_states_side_by_side(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_an_exported_network_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"onnx")
+    with pytest.raises(EANError, match="a.onnx is an exported network, which other programs run: give the .pth"):
+        load_tensors(tmp_path / "a.onnx")

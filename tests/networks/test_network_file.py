@@ -72,7 +72,7 @@ def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
             load_network(tmp_path / "cut.pth")
     for text in (b"(", b"hello", b".", bytes(range(60))):  # on these torch raises errors of other kinds
         (tmp_path / "text.pth").write_bytes(text)
-        with pytest.raises(EANError, match="or no file of weights"):
+        with pytest.raises(EANError, match="or is not a file of weights"):
             load_network(tmp_path / "text.pth")
     with pytest.raises(EANError, match="does not exist"):
         load_network(tmp_path / "none.pth")

@@ -17,7 +17,7 @@ from ean_core.networks import count_parameters, create_model
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from segmentation.benchmark import build_segmentors
-from segmentation.config import read_config
+from segmentation.config import check_fields, read_config
 from segmentation.job import network_label
 from tests.segmentation.conftest import CONFIGS
 
@@ -155,3 +155,18 @@ def test_configs_that_are_none_get_a_sentence(tmp_path):
         with pytest.raises(EANError, match=says):
             read_config(tmp_path / name)
     assert Config.fromfile(tmp_path / "other.py")
+
+
+def test_options_per_parameter_are_not_printed(capfd):
+    config = Config(
+        dict(
+            optim_wrapper=dict(
+                type="OptimWrapper",
+                optimizer=dict(type="SGD", lr=0.1),
+                paramwise_cfg=dict(custom_keys=dict(weight=dict(lr_mult=0.1))),
+            ),
+            train_cfg=dict(type="IterBasedTrainLoop", max_iters=1),
+        )
+    )
+    check_fields(config, torch.nn.Conv2d(3, 3, 1))
+    assert "paramwise" not in "".join(capfd.readouterr())

@@ -35,6 +35,7 @@ def test_what_was_learned_is_said(tmp_path: Path) -> None:
     assert missed == "It hardly finds bus (IoU below 1 %)."
     assert alone.startswith("Nothing can be said about attention yet: ")
     assert verdicts(write_run(tmp_path / "other/a", 30.0))[0].startswith("The segmentor is no better than calling")
+    assert verdicts(write_run(tmp_path / "same/a", 40.001))[0].startswith("The segmentor is no better than calling")
 
 
 def test_runs_beside_are_compared(tmp_path: Path) -> None:
