@@ -176,7 +176,7 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
         ({"search.max_increment": 0.4, "search.method": "tail-k", "search.options": {"_delete_": True}}, "of TailK"),
         (
             {"search.latency": None, "search.max_increment": 5},
-            "given without a latency table: measure one .* search.latency=FILE",
+            "given without a latency table: .* search.latency=FILE",
         ),
         ({"search.latency": None, "search.reward": {"latency": 1.0}}, "search.reward.latency is given"),
         ({"search.latency": "none.json"}, "latency table none.json does not exist"),
