@@ -38,10 +38,10 @@ def drawn_on(screen: Console) -> Iterator[None]:
         _drawn_on.remove(screen)
 
 
-def say(*lines: str) -> None:
+def say(*lines: object) -> None:
     """Print lines of prose, with commands as `spelled`; on a terminal they are wrapped between words."""
     screen = console()
-    for line in map(spelled, lines):
+    for line in (spelled(str(line)) for line in lines):
         if screen.is_terminal:
             screen.print(line, markup=False, emoji=False, highlight=False)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,9 @@ def test_what_is_printed_spells_commands_as_typed(capsys: pytest.CaptureFixture)
     say_next([*script("crowd_counting/prepare.py"), "--demo"])
     say("draw it with python crowd_counting/prepare.py --demo")
     assert capsys.readouterr().out == "next: ean prepare crowd --demo\ndraw it with ean prepare crowd --demo\n"
+
+
+def test_what_has_a_text_form_is_printed_too(capsys: pytest.CaptureFixture) -> None:
+    spell_as_verbs({"tools/search.py": "ean search"}, package="ean_tools")
+    say(Path("exported"))
+    assert capsys.readouterr().out == "exported\n"
