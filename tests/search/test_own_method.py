@@ -53,6 +53,15 @@ def test_one_grammar_names_methods_and_options() -> None:
     ]
 
 
+def test_an_option_given_twice_and_a_script_that_ends_are_refused(tmp_path: Path) -> None:
+    for text in ("hsp:period=2:period=3", "ean:natural:natural"):
+        with pytest.raises(EANError, match="twice: give it once"):
+            parse_method(text)
+    (tmp_path / "script.py").write_text("import sys; sys.exit(0)")
+    with pytest.raises(EANError, match=r"script\.py cannot be imported \(SystemExit"):
+        parse_method(f"{tmp_path / 'script.py'}:Method")
+
+
 def test_its_options_are_checked() -> None:
     choice = parse_method(f"{EXAMPLE}:Annealing:cooling=0.5")
     method = build_method(choice.method, (2, 2), seed=0, reward=Reward(), options=choice.options)
