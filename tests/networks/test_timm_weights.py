@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(timm_weights, "make_timm", build)  # the hub's client would try again for a minute
+    monkeypatch.setattr(timm_weights, "make_timm", build)
+    monkeypatch.setattr(timm_weights, "reach_hub", lambda: None)
     monkeypatch.setattr(timm_weights, "PACKAGES", {"tf_efficientnet_lite0": package("no_package_of_this_name")})
 
 
@@ -113,6 +115,30 @@ def test_offline_one_sentence_names_the_package(load: Load) -> None:
         load("imagenet", arch=LITE0)
     with pytest.raises(EANError, match=r"resnet18 .*cannot be downloaded .*: download model.safetensors from "):
         load("imagenet", arch="timm:resnet18")
+
+
+def test_offline_the_hub_is_asked_once_and_nothing_is_logged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its client would go on for minutes, with a line per try."""
+    asked: list[str] = []
+
+    class Session:
+        def head(self, address: str, *, timeout: float) -> None:
+            logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s")
+            asked.append(address)
+            raise ConnectionError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.utils.get_session", Session)
+    monkeypatch.setattr(timm_weights, "make_timm", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(EANError, match=r"resnet18 .*cannot be downloaded \(ConnectionError: Name or service"):
+        read_weights("imagenet", arch="timm:resnet18")
+    assert len(asked) == 1
+    assert not caplog.records
+    logging.getLogger("huggingface_hub.utils").warning("heard again")
+    assert caplog.records
 
 
 def test_the_weights_of_another_trunk_are_refused(theirs: dict[str, Tensor]) -> None:

@@ -136,7 +136,7 @@ def test_it_searches_and_resumes(tiny_arch: str, script: Script, tmp_path: Path,
     assert "cooling" in capsys.readouterr().err
     options = ("--methods", f"random,{method}", "--seeds", 1, "--evaluations", 3, "--no-exhaustive", "--resume")
     assert script(*run[:-1], *options) == 0
-    assert f"{NAME}:cooling=0.9, seed 0: best reward" in capsys.readouterr().out
+    assert f"{NAME}:cooling=0.9 seed 0: best reward" in capsys.readouterr().out
 
 
 def test_it_searches_a_landscape(script: Script, tmp_path: Path) -> None:
