@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from classification.images import Images
 from classification.recipe import DataRecipe
 from classification.task import TOP1
-from ean_core.data import ImageData, OneEpoch, load_data, make_loader
+from ean_core.data import DATASETS, ImageData, OneEpoch, load_data, make_loader
 from ean_core.data.seeding import generator_for
 from ean_core.inference.loaded_model import LoadedModel
 from ean_core.inference.timm_classifier import FORMAT as TIMM_FORMAT
@@ -253,6 +253,11 @@ def read_images(model: LoadedModel, root: str | None) -> Images:
     if described is None and content["format"] != TIMM_FORMAT:
         raise EANError(f"{path} does not say which data it was trained on: train it again with this version")
     described = described or {"name": "folder"}
+    if described.get("name") not in DATASETS:  # as `ean_core.save` writes it, for readers
+        raise EANError(
+            f"{path} was trained on {described.get('name')!r}, which is not a data set of this project: save it with "
+            f"data= one of {', '.join(DATASETS)}, where folder means a folder for each class"
+        )
     values = {name: value for name, value in described.items() if name != "fingerprint"}
     size = content["image_shape"][1] if described["name"] in ("folder", "imagenet") else None
     recipe = build(DataRecipe, {**values, "image_size": size}, where=f"{path}: data")

@@ -112,6 +112,8 @@ def test_what_cannot_be_trimmed_is_refused_in_a_sentence(tmp_path: Path, script:
     assert "was trained on other images of digits" in refused(script, capsys, path)
     path = classifier(tmp_path, classes=[f"class {k}" for k in range(10)])
     assert "has 10 classes (class 0, class 1" in refused(script, capsys, path)
+    path = classifier(tmp_path, data={"name": "own images"})
+    assert "'own images', which is not a data set of this project: save it with data=" in refused(script, capsys, path)
     path = classifier(tmp_path, data=None)
     assert "does not say which data it was trained on" in refused(script, capsys, path)
     path = classifier(tmp_path)

@@ -31,13 +31,13 @@ class Evaluations:
     ) -> None:
         self.path, self.evaluate, self.after = path, evaluate, after
         self.known: dict[tuple[str, str], np.ndarray] = {}
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
         for number, line in enumerate(whole, start=1):
             try:
                 entry = json.loads(line)
                 self.known[entry["part"], entry["network"]] = _unpack(entry["results"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise EANError(
                     f"{path} is damaged in line {number} ({type(error).__name__}): remove the file, and what it held "
                     "is measured again"
@@ -65,8 +65,8 @@ def _pack(results: np.ndarray) -> Any:
 
 def _unpack(packed: Any) -> np.ndarray:
     if isinstance(packed, list) and packed and isinstance(packed[0], list):
-        return np.asarray(packed)
+        return np.asarray(packed, dtype=np.int64)
     results = unpack_results(packed)
-    if results is None:
+    if results is None or not np.isfinite(results).all():
         raise ValueError("no results")
     return results

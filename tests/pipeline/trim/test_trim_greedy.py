@@ -153,9 +153,12 @@ def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
         end.write('{"part": "validation", "netw')  # a line that an interruption cut off
     assert [step for step, _ in fold_greedily(bench_of(second, tmp_path), costs())] == before
     assert (first.asked, second.asked) == (1 + 4 + 3 + 2 + 1 + 4, 0)
-    file.write_text("nonsense\n")
-    with pytest.raises(EANError, match=r"evaluations\.jsonl is damaged in line 1"):
-        bench_of(second, tmp_path)
+    entry = '{"part": "validation", "network": "x", "results": %s}\n'
+    wrong = [b"nonsense\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", *(entry % x for x in ("[NaN]", '[["a"]]', "null"))]
+    for line in wrong:
+        file.write_bytes(line if isinstance(line, bytes) else line.encode())
+        with pytest.raises(EANError, match=r"evaluations\.jsonl is damaged in line 1"):
+            bench_of(second, tmp_path)
 
 
 def test_the_worth_of_attention_is_split_into_what_a_scale_does_and_the_rest(tmp_path: Path) -> None:
