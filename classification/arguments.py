@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 QUICKSTART = "classification/configs/quickstart_digits.py"
 
 
-def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any], *, resume: bool) -> Path:
+def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any], *, resume: bool, kept: bool) -> Path:
     """Write a recipe for the images in a folder, unless a run is resumed that has one.
 
     Args:
@@ -26,6 +26,7 @@ def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any]
         directory: the run's, where the recipe goes.
         options: recipe fields that the user gave.
         resume: whether to keep a recipe that is there.
+        kept: whether the directory outlives the command.
 
     Returns:
         the recipe's path.
@@ -38,7 +39,9 @@ def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any]
 
     def write() -> None:  # by the first process alone: it writes the file that is looked for
         if not (resume and recipe.exists()):
-            say(*own_images.write_recipe(root, directory, options))
+            lines = own_images.write_recipe(root, directory, options)
+            where = f"written to {recipe}; " if kept else ""
+            say(*lines, f"{where}replace any of it with --cfg-options, such as train.epochs=20 supernet.epochs=20")
 
     run_on_main_process(write)
     return recipe
@@ -69,7 +72,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
         folder = Path(tempfile.mkdtemp(prefix="ean-dry-run-")) if arguments.dry_run else directory
-        config = recipe_of_own_images(root, folder, options, resume=arguments.resume)
+        config = recipe_of_own_images(root, folder, options, resume=arguments.resume, kept=not arguments.dry_run)
     recipe = Recipe.from_file(config, options)
     if own and arguments.dry_run:
         shutil.rmtree(folder)

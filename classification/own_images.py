@@ -51,7 +51,7 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
         options: dotted names and values that replace the choice.
 
     Returns:
-        the lines to print: classes, sizes, the recipe, and where it is.
+        the lines to print: classes, sizes, and the recipe.
 
     Raises:
         EANError: if the images are laid out differently, too few or damaged, an option is wrong, or the directory
@@ -82,7 +82,6 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
         describe_classes(data),
         f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
-        f"written to {path}; replace any of it with --cfg-options, such as train.epochs=20 supernet.epochs=20",
     ]
 
 

@@ -39,7 +39,6 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     import dataclasses
-    from pathlib import Path
 
     from classification.evaluation import evaluate, most_confused, write_test
     from classification.job import start_job
@@ -49,10 +48,11 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.utils.files import writable
     from ean_core.utils.intervals import proportion_interval
     from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.shipped_files import results_folder
     from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
-    out = writable(arguments.out_dir or Path(arguments.checkpoint).parent)
+    out = writable(arguments.out_dir or results_folder(arguments.checkpoint))
     recipe = Recipe.from_file(arguments.config, parse_options(arguments.cfg_options))
     network, content = load_network(arguments.checkpoint)
     recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, pretrained=None))  # not needed

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from mmengine.config import Config
 
@@ -18,7 +18,7 @@ from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.pipeline import recipe
 from ean_core.training.schedule import TrainSettings
-from ean_core.utils.checked_dataclasses import build
+from ean_core.utils.checked_dataclasses import Count, Positive, Range, build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 BATCH_NORMS = ("train", "frozen")
@@ -52,14 +52,12 @@ class ModelRecipe:
     weights: str | None = None
     features: str = "stage3"
     stride: int = 8
-    head_channels: int = 64
+    head_channels: Positive = 64
     head_norm: str = "none"
-    output_scale: float = 100.0
-    frozen_stages: int = 0
+    output_scale: Annotated[float, Range(1e-6)] = 100.0
+    frozen_stages: Count = 0
 
     def __post_init__(self) -> None:
-        if self.frozen_stages < 0:
-            raise EANError(f"model.frozen_stages must be 0 or more, got {self.frozen_stages}")
         check_choice("model.features", self.features, FEATURES)
         check_choice("model.stride", self.stride, STRIDES)
         check_choice("model.head_norm", self.head_norm, HEAD_NORMS)
@@ -93,11 +91,11 @@ class DataRecipe:
     flip: bool = True
     gray: float = 0.0
     kernel: str = "fixed:4"
-    val_share: float = 0.1
-    split_seed: int = 0
+    val_share: Annotated[float, Range(0, 1)] = 0.1
+    split_seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     split: str | None = None
     cache: str | None = None
-    workers: int = 4
+    workers: Count = 4
 
     def __post_init__(self) -> None:
         Kernel.parse(self.kernel)
@@ -150,7 +148,7 @@ class TrainRecipe:
     optimizer: str = "adam"
     weight_decay: float = 1e-4
     schedule: str = "step"
-    milestones: tuple[int, ...] = ()
+    milestones: tuple[Positive, ...] = ()
     gamma: float = 0.1
     warmup_epochs: float = 0.0
     batch_norm: str | None = None

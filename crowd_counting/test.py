@@ -35,23 +35,22 @@ def main(argv: Sequence[str]) -> None:
     """Score the checkpoints on the test images; print and write the results."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
-    from pathlib import Path
-
     from crowd_counting.data.points import check_decodes
     from crowd_counting.evaluation import score_files
     from crowd_counting.job import load_crowd
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
     from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.shipped_files import model_path, results_folder
     from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
-    path = Path(arguments.checkpoint)
+    path = model_path(arguments.checkpoint)
     if path.is_dir() and not (path / "best.pth").exists() and (seeds := sorted(path.glob("seed*/best.pth"))):
         raise EANError(
             f"{path} holds the runs of {how_many(len(seeds), 'seed')}: give one of them, such as {seeds[0].parent}"
         )
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else results_folder(path)
     out = writable(arguments.out_dir or folder)
     data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
     check_decodes(data.test)

@@ -59,9 +59,10 @@ def test_segmentor(arguments: argparse.Namespace) -> None:
     ignore_warnings()
     from ean_core.cli import parse_options
     from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.shipped_files import results_folder
     from segmentation.evaluation import TestSettings, run_test
 
-    out = Path(arguments.out_dir) if arguments.out_dir else Path(arguments.checkpoint).parent
+    out = Path(arguments.out_dir) if arguments.out_dir else results_folder(arguments.checkpoint)
     run_test(
         arguments.config,
         arguments.checkpoint,

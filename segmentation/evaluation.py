@@ -20,6 +20,7 @@ from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
+from ean_core.utils.shipped_files import results_folder
 from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_pairs, missing_classes
 from segmentation.inference import load_segmentor
@@ -78,7 +79,7 @@ def run_test(
     if settings.slide is not None:
         config.model.test_cfg = sliding_windows(settings.slide)
     model, _ = load_segmentor(config, checkpoint)
-    out = writable(out or Path(checkpoint).parent)
+    out = writable(out or results_folder(checkpoint))
     if settings.tta:
         model = wrap_tta(config, model)
     table = score(config, model.to(choose_device(settings.device)))

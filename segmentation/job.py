@@ -23,7 +23,14 @@ from ean_core.utils.text import attention_label, how_many
 from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.dataset_setup import incomplete
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, pixels_per_class
+from segmentation.data.label_checks import (
+    Contents,
+    check_disjoint,
+    check_pairs,
+    missing_classes,
+    pixels_per_class,
+    skipped_files,
+)
 from segmentation.fit import fit, log_to
 from segmentation.hooks import STATE, CountSeconds, validations
 from segmentation.recipe import SECTIONS
@@ -179,7 +186,8 @@ def check_data(train: Any, val: Any) -> tuple[dict[str, Contents], list[str]]:
     """Check the data sets' files and labels.
 
     Returns:
-        the contents of the lists "train" and "val", and warnings about images that both have.
+        the contents of the lists "train" and "val", and warnings about images that both have and about
+        files that are not used.
 
     Raises:
         EANError: if a file is missing or damaged, or a class has no pixel.
@@ -188,7 +196,7 @@ def check_data(train: Any, val: Any) -> tuple[dict[str, Contents], list[str]]:
     for dataset, contents, part in ((train, data["train"], "training"), (val, data["val"], "validation")):
         if message := missing_classes(dataset, contents, part=part):
             raise EANError(message)
-    return data, warnings
+    return data, [*warnings, *skipped_files({"train": train, "val": val})]
 
 
 def describe(config: Config, model: Any, data: Mapping[str, Contents]) -> str:

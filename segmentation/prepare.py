@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
     say(*warnings)
     config = "segmentation/configs/ean_se_demo.py" if arguments.demo else "segmentation/configs/ean_se_voc.py"
     root_words = [] if arguments.data_root == "data" else ["--data-root", arguments.data_root]
-    say_next([*script("tools/train.py"), *script(config)[1:], *root_words])
+    say_next([*script("tools/train.py"), config, *root_words])  # a recipe is found from any folder
 
 
 if __name__ == "__main__":

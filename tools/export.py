@@ -53,12 +53,13 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.errors import unknown_name
     from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.shipped_files import results_folder
 
     for name in arguments.to:  # all of them before the first minute is spent
         if name not in FORMATS:
             raise unknown_name("format", name, list(FORMATS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
-    directory = Path(arguments.output_dir) if arguments.output_dir else model.path.parent
+    directory = Path(arguments.output_dir) if arguments.output_dir else results_folder(model.path)
     say(f"{model.path}: {model.kind}, {model.describe()}")
     for name in dict.fromkeys(arguments.to):
         say(export(model, name, directory, tolerance=arguments.tolerance))

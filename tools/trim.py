@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.trim.run import TrimSettings, check_calls, trim
     from ean_core.pipeline.trim.sentence import print_tables
     from ean_core.utils.screen import say
+    from ean_core.utils.shipped_files import results_folder
     from ean_core.utils.task_registry import task_of_kind
     from ean_core.utils.text import how_many
 
@@ -86,7 +87,8 @@ def main(argv: Sequence[str]) -> None:
     )
     check_calls(len(find_calls(model.network)), str(model.path))
     task = task_of_kind(model.kind).start_trim(model, arguments)
-    default = Path("work_dirs") / f"trim_{model.path.name}" if public else model.path.parent / f"trim_{model.path.stem}"
+    beside = Path("work_dirs") if public else results_folder(model.path)
+    default = beside / f"trim_{model.path.name if public else model.path.stem}"
     directory, limits = arguments.work_dir or default, Limits(arguments.max_drop, arguments.max_increment)
     calls = how_many(len(find_calls(model.network)), "attention call")
     say(f"{model.path}: {model.kind}, {calls}; {task.parts.describe()}")

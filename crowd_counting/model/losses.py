@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from crowd_counting.density import render_batch
+from ean_core.utils.checked_dataclasses import Positive, Range
 from ean_core.utils.errors import EANError
 
 
@@ -66,7 +67,7 @@ class ScaledMSE:
     The mean is over the cells inside the images, so that padding does not dilute it.
     """
 
-    scale: float = 100.0
+    scale: Annotated[float, Range(1e-6)] = 100.0
     takes_maps: ClassVar[bool] = True
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
@@ -89,8 +90,8 @@ class Bayesian:
         background: d, as a fraction of the image's shorter side.
     """
 
-    sigma: float = 8.0
-    background: float = 0.15
+    sigma: Annotated[float, Range(1e-3)] = 8.0
+    background: Annotated[float, Range(0)] = 0.15
     takes_maps: ClassVar[bool] = False
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
@@ -122,10 +123,10 @@ class DMCount:
         iterations: number of Sinkhorn iterations.
     """
 
-    transport: float = 0.1
-    variation: float = 0.01
-    entropy: float = 10.0
-    iterations: int = 100
+    transport: Annotated[float, Range(0)] = 0.1
+    variation: Annotated[float, Range(0)] = 0.01
+    entropy: Annotated[float, Range(1e-3)] = 10.0
+    iterations: Positive = 100
     takes_maps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -165,7 +166,7 @@ class PoissonCounts:
     """
 
     blocks: tuple[int, ...] = (16, 64)
-    count_weight: float = 1.0
+    count_weight: Annotated[float, Range(0)] = 1.0
     takes_maps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

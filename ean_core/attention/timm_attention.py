@@ -32,7 +32,6 @@ from torch import Tensor, nn
 from ean_core.attention.base import Attention
 from ean_core.attention.wrapped_module import WrappedModule
 from ean_core.utils.errors import EANError, unknown_name
-from ean_core.utils.optional_packages import require
 
 PREFIX = "timm:"
 
@@ -98,13 +97,12 @@ def timm_attention(kind: str) -> type[Attention]:
     """The class for `timm:<kind>`: channels first, timm's options as keywords.
 
     Raises:
-        EANError: for an unknown or refused name, or if timm is not installed.
+        EANError: for an unknown or refused name.
     """
     if kind in REFUSED:
         raise EANError(f"attention '{PREFIX}{kind}' cannot be used: {REFUSED[kind]}")
     if kind not in NAMES:
         raise unknown_name("attention", PREFIX + kind, [PREFIX + name for name in NAMES])
-    require("timm", extra="zoo", what=f"attention '{PREFIX}{kind}'")
     from timm.layers import get_attn
 
     return type(f"Timm_{kind}", (TimmAttention,), {"kind": kind, "wraps": staticmethod(get_attn(kind))})

@@ -9,6 +9,7 @@ net.draw("photo.jpg", output="seen.png")
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -80,8 +81,9 @@ class Predictor:
 
     def stream(self, images: Iterable[Image.Image], *, topk: int, batch_size: int) -> Iterator[list[Guess]]:
         """The guesses for one image after the other; only a batch is in memory at a time."""
-        if topk < 1 or batch_size < 1:
-            raise EANError(f"topk and batch_size must be at least 1, got {topk} and {batch_size}")
+        for name, value in (("topk", topk), ("batch_size", batch_size)):
+            if type(value) is not int or not 1 <= value <= sys.maxsize:
+                raise EANError(f"{name} must be a whole number of at least 1, got {value!r}")
         pixels = map(self.model.pixels, images)
         while batch := list(islice(pixels, batch_size)):
             scores, indices = self.model.outputs(batch).softmax(dim=1).topk(min(topk, len(self.classes)))
@@ -105,11 +107,15 @@ class Predictor:
             stage: index of the stage whose output is explained.
 
         Raises:
-            EANError: for an image that cannot be read, no image, or an unknown class or stage.
+            EANError: for an image that cannot be read, no image, an unknown class or stage, or an output that is not a
+                .png or is one of the images.
         """
-        from ean_core.inference.explain.gallery import explain
+        from ean_core.inference.explain.gallery import check_picture, explain
 
-        sources = [images] if is_single(images) else as_iterable(images)
+        check_picture(output)
+        sources = [images] if is_single(images) else list(as_iterable(images))
+        if any(isinstance(image, str | Path) and Path(output).resolve() == Path(image).resolve() for image in sources):
+            raise EANError(f"the picture would be written over the image {output}: give another output")
         named = ((image_name(image, number), to_image(image), None) for number, image in enumerate(sources, start=1))
         return explain([self.model], named, output, target=target, stage=stage).path
 

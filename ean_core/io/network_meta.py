@@ -20,6 +20,9 @@ T = TypeVar("T")
 MAX_SIZE = 10**6
 """Upper bound of plausible numbers of classes and of pixels per side."""
 
+MIN_STD = 1e-12
+"""Lower bound of plausible standard deviations."""
+
 _ADVICE = "move it away and create it again"
 
 
@@ -36,7 +39,7 @@ class NetworkMeta:
     """
 
     mean: Annotated[tuple[float, ...], Range(1)] | None = None
-    std: Annotated[tuple[Annotated[float, Range(1e-12)], ...], Range(1)] | None = None
+    std: Annotated[tuple[Annotated[float, Range(MIN_STD)], ...], Range(1)] | None = None
     classes: tuple[str, ...] | None = None
     image_shape: tuple[Positive, Annotated[int, Range(1, MAX_SIZE)], Annotated[int, Range(1, MAX_SIZE)]] | None = None
     resize: Annotated[int, Range(1, MAX_SIZE)] | None = None

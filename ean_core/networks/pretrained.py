@@ -168,9 +168,14 @@ def check_arch(weights: Weights, arch: str) -> None:
         )
 
 
+STARTING_OPTIONS = frozenset({"init"})
+"""Options of attentions that only set initial weights, which loaded weights replace."""
+
+
 def describe_attention(spec: TrunkSpec) -> str:
     """Attention, sharing and options as text, with tuples as lists, as in files."""
-    options = f" with {json.dumps(dict(spec.attention_options), sort_keys=True)}" if spec.attention_options else ""
+    kept = {name: value for name, value in spec.attention_options.items() if name not in STARTING_OPTIONS}
+    options = f" with {json.dumps(kept, sort_keys=True)}" if kept else ""
     return f"{spec.attention} (one module per {spec.sharing}{options})"
 
 

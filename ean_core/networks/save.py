@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ean_core.io.network_meta import MAX_SIZE, MIN_STD
 from ean_core.io.safetensors_file import SUFFIX, write_safetensors
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.network_file import FORMAT, ModelSpec, check_finite, save_network
+from ean_core.utils.checked_dataclasses import Range, build
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
@@ -50,17 +54,21 @@ def save(
             values that do not belong together.
     """
     path, network = Path(path), unwrap(network)
-    if path.suffix not in SUFFIXES:
-        raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, got {path.name!r}")
+    if path.suffix not in SUFFIXES or path.is_dir():
+        raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, a file, got {path.name!r}")
+    if any(value.is_meta for value in network.state_dict().values()):
+        raise EANError("this network is on the meta device, without weights: move it with to_empty and load some first")
     spec = spec_of_network(network)
-    check_values(spec, classes=classes, mean=mean, std=std, image_size=image_size, resize=resize)
+    given = {"classes": classes, "mean": mean, "std": std, "image_size": image_size, "resize": resize, "data": data}
+    values = build(SavedValues, {name: plain(value) for name, value in given.items()}, where="save", what="argument")
+    check_values(spec, values)
     content: dict[str, Any] = {
-        "classes": list(classes),
-        "mean": [float(value) for value in mean],
-        "std": [float(value) for value in std],
-        "image_shape": [spec.in_channels, image_size, image_size],
-        "resize": resize or image_size,
-        "data": {"name": data},
+        "classes": list(values.classes),
+        "mean": list(values.mean),
+        "std": list(values.std),
+        "image_shape": [spec.in_channels, values.image_size, values.image_size],
+        "resize": values.resize or values.image_size,
+        "data": {"name": values.data},
     }
     if path.suffix == SUFFIX:
         check_finite(network, path)
@@ -110,31 +118,39 @@ def spec_of_network(network: StagedNetwork) -> ModelSpec:
     )
 
 
-def check_values(
-    spec: ModelSpec,
-    *,
-    classes: Sequence[str],
-    mean: Sequence[float],
-    std: Sequence[float],
-    image_size: int,
-    resize: int | None,
-) -> None:
+@dataclass(frozen=True)
+class SavedValues:
+    """The arguments of `save` beside the network, within the limits of `NetworkMeta`, which loading requires."""
+
+    classes: tuple[Annotated[str, Range(1)], ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: Annotated[int, Range(1, MAX_SIZE)]
+    resize: Annotated[int, Range(1, MAX_SIZE)] | None
+    data: str
+
+
+def plain(value: Any) -> Any:
+    """A tensor, a NumPy array or a NumPy number as Python's own values; others as they are."""
+    return value.tolist() if isinstance(value, Tensor | np.ndarray | np.generic) else value
+
+
+def check_values(spec: ModelSpec, values: SavedValues) -> None:
     """Refuse what does not belong to the network.
 
     Raises:
         EANError: with what was expected.
     """
-    if isinstance(classes, str) or len(classes) != spec.num_classes or len(set(classes)) < len(classes):
+    classes = values.classes
+    if len(classes) != spec.num_classes or len(set(classes)) < len(classes):
         raise EANError(
             f"classes must be {spec.num_classes} different names, got {len(classes)}: {list(classes)[:5]} .."
         )
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != spec.in_channels or not all(0 <= value <= 1 for value in values):
+    for name, numbers, least in (("mean", values.mean, 0.0), ("std", values.std, MIN_STD)):
+        if len(numbers) != spec.in_channels or not all(least <= number <= 1 for number in numbers):
+            above = " and above 0" if least else ""
             raise EANError(
-                f"{name} must be {spec.in_channels} numbers from 0 to 1, one per channel, got {list(values)}"
+                f"{name} must be {spec.in_channels} numbers from 0 to 1{above}, one per channel, got {list(numbers)}"
             )
-    if min(std) <= 0 or image_size < 1 or (resize is not None and resize < image_size):
-        raise EANError(
-            f"std must be above 0, image_size at least 1, and resize at least image_size, got {list(std)}, "
-            f"{image_size} and {resize}"
-        )
+    if values.resize is not None and values.resize < values.image_size:
+        raise EANError(f"resize must be at least image_size, got {values.resize} and {values.image_size}")

@@ -95,7 +95,7 @@ class TimmNetwork(StagedNetwork):
             last stages are dilated instead of strided.
 
     Raises:
-        EANError: if timm is not installed, has no such network, or it cannot be adapted.
+        EANError: if timm has no such network, or it cannot be adapted.
     """
 
     def __init__(

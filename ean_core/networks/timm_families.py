@@ -16,7 +16,6 @@ from torch import nn
 
 from ean_core.networks.stage import Activation
 from ean_core.utils.errors import EANError, first_line
-from ean_core.utils.optional_packages import require
 
 PREFIX = "timm:"
 
@@ -196,7 +195,7 @@ def make_timm(name: str, **options: Any) -> nn.Module:
     """`timm.create_model` for a known name, with or without the tag of its weights (resnet50.a1_in1k).
 
     Raises:
-        EANError: if timm is not installed, has no such network, or cannot build or download it.
+        EANError: if timm has no such network, or cannot build or download it.
     """
     check_name(name)
     import timm
@@ -211,9 +210,8 @@ def check_name(name: str) -> None:
     """Refuse a name that is not one of timm's networks; timm itself would look one with a colon up on a hub.
 
     Raises:
-        EANError: if timm is not installed, or has no such network.
+        EANError: if timm has no such network.
     """
-    require("timm", extra="zoo", what=f"architecture '{PREFIX}{name}'")
     import timm
 
     models = timm.list_models()

@@ -102,7 +102,7 @@ def pretrained_config(name: str) -> Mapping[str, Any]:
     """What timm says of a network's public weights: address, mean, std ..
 
     Raises:
-        EANError: if timm is not installed, or does not know the network.
+        EANError: if timm does not know the network.
     """
     check_name(name)
     import timm

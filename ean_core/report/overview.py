@@ -20,7 +20,11 @@ from ean_core.utils.text import attention_label, how_many
 NETWORKS = ("Org", "Share-full", "EAN")
 ATTENTION = "se"
 """The attention that is shown where a record has several."""
-COUNTER_RECIPE = "crowd_counting/configs/shanghaitech_a_r29.py"
+IMAGENET = "imagenet"
+COUNTER_RECIPES = {
+    "resnet29": "crowd_counting/configs/shanghaitech_a_r29.py",
+    "timm:tf_efficientnet_lite0": "crowd_counting/configs/shanghaitech_a_lite0.py",
+}
 
 
 @dataclass(frozen=True)
@@ -148,21 +152,29 @@ def counting(results: Results) -> Iterator[Measurement]:
         )
         setup = (
             f"{titles.arch_title(settings['model']['arch'])} "
-            f"{'from a classifier of ours' if settings['weights'] else 'from random weights'}, {images['train']} "
-            f"training and {images['test']} test images, {seeds(len(settings['seeds']))}; Org without `--attention` "
-            "and `--scheme`, Share-full without `--scheme`"
+            f"{start_of(settings)}, {images['train']} training and {images['test']} test images, "
+            f"{seeds(len(settings['seeds']))}"
+            f"{'; Org without `--attention` and `--scheme`, Share-full without `--scheme`' if len(shown) > 1 else ''}"
         )
         yield Measurement((figures,), setup, counting_command(shown[-1]), tuple(record.name for record in shown))
 
 
 def counting_command(record: Record) -> str:
-    """What trained a counter from a classifier's file."""
-    settings, scheme = record.settings, record.settings["model"].get("scheme")
-    options = [f"--part {settings['data']['name'][-1]}", f"--attention {ATTENTION}"]
-    options += [f"--scheme {scheme}"] if scheme else []
-    options += ["--weights CLASSIFIER.pth", f"--epochs {settings['train']['epochs']}"]
-    seeds_given = " ".join(map(str, settings["seeds"]))
-    return f"python crowd_counting/train.py {COUNTER_RECIPE} {' '.join(options)} --seeds {seeds_given}"
+    """The command that trained a counter."""
+    settings, model = record.settings, record.settings["model"]
+    options = [COUNTER_RECIPES.get(model["arch"], ""), f"--part {settings['data']['name'][-1]}"]
+    options += [f"--attention {model['attention']}"] if model.get("attention") else []
+    options += [f"--scheme {model['scheme']}"] if model.get("scheme") else []
+    options += ["--weights CLASSIFIER.pth"] if settings["weights"] != IMAGENET else []
+    options += [f"--epochs {settings['train']['epochs']}", "--seeds", *map(str, settings["seeds"])]
+    return " ".join(["python crowd_counting/train.py", *filter(None, options)])
+
+
+def start_of(settings: Mapping[str, Any]) -> str:
+    """The weights that a counter started from."""
+    if settings["weights"] == IMAGENET:
+        return "from ImageNet weights"
+    return "from a classifier of ours" if settings["weights"] else "from random weights"
 
 
 def segmentation(results: Results) -> Iterator[Measurement]:

@@ -38,8 +38,8 @@ def parse_method(text: str) -> MethodChoice:
     A class of the user's own is imported, which runs its file: the text is the user's word.
 
     Raises:
-        EANError: for an empty option, or a class that cannot be imported or is not a search method. An unknown name is
-            found when the method is built.
+        EANError: for an empty option, one given twice, or a class that cannot be imported or is not a search method.
+            An unknown name is found when the method is built.
     """
     method, *option_texts = text.strip().split(":")
     method = long_name(method)
@@ -52,6 +52,8 @@ def parse_method(text: str) -> MethodChoice:
         if not option:
             raise EANError(f"method {text!r} has an empty option: write METHOD:PRESET or METHOD:OPTION=VALUE")
         name, value = (name, value) if sign else ("preset", name)
+        if name in options:
+            raise EANError(f"method {text!r} gives {name} twice: give it once")
         options[name] = literal(value)
     return MethodChoice(":".join([method, *option_texts]), method, options)
 

@@ -29,7 +29,7 @@ def spelled(text: str) -> str:
     if not _verbs:
         return text
     scripts = "|".join(map(re.escape, _verbs))
-    return re.sub(rf"(torchrun (?:--\S+ \d+ )*)?(?:python )?\b({scripts})(?!\w)", _verb, text)
+    return re.sub(rf"(torchrun (?:--\S+ \d+ )*)?(?:python )?(?<![\w./-])({scripts})(?!\w)", _verb, text)
 
 
 def _verb(match: re.Match[str]) -> str:

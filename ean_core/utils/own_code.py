@@ -85,7 +85,7 @@ def _run(work: Callable[[], ModuleType | None], *, what: object, folder: Path) -
         if isinstance(error, ModuleNotFoundError) and error.name != what:
             raise EANError(f"{what} needs the module {error.name!r}, which is not there: install it") from error
         raise
-    except Exception as error:  # the user's code can fail in any way
+    except (Exception, SystemExit) as error:  # the user's code can fail in any way, and can be a script that ends
         raise EANError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}): fix it") from error
     finally:
         sys.path.remove(str(folder))

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
+from ean_core.utils.command_names import spelled
+
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
 
@@ -36,10 +38,10 @@ def drawn_on(screen: Console) -> Iterator[None]:
         _drawn_on.remove(screen)
 
 
-def say(*lines: str) -> None:
-    """Print lines of prose; on a terminal they are wrapped between words."""
+def say(*lines: object) -> None:
+    """Print lines of prose, with commands as `spelled`; on a terminal they are wrapped between words."""
     screen = console()
-    for line in lines:
+    for line in (spelled(str(line)) for line in lines):
         if screen.is_terminal:
             screen.print(line, markup=False, emoji=False, highlight=False)
         else:
@@ -83,6 +85,9 @@ def say_next(*commands: Sequence[object]) -> None:
 
 def script(path: str) -> list[str]:
     """The words that start a script of this project, such as "tools/predict.py", from the current directory."""
+    words = spelled(f"python {path}").split()
+    if words[0] != "python":  # the command `ean` is running
+        return words
     file = Path(__file__).resolve().parents[2] / path
     here = Path.cwd()
     return ["python", str(file.relative_to(here)) if file.is_relative_to(here) else str(file)]

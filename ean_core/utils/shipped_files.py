@@ -28,6 +28,12 @@ def model_path(checkpoint: str | Path) -> Path:
     return MODELS / f"{path}.safetensors" if not path.exists() and str(path) in model_names() else path
 
 
+def results_folder(checkpoint: str | Path) -> Path:
+    """Where a command writes what it finds about a checkpoint: beside it, or in work_dirs/NAME for a shipped model."""
+    path = model_path(checkpoint)
+    return Path("work_dirs") / path.stem if path.parent == MODELS else path.parent
+
+
 def scheme_names() -> list[str]:
     """The names of the schemes in `SCHEMES`."""
     return sorted(path.stem for path in SCHEMES.glob("*.json"))

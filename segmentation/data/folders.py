@@ -5,18 +5,33 @@ A mask is an 8-bit PNG whose pixels are labels: 0 for the first class, 1 for the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mmseg.registry import DATASETS
 
-from ean_core.data.find_images import SUFFIXES
+from ean_core.data.find_images import SUFFIXES, FoundImages, images_in
+from ean_core.utils.checked_dataclasses import Range, build
 from ean_core.utils.errors import EANError, legible
+from ean_core.utils.text import how_many
 from segmentation.data.masks import VOID
 from segmentation.data.sampling import SeededItems
 from segmentation.data.voc import PALETTE
 from segmentation.third_party import BaseSegDataset
+
+OF = "FolderSegmentation"
+
+
+@dataclass(frozen=True)
+class FolderArguments:
+    """The arguments of `FolderSegmentation`, which a config gives."""
+
+    data_root: Annotated[str, Range(1)]
+    part: Annotated[str, Range(1)]
+    classes: Annotated[tuple[Annotated[str, Range(1)], ...], Range(2, VOID)]
+    ignored: tuple[Annotated[int, Range(0, VOID)], ...] = ()
 
 
 @DATASETS.register_module()
@@ -30,8 +45,12 @@ class FolderSegmentation(SeededItems, BaseSegDataset):
         ignored: further labels that occur in the masks and are not counted, as 255 never is.
         arguments: arguments of mmsegmentation's data sets: pipeline, ..
 
+    Attributes:
+        skipped: the files of the part that are no pairs of images and masks, in a sentence; "" for none.
+
     Raises:
-        EANError: for a missing or empty folder, or an image without a mask.
+        EANError: for a missing or empty folder, an image without a mask, two images with the same mask, or names and
+            labels that are not ones.
     """
 
     has_voc_colors = False
@@ -39,7 +58,13 @@ class FolderSegmentation(SeededItems, BaseSegDataset):
     def __init__(
         self, *, data_root: str, part: str, classes: Sequence[str], ignored: Sequence[int] = (), **arguments: Any
     ) -> None:
-        self.ignored = tuple(ignored)
+        build(FolderArguments, {"data_root": data_root, "part": part, "classes": classes, "ignored": ignored}, where=OF)
+        if len(set(classes)) < len(classes) or any(label < len(classes) for label in ignored):
+            raise EANError(
+                f"{OF}: classes must be different names, and ignored labels of no class, got {list(classes)[:5]} .. "
+                f"and {list(ignored)[:5]}"
+            )
+        self.ignored = tuple(label for label in ignored if label != VOID)
         self.labels = max((len(classes) - 1, *self.ignored)) + 1
         palette = [PALETTE[(1 + number) % len(PALETTE)] for number in range(len(classes))]
         metainfo = {"classes": tuple(classes), "palette": palette, **arguments.pop("metainfo", {})}
@@ -57,22 +82,24 @@ class FolderSegmentation(SeededItems, BaseSegDataset):
         """Pair every image with the mask of its name.
 
         Raises:
-            EANError: if there is no image, or an image has no mask.
+            EANError: if there is no image, an image has no mask, or two images have the same one.
         """
         images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
-        files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
-        if not files:
+        found = images_in(images, below=False)
+        if not found.files:
             raise EANError(f"{legible(str(images))} holds no images ({', '.join(SUFFIXES)})")
+        labels = {file.stem: file for file in images_in(masks, below=False).files if file.suffix.lower() == ".png"}
+        self.skipped = skipped_files(found, labels)
         self.label_map = dict.fromkeys(self.ignored, VOID) or None
         pairs = [
             {
                 "img_path": str(file),
-                "seg_map_path": str(masks / f"{file.stem}{self.seg_map_suffix}"),
+                "seg_map_path": str(labels.get(file.stem, masks / f"{file.stem}{self.seg_map_suffix}")),
                 "seg_fields": [],
                 "label_map": self.label_map,
                 "reduce_zero_label": self.reduce_zero_label,
             }
-            for file in files
+            for file in found.files
         ]
         missing = [pair["seg_map_path"] for pair in pairs if not Path(pair["seg_map_path"]).is_file()]
         if missing:
@@ -80,4 +107,19 @@ class FolderSegmentation(SeededItems, BaseSegDataset):
                 f"the mask {legible(missing[0])} does not exist, but its image does ({len(missing)} of {len(pairs)} "
                 "masks are missing): complete the masks, or move the images away"
             )
+        first: dict[str, Path] = {}
+        for file in found.files:
+            if (other := first.setdefault(file.stem, file)) is not file:
+                raise EANError(
+                    f"{legible(str(other))} and {legible(file.name)} would have the same mask, {file.stem}.png: remove "
+                    "one of them, or give it another name and a mask of its own"
+                )
         return pairs
+
+
+def skipped_files(found: FoundImages, labels: Mapping[str, Path]) -> str:
+    """What a folder of images holds besides images, and how many masks have no image, in a sentence; "" for nothing."""
+    stems = {file.stem for file in found.files}
+    alone = sorted(file.name for stem, file in labels.items() if stem not in stems)
+    masks = f"{how_many(len(alone), 'mask')} without an image, such as {legible(alone[0])}" if alone else ""
+    return "; ".join(filter(None, [found.describe(), masks]))

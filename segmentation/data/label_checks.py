@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,11 +78,17 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copie
     }
     seen = {path.stem for path in files["train"]}
     if shared := [path.stem for path in files["val"] if path.stem in seen]:
+        lists = [data.ann_file or data.data_prefix["img_path"] for data in (train, val)]
         raise EANError(
-            f"{shared[0]} is in {train.ann_file} and in {val.ann_file} ({len(shared)} images are): a score on training "
-            "images is meaningless, so remove them from one of the lists"
+            f"{legible(shared[0])} is in {legible(lists[0])} and in {legible(lists[1])} ({len(shared)} images are): a "
+            "score on training images is meaningless, so remove them from one of the two"
         )
     return check_duplicates(files, files["val"][0].parents[1], refuse=refuse_copies)
+
+
+def skipped_files(datasets: Mapping[str, Any]) -> list[str]:
+    """A sentence for each part, by name, whose folders hold files that are not used."""
+    return [f"{part}: {text}" for part, dataset in datasets.items() if (text := getattr(dataset, "skipped", ""))]
 
 
 def pixels_per_class(dataset: VOCSegmentation, contents: Contents) -> np.ndarray:

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ean_core.data.seeding import generator_for
 from ean_core.utils.errors import EANError
 from segmentation.config import build_dataset
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes
+from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, skipped_files
 from segmentation.recipe import DataRecipe
 
 SOURCE = ("type", "data_root", "ann_file", "data_prefix", "only")
@@ -59,7 +59,7 @@ class SearchSplit:
         for part, dataset in sets.items():
             if message := missing_classes(dataset, contents[part], part=names[part]):
                 raise EANError(message)
-        warnings = check_disjoint(sets["train"], sets["val"])
+        warnings = [*check_disjoint(sets["train"], sets["val"]), *skipped_files(sets)]
         if not tests_on_val:
             warnings += [*check_disjoint(sets["train"], sets["test"]), *check_disjoint(sets["val"], sets["test"])]
         held_out: tuple[int, ...] = ()

@@ -140,16 +140,6 @@ def test_options_reach_timm_and_depend_on_the_kind_of_network() -> None:
         build_attention("timm:se", 32).mask(torch.randn(1, 32, 4, 4), None)
 
 
-def test_without_timm_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    timm_attention.timm_attention.cache_clear()
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(EANError, match="'timm:eca' needs timm, which is not installed: pip install timm"):
-        build_attention("timm:eca", 32)
-    with pytest.raises(EANError, match="'timm:resnet18' needs timm"):
-        create_model("timm:resnet18")
-    timm_attention.timm_attention.cache_clear()
-
-
 def test_timm_is_imported_only_when_it_is_asked_for() -> None:
     code = (
         "import sys; import ean_core; ean_core.create_model('resnet20', attention='se'); print('timm' in sys.modules)"

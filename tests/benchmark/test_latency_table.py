@@ -231,7 +231,7 @@ def test_a_table_of_something_else_is_refused_naming_both(name: str) -> None:
     wanted = {name: getattr(table, name) for name in (*NAMES, "blocks", "batch_size", "image_size", "device")}
     table.require("t.json", **wanted)
     sentence = (
-        f"t.json was measured for {name.replace('_', ' ')} {getattr(table, name)!r}, and this run is for {other!r}"
+        f"t.json was measured for {name.replace('_', ' ')} {getattr(table, name)!r}, but this run is for {other!r}"
     )
     with pytest.raises(EANError, match=re.escape(sentence)):
         table.require("t.json", **{**wanted, name: other})

@@ -76,10 +76,10 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
     from ean_core import EANError
 
     small = speed(tmp_path / "4.json", {"fast": {"images_per_second": 1.0}}, image_size=32, batch_size=4)
-    with pytest.raises(EANError, match=r"no record of benchmarks/training\.py --arch resnet50 --image-size 224"):
+    with pytest.raises(EANError, match=r"is not a record of benchmarks/training\.py --arch resnet50 --image-size 224"):
         scaling.read([small], small, None)
     right = speed(tmp_path / "5.json", {"fast": {"images_per_second": 1.0}}, batch_size=4)
-    with pytest.raises(EANError, match=r"5\.json is no record of benchmarks/processes\.py"):
+    with pytest.raises(EANError, match=r"5\.json is not a record of benchmarks/processes\.py"):
         scaling.read([right], right, None)
     several = speed(tmp_path / "6.json", {"scoring": {"2": {"images_per_second": 1.0}}, "all_reduce": {}})
     with pytest.raises(EANError, match=r"6\.json has no scoring by one process"):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from classification.arguments import recipe_of_own_images
 from classification.own_images import recipe_name, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
@@ -130,6 +131,17 @@ def test_train_and_val_folders_are_taken_as_they_are(images: MakeImages, tmp_pat
     assert "2 classes, 27 images: a 13, b 14" in said
     assert "resnet56 with se, crop 32, batch 8, 7 epochs" in said
     assert Recipe.from_file(tmp_path / "w" / "recipe.py").model.arch == "resnet56"
+
+
+def test_a_dry_run_names_no_recipe_that_is_gone_afterwards(
+    images: MakeImages, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    root = images({"a": 10, "b": 10})
+    for kept in (False, True):
+        path = recipe_of_own_images(root, tmp_path / "w", {}, resume=False, kept=kept)
+        said = capsys.readouterr().out
+        assert "replace any of it with --cfg-options" in said
+        assert (f"written to {path}" in said) == kept
 
 
 def test_wrong_folders_get_a_sentence(images: MakeImages, tmp_path: Path) -> None:

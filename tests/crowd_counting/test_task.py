@@ -187,7 +187,7 @@ def test_a_time_limit_needs_the_counters_own_table(crowd: CrowdData, tmp_path: P
     assert constraints.allows(Scheme.parse("1" * 3 + "0" * 6, blocks=(3, 3, 3)))
     assert not constraints.allows(Scheme.parse("0" * 8 + "1", blocks=(3, 3, 3)))
     limited["search__latency"] = str(tmp_path / "classifier.json")
-    with pytest.raises(EANError, match="was measured for model 'classifier', and this run is for 'counter'"):
+    with pytest.raises(EANError, match="was measured for model 'classifier', but this run is for 'counter'"):
         SearchConstraints.of(make_job(crowd, tmp_path / "run", **limited))
 
 

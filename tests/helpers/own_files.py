@@ -24,6 +24,7 @@ from ean_core.pipeline.correlation.coverage import read_coverage as read_study_c
 from ean_core.pipeline.correlation.study import WAYS, read_scores_file
 from ean_core.pipeline.retrain import pack_results, read_result
 from ean_core.pipeline.summary_coverage import read_coverage
+from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import summarize_methods
 from ean_core.search.pareto import FORMAT as FRONT
@@ -31,7 +32,7 @@ from ean_core.search.pareto import read_front
 from ean_core.training.epoch_log import best_test_epoch
 from ean_core.training.work_dir import WorkDir, check_same, read_claim, read_work_dir
 from ean_core.utils.recipe_file import read_recipe_file
-from segmentation.summary import read_run as read_run_of_segmentor
+from segmentation.run_records import read_run as read_run_of_segmentor
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def memories() -> dict[str, Kind]:
 def use_search(run: dict[str, Any] | None) -> None:
     """What a comparison does with a search that it finds in a file."""
     if run is not None:
-        describe_run({"method": "random", "seed": 0, **run})
+        describe_run({"method": "random", "seed": 0, **run}, Metric("top1", "accuracy", "%"))
         summarize_methods([{"method": "random", "seed": 0, **run}], highest=None)
 
 

@@ -66,8 +66,11 @@ def test_photos_of_all_kinds_one_and_many(net: ean_core.inference.predictor.Pred
             assert guesses[0].probability == pytest.approx(prediction.probability, abs=1e-5)
     assert len(net.predict(pixels, topk=99)) == 4
     assert net.predict([]) == []
-    with pytest.raises(EANError, match="topk and batch_size must be at least 1, got 0"):
-        net.predict(pixels, topk=0)
+    for wrong in (0, 1.5, "3", None):
+        with pytest.raises(EANError, match="topk must be a whole number of at least 1"):
+            net.predict(pixels, topk=wrong)
+        with pytest.raises(EANError, match="batch_size must be a whole number of at least 1"):
+            net.predict([pixels], batch_size=wrong)
     with pytest.raises(EANError, match=r"array float64 of shape \(4, 4\): give uint8"):
         net.predict(np.zeros((4, 4)))
 
@@ -186,6 +189,20 @@ def test_eight_threads_get_their_own_answers(net: ean_core.inference.predictor.P
         assert all(pool.map(together, range(8)))
     assert not any(module._forward_hooks for module in model.network.modules())
     assert all(parameter.grad is None for parameter in model.network.parameters())
+
+
+def test_a_picture_never_replaces_an_image_or_a_network(
+    net: ean_core.inference.predictor.Predictor, tmp_path: Path
+) -> None:
+    image = tmp_path / "photo.png"
+    Image.fromarray(PHOTO).save(image)
+    before = image.read_bytes()
+    with pytest.raises(EANError, match=r"would be written over the image .*photo\.png"):
+        net.draw([image], tmp_path / "photo.png")
+    assert image.read_bytes() == before
+    for output in (tmp_path / "classifier.pth", tmp_path, None):
+        with pytest.raises(EANError, match="the picture is written as a .png file"):
+            net.draw(image, output)
 
 
 def test_threads_draw_their_own_pictures(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:

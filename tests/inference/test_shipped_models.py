@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 import ean_core
 from ean_core import EANError
-from ean_core.inference.shipped_models import About, default_model, ship
+from ean_core.inference.shipped_models import About, ShippedModel, default_model, ship
+from ean_core.io.records import read_record
+from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import write_safetensors
 from ean_core.utils import shipped_files
-from tests.conftest import Script
+from tests.conftest import ROOT, Script
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
@@ -115,3 +118,22 @@ def test_every_model_of_this_version_is_sound() -> None:
         assert model.path.stat().st_size < 25e6
         assert model.about.record
         assert model.about.license
+
+
+SAMPLES = {"counter-shanghaitech-a": (12.8, 23.4)}
+"""What each shipped model makes of scikit-learn's palace and flower, which hold nobody worth counting."""
+
+
+@pytest.mark.parametrize("model", ean_core.models(), ids=lambda model: model.name)
+def test_a_shipped_model_is_what_its_record_says(model: ShippedModel) -> None:
+    record = read_record(ROOT / model.about.record)
+    best = record["metrics"]["best"]
+    assert model.about.metrics["MAE, people"] == round(best["mae"]["mean"], 1)
+    assert model.about.metrics["RMSE, people"] == round(best["rmse"]["mean"], 1)
+    assert load_tensors(model.path)["model"]["arch"] == record["settings"]["model"]["arch"]
+    assert ean_core.load(model.name).predict(load_sample_images().images) == pytest.approx(SAMPLES[model.name], abs=0.2)
+    assert str(model) in str(list(map(str, ean_core.models())))
+
+
+def test_shipped_models_are_small() -> None:
+    assert sum(model.path.stat().st_size for model in ean_core.models()) < 25e6

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -56,11 +57,18 @@ def test_the_commands_take_it(tiny_arch: str, tmp_path: Path, script: Script) ->
     ("values", "sentence"),
     [
         ({"classes": ["a"] * 4}, "classes must be 4 different names"),
-        ({"classes": "abcd"}, "classes must be 4 different names"),
+        ({"classes": "abcd"}, "save: classes must be a list"),
         ({"mean": [0.5]}, "mean must be 3 numbers from 0 to 1"),
         ({"mean": [124.0, 116.0, 104.0]}, "mean must be 3 numbers from 0 to 1"),
-        ({"std": [0.0, 0.2, 0.2]}, "std must be above 0"),
-        ({"image_size": 16, "resize": 8}, "resize at least image_size"),
+        ({"mean": 0.5}, "save: mean must be a list of finite numbers, got 0.5"),
+        ({"mean": [float("nan")] * 3}, "save: mean.0 must be a finite number"),
+        ({"classes": [0, 1, 2, 3]}, "save: classes.0 must be a string"),
+        ({"classes": set(CLASSES)}, "save: classes must be a list"),
+        ({"image_size": 16.5}, "save: image_size must be a whole number"),
+        ({"image_size": True}, "save: image_size must be a whole number"),
+        ({"data": None}, "save: data must be a string"),
+        ({"std": [0.0, 0.2, 0.2]}, "std must be 3 numbers from 0 to 1 and above 0"),
+        ({"image_size": 16, "resize": 8}, "resize must be at least image_size"),
         ({"path": "net.bin"}, "saved as .pth or .safetensors"),
     ],
 )
@@ -71,8 +79,18 @@ def test_values_that_do_not_fit(tiny_arch: str, tmp_path: Path, values: dict, se
     assert not path.exists()
 
 
+def test_numpy_values_are_saved_as_plain_ones(tiny_arch: str, tmp_path: Path) -> None:
+    values = {"classes": np.array(CLASSES), "mean": np.array([0.4, 0.5, 0.6]), "std": torch.full((3,), 0.25)}
+    for name in ("net.pth", "net.safetensors"):
+        loaded = ean_core.load(save(made(), tmp_path / name, **values, image_size=np.int64(16)), device="cpu")
+        assert loaded.classes == tuple(CLASSES)
+        assert loaded.model.prepare.size == 16
+
+
 def test_networks_that_could_not_be_loaded_again(tiny_arch: str, tmp_path: Path) -> None:
     changed, diverged = made(), made()
+    with torch.device("meta"):
+        empty = create_model("tiny", num_classes=4)
     changed.conv1 = nn.Conv2d(3, 8, 5)
     nn.init.constant_(diverged.fc.weight, float("nan"))
     for network, sentence in (
@@ -81,6 +99,7 @@ def test_networks_that_could_not_be_loaded_again(tiny_arch: str, tmp_path: Path)
         (made(strides=(1, 1, 1)), "has a layout of its own"),
         (changed, "was changed after create_model"),
         (diverged, "not finite"),
+        (empty, "on the meta device"),
     ):
         for name in ("net.pth", "net.safetensors"):
             with pytest.raises(EANError, match=sentence):

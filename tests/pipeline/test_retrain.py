@@ -121,5 +121,5 @@ def test_targets(job: MakeJob, tmp_path: Path) -> None:
     assert make_target(run, "000 111 000").label == "ean-000111000"
     assert make_target(run, "000 111 000").directory(3) != make_target(run, "000 111 001").directory(3)
     Scheme.all_on((3, 3, 3)).save(tmp_path / "s.json", attention="dia")
-    with pytest.raises(EANError, match="was found for attention 'dia', and the network has 'se'"):
+    with pytest.raises(EANError, match="was found for attention 'dia', but the network has 'se'"):
         make_target(run, str(tmp_path / "s.json"))

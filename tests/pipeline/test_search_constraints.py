@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,8 +73,8 @@ def test_a_search_within_a_limit_and_its_front(
 def test_every_method_of_the_registry_keeps_the_limit(
     job: MakeJob, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ean_core.report.plots.draw_search", lambda *_: None)
-    monkeypatch.setattr("ean_core.pipeline.search.write_front", lambda *_: None)
+    monkeypatch.setattr("ean_core.report.plots.draw_search", lambda *_, **__: None)
+    monkeypatch.setattr("ean_core.pipeline.search.write_front", lambda *_, **__: None)
     supernet = train_supernet(job("supernet", **FAST))
     for method in METHODS:
         few = {"population": 4} if method == "genetic" else {}
@@ -89,7 +90,7 @@ def test_every_method_of_the_registry_keeps_the_limit(
 def test_without_a_table_the_front_is_over_connections(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ean_core.report.plots.draw_search", lambda *_: None)
+    monkeypatch.setattr("ean_core.report.plots.draw_search", lambda *_, **__: None)
     run_pipeline(job("w", **FAST), retrain=False)
     assert read_front(tmp_path / "w/pareto.json")["cost"] == "connections"
     assert read_lines(tmp_path / "w/history.jsonl")[0].increment is None
@@ -98,11 +99,11 @@ def test_without_a_table_the_front_is_over_connections(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"device": "another device"}, f"device 'another device', and this run is for {device_name('cpu')!r}"),
+        ({"device": "another device"}, f"device 'another device', but this run is for {device_name('cpu')!r}"),
         ({"arch": "resnet56", "blocks": (9, 9, 9), "increments": made_up().increments * 3}, "arch 'resnet56'"),
-        ({"attention": "sge"}, "attention 'sge', and this run is for 'se'"),
-        ({"batch_size": 1}, "batch size 1, and this run is for 50"),
-        ({"image_size": 32}, "image size 32, and this run is for 8"),
+        ({"attention": "sge"}, "attention 'sge', but this run is for 'se'"),
+        ({"batch_size": 1}, "batch size 1, but this run is for 50"),
+        ({"image_size": 32}, "image size 32, but this run is for 8"),
     ],
 )
 def test_a_table_of_something_else_stops_the_run_before_any_training(
@@ -127,7 +128,7 @@ class Stopped(Exception):
     """Raised in place of training, which the test does not need."""
 
 
-def stop(job: Job) -> Path:
+def stop(job: Job, **_: Any) -> Path:
     raise Stopped
 
 
@@ -173,7 +174,10 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
         ({"search.max_increment": 0.1}, "only the scheme without connections .* at least 0.25"),
         ({"search.max_increment": -1}, "max_increment must be at least 0, got -1"),
         ({"search.max_increment": 0.4, "search.method": "tail-k", "search.options": {"_delete_": True}}, "of TailK"),
-        ({"search.latency": None, "search.max_increment": 5}, "no latency table: measure one .* search.latency=FILE"),
+        (
+            {"search.latency": None, "search.max_increment": 5},
+            "given without a latency table: .* search.latency=FILE",
+        ),
         ({"search.latency": None, "search.reward": {"latency": 1.0}}, "search.reward.latency is given"),
         ({"search.latency": "none.json"}, "latency table none.json does not exist"),
     ],

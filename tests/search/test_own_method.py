@@ -53,6 +53,15 @@ def test_one_grammar_names_methods_and_options() -> None:
     ]
 
 
+def test_an_option_given_twice_and_a_script_that_ends_are_refused(tmp_path: Path) -> None:
+    for text in ("hsp:period=2:period=3", "ean:natural:natural"):
+        with pytest.raises(EANError, match="twice: give it once"):
+            parse_method(text)
+    (tmp_path / "script.py").write_text("import sys; sys.exit(0)")
+    with pytest.raises(EANError, match=r"script\.py cannot be imported \(SystemExit"):
+        parse_method(f"{tmp_path / 'script.py'}:Method")
+
+
 def test_its_options_are_checked() -> None:
     choice = parse_method(f"{EXAMPLE}:Annealing:cooling=0.5")
     method = build_method(choice.method, (2, 2), seed=0, reward=Reward(), options=choice.options)
@@ -127,7 +136,7 @@ def test_it_searches_and_resumes(tiny_arch: str, script: Script, tmp_path: Path,
     assert "cooling" in capsys.readouterr().err
     options = ("--methods", f"random,{method}", "--seeds", 1, "--evaluations", 3, "--no-exhaustive", "--resume")
     assert script(*run[:-1], *options) == 0
-    assert f"{NAME}:cooling=0.9, seed 0: best reward" in capsys.readouterr().out
+    assert f"{NAME}:cooling=0.9 seed 0: best reward" in capsys.readouterr().out
 
 
 def test_it_searches_a_landscape(script: Script, tmp_path: Path) -> None:

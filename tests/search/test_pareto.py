@@ -114,12 +114,12 @@ def test_an_empty_history_has_no_front(work_dir: Path) -> None:
 
 
 def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:
-    with pytest.raises(EANError, match="attention 'sge', and this run is for 'se'"):
+    with pytest.raises(EANError, match="attention 'sge', but this run is for 'se'"):
         write_front(work_dir, table=made_up(attention="sge"))
-    with pytest.raises(EANError, match="sharing 'block', and this run is for 'stage'"):
+    with pytest.raises(EANError, match="sharing 'block', but this run is for 'stage'"):
         write_front(work_dir, table=made_up(sharing="block"))
     Scheme.all_on(BLOCKS).save(work_dir / "scheme.json")  # of no known network
-    with pytest.raises(EANError, match="arch 'resnet20', and this run is for None"):
+    with pytest.raises(EANError, match="arch 'resnet20', but this run is for None"):
         write_front(work_dir, table=made_up())
 
 

@@ -94,6 +94,13 @@ def test_a_plain_classifier_starts_a_backbone_with_attention(tmp_path):
     assert "left at their initial value: layer1.attention" in line
 
 
+def test_options_that_only_start_weights_are_not_compared(tmp_path):
+    spec = ModelSpec("resnet20", 10, "se", attention_options={"init": "conv"})
+    save_network(tmp_path / "c.pth", spec.build(), spec)
+    report = EANResNet("resnet20", "se").load(str(tmp_path / "c.pth"))
+    assert any(".attention." in name for name in report.loaded)
+
+
 def test_other_connections_than_the_classifiers_are_said(tmp_path):
     write_classifier(tmp_path / "c.pth", arch="resnet20", attention="se", scheme=MIXED, pruned=True)
     backbone = EANResNet("resnet20", "se", scheme="100100100")

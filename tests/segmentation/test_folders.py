@@ -10,7 +10,7 @@ from PIL import Image
 
 from ean_core.utils.errors import EANError
 from segmentation.data.folders import FolderSegmentation
-from segmentation.data.label_checks import check_pairs, missing_classes, pixels_per_class
+from segmentation.data.label_checks import check_pairs, missing_classes, pixels_per_class, skipped_files
 
 CLASSES = ("sky", "road", "car")
 LOAD = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
@@ -65,3 +65,38 @@ def test_missing_and_empty_folders_are_named(root: Path) -> None:
         file.unlink()
     with pytest.raises(EANError, match="images/train holds no images"):
         dataset(root)
+
+
+def test_two_images_of_one_mask_are_refused(root: Path) -> None:
+    Image.new("RGB", (16, 12)).save(root / "images/train/0.png")
+    with pytest.raises(EANError, match=r"0\.jpg and 0\.png would have the same mask"):
+        dataset(root)
+
+
+def test_files_that_are_not_used_are_counted(root: Path) -> None:
+    assert dataset(root).skipped == ""
+    (root / "images/train/1.png").rename(root / "images/train/1.heic")
+    (root / "labels/train/0.png").rename(root / "labels/train/0.PNG")
+    data = dataset(root)
+    assert len(data) == 1
+    assert data[0]["seg_map_path"].endswith("0.PNG")
+    assert ".heic (not a supported image format); 1 mask without an image, such as 1.png" in data.skipped
+    assert skipped_files({"train": data}) == [f"train: {data.skipped}"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"classes": "ab"}, "classes must be a list"),
+        ({"classes": ["a"] * 3}, "classes must be different names"),
+        ({"classes": [f"c{number}" for number in range(256)]}, "classes must be"),
+        ({"ignored": [300]}, "ignored.0 must be a whole number from 0 to 255"),
+        ({"ignored": [1]}, "ignored labels of no class"),
+        ({"ignored": 3}, "ignored must be a list"),
+        ({"data_root": None}, "data_root must be a string"),
+    ],
+)
+def test_arguments_that_are_not_ones(root: Path, change: dict, sentence: str) -> None:
+    arguments = {"data_root": str(root), "part": "train", "classes": CLASSES, "ignored": (3,), "pipeline": []}
+    with pytest.raises(EANError, match=sentence):
+        FolderSegmentation(**{**arguments, **change})

@@ -127,7 +127,7 @@ def test_strange_files_do_not_stop_the_others(trained, script, tmp_path, capsys)
     start = ("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", "fifo.png")
     assert script(*start, "--out-dir", "out", *flags()) == 0
     done = capsys.readouterr()
-    assert "(4 pictures and masks)" in done.out
+    assert "(4 images: a mask and a picture of each)" in done.out
     assert "torn.png: skipped: cannot decode the image in/torn.png" in done.out
     assert "fifo.png: skipped: fifo.png is not a regular file" in done.out
     assert r"new\nline\x1b[2J.png: " in done.out

@@ -64,7 +64,7 @@ def test_an_image_that_cannot_be_decoded_does_not_stop_the_others(trained, scrip
     assert script(*start, "broken.jpg", images(trained)[0], "--out-dir", "out", *flags()) == 0
     out = capsys.readouterr().out
     assert "broken.jpg: skipped: cannot decode the image broken.jpg" in out
-    assert "(1 pictures and masks)" in out
+    assert "(1 image: a mask and a picture of each)" in out
     assert len(list((tmp_path / "out").iterdir())) == 2
     assert script(*start, "broken.jpg", "--out-dir", "none", *flags()) == 2
     assert "cannot decode the image broken.jpg" in capsys.readouterr().err

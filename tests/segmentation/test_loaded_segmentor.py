@@ -77,7 +77,7 @@ def test_input_and_logits_are_the_segmentors(config: Path, state: Path, photo: P
 def test_grad_cam_of_a_class(config: Path, state: Path, photo: Path, tmp_path: Path) -> None:
     opened = load_file(state, config=config, device="cpu")
     (line,) = explain([opened], [("street", read_image(photo), None)], tmp_path / "g.png", target="square").lines
-    assert line.startswith("street: square ")
+    assert line.startswith("street: square, ")
     assert line.endswith("% of the pixels")
     pixels = opened.pixels(read_image(photo))
     target = opened.make_target(opened.outputs([pixels])[0], "square")
@@ -95,7 +95,7 @@ def test_the_region_of_a_class() -> None:
     classes = ("background", "cat", "dog")
     dog = region_target(logits, "dog", classes=classes)
     assert dog.value(logits) == 3, "the mean over the two pixels that are taken for it"
-    assert dog.text(logits) == "dog 25% of the pixels"
+    assert dog.text(logits) == "dog, 25 % of the pixels"
     logits[1, 1, :2] = 9  # now nothing is a dog
     assert region_target(logits, "2", classes=classes).value(logits) == pytest.approx((4 * -1 + 2 * 3) / 8)
     assert region_target(logits, None, classes=classes).name == "cat", "background aside"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from ean_core.utils import command_names
 from ean_core.utils.command_names import spell_as_verbs, spelled
+from ean_core.utils.screen import say, say_next, script
 from tools.__main__ import VERBS, main
 
 
@@ -67,3 +69,16 @@ def test_texts_spell_commands_as_typed() -> None:
     assert spelled(text) == text
     spell_as_verbs({"tools/search.py": "ean search"}, package="ean_tools")
     assert spelled(text) == "run ean search first: ean search --resume; mytools/search.py and tools/search.pyc stay"
+
+
+def test_what_is_printed_spells_commands_as_typed(capsys: pytest.CaptureFixture) -> None:
+    spell_as_verbs({"crowd_counting/prepare.py": "ean prepare crowd"}, package="ean_tools")
+    say_next([*script("crowd_counting/prepare.py"), "--demo"])
+    say("draw it with python crowd_counting/prepare.py --demo")
+    assert capsys.readouterr().out == "next: ean prepare crowd --demo\ndraw it with ean prepare crowd --demo\n"
+
+
+def test_what_has_a_text_form_is_printed_too(capsys: pytest.CaptureFixture) -> None:
+    spell_as_verbs({"tools/search.py": "ean search"}, package="ean_tools")
+    say(Path("exported"))
+    assert capsys.readouterr().out == "exported\n"

@@ -76,6 +76,16 @@ def explain(
     return Picture(draw_grid(path, rows, headings, note=note), tuple(lines))
 
 
+def check_picture(path: str | Path) -> None:
+    """Refuse another ending than .png, which could be an image or a network that the picture would replace.
+
+    Raises:
+        EANError: for another ending, or a folder.
+    """
+    if not isinstance(path, str | Path) or Path(path).suffix.lower() != ".png" or Path(path).is_dir():
+        raise EANError(f"the picture is written as a .png file, got {legible(str(path))}: give another output")
+
+
 def explain_image(
     networks: Sequence[LoadedModel],
     name: str,
