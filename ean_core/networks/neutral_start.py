@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from ean_core.attention import Attention, DenseImplicitAttention, State
 from ean_core.networks.base import StagedNetwork
+from ean_core.utils.text import how_many
 
 SAMPLES = 8
 SIDE = 8
@@ -67,7 +68,7 @@ class NeutralStart:
         if self.approximate:
             parts.append(f"only approximately in {self.approximate} of them, which have attention of their own")
         if self.left:
-            parts.append(f"{self.left} blocks start changed: no factor on their last norm makes up for new attention")
+            parts.append(f"new attention changes {how_many(self.left, 'block')}: no factor on the norm undoes it")
         return "; ".join(parts)
 
 
