@@ -114,8 +114,16 @@ def test_attention_that_replaces_features_is_left_as_it_is() -> None:
     org = fitted("resnet20")
     network = create_model("resnet20", num_classes=7, attention="timm:lambda")
     report = load_torchvision_weights(network, org.state_dict())
-    assert report.notes == ("new attention replaces the features of 9 blocks, which start changed",)
+    assert report.notes == ("new attention changes 9 blocks: no factor on the norm undoes it",)
     assert torch.equal(network.layer1.blocks[0].bn2.weight, org.layer1.blocks[0].bn2.weight)
+
+
+def test_a_trunk_with_attention_of_its_own_is_said_to_start_approximately() -> None:
+    pytest.importorskip("timm")
+    network = create_model("timm:seresnet18", num_classes=7, attention="se", scheme="11 00 00 00")
+    report = load_torchvision_weights(network, fitted("timm:seresnet18").state_dict())
+    assert "only approximately in 1 of them, which have attention of their own" in report.notes[-1]
+    assert "new attention changes 1 block: no factor" in report.notes[-1]
 
 
 def test_silent_channels_and_random_numbers() -> None:
