@@ -7,15 +7,12 @@ that gives the mask start at zero, so that it is the same for all images; they t
 before them from the second.
 
 Where the trunk has an attention of its own after the last norm (timm:seresnet50), the factor passes through it too: its
-mask depends on what it is given, so that the start only approximates the trunk: new SE changed the last features of
-untrained networks by 65 % for timm:seresnet18 and by 21 % for timm:ecaresnet26t. The line that is printed says so.
+mask depends on what it is given, so that the start only approximates the trunk. The line that is printed says so.
 
 A supernet starts neutral with the scheme that it has when the weights are loaded, all blocks as a rule. On its other
-paths the blocks that are not connected keep their larger norm. Measured with a ResNet-20 trained on the digits (98.6 %)
-and new SE: in eval mode, all connected, none, and six random paths on average give 98.6, 10.6 and 52.9 % after a
-neutral start, and 11.4, 98.6 and 33.0 % without. The next norms take the scale up where they use the batch's
-statistics, as in the supernet's training and after batch-norm calibration: then 98.6, 97.8 and 97.4 %, and without
-97.4, 98.6 and 98.1 %. So scores of paths that were not trained need calibration (`search.bn_images`).
+paths the blocks that are not connected keep their larger norm, and in eval mode such a path is far from the trunk. The
+next norms take the scale up where they use the batch's statistics, as in the supernet's training and after batch-norm
+calibration; so scores of paths that were not trained need calibration (`search.bn_images`).
 
 No images are needed: a batch norm's shift and scale are mean and standard deviation of its outputs.
 """
