@@ -29,6 +29,7 @@ from tests.files_of_version_0_1.outcomes import (
     read_json,
     segmentation_outcome,
 )
+from tests.helpers.archives import extract_all
 
 FILES = ROOT / "tests" / "files_of_version_0_1"
 Unpack = Callable[[str], dict[str, Any]]
@@ -47,7 +48,7 @@ def unpack(tmp_path: Path) -> Unpack:
 
     def start(task: str) -> dict[str, Any]:
         with tarfile.open(FILES / f"{task}.tar.xz") as archive:
-            archive.extractall(tmp_path, filter="data")
+            extract_all(archive, tmp_path)
         for recipe in ("tiny.py", "counting.py"):
             shutil.copy(FILES / recipe, tmp_path)
         return read_json(FILES / "expected.json")[task]

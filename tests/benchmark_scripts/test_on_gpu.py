@@ -22,6 +22,7 @@ from classification.recipe import Recipe
 from ean_core.cli import parse_options
 from ean_core.deploy.modes import MODES
 from tests.conftest import ROOT
+from tests.helpers.archives import extract_all
 from tests.helpers.processes import warm_python
 
 SCRIPT = ROOT / "benchmarks/on_gpu.sh"
@@ -80,12 +81,12 @@ def done(directory: Path) -> set[str]:
 def unpacked(out: Path, into: Path) -> set[str]:
     """The files that a call brings home."""
     with tarfile.open(out / "records.tgz") as records:
-        records.extractall(into, filter="data")
+        extract_all(records, into)
     pieces = sorted(out.glob("weights.tar.*"))
     (into / "weights.tar").write_bytes(b"".join(piece.read_bytes() for piece in pieces))
     if pieces:
         with tarfile.open(into / "weights.tar") as weights:
-            weights.extractall(into, filter="data")
+            extract_all(weights, into)
     (into / "weights.tar").unlink()
     return {path.relative_to(into).as_posix() for path in into.rglob("*") if path.is_file()}
 
