@@ -219,9 +219,10 @@ def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: s
 
 
 def data_source(config: Config, part: str) -> dict[str, Any]:
-    """Folder, list and classes of a data set, as the config names them."""
+    """Folder, list (or, of data in folders, the part) and classes of a data set, as the config names them."""
     dataset = config[f"{part}_dataloader"].dataset
-    return {"root": str(dataset.data_root), "list": dataset.ann_file, "only": dataset.get("only")}
+    images = dataset.get("ann_file") or dataset.get("part")
+    return {"root": str(dataset.data_root), "list": images, "only": dataset.get("only")}
 
 
 def network_label(backbone: Any) -> str:

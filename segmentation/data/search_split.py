@@ -16,7 +16,7 @@ from segmentation.config import build_dataset
 from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, skipped_files
 from segmentation.recipe import DataRecipe
 
-SOURCE = ("type", "data_root", "ann_file", "data_prefix", "only")
+SOURCE = ("type", "data_root", "ann_file", "data_prefix", "only", "part")
 """Fields of a data set's config that decide which images these are."""
 
 

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ean_core.io.records import read_record
 from ean_core.utils.errors import EANError
 from segmentation.data.folders import FolderSegmentation
 from segmentation.data.label_checks import check_pairs, missing_classes, pixels_per_class, skipped_files
+from segmentation.job import Job
+from tests.segmentation.conftest import SMALL
 
 CLASSES = ("sky", "road", "car")
 LOAD = [{"type": "LoadImageFromFile"}, {"type": "LoadAnnotations"}]
+PACK = {"type": "PackSegInputs"}
 
 
 @pytest.fixture
@@ -100,3 +104,28 @@ def test_arguments_that_are_not_ones(root: Path, change: dict, sentence: str) ->
     arguments = {"data_root": str(root), "part": "train", "classes": CLASSES, "ignored": (3,), "pipeline": []}
     with pytest.raises(EANError, match=sentence):
         FolderSegmentation(**{**arguments, **change})
+
+
+def test_a_segmentor_is_trained_and_recorded(root: Path, tmp_path: Path) -> None:
+    """The small recipe on these folders."""
+    for file in [*(root / "images/val").iterdir(), *(root / "labels/val").iterdir()]:
+        file.rename(file.with_name(f"val_{file.name}"))
+    classes = {"_delete_": True, "type": "FolderSegmentation", "data_root": str(root), "classes": list(CLASSES)}
+    parts = {part: {**classes, "part": part, "ignored": [3], "pipeline": [*LOAD, PACK]} for part in ("train", "val")}
+    options = {
+        **{f"{part}_dataloader.dataset": given for part, given in parts.items()},
+        "train_dataloader.batch_size": 2,
+        "model.data_preprocessor.size": (16, 16),
+        "model.decode_head.num_classes": 3,
+        "model.decode_head.channels": 8,
+        "train_cfg.max_iters": 1,
+        "train_cfg.val_interval": 1,
+    }
+    job = Job.prepare(SMALL, options=options, directory=tmp_path / "run")
+    metrics = job.run()
+    assert metrics["last"]["images"] == 2
+    data = read_record(tmp_path / "run/result.json")["settings"]["data"]
+    assert {part: (data[part]["list"], data[part]["images"]) for part in data} == {
+        "train": ("train", 2),
+        "val": ("val", 2),
+    }
