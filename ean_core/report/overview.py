@@ -182,7 +182,7 @@ def segmentation(results: Results) -> Iterator[Measurement]:
     labels = ["Org", *(f"{name}-{attention_label(ATTENTION)}" for name in NETWORKS[1:])]
     for record in results.of_kind("segmentation"):
         rows = {row["network"]: row for row in record.metrics if row["pretrained"]}
-        if not rows:
+        if len(rows) < 2:  # a single network compares nothing
             continue
         settings, of_voc = record.settings, table5.of_voc(record)
         figures = Figures(
