@@ -27,13 +27,12 @@ from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import Metric, TrainingRun
-from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts
+from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts, checkpoint_identity
 from ean_core.supernet.prefix_cache import CachedBatches
 from ean_core.training.classifier import ImageClassifier
 from ean_core.training.schedule import TrainSettings
 from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import sha256_of
 
 FINETUNE_LR = 0.1
 """Fine-tuning begins at this share of the training's learning rate and ends at zero along a half cosine."""
@@ -85,12 +84,12 @@ class ClassifierTrim:
 
     @property
     def network(self) -> nn.Module:
-        """The trained network."""
+        """The network of the checkpoint."""
         return self.model.network
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Of the network's images."""
+        """(C, H, W) of the network's images."""
         return tuple(self.model.content["image_shape"])
 
     @cached_property
@@ -101,12 +100,11 @@ class ClassifierTrim:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Checkpoint, network and data."""
+        """What the run is of: checkpoint, network and data."""
         path, content = self.model.path, self.model.content
         data = {"name": self.images.data.name, "fingerprint": self.images.data.fingerprint}
         return {
-            "checkpoint": path.name,
-            "checkpoint_sha256": sha256_of(path) if path.is_file() else None,
+            **checkpoint_identity(path),
             "model": dict(content["model"]),
             "data": {**data, "test_fingerprint": self.tested.fingerprint, "split": self.split.note},
         }

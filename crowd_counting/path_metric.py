@@ -54,7 +54,7 @@ class CountScore(PathMetric):
         return 100.0 - 100.0 * errors / heads
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """In mean counts."""
+        """Sum of the images' absolute count errors, in mean counts."""
         return (outputs.sum(dim=(1, 2)) - batch["heads"]).abs().sum() / self.mean_count
 
 

@@ -61,7 +61,7 @@ class CountingTask:
 
     @property
     def recipe(self) -> Recipe:
-        """The run's."""
+        """The recipe of the run, with its counting sections."""
         return self.counting.recipe
 
     def with_recipe(self, recipe: Recipe) -> CountingTask:
@@ -218,7 +218,7 @@ class CountingTask:
         return TrainedNetwork({**summarize_errors(rows), **chosen}, count_parameters(counter), per_image)
 
     def load_network(self, path: Path) -> Counter:
-        """Load a counter file."""
+        """Load a counter file in eval mode."""
         return load_counter(path)[0]
 
     def evaluate(self, network: Counter, *, batch_size: int) -> Mapping[str, float]:

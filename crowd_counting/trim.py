@@ -28,11 +28,9 @@ from ean_core.data.normalize import Normalize
 from ean_core.inference.loaded_model import LoadedModel
 from ean_core.networks import stages_blocks
 from ean_core.pipeline.task import Metric
-from ean_core.pipeline.trim.task import TEST, Parts
-from ean_core.scheme import Scheme, as_scheme
+from ean_core.pipeline.trim.task import TEST, Parts, checkpoint_identity, with_later_stages
 from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import sha256_of
 
 SIDE = 512
 """Pixels a side of the images that counters are timed on."""
@@ -61,7 +59,7 @@ class CounterTrim:
 
     @property
     def network(self) -> nn.Module:
-        """The trained counter."""
+        """The counter of the checkpoint."""
         return self.model.network
 
     @cached_property
@@ -73,11 +71,10 @@ class CounterTrim:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Checkpoint, network and data."""
+        """What the run is of: checkpoint, network and data."""
         path = self.model.path
         return {
-            "checkpoint": path.name,
-            "checkpoint_sha256": sha256_of(path),
+            **checkpoint_identity(path),
             "model": dict(self.model.content["model"]),
             "data": {"name": self.data.name, "fingerprint": self.data.fingerprint()},
         }
@@ -106,9 +103,7 @@ class CounterTrim:
         content = self.model.content
         spec = build(CounterSpec, content["model"], where=str(self.model.path))
         blocks = stages_blocks(spec.arch)
-        left = network.scheme.bits  # of the stages that a counter keeps
-        bits = left + as_scheme(spec.scheme, blocks).bits[len(left) :]
-        scheme, file = Scheme(bits, blocks), path.with_suffix(".pth")
+        scheme, file = with_later_stages(network.scheme, spec.scheme, blocks), path.with_suffix(".pth")
         spec = dataclasses.replace(spec, scheme=scheme.text)
         kept = {name: content[name] for name in ("mean", "std", "recipe", "epoch") if name in content}
         save_counter(file, network.prune(), spec, **kept, validation=None, trim=dict(info))

@@ -22,7 +22,7 @@ PERSON = (255, 60, 140)
 
 
 def main() -> None:
-    """Write the strip."""
+    """Cut the three parts from the records' pictures, and write them side by side."""
     parts = [heatmaps(), open_picture("counting_part_A_r29_ean.overlays.jpg").crop(CROWD), segmentation()]
     parts = [
         part.resize((round(part.width * HEIGHT / part.height), HEIGHT), Image.Resampling.LANCZOS) for part in parts

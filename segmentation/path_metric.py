@@ -62,7 +62,7 @@ class MeanIoU(PathMetric):
         return mean(percent(both, predicted + true - both))
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy in nats."""
+        """Sum of the images' mean cross-entropies over counted pixels, in nats."""
         labels = batch["labels"].long()
         losses = F.cross_entropy(outputs, labels, ignore_index=self.ignored, reduction="none").flatten(1)  # (B, H W)
         counted = (labels != self.ignored).flatten(1).sum(dim=1)
@@ -73,7 +73,7 @@ class _Sample:
     """Takes what the data preprocessor says of an image."""
 
     def set_metainfo(self, info: dict[str, Any]) -> None:
-        """Do nothing."""
+        """Ignore the information that mmsegmentation hands over."""
 
 
 class LabeledImages(Batches):

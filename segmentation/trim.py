@@ -24,12 +24,11 @@ from ean_core.inference.loaded_model import LoadedModel
 from ean_core.io.safetensors_file import write_safetensors
 from ean_core.networks import stages_blocks
 from ean_core.pipeline.task import Metric
-from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts
-from ean_core.scheme import Scheme, as_scheme
+from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts, checkpoint_identity, with_later_stages
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import atomic_path, sha256_of, write_atomic
+from ean_core.utils.files import atomic_path, write_atomic
 from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_pairs
 from segmentation.evaluation import check_test_parts
@@ -72,11 +71,10 @@ class SegmentorTrim:
 
     @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """Checkpoint, network and data."""
+        """What the run is of: checkpoint, network and data."""
         path = self.model.path
         return {
-            "checkpoint": path.name,
-            "checkpoint_sha256": sha256_of(path),
+            **checkpoint_identity(path),
             "config": Path(self.config.filename).stem,
             "model": dict(self.model.content["model"]),
             "data": dict(self.fingerprints),
@@ -113,10 +111,9 @@ class SegmentorTrim:
     def save(self, network: Any, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """A .safetensors and a config with the connections that are left, which go together, and a scheme.json."""
         content, backbone = self.model.content, self.segmentor.backbone
-        blocks = stages_blocks(backbone.arch)
-        left = network.scheme.bits  # of the stages that the backbone keeps
-        bits = left + as_scheme(self.config.model.backbone.get("scheme"), blocks).bits[len(left) :]
-        scheme, file, config = Scheme(bits, blocks), path.with_suffix(".safetensors"), path.with_suffix(".py")
+        trained = self.config.model.backbone.get("scheme")
+        scheme = with_later_stages(network.scheme, trained, stages_blocks(backbone.arch))
+        file, config = path.with_suffix(".safetensors"), path.with_suffix(".py")
         weights = {name: value.detach().cpu().contiguous() for name, value in network.prune().state_dict().items()}
         model = {**content["model"], "scheme": scheme.text}
         with atomic_path(file) as temporary:

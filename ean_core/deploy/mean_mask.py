@@ -43,7 +43,7 @@ class AttentionCall(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique within the network."""
+        """The call's name, unique within the network."""
         ...
 
     def drop(self, network: nn.Module) -> None:
@@ -67,7 +67,7 @@ class StageCall:
         return f"layer{self.stage + 1}.{self.block}"
 
     def drop(self, network: Any) -> None:
-        """See `AttentionCall`."""
+        """Clear the block's bit; see `AttentionCall`."""
         stage: Stage = network.stages[self.stage]
         stage.bits = tuple(bit if index != self.block else 0 for index, bit in enumerate(stage.bits))
 
@@ -84,7 +84,7 @@ class GateCall:
     name: str
 
     def drop(self, network: nn.Module) -> None:
-        """See `AttentionCall`."""
+        """Replace the module by an identity; see `AttentionCall`."""
         replace_submodule(network, self.name, nn.Identity().train(network.training))
 
     def fold(self, network: nn.Module, mask: Tensor, probe: Tensor) -> None:

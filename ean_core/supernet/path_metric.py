@@ -62,11 +62,11 @@ class Top1(PathMetric):
         self.normalize = normalize
 
     def images(self, batch: Batch) -> Tensor:
-        """Normalized images."""
+        """The normalized images, (B, C, H, W)."""
         return self.normalize(batch["inputs"])
 
     def outputs(self, network: Any, features: Sequence[Tensor], batch: Batch) -> Tensor:
-        """Logits (B, K)."""
+        """The logits, (B, K), of the last stage's features."""
         return network.forward_head(features[-1])
 
     def sums(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -75,10 +75,10 @@ class Top1(PathMetric):
         return torch.stack([right, torch.full_like(right, len(outputs))]).double()
 
     def score(self, sums: Sequence[float]) -> float:
-        """Accuracy in percent."""
+        """Accuracy in percent, of the summed counts."""
         right, total = sums
         return 100.0 * right / total
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Cross-entropy in nats."""
+        """Summed cross-entropy of the batch, in nats."""
         return F.cross_entropy(outputs, batch["labels"], reduction="sum")

@@ -17,7 +17,7 @@ from ean_core.utils.checked_dataclasses import Range, build
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.text import how_many
 from segmentation.data.masks import VOID
-from segmentation.data.sampling import SeededItems
+from segmentation.data.sampling import SeededPairs
 from segmentation.data.voc import PALETTE
 from segmentation.third_party import BaseSegDataset
 
@@ -35,7 +35,7 @@ class FolderArguments:
 
 
 @DATASETS.register_module()
-class FolderSegmentation(SeededItems, BaseSegDataset):
+class FolderSegmentation(SeededPairs, BaseSegDataset):
     """The image and mask pairs of one part of a data set.
 
     Args:
@@ -92,13 +92,7 @@ class FolderSegmentation(SeededItems, BaseSegDataset):
         self.skipped = skipped_files(found, labels)
         self.label_map = dict.fromkeys(self.ignored, VOID) or None
         pairs = [
-            {
-                "img_path": str(file),
-                "seg_map_path": str(labels.get(file.stem, masks / f"{file.stem}{self.seg_map_suffix}")),
-                "seg_fields": [],
-                "label_map": self.label_map,
-                "reduce_zero_label": self.reduce_zero_label,
-            }
+            self.make_pair(file, labels.get(file.stem, masks / f"{file.stem}{self.seg_map_suffix}"))
             for file in found.files
         ]
         missing = [pair["seg_map_path"] for pair in pairs if not Path(pair["seg_map_path"]).is_file()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,8 +44,18 @@ class SeededSampler(InfiniteSampler):
                 yield SeededIndex(index, int(np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]))
 
 
-class SeededItems:
-    """A data set whose augmentation is seeded by a `SeededIndex`; put it before mmsegmentation's base class."""
+class SeededPairs:
+    """A data set of images and masks, augmented as a `SeededIndex` says; put it before mmsegmentation's base class."""
+
+    def make_pair(self, image: Path, mask: Path) -> dict[str, Any]:
+        """An item of mmsegmentation's `load_data_list`."""
+        return {
+            "img_path": str(image),
+            "seg_map_path": str(mask),
+            "seg_fields": [],
+            "label_map": self.label_map,
+            "reduce_zero_label": self.reduce_zero_label,
+        }
 
     def __getitem__(self, item: int | SeededIndex) -> Any:
         """Load one pair through the pipeline."""

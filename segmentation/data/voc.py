@@ -13,7 +13,7 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from ean_core.utils.errors import EANError, legible, unknown_name
-from segmentation.data.sampling import SeededItems
+from segmentation.data.sampling import SeededPairs
 from segmentation.third_party import PascalVOCDataset
 
 CLASSES: tuple[str, ...] = PascalVOCDataset.METAINFO["classes"]
@@ -21,7 +21,7 @@ PALETTE: list[list[int]] = PascalVOCDataset.METAINFO["palette"]
 
 
 @DATASETS.register_module()
-class VOCSegmentation(SeededItems, PascalVOCDataset):
+class VOCSegmentation(SeededPairs, PascalVOCDataset):
     """The image and mask pairs of a list.
 
     Args:
@@ -66,14 +66,8 @@ class VOCSegmentation(SeededItems, PascalVOCDataset):
             EANError: if the list cannot be read, or a file of a pair is missing.
         """
         images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
-        shared = {"label_map": self.label_map, "reduce_zero_label": self.reduce_zero_label}
         pairs = [
-            {
-                "img_path": str(images / f"{name}{self.img_suffix}"),
-                "seg_map_path": str(masks / f"{name}{self.seg_map_suffix}"),
-                "seg_fields": [],
-                **shared,
-            }
+            self.make_pair(images / f"{name}{self.img_suffix}", masks / f"{name}{self.seg_map_suffix}")
             for name in read_list(Path(self.ann_file))
         ]
         for what, key in (("image", "img_path"), ("mask", "seg_map_path")):

@@ -70,7 +70,7 @@ class Costs:
         )
 
     def save(self, path: Path) -> None:
-        """Write them as JSON."""
+        """Write the costs as JSON, for `load`."""
         write_atomic(path, json.dumps(asdict(self), indent=2) + "\n")
 
     @classmethod

@@ -37,7 +37,7 @@ class Step:
     increment: float
 
     def to_record(self) -> dict[str, Any]:
-        """Plain values."""
+        """The step as plain values, for the record."""
         return asdict(self)
 
 
@@ -66,7 +66,7 @@ class Limits:
         )
 
     def describe(self, unit: str) -> str:
-        """The limits in words."""
+        """The limits in words, such as "a loss of at most 0.3 points"."""
         parts = []
         if self.max_drop is not None:
             parts.append(f"a loss of at most {self.max_drop:g} {unit}")

@@ -77,7 +77,7 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
 
 
 def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
-    """The order of folding."""
+    """Print the order of folding, with the metric and the time after each step."""
     heads = ["folded", heading, f"loss, {unit} (95 %)", "time over none %", ""]
     table = make_table("folded one after the other", heads)
     for number, step in enumerate(metrics["path"]):
@@ -89,5 +89,5 @@ def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
 
 
 def ranged(interval: Mapping[str, float], digits: int = 2) -> str:
-    """`0.20 (0.10 to 0.30)`."""
+    """A value with its interval, such as `0.20 (0.10 to 0.30)`."""
     return "{value:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**interval, d=digits)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from ean_core.pipeline.task import Metric
+from ean_core.scheme import Scheme, SchemeLike, as_scheme
+from ean_core.utils.files import sha256_of
 from ean_core.utils.text import how_many
 
 VALIDATION, TEST = "validation", "test"
@@ -36,6 +38,22 @@ class Parts:
         """The parts in a sentence."""
         tested = how_many(self.test, "test image") if self.test else "no test images"
         return f"{how_many(self.validation, 'validation image')} ({self.note}), {tested}"
+
+
+def checkpoint_identity(path: Path) -> dict[str, str | None]:
+    """Name and checksum of a checkpoint, for `TrimTask.identity`; no checksum of a network that is not from a file."""
+    return {"checkpoint": path.name, "checkpoint_sha256": sha256_of(path) if path.is_file() else None}
+
+
+def with_later_stages(kept: Scheme, scheme: SchemeLike, blocks: Sequence[int]) -> Scheme:
+    """The connections of a network that keeps only its first stages, with the bits of `scheme` for the later ones.
+
+    Args:
+        kept: of the stages that the network keeps.
+        scheme: of all stages, as the network was trained.
+        blocks: of all stages.
+    """
+    return Scheme(kept.bits + as_scheme(scheme, blocks).bits[len(kept) :], tuple(blocks))
 
 
 class TrimTask(Protocol):

@@ -46,7 +46,7 @@ class Bench:
         return self.evaluations.results(self.task.network, name=AS_TRAINED, part=VALIDATION)
 
     def value(self, results: np.ndarray) -> float:
-        """The metric."""
+        """The task's metric of the images' results."""
         return metric_value(results, self.task.metric)
 
     def drop(self, results: np.ndarray) -> Interval:
