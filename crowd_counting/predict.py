@@ -59,12 +59,11 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import VIDEOS, Settings, predict
     from crowd_counting.job import load_crowd
-    from ean_core.inference.shipped_models import find_model, split_sources
+    from ean_core.inference.shipped_models import announce_model, split_sources
     from ean_core.utils.screen import say
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
-    if (shipped := find_model(checkpoint)) is not None:
-        say(f"model: {shipped}")
+    announce_model(checkpoint)
     model, _ = load_model(checkpoint)
     annotated = {}
     if arguments.part or arguments.annotations:

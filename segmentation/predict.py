@@ -46,15 +46,14 @@ def main(argv: Sequence[str]) -> None:
     from pathlib import Path
 
     from ean_core.data.find_images import find_images
-    from ean_core.inference.shipped_models import find_model
+    from ean_core.inference.shipped_models import announce_model
     from ean_core.utils.screen import say
     from ean_core.utils.shipped_files import ROOT
     from ean_core.utils.text import how_many
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, predict
 
-    if (shipped := find_model(arguments.config)) is not None:  # a shipped model names its config
-        say(f"model: {shipped}")
+    if (shipped := announce_model(arguments.config)) is not None:  # a shipped model names its config
         arguments.images.insert(0, arguments.checkpoint)
         arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
     if not arguments.images:

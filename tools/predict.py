@@ -47,13 +47,12 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.images import read_images
     from ean_core.inference.loaded_model import load_file
     from ean_core.inference.predictor import Predictor
-    from ean_core.inference.shipped_models import find_model, split_sources
+    from ean_core.inference.shipped_models import announce_model, split_sources
     from ean_core.utils.files import writable, write_atomic
     from ean_core.utils.screen import say, say_next, script
 
     checkpoint, images = split_sources(arguments.checkpoint, arguments.images, task="classifier")
-    if (shipped := find_model(checkpoint)) is not None:
-        print(f"model: {shipped}")
+    announce_model(checkpoint)
     model = load_file(checkpoint, device=arguments.device)
     net = Predictor(model)
     images_found = find_images(images)

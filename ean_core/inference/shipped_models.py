@@ -21,6 +21,7 @@ from ean_core.utils import shipped_files
 from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
+from ean_core.utils.screen import say
 
 Sentence = Annotated[str, Range(1)]
 Task = Literal["classifier", "counter", "segmentor"]
@@ -104,6 +105,14 @@ def find_model(name: str | Path) -> ShippedModel | None:
     """The shipped model that a checkpoint argument names; None for a file."""
     path = shipped_files.model_path(name)
     return read_model(path) if path.parent == shipped_files.MODELS else None
+
+
+def announce_model(name: str | Path) -> ShippedModel | None:
+    """Find the shipped model that a checkpoint argument names, and print what its user must know; None for a file."""
+    model = find_model(name)
+    if model is not None:
+        say(f"model: {model}")
+    return model
 
 
 def default_model(task: Task) -> str:
