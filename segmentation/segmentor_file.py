@@ -31,6 +31,7 @@ class SegmentorSpec:
     sharing: str = "stage"
     scheme: str | None = None
     attention_options: Mapping[str, Any] = field(default_factory=dict)
+    unconnected: str = "identity"
 
     def config(self, config: Config) -> Config:
         """A copy of a config with this backbone."""

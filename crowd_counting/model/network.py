@@ -39,6 +39,7 @@ class CounterSpec:
         head_channels: channels between the head's two convolutions, and of the decoder.
         head_norm: normalization in the head: "none" or "group".
         output_scale: factor between the network's raw output and the density.
+        unconnected: as for `ean_core.create_model`.
     """
 
     arch: str = "resnet50"
@@ -51,6 +52,7 @@ class CounterSpec:
     head_channels: int = 64
     head_norm: str = "none"
     output_scale: float = 100.0
+    unconnected: str = "identity"
 
     def share_full(self) -> CounterSpec:
         """With attention at every block, one module per stage: the network that schemes are searched in."""
@@ -76,11 +78,12 @@ class CounterSpec:
             sharing=self.sharing,
             scheme=self.scheme,
             attention_options=self.attention_options,
+            unconnected=self.unconnected,
             **({} if strides is None else {"strides": strides}),
         )
         if self.features == "stage3":
             trunk.keep_stages(stages_to_stride_16(self.arch))
-        if self.attention is not None:
+        if self.attention is not None and self.unconnected == "identity":
             trunk = trunk.prune()
         fusion: nn.Module = LastStage()
         if self.features == "all":

@@ -13,6 +13,7 @@ from ean_core.attention import build_attention
 from ean_core.networks import timm_backbone
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
+from ean_core.networks.mean_masks import check_unconnected
 from ean_core.networks.resnet import ResNet, count_parameters, input_shape
 from ean_core.scheme import SchemeLike, as_scheme, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError, unknown_name
@@ -63,6 +64,7 @@ def create_model(
     scheme: SchemeLike = None,
     attention_options: Mapping[str, Any] | None = None,
     in_channels: int = 3,
+    unconnected: str = "identity",
     **layout: Any,
 ) -> StagedNetwork:
     """Build a residual network with attention.
@@ -78,6 +80,8 @@ def create_model(
             "paper_ean_se_resnet50", "org", "share-full", or "org-full", which implies `sharing="block"`.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
+        unconnected: what a block without a connection does to its residual: "identity", or in a supernet "mean", which
+            multiplies it by the running mean of its mask (`ean_core.networks.mean_masks`).
         layout: strides, dilations, contract_dilation or conv_bias of `ResNet`; timm's networks support the layouts of
             `timm_backbone.output_stride_of`.
 
@@ -85,6 +89,7 @@ def create_model(
         EANError: for an unknown name, or a scheme of another length.
     """
     blocks = stages_blocks(arch)
+    check_unconnected(unconnected)
     if scheme is not None and attention is None and as_scheme(scheme, blocks).connections:
         file = scheme_file(scheme)
         name = (read_scheme_file(file).get("attention") if file is not None else None) or "se"
@@ -109,6 +114,8 @@ def create_model(
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
     if attention is not None:
         network.set_scheme(scheme)
+        if unconnected == "mean":
+            network.keep_mean_masks()
     network.made_with = {
         "arch": arch,
         "num_classes": num_classes,
@@ -116,6 +123,7 @@ def create_model(
         "sharing": sharing,
         "attention_options": dict(attention_options or {}),
         "in_channels": in_channels,
+        "unconnected": unconnected,
         "layout": layout,
     }
     return network

@@ -31,6 +31,7 @@ class ModelSpec:
         scheme: bits, or None for all ones.
         pruned: whether unconnected attention was removed.
         folded: names of the trunk's own attention modules that were folded into the layers beside them.
+        unconnected: "identity", or "mean" for a supernet with mean masks.
     """
 
     arch: str
@@ -42,6 +43,7 @@ class ModelSpec:
     in_channels: int = 3
     pruned: bool = False
     folded: tuple[str, ...] = ()
+    unconnected: str = "identity"
 
     def build(self) -> StagedNetwork:
         """Build the network with freshly initialized weights."""
@@ -53,6 +55,7 @@ class ModelSpec:
             scheme=self.scheme,
             attention_options=self.attention_options,
             in_channels=self.in_channels,
+            unconnected=self.unconnected,
         )
         for name in self.folded:
             network.get_submodule(name)  # one that does not exist would be added
