@@ -228,3 +228,11 @@ def test_another_network_is_not_scored(crowd: CrowdData, tmp_path: Path) -> None
     path = train_supernet(make_job(crowd, tmp_path, supernet__epochs=1))
     with pytest.raises(EANError, match="holds a resnet20 with se, made for other data or options"):
         make_job(crowd, tmp_path, model__head_channels=16).task.load_supernet(path)
+
+
+def test_mean_masks_stand_in_for_unconnected_calls(crowd: CrowdData, tmp_path: Path) -> None:
+    job = make_job(crowd, tmp_path / "run", search__unconnected="mean")
+    supernet = job.task.load_supernet(train_supernet(job))
+    assert any(bool((stage.mean_masks.steps > 0).any()) for stage in supernet.stages)
+    assert len(job.task.make_scorer(supernet)([Scheme.all_off((3, 3, 3))])) == 1
+    assert job.task.spec(scheme="1" * 9).unconnected == "identity"

@@ -16,6 +16,7 @@ from ean_core.networks.base import SchemeWarning
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget
 from ean_core.search.method_choice import parse_methods
@@ -192,3 +193,12 @@ def test_missing_data_and_no_search(voc: Path, tmp_path: Path) -> None:
     plain = make_job(tmp_path, tmp_path / "run", text="_base_ = {base!r}\ndata = dict(val_share=0.4)")
     with pytest.raises(EANError, match="no supernet and search sections"):
         run_pipeline(plain)
+
+
+def test_mean_masks_stand_in_for_unconnected_calls(voc: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, tmp_path / "run", search__unconnected="mean")
+    supernet = job.task.load_supernet(train_supernet(job))
+    assert all(stage.mean_masks is not None for stage in supernet.stages)
+    assert any(bool((stage.mean_masks.steps > 0).any()) for stage in supernet.stages)
+    assert len(job.task.make_scorer(supernet)([Scheme.all_off((3, 3, 3))])) == 1
+    assert job.task.spec(scheme="1" * 9).unconnected == "identity"
