@@ -22,6 +22,7 @@ def check_config(config: Config, model: Any, classes: int) -> None:
     check_parts(config)
     check_numbers(config)
     check_batch(config)
+    check_padding(config)
     check_classes(model, classes)
     check_losses(config, model, classes)
     check_fields(config, model)
@@ -65,6 +66,27 @@ def check_batch(config: Config) -> None:
         raise EANError(
             f"train_dataloader.batch_size is {config.train_dataloader.batch_size}: batch norm after global pooling "
             "needs at least 2 images per process"
+        )
+
+
+def check_padding(config: Config) -> None:
+    """Check that images are padded with a value that pixels can have: mmsegmentation normalizes first, then pads.
+
+    Raises:
+        EANError: if not; such borders would ruin batch norm's statistics.
+    """
+    preprocessor = config.model.get("data_preprocessor") or {}
+    mean, std, value = (preprocessor.get(name) for name in ("mean", "std", "pad_val"))
+    if not mean or not std or not isinstance(value, int | float):
+        return
+    low, high = (
+        choose((pixel - center) / scale for center, scale in zip(mean, std, strict=False))
+        for choose, pixel in ((min, 0.0), (max, 255.0))
+    )
+    if not low <= value <= high:
+        raise EANError(
+            f"model.data_preprocessor.pad_val is {value:g}, but images are padded after they are normalized, to values "
+            f"from {low:.2f} to {high:.2f}: give 0, which is the mean"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ean_core.pipeline.pipeline import run_comparison, run_pipeline
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget
+from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
@@ -33,6 +35,7 @@ from segmentation.model.logits_network import Logits
 from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
 from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.ranks import two_forks
 from tests.helpers.tiny_recipe import ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
 
@@ -46,12 +49,23 @@ retrain = ["org", "ean"]
 OPTIONS = {**{name: value for name, value in TINY.items() if "scheme" not in name}, "train_cfg.max_iters": 2}
 
 
-def make_job(root: Path, directory: Path, *, resume: bool = False, text: str = SECTIONS, **options: Any) -> Job:
+def make_job(
+    root: Path,
+    directory: Path,
+    *,
+    data: Path | None = None,
+    resume: bool = False,
+    launcher: str = "none",
+    text: str = SECTIONS,
+    **options: Any,
+) -> Job:
+    """A job of the config root/tiny.py, which is written, on the images in root/data or `data`."""
+    root.mkdir(exist_ok=True)
     path = root / "tiny.py"
     path.write_text(text.format(base=str(SMALL)))
     given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
-    task, _ = start_task(read_config(path, given, data_root=str(root / "data")), {})
-    return Job(task, directory, resume=resume)
+    task, _ = start_task(read_config(path, given, data_root=str(data or root / "data")), {})
+    return Job(task, directory, resume=resume, launcher=launcher)
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +216,27 @@ def test_mean_masks_stand_in_for_unconnected_calls(voc: Path, tmp_path: Path) ->
     assert any(bool((stage.mean_masks.steps > 0).any()) for stage in supernet.stages)
     assert len(job.task.make_scorer(supernet)([Scheme.all_off((3, 3, 3))])) == 1
     assert job.task.spec(scheme="1" * 9).unconnected == "identity"
+
+
+def search_in_two(launcher: str, rank: int, directory: Path) -> None:
+    """One of two processes of a search."""
+    job = make_job(directory / f"own{rank}", directory / "two", data=directory / "data", launcher=launcher)
+    run_pipeline(job)
+    scored = job.task.make_scorer(job.task.load_supernet(directory / "two/supernet.pth"))
+    scores = scored([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
+    (directory / f"rank{rank}.json").write_text(json.dumps(scores))
+
+
+@pytest.mark.slow
+def test_two_processes_search_as_one(voc: Path, tmp_path: Path) -> None:
+    """Each trains on its part, both score alike and as a single process scores, and the first one writes."""
+    two_forks(search_in_two, tmp_path)
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    task = make_job(tmp_path, tmp_path / "alone").task
+    scores = task.make_scorer(task.load_supernet(tmp_path / "two/supernet.pth"))
+    assert scores([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]) == pytest.approx(first, abs=1e-3)
+    history = read_lines(tmp_path / "two/history.jsonl")
+    assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
+    record = read_record(ean_directory(tmp_path / "two") / "result.json")
+    assert record["environment"]["processes"] == 2
