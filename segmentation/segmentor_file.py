@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from mmengine.config import Config
@@ -91,6 +92,6 @@ def load_segmentor_file(path: Path, config: Config) -> tuple[Any, dict[str, Any]
     try:
         segmentor.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
+        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
         raise EANError(f"the weights in {path} do not fit the config {config.filename} ({first})") from None
     return revert_sync_batchnorm(segmentor).eval(), content

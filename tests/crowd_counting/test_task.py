@@ -26,6 +26,7 @@ from ean_core.io.records import read_record
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
@@ -245,7 +246,8 @@ def test_mean_masks_stand_in_for_unconnected_calls(crowd: CrowdData, tmp_path: P
 def search_in_two(launcher: str, rank: int, directory: Path) -> None:
     """One of two processes of a search."""
     job = make_job(load_shanghaitech(directory / "data", "A"), directory / "two", launcher=launcher)
-    run_pipeline(job)
+    run_pipeline(job, retrain=False)
+    train_network(job, make_target(job, "org"), seed=0)
     scored = job.task.make_scorer(job.task.load_supernet(directory / "two/supernet.pth"))
     scores = scored([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
     (directory / f"rank{rank}.json").write_text(json.dumps(scores))
@@ -262,5 +264,5 @@ def test_two_processes_search_as_one(crowd: CrowdData, tmp_path: Path) -> None:
     assert scores([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]) == pytest.approx(first, abs=1e-3)
     history = read_lines(tmp_path / "two/history.jsonl")
     assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
-    record = read_record(ean_directory(tmp_path / "two") / "result.json")
+    record = read_record(tmp_path / "two/org-seed0/result.json")
     assert record["environment"]["processes"] == 2

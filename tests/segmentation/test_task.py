@@ -11,12 +11,14 @@ import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
 
+from ean_core import create_model
 from ean_core.benchmark.per_block import network_of_config
 from ean_core.io.records import read_record
 from ean_core.networks.base import SchemeWarning
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget
@@ -34,10 +36,14 @@ from segmentation.inference import Segmentor
 from segmentation.model.logits_network import Logits
 from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
+from segmentation.third_party import register_all_modules
 from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.ranks import two_forks
 from tests.helpers.tiny_recipe import ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
+
+__all__ = ["mobile_arch"]
 
 SECTIONS = """
 _base_ = {base!r}
@@ -220,8 +226,10 @@ def test_mean_masks_stand_in_for_unconnected_calls(voc: Path, tmp_path: Path) ->
 
 def search_in_two(launcher: str, rank: int, directory: Path) -> None:
     """One of two processes of a search."""
+    register_all_modules(init_default_scope=True)
     job = make_job(directory / f"own{rank}", directory / "two", data=directory / "data", launcher=launcher)
-    run_pipeline(job)
+    run_pipeline(job, retrain=False)
+    train_network(job, make_target(job, "org"), seed=0)
     scored = job.task.make_scorer(job.task.load_supernet(directory / "two/supernet.pth"))
     scores = scored([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
     (directory / f"rank{rank}.json").write_text(json.dumps(scores))
@@ -238,5 +246,21 @@ def test_two_processes_search_as_one(voc: Path, tmp_path: Path) -> None:
     assert scores([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]) == pytest.approx(first, abs=1e-3)
     history = read_lines(tmp_path / "two/history.jsonl")
     assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
-    record = read_record(ean_directory(tmp_path / "two") / "result.json")
+    record = read_record(tmp_path / "two/org-seed0/result.json")
     assert record["environment"]["processes"] == 2
+
+
+def test_a_search_starts_from_public_weights(
+    voc: Path, mobile_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a package have a file and no name of one; the run is identified by "imagenet"."""
+    path = tmp_path / "public.pth"
+    torch.save(create_model(mobile_arch, num_classes=0).state_dict(), path)
+    monkeypatch.setattr("ean_core.networks.timm_weights.local_weights", lambda name: (path, "package of weights"))
+    monkeypatch.setattr("ean_core.networks.timm_weights.normalization", lambda *_: ((0.5,) * 3, (0.5,) * 3))
+    backbone = {"arch": mobile_arch, "pool": 1, "init_cfg": {"type": "Pretrained", "checkpoint": "imagenet"}}
+    options = {f"model__backbone__{name}": value for name, value in backbone.items()}
+    head = {"model__decode_head__in_channels": 16, "model__decode_head__in_index": 2}
+    job = make_job(tmp_path, tmp_path / "run", search__unconnected="mean", **options, **head)
+    assert job.task.starting_weights() == {"weights": "imagenet"}
+    assert all(stage.mean_masks.masks.max() < 1 for stage in job.task.build(job.task.spec()).stages)

@@ -213,6 +213,8 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ),
         ([SMALL, *flags(param_scheduler__0__powr=2)], "param_scheduler cannot be built ("),
         ([SMALL, *flags(custom_hooks__1__intervl=2)], "hooks cannot be built ("),
+        ([SMALL, *flags(model__backbone__arch="resnet29")], "PSPHead takes 64 channels, and resnet29 gives 256 at"),
+        ([SMALL, *flags(model__decode_head__in_index=3)], "PSPHead has in_index 3, but the backbone has 3 outputs"),
         ([CONFIGS / "_base_/pspnet.py"], "has no train_dataloader"),
     ],
 )
