@@ -266,3 +266,6 @@ def test_two_processes_search_as_one(crowd: CrowdData, tmp_path: Path) -> None:
     assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
     record = read_record(tmp_path / "two/org-seed0/result.json")
     assert record["environment"]["processes"] == 2
+    trained = task.load_network(tmp_path / "two/org-seed0" / task.network_file)
+    key = task.metrics[0].key
+    assert record["metrics"][key] == pytest.approx(task.evaluate(trained, batch_size=1)[key])

@@ -109,7 +109,7 @@ def two_forks(work: Callable[..., None], *arguments: object) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(240)
+        process.join(600)
     assert [process.exitcode for process in processes] == [0, 0]
 
 

@@ -248,6 +248,9 @@ def test_two_processes_search_as_one(voc: Path, tmp_path: Path) -> None:
     assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
     record = read_record(tmp_path / "two/org-seed0/result.json")
     assert record["environment"]["processes"] == 2
+    trained = task.load_network(tmp_path / "two/org-seed0" / task.network_file)
+    key = task.metrics[0].key
+    assert record["metrics"][key] == pytest.approx(task.evaluate(trained, batch_size=1)[key])
 
 
 def test_a_search_starts_from_public_weights(
@@ -258,7 +261,12 @@ def test_a_search_starts_from_public_weights(
     torch.save(create_model(mobile_arch, num_classes=0).state_dict(), path)
     monkeypatch.setattr("ean_core.networks.timm_weights.local_weights", lambda name: (path, "package of weights"))
     monkeypatch.setattr("ean_core.networks.timm_weights.normalization", lambda *_: ((0.5,) * 3, (0.5,) * 3))
-    backbone = {"arch": mobile_arch, "pool": 1, "init_cfg": {"type": "Pretrained", "checkpoint": "imagenet"}}
+    backbone = {
+        "arch": mobile_arch,
+        "pool": 1,
+        "norm_cfg": {"type": "BN"},
+        "init_cfg": {"type": "Pretrained", "checkpoint": "imagenet"},
+    }
     options = {f"model__backbone__{name}": value for name, value in backbone.items()}
     head = {"model__decode_head__in_channels": 16, "model__decode_head__in_index": 2}
     job = make_job(tmp_path, tmp_path / "run", search__unconnected="mean", **options, **head)
