@@ -67,8 +67,10 @@ class StageCall:
         return f"layer{self.stage + 1}.{self.block}"
 
     def drop(self, network: Any) -> None:
-        """Clear the block's bit; see `AttentionCall`."""
+        """Clear the block's bit; see `AttentionCall`. In a supernet with mean masks the block's becomes 1."""
         stage: Stage = network.stages[self.stage]
+        if stage.mean_masks is not None:
+            stage.mean_masks.masks[self.block] = 1.0
         stage.bits = tuple(bit if index != self.block else 0 for index, bit in enumerate(stage.bits))
 
     def fold(self, network: Any, mask: Tensor, probe: Tensor) -> None:
