@@ -22,7 +22,7 @@ from ean_core.data import ImageData
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.networks.network_file import ModelSpec, load_network
 from ean_core.networks.pretrained import load_weights
-from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
+from ean_core.networks.weights_file import read_weights, weights_identity
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun, require_spec
 from ean_core.scheme import Scheme
@@ -147,7 +147,7 @@ class ClassificationTask:
         """Images (B, C, H, W) -> logits (B, K)."""
         network, source = spec.build(), self.recipe.model.pretrained
         if source is not None:
-            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec.of(spec))
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=spec)
             if is_main_process():
                 say(f"weights: {report}")
         return network

@@ -16,10 +16,11 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.estimate import announce_networks
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
-from ean_core.pipeline.task import NetworkSpec, Task
+from ean_core.pipeline.task import Task
 from ean_core.scheme import MODES, Scheme, scheme_file
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same, read_claim
@@ -39,7 +40,7 @@ class Target:
     """
 
     label: str
-    spec: NetworkSpec
+    spec: TrunkSpec
     scheme: Scheme
 
     def directory(self, seed: int) -> str:

@@ -138,13 +138,13 @@ def test_a_checkpoint_never_runs_the_code_it_names(gate: Path, tmp_path: Path, m
     net = create_model("resnet20", num_classes=3, attention=name).eval()
     monkeypatch.chdir(gate.parent)  # where the file could be found
     for attention in (name, "gate:Gate", f"{gate}:Gate", "os:system"):
-        save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, attention))
+        save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", attention, num_classes=3))
         ATTENTIONS.pop(name, None)
         gate.with_name("ran").unlink(missing_ok=True)
         with pytest.raises(EANError, match="because a file names it: if you trust .*give --attention .*attention.load"):
             load_network(tmp_path / "net.pth")
         assert not gate.with_name("ran").exists()
-    save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, name))
+    save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", name, num_classes=3))
     load(f"{gate}:Gate")
     again, _ = load_network(tmp_path / "net.pth")
     assert torch.equal(again(torch.ones(1, 3, 8, 8)), net(torch.ones(1, 3, 8, 8)))

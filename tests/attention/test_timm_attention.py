@@ -71,7 +71,7 @@ def test_all_modes_prune_fold_and_come_back_from_a_file(name: str, tmp_path: Pat
     side = 32 if name in IN_BLOCKS else 12
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     for sharing in ("stage", "block"):
-        spec = ModelSpec("resnet20", 4, name, sharing, scheme.text, pruned=True)
+        spec = ModelSpec("resnet20", name, sharing, scheme.text, num_classes=4, pruned=True)
         net = create_model("resnet20", num_classes=4, attention=name, sharing=sharing)
         wake(net)
         BNCalibration(net, [{"inputs": images}], metric=Top1(torch.nn.Identity()), max_bytes=0)(net.scheme)

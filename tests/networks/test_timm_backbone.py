@@ -100,7 +100,7 @@ def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) ->
     torch.manual_seed(0)
     blocks = stages_blocks(f"timm:{name}")
     scheme = Scheme.random(blocks, np.random.default_rng(2))
-    spec = ModelSpec(f"timm:{name}", 4, "timm:eca", sharing, scheme.text, pruned=True)
+    spec = ModelSpec(f"timm:{name}", "timm:eca", sharing, scheme.text, num_classes=4, pruned=True)
     net = create_model(f"timm:{name}", num_classes=4, attention="timm:eca", sharing=sharing)
     randomise(net)
     images = torch.randn(2, 3, 64, 64)
