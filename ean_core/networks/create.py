@@ -54,20 +54,16 @@ def create_model(
     """
     _check_scheme(scheme, attention, stages_blocks(arch))
     _check_layout(arch, layout)
-    if num_classes is None:
-        num_classes = 100 if architecture_family(arch) == "cifar" else 1000
     org_full = isinstance(scheme, str) and scheme == "org-full"
-    made_with = {
-        "arch": arch,
-        "num_classes": num_classes,
-        "attention": attention,
-        "sharing": "block" if org_full else sharing,
-        "attention_options": dict(attention_options or {}),
-        "in_channels": in_channels,
-        "layout": layout,
-    }
-    network = _build(**made_with)
-    network.made_with = made_with
+    network = _build(
+        arch,
+        num_classes=num_classes,
+        attention=attention,
+        sharing="block" if org_full else sharing,
+        attention_options=dict(attention_options or {}),
+        in_channels=in_channels,
+        layout=layout,
+    )
     if attention is not None:
         network.set_scheme(scheme)
     if pretrained:
@@ -78,21 +74,37 @@ def create_model(
 def _build(
     arch: str,
     *,
-    num_classes: int,
+    num_classes: int | None,
     attention: str | None,
-    attention_options: Mapping[str, Any],
-    layout: Mapping[str, Any],
-    **common: Any,
+    sharing: str,
+    attention_options: dict[str, Any],
+    in_channels: int,
+    layout: dict[str, Any],
 ) -> StagedNetwork:
     """The network with random weights and, where there is attention, all connections."""
     family = architecture_family(arch)
-    common["attention"] = attention and partial(
-        build_attention, attention, family=family, options=attention_options or None
-    )
-    common["num_classes"] = num_classes or None
+    if num_classes is None:
+        num_classes = 100 if family == "cifar" else 1000
+    common: dict[str, Any] = {
+        "num_classes": num_classes or None,
+        "attention": attention and partial(build_attention, attention, family=family, options=attention_options),
+        "sharing": sharing,
+        "in_channels": in_channels,
+    }
     if (name := timm_name(arch)) is not None:
-        return TimmNetwork(name, output_stride=output_stride_of(name, **layout), **common)
-    return ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
+        network: StagedNetwork = TimmNetwork(name, output_stride=output_stride_of(name, **layout), **common)
+    else:
+        network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
+    network.made_with = {
+        "arch": arch,
+        "num_classes": num_classes,
+        "attention": attention,
+        "sharing": sharing,
+        "attention_options": attention_options,
+        "in_channels": in_channels,
+        "layout": layout,
+    }
+    return network
 
 
 def _check_scheme(scheme: SchemeLike, attention: str | None, blocks: Sequence[int]) -> None:
