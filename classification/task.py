@@ -11,7 +11,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from mmengine.device import get_device
 from torch import Tensor
 
@@ -265,7 +264,6 @@ class ClassificationTask:
             batches,
             metric=Top1(self.images.normalize(channels_last=self.recipe.supernet.channels_last)),
             batch_statistics=self.recipe.search.bn_images > 0,
-            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
 
     # -- networks of fixed connections --------------------------------------------------------------------------

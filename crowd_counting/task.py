@@ -202,7 +202,6 @@ class CountingTask:
             batches,
             metric=self._metric(supernet),
             batch_statistics=self.recipe.search.bn_images > 0,
-            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
 
     # -- networks of fixed connections --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from ean_core import EANError, Scheme, count_parameters, create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.networks import ARCHITECTURES, stages_blocks
+from tests.helpers.tiny_networks import thin_architectures
 
 # Table 1 of arXiv 2011.14058, to the last digit.
 TABLE_1 = [
@@ -29,7 +30,9 @@ TABLE_1 = [
 
 @pytest.mark.parametrize(("arch", "attention", "sharing", "count"), TABLE_1)
 def test_table_1_parameter_counts(arch: str, attention: str | None, sharing: str, count: int) -> None:
-    assert count_parameters(create_model(arch, attention=attention, sharing=sharing)) == count
+    with torch.device("meta"):
+        network = create_model(arch, attention=attention, sharing=sharing)
+    assert count_parameters(network) == count
 
 
 def test_a_schemes_parameters_do_not_depend_on_it_while_every_stage_has_one() -> None:
@@ -43,9 +46,10 @@ def mode_scheme(mode: str, blocks: tuple[int, ...]) -> Scheme:
 
 def gradients_are_finite(arch: str, attention: str | None, sharing: str, scheme: Scheme | None) -> None:
     torch.manual_seed(0)
-    net = create_model(arch, num_classes=5, attention=attention, sharing=sharing, scheme=scheme)
-    images = torch.randn(2, 3, 32, 32)
-    logits = net(images)
+    with thin_architectures():
+        net = create_model(arch, num_classes=5, attention=attention, sharing=sharing, scheme=scheme)
+    size = 32 if net.stem_kind == "imagenet" else 8
+    logits = net(torch.randn(2, 3, size, size))
     assert logits.shape == (2, 5)
     assert torch.isfinite(logits).all()
     logits.square().sum().backward()
@@ -77,8 +81,10 @@ def test_every_architecture_trains_without_attention(arch: str) -> None:
 @pytest.mark.parametrize("arch", ["resnet20", "resnet29", "resnet50"])
 def test_pruned_equals_masked_in_eval_mode(arch: str, attention: str, sharing: str) -> None:
     torch.manual_seed(0)
-    net = create_model(arch, num_classes=4, attention=attention, sharing=sharing).eval()
-    images, blocks = torch.randn(2, 3, 40, 40), net.stages_blocks
+    with thin_architectures():
+        net = create_model(arch, num_classes=4, attention=attention, sharing=sharing).eval()
+        org = create_model(arch, num_classes=4)
+    images, blocks = torch.randn(2, 3, 24, 24), net.stages_blocks
     rng = np.random.default_rng(2)
     middle = (0,) * blocks[0] + (1,) * (sum(blocks) - blocks[0])  # a stage without any connection
     for scheme in [Scheme.all_off(blocks), Scheme(middle, blocks), *(Scheme.random(blocks, rng) for _ in range(3))]:
@@ -90,7 +96,7 @@ def test_pruned_equals_masked_in_eval_mode(arch: str, attention: str, sharing: s
         for stage, bits in zip(pruned.stages, scheme.stages, strict=True):
             assert (stage.attention is None) == (not any(bits))
     net.set_scheme(Scheme.all_off(blocks))
-    assert count_parameters(net.prune()) == count_parameters(create_model(arch, num_classes=4))
+    assert count_parameters(net.prune()) == count_parameters(org)
 
 
 def test_pruned_attention_cannot_be_connected_again() -> None:

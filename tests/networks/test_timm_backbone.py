@@ -17,6 +17,7 @@ from ean_core.networks import input_shape, stage_strides, stages_blocks, timm_we
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 
 timm = pytest.importorskip("timm")
 

@@ -119,11 +119,6 @@ def make_job(directory: Path, *, resume: bool = False, retrain: Sequence[str] = 
     return Job(MadeUpCounting(recipe), directory, resume=resume)
 
 
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
-
-
 def test_search_and_retraining(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     job = make_job(tmp_path)
     assert job.describe().startswith("resnet20 with se, crowds: 3 photos, on ")
