@@ -33,7 +33,7 @@ from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
 from ean_core.training.metrics import FIVE, Confusion
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.screen import say

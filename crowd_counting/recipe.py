@@ -17,7 +17,7 @@ from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.pipeline import recipe
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.checked_dataclasses import Count, Positive, Range, build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 

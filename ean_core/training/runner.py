@@ -22,7 +22,7 @@ import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
 from ean_core.training.hooks import SaveState, unwrap_model
-from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
 from ean_core.training.step_log import LOG_EVERY, QuietRuntimeInfo
 from ean_core.utils.data_workers import guard_workers

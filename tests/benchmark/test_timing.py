@@ -22,6 +22,12 @@ from ean_core.benchmark.timing import (
 from ean_core.utils.intervals import bootstrap
 
 
+@pytest.fixture(autouse=True)
+def _whole_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns last as long as in a real measurement: most clocks here are made up."""
+    monkeypatch.setattr("ean_core.benchmark.timing.TURN_SECONDS", 0.02)
+
+
 class Bench:
     """A clock, and networks that move it by a known number of seconds per forward, times a load on the machine."""
 
@@ -129,8 +135,7 @@ def test_warm_up_is_not_measured() -> None:
     assert timings["A"].seconds == pytest.approx((0.01,) * 3)
 
 
-def test_a_turn_lasts_long_enough_for_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.benchmark.timing.TURN_SECONDS", 0.02)
+def test_a_turn_lasts_long_enough_for_the_clock() -> None:
     bench = Bench()
     networks = {"slow": bench.network("slow", 0.005), "fast": bench.network("fast", 0.003)}
     timings = measure(networks, None, rounds=2, clock=bench.clock)

@@ -28,7 +28,7 @@ from ean_core.pipeline.task import DatasetInfo, Metric, TrainedNetwork, Training
 from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from tests.helpers.tiny_recipe import ean_directory
 
 BEST = "001000010"
