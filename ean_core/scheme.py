@@ -158,7 +158,7 @@ class Scheme:
             blocks: the network's blocks per stage, if they are to be checked.
 
         Raises:
-            EANError: if the file is missing, is no scheme, or is one of another network.
+            EANError: if the file is missing, is not a scheme, or is one of another network.
         """
         record = read_scheme_file(path)
         scheme = cls(tuple(int(bit) for stage in record["stages"] for bit in stage), tuple(record["blocks"]))

@@ -1,4 +1,4 @@
-"""The pipeline over a task that is no classification: its metric is an error in people, and nothing is trained."""
+"""The pipeline over a task other than classification: its metric is an error in people, and nothing is trained."""
 
 from __future__ import annotations
 
