@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ean_core.attention.masks import masks_of
 from ean_core.deploy.fold import replace_submodule
-from ean_core.deploy.neighbors import neighbors_of
+from ean_core.deploy.scale_folding import neighbors_of
 from ean_core.networks.scale_layers import scale_input, scale_last, scale_output
 from ean_core.networks.stage import Stage
 from ean_core.utils.errors import EANError

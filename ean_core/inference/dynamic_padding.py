@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class SameConvolution(nn.Module):
-    """timm's `Conv2dSame` by whole numbers alone, since torch.export cannot write its `math.ceil` to a file.
+    """timm's `Conv2dSame` in whole numbers, since torch.export cannot write its `math.ceil` to a file.
 
     Args:
         convolution: whose weights are used.
@@ -27,9 +27,16 @@ class SameConvolution(nn.Module):
 
 
 def same_padding(length: int, kernel: int, stride: int, dilation: int) -> int:
-    """Zeros to add along a side; of an odd number the larger half comes at the end."""
-    outputs = (length + stride - 1) // stride
-    return max((outputs - 1) * stride + (kernel - 1) * dilation + 1 - length, 0)
+    """Zeros to add along a side; of an odd number the larger half comes at the end.
+
+    timm's maximum over rounded quotients, written with one remainder: the tracer nests these formulas layer by layer,
+    and takes minutes over the former.
+    """
+    span = (kernel - 1) * dilation + 1
+    if stride == 1:
+        return span - 1
+    lacking = -length % stride  # to whole strides
+    return span - stride + lacking if span >= stride else max(span - stride + lacking, 0)
 
 
 def make_padding_dynamic(network: nn.Module) -> nn.Module:

@@ -40,6 +40,7 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval
 from tests.crowd_counting.test_fit import TINY, Killed, kill_after
 from tests.crowd_counting.test_recipe import CONFIGS
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
 from tests.helpers.tiny_recipe import ean_directory
 
@@ -58,11 +59,6 @@ def make_job(crowd: CrowdData, directory: Path, *, resume: bool = False, launche
     recipe = Recipe.read(None, given)
     task = searched_task(recipe, CountingJob.prepare(recipe, crowd, directory=directory))
     return Job(task, directory, resume=resume, launcher=launcher)
-
-
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
 
 
 def random_supernet(task: CountingTask) -> Counter:

@@ -200,7 +200,7 @@ def test_a_file_keeps_them(tmp_path: Path) -> None:
     network = create_model("resnet20", num_classes=3, attention="se", unconnected="mean")
     network.layer2.mean_masks.masks.fill_(0.25)
     spec = spec_of_network(network)
-    assert spec == ModelSpec("resnet20", 3, "se", scheme="1" * 9, unconnected="mean")
+    assert spec == ModelSpec("resnet20", "se", num_classes=3, scheme="1" * 9, unconnected="mean")
     save_network(tmp_path / "supernet.pth", network, spec)
     loaded, _ = load_network(tmp_path / "supernet.pth")
     assert torch.equal(loaded.layer2.mean_masks.masks, network.layer2.mean_masks.masks)

@@ -27,6 +27,7 @@ from tests.pipeline.conftest import MakeJob
 __all__ = ["mobile_arch"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run_pipeline(job("run"))
     directory = tmp_path / "run"
@@ -127,7 +128,7 @@ def test_the_recipe_for_own_photos_starts_from_weights(
     mobile_arch: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     draw_folders(tmp_path)
-    save_network(tmp_path / "trunk.pth", trained(mobile_arch), ModelSpec(mobile_arch, 7))
+    save_network(tmp_path / "trunk.pth", trained(mobile_arch), ModelSpec(mobile_arch, num_classes=7))
     changes = {
         "model.arch": mobile_arch,
         "model.pretrained": str(tmp_path / "trunk.pth"),

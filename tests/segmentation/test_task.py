@@ -39,6 +39,7 @@ from segmentation.task import SegmentationTask
 from segmentation.third_party import register_all_modules
 from tests.crowd_counting.test_fit import Killed, kill_after
 from tests.helpers.mobile_trunk import mobile_arch
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
 from tests.helpers.tiny_recipe import ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
@@ -72,11 +73,6 @@ def make_job(
     given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
     task, _ = start_task(read_config(path, given, data_root=str(data or root / "data")), {})
     return Job(task, directory, resume=resume, launcher=launcher)
-
-
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
 
 
 def random_supernet(task: SegmentationTask) -> Logits:
