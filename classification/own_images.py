@@ -80,7 +80,9 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
     shortest, longest = min(sizes), max(sizes)
     return [
         describe_classes(data),
-        f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
+        f"all of {shortest[0]}x{shortest[1]} pixels"
+        if shortest == longest
+        else f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
     ]
 
