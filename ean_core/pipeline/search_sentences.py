@@ -52,10 +52,12 @@ def describe_error(lines: Sequence[HistoryLine], scheme: Scheme, score: Metric, 
     start = f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images"
     others = f"{near or 'none'} of the other {how_many(len(scores), 'scored scheme')}"
     if not error:  # all images right, or none
+        have = "has" if near <= 1 else "have"
         return (
-            f"{start}, is at the limit, where images as few as these tell no schemes apart: {others} scored the same."
+            f"{start}, is at the end of the scale, so that its standard error cannot be estimated; {others} {have} the "
+            "same score."
         )
-    lies = "lies" if near == 1 else "lie"
+    lies = "lies" if near <= 1 else "lie"
     return f"{start}, has a standard error of {error:.2f} points; {others} {lies} within that."
 
 
