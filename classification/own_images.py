@@ -140,7 +140,7 @@ def count_per_class(data: ImageData) -> Tensor:
 def describe_classes(data: ImageData) -> str:
     """How many classes and images, and of which class how many."""
     counts = torch.bincount(torch.cat([data.train.labels, data.test.labels])).tolist()
-    head = f"{data.num_classes} classes, {sum(counts)} images"
+    head = f"{data.num_classes} classes, {sum(counts):,} images"
     if data.num_classes <= MAX_LISTED:
         return f"{head}: " + ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts, strict=True))
     return f"{head}, from {min(counts)} to {max(counts)} in a class"

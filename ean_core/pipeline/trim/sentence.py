@@ -48,7 +48,7 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
 def time_saved(saved: Mapping[str, float], *, where: str) -> str:
     """What the whole network's time was measured to save, in percent; an interval with 0 in it shows no saving."""
     interval = f"{saved['low']:.0f} to {saved['high']:.0f}"
-    if saved["low"] <= 0 <= saved["high"]:
+    if round(saved["low"]) <= 0 <= round(saved["high"]):
         return f"whether that saves time on {where} cannot be said ({saved['value']:.0f} %, 95 %: {interval})"
     if saved["high"] < 0:
         return f"that takes {-saved['value']:.0f} % ({-saved['high']:.0f} to {-saved['low']:.0f}) more time on {where}"
