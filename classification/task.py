@@ -37,6 +37,7 @@ from ean_core.training.settings import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.screen import say
+from ean_core.utils.text import how_many
 
 GRADIENT_BATCH = 128
 """Images per backward pass of the validation gradient at most: activations are kept for it, unlike in scoring."""
@@ -92,10 +93,10 @@ class ClassificationTask:
     def describe(self) -> str:
         """Numbers of images and classes."""
         data, total = self.data, len(self.data.train)
-        subset = "" if self.recipe.data.train_per_class is None else f" (a subset of {total})"
+        subset = "" if self.recipe.data.train_per_class is None else f" (a subset of {total:,})"
         return (
-            f"{data.name}: {len(self.images.training())} training images{subset}, {len(data.test)} test images, "
-            f"{data.num_classes} classes"
+            f"{data.name}: {how_many(len(self.images.training()), 'training image')}{subset}, "
+            f"{how_many(len(data.test), 'test image')}, {data.num_classes} classes"
         )
 
     def dataset(self) -> DatasetInfo:

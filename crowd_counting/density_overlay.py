@@ -20,12 +20,31 @@ def overlay(
     """Color the image by density and write the predicted count, and the true one, in the corner.
 
     Args:
+        annotated: the true number of heads; None if it is not known.
+
+    The others, and what is returned, are those of `color_by_density`.
+    """
+    true = "" if annotated is None else f", true {annotated}"
+    colored = color_by_density(pixels, density, stride=stride, size=size, top=top)
+    return write_text(colored, f"predicted {density.sum():.0f}{true}")
+
+
+def color_by_density(
+    pixels: np.ndarray,
+    density: np.ndarray,
+    *,
+    stride: int,
+    size: tuple[int, int] | None = None,
+    top: float | None = None,
+) -> np.ndarray:
+    """Color the image where heads are.
+
+    Args:
         pixels: uint8 (H, W, 3), RGB; for a large image, its reduced version.
         density: float32 (h, w), heads per cell.
         stride: pixels of the full image per cell.
         size: (H, W) of the full image; None for that of `pixels`.
         top: heads per cell shown in the strongest color; None for the map's maximum.
-        annotated: the true number of heads; None if it is not known.
 
     Returns:
         uint8 (H', W', 3), RGB, reduced so that no side exceeds 2048 pixels.
@@ -42,9 +61,7 @@ def overlay(
     heat = np.pad(heat, ((0, shape[1] - heat.shape[0]), (0, shape[0] - heat.shape[1])))
     colors = cv2.applyColorMap((255 * heat).astype(np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
     strength = 0.75 * np.sqrt(heat)[..., None]
-    blended = (small * (1 - strength) + colors * strength).astype(np.uint8)
-    true = "" if annotated is None else f", true {annotated}"
-    return write_text(blended, f"predicted {density.sum():.0f}{true}")
+    return (small * (1 - strength) + colors * strength).astype(np.uint8)
 
 
 def write_text(picture: np.ndarray, text: str) -> np.ndarray:

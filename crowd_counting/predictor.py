@@ -7,12 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 from torch import Tensor
 
+from crowd_counting.density_overlay import color_by_density
 from crowd_counting.model.network import Counter
 from crowd_counting.model.tiles import predict_density
 from crowd_counting.model.training_model import CountingModel
 from ean_core.data.normalize import Normalize
 from ean_core.inference.image_arguments import ImageLike, for_each, to_image
 from ean_core.inference.loaded_model import LoadedModel
+from ean_core.utils.text import how_many
 
 
 class CountPredictor:
@@ -38,6 +40,13 @@ class CountPredictor:
             EANError: for an image that cannot be read, or a value that is not an image.
         """
         return for_each(images, lambda image: float(self.density(image).sum()))
+
+    def show(self, image: ImageLike) -> tuple[str, np.ndarray]:
+        """The number of people in words, and the image colored by density, uint8 (H, W, 3)."""
+        pixels = np.asarray(to_image(image))
+        density = predict_density(self.counter, pixels)[0]
+        picture = color_by_density(pixels, density.numpy(), stride=self.counter.counter.stride)
+        return f"about {how_many(round(float(density.sum())), 'head')}", picture
 
     def density(self, image: ImageLike) -> Tensor:
         """People per cell of an image, float32 (ceil(H / stride), ceil(W / stride)); the sum is the count."""

@@ -74,8 +74,8 @@ class CountingTask:
         """Numbers of images, and what the counter is trained with."""
         (train, val), data = self.counting.split, self.counting.data
         return (
-            f"loss {self.recipe.train.loss}, batch norm {self.counting.batch_norm}; {data.name}: {len(train)} "
-            f"training, {len(val)} validation and {len(data.test)} test images"
+            f"loss {self.recipe.train.loss}, batch norm {self.counting.batch_norm}; {data.name}: {len(train):,} "
+            f"training, {len(val):,} validation and {len(data.test):,} test images"
         )
 
     def dataset(self) -> DatasetInfo:

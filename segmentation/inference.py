@@ -205,6 +205,10 @@ def predict(
         save_mask(out / result_name(file.stem, "_mask.png"), labels, segmentor.meta["palette"])
         small = np.asarray(picture.reduced(LONGEST))
         write_image(out / result_name(file.stem, ".png"), draw_sample(small, sample, segmentor.meta))
-        shares = np.bincount(labels.ravel(), minlength=len(segmentor.meta["classes"])) / labels.size
-        order = [index for index in np.argsort(-shares) if shares[index] > 0]
-        yield file, {segmentor.meta["classes"][index]: float(shares[index]) for index in order}
+        yield file, class_shares(labels, segmentor.meta["classes"])
+
+
+def class_shares(labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """The share of the pixels of each class that labels (H, W) hold, the largest first."""
+    shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    return {classes[index]: float(shares[index]) for index in np.argsort(-shares) if shares[index] > 0}

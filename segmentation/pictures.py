@@ -49,6 +49,18 @@ def colorize(mask: np.ndarray, palette: list[list[int]]) -> np.ndarray:
     return table[mask.astype(np.uint8)]
 
 
+def tinted(image: np.ndarray, labels: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+    """Draw labels (H, W) over their image, uint8 (h, w, 3), with a legend of the classes below.
+
+    The image may be reduced; the labels are resized to it.
+    """
+    small = cv2.resize(labels.astype(np.uint8), image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    colors = colorize(small, [list(color) for color in meta["palette"]])
+    mixed = cv2.addWeighted(image, 0.5, colors, 0.5, 0)
+    keys = [(meta["classes"][i], list(meta["palette"][i])) for i in np.unique(small)]
+    return np.concatenate([mixed, legend(image.shape[1], keys)], axis=0)
+
+
 def with_title(panel: np.ndarray, title: str) -> np.ndarray:
     """Put a title line above a panel."""
     line = np.full((LINE, panel.shape[1], 3), 255, np.uint8)

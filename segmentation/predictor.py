@@ -9,7 +9,11 @@ import numpy as np
 from ean_core.data.read_image import Picture
 from ean_core.inference.image_arguments import ImageLike, for_each, to_image
 from ean_core.inference.loaded_model import LoadedModel
-from segmentation.inference import Segmentor
+from segmentation.inference import Segmentor, class_shares
+from segmentation.pictures import tinted
+
+SHOWN = 1024
+"""Pixels of the longer side of a picture that is shown."""
 
 
 class SegmentPredictor:
@@ -38,8 +42,16 @@ class SegmentPredictor:
         Raises:
             EANError: for an image that cannot be read, or a value that is not an image.
         """
-        return for_each(images, self._labels)
+        return for_each(images, lambda image: self._labels(Picture(to_image(image))))
 
-    def _labels(self, image: ImageLike) -> np.ndarray:
-        sample = self.segmentor(Picture(to_image(image)))
+    def show(self, image: ImageLike) -> tuple[str, np.ndarray]:
+        """The classes of at least a percent of the pixels, in words, and the image tinted by class, uint8 (h, w, 3)."""
+        picture = Picture(to_image(image))
+        labels = self._labels(picture)
+        shares = class_shares(labels, self.classes)
+        found = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items() if share >= 0.01)
+        return found, tinted(np.asarray(picture.reduced(SHOWN)), labels, self.segmentor.meta)
+
+    def _labels(self, picture: Picture) -> np.ndarray:
+        sample = self.segmentor(picture)
         return sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)

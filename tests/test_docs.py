@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,16 +66,37 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in map(slug, headings), target
 
 
-@pytest.fixture(scope="module")
-def helps() -> dict[str, str]:
-    """Help of each command, kept for the pages that name it again."""
-    return {}
+class Parsed(BaseException):
+    """Ends a command once its arguments are parsed; not an `Exception`, which commands may handle."""
+
+
+@pytest.fixture
+def parse(script: Script, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
+    """`parse("tools/search.py", "--resume")` fails if the command's own parser does not take the arguments."""
+    original, parsed = argparse.ArgumentParser.parse_args, []
+
+    def parse_and_stop(parser: argparse.ArgumentParser, *arguments: Any) -> None:
+        namespace = original(parser, *arguments)
+        parsed.append(namespace)
+        if len(parsed) == needed:
+            raise Parsed
+        return namespace
+
+    def call(name: str, *words: str) -> None:
+        nonlocal needed
+        needed = 2 if name in BY_CONFIG else 1  # the second parser is that of the configuration's task
+        parsed.clear()
+        with pytest.raises(Parsed):
+            code = script(name, *words)
+            pytest.fail(f"{name} {shlex.join(words)} ends with {code}: {capsys.readouterr().err[-500:]}")
+
+    needed = 1
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    return call
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
-def test_commands_options_and_files_exist(
-    page: Path, script: Script, capsys: pytest.CaptureFixture[str], helps: dict[str, str]
-) -> None:
+def test_commands_parse_and_files_exist(page: Path, parse: Callable[..., None]) -> None:
     for line in commands_of(page.read_text(encoding="utf-8")):
         words = shlex.split(line.replace("..", " "), comments=True)
         name = next(word for word in words if word.endswith((".py", ".sh")))
@@ -82,14 +105,18 @@ def test_commands_options_and_files_exist(
             file = word.partition(":")[0].rpartition("=")[2]
             if re.match(r"(classification|crowd_counting|segmentation|examples|schemes|results)/", file):
                 assert MADE.match(file) or (ROOT / file).exists() or "--output" in words, f"{file} of {line!r}"
-        options = {word for word in words[words.index(name) :] if word.startswith("--")}
-        if name.endswith(".py") and options:
-            if name not in helps:
-                capsys.readouterr()
-                script(name, *([ROOT / BY_CONFIG[name]] if name in BY_CONFIG else []), "--help")
-                helps[name] = capsys.readouterr().out
-            known = set(re.findall(r"--[\w-]+", helps[name]))
-            assert options <= known | {f"--{flag[5:]}" for flag in known if flag.startswith("--no-")}, line
+        given = [re.sub(r"\$\w+|^N$", "1", word) for word in words[words.index(name) + 1 :]]  # variables, numbers
+        if name in BY_CONFIG and not (ROOT / given[0]).exists():
+            given[0] = BY_CONFIG[name]
+        if name.endswith(".py") and {word for word in given if word.startswith("--")} - {"--help"}:
+            parse(name, *given)
+
+
+def test_an_option_that_does_not_exist_is_found(parse: Callable[..., None]) -> None:
+    parse("tools/report.py", "--html", "report.html")
+    for words in (["tools/report.py", "--htm1", "report.html"], ["tools/train.py", BY_CONFIG["tools/train.py"], "--x"]):
+        with pytest.raises(pytest.fail.Exception, match="(?s)ends with 2: .*unrecognized arguments"):
+            parse(*words)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=page_ids)

@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from argparse import ArgumentTypeError
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from landscape_suite import LANDSCAPES
+from torch.utils.data import DataLoader
 
 from classification.recipe import Recipe
 from ean_core import cli
@@ -25,6 +27,7 @@ from ean_core.utils.errors import EANError, batch_of, command
 from ean_core.utils.failure_messages import out_of_memory
 from ean_core.utils.progress import bar
 from ean_core.utils.screen import console
+from ean_core.utils.startup import prepare
 from ean_core.utils.task_registry import task_of_config
 from tests.conftest import ROOT, Script
 from tests.helpers.processes import python_path
@@ -112,6 +115,15 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch: pytest.
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="utf-8"))
     command(lambda: print("caf\udce9.png é", flush=True))()
     assert content.getvalue() == rb"caf\udce9.png " + "é\n".encode()
+
+
+def test_torch_says_nothing_about_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        prepare()
+        DataLoader(range(4), num_workers=500)
+    assert not said
 
 
 def failing(error: BaseException):

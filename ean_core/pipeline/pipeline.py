@@ -82,9 +82,9 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     rows = summarize(trained, job, earlier=path)
     comparisons = comparison_sentences(trained)
     write_summary(path, rows, job, comparisons=comparisons)
-    seeds = how_many(len(recipe.seeds), "seed")
-    title = f"{recipe.name}: {job.task.dataset().name} test images, {seeds}"
-    metric, images = job.task.metrics[0], job.task.dataset().test_images
+    seeds, images = how_many(len(recipe.seeds), "seed"), job.task.dataset().test_images
+    title = f"{recipe.name}: {how_many(images, 'test image')}, {seeds}"
+    metric = job.task.metrics[0]
     print_summary(rows, metric=metric, title=title, images=images)
     print_files(trained)
     say(*comparisons)

@@ -49,11 +49,16 @@ def describe_error(lines: Sequence[HistoryLine], scheme: Scheme, score: Metric, 
         return ""
     error = binomial_error(value, images)
     near = sum(abs(other - value) <= error for other in scores.values())
-    lie = "lies" if near == 1 else "lie"
-    return (
-        f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images, has a standard error of "
-        f"{error:.2f} points; {near:,} of the other {how_many(len(scores), 'scored scheme')} {lie} within that."
-    )
+    start = f"Its score, {score.name} {value:.2f} {score.unit} on {images:,} validation images"
+    others = f"{near or 'none'} of the other {how_many(len(scores), 'scored scheme')}"
+    if not error:  # all images right, or none
+        have = "has" if near <= 1 else "have"
+        return (
+            f"{start}, is at the end of the scale, so that its standard error cannot be estimated; {others} {have} the "
+            "same score."
+        )
+    lies = "lies" if near <= 1 else "lie"
+    return f"{start}, has a standard error of {error:.2f} points; {others} {lies} within that."
 
 
 def describe_controller(lines: Sequence[HistoryLine]) -> str:

@@ -65,7 +65,7 @@ def table(record: Record, results: Results) -> Table:
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
         f"{run.arch}, {attention_label(run.attention)}, {DATA.get(run.data, run.data)}, "
         f"{run.train:,} training, {settings['images']['validation']:,} validation and {run.test:,} test images, "
-        f"{run.epochs} epochs, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
+        f"{how_many(run.epochs, 'epoch')}, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
         f"intervals over schemes{jackknife}; {record.machine}. {spread_sentence(metrics.get('spread', {}))}"
     )
     return Table(

@@ -13,6 +13,7 @@ from ean_core.report.results import Record, Results
 from ean_core.report.table1 import KEYS, KINDS, SETUPS, network_title, paper_millions, paper_networks
 from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, TrainedRow, trained_rows
+from ean_core.utils.text import how_many
 
 MARKS = {"Org": "o", "Org-full": "^", "Share-full": "s", "EAN": "D"}
 ATTENTIONS = ("se", "sge", "dia")
@@ -67,7 +68,7 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     up = f"standard deviation over {n} seeds" if n > 1 else "none, as there is 1 seed"
     bars = f"bars across: 95 % interval of the time; bars up: {up}"
     note = (
-        f"{run.arch}, {run.train:,} training and {run.test:,} test images, {run.epochs} epochs; {bars}; "
+        f"{run.arch}, {run.train:,} training and {run.test:,} test images, {how_many(run.epochs, 'epoch')}; {bars}; "
         f"{record.machine}."
     )
     return [picture(points, f"Ours: {DATA.get(run.data, run.data)}, {arch_title(run.arch)}", note, (record.name,))]

@@ -91,7 +91,7 @@ def classification(results: Results) -> Iterator[Measurement]:
         )
         setup = (
             f"{titles.arch_title(run.arch)} with {attention_label(run.attention)}, {run.train:,} training images, "
-            f"{run.epochs} epochs, {seeds(n)}{'' if same else f' (paper: {table1.SETUPS[column]})'}"
+            f"{how_many(run.epochs, 'epoch')}, {seeds(n)}{'' if same else f' (paper: {table1.SETUPS[column]})'}"
         )
         command = f"python tools/search.py classification/configs/{run.name}.py"
         yield Measurement((figures,), setup, command, (record.name,))

@@ -10,7 +10,7 @@ from ean_core.report.formatting import counted, interval, mean, number, percent,
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import DATA, arch_title, record_title
 from ean_core.report.typed_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
-from ean_core.utils.text import attention_label
+from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("pipeline",)
 COLUMNS = {("cifar100", "resnet164"): "cifar100_resnet164", ("imagenet", "resnet50"): "imagenet_resnet50"}
@@ -215,7 +215,7 @@ def run_notes(record: Record) -> tuple[str, ...]:
     schemes = [f"{row.network} `{row.scheme}`" for row in rows if row.network.startswith("EAN")]
     ours = (
         f"Ours, recipe `{run.name}`: {run.arch}, {attention_label(run.attention)}, {DATA.get(run.data, run.data)}, "
-        f"{run.train:,} training and {run.test:,} test images, {run.epochs} epochs, "
+        f"{run.train:,} training and {run.test:,} test images, {how_many(run.epochs, 'epoch')}, "
         f"{seeds(max(row.top1.n or 1 for row in rows))}; {'; '.join(schemes) or 'no scheme'}; "
         f"time increment: batch {timing['batch_size']}, {timing['setting']}, 95 % interval; {record.machine}."
     )

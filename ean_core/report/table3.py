@@ -11,7 +11,7 @@ from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import counted, number, recorded_mean, seeds, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.utils.text import attention_label
+from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("counting",)
 PARTS = {"part_A": "SHHA", "part_B": "SHHB"}
@@ -170,8 +170,8 @@ def setup_notes(group: Sequence[Record]) -> tuple[str, ...]:
     crop, n = settings["data"].get("crop"), max(len(record.settings["seeds"]) for record in group)
     lines = [
         f"Ours: {model['arch']}, {images['train']} training, {images['val']} validation and {images['test']} test "
-        f"images, {f'crops of {crop} pixels' if crop else 'whole images'}, {train['epochs']} epochs of batches of "
-        f"{train['batch_size']}, loss {train['loss']}, batch norm {train['batch_norm']}, "
+        f"images, {f'crops of {crop} pixels' if crop else 'whole images'}, {how_many(train['epochs'], 'epoch')} of "
+        f"batches of {train['batch_size']}, loss {train['loss']}, batch norm {train['batch_norm']}, "
         f"{'from weights of a classifier' if settings['weights'] else 'from random weights'}; "
         f"{seeds(n)}; checkpoint chosen on the validation images; "
         f"{'; '.join([*schemes, *dict.fromkeys(record.machine for record in group)])}."

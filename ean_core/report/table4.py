@@ -14,6 +14,7 @@ from ean_core.report.results import Record, Results
 from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
 from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
+from ean_core.utils.text import how_many
 
 KINDS = ("search-comparison", "search-retrained")
 COMMAND = (
@@ -141,7 +142,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
     run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
     note = (
         f"Ours: {setup_title(record)}, {run.train:,} training and {run.test:,} test images, "
-        f"{run.epochs} epochs, {seeds(n)}; time: batch "
+        f"{how_many(run.epochs, 'epoch')}, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
         f"{f'Paper: ResNet-164, another set-up, so compare rows, not columns. {LAST_EPOCH}' if compared else ''}"
     )

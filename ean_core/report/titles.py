@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ean_core.report.results import Record
-from ean_core.utils.text import attention_label
+from ean_core.utils.text import attention_label, how_many
 
 DATA = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits", "folder": "own images"}
 PARTS = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B", "part_demo": "made-up crowds"}
@@ -78,7 +78,7 @@ def recipe_title(record: Record) -> str:
     if images := settings.get("images"):
         parts.append(f"{images['train']:,} training images")
     if epochs := recipe.get("train", {}).get("epochs"):
-        parts.append(f"{epochs} epochs")
+        parts.append(how_many(epochs, "epoch"))
     return ", ".join(parts)
 
 

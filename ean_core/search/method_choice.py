@@ -9,7 +9,7 @@ from typing import Any
 
 from ean_core.cli import literal
 from ean_core.search import METHODS, load_method, long_name
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,16 @@ def parse_method(text: str) -> MethodChoice:
     A class of the user's own is imported, which runs its file: the text is the user's word.
 
     Raises:
-        EANError: for an empty option, one given twice, or a class that cannot be imported or is not a search method.
-            An unknown name is found when the method is built.
+        EANError: for an unknown name, an empty option, one given twice, or a class that cannot be imported or is not a
+            search method.
     """
     method, *option_texts = text.strip().split(":")
     method = long_name(method)
     if method not in METHODS and (method.endswith(".py") or re.match(r"[A-Z]\w*$", "".join(option_texts[:1]))):
         reference, option_texts = ":".join([method, *option_texts[:1]]), option_texts[1:]
         method = reference if reference in METHODS else load_method(reference)
+    if method not in METHODS:
+        raise unknown_name("search method", method, list(METHODS))
     options: dict[str, Any] = {}
     for option in option_texts:
         name, sign, value = option.partition("=")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ean_core.utils.significance import MARGIN, SIGNIFICANCE, PairedDifference, PairedImages, seeds_needed
+from ean_core.utils.significance import MARGIN, MOST_SEEDS, SIGNIFICANCE, PairedDifference, PairedImages, seeds_needed
 from ean_core.utils.text import how_many
 
 ONE_SEED = (
@@ -43,9 +43,11 @@ def compare_seeds_sentence(
         return f"{first} and {second} are level within {margin:g} {unit}: {figures}."
     if verdict != "unknown":
         return f"{first} is {verdict} than {second}: {figures}."
+    needed = seeds_needed(difference.std, difference=margin)
+    number = f"about {needed}" if needed < MOST_SEEDS else f"{needed:,} or more"
     return (
-        f"No difference between {first} and {second} can be shown with {difference.pairs} seeds: {figures}; about "
-        f"{seeds_needed(difference.std, difference=margin)} seeds would show a difference of {margin:g} {unit}."
+        f"No difference between {first} and {second} can be shown with {difference.pairs} seeds: {figures}; {number} "
+        f"seeds would show a difference of {margin:g} {unit}."
     )
 
 

@@ -93,7 +93,11 @@ def sign_flip_test(differences: np.ndarray) -> float:
     return float(result.pvalue)
 
 
-def seeds_needed(std: float, *, difference: float = MARGIN, most: int = 1000) -> int:
+MOST_SEEDS = 1000
+"""Where `seeds_needed` stops counting."""
+
+
+def seeds_needed(std: float, *, difference: float = MARGIN, most: int = MOST_SEEDS) -> int:
     """Pairs with which a true difference is found significant in four of five studies (power 0.8).
 
     Args:

@@ -6,6 +6,7 @@ import io
 import os
 import select
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ def prepare() -> None:
     run_package_beside()
     open_missing_streams()
     tolerate_names()
+    # A recipe says the number of workers; more than there are cores does no harm.
+    warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
     os.environ["MPLBACKEND"] = "Agg"  # all pictures go to files; a notebook's own backend may not be installed here
 
 

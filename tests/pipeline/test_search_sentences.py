@@ -36,7 +36,12 @@ def test_how_uncertain_its_score_is() -> None:
     score = ClassificationTask.score
     sentence = describe_error(LINES, scheme("010"), score, 300)  # sqrt(0.75 x 0.25 / 300) = 0.025
     begin = "Its score, accuracy 75.00 % on 300 validation images, has a standard error of 2.50 points"
-    assert sentence == f"{begin}; 0 of the other 2 scored schemes lie within that."
+    assert sentence == f"{begin}; none of the other 2 scored schemes lies within that."
+    perfect = [dataclasses.replace(line, accuracy=100.0) for line in LINES]
+    assert describe_error(perfect, scheme("010"), score, 30).endswith(
+        "is at the end of the scale, so that its standard error cannot be estimated; 2 of the other 2 scored schemes "
+        "have the same score."
+    )
     assert describe_error(LINES, scheme("010"), Metric("score", "score", "%"), 300) == ""
 
 

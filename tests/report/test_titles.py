@@ -8,7 +8,7 @@ import pytest
 
 from ean_core.io.records import write_record
 from ean_core.report.results import Record, Results, read_file
-from ean_core.report.titles import record_title, words_of
+from ean_core.report.titles import recipe_title, record_title, words_of
 from tests.conftest import ROOT
 
 
@@ -38,3 +38,13 @@ def test_settings_that_do_not_say_leave_the_words_of_the_name(tmp_path: Path) ->
     record = read_file(path, "folder/my_run.json", ())
     assert isinstance(record, Record)
     assert record_title(record) == "my run"
+
+
+@pytest.mark.parametrize(("epochs", "words"), [(1, "1 epoch"), (20, "20 epochs")])
+def test_one_epoch_is_no_plural(tmp_path: Path, epochs: int, words: str) -> None:
+    recipe = {"model": {"arch": "resnet20", "attention": "se"}, "train": {"epochs": epochs}}
+    settings = {"recipe": recipe, "data": {"name": "digits"}}
+    record = read_file(
+        write_record(tmp_path / "run.json", kind="pipeline", settings=settings, metrics=[]), "run.json", ()
+    )
+    assert recipe_title(record).endswith(f"with SE, {words}")

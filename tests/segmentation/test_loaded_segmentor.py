@@ -188,3 +188,14 @@ def test_python_gives_the_labels_that_the_command_writes(config: Path, state: Pa
     for same in net.predict([Image.open(photo), photo.read_bytes()]):
         assert np.array_equal(same, wanted)
     assert net.classes == ("background", "circle", "square", "triangle")
+
+
+def test_a_page_is_shown_the_classes_over_the_image(config: Path, state: Path, photo: Path) -> None:
+    net = ean_core.load(state, config=config, device="cpu")
+    found, picture = net.show(photo)
+    labels, (width, height) = net.predict(photo), Image.open(photo).size
+    shares = np.bincount(labels.ravel(), minlength=4) / labels.size
+    assert found.startswith(f"{net.classes[shares.argmax()]} {100 * shares.max():.0f} %")
+    assert picture.dtype == np.uint8
+    assert picture.shape[0] > height, "the legend is below"
+    assert picture.shape[1:] == (width, 3)

@@ -76,6 +76,9 @@ def test_the_sentences() -> None:
     assert "+0.50 points of test accuracy (95 % interval -1.46 to 2.46, 6 seeds, p = " in text
     assert wide.std is not None
     assert text.endswith(f"; about {seeds_needed(wide.std)} seeds would show a difference of 0.5 points.")
+    far = paired_difference([value + 90 * shift for value, shift in zip(ORG, (2, -2, 1, -1, 3, 0), strict=True)], ORG)
+    said = compare_seeds_sentence("EAN", "Org", far)
+    assert said.endswith("; 1,000 or more seeds would show a difference of 0.5 points."), "where counting stopped"
     better = paired_difference([value + 1 + shift / 10 for shift, value in enumerate(ORG)], ORG)
     assert compare_seeds_sentence("EAN", "Org", better).startswith("EAN is better than Org: ")
     assert compare_seeds_sentence("EAN", "Org", better, higher_is_better=False).startswith("EAN is worse than Org: ")

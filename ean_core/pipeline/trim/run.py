@@ -23,6 +23,7 @@ from ean_core.pipeline.trim.worth import AS_TRAINED, Bench, masks_of_network, wo
 from ean_core.training.work_dir import claim
 from ean_core.utils.errors import EANError
 from ean_core.utils.progress import bar
+from ean_core.utils.text import how_many
 
 EVALUATIONS, COSTS, RECORD, NETWORK = "evaluations.jsonl", "costs.json", "trim.json", "trimmed"
 MASK_BYTES = 200e6
@@ -181,7 +182,7 @@ def training_batches(task: TrimTask) -> list[Tensor]:
 def final_results(bench: Bench, network: nn.Module, way: Sequence[Step], *, finetune: int) -> dict[str, Any]:
     """Value and drop of the chosen network on the validation and, at last, the test images."""
     name = " ".join(f"{step.call}{'*' if step.calibrated else ''}" for step in way[1:]) or AS_TRAINED
-    name += f", {finetune} epochs" if finetune and len(way) > 1 else ""
+    name += f", {how_many(finetune, 'epoch')}" if finetune and len(way) > 1 else ""
     final = {"trimmed": bench.measure(network, name), "test": None}
     if bench.task.parts.test:
         metric, results = bench.task.metric, bench.evaluations.results

@@ -10,6 +10,9 @@ from ean_core.pipeline.trim.greedy import Limits
 from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.text import how_many
 
+MOST_APART = 5.0
+"""Percent by which the sum of the calls' times and the times of whole networks may differ without a warning."""
+
 
 def unit_of(metric: Mapping[str, Any]) -> str:
     """The unit of a difference of the metric: points of a percentage, else its name."""
@@ -38,8 +41,30 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     where = "this CPU" if device.endswith("CPU") else device
     return (
         f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({interval}; {tested}chosen for {wanted} "
-        f"on {chosen}); that saves {saved['value']:.0f} % ({saved['low']:.0f} to {saved['high']:.0f}) of the time on "
-        f"{where}"
+        f"on {chosen}); {time_saved(saved, where=where)}"
+    )
+
+
+def time_saved(saved: Mapping[str, float], *, where: str) -> str:
+    """What the whole network's time was measured to save, in percent; an interval with 0 in it shows no saving."""
+    interval = f"{saved['low']:.0f} to {saved['high']:.0f}"
+    if round(saved["low"]) <= 0 <= round(saved["high"]):
+        return f"whether that saves time on {where} cannot be said ({saved['value']:.0f} %, 95 %: {interval})"
+    if saved["high"] < 0:
+        return f"that takes {-saved['value']:.0f} % ({-saved['high']:.0f} to {-saved['low']:.0f}) more time on {where}"
+    return f"that saves {saved['value']:.0f} % ({interval}) of the time on {where}"
+
+
+def disagreement(metrics: Mapping[str, Any]) -> str | None:
+    """A warning where the calls' own times, which the table adds up, do not fit what the whole networks took."""
+    saved, path = metrics["times"][TRIMMED]["saved"], metrics["path"]
+    before, after = path[0]["increment"], path[metrics["chosen"]]["increment"]
+    added = 100 * (before - after) / (100 + before)
+    if saved is None or abs(added - saved["value"]) <= max(MOST_APART, saved["high"] - saved["low"]):
+        return None
+    return (
+        f"the folded calls' own times add up to {added:.0f} % of the time, and whole networks differ by "
+        f"{saved['value']:.0f} %: the machine was busy; measure again on a quiet machine, with more --rounds"
     )
 
 
@@ -78,7 +103,7 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
 
 def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
     """Print the order of folding, with the metric and the time after each step."""
-    heads = ["folded", heading, f"loss, {unit} (95 %)", "time over none %", ""]
+    heads = ["folded", heading, f"loss, {unit} (95 %)", "time over none %, by the calls' times", ""]
     table = make_table("folded one after the other", heads)
     for number, step in enumerate(metrics["path"]):
         mark = "taken" if number == metrics["chosen"] else ""
@@ -86,6 +111,8 @@ def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
         cells = f"{step['value']:.2f}", ranged(step["drop"]), f"{step['increment']:.2f}", mark
         table.add_row(f"+ {name}" if number else name, *cells)
     print_table(table)
+    if (warning := disagreement(metrics)) is not None:
+        say(f"warning: {warning}")
 
 
 def ranged(interval: Mapping[str, float], digits: int = 2) -> str:

@@ -1,0 +1,32 @@
+"""What trimming says of the time saved: certain only where the measured interval is."""
+
+from __future__ import annotations
+
+import pytest
+
+from ean_core.pipeline.trim.cost import TRIMMED
+from ean_core.pipeline.trim.sentence import disagreement, time_saved
+
+
+@pytest.mark.parametrize(
+    ("interval", "sentence"),
+    [
+        ((18.7, 18.1, 19.0), "that saves 19 % (18 to 19) of the time on this CPU"),
+        ((14.0, -3.0, 30.0), "whether that saves time on this CPU cannot be said (14 %, 95 %: -3 to 30)"),
+        ((16.0, 0.3, 28.0), "whether that saves time on this CPU cannot be said (16 %, 95 %: 0 to 28)"),
+        ((-5.0, -9.0, -2.0), "that takes 5 % (2 to 9) more time on this CPU"),
+    ],
+)
+def test_an_uncertain_saving_is_called_uncertain(interval: tuple[float, ...], sentence: str) -> None:
+    assert time_saved(dict(zip(("value", "low", "high"), interval, strict=True)), where="this CPU") == sentence
+
+
+def test_table_and_sentence_that_do_not_agree_are_warned_of() -> None:
+    path = [{"increment": 25.0}, {"increment": 0.0}]  # the calls' times: 25 of 125, a fifth
+    saved = {"value": 18.7, "low": 18.1, "high": 19.0}
+    metrics = {"path": path, "chosen": 1, "times": {TRIMMED: {"saved": saved}}}
+    assert disagreement(metrics) is None
+    path[0]["increment"] = 3.0
+    assert "add up to 3 % of the time, and whole networks differ by 19 %" in disagreement(metrics)
+    saved.update(low=2.0, high=30.0)  # an interval that wide disagrees with little
+    assert disagreement(metrics) is None
