@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.io.records import write_record
     from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
-    from ean_core.utils.files import free_path, writable
+    from ean_core.utils.files import free_path, writable, written_or_replaced
     from ean_core.utils.screen import say, say_next, script
 
     benchmark.check_arguments(arguments)
@@ -146,7 +146,8 @@ def main(argv: Sequence[str]) -> None:
     for mode, warning in benchmark.noise_warnings(rows, list(results)).items():
         say(f"warning: mode {mode}: {warning}")
     say(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
-    say(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
+    word = written_or_replaced(output)
+    say(f"record {word}: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         say(f"chart:  {chart}")
