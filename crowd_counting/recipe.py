@@ -210,12 +210,7 @@ class SupernetRecipe(TrainRecipe):
     settings_type: ClassVar[type[TrainSettings]] = recipe.SupernetRecipe
     validate_every: int = 0
     sandwich: bool = False
-    random_paths: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.random_paths < 1:
-            raise EANError(f"supernet.random_paths must be at least 1, got {self.random_paths}")
+    random_paths: Annotated[int, Range(1, 10**9)] = 3
 
 
 @dataclass(frozen=True)

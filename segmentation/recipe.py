@@ -61,7 +61,7 @@ class TrainRecipe:
         config: the config without what the network's spec and the place of a run decide, as plain values.
     """
 
-    iterations: int
+    iterations: Annotated[int, Range(1, 10**8)]
     config: Mapping[str, Any]
 
 

@@ -72,7 +72,7 @@ def test_the_papers_imagenet_recipe() -> None:
         ({"seed": -1}, "has seed -1"),
         ({"train.milestones": 5}, "milestones must be a list of whole numbers"),
         ({"train.lr": -1.0}, "^train.lr must be at least 1e-12 and at most 1000, got -1.0"),
-        ({"train.ema": 2.0}, "ema must be at least 0 and at most 1"),
+        ({"train.ema": 2.0}, "ema must be at least 0 and at most 0.9"),
         ({"search.steps": 0}, "search.steps must be at least 1"),
         ({"search.bn_images": -5}, "search.bn_images must be at least 0"),
         ({"search.options": 5}, "options must be a dictionary"),
