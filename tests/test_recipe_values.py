@@ -68,7 +68,8 @@ def fields_of(cls: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def changed(values: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     """A copy with the field of a dotted name replaced."""
     first, _, rest = name.partition(".")
-    return {**values, first: changed(values.get(first) or {}, rest, value) if rest else value}
+    inner = values.get(first)
+    return {**values, first: changed(inner if isinstance(inner, dict) else {}, rest, value) if rest else value}
 
 
 def accepted(read: Callable[[], Any]) -> bool:

@@ -99,9 +99,8 @@ class TrainSettings:
             raise EANError(f"{self.section}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if any(not 0 <= factor <= MAX_FACTOR for factor in self.lr_factors.values()):
             raise EANError(f"{self.section}.lr_factors must be from 0 to {MAX_FACTOR}, got {dict(self.lr_factors)}")
-        if any(not 1 <= epoch <= RANGES["epochs"][1] for epoch in self.milestones) or list(self.milestones) != sorted(
-            set(self.milestones)
-        ):
+        last, ascending = RANGES["epochs"][1], sorted(set(self.milestones))
+        if list(self.milestones) != ascending or any(not 1 <= epoch <= last for epoch in ascending):
             raise EANError(
                 f"{self.section}.milestones must be epochs from 1 in ascending order, got {list(self.milestones)}"
             )
