@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from ean_core.attention import build_attention
 from ean_core.networks import timm_backbone
@@ -15,6 +15,7 @@ from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.resnet import ResNet, count_parameters, input_shape
 from ean_core.scheme import SchemeLike, as_scheme, read_scheme_file, scheme_file
+from ean_core.utils.checked_dataclasses import Range, check_arguments
 from ean_core.utils.errors import EANError, unknown_name
 
 
@@ -54,6 +55,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 
+MAX_CHANNELS = 10_000_000  # of images, and classes
+
+
 def create_model(
     arch: str,
     *,
@@ -84,6 +88,15 @@ def create_model(
     Raises:
         EANError: for an unknown name, or a scheme of another length.
     """
+    check_arguments(
+        "create_model",
+        arch=(arch, str),
+        num_classes=(num_classes, Annotated[int, Range(0, MAX_CHANNELS)] | None),
+        attention=(attention, str | None),
+        sharing=(sharing, str),
+        attention_options=(attention_options, Mapping[str, Any] | None),
+        in_channels=(in_channels, Annotated[int, Range(1, MAX_CHANNELS)]),
+    )
     blocks = stages_blocks(arch)
     if scheme is not None and attention is None and as_scheme(scheme, blocks).connections:
         file = scheme_file(scheme)
@@ -125,11 +138,14 @@ def _check_layout(arch: str, layout: Mapping[str, Any]) -> None:
     """Refuse options of `create_model` that an architecture does not have.
 
     Raises:
-        EANError: if there are any.
+        EANError: if there are any, or one has another form.
     """
     options = {"strides", "dilations", "contract_dilation"} | (set() if is_timm(arch) else {"conv_bias"})
     if stray := sorted(set(layout) - options):
         raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
+    per_stage = tuple[(Annotated[int, Range(1, 64)],) * len(stages_blocks(arch))]
+    kinds = {"strides": per_stage, "dilations": per_stage, "contract_dilation": bool, "conv_bias": bool}
+    check_arguments("create_model", **{name: (value, kinds[name]) for name, value in layout.items()})
 
 
 def is_timm(arch: str) -> bool:

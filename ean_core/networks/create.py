@@ -11,6 +11,7 @@ from ean_core.networks.base import StagedNetwork
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.weights_file import read_weights
 from ean_core.scheme import SchemeLike
+from ean_core.utils.checked_dataclasses import check_arguments
 
 
 def create_model(
@@ -45,6 +46,7 @@ def create_model(
     Raises:
         EANError: for an unknown name, a scheme of another length, or weights that cannot be read or do not fit.
     """
+    check_arguments("create_model", pretrained=(pretrained, bool | str | Path))
     network = networks.create_model(
         arch,
         num_classes=num_classes,
