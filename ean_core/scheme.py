@@ -235,9 +235,9 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
                 f"the scheme is for {describe_blocks(value.blocks)}, but the network has {describe_blocks(blocks)}"
             )
         return value
-    if value is None or value in ("share-full", "org-full"):
+    if value is None or (isinstance(value, str) and value in ("share-full", "org-full")):
         return Scheme.all_on(blocks)
-    if value == "org":
+    if isinstance(value, str) and value == "org":
         return Scheme.all_off(blocks)
     if (file := scheme_file(value)) is not None:
         return Scheme.load(file, blocks=blocks)

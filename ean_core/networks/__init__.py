@@ -92,7 +92,7 @@ def create_model(
         "create_model",
         arch=(arch, str),
         num_classes=(num_classes, Annotated[int, Range(0, MAX_CHANNELS)] | None),
-        attention=(attention, str | None),
+        attention=(attention, Annotated[str, Range(1)] | None),
         sharing=(sharing, str),
         attention_options=(attention_options, Mapping[str, Any] | None),
         in_channels=(in_channels, Annotated[int, Range(1, MAX_CHANNELS)]),
