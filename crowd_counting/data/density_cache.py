@@ -107,9 +107,8 @@ class DensityCache:
         required = {"format": FORMAT, "kernel": kernel, "stride": stride, "fingerprint": data.fingerprint()}
         for name, value in required.items():
             if str(attributes[name]) != str(value):
-                raise EANError(
-                    f"cache {path} has {name} {' '.join(str(attributes[name]).split())}, but this run needs {value}: {REWRITE_ADVICE}"
-                )
+                found = " ".join(str(attributes[name]).split())
+                raise EANError(f"cache {path} has {name} {found}, but this run needs {value}: {REWRITE_ADVICE}")
         check_complete(path, self._maps, data.train, stride=stride)
 
     def __getitem__(self, name: str) -> np.ndarray:
