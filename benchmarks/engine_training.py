@@ -21,7 +21,7 @@ from ean_core.data.normalize import Normalize
 from ean_core.training.classifier import SupernetClassifier
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.errors import EANError
 
 

@@ -118,11 +118,11 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
             row["evaluations"] = [count for count in CHECKPOINTS if count <= SIZES[bits][1]]
             for answer in ANSWER_LABELS:
                 if (name, answer) in curves:
-                    mine = curves[name, answer]
-                    row[answer] = [interval(mine[:, location]) for location in range(mine.shape[1])]
-                    row[f"{answer}_exact"] = round(float((mine[:, -1] < 1e-6).mean()), 4)
+                    regrets = curves[name, answer]
+                    row[answer] = [interval(column) for column in regrets.T]
+                    row[f"{answer}_exact"] = round(float((regrets[:, -1] < 1e-6).mean()), 4)
                     row |= {  # the seeds are paired: the same landscapes
-                        f"{answer}_minus_natural_{other}": interval(mine[:, -1] - curves["natural", other][:, -1])
+                        f"{answer}_minus_natural_{other}": interval(regrets[:, -1] - curves["natural", other][:, -1])
                         for other in ANSWER_LABELS
                         if "natural" in runs and name != "natural"
                     }
@@ -150,8 +150,8 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
         ]
         lines += ["|" + "---|" * len(head)]
         for variant in arguments.methods:
-            mine = [row for row in rows if row["bits"] == bits and row["method"] == variant]
-            ends = [[row[answer][-1] for answer in ANSWER_LABELS if answer in row] for row in mine]
+            of_variant = [row for row in rows if row["bits"] == bits and row["method"] == variant]
+            ends = [[row[answer][-1] for answer in ANSWER_LABELS if answer in row] for row in of_variant]
             texts = [" / ".join(f"{mean:.2f} ({low:.2f}–{high:.2f})" for mean, low, high in pair) for pair in ends]
             lines.append("| " + " | ".join([variant, *texts]) + " |")
     return "\n".join(lines)
@@ -183,9 +183,9 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
                 mean, low, high = np.array(row[answer]).T
                 axes.plot(row["evaluations"], mean, linestyle=line, color=color, linewidth=1.3)
                 ends = [[mean[-1] - low[-1]], [high[-1] - mean[-1]]]  # bands over bands could not be told apart
-                look = {"color": color, "elinewidth": 0.8, "capsize": 1.5, "fmt": "none"}
-                beside = row["evaluations"][-1] * 1.03 ** (1 + arguments.methods.index(row["method"]))
-                axes.errorbar(beside, mean[-1], yerr=ends, **look)
+                style = {"color": color, "elinewidth": 0.8, "capsize": 1.5, "fmt": "none"}
+                x = row["evaluations"][-1] * 1.03 ** (1 + arguments.methods.index(row["method"]))
+                axes.errorbar(x, mean[-1], yerr=ends, **style)
     for axes, (bits, landscape) in zip(grid, panels, strict=False):
         log_axes(axes, regret=True)
         axes.set_title(f"{bits} blocks, {landscape}", fontsize=9, loc="left")

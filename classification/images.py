@@ -13,7 +13,7 @@ from classification.recipe import DataRecipe
 from ean_core.data import ImageData, OneEpoch, class_balanced, make_loader, search_split
 from ean_core.data.loader import Loader
 from ean_core.data.normalize import Normalize
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from ean_core.data import Augment
 from ean_core.pipeline import recipe
 from ean_core.pipeline.recipe import ModelRecipe, SearchRecipe, SupernetRecipe
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.checked_dataclasses import Positive, Range
 
 __all__ = ["DataRecipe", "ModelRecipe", "Recipe", "SearchRecipe", "SupernetRecipe", "TrainSettings"]

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from mmengine.device import get_device
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from ean_core.data import ImageData
 from ean_core.networks import StagedNetwork, count_parameters, stages_blocks
 from ean_core.networks.network_file import ModelSpec, load_network
 from ean_core.networks.pretrained import load_weights
-from ean_core.networks.weights_file import TrunkSpec, read_weights, weights_identity
+from ean_core.networks.weights_file import read_weights, weights_identity
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import DatasetInfo, Metric, SchemeScorer, TrainedNetwork, TrainingRun, require_spec
 from ean_core.scheme import Scheme
@@ -34,7 +33,7 @@ from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
 from ean_core.training.hooks import DrawPaths
 from ean_core.training.loops import PathValLoop
 from ean_core.training.metrics import FIVE, Confusion
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.training.state import save_state_as_network
 from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.screen import say
@@ -147,7 +146,7 @@ class ClassificationTask:
         """Images (B, C, H, W) -> logits (B, K)."""
         network, source = spec.build(), self.recipe.model.pretrained
         if source is not None:
-            report = load_weights(network, read_weights(source, arch=spec.arch), spec=TrunkSpec.of(spec))
+            report = load_weights(network, read_weights(source, arch=spec.arch), spec=spec)
             if is_main_process():
                 say(f"weights: {report}")
         return network
@@ -265,7 +264,6 @@ class ClassificationTask:
             batches,
             metric=Top1(self.images.normalize(channels_last=self.recipe.supernet.channels_last)),
             batch_statistics=self.recipe.search.bn_images > 0,
-            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
 
     # -- networks of fixed connections --------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from ean_core.pipeline.task import Metric, TrainingRun
 from ean_core.pipeline.trim.task import TEST, VALIDATION, Parts, checkpoint_identity
 from ean_core.supernet.prefix_cache import CachedBatches
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.checked_dataclasses import build
 from ean_core.utils.errors import EANError
 

@@ -167,7 +167,7 @@ def save_checkpoint(
     save_counter(path, counter, job.spec, epoch=epoch, validation=metrics, **info)
 
 
-def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds: float, counter: Any) -> None:
+def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds: float, counter: Counter) -> None:
     """Test best.pth and final.pth, and write result.json; all errors of an entry are from the same file."""
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):

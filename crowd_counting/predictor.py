@@ -35,7 +35,7 @@ class CountPredictor:
             images: as for `ean_core.inference.predictor.Predictor.predict`.
 
         Raises:
-            EANError: for an image that cannot be read, or a value that is no image.
+            EANError: for an image that cannot be read, or a value that is not an image.
         """
         return for_each(images, lambda image: float(self.density(image).sum()))
 

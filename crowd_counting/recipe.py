@@ -17,7 +17,7 @@ from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.pipeline import recipe
-from ean_core.training.schedule import MAX_FACTOR, RANGES, TrainSettings
+from ean_core.training.settings import MAX_FACTOR, RANGES, TrainSettings
 from ean_core.utils.checked_dataclasses import Positive, Range, build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
@@ -190,7 +190,7 @@ class TrainRecipe:
 
         Settings that only classifiers use (label smoothing, averaged weights, ..) keep their defaults.
         """
-        names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(self))
+        names = {field.name for field in dataclasses.fields(self.settings_type)} & set(vars(self))
         factors = {} if self.trunk_lr_factor == 1 else {"counter.trunk": self.trunk_lr_factor}
         values = {name: getattr(self, name) for name in names}
         return self.settings_type(**values, val_interval=self.validate_every, lr_factors=factors)

@@ -202,7 +202,6 @@ class CountingTask:
             batches,
             metric=self._metric(supernet),
             batch_statistics=self.recipe.search.bn_images > 0,
-            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
 
     # -- networks of fixed connections --------------------------------------------------------------------------
@@ -230,11 +229,11 @@ class CountingTask:
         images, (rank, world) = self.counting.data.test, rank_and_world()
         model = CountingModel(counter, self.counting.normalize()).to(get_device())
         plan = Plan(1, train=False, rank=rank, world_size=world)
-        mine = evaluate(model, whole_images(images, self.recipe.data, stride=counter.stride, plan=plan))
+        rows = evaluate(model, whole_images(images, self.recipe.data, stride=counter.stride, plan=plan))
         if world == 1:
-            return mine
+            return rows
         parts: list[list[ImageErrors]] = [[] for _ in range(world)]
-        dist.all_gather_object(parts, mine)
+        dist.all_gather_object(parts, rows)
         return [parts[number % world][number // world] for number in range(len(images))]
 
 

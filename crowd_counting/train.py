@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
 from ean_core.cli import (
@@ -17,7 +18,11 @@ from ean_core.cli import (
     positive,
     seed,
 )
-from ean_core.utils.errors import command
+from ean_core.utils.errors import EANError, command
+
+if TYPE_CHECKING:
+    from crowd_counting.job import Job
+    from crowd_counting.recipe import Recipe
 
 HELP = """\
 example:
@@ -74,27 +79,17 @@ def run(arguments: argparse.Namespace) -> None:
     from pathlib import Path
 
     from crowd_counting.dry_run import dry_run
-    from crowd_counting.evaluation import print_scores
     from crowd_counting.fit import train_counter
     from crowd_counting.job import Job, load_crowd
-    from crowd_counting.recipe import Recipe
-    from crowd_counting.summary import covered_seeds, summarize_seeds
-    from crowd_counting.verdict import other_network, verdicts
-    from ean_core.io.records import processes_note
+    from crowd_counting.summary import covered_seeds
     from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
-    from ean_core.utils.errors import EANError
-    from ean_core.utils.screen import say, say_next, script
-    from ean_core.utils.text import how_many
+    from ean_core.utils.screen import say
 
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise EANError(f"--seeds must be distinct, got {arguments.seeds}")
     backends = backends_of(arguments.log)
-    options, arguments.attention = parse_options(arguments.cfg_options), load_attention(arguments.attention)
-    fields = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
-    options.update({field: value for field, value in fields.items() if value is not None})
-    demo = Path(__file__).resolve().parent / "configs" / "demo.py"
-    recipe = Recipe.read(arguments.config or (demo if arguments.part == "demo" else None), options)
+    recipe = recipe_of(arguments)
     launcher = start_processes(arguments.launcher)
     if arguments.part is None and arguments.annotations is None:
         arguments.part, arguments.annotations = recipe.data.part, recipe.data.annotations
@@ -120,19 +115,51 @@ def run(arguments: argparse.Namespace) -> None:
         train_counter(job, seed=number, on_pace=estimate)
         estimate = None  # said once
     if is_main_process():
-        directories = [job.directory / f"seed{seed}" for seed in seeds]
-        summary = summarize_seeds(job, directories)
-        title = f"{data.name}: {len(data.test)} test images, {how_many(len(seeds), 'seed')}"
-        print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
-        processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
-        if note := processes_note(processes):
-            say(f"note: {note}")
-        say(*verdicts(job.directory))
-        say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
-        photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
-        other = other_network(arguments.words, job)
-        say_next(photo, *([[*script("crowd_counting/train.py"), *other]] if other else []))
+        report(job, seeds, words=arguments.words)
     stop_processes()
+
+
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """The recipe with the command line's changes; the demo has one of its own."""
+    from pathlib import Path
+
+    from crowd_counting.recipe import Recipe
+
+    arguments.attention = load_attention(arguments.attention)
+    fields = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
+    given = {field: value for field, value in fields.items() if value is not None}
+    demo = Path(__file__).resolve().parent / "configs" / "demo.py"
+    path = arguments.config or (demo if arguments.part == "demo" else None)
+    return Recipe.read(path, {**parse_options(arguments.cfg_options), **given})
+
+
+def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
+    """Write the summary over the seeds, print the errors on the test images, and say what can be done next.
+
+    Args:
+        job: whose counters are trained.
+        seeds: of the counters.
+        words: of the command line.
+    """
+    from crowd_counting.evaluation import print_scores
+    from crowd_counting.summary import summarize_seeds
+    from crowd_counting.verdict import other_network, verdicts
+    from ean_core.io.records import processes_note
+    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.text import how_many
+
+    directories = [job.directory / f"seed{seed}" for seed in seeds]
+    summary = summarize_seeds(job, directories)
+    title = f"{job.data.name}: {len(job.data.test)} test images, {how_many(len(seeds), 'seed')}"
+    print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
+    processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
+    if note := processes_note(processes):
+        say(f"note: {note}")
+    say(*verdicts(job.directory))
+    say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
+    photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
+    other = other_network(words, job)
+    say_next(photo, *([[*script("crowd_counting/train.py"), *other]] if other else []))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ean_core.inference.predictor import load
     from ean_core.inference.shipped_models import models
-    from ean_core.networks import count_parameters
-    from ean_core.networks.create import create_model
+    from ean_core.networks import count_parameters, create_model
     from ean_core.networks.pretrained import load_torchvision_weights
     from ean_core.networks.save import save
     from ean_core.scheme import Scheme
@@ -31,7 +30,7 @@ _HOME = {
     "EANError": "ean_core.utils.errors",
     "Scheme": "ean_core.scheme",
     "count_parameters": "ean_core.networks",
-    "create_model": "ean_core.networks.create",
+    "create_model": "ean_core.networks",
     "load": "ean_core.inference.predictor",
     "load_torchvision_weights": "ean_core.networks.pretrained",
     "models": "ean_core.inference.shipped_models",

@@ -93,6 +93,13 @@ class Scheme:
         return cls(tuple((rng.random(sum(blocks)) < p).astype(int).tolist()), tuple(blocks))
 
     @classmethod
+    def random_of_size(cls, blocks: Sequence[int], connections: int, rng: np.random.Generator) -> Scheme:
+        """A number of connections, at places that are all equally probable."""
+        bits = np.zeros(sum(blocks), dtype=int)
+        bits[rng.permutation(sum(blocks))[:connections]] = 1
+        return cls(tuple(bits.tolist()), tuple(blocks))
+
+    @classmethod
     def periodic(cls, blocks: Sequence[int], *, period: int, offset: int = 0) -> Scheme:
         """The heuristic of Table 4: connect every `period`-th block, counted over the whole network.
 
@@ -160,7 +167,7 @@ class Scheme:
             blocks: the network's blocks per stage, if they are to be checked.
 
         Raises:
-            EANError: if the file is missing, is no scheme, or is one of another network.
+            EANError: if the file is missing, is not a scheme, or is one of another network.
         """
         record = read_scheme_file(path)
         scheme = cls(tuple(int(bit) for stage in record["stages"] for bit in stage), tuple(record["blocks"]))

@@ -23,7 +23,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ean_core.networks import StagedNetwork, create_model, stages_blocks
 from ean_core.networks.pretrained import LoadReport, load_weights
-from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights
+from ean_core.networks.trunk_spec import TrunkSpec
+from ean_core.networks.weights_file import Weights, read_weights
 from ean_core.scheme import SchemeLike, as_scheme_of_first_stages
 from ean_core.utils.errors import EANError, unknown_name
 
@@ -121,13 +122,7 @@ class EANResNet(BaseModule):
     def load(self, source: str | Weights) -> LoadReport:
         """Copy weights, given as an object, a file or a URL, into the network; see `load_weights`."""
         weights = source if isinstance(source, Weights) else read_weights(source, arch=self.arch)
-        spec = TrunkSpec(
-            arch=self.arch,
-            attention=self.attention,
-            sharing=self.network.sharing,
-            attention_options=self.attention_options,
-            in_channels=self.network.in_channels,
-        )
+        spec = TrunkSpec(self.arch, self.attention, self.network.sharing, attention_options=self.attention_options)
         return load_weights(self.network, weights, spec=spec)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ean_core.training.schedule import RANGES
+from ean_core.training.settings import RANGES
 from ean_core.utils.checked_dataclasses import shorten
 from ean_core.utils.errors import EANError
 

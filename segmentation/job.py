@@ -96,23 +96,20 @@ class Job:
         directory = Path(directory or Path("work_dirs") / Path(path).stem)
         config.work_dir, config.launcher = str(directory), launcher
         config.randomness = {**config.get("randomness", {}), "seed": seed}
-        datasets = build_datasets(config)
+        datasets, model = build_datasets(config), build_model(config)
         data, warnings = check_parts(dict(zip(("train", "val"), datasets, strict=True)))
-        model = build_model(config)
         check_config(config, model, len(datasets[0].metainfo["classes"]))
         weights = starting_weights(config, model.backbone)
         notes = normalize_as(config, weights)
         checksum = sha256_of(weights.source) if weights is not None and Path(weights.source).is_file() else None
-        begun = [directory / STATE, directory / "result.json"]
-        work_dir = WorkDir(directory, "segmentation", (None,))
         if not dry_run:
-            claim(directory, run_identity(config, data, checksum), resume=resume, begun=begun, work_dir=work_dir)
+            claim_directory(directory, run_identity(config, data, checksum), resume=resume)
         log_to(config, backends)
-        loaded, val = load_backbone(model.backbone, weights), datasets[1]
+        loaded = load_backbone(model.backbone, weights)
         partial = [incomplete(dataset, found.pairs) for dataset, found in zip(datasets, data.values(), strict=True)]
         lines = (describe(config, model, data), f"backbone: {loaded}", *notes, *filter(None, partial), *warnings)
-        baseline = most_frequent_class(pixels_per_class(val, data["val"]).tolist(), val.metainfo["classes"])
         label, parameters = network_label(model.backbone), count_parameters(model)
+        baseline = validation_baseline(datasets[1], data["val"])
         return cls(config, directory, label, data, checksum, parameters, resume, lines, baseline)
 
     @property
@@ -185,6 +182,17 @@ def describe(config: Config, model: Any, data: Mapping[str, Contents]) -> str:
         f"seed {config.randomness['seed']}, on {get_device().upper()}, {how_many(rank_and_world()[1], 'process')}, "
         f"work directory {config.work_dir}"
     )
+
+
+def validation_baseline(dataset: Any, contents: Contents) -> dict[str, Any]:
+    """See `most_frequent_class`, of the validation masks."""
+    return most_frequent_class(pixels_per_class(dataset, contents).tolist(), dataset.metainfo["classes"])
+
+
+def claim_directory(directory: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
+    """Claim the directory of one training; see `claim`."""
+    begun = [directory / STATE, directory / "result.json"]
+    claim(directory, identity, resume=resume, begun=begun, work_dir=WorkDir(directory, "segmentation", (None,)))
 
 
 def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: str | None) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class SegmentPredictor:
             images: as for `ean_core.inference.predictor.Predictor.predict`.
 
         Raises:
-            EANError: for an image that cannot be read, or a value that is no image.
+            EANError: for an image that cannot be read, or a value that is not an image.
         """
         return for_each(images, self._labels)
 

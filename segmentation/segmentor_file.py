@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ean_core.io.network_meta import building, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks.network_file import check_finite
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
 from segmentation import FORMAT
@@ -23,19 +23,13 @@ from segmentation.config import build_model
 
 
 @dataclass(frozen=True)
-class SegmentorSpec:
-    """The backbone of a config's segmentor, as plain values; see `EANResNet` for the fields."""
-
-    arch: str
-    attention: str | None = None
-    sharing: str = "stage"
-    scheme: str | None = None
-    attention_options: Mapping[str, Any] = field(default_factory=dict)
+class SegmentorSpec(TrunkSpec):
+    """The backbone of a config's segmentor; all else is in the config."""
 
     def config(self, config: Config) -> Config:
         """A copy of a config with this backbone."""
         changed = copy.deepcopy(config)
-        changed.model.backbone.update(dataclasses.asdict(self))
+        changed.model.backbone.update(self.trunk_arguments())
         return changed
 
     def build(self, config: Config) -> Any:

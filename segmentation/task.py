@@ -194,7 +194,6 @@ class SegmentationTask:
             batches,
             metric=self._metric(self._preprocessor()),
             batch_statistics=self.recipe.search.bn_images > 0,
-            share=lambda values: dist.broadcast(values, src=0) if dist.is_initialized() else None,
         )
 
     # -- networks of fixed connections --------------------------------------------------------------------------

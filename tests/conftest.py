@@ -5,12 +5,13 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from ean_core.benchmark import timing
 from tests.helpers.process_state import process_state_kept
 from tests.helpers.processes import ROOT, environment, warm_python
 
@@ -30,6 +31,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_turns() -> Iterator[None]:
+    """A turn of timing lasts for 0.1 ms: what is timed does not matter here, and 20 ms of it add up to minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "TURN_SECONDS", 1e-4)
+        yield
+
+
+def check_status(done: subprocess.CompletedProcess, code: int) -> None:
+    """Fail with what a command printed if it ended otherwise, or refused without a sentence."""
+    assert done.returncode == code, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    if code:
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.stderr.strip().splitlines()[-1].startswith("error: "), done.stderr
 
 
 @pytest.fixture
@@ -52,10 +69,7 @@ def run(tmp_path: Path) -> Run:
             text=True,
             timeout=240,
         )
-        assert done.returncode == code, f"exit status {done.returncode}\n{done.stdout}\n{done.stderr}"
-        if code:
-            assert "Traceback" not in done.stderr, done.stderr
-            assert done.stderr.strip().splitlines()[-1].startswith("error: "), done.stderr
+        check_status(done, code)
         return done
 
     return start
@@ -80,3 +94,18 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
         return 0
 
     return call
+
+
+@pytest.fixture
+def run_here(script: Script, capsys: pytest.CaptureFixture[str]) -> Run:
+    """As `run`, in this process."""
+
+    def start(name: str, *arguments: object, code: int = 0) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        status = script(name, *arguments)
+        printed = capsys.readouterr()
+        done = subprocess.CompletedProcess([name, *map(str, arguments)], status, printed.out, printed.err)
+        check_status(done, code)
+        return done
+
+    return start

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ean_core.training.schedule import RANGES
+from ean_core.training.settings import RANGES
 from segmentation.config_numbers import NUMBERS
 from tests.conftest import Script
 from tests.crowd_counting.conftest import TINY as COUNTER

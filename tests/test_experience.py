@@ -189,7 +189,7 @@ def test_logging_backends_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "find_spec", specs.get)
     assert backends_of(["tensorboard"]) == ("TensorboardVisBackend",)
     with pytest.raises(EANError, match="--log wandb needs the package wandb: pip install wandb"):
-        backends_of(["wandb"])  # a folder that wandb leaves behind is no package
+        backends_of(["wandb"])  # a folder that wandb leaves behind is not a package
 
 
 def test_a_misspelt_recipe_gets_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,24 +62,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="time the segmentors of this config; replaces --arch, --attention and --scheme; with --per-block also a "
         "counting recipe",
     )
-    add("--batch-size", type=at_least(1), metavar="N", help="images per forward pass (default 50; whole models 1)")
-    add(
-        "--image-size",
-        type=at_least(1),
-        metavar="N",
-        help="side of the images in pixels (default 32 for CIFAR, else 224; whole models 512)",
-    )
-    add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
-    add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
-    add("--sharing", default="stage", help="with --per-block: stage (default), or block for the modules of Org-full")
-    add("--attention-options", nargs="+", default=[], metavar="K=V", help="with --per-block: as in a recipe")
-    add(
-        "--check",
-        type=at_least(1),
-        default=6,
-        metavar="N",
-        help="with --per-block: number of networks to check the table on (default 6)",
-    )
+    add_image_arguments(parser)
+    add_per_block_arguments(parser)
     add(
         "--rounds",
         type=at_least(1),
@@ -100,6 +84,34 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def add_image_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the size of the batch and the number of outputs."""
+    add = parser.add_argument
+    add("--batch-size", type=at_least(1), metavar="N", help="images per forward pass (default 50; whole models 1)")
+    add(
+        "--image-size",
+        type=at_least(1),
+        metavar="N",
+        help="side of the images in pixels (default 32 for CIFAR, else 224; whole models 512)",
+    )
+    add("--num-classes", type=at_least(1), metavar="N", help="default 100 for CIFAR's networks, else 1000")
+
+
+def add_per_block_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what only the measurement of a latency table takes."""
+    add = parser.add_argument
+    add("--per-block", action="store_true", help="measure a latency table for the search, and check it")
+    add("--sharing", default="stage", help="with --per-block: stage (default), or block for the modules of Org-full")
+    add("--attention-options", nargs="+", default=[], metavar="K=V", help="with --per-block: as in a recipe")
+    add(
+        "--check",
+        type=at_least(1),
+        default=6,
+        metavar="N",
+        help="with --per-block: number of networks to check the table on (default 6)",
+    )
+
+
 @command
 def main(argv: Sequence[str]) -> None:
     """Measure the networks, print the tables, and write record and chart."""
@@ -107,11 +119,8 @@ def main(argv: Sequence[str]) -> None:
     import torch
 
     from ean_core.benchmark import compare as benchmark
-    from ean_core.io.records import write_record
-    from ean_core.report.time_charts import draw_increments, draw_table
     from ean_core.utils.allocator import keep_freed_memory
-    from ean_core.utils.files import free_path, writable, written_or_replaced
-    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.screen import say_next, script
 
     benchmark.check_arguments(arguments)
     # Else a part of a batch's time on a CPU is the mapping of memory, which changes with every change of a network.
@@ -120,13 +129,41 @@ def main(argv: Sequence[str]) -> None:
         torch.set_num_threads(arguments.threads)
     torch.backends.cudnn.benchmark = True  # one input shape: let cuDNN try its kernels and keep the fastest
     if arguments.per_block:
-        from ean_core.benchmark.per_block import measure_blocks
-
-        table, path = measure_blocks(arguments)
-        say(f"chart: {draw_table(path.with_suffix('.png'), table)}")
-        limit = ["--cfg-options", f"search.latency={path}", "search.max_increment=10"]
-        say_next([*script("tools/search.py"), "CONFIG", *limit])
+        time_blocks(arguments)
         return
+    time_networks(arguments, kept=kept)
+    if not (arguments.config or arguments.counter):
+        options = ["--arch", arguments.arch, "--attention", arguments.attention[0]]
+        say_next([*script("tools/benchmark.py"), *options, "--per-block"])
+
+
+def time_blocks(arguments: argparse.Namespace) -> None:
+    """Measure a latency table, and write it and its chart."""
+    from ean_core.benchmark.per_block import measure_blocks
+    from ean_core.report.time_charts import draw_table
+    from ean_core.utils.screen import say, say_next, script
+
+    table, path = measure_blocks(arguments)
+    say(f"chart: {draw_table(path.with_suffix('.png'), table)}")
+    limit = ["--cfg-options", f"search.latency={path}", "search.max_increment=10"]
+    say_next([*script("tools/search.py"), "CONFIG", *limit])
+
+
+def time_networks(arguments: argparse.Namespace, *, kept: bool) -> None:
+    """Time whole networks, print the tables, and write record and chart.
+
+    Args:
+        arguments: of the command line.
+        kept: whether freed memory is kept, for the record.
+    """
+    import torch
+
+    from ean_core.benchmark import compare as benchmark
+    from ean_core.io.records import write_record
+    from ean_core.report.time_charts import draw_increments
+    from ean_core.utils.files import free_path, writable, written_or_replaced
+    from ean_core.utils.screen import say
+
     networks = build_networks(arguments)
     if arguments.output:
         writable(arguments.output.parent)
@@ -151,9 +188,6 @@ def main(argv: Sequence[str]) -> None:
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         say(f"chart:  {chart}")
-    if not (arguments.config or arguments.counter):
-        options = ["--arch", arguments.arch, "--attention", arguments.attention[0]]
-        say_next([*script("tools/benchmark.py"), *options, "--per-block"])
 
 
 def build_networks(arguments: argparse.Namespace) -> dict[str, Any]:

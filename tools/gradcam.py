@@ -65,39 +65,19 @@ def main(argv: Sequence[str]) -> None:
     """Load the networks and images, and draw the heatmaps and masks."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
-    from ean_core.data.find_images import find_images
-    from ean_core.inference.explain.gallery import explain, explain_masks, headings_of, true_class
-    from ean_core.inference.images import read_images
+    from ean_core.inference.explain.gallery import explain, explain_masks, headings_of
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.files import free_path, written_or_replaced
     from ean_core.utils.screen import say, say_next, script
 
     output = arguments.output or free_path("gradcam.png")
     networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
-    images_found = find_images(arguments.images)
-    files = images_found.files
-    if output.resolve() in [file.resolve() for file in files]:
-        raise EANError(f"the grid would be written over the image {output}: give another --output")
-    if message := images_found.describe():
-        print(message, file=sys.stderr)
-    if len(files) > arguments.limit:
-        print(f"the first {arguments.limit} of {len(files)} images: --limit changes that", file=sys.stderr)
-        files = files[: arguments.limit]
-    unique = len({file.name for file in files}) == len(files)  # bee/1.jpg and ant/1.jpg need their folders' names
-    failed: dict[Path, EANError] = {}
+    files = files_to_show(arguments.images, output=output, limit=arguments.limit)
+    failed: set[Path] = set()
 
     def labeled_images() -> Iterator[LabeledImage]:
-        """The images that can be read, one at a time; the others are reported once."""
-        for file, image in read_images(files):
-            if isinstance(image, EANError):
-                if file not in failed:
-                    print(f"skipped: {image}", file=sys.stderr)
-                failed[file] = image
-                continue
-            name = file.name if unique else f"{file.absolute().parent.name}/{file.name}"
-            yield name, image, true_class(file, networks[0].classes)
-        if len(failed) == len(files):
-            raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
+        """The images again, one at a time, so that they are never all in memory."""
+        return read_labeled(files, networks[0].classes, failed)
 
     stage = -1 if arguments.stage is None else arguments.stage - 1
     said = [written_or_replaced(output)]
@@ -117,6 +97,52 @@ def main(argv: Sequence[str]) -> None:
         same = [*arguments.images[:1], "--checkpoints", *arguments.checkpoints, *config, "--output", output, "--masks"]
         say_next([*script("tools/gradcam.py"), *same])
     sys.exit(1 if failed else 0)
+
+
+def files_to_show(paths: Sequence[str], *, output: Path, limit: int) -> list[Path]:
+    """The images of the command line, the first `limit` of them.
+
+    Raises:
+        EANError: if there are none, or the picture would be written over one.
+    """
+    from ean_core.data.find_images import find_images
+
+    found = find_images(paths)
+    files = found.files
+    if output.resolve() in [file.resolve() for file in files]:
+        raise EANError(f"the grid would be written over the image {output}: give another --output")
+    if message := found.describe():
+        print(message, file=sys.stderr)
+    if len(files) > limit:
+        print(f"the first {limit} of {len(files)} images: --limit changes that", file=sys.stderr)
+    return files[:limit]
+
+
+def read_labeled(files: Sequence[Path], classes: Sequence[str], failed: set[Path]) -> Iterator[LabeledImage]:
+    """The images that can be read, with their names and true classes; the others are reported once.
+
+    Args:
+        files: to read.
+        classes: of the network, one of which an image's folder may be named after.
+        failed: files that could not be read; gets those that cannot be read now.
+
+    Raises:
+        EANError: if no image can be read.
+    """
+    from ean_core.inference.explain.gallery import true_class
+    from ean_core.inference.images import read_images
+
+    unique = len({file.name for file in files}) == len(files)  # bee/1.jpg and ant/1.jpg need their folders' names
+    for file, image in read_images(files):
+        if isinstance(image, EANError):
+            if file not in failed:
+                print(f"skipped: {image}", file=sys.stderr)
+            failed.add(file)
+            continue
+        name = file.name if unique else f"{file.absolute().parent.name}/{file.name}"
+        yield name, image, true_class(file, classes)
+    if len(failed) == len(files):
+        raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
 
 
 if __name__ == "__main__":

@@ -139,11 +139,11 @@ def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]
 
     page: list[object] = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
     if arguments.methods:
-        again = [*script("tools/search.py"), *same_arguments(arguments, job), "--methods", *arguments.methods]
+        comparison = [*script("tools/search.py"), *same_arguments(arguments, job), "--methods", *arguments.methods]
         for flag in COMPARISON_FLAGS[:-1]:
             value = getattr(arguments, flag)
-            again += [] if value is None else [f"--{flag}", value]
-        return [page] if arguments.retrain else [page, [*again, "--retrain"]]
+            comparison += [] if value is None else [f"--{flag}", value]
+        return [page] if arguments.retrain else [page, [*comparison, "--retrain"]]
     networks = ["org", "share-full", job.directory / "scheme.json"]
     count = max(3, 2 * len(job.recipe.seeds))
     more: list[object] = [*script("tools/train_cls.py"), *same_arguments(arguments, job), "--scheme", *networks]

@@ -87,8 +87,8 @@ def main(argv: Sequence[str]) -> None:
     )
     check_calls(len(find_calls(model.network)), str(model.path))
     task = task_of_kind(model.kind).start_trim(model, arguments)
-    beside = Path("work_dirs") if public else results_folder(model.path)
-    default = beside / f"trim_{model.path.name if public else model.path.stem}"
+    folder = Path("work_dirs") if public else results_folder(model.path)
+    default = folder / f"trim_{model.path.name if public else model.path.stem}"
     directory, limits = arguments.work_dir or default, Limits(arguments.max_drop, arguments.max_increment)
     calls = how_many(len(find_calls(model.network)), "attention call")
     say(f"{model.path}: {model.kind}, {calls}; {task.parts.describe()}")

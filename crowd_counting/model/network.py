@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stage_strides, stages_blocks
 from ean_core.networks.backbone_wrapper import BackboneWrapper
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.scheme import SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
 
@@ -28,11 +29,10 @@ GROUPS = 8
 
 
 @dataclass(frozen=True)
-class CounterSpec:
-    """The plain values that define a counter.
+class CounterSpec(TrunkSpec):
+    """A counter.
 
     Attributes:
-        arch, attention, sharing, scheme, attention_options: as for `ean_core.create_model`.
         features: stages that the head sees: "stage3", the last one of stride 16 (a ResNet's third); "all"; or
             "stride16", those up to stride 16, with dilated convolutions on the last one.
         stride: pixels per cell of the density map, one of 4, 8, 16.
@@ -41,11 +41,6 @@ class CounterSpec:
         output_scale: factor between the network's raw output and the density.
     """
 
-    arch: str = "resnet50"
-    attention: str | None = None
-    sharing: str = "stage"
-    scheme: str | None = None
-    attention_options: Mapping[str, Any] = field(default_factory=dict)
     features: str = "stage3"
     stride: int = 8
     head_channels: int = 64
@@ -69,15 +64,8 @@ class CounterSpec:
         if self.head_channels < GROUPS or self.head_channels % GROUPS:
             raise EANError(f"head_channels must be a multiple of {GROUPS}, got {self.head_channels}")
         pool, strides = layout(self.arch, features=self.features, stride=self.stride)
-        trunk = create_model(
-            self.arch,
-            num_classes=0,
-            attention=self.attention,
-            sharing=self.sharing,
-            scheme=self.scheme,
-            attention_options=self.attention_options,
-            **({} if strides is None else {"strides": strides}),
-        )
+        changed_layout = {} if strides is None else {"strides": strides}
+        trunk = create_model(**self.trunk_arguments(), num_classes=0, **changed_layout)
         if self.features == "stage3":
             trunk.keep_stages(stages_to_stride_16(self.arch))
         if self.attention is not None:

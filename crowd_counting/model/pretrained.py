@@ -20,7 +20,7 @@ from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
-from ean_core.networks.weights_file import TrunkSpec, Weights, read_weights, weights_identity
+from ean_core.networks.weights_file import FileSpec, Weights, read_weights, weights_identity
 from ean_core.scheme import Scheme, as_scheme_of_first_stages, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError
 
@@ -48,7 +48,7 @@ class InitialWeights:
         return None if self.weights is None else self.weights.source
 
     @property
-    def spec(self) -> TrunkSpec | None:
+    def spec(self) -> FileSpec | None:
         """Specification of the trunk in a file of this project; None for public weights."""
         return None if self.weights is None else self.weights.spec
 
@@ -133,7 +133,7 @@ def load_initial_weights(trunk: StagedNetwork, initial: InitialWeights, spec: Co
     """
     if initial.weights is None:
         return "random weights: give --weights imagenet, or a classifier.pth, for useful accuracy"
-    return str(load_weights(trunk, initial.weights, spec=TrunkSpec.of(spec)))
+    return str(load_weights(trunk, initial.weights, spec=spec))
 
 
 # -- counter files ----------------------------------------------------------------------------------------------------

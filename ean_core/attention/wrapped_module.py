@@ -52,7 +52,7 @@ def as_attention(cls: type[nn.Module], *, name: str) -> type[Attention]:
     """The class itself if it is an `Attention`; else one that wraps it, with the same arguments.
 
     Raises:
-        EANError: if it is no module class.
+        EANError: if it is not a module class.
     """
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise EANError(

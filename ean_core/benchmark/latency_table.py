@@ -278,9 +278,7 @@ def check_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Schem
     m, rng = sum(blocks), np.random.default_rng(seed)
     schemes = {"1" * m: Scheme.all_on(blocks)}
     for connections in np.linspace(1, m, count + 1)[1:-1].round().astype(int):
-        bits = np.zeros(m, dtype=int)
-        bits[rng.permutation(m)[:connections]] = 1
-        scheme = Scheme(tuple(bits.tolist()), tuple(blocks))
+        scheme = Scheme.random_of_size(blocks, int(connections), rng)
         schemes.setdefault(scheme.text, scheme)
     return list(schemes.values())[:count]
 

@@ -140,10 +140,10 @@ def round_order(names: Sequence[str], number: int) -> tuple[str, ...]:
     return order[::-1] if number % 2 else order
 
 
-def forwards_per_turn(seconds: Sequence[float], *, target: float = TURN_SECONDS) -> int:
-    """How many forwards make the fastest network's turn last `target` seconds, from 1 to 1000."""
+def forwards_per_turn(seconds: Sequence[float]) -> int:
+    """How many forwards make the fastest network's turn last `TURN_SECONDS`, from 1 to 1000."""
     fastest = max(min(seconds), 1e-9)
-    return min(max(math.ceil(target / fastest), 1), MAX_INNER)
+    return min(max(math.ceil(TURN_SECONDS / fastest), 1), MAX_INNER)
 
 
 def device_clock(device: torch.device | str) -> Clock:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ean_core.attention import Attention, State
 from ean_core.attention.wrapped_module import WrappedModule
 from ean_core.deploy.fold import replace_submodule
-from ean_core.deploy.neighbors import neighbors_of, scale_input, scale_last, scale_output
+from ean_core.deploy.scale_folding import neighbors_of, scale_input, scale_last, scale_output
 from ean_core.networks.stage import Stage
 from ean_core.utils.errors import EANError
 

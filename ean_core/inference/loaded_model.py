@@ -153,7 +153,7 @@ def read_content(path: Path) -> tuple[dict[str, Any], Loader]:
     """The content of a network file, and what makes a model of it.
 
     Raises:
-        EANError: if it is no file that a task has a loader for.
+        EANError: if no task has a loader for the file.
     """
     if path.name == "last.pth" and path.exists():  # lies in the same directory as the networks, and is soon mistaken
         raise EANError(f"{path} {A_STATE}")

@@ -73,7 +73,7 @@ class Predictor:
             The guesses for one image, the most probable first; or such a list for each of several.
 
         Raises:
-            EANError: for an image that cannot be read, a value that is no image, or a topk below 1.
+            EANError: for an image that cannot be read, a value that is not an image, or a topk below 1.
         """
         if is_single(images):
             return next(self.stream([to_image(images)], topk=topk, batch_size=1))

@@ -5,8 +5,7 @@ They hold only tensors and plain values, and are loaded such that a file from th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,43 +16,32 @@ from ean_core.io.network_meta import building, check_meta, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, create_model
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.utils.errors import EANError
 from ean_core.utils.find_nonfinite import first_not_finite_in
 
 FORMAT = "ean-network-1"
 
 
-@dataclass(frozen=True)
-class ModelSpec:
-    """The arguments of `create_model`, as plain values.
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(TrunkSpec):
+    """A classifier.
 
     Attributes:
-        scheme: bits, or None for all ones.
+        num_classes: outputs of the head.
+        in_channels: of the images.
         pruned: whether unconnected attention was removed.
         folded: names of the trunk's own attention modules that were folded into the layers beside them.
     """
 
-    arch: str
     num_classes: int
-    attention: str | None = None
-    sharing: str = "stage"
-    scheme: str | None = None
-    attention_options: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 3
     pruned: bool = False
     folded: tuple[str, ...] = ()
 
     def build(self) -> StagedNetwork:
         """Build the network with freshly initialized weights."""
-        network = create_model(
-            self.arch,
-            num_classes=self.num_classes,
-            attention=self.attention,
-            sharing=self.sharing,
-            scheme=self.scheme,
-            attention_options=self.attention_options,
-            in_channels=self.in_channels,
-        )
+        network = create_model(**self.trunk_arguments(), num_classes=self.num_classes, in_channels=self.in_channels)
         for name in self.folded:
             network.get_submodule(name)  # one that does not exist would be added
             network.set_submodule(name, nn.Identity())

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ean_core.networks import stages_blocks
+from ean_core.networks.architectures import stages_blocks
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.neutral_start import start_neutral
 from ean_core.networks.timm_backbone import TimmNetwork
-from ean_core.networks.weights_file import PUBLIC, TrunkSpec, Weights, as_weights, read_weights
+from ean_core.networks.trunk_spec import TrunkSpec
+from ean_core.networks.weights_file import PUBLIC, Weights, as_weights, read_weights
 from ean_core.scheme import as_scheme
 from ean_core.utils.checked_dataclasses import check_arguments
 from ean_core.utils.errors import EANError
@@ -101,7 +102,7 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
             shape; or the attention differs. The network is then unchanged.
     """
     if spec is not None:
-        check_spec(weights, spec)
+        check_spec(weights, spec, channels=network.in_channels)
     blocks = network.stages_blocks if spec is None else stages_blocks(spec.arch)
     tensors = {network.own_name(name): value for name, value in weights.tensors.items()}
     own = network.state_dict()
@@ -137,8 +138,8 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
 # -- what does not fit -------------------------------------------------------------------------------------------------
 
 
-def check_spec(weights: Weights, spec: TrunkSpec) -> None:
-    """Refuse a file of this project whose network differs from `spec`.
+def check_spec(weights: Weights, spec: TrunkSpec, *, channels: int) -> None:
+    """Refuse a file of this project whose network differs from `spec`, or takes images of other channels.
 
     Raises:
         EANError: with the difference.
@@ -147,10 +148,10 @@ def check_spec(weights: Weights, spec: TrunkSpec) -> None:
     file_spec = weights.spec
     if file_spec is None:
         return
-    if file_spec.in_channels != spec.in_channels:
+    if file_spec.in_channels != channels:
         raise EANError(
             f"{weights.source} was trained on images with {how_many(file_spec.in_channels, 'channel')}, but the new "
-            f"network takes {spec.in_channels}: give weights for such images"
+            f"network takes {channels}: give weights for such images"
         )
     both = file_spec.attention is not None and spec.attention is not None
     if both and describe_attention(file_spec) != describe_attention(spec):

@@ -57,8 +57,6 @@ def save(
     path, network = Path(path), unwrap(network)
     if path.suffix not in SUFFIXES or path.is_dir():
         raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, a file, got {path.name!r}")
-    if any(value.is_meta for value in network.state_dict().values()):
-        raise EANError("this network is on the meta device, without weights: move it with to_empty and load some first")
     spec = spec_of_network(network)
     given = {"classes": classes, "mean": mean, "std": std, "image_size": image_size, "resize": resize, "data": data}
     values = build(SavedValues, {name: plain(value) for name, value in given.items()}, where="save", what="argument")
@@ -71,14 +69,17 @@ def save(
         "resize": values.resize or values.image_size,
         "data": {"name": values.data},
     }
-    if path.suffix == SUFFIX:
-        check_finite(network, path)
-        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        with atomic_path(path) as temporary:
-            write_safetensors(temporary, weights, {"format": FORMAT, "model": vars(spec), **content})
-    else:
-        save_network(path, network, spec, **content)
+    write = save_safetensors if path.suffix == SUFFIX else save_network
+    write(path, network, spec, **content)
     return path
+
+
+def save_safetensors(path: Path, network: StagedNetwork, spec: ModelSpec, **info: Any) -> None:
+    """Write a network file as `save_network` does, as .safetensors."""
+    check_finite(network, path)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        write_safetensors(temporary, weights, {"format": FORMAT, "model": vars(spec), **info})
 
 
 def unwrap(network: nn.Module) -> StagedNetwork:
@@ -99,8 +100,10 @@ def spec_of_network(network: StagedNetwork) -> ModelSpec:
     """The arguments that build a network as it is now, with its scheme and without pruned attention.
 
     Raises:
-        EANError: if `create_model` with these arguments gives other tensors.
+        EANError: if `create_model` with these arguments gives other tensors, or there are no weights.
     """
+    if any(value.is_meta for value in network.state_dict().values()):
+        raise EANError("this network is on the meta device, without weights: move it with to_empty and load some first")
     made_with = network.made_with
     if made_with is None or made_with["layout"] or network.fc is None:
         what = "has no head" if made_with and network.fc is None else "has a layout of its own"

@@ -18,8 +18,10 @@ from ean_core.io.download import fetch, is_url
 from ean_core.io.network_meta import check_meta, read_spec
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import is_public
-from ean_core.networks import ARCHITECTURES, is_timm, timm_families, timm_weights
+from ean_core.networks import timm_weights
+from ean_core.networks.architectures import ARCHITECTURES, timm_name
 from ean_core.networks.timm_weights import Normalization
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import sha256_of
 from ean_core.utils.find_nonfinite import first_not_finite
@@ -43,21 +45,10 @@ INSERTED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass(frozen=True)
-class TrunkSpec:
-    """The residual network in a file of any of our tasks; the fields are arguments of `create_model`."""
+class FileSpec(TrunkSpec):
+    """The residual network in a file of any task; files of networks for color images need not name the channels."""
 
-    arch: str
-    attention: str | None = None
-    sharing: str = "stage"
-    scheme: str | None = None
-    attention_options: Mapping[str, Any] = field(default_factory=dict)
     in_channels: int = 3
-
-    @classmethod
-    def of(cls, spec: Any) -> TrunkSpec:
-        """The trunk of a task's network spec; fields that the spec does not have keep their defaults."""
-        names = [item.name for item in dataclasses.fields(cls) if hasattr(spec, item.name)]
-        return cls(**{name: getattr(spec, name) for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +68,7 @@ class Weights:
     source: str
     tensors: Mapping[str, Tensor]
     path: Path | None = None
-    spec: TrunkSpec | None = None
+    spec: FileSpec | None = None
     content: Mapping[str, Any] = field(default_factory=dict)
     averaged: str | None = None
     published: Normalization | None = None
@@ -107,7 +98,7 @@ def read_weights(source: str | Path, *, arch: str | None = None) -> Weights:
     Raises:
         EANError: if the weights cannot be downloaded or read, hold other objects, or are not finite.
     """
-    source, name = str(source), timm_name(arch)
+    source, name = str(source), None if arch is None else timm_name(arch)
     if source in PUBLIC and name is not None:
         return read_timms(name, source)
     path = locate_weights(source, arch=arch)
@@ -133,11 +124,6 @@ def read_timms(name: str, source: str) -> Weights:
         tensors = timm_weights.as_timms(name, tensors)
     weights = as_weights(tensors, source=f"{source} ({origin})", path=path)
     return dataclasses.replace(weights, published=published)
-
-
-def timm_name(arch: str | None) -> str | None:
-    """timm's name of an architecture; None for one of ours."""
-    return arch.removeprefix(timm_families.PREFIX) if arch is not None and is_timm(arch) else None
 
 
 def normalization_of(source: str, *, arch: str) -> Normalization | None:
@@ -239,7 +225,7 @@ def as_weights(content: Any, *, source: str, path: Path | None = None) -> Weight
     return Weights(source, tensors, path, spec, rest, averaged)
 
 
-def spec_of(content: Any, source: str) -> TrunkSpec | None:
+def spec_of(content: Any, source: str) -> FileSpec | None:
     """The network described in a file of any of our tasks; None for other content.
 
     Raises:
@@ -247,11 +233,11 @@ def spec_of(content: Any, source: str) -> TrunkSpec | None:
     """
     if not isinstance(content, Mapping) or not str(content.get("format", "")).startswith("ean-"):
         return None
-    fields = {field.name for field in dataclasses.fields(TrunkSpec)}
+    fields = {field.name for field in dataclasses.fields(FileSpec)}
     model = content.get("model")
     if isinstance(model, Mapping):  # skip the task's own fields
         model = {name: value for name, value in model.items() if name in fields}
-    return read_spec(TrunkSpec, source, {**content, "model": model})
+    return read_spec(FileSpec, source, {**content, "model": model})
 
 
 def unwrapped(content: Any) -> tuple[Any, str | None]:

@@ -10,11 +10,12 @@ from typing import Any
 
 from mmengine.device import get_device
 
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.estimate import Part, describe_parts
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target
 from ean_core.pipeline.summary import name_of
-from ean_core.pipeline.task import NetworkSpec, TrainingRun
+from ean_core.pipeline.task import TrainingRun
 from ean_core.scheme import Scheme
 from ean_core.training.step_timing import Pace, StepsTimed, stop_when_timed, synchronize
 from ean_core.utils.distributed import rank_and_world
@@ -84,7 +85,7 @@ def refuse_processes() -> None:
 
 
 def time_training(
-    job: Job, section: str, train: Callable[[TrainingRun, Any], Any], spec: NetworkSpec, *, seed: int
+    job: Job, section: str, train: Callable[[TrainingRun, Any], Any], spec: TrunkSpec, *, seed: int
 ) -> Pace:
     """Train in a temporary folder until a few steps are timed; a training that ends before is timed as a whole."""
     with tempfile.TemporaryDirectory(prefix="ean-dry-run-") as folder:

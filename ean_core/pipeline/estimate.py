@@ -9,7 +9,7 @@ from mmengine.device import get_device
 
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search_constraints import SearchConstraints
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.training.step_timing import Pace
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.screen import say

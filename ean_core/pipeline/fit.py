@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.training.step_timing import TimeSteps
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import batch_of

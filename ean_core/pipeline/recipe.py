@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar
 from ean_core.attention import load
 from ean_core.search import ANSWERS, Reward
 from ean_core.search.method_choice import parse_method
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.checked_dataclasses import build, shorten
 from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name

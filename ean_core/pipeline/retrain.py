@@ -16,10 +16,11 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.estimate import announce_networks
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
-from ean_core.pipeline.task import NetworkSpec, Task
+from ean_core.pipeline.task import Task
 from ean_core.scheme import MODES, Scheme, scheme_file
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same, read_claim
@@ -39,7 +40,7 @@ class Target:
     """
 
     label: str
-    spec: NetworkSpec
+    spec: TrunkSpec
     scheme: Scheme
 
     def directory(self, seed: int) -> str:
@@ -102,7 +103,7 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     """
     identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
     if finished(directory, job.task):
-        job.task.load_network(directory / job.task.network_file)  # a damaged one is no finished run
+        job.task.load_network(directory / job.task.network_file)  # a damaged one does not count as finished
         check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
         return directory
     run = job.training_run(
@@ -258,10 +259,10 @@ def train_all(job: Job, targets: Sequence[Target], seeds: Sequence[int]) -> list
         if len(set(names)) < len(names):
             raise EANError(f"the {what} to train are not all different ({', '.join(map(str, names))}): give each once")
     runs = [(seed, target) for seed in seeds for target in targets]
-    there = [finished(job.directory / target.directory(seed), job.task) for seed, target in runs]
-    estimate = announce_networks(there.count(False))
+    done = [finished(job.directory / target.directory(seed), job.task) for seed, target in runs]
+    estimate = announce_networks(done.count(False))
     directories: dict[str, list[Path]] = {target.label: [] for target in targets}
-    for (seed, target), is_finished in zip(runs, there, strict=True):
+    for (seed, target), is_finished in zip(runs, done, strict=True):
         directories[target.label].append(train_network(job, target, seed=seed, on_pace=estimate))
         estimate = estimate if is_finished else None  # said once
     return [read_results(job.task, target, seeds, directories[target.label]) for target in targets]

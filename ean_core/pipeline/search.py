@@ -74,7 +74,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
 
 
 def search_identity(job: Job, supernet_sha256: str) -> dict[str, Any]:
-    """What a search depends on: the same directory goes on with no other."""
+    """What a search depends on; its directory goes on only with the same."""
     recipe = job.search
     return {
         "part": "search",

@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from torch import nn
 
+from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.recipe import Recipe
 from ean_core.scheme import Scheme
 from ean_core.search.base import LossGradient
@@ -27,12 +28,6 @@ from ean_core.utils.errors import EANError
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
 and several processes that call it together share the images and get the same numbers."""
-
-
-class NetworkSpec(Protocol):
-    """A frozen dataclass of plain values that decides a network, each task's own; goes into run identities."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -155,7 +150,7 @@ class TrainedNetwork:
     per_image: np.ndarray | None = None
 
 
-def require_spec(path: Path, model: Mapping[str, Any], spec: NetworkSpec, *, recipe: Recipe) -> None:
+def require_spec(path: Path, model: Mapping[str, Any], spec: TrunkSpec, *, recipe: Recipe) -> None:
     """Refuse a network file that holds another network than the recipe's.
 
     Args:
@@ -221,12 +216,12 @@ class Task(Protocol):
         """Blocks per stage of the network, those that a scheme has a bit for; of the stages that are built."""
         ...
 
-    def spec(self, **changes: Any) -> NetworkSpec:
+    def spec(self, **changes: Any) -> TrunkSpec:
         """The share-full network of the recipe for this data; `changes` replace fields of it: attention,
         attention_options, sharing, scheme. A network with a scheme has no attention that the scheme does not use."""
         ...
 
-    def build(self, spec: NetworkSpec) -> nn.Module:
+    def build(self, spec: TrunkSpec) -> nn.Module:
         """A network with fresh weights, or with the recipe's pretrained weights where it names some.
 
         Returns:
@@ -241,7 +236,7 @@ class Task(Protocol):
         """Which weights networks start from, for a run's identity; empty from scratch."""
         ...
 
-    def train_supernet(self, run: TrainingRun, spec: NetworkSpec) -> None:
+    def train_supernet(self, run: TrainingRun, spec: TrunkSpec) -> None:
         """Train a network on random paths (Algorithm 1, lines 1 to 5), or resume, and write `run.output`.
 
         The path of a step is a function of `run.seed` and the step's number (`ean_core.supernet.paths.draw_path`).
@@ -277,7 +272,7 @@ class Task(Protocol):
         """
         ...
 
-    def train_network(self, run: TrainingRun, spec: NetworkSpec) -> TrainedNetwork:
+    def train_network(self, run: TrainingRun, spec: TrunkSpec) -> TrainedNetwork:
         """Train one network of fixed connections from scratch, or go on with it, test it, and write `run.output` with
         its metrics."""
         ...

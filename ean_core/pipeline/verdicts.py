@@ -18,7 +18,7 @@ from ean_core.utils.comparison_sentences import (
 from ean_core.utils.significance import MARGIN, paired_difference, paired_images
 
 MARGIN_SHARE = 0.01
-"""Values that are no percentages are level within this share of the second network's."""
+"""Values that are not percentages are level within this share of the second network's."""
 
 
 def comparison_sentences(trained: Sequence[TrainedTarget], names: Mapping[str, str] | None = None) -> list[str]:

@@ -128,8 +128,8 @@ def draw(points: Sequence[Point]) -> bytes:
         sides = [[max(0.0, point.increment - low)], [max(0.0, high - point.increment)]]
         bars = {"ecolor": "#888888", "elinewidth": 0.9, "capsize": 2, "fmt": "none", "zorder": 2}
         axes.errorbar(point.increment, point.accuracy, xerr=sides, yerr=point.deviation, **bars)
-        look = {"marker": MARKS[point.network], "color": color_of(point.attention), "edgecolors": "white"}
-        axes.scatter(point.increment, point.accuracy, s=area, alpha=0.85, linewidths=0.7, zorder=3, **look)
+        style = {"marker": MARKS[point.network], "color": color_of(point.attention), "edgecolors": "white"}
+        axes.scatter(point.increment, point.accuracy, s=area, alpha=0.85, linewidths=0.7, zorder=3, **style)
         if point.network == "Org":
             axes.annotate(
                 "Org", (point.increment, point.accuracy), xytext=(8, -3), textcoords="offset points", fontsize=8
@@ -149,8 +149,8 @@ def draw(points: Sequence[Point]) -> bytes:
     ]
     sizes = sorted({(area, point.millions) for area, point in zip(areas, points, strict=True) if point.millions})
     for area, millions in dict.fromkeys((sizes[0], sizes[-1]) if len(sizes) > 1 else ()):
-        look = {"color": "#BBBBBB", "markersize": area**0.5, "label": f"{millions:.4g} M parameters"}
-        keys.append(Line2D([], [], linestyle="", marker="o", **look))
+        style = {"color": "#BBBBBB", "markersize": area**0.5, "label": f"{millions:.4g} M parameters"}
+        keys.append(Line2D([], [], linestyle="", marker="o", **style))
     longest = max(len(key.get_label()) for key in keys)
     ncols = 3 if longest <= 20 else 2 if longest <= 28 else 1  # what fits into the figure's width
     figure.legend(handles=keys, loc="outside lower center", ncols=ncols, fontsize=7.5, frameon=False)

@@ -30,7 +30,7 @@ def elements(parts: Sequence[Element], *, directory: Path, prefix: str) -> str:
 
 
 def element(part: Element, *, directory: Path, prefix: str) -> str:
-    """An element; "" for one that Markdown cannot show (a picture that is no file here, a map)."""
+    """An element; "" for one that Markdown cannot show (a picture without a file here, a map)."""
     if isinstance(part, Table):
         return table(part, prefix=prefix)
     if isinstance(part, Text):

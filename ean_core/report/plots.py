@@ -65,6 +65,16 @@ def bar_chart(
                 _write_end(axes, y, (high, f"to {number.format(interval.high)}"), ha="right")
             if interval.low < low:
                 _write_end(axes, y, (low, f"from {number.format(interval.low)}"), ha="left")
+    _style_bar_axes(axes, labels, low=low, high=high)
+    axes.set_xlabel(axis, fontsize=9)
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
+    if len(series) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(figure, path, note=note)
+
+
+def _style_bar_axes(axes: Any, labels: Sequence[str], *, low: float, high: float) -> None:
+    """Label the groups of bars, and show the values from `low` to `high` on a grid."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)  # downwards: the first label is on top
     axes.axvline(0, color="#444444", linewidth=0.8)
@@ -74,11 +84,6 @@ def bar_chart(
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(axis, fontsize=9)
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
-    if len(series) > 1:
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return save(figure, path, note=note)
 
 
 def _draw_bars(axes: Any, bars: Mapping[float, Interval], **style: Any) -> None:

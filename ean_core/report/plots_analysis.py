@@ -55,8 +55,8 @@ def scatter_panels(
         note: small print.
     """
     figure = Figure(figsize=(1.0 + 3.4 * len(panels), 3.9), dpi=150, layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, panel in zip(every, panels, strict=True):
+    panes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(panes, panels, strict=True):
         axes.errorbar(
             panel.x, y, xerr=panel.x_error or None, yerr=y_error or None, fmt="none", ecolor="#BBBBBB", elinewidth=0.8
         )
@@ -69,8 +69,8 @@ def scatter_panels(
             whole_numbers(axes.xaxis)
         tidy(axes)
         axes.tick_params(labelsize=8)
-    every[0].set_ylabel(y_axis, fontsize=9)
-    scale = figure.colorbar(points, ax=list(every), label="connections", fraction=0.03)
+    panes[0].set_ylabel(y_axis, fontsize=9)
+    scale = figure.colorbar(points, ax=list(panes), label="connections", fraction=0.03)
     scale.locator = MaxNLocator(integer=True)
     return save(figure, path, note=note)
 
@@ -102,8 +102,8 @@ def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note
     """
     names = list(panels[0].values)
     figure = Figure(figsize=(1.6 + 3.0 * len(panels), 1.4 + 0.42 * len(names)), dpi=150, layout="constrained")
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, panel in zip(every, panels, strict=True):
+    panes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, panel in zip(panes, panels, strict=True):
         for y, name in enumerate(names):
             values, color = panel.values[name], COLORS[y % len(COLORS)]
             axes.scatter(values, [y] * len(values), s=20, color=color, alpha=0.65, linewidths=0)
@@ -113,8 +113,8 @@ def strip_panels(path: str | Path, panels: Sequence[Strips], *, title: str, note
         axes.set_xlabel(panel.axis, fontsize=9)
         tidy(axes)
         axes.tick_params(labelsize=8)
-    every[0].set_yticks(range(len(names)), names)
-    every[0].set_ylim(len(names) - 0.4, -0.6)  # downwards: the first row is on top
+    panes[0].set_yticks(range(len(names)), names)
+    panes[0].set_ylim(len(names) - 0.4, -0.6)  # downwards: the first row is on top
     figure.suptitle(title, fontsize=11, x=0.01, ha="left")
     return save(figure, path, note=note)
 

@@ -49,9 +49,9 @@ def draw_comparison(path: str | Path, record: Record) -> Path:
         counts, values = curves[label]
         band = {"color": color, "alpha": 0.2, "linewidth": 0, "step": "post"}
         axes.fill_between(counts, values.min(axis=0), values.max(axis=0), **band)
-        look = {"color": color, "linewidth": 1.6, "drawstyle": "steps-post", "zorder": 3}
-        look |= {"marker": "o", "markersize": 4, "markevery": [-1], "clip_on": False}
-        axes.plot(counts, values.mean(axis=0), style, label=label_of(label), **look)
+        line = {"color": color, "linewidth": 1.6, "drawstyle": "steps-post", "zorder": 3}
+        line |= {"marker": "o", "markersize": 4, "markevery": [-1], "clip_on": False}
+        axes.plot(counts, values.mean(axis=0), style, label=label_of(label), **line)
         log_axes(axes, regret=has_regret)
         tidy(axes)
         axes.tick_params(labelsize=7)

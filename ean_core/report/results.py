@@ -169,7 +169,7 @@ def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file's content, empty if it cannot be read or is no object."""
+    """A JSON file's content, empty if it cannot be read or is not an object."""
     try:
         content = read_json(path, advice="")
     except EANError:

@@ -14,8 +14,17 @@ DATA = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn
 PARTS = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B", "part_demo": "made-up crowds"}
 WORDS = {
     **DATA,
-    **{"r29": "ResNet-29", "r20": "ResNet-20", "voc": "VOC", "ean": "EAN", "cpu": "on a CPU", "gpu": "on a GPU"},
-    **{"why": "an ablation", "gradcam": "Grad-CAM", "figure4": "Figure 4", "figure5": "Figure 5", "cifar": "CIFAR-100"},
+    "cifar": "CIFAR-100",
+    "cpu": "on a CPU",
+    "ean": "EAN",
+    "figure4": "Figure 4",
+    "figure5": "Figure 5",
+    "gpu": "on a GPU",
+    "gradcam": "Grad-CAM",
+    "r20": "ResNet-20",
+    "r29": "ResNet-29",
+    "voc": "VOC",
+    "why": "an ablation",
     **{name: attention_label(name) for name in ("se", "sge", "dia")},
 }
 """Parts of file names -> how a sentence has them."""

@@ -136,7 +136,7 @@ def run_entry(
     best, smoothed = (
         Scheme.parse(line.bits, blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
     )
-    # a relaxed connection is no probability
+    # a relaxed connection is not a probability
     samples = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
     return {
         "returned": method.answer,

@@ -18,6 +18,7 @@ from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.supernet.bn_calibration import preserve_batch_norm
 from ean_core.supernet.gates import gated_features
 from ean_core.supernet.path_metric import PathMetric
+from ean_core.utils.distributed import take_from_main_process
 from ean_core.utils.errors import EANError
 
 
@@ -32,14 +33,13 @@ def preserve_mode(network: nn.Module) -> Iterator[None]:
 
 
 class ValidationGradient:
-    """The `LossGradient` of a trained supernet; its weights do not change.
+    """The `LossGradient` of a trained supernet; its weights do not change, and all processes get the same values.
 
     Args:
         network: the supernet; every call restores its mode, scheme and batch norms.
         batches: step -> batches, always the same for a step.
         metric: how the network is run, and its loss.
         batch_statistics: normalize by each batch's own statistics, for searches that score with calibrated batch norm.
-        share: makes the values (m + 1,) equal in all processes, in place (rounding differs between devices).
     """
 
     def __init__(
@@ -49,10 +49,9 @@ class ValidationGradient:
         *,
         metric: PathMetric,
         batch_statistics: bool = False,
-        share: Callable[[Tensor], None] = lambda values: None,
     ) -> None:
         self.network, self.batches, self.metric = network, batches, metric
-        self.batch_statistics, self.share = batch_statistics, share
+        self.batch_statistics = batch_statistics
 
     def __call__(self, a: np.ndarray, *, step: int) -> tuple[float, np.ndarray]:
         """The mean loss of an image, and its gradient (m,) with respect to the connections (m,)."""
@@ -68,7 +67,7 @@ class ValidationGradient:
                 total += torch.cat([loss.detach()[None], gradient])
                 images += len(batch["inputs"])
         total /= images
-        self.share(total)
+        take_from_main_process(total)  # rounding differs between devices
         values = total.double().cpu().numpy()
         if not np.isfinite(values).all():
             raise EANError("the supernet's loss or its gradient is not finite: train it with a lower learning rate")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from mmengine.device import get_device
 
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.devices import has_bfloat16, prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError

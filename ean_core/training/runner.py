@@ -22,7 +22,7 @@ import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
 from ean_core.training.hooks import SaveState, unwrap_model
-from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
 from ean_core.training.step_log import LOG_EVERY, QuietRuntimeInfo
 from ean_core.utils.data_workers import guard_workers
@@ -155,13 +155,19 @@ def build_runner(
         env_cfg={"dist_cfg": {"backend": "nccl" if torch.cuda.is_available() else "gloo"}},
         randomness=_randomness(seed, deterministic=settings.deterministic),
         default_scope="mmengine",
-        cfg=Config({"model_wrapper_cfg": _wrapper(unused_parameters), "settings": dataclasses.asdict(settings)}),
+        cfg=_config(settings, unused_parameters=unused_parameters),
         **_logging(backends),
         **(validation or {}),
     )
     if resume:
         runner.resume_from(state)
     return runner
+
+
+def _config(settings: TrainSettings, *, unused_parameters: bool) -> Config:
+    """The runner's config; MMEngine would format it anew for every checkpoint, which takes as long as saving one."""
+    content = {"model_wrapper_cfg": _wrapper(unused_parameters), "settings": dataclasses.asdict(settings)}
+    return Config(content, format_python_code=False)
 
 
 def _epochs(settings: TrainSettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from ean_core.utils.allocator import keep_freed_memory
 from ean_core.utils.devices import check_gpu, warn_of_unused_gpu
@@ -176,6 +177,12 @@ def run_on_main_process(work: Callable[[], object]) -> None:
         dist.broadcast_object_list(error, src=0)
     if error[0] is not None:
         raise (SharedError if dist.is_initialized() else EANError)(error[0])
+
+
+def take_from_main_process(values: Tensor) -> None:
+    """Replace a tensor by the main process's, in place; nothing happens with one process."""
+    if dist.is_initialized():
+        dist.broadcast(values, src=0)
 
 
 def barrier() -> None:

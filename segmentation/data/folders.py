@@ -46,7 +46,7 @@ class FolderSegmentation(SeededPairs, BaseSegDataset):
         arguments: arguments of mmsegmentation's data sets: pipeline, ..
 
     Attributes:
-        skipped: the files of the part that are no pairs of images and masks, in a sentence; "" for none.
+        skipped: the files of the part that are not pairs of images and masks, in a sentence; "" for none.
 
     Raises:
         EANError: for a missing or empty folder, an image without a mask, two images with the same mask, or names and
@@ -114,6 +114,6 @@ class FolderSegmentation(SeededPairs, BaseSegDataset):
 def skipped_files(found: FoundImages, labels: Mapping[str, Path]) -> str:
     """What a folder of images holds besides images, and how many masks have no image, in a sentence; "" for nothing."""
     stems = {file.stem for file in found.files}
-    alone = sorted(file.name for stem, file in labels.items() if stem not in stems)
-    masks = f"{how_many(len(alone), 'mask')} without an image, such as {legible(alone[0])}" if alone else ""
+    unpaired = sorted(file.name for stem, file in labels.items() if stem not in stems)
+    masks = f"{how_many(len(unpaired), 'mask')} without an image, such as {legible(unpaired[0])}" if unpaired else ""
     return "; ".join(filter(None, [found.describe(), masks]))

@@ -36,7 +36,7 @@ class SeededSampler(InfiniteSampler):
     It inherits `skip`, which lets a resumed run continue at its position without loading earlier images.
     """
 
-    def _infinite_indices(self) -> Iterator[Any]:
+    def _infinite_indices(self) -> Iterator[SeededIndex]:
         generator = torch.Generator().manual_seed(self.seed)
         for epoch in itertools.count():
             order = torch.randperm(self.size, generator=generator) if self.shuffle else torch.arange(self.size)

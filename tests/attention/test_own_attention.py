@@ -12,12 +12,13 @@ import torch
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention, build_attention, load, register
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
-from tests.conftest import Run
+from tests.conftest import Script
 
 GATE = """
 from pathlib import Path
 import torch
 from ean_core.attention import Attention
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 
 Path(__file__).with_name("ran").touch()
 
@@ -138,19 +139,19 @@ def test_a_checkpoint_never_runs_the_code_it_names(gate: Path, tmp_path: Path, m
     net = create_model("resnet20", num_classes=3, attention=name).eval()
     monkeypatch.chdir(gate.parent)  # where the file could be found
     for attention in (name, "gate:Gate", f"{gate}:Gate", "os:system"):
-        save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, attention))
+        save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", attention, num_classes=3))
         ATTENTIONS.pop(name, None)
         gate.with_name("ran").unlink(missing_ok=True)
         with pytest.raises(EANError, match="because a file names it: if you trust .*give --attention .*attention.load"):
             load_network(tmp_path / "net.pth")
         assert not gate.with_name("ran").exists()
-    save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", 3, name))
+    save_network(tmp_path / "net.pth", net, ModelSpec("resnet20", name, num_classes=3))
     load(f"{gate}:Gate")
     again, _ = load_network(tmp_path / "net.pth")
     assert torch.equal(again(torch.ones(1, 3, 8, 8)), net(torch.ones(1, 3, 8, 8)))
 
 
-def test_the_search_command(run: Run, gate: Path, tmp_path: Path) -> None:
+def test_the_search_command(script: Script, gate: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(
         'model = dict(arch="resnet20")\n'
         'data = dict(name="digits", train_per_class=6, val_per_class=2)\n'
@@ -159,8 +160,7 @@ def test_the_search_command(run: Run, gate: Path, tmp_path: Path) -> None:
         "train = dict(epochs=1, batch_size=20, lr=0.01)\n"
         'retrain = ["share-full"]\n'
     )
-    run("tools/search.py", "tiny.py", "--attention", "mine/gate.py:Gate", "--work-dir", "w")
+    assert script("tools/search.py", "tiny.py", "--attention", "mine/gate.py:Gate", "--work-dir", "w") == 0
     assert json.loads((tmp_path / "w/scheme.json").read_text())["attention"] == "gate.py:Gate"
     checkpoint = next((tmp_path / "w").glob("share-full-*/classifier.pth"))
-    load(f"{gate}:Gate")
     assert type(load_network(checkpoint)[0].layer1.attention).__name__ == "Gate"

@@ -24,6 +24,7 @@ from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
 from ean_core.supernet.path_metric import Top1
 from tests.conftest import ROOT
+from tests.helpers.processes import warm_python
 
 timm = pytest.importorskip("timm")
 ALL = [timm_attention.PREFIX + kind for kind in timm_attention.NAMES]
@@ -71,7 +72,7 @@ def test_all_modes_prune_fold_and_come_back_from_a_file(name: str, tmp_path: Pat
     side = 32 if name in IN_BLOCKS else 12
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     for sharing in ("stage", "block"):
-        spec = ModelSpec("resnet20", 4, name, sharing, scheme.text, pruned=True)
+        spec = ModelSpec("resnet20", name, sharing, scheme.text, num_classes=4, pruned=True)
         net = create_model("resnet20", num_classes=4, attention=name, sharing=sharing)
         wake(net)
         BNCalibration(net, [{"inputs": images}], metric=Top1(torch.nn.Identity()), max_bytes=0)(net.scheme)
@@ -144,7 +145,7 @@ def test_timm_is_imported_only_when_it_is_asked_for() -> None:
     code = (
         "import sys; import ean_core; ean_core.create_model('resnet20', attention='se'); print('timm' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([warm_python(), "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 

@@ -22,6 +22,12 @@ from ean_core.benchmark.timing import (
 from ean_core.utils.intervals import bootstrap
 
 
+@pytest.fixture(autouse=True)
+def _whole_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns last as long as in a real measurement: most clocks here are made up."""
+    monkeypatch.setattr("ean_core.benchmark.timing.TURN_SECONDS", 0.02)
+
+
 class Bench:
     """A clock, and networks that move it by a known number of seconds per forward, times a load on the machine."""
 

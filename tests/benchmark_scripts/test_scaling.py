@@ -10,9 +10,9 @@ import pytest
 from tests.conftest import ROOT, Run
 
 
-def test_the_page_has_the_counts_of_the_command(run: Run) -> None:
+def test_the_page_has_the_counts_of_the_command(run_here: Run) -> None:
     page = (ROOT / "docs/scaling.md").read_text()
-    lines = run("benchmarks/scaling.py").stdout.splitlines()
+    lines = run_here("benchmarks/scaling.py").stdout.splitlines()
     assert len(lines) == 11
     assert [line for line in lines[3:-1] if line not in page] == []
     assert lines[-1].removeprefix("c: ") in page
@@ -21,12 +21,12 @@ def test_the_page_has_the_counts_of_the_command(run: Run) -> None:
         assert number in page
 
 
-def test_the_page_has_the_hours_of_the_records(run: Run) -> None:
+def test_the_page_has_the_hours_of_the_records(run_here: Run) -> None:
     page, results = (ROOT / "docs/scaling.md").read_text(), ROOT / "results"
     training = sorted(results.glob("speed_training_resnet50_b*_cpu.json"))
     others = ("--processes", results / "speed_processes_resnet50_cpu.json")
     decoding = ("--decoding", results / "speed_decoding_cpu.json")
-    lines = run("benchmarks/scaling.py", "--training", *training, *others, *decoding).stdout.splitlines()
+    lines = run_here("benchmarks/scaling.py", "--training", *training, *others, *decoding).stdout.splitlines()
     assert [line[:5] for line in lines[-3:]] == ["| 1 |", "| 8 |", "| 64 "]
     assert "\n".join(lines[-5:]) in page
 
@@ -87,5 +87,5 @@ def test_a_record_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--training", "--processes"])
-def test_a_part_of_what_hours_are_made_of_is_refused(run: Run, option: str) -> None:
-    assert "give both, or none" in run("benchmarks/scaling.py", option, "100.json", code=2).stderr
+def test_a_part_of_what_hours_are_made_of_is_refused(run_here: Run, option: str) -> None:
+    assert "give both, or none" in run_here("benchmarks/scaling.py", option, "100.json", code=2).stderr

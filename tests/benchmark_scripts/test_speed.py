@@ -62,15 +62,15 @@ def test_training(run: Run, tmp_path: Path) -> None:
     assert "engine takes" in done.stdout
 
 
-def test_network(run: Run, tmp_path: Path) -> None:
+def test_network(run_here: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    done = run("benchmarks/network.py", "--quick", "--modes", "folded", "fused", "--output", out)
+    done = run_here("benchmarks/network.py", "--quick", "--modes", "folded", "fused", "--output", out)
     written = record(out)
     assert list(written["metrics"]) == ["plain", "folded"]
     assert len(written["metrics"]["folded"]) == 7
     assert all(row["difference"] < 1e-3 for rows in written["metrics"].values() for row in rows.values())
     assert "skipped fused: fused needs a CUDA device, and this runs on cpu" in done.stdout
-    error = run("benchmarks/network.py", "--modes", "foldet", code=2).stderr
+    error = run_here("benchmarks/network.py", "--modes", "foldet", code=2).stderr
     assert "did you mean 'folded'" in error
 
 
@@ -111,9 +111,9 @@ def test_memory_is_the_gpus_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -
     assert ab_harness.peak_mib() == 3
 
 
-def test_density(run: Run, tmp_path: Path) -> None:
+def test_density(run_here: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    run("benchmarks/counting.py", "--quick", "--part", "density", "--output", out)
+    run_here("benchmarks/counting.py", "--quick", "--part", "density", "--output", out)
     rows = record(out)["metrics"]["density"]
     assert set(rows) == {"fixed:4", "adaptive"}
     assert all(row["difference"] < 1e-3 for row in rows.values())
@@ -166,14 +166,14 @@ def test_an_allocator_that_is_not_installed_is_left_out(monkeypatch: pytest.Monk
     assert libraries == {"libc": "", "kept": "", "tcmalloc": "libtcmalloc.so.4", "jemalloc": None}
 
 
-def test_decoding(run: Run, tmp_path: Path) -> None:
+def test_decoding(run_here: Run, tmp_path: Path) -> None:
     out = tmp_path / "record.json"
-    done = run("benchmarks/decoding.py", "--quick", "--output", out)
+    done = run_here("benchmarks/decoding.py", "--quick", "--output", out)
     assert "training" in done.stdout
     assert "evaluation" in done.stdout
     rows = record(out)["metrics"]
     assert all(row["images_per_second"] > 0 for part in rows.values() for row in part.values())
-    empty = run("benchmarks/decoding.py", "--quick", "--images", tmp_path, "--output", out, code=2)
+    empty = run_here("benchmarks/decoding.py", "--quick", "--images", tmp_path, "--output", out, code=2)
     assert "no .jpg files" in empty.stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.helpers.quick_runs import quick_runs
 from tests.pipeline.conftest import job, tiny
 
-__all__ = ["job", "tiny"]
+__all__ = ["job", "quick_runs", "tiny"]

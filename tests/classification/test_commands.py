@@ -25,23 +25,23 @@ from tests.helpers.processes import environment, warm_python
 from tests.helpers.ranks import torchrun
 
 
-def test_search_train_and_test_commands(run: Run, tiny: Path, tmp_path: Path) -> None:
+def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Path) -> None:
     short = ("--cfg-options", "search.steps=3", "train.epochs=1", "retrain=['ean']")
-    done = run("tools/search.py", tiny, "--work-dir", "w", *short)
+    done = run_here("tools/search.py", tiny, "--work-dir", "w", *short)
     for word in ("tiny: resnet20 with se, digits: 120 training images", "scheme found", "EAN", "w/: scheme.json"):
         assert word in done.stdout
     ean = re.search(r"^EAN: (w/ean-\w+-seed0/classifier.pth)$", done.stdout, flags=re.MULTILINE)
     assert (tmp_path / ean[1]).exists()
-    again = run("tools/search.py", tiny, "--work-dir", "w", *short, code=2)
+    again = run_here("tools/search.py", tiny, "--work-dir", "w", *short, code=2)
     assert "holds an earlier run: give --resume" in again.stderr
-    trained = run(
+    trained = run_here(
         "tools/train_cls.py", tiny, "--scheme", "org-full", "w/scheme.json", "--seeds", 0, 1, "--work-dir", "t",
         "--cfg-options", "train.epochs=1",
     )  # fmt: skip
     assert "(n=2)" in trained.stdout
     assert len(list((tmp_path / "t").glob("*-seed?/classifier.pth"))) == 4
     directory = next((tmp_path / "t").glob("ean-*-seed0"))
-    tested = run("tools/test.py", tiny, directory / "classifier.pth")
+    tested = run_here("tools/test.py", tiny, directory / "classifier.pth")
     record = json.loads((directory / "test.json").read_text())
     trained_top1 = json.loads((directory / "result.json").read_text())["metrics"]["top1"]
     assert record["metrics"]["top1"] == pytest.approx(trained_top1)

@@ -45,12 +45,12 @@ def images(tmp_path: Path) -> MakeImages:
     return make
 
 
-def test_the_command_from_a_bare_folder_to_checkpoints(run: Run, images: MakeImages, tmp_path: Path) -> None:
+def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: MakeImages, tmp_path: Path) -> None:
     root = images({"cat": 12, "dog": 8, "owl": 10})
     (root / "readme.txt").write_text("no image")
     (root / "cat" / "notes.md").write_text("no image")
     short = ("supernet.epochs=1", "train.epochs=1", "search.steps=2", "retrain=['org']")
-    done = run("tools/search.py", "--data-root", "my images", "--cfg-options", *short)
+    done = run_here("tools/search.py", "--data-root", "my images", "--cfg-options", *short)
     for sentence in (
         "3 classes, 30 images: cat 12, dog 8, owl 10",
         "sizes from 25x20 to 25x22, median shorter side 21",
@@ -97,22 +97,22 @@ def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp
         class_share(labels, 1.5, seed=0)
 
 
-def test_copies_between_the_parts_are_refused(images: MakeImages, run: Run, tmp_path: Path) -> None:
+def test_copies_between_the_parts_are_refused(images: MakeImages, run_here: Run, tmp_path: Path) -> None:
     root = images({"a": 6, "b": 6}, root=tmp_path / "mine")
     for path in list(root.glob("*/*")):
         shutil.copy(path, path.with_stem(f"{path.stem}_copy"))
-    done = run("tools/search.py", "--data-root", root, "--no-retrain", code=2)
+    done = run_here("tools/search.py", "--data-root", root, "--no-retrain", code=2)
     assert re.search(r"\d of the 4 test images are copies of training images", done.stderr)
     assert not (tmp_path / "work_dirs").exists()
 
 
-def test_val_and_test_are_used_as_such(images: MakeImages, run: Run, tmp_path: Path) -> None:
+def test_val_and_test_are_used_as_such(images: MakeImages, run_here: Run, tmp_path: Path) -> None:
     root = tmp_path / "parted"
     for part, count in (("train", 8), ("val", 3), ("test", 4)):
         images({"a": count, "b": count}, root=root / part)
     (root / "train" / "a" / "film.gif").write_bytes(b"x")
     options = ("supernet.epochs=1", "search.steps=1")
-    done = run("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
+    done = run_here("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
     assert "split: 16 to train on, 6 to score schemes on (given), 8 to test on (given)" in done.stdout
     assert "skipped 1 file: 1 .gif (not a supported image format)" in done.stdout
     split = json.loads((tmp_path / "work_dirs/parted/split.json").read_text())
@@ -188,17 +188,17 @@ def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None
 
 
 def test_a_mistake_behind_the_recipe_is_mended_by_the_next_command(
-    images: MakeImages, run: Run, tmp_path: Path
+    images: MakeImages, run_here: Run, tmp_path: Path
 ) -> None:
     root, work = images({"a": 8, "b": 8}), tmp_path / "work_dirs" / "my_images"
     command = ("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", "supernet.epochs=1")
-    assert "unknown attention 'see'" in run(*command, "model.attention=see", code=2).stderr
+    assert "unknown attention 'see'" in run_here(*command, "model.attention=see", code=2).stderr
     wrong = (work / "recipe.py").read_text()
-    run(*command, "search.steps=1")
+    run_here(*command, "search.steps=1")
     assert "attention='se'" in (work / "recipe.py").read_text()
     assert (work / "recipe_2.py").read_text() == wrong
     assert (work / "scheme.json").exists()
-    assert "recipe.py belongs to an earlier run" in run(*command, "search.steps=2", code=2).stderr
+    assert "recipe.py belongs to an earlier run" in run_here(*command, "search.steps=2", code=2).stderr
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

@@ -176,7 +176,7 @@ def test_impossible_options(options: dict, sentence: str) -> None:
 
 
 def classifier_file(path: Path, *, scheme: str = BITS, channels: int = 3) -> ModelSpec:
-    spec = ModelSpec("resnet20", 10, attention="se", scheme=scheme, pruned=True, in_channels=channels)
+    spec = ModelSpec("resnet20", num_classes=10, attention="se", scheme=scheme, pruned=True, in_channels=channels)
     network = spec.build()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crowd_counting.recipe import Recipe
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from ean_core.utils.errors import EANError
 
 CONFIGS = Path(__file__).parents[2] / "crowd_counting" / "configs"

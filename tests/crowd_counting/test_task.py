@@ -36,6 +36,7 @@ from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval
 from tests.crowd_counting.test_fit import TINY, Killed, kill_after
 from tests.crowd_counting.test_recipe import CONFIGS
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.tiny_recipe import ean_directory
 
 SEARCH = {
@@ -53,11 +54,6 @@ def make_job(crowd: CrowdData, directory: Path, *, resume: bool = False, **optio
     recipe = Recipe.read(None, given)
     task = searched_task(recipe, CountingJob.prepare(recipe, crowd, directory=directory))
     return Job(task, directory, resume=resume)
-
-
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
 
 
 def random_supernet(task: CountingTask) -> Counter:

@@ -180,7 +180,7 @@ def test_attention_behind_the_blocks_of_a_mobile_trunk_folds_away() -> None:
 
 def test_a_file_says_which_attention_of_the_trunk_was_folded() -> None:
     pytest.importorskip("timm")
-    spec = ModelSpec("timm:seresnet18", 5)
+    spec = ModelSpec("timm:seresnet18", num_classes=5)
     network = spec.build().eval()
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

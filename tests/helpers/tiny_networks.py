@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from unittest.mock import patch
 
 import torch
@@ -12,15 +13,19 @@ from ean_core.attention import SpatialGroupEnhance
 from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
 
+def thin_architectures() -> AbstractContextManager:
+    """In the block ImageNet's networks have their blocks, and 64 channels in all stages: most weights are elsewhere."""
+    layouts = {name: layout for name, layout in ARCHITECTURES.items() if layout["stem"] == "imagenet"}
+    return patch.dict(ARCHITECTURES, {name: {**layout, "widths": (64,) * 4} for name, layout in layouts.items()})
+
+
 def trained(
     arch: str, attention: str | None = None, *, sharing: str = "stage", scheme: str | None = None
 ) -> StagedNetwork:
     """A network in eval mode whose batch norms and biases are not at their initial values; ImageNet's are thinner."""
-    layout = ARCHITECTURES.get(arch, {})  # timm's networks have none
-    thin = {"widths": (64, 64, 64, 64)} if layout.get("stem") == "imagenet" else {}
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    with patch.dict(ARCHITECTURES, {arch: layout | thin} if layout else {}):
+    with thin_architectures():
         network = create_model(arch, num_classes=7, attention=attention, sharing=sharing, scheme=scheme)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

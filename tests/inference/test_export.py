@@ -19,7 +19,7 @@ from ean_core.inference.export import FORMATS, export, shapes_of
 from ean_core.inference.export_tracing import deployable
 from ean_core.inference.loaded_model import load_file
 from ean_core.io.made_from import digest_of_files, note_outputs
-from ean_core.networks.network_file import load_network, save_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
@@ -189,7 +189,7 @@ def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: py
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(EANError, match="does not say which network its weights belong to"):
         load_file(tmp_path / "foreign.safetensors")
-    save_network(tmp_path / "ean.pth", opened.network, ean_core.networks.network_file.ModelSpec("resnet20", 4, "se"))
+    save_network(tmp_path / "ean.pth", opened.network, ModelSpec("resnet20", "se", num_classes=4))
     with pytest.raises(EANError, match="do not fit the network"):
         load_file(tmp_path / "ean.pth")
     monkeypatch.setattr("ean_core.utils.optional_packages.find_spec", lambda name: None)

@@ -19,7 +19,7 @@ from ean_core.training.state import read_state
 @pytest.mark.parametrize("attention", list(ATTENTIONS))
 @pytest.mark.parametrize("sharing", ["stage", "block"])
 def test_a_pruned_network_comes_back(tmp_path: Path, attention: str, sharing: str) -> None:
-    spec = ModelSpec("resnet20", 5, attention, sharing, "010 000 101", in_channels=1, pruned=True)
+    spec = ModelSpec("resnet20", attention, sharing, "010 000 101", num_classes=5, in_channels=1, pruned=True)
     torch.manual_seed(0)
     net = spec.build().eval()
     save_network(tmp_path / "net.pth", net, spec, classes=list("abcde"), metrics={"top1": 1.5})
@@ -32,7 +32,7 @@ def test_a_pruned_network_comes_back(tmp_path: Path, attention: str, sharing: st
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
-    spec = ModelSpec("resnet20", 5, "se")
+    spec = ModelSpec("resnet20", "se", num_classes=5)
     torch.manual_seed(0)
     net = spec.build()
     save_network(tmp_path / "a.pth", net, spec)
@@ -63,7 +63,7 @@ def test_a_runs_state_is_told_from_a_network(tmp_path: Path) -> None:
 
 
 def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
-    spec = ModelSpec("resnet20", 5, "se")
+    spec = ModelSpec("resnet20", "se", num_classes=5)
     save_network(tmp_path / "net.pth", spec.build(), spec)
     content = (tmp_path / "net.pth").read_bytes()
     for count in (0, 10, len(content) // 2, len(content) - 7):
@@ -84,6 +84,6 @@ def test_truncated_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    save_network(tmp_path / "net.pth", create_model("resnet20"), ModelSpec("resnet29", 100))
+    save_network(tmp_path / "net.pth", create_model("resnet20"), ModelSpec("resnet29", num_classes=100))
     with pytest.raises(EANError, match="do not fit the network"):
         load_network(tmp_path / "net.pth")

@@ -14,7 +14,8 @@ from ean_core import create_model
 from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.networks.pretrained import load_torchvision_weights, load_weights
-from ean_core.networks.weights_file import TrunkSpec, read_weights
+from ean_core.networks.trunk_spec import TrunkSpec
+from ean_core.networks.weights_file import read_weights
 from ean_core.supernet.bn_calibration import batch_norms
 from segmentation.backbone import EANResNet
 from tests.helpers.tiny_networks import trained
@@ -66,7 +67,7 @@ def distance(network: StagedNetwork, org: StagedNetwork, images: Tensor) -> floa
 @pytest.mark.parametrize("load", [for_classifier, for_counter, for_segmentor])
 def test_new_attention_leaves_the_features(load: object, attention: str, tmp_path: Path) -> None:
     org = fitted("resnet20")
-    save_network(tmp_path / "org.pth", org, ModelSpec("resnet20", 7))
+    save_network(tmp_path / "org.pth", org, ModelSpec("resnet20", num_classes=7))
     torch.manual_seed(3)
     network, line = load(tmp_path / "org.pth", "resnet20", attention)
     assert "new attention starts neutral: the last norms of 9 blocks are divided by its mean masks (0." in line
@@ -100,9 +101,9 @@ def test_only_new_attention_at_connected_blocks_is_made_up_for(tmp_path: Path) -
             assert torch.equal(block.bn2.weight, other.bn2.weight) == (not bit)
             assert torch.equal(block.bn1.weight, other.bn1.weight)
     with_attention = trained("resnet20", "se")
-    save_network(tmp_path / "se.pth", with_attention, ModelSpec("resnet20", 7, "se"))
+    save_network(tmp_path / "se.pth", with_attention, ModelSpec("resnet20", "se", num_classes=7))
     ge = create_model("resnet20", num_classes=7, attention="timm:ge")  # has no parameters
-    save_network(tmp_path / "ge.pth", ge, ModelSpec("resnet20", 7, "timm:ge"))
+    save_network(tmp_path / "ge.pth", ge, ModelSpec("resnet20", "timm:ge", num_classes=7))
     for file, attention, theirs in (("se", "se", with_attention), ("ge", "timm:ge", ge)):
         network, line = for_classifier(tmp_path / f"{file}.pth", "resnet20", attention)
         assert "neutral" not in line

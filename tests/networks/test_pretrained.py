@@ -24,7 +24,7 @@ def public(name: str) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("suffix", ["_nobias", ""])
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_all_bits_off_gives_torchvisions_outputs(name: str, suffix: str) -> None:
     theirs, ours = public(name), create_model(name + suffix, attention="sge", scheme="org").eval()
     report = load_torchvision_weights(ours, theirs.state_dict())
@@ -34,6 +34,16 @@ def test_all_bits_off_gives_torchvisions_outputs(name: str, suffix: str) -> None
     assert not report.unused
     assert all(".attention." in name for name in report.missing)
     assert bool(report.zeroed) == (suffix == "")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
+def test_every_depth_has_torchvisions_tensors(name: str) -> None:
+    with torch.device("meta"):
+        theirs, ours = getattr(torchvision.models, name)(), create_model(f"{name}_nobias")
+    shapes = {key: value.shape for key, value in theirs.state_dict().items()}
+    assert {ours.own_name(key): shape for key, shape in shapes.items()} == {
+        key: value.shape for key, value in ours.state_dict().items()
+    }
 
 
 def test_attention_and_another_head_are_left_and_named() -> None:

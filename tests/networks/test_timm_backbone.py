@@ -17,6 +17,7 @@ from ean_core.networks import input_shape, stage_strides, stages_blocks, timm_we
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.supernet.bn_calibration import batch_norms
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 
 timm = pytest.importorskip("timm")
 
@@ -100,7 +101,7 @@ def test_scheme_prune_train_and_file(name: str, sharing: str, tmp_path: Path) ->
     torch.manual_seed(0)
     blocks = stages_blocks(f"timm:{name}")
     scheme = Scheme.random(blocks, np.random.default_rng(2))
-    spec = ModelSpec(f"timm:{name}", 4, "timm:eca", sharing, scheme.text, pruned=True)
+    spec = ModelSpec(f"timm:{name}", "timm:eca", sharing, scheme.text, num_classes=4, pruned=True)
     net = create_model(f"timm:{name}", num_classes=4, attention="timm:eca", sharing=sharing)
     randomise(net)
     images = torch.randn(2, 3, 64, 64)

@@ -17,7 +17,8 @@ from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import write_safetensors
 from ean_core.networks.network_file import ModelSpec, save_network
 from ean_core.networks.pretrained import LoadReport, load_weights
-from ean_core.networks.weights_file import TrunkSpec, as_weights, bare_name, read_weights
+from ean_core.networks.trunk_spec import TrunkSpec
+from ean_core.networks.weights_file import as_weights, bare_name, read_weights
 from ean_core.utils.errors import EANError
 from segmentation.backbone import EANResNet
 from tests.helpers.start_weights import TASKS, Load, State, for_counter, for_segmentor, prefixed, random_state
@@ -215,7 +216,7 @@ def test_any_tasks_file_starts_any_task(tmp_path: Path, tiny_arch: str, task: st
         spec = CounterSpec(tiny_arch, "se", scheme="1101", head_channels=8, stride=4)
         save_counter(path, spec.build(), spec, **info)
     else:
-        model = ModelSpec(tiny_arch, 5, "se", scheme="1101")
+        model = ModelSpec(tiny_arch, "se", num_classes=5, scheme="1101")
         save_network(path, model.build(), model, **info)
     if task == "safetensors":
         content = load_tensors(path)
@@ -226,11 +227,11 @@ def test_any_tasks_file_starts_any_task(tmp_path: Path, tiny_arch: str, task: st
 
 
 def test_attention_that_differs_is_refused_or_said(tmp_path: Path, tiny_arch: str) -> None:  # noqa: F811
-    model = ModelSpec(tiny_arch, 5, "se", scheme="1101", pruned=True)
+    model = ModelSpec(tiny_arch, "se", num_classes=5, scheme="1101", pruned=True)
     save_network(path := tmp_path / "net.pth", model.build(), model, mean=[0.5] * 3, std=[0.2] * 3)
     for report in reports(path, tiny_arch, "se", "1001"):
         assert "it was trained with the connections 11 | 0 | 1, but the network has 10 | 0 | 1" in str(report)
-    plain = ModelSpec(tiny_arch, 5)
+    plain = ModelSpec(tiny_arch, num_classes=5)
     save_network(tmp_path / "org.pth", plain.build(), plain, mean=[0.5] * 3, std=[0.2] * 3)
     for report in reports(tmp_path / "org.pth", tiny_arch, "se", "1101"):
         assert "left at their initial value: layer1.attention, " in str(report)
@@ -242,7 +243,7 @@ def test_attention_that_differs_is_refused_or_said(tmp_path: Path, tiny_arch: st
 
 @pytest.mark.parametrize(("name", "value"), [("arch", 3), ("attention", 3), ("attention_options", []), ("scheme", 1.0)])
 def test_damaged_files_of_ours(tmp_path: Path, tiny_arch: str, name: str, value: object) -> None:  # noqa: F811
-    model = ModelSpec(tiny_arch, 5, "se")
+    model = ModelSpec(tiny_arch, "se", num_classes=5)
     save_network(path := tmp_path / "net.pth", model.build(), model)
     content = load_tensors(path)
     content["model"][name] = value

@@ -10,7 +10,10 @@ import pytest
 from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core.pipeline.job import Job
+from tests.helpers.quick_runs import drawn, quick_runs
 from tests.helpers.tiny_recipe import TINY
+
+__all__ = ["MakeJob", "drawn", "job", "quick_runs", "tiny"]
 
 MakeJob = Callable[..., Job]
 

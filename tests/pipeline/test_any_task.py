@@ -1,4 +1,4 @@
-"""The pipeline over a task that is no classification: its metric is an error in people, and nothing is trained."""
+"""The pipeline over a task other than classification: its metric is an error in people, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ean_core.pipeline.task import DatasetInfo, Metric, TrainedNetwork, Training
 from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from tests.helpers.tiny_recipe import ean_directory
 
 BEST = "001000010"
@@ -117,11 +117,6 @@ def make_job(directory: Path, *, resume: bool = False, retrain: Sequence[str] = 
         seeds=(0, 2),
     )
     return Job(MadeUpCounting(recipe), directory, resume=resume)
-
-
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
 
 
 def test_search_and_retraining(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -90,6 +90,7 @@ def stripped(record: dict) -> dict:
     return metrics
 
 
+@pytest.mark.usefixtures("drawn")
 def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: pytest.CaptureFixture) -> None:
     job = start()
     record = compare(job, comparison())
@@ -245,6 +246,7 @@ def test_darts_searches_alone_and_resumes(start: Start) -> None:
     assert len({p for line in whole for p in line[2]}) > 20  # the connections move
 
 
+@pytest.mark.usefixtures("drawn")
 def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.CaptureFixture) -> None:
     job = start(**{"train.epochs": 1, "retrain": ["org", "ean"]})
     record = compare(job, comparison("random,hsp,tail-k", seeds=1))
@@ -267,6 +269,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert draw_retrained(path.with_suffix(".png"), retrained).read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.usefixtures("drawn")
 def test_schemes_of_different_networks_are_drawn_together(tmp_path: Path) -> None:
     schemes = {**published_schemes(SCHEMES), "small": Scheme.all_on((1, 2))}
     assert {len(scheme) for scheme in schemes.values()} >= {54, 16, 3}
@@ -279,10 +282,10 @@ def test_schemes_of_different_networks_are_drawn_together(tmp_path: Path) -> Non
         draw_schemes(tmp_path / "none.png", {})
 
 
-def test_the_command_compares_and_refuses(run: Run, trained: Path, tmp_path: Path) -> None:
+def test_the_command_compares_and_refuses(run_here: Run, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "w", tmp_path / "w")
     options = ["--work-dir", "w", "--resume", "--no-exhaustive"]
-    done = run(
+    done = run_here(
         "tools/search.py", trained / "tiny.py", "--methods", "random,darts", "hsp", "--seeds", 1, "--evaluations", 5,
         "--proposals", 8, "--samples", 3, *options,
     )  # fmt: skip

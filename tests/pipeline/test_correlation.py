@@ -70,6 +70,7 @@ def test_impossible_numbers_of_schemes_are_refused(count: int) -> None:
         draw_schemes((3, 3, 3), count, seed=0)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_scores_trainings_and_report_of_a_study(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -157,6 +158,7 @@ def test_several_seeds_are_averaged_and_their_deviation_is_told(job: MakeJob, ca
     assert f"{summary['ceiling']['value']:+.2f} (" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_committed_record_holds_what_its_values_give_and_is_drawn_again(tmp_path: Path) -> None:
     record = read_record(ROOT / "results/correlation_r20_cifar100_subset30k.json")
     images, held = record["settings"]["images"], record["metrics"]
@@ -270,6 +272,7 @@ def test_beside_a_searched_scheme_stand_others_of_its_size() -> None:
         choose_schemes(BLOCKS)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_figure_4_from_scratch(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The groups of a study: trained for real are two, the other results are made up."""
     searched = Scheme.parse("010 100 001", blocks=BLOCKS)

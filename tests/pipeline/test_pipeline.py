@@ -23,6 +23,7 @@ from tests.helpers.tiny_recipe import ean_directory
 from tests.pipeline.conftest import MakeJob
 
 
+@pytest.mark.usefixtures("drawn")
 def test_pipeline_writes_what_it_promises(job: MakeJob, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run_pipeline(job("run"))
     directory = tmp_path / "run"

@@ -93,7 +93,7 @@ def test_of_a_damaged_or_repeated_test_line_the_later_one_counts(tmp_path: Path)
     path = tmp_path / "test_epochs.jsonl"
     assert best_test_epoch(path) is None
     path.write_text('{"epoch": 1, "top1": 50.0}\n{"epoch": 2, "to\n{"epoch": 1, "top1": 40.0}\n')
-    assert best_test_epoch(path) is None  # one epoch alone is no choice
+    assert best_test_epoch(path) is None  # one epoch leaves no choice
     path.write_text(path.read_text() + '{"epoch": 3, "top1": 45.0}\n{"epoch": 4, "top1": 45.0}\n')
     assert best_test_epoch(path) == {"epoch": 3, "top1": 45.0, "tested": 3}
 

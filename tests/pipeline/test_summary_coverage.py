@@ -23,7 +23,7 @@ from ean_core.pipeline.pipeline import retrain_and_summarize, run_comparison
 from ean_core.pipeline.retrain import make_targets
 from ean_core.search.comparison import Budget
 from ean_core.search.method_choice import parse_methods
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 from tests.pipeline.test_any_task import _few_rounds, make_job
 
 __all__ = ["_few_rounds"]

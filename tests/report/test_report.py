@@ -121,13 +121,13 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
         refresh(tmp_path / "none.md", results)
 
 
-def test_the_command_writes_and_checks_several_files(run: Run, results: Path, tmp_path: Path) -> None:
+def test_the_command_writes_and_checks_several_files(run_here: Run, results: Path, tmp_path: Path) -> None:
     made.pipeline(results / "run.json")
     (tmp_path / "R.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     (tmp_path / "all.md").write_text(f"{BEGIN_ALL}\n{END_ALL}\n")
     stale = refresh(tmp_path / "R.md", results)
     assert stale[0] != stale[1]
-    printed = run("tools/report.py", "--write", "R.md", "all.md").stdout
+    printed = run_here("tools/report.py", "--write", "R.md", "all.md").stdout
     assert "R.md updated" in printed
     assert "all.md updated" in printed
     text = (tmp_path / "R.md").read_text()
@@ -136,7 +136,7 @@ def test_the_command_writes_and_checks_several_files(run: Run, results: Path, tm
     assert "40.50 ± 0.50" in text
     assert "](results/run.json)" in text
     assert "](../results/run.json)" in (tmp_path / "all.md").read_text()
-    assert "all.md shows" in run("tools/report.py", "--check", "R.md", "all.md").stdout
+    assert "all.md shows" in run_here("tools/report.py", "--check", "R.md", "all.md").stdout
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/results.md"])

@@ -147,7 +147,7 @@ def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
         html_report(directory)
 
 
-def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tmp_path: Path) -> None:
+def test_run_folders_are_shown_with_their_curves_scheme_and_records(run_here: Run, tmp_path: Path) -> None:
     made.new_directory(tmp_path / "results")
     folder = tmp_path / "work_dirs" / "mine"
     folder.mkdir(parents=True)
@@ -160,7 +160,7 @@ def test_run_folders_are_shown_with_their_curves_scheme_and_records(run: Run, tm
         log = folder / name / "20260101_000000" / "vis_data" / "scalars.json"
         log.parent.mkdir(parents=True)
         log.write_text('{"loss": 2.0, "step": 20}\n{"loss": 0.5, "step": 40}\n{"top1": 50.0, "step": 1}\n{"loss": 0.')
-    assert "page.html written" in run("tools/report.py", "--html", "page.html", folder).stdout
+    assert "page.html written" in run_here("tools/report.py", "--html", "page.html", folder).stdout
     text = (tmp_path / "page.html").read_text()
     check_page(text)
     section = text.partition('<section id="run-1">')[2].partition("</section>")[0]

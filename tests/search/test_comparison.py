@@ -19,7 +19,7 @@ from ean_core.search.comparison import (
 from ean_core.search.enas import ENAS
 from ean_core.search.method_choice import MethodChoice, parse_methods
 from ean_core.search.reward_landscapes import make_landscape
-from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.search.shared_scores import SharedScores, all_schemes
 from ean_core.utils.errors import EANError
 from tests.conftest import ROOT
 

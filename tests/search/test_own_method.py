@@ -15,6 +15,7 @@ from ean_core.search.history import read_lines
 from ean_core.search.method_choice import MethodChoice, parse_method, parse_methods
 from ean_core.utils.errors import EANError
 from tests.conftest import ROOT, Script
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.tiny_files import tiny_arch
 
 __all__ = ["tiny_arch"]

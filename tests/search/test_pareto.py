@@ -123,9 +123,9 @@ def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:
         write_front(work_dir, table=made_up())
 
 
-def test_the_command(run: Run, work_dir: Path, tmp_path: Path) -> None:
+def test_the_command(run_here: Run, work_dir: Path, tmp_path: Path) -> None:
     made_up().save(tmp_path / "table.json")
-    done = run("tools/pareto.py", "w", "--latency", "table.json", "--take", 2, "--output", "s.json")
+    done = run_here("tools/pareto.py", "w", "--latency", "table.json", "--take", 2, "--output", "s.json")
     assert "3 of 5 scored schemes" in done.stdout
     assert "predicted time increment" in done.stdout
     content = json.loads((tmp_path / "s.json").read_text())
@@ -134,4 +134,4 @@ def test_the_command(run: Run, work_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(EANError, match="does not exist"):
         write_front(tmp_path / "none")
     (work_dir / "history.jsonl").unlink()
-    assert "history.jsonl does not exist" in run("tools/pareto.py", "w", code=2).stderr
+    assert "history.jsonl does not exist" in run_here("tools/pareto.py", "w", code=2).stderr

@@ -95,7 +95,7 @@ def test_a_plain_classifier_starts_a_backbone_with_attention(tmp_path):
 
 
 def test_options_that_only_start_weights_are_not_compared(tmp_path):
-    spec = ModelSpec("resnet20", 10, "se", attention_options={"init": "conv"})
+    spec = ModelSpec("resnet20", "se", num_classes=10, attention_options={"init": "conv"})
     save_network(tmp_path / "c.pth", spec.build(), spec)
     report = EANResNet("resnet20", "se").load(str(tmp_path / "c.pth"))
     assert any(".attention." in name for name in report.loaded)

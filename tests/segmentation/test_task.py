@@ -32,6 +32,7 @@ from segmentation.model.logits_network import Logits
 from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
 from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.tiny_recipe import ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
 
@@ -51,11 +52,6 @@ def make_job(root: Path, directory: Path, *, resume: bool = False, text: str = S
     given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
     task, _ = start_task(read_config(path, given, data_root=str(root / "data")), {})
     return Job(task, directory, resume=resume)
-
-
-@pytest.fixture(autouse=True)
-def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 1, "rounds": 2, "setting": "eager float32"})
 
 
 def random_supernet(task: SegmentationTask) -> Logits:

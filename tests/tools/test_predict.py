@@ -99,7 +99,7 @@ finally:
 
 
 def strange_files(folder: Path) -> None:
-    """Photos of strange shapes and names, and what is no photo."""
+    """Photos of strange shapes and names, and files that are not photos."""
     for name, size in {
         "strip.png": (65000, 1),
         "tower.png": (1, 3000),

@@ -34,7 +34,7 @@ TRAIN = {"epochs": 3, "batch_size": 24, "lr": 0.05, "schedule": "cosine"}
 def classifier(folder: Path, *, attention: str | None = "se", **changes: Any) -> Path:
     """An untrained classifier of the digits, with two attention calls, as a training would have written it."""
     task: ClassificationTask = start_tiny(folder).task
-    spec = ModelSpec("resnet20", 10, attention, in_channels=1, scheme=SCHEME if attention else None)
+    spec = ModelSpec("resnet20", attention, num_classes=10, in_channels=1, scheme=SCHEME if attention else None)
     network = spec.build()
     donor = trained("resnet20", attention, scheme=spec.scheme).state_dict()
     own = network.state_dict()

@@ -30,7 +30,7 @@ def losses(value: float, **parts: float) -> dict[str, Tensor]:
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_the_first_step_is_named_at_once_on_a_cpu(tmp_path: Path, value: float) -> None:
     guard, runner = StopIfNotFinite(), fake_runner(tmp_path)
-    guard.after_train_iter(runner, 0, outputs=losses(1.0, acc=float("nan")))  # what is no loss is not looked at
+    guard.after_train_iter(runner, 0, outputs=losses(1.0, acc=float("nan")))  # only losses are looked at
     runner.iter = 1
     with pytest.raises(EANError, match=rf"diverged: loss is {value} at step 2, with a learning rate of 3: lower it"):
         guard.after_train_iter(runner, 1, outputs=losses(value))

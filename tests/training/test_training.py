@@ -16,7 +16,7 @@ from ean_core import EANError
 from ean_core.training.classifier import autocast_for
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
-from ean_core.training.schedule import TrainSettings, optimizer_and_schedule
+from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.utils.distributed import rank_and_world, start_processes
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ean_core import EANError
 from ean_core.training.runner import build_runner
-from ean_core.training.schedule import TrainSettings
+from ean_core.training.settings import TrainSettings
 
 
 class Model(BaseModel):

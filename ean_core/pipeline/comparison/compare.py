@@ -20,7 +20,7 @@ from ean_core.pipeline.task import Metric
 from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
 from ean_core.search.method_choice import MethodChoice
-from ean_core.search.scores import SharedScores, all_schemes
+from ean_core.search.shared_scores import SharedScores, all_schemes
 from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError

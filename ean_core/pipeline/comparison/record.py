@@ -14,7 +14,7 @@ from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget, distribution, score_answer
 from ean_core.search.method_choice import MethodChoice
-from ean_core.search.scores import SharedScores
+from ean_core.search.shared_scores import SharedScores
 from ean_core.utils.significance import compare_samples
 
 ENDS = {"all_off": Scheme.all_off, "all_on": Scheme.all_on}

@@ -13,7 +13,7 @@ from ean_core.pipeline.job import Job
 from ean_core.scheme import Scheme
 from ean_core.search import History
 from ean_core.search.history import read_lines
-from ean_core.search.scores import SharedScores
+from ean_core.search.shared_scores import SharedScores
 from ean_core.training.work_dir import claim, first_difference, read_claim
 from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.progress import bar

@@ -106,7 +106,7 @@ def method_sentences(runs: Sequence[Record]) -> list[str]:
     """For every method, whether its searches ended with a higher reward than those of random search.
 
     Without random search, the first method takes its place. Searches with the same seed share no random numbers, so
-    that they are no pairs: this is Welch's test.
+    that they are not pairs: this is Welch's test.
     """
     rewards: dict[str, list[float]] = {}
     for run in runs:

@@ -89,9 +89,7 @@ def draw_schemes(blocks: Sequence[int], count: int, *, seed: int) -> list[Scheme
         if len(drawn) == count:
             break
         for _ in range(50):  # all schemes of a number with few may be drawn already; another number comes next
-            bits = np.zeros(m, dtype=int)
-            bits[rng.permutation(m)[:connections]] = 1
-            scheme = Scheme(tuple(bits.tolist()), tuple(blocks))
+            scheme = Scheme.random_of_size(blocks, connections, rng)
             if scheme.text not in drawn:
                 drawn[scheme.text] = scheme
                 break
@@ -148,9 +146,7 @@ def draw_same_size(
         )
     rng, drawn = np.random.default_rng([seed, 2, connections]), dict[str, Scheme]()
     while len(drawn) < count:
-        bits = np.zeros(m, dtype=int)
-        bits[rng.permutation(m)[:connections]] = 1
-        scheme = Scheme(tuple(bits.tolist()), tuple(blocks))
+        scheme = Scheme.random_of_size(blocks, connections, rng)
         if scheme.text not in left_out:
             drawn.setdefault(scheme.text, scheme)
     return list(drawn.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,30 +70,22 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     files = [directory / EVALUATIONS, directory / RECORD]
     claim(directory, {"part": "trim", **task.identity, **how}, resume=resume, begun=files)
     costs = measured_costs(task.network, batch, settings, directory / COSTS)
-    batches = training_batches(task)
-    count = len(calls)
-    total = 1 + 2 * count + 4 + count * (count - 1) // 2 + count + 2  # the first step's are the single calls'
-    with bar("evaluate", total) as progress:
-
-        def advance() -> None:
-            progress.update(progress.done + 1)
-
-        bench = Bench(task, Evaluations(directory / EVALUATIONS, task.results, after=advance), batches)
+    with bar("evaluate", count_evaluations(len(calls))) as progress:
+        evaluations = Evaluations(
+            directory / EVALUATIONS, task.results, after=lambda: progress.update(progress.done + 1)
+        )
+        bench = Bench(task, evaluations, training_batches(task))
         masks = masks_of_network(bench)
-        alone, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
+        one_by_one, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
         limits = settings.limits.or_default(task.metric, bench.value(bench.before))
         path, chosen, network = walk(bench, costs, limits)
         if settings.finetune and chosen:
             folder = directory / f"finetune_{chosen}_{settings.finetune}"
             network = task.finetune(network, epochs=settings.finetune, directory=folder, resume=resume)
         final = final_results(bench, network, path[: chosen + 1], finetune=settings.finetune)
-    times = whole_times(task.network, network, batch, settings)
     metrics = {
         "metric": asdict(task.metric),
-        "calls": {
-            name: {**worth, "milliseconds": asdict(cost.milliseconds), "share": asdict(cost.share)}
-            for (name, worth), cost in zip(alone.items(), costs.calls.values(), strict=True)
-        },
+        "calls": with_costs(one_by_one, costs),
         "validation": bench.value(bench.before),
         "bare_milliseconds": costs.bare,
         "warning": costs.noise_warning,
@@ -102,7 +94,7 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
         "chosen": chosen,
         "folded": [step.call for step in path[1 : chosen + 1]],
         **final,
-        "times": times,
+        "times": whole_times(task.network, network, batch, settings),
     }
     device = device_name(batch.device)
     metrics["sentence"] = conclusion(metrics, limits=limits, parts=asdict(task.parts), device=device)
@@ -121,6 +113,19 @@ def check_calls(count: int, what: str) -> None:
             f"nothing to trim: {what} has no attention call; give a network with connected attention, such as a "
             "share-full classifier.pth, or timm:seresnet50"
         )
+
+
+def count_evaluations(calls: int) -> int:
+    """How many evaluations trimming takes at most: before, each call, all, the steps after the first, and the ends."""
+    return 1 + 2 * calls + 4 + calls * (calls - 1) // 2 + calls + 2
+
+
+def with_costs(worth: Mapping[str, Mapping[str, Any]], costs: Costs) -> dict[str, dict[str, Any]]:
+    """Call -> what it is worth and what it costs, as in records."""
+    return {
+        name: {**values, "milliseconds": asdict(cost.milliseconds), "share": asdict(cost.share)}
+        for (name, values), cost in zip(worth.items(), costs.calls.values(), strict=True)
+    }
 
 
 def device_of(network: nn.Module) -> torch.device:

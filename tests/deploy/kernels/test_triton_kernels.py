@@ -20,7 +20,7 @@ def test_kernels_equal_their_references_on_a_gpu() -> None:
 
 
 def check_all(device: str) -> None:
-    """Every kernel on maps whose sides are no powers of two, a single position, and groups of odd size."""
+    """Every kernel on maps whose sides are not powers of two, a single position, and groups of odd size."""
     from ean_core.deploy.kernels import reference, triton_kernels
 
     generator = torch.Generator().manual_seed(0)
