@@ -305,9 +305,11 @@ def whole_numbers(values: Iterable[int], *, what: str) -> tuple[int, ...]:
         EANError: if they are not an iterable of whole numbers.
     """
     try:
-        values = tuple(values)
+        values = values if isinstance(values, bytes) else tuple(values)
         numbers = tuple(int(value) for value in values)
-        if all(number == value or str(number) == value for number, value in zip(numbers, values, strict=True)):
+        if not isinstance(values, bytes) and all(
+            number == value or str(number) == value for number, value in zip(numbers, values, strict=True)
+        ):
             return numbers
     except (TypeError, ValueError, OverflowError):
         pass

@@ -73,7 +73,7 @@ def test_an_argument_of_the_wrong_kind(name: str, tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("path", [None, 3, "d.pth", "x.txt", "", ".", "no/such/../../d.pth", "none\0.pth"])
+@pytest.mark.parametrize("path", [None, 3, "d.pth", "x.txt", "", ".", "none\0.pth"])
 def test_where_a_network_cannot_be_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: Any) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "d.pth").mkdir()

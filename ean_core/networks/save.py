@@ -55,7 +55,7 @@ def save(
     """
     check_arguments("save", path=(path, str | Path))
     path, network = Path(path), unwrap(network)
-    if path.suffix not in SUFFIXES or path.is_dir():
+    if path.suffix not in SUFFIXES or path.is_dir() or "\0" in str(path):
         raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, a file, got {path.name!r}")
     spec = spec_of_network(network)
     given = {"classes": classes, "mean": mean, "std": std, "image_size": image_size, "resize": resize, "data": data}
