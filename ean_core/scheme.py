@@ -305,11 +305,10 @@ def whole_numbers(values: Iterable[int], *, what: str) -> tuple[int, ...]:
         EANError: if they are not an iterable of whole numbers.
     """
     try:
-        values = values if isinstance(values, bytes) else tuple(values)
+        values = [] if isinstance(values, bytes) else tuple(values)
         numbers = tuple(int(value) for value in values)
-        if not isinstance(values, bytes) and all(
-            number == value or str(number) == value for number, value in zip(numbers, values, strict=True)
-        ):
+        pairs = zip(numbers, values, strict=True)
+        if isinstance(values, tuple) and all(number == value or str(number) == value for number, value in pairs):
             return numbers
     except (TypeError, ValueError, OverflowError):
         pass
