@@ -46,7 +46,7 @@ setup(
         "rich>=13.7",
         "filelock>=3.13",
         "pyyaml>=6.0.1",
-        "timm>=1.0.11",  # the trunk of the counter that comes trained; arch="timm:..", attention="timm:.."
+        "timm>=1.0.31",  # the trunk of the counter that comes trained; arch="timm:..", attention="timm:.."
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
         "onedl-mmengine>=0.10.8",
