@@ -139,6 +139,7 @@ class ClassificationTask:
             attention=model.attention,
             attention_options=dict(model.attention_options),
             in_channels=self.data.image_shape[0],
+            unconnected=self.recipe.unconnected_in(changes),
         )
         return dataclasses.replace(spec, **changes, pruned="scheme" in changes)
 

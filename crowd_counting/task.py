@@ -110,7 +110,8 @@ class CountingTask:
         if changes.get("scheme") is not None:
             dropped = sum(stages_blocks(self.counting.spec.arch)) - sum(self.blocks())
             changes["scheme"] += "0" * dropped
-        return dataclasses.replace(self.counting.spec, **changes)
+        unconnected = self.recipe.unconnected_in(changes)
+        return dataclasses.replace(self.counting.spec, **changes, unconnected=unconnected)
 
     def build(self, spec: CounterSpec) -> Counter:
         """Normalized images (B, 3, H, W) -> heads per cell (B, 1, h, w)."""

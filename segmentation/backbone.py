@@ -42,6 +42,7 @@ class EANResNet(BaseModule):
         scheme: None or "share-full" (all ones), "org" (no attention), "org-full", bits, a path to a scheme.json, or the
             name of a shipped scheme.
         attention_options: overrides of the paper's options.
+        unconnected: "identity", or "mean" for a supernet with mean masks; see `create_model`.
         out_indices: stages whose features are returned, from 0; None for all. Later stages are not built.
         strides: stride of each stage; None for the architecture's. (1, 2, 1, 1) ends at stride 8, (1, 2, 2, 1) at 16.
         dilations: dilation of each stage; None for the architecture's.
@@ -67,6 +68,7 @@ class EANResNet(BaseModule):
         sharing: str = "stage",
         scheme: SchemeLike = None,
         attention_options: Mapping[str, Any] | None = None,
+        unconnected: str = "identity",
         out_indices: Sequence[int] | None = None,
         strides: Sequence[int] | None = None,
         dilations: Sequence[int] | None = None,
@@ -98,10 +100,12 @@ class EANResNet(BaseModule):
             scheme=scheme,
             attention_options=attention_options,
             in_channels=in_channels,
+            unconnected=unconnected,
             **{name: value for name, value in layout.items() if value is not None},
         )
         network.keep_stages(built)
-        self.network = set_norm(network.prune() if attention else network, norm_cfg)
+        without_spare = network.prune() if attention and unconnected == "identity" else network
+        self.network = set_norm(without_spare, norm_cfg)
         self.arch, self.attention, self.pool = arch, attention, pool
         self.attention_options = dict(attention_options or {})
         self.frozen_stages, self.norm_eval = frozen_stages, norm_eval

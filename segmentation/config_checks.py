@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+from segmentation.backbone import EANResNet
 from segmentation.config import check_fields
 
 
@@ -22,6 +23,8 @@ def check_config(config: Config, model: Any, classes: int) -> None:
     check_parts(config)
     check_numbers(config)
     check_batch(config)
+    check_padding(config)
+    check_channels(model)
     check_classes(model, classes)
     check_losses(config, model, classes)
     check_fields(config, model)
@@ -68,15 +71,72 @@ def check_batch(config: Config) -> None:
         )
 
 
+def check_padding(config: Config) -> None:
+    """Check that images are padded with a value that pixels can have: mmsegmentation normalizes first, then pads.
+
+    Raises:
+        EANError: if not; such borders would ruin batch norm's statistics.
+    """
+    preprocessor = config.model.get("data_preprocessor") or {}
+    mean, std, value = (preprocessor.get(name) for name in ("mean", "std", "pad_val"))
+    if not mean or not std or not isinstance(value, int | float):
+        return
+    low, high = (
+        choose((pixel - center) / scale for center, scale in zip(mean, std, strict=False))
+        for choose, pixel in ((min, 0.0), (max, 255.0))
+    )
+    if not low <= value <= high:
+        raise EANError(
+            f"model.data_preprocessor.pad_val is {value:g}, but images are padded after they are normalized, to values "
+            f"from {low:.2f} to {high:.2f}: give 0, which is the mean"
+        )
+
+
+def check_channels(model: Any) -> None:
+    """Check that the heads take the channels that an EANResNet gives; a neck may change their number.
+
+    Raises:
+        EANError: if not, as with another trunk than the one that the heads were made for.
+    """
+    backbone = model.backbone
+    if not isinstance(backbone, EANResNet) or model.with_neck:
+        return
+    channels = backbone.channels
+    for head in heads_of(model):
+        indices = [head.in_index] if isinstance(head.in_index, int) else list(head.in_index)
+        if not all(-len(channels) <= index < len(channels) for index in indices):
+            raise EANError(
+                f"{type(head).__name__} has in_index {head.in_index}, but the backbone has {len(channels)} outputs: "
+                "set it, or the backbone's out_indices"
+            )
+        given = [channels[index] for index in indices]
+        wanted = [head.in_channels] if isinstance(head.in_channels, int) else list(head.in_channels)
+        if given != wanted and [sum(given)] != wanted:  # some heads concatenate their inputs
+            raise EANError(
+                f"{type(head).__name__} takes {shown(wanted)} channels, and {backbone.arch} gives {shown(given)} at "
+                f"out_indices {backbone.out_indices}: set the head's in_channels, or another arch"
+            )
+
+
+def shown(numbers: Iterable[int]) -> str:
+    """Numbers with commas."""
+    return ", ".join(map(str, numbers))
+
+
+def heads_of(model: Any) -> list[Any]:
+    """The decode head, and the auxiliary head if there is one."""
+    auxiliary = getattr(model, "auxiliary_head", None)
+    return [head for head in (model.decode_head, auxiliary) if head is not None]
+
+
 def check_classes(model: Any, classes: int) -> None:
     """Check that the heads have one output per class.
 
     Raises:
         EANError: if not.
     """
-    auxiliary = getattr(model, "auxiliary_head", None)
-    for head in (model.decode_head, auxiliary):
-        if head is not None and head.num_classes != classes:
+    for head in heads_of(model):
+        if head.num_classes != classes:
             raise EANError(
                 f"{type(head).__name__} has num_classes={head.num_classes} but the data set has {classes} classes: set "
                 "num_classes of decode_head and auxiliary_head to that"
@@ -89,7 +149,7 @@ def check_losses(config: Config, model: Any, classes: int) -> None:
     Raises:
         EANError: if not.
     """
-    heads = [head for head in (model.decode_head, getattr(model, "auxiliary_head", None)) if head is not None]
+    heads = heads_of(model)
     ignored = [(f"{type(head).__name__}'s ignore_index", getattr(head, "ignore_index", None)) for head in heads]
     for part in ("val_evaluator", "test_evaluator"):
         if isinstance(evaluator := config.get(part), Mapping):

@@ -17,6 +17,7 @@ from mmseg.registry import METRICS, MODELS
 from ean_core.io.records import write_record
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
@@ -125,16 +126,17 @@ def wrap_tta(config: Config, model: Any) -> Any:
 
 
 def score(config: Config, model: Any) -> dict[str, Any]:
-    """Score a model on the test images."""
+    """Score a model on the test images, which several processes share; the first one has the table."""
     init_default_scope("mmseg")
     MMLogger.get_instance("segmentation-test", log_level="ERROR")  # else MMEngine prints the table too, in its form
     loader = QuietRunner.build_dataloader(config.test_dataloader, seed=0)
     metric = METRICS.build(config.test_evaluator)
     metric.dataset_meta = loader.dataset.metainfo
-    with torch.no_grad(), bar("testing", len(loader)) as progress:
+    with torch.no_grad(), bar("testing", len(loader), show=is_main_process()) as progress:
         for number, batch in enumerate(loader, start=1):
             samples = model.test_step(batch)
             metric.process(batch, [sample.to_dict() for sample in samples])
-            progress.update(number)
+            if progress is not None:
+                progress.update(number)
     metric.evaluate(len(loader.dataset))
     return metric.table

@@ -29,7 +29,7 @@ SECTIONS = ("data", "supernet", "search", "retrain", "seed", "seeds")
 OF_A_PLACE = ("custom_imports", "work_dir", "launcher", "randomness", "title", "note", *SECTIONS)
 """Fields of a config that a training does not depend on, or that its identity holds elsewhere."""
 
-OF_A_NETWORK = ("attention", "sharing", "scheme", "attention_options")
+OF_A_NETWORK = ("attention", "sharing", "scheme", "attention_options", "unconnected")
 """Fields of the backbone that a network's spec decides."""
 
 

@@ -83,6 +83,6 @@ def start_task(config: Config, flags: Mapping[str, Any]) -> tuple[SegmentationTa
     split, warnings = SearchSplit.of(config, recipe.data)
     check_config(config, segmentor, split.classes)
     loaded = load_backbone(segmentor.backbone, weights)
-    identity = None if weights is None else weights_identity(weights.source, arch=model.arch)
+    identity = None if model.pretrained is None else weights_identity(model.pretrained, arch=model.arch)
     task = SegmentationTask(recipe, config, split, segmentor.backbone.network.stages_blocks, identity)
     return task, [f"backbone: {loaded}", *notes, *warnings]

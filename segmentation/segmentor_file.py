@@ -6,6 +6,7 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from mmengine.config import Config
@@ -84,6 +85,6 @@ def load_segmentor_file(path: Path, config: Config) -> tuple[Any, dict[str, Any]
     try:
         segmentor.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
+        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
         raise EANError(f"the weights in {path} do not fit the config {config.filename} ({first})") from None
     return revert_sync_batchnorm(segmentor).eval(), content

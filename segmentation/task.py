@@ -106,7 +106,12 @@ class SegmentationTask:
     def spec(self, **changes: Any) -> SegmentorSpec:
         """The recipe's backbone; a scheme is over `blocks()`."""
         model = self.recipe.model
-        spec = SegmentorSpec(model.arch, model.attention, attention_options=dict(model.attention_options))
+        spec = SegmentorSpec(
+            model.arch,
+            model.attention,
+            attention_options=dict(model.attention_options),
+            unconnected=self.recipe.unconnected_in(changes),
+        )
         return dataclasses.replace(spec, **changes)
 
     def build(self, spec: SegmentorSpec) -> Logits:

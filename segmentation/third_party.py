@@ -14,9 +14,10 @@ with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     import mmseg.models  # noqa: F401
     from mmseg.datasets import BaseSegDataset, PascalVOCDataset
     from mmseg.datasets.transforms import Resize
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
     from mmseg.utils import register_all_modules
 
-__all__ = ["BaseSegDataset", "PascalVOCDataset", "Resize", "ignore_warnings", "register_all_modules"]
+__all__ = ["BaseDecodeHead", "BaseSegDataset", "PascalVOCDataset", "Resize", "ignore_warnings", "register_all_modules"]
 
 
 def ignore_warnings() -> None:

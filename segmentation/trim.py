@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from pprint import pformat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -118,15 +119,18 @@ class SegmentorTrim:
         model = {**content["model"], "scheme": scheme.text}
         with atomic_path(file) as temporary:
             write_safetensors(temporary, weights, {**content, "model": model, "trim": dict(info)})
-        base = Path(self.config.filename).resolve()
-        write_atomic(
-            config,
-            f"# {base.stem}, trimmed: the config of {file.name}.\n"
-            f'_base_ = "{base}"\nmodel = dict(backbone=dict(scheme="{scheme.text}"))\n',
-        )
+        write_atomic(config, self.config_text(scheme.text, file.name))
         origin = {"arch": backbone.arch, "attention": backbone.attention}
         scheme.save(path.with_name("scheme.json"), **origin, method="trim")
         return [file, config, path.with_name("scheme.json")]
+
+    def config_text(self, scheme: str, file: str) -> str:
+        """The segmentor's config with another scheme: whole, so that it and the weights can be moved together."""
+        whole = Config.fromfile(self.config.filename)  # as the user wrote it, without this command's --data-root
+        whole.model.backbone.scheme = scheme
+        fields = {name: value for name, value in whole.to_dict().items() if not name.startswith("_")}
+        lines = [f"{name} = {pformat(value, width=110, sort_dicts=False)}\n" for name, value in fields.items()]
+        return f"# {Path(self.config.filename).stem}, trimmed: the config of {file}.\n{''.join(lines)}"
 
     def finetune(self, network: nn.Module, *, epochs: int, directory: Path, resume: bool) -> nn.Module:
         """There is none.

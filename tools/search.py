@@ -49,6 +49,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser(HELP, usage="[CONFIG] [options]")
     add = parser.add_argument
     add("--method", help="ean, ean:natural, random, hsp:period=2, your FILE.py:CLASS, ..; replaces the recipe's")
+    add(
+        "--unconnected",
+        choices=("identity", "mean"),
+        help="what the supernet's unconnected blocks do to their residual: nothing, or multiply it by the mean of "
+        "their mask; replaces the recipe's search.unconnected",
+    )
     add("--seed", type=seed, metavar="N", help="seed of supernet and search; replaces the recipe's")
     add(
         "--retrain",
@@ -140,7 +146,7 @@ def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]
     page: list[object] = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
     if arguments.methods:
         comparison = [*script("tools/search.py"), *same_arguments(arguments, job), "--methods", *arguments.methods]
-        for flag in COMPARISON_FLAGS[:-1]:
+        for flag in ("unconnected", *COMPARISON_FLAGS[:-1]):
             value = getattr(arguments, flag)
             comparison += [] if value is None else [f"--{flag}", value]
         return [page] if arguments.retrain else [page, [*comparison, "--retrain"]]
@@ -163,7 +169,7 @@ def main(argv: Sequence[str]) -> None:
 
     method = parse_method(arguments.method) if arguments.method else None
     methods = parse_methods(arguments.methods) if arguments.methods else []
-    job = start_job(arguments, {"seed": arguments.seed})
+    job = start_job(arguments, {"seed": arguments.seed, "search.unconnected": arguments.unconnected})
     if method:
         job = with_method(job, method, parse_options(arguments.cfg_options))
     if arguments.dry_run:

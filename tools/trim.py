@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.deploy.mean_mask import find_calls
     from ean_core.deploy.modes import check_mode
     from ean_core.inference.loaded_model import load_file
-    from ean_core.inference.timm_classifier import load_timm_weights
+    from ean_core.inference.timm_classifier import load_timm_weights, on_meta
     from ean_core.pipeline.trim.greedy import Limits
     from ean_core.pipeline.trim.run import TrimSettings, check_calls, trim
     from ean_core.pipeline.trim.sentence import print_tables
@@ -80,6 +80,8 @@ def main(argv: Sequence[str]) -> None:
         raise EANError(f"--weights is for a timm: network, and {arguments.checkpoint} is a file with its own")
     if public and arguments.data_root is None:
         raise EANError(f"{arguments.checkpoint} comes without data: give --data-root, with a folder for each class")
+    if public:  # before anything is downloaded
+        check_calls(len(find_calls(on_meta(arguments.checkpoint.removeprefix("timm:")))), arguments.checkpoint)
     model = (
         load_timm_weights(arguments.checkpoint, arguments.weights)
         if public

@@ -68,7 +68,7 @@ class CounterSpec(TrunkSpec):
         trunk = create_model(**self.trunk_arguments(), num_classes=0, **changed_layout)
         if self.features == "stage3":
             trunk.keep_stages(stages_to_stride_16(self.arch))
-        if self.attention is not None:
+        if self.attention is not None and self.unconnected == "identity":
             trunk = trunk.prune()
         fusion: nn.Module = LastStage()
         if self.features == "all":

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from crowd_counting.model.network import Counter, CounterSpec
@@ -204,6 +205,6 @@ def counter_from_content(path: str | Path, content: dict[str, Any]) -> Counter:
     try:
         counter.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
+        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
         raise EANError(f"the weights in {path} do not fit the counter it names ({first}): train it again") from None
     return counter.eval()

@@ -53,6 +53,27 @@ class AdditionTail(BlockTail):
         return self.activation(features), state
 
 
+class MeanMaskTail(BlockTail):
+    """The tail of a block of a supernet whose mean mask stands in: activation(mask * residual + shortcut).
+
+    Args:
+        mask: (C,).
+        activation: of the stage.
+    """
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor, *, activation: Activation = torch.relu_) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask.clone()[:, None, None])
+        self.activation = activation
+
+    def forward(self, features: Tensor, shortcut: Tensor | None, state: State = None) -> tuple[Tensor, State]:
+        """See `BlockTail`; the state passes through."""
+        out = features * self.mask if shortcut is None else add_scaled(shortcut, features, self.mask)
+        return self.activation(out), state
+
+
 class AttentionTail(BlockTail):
     """The tail of a connected block, for any attention: activation(shortcut + M(residual) * residual)."""
 

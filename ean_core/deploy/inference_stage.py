@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
-from ean_core.deploy.block_tails import AdditionTail, AttentionTail, BlockTail
+from ean_core.deploy.block_tails import AdditionTail, AttentionTail, BlockTail, MeanMaskTail
 from ean_core.deploy.tail_registry import find_tails
 from ean_core.networks.blocks import Bottleneck
 from ean_core.networks.stage import Stage
@@ -58,7 +58,10 @@ class InferenceStage(Stage):
         for attention, indices in blocks_by_attention(stage):
             for index, tail in zip(indices, choose_tails(stage, indices, attention, backend), strict=True):
                 connected[index] = tail
-        return cls(stage, connected=connected, unconnected=choose_tails(stage, range(stage.depth), None, backend))
+        unconnected = choose_tails(stage, range(stage.depth), None, backend)
+        if (means := stage.mean_masks) is not None:
+            unconnected = [MeanMaskTail(mask, activation=stage.activation) for mask in means.masks]
+        return cls(stage, connected=connected, unconnected=unconnected)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `Stage.forward`; the input is not overwritten."""

@@ -21,10 +21,10 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention import Attention, State
-from ean_core.attention.wrapped_module import WrappedModule
+from ean_core.attention.masks import masks_of
 from ean_core.deploy.fold import replace_submodule
-from ean_core.deploy.scale_folding import neighbors_of, scale_input, scale_last, scale_output
+from ean_core.deploy.neighbors import neighbors_of
+from ean_core.networks.scale_layers import scale_input, scale_last, scale_output
 from ean_core.networks.stage import Stage
 from ean_core.utils.errors import EANError
 
@@ -214,30 +214,6 @@ def mean_masks(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tenso
             raise EANError(f"the mean mask of {call.name} is not finite: the network's training diverged")
         means[call.name] = mean.float()
     return means
-
-
-def masks_of(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> tuple[Tensor, Tensor]:
-    """An attention's mask for every image and channel (B, C), its mean over positions, and where it is known (bool)."""
-    residual: Tensor = inputs[0]
-    if gives_mask(module):
-        state: State = inputs[1] if len(inputs) > 1 else None
-        mask, _ = module.mask(residual, state)
-        mask = mask.float().mean(dim=(2, 3)).expand(residual.shape[:2])
-        return mask, torch.ones_like(mask, dtype=torch.bool)
-    recalibrated = output[0] if isinstance(output, tuple) else output
-    x, y = residual.float().flatten(2), recalibrated.float().flatten(2)
-    energy = (x * x).sum(dim=2)
-    known = energy > 1e-12
-    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), known
-
-
-def gives_mask(module: nn.Module) -> bool:
-    """Whether an attention module says its mask."""
-    return (
-        isinstance(module, Attention)
-        and not isinstance(module, WrappedModule)
-        and type(module).mask is not Attention.mask
-    )
 
 
 @contextmanager

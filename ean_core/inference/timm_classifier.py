@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ean_core.io.network_meta import building, check_meta, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.timm_families import PREFIX, make_timm
+from ean_core.networks.timm_weights import GOOGLES_STEM, timms_name
 from ean_core.networks.weights_file import read_weights
 from ean_core.utils.errors import EANError
 
@@ -68,16 +70,20 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     name = arch.removeprefix(PREFIX)
     public = on_meta(name)  # a wrong name is not a failed download
     read = read_weights(weights or "imagenet", arch=arch)
-    network = make_timm(name, num_classes=classes_of(read.tensors, public))
-    load_tensors_into(network, read.tensors, where=read.source)
+    tensors = read.tensors
+    if GOOGLES_STEM in tensors:
+        tensors = {timms_name(key, list(public.blocks)): value for key, value in tensors.items()}
+    network = make_timm(name, num_classes=classes_of(tensors, public))
+    load_tensors_into(network, tensors, where=read.source)
     prepared = network.pretrained_cfg
+    mean, std = read.normalization or (prepared["mean"], prepared["std"])
     channels, side, _ = prepared["input_size"]
     spec = TimmSpec(arch, network.num_classes, channels)
     content = {
         "format": FORMAT,
         "model": asdict(spec),
-        "mean": list(prepared["mean"]),
-        "std": list(prepared["std"]),
+        "mean": list(mean),
+        "std": list(std),
         "image_shape": [channels, side, side],
         "resize": round(side / (prepared.get("crop_pct") or 0.875)),
     }
@@ -110,7 +116,7 @@ def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor], *, wher
     try:
         network.load_state_dict(dict(tensors))
     except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
+        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
         raise EANError(f"the weights in {where} do not fit the network ({first}): give those of the same one") from None
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from ean_core.networks.mean_masks import MeanMasks
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme, SchemeLike, as_scheme
 from ean_core.utils.errors import EANError
@@ -71,8 +72,13 @@ class StagedNetwork(nn.Module):
         for stage, bits in pairs:
             stage.bits = bits
 
+    def keep_mean_masks(self) -> None:
+        """Multiply the residuals of blocks that are not connected by their running mean masks, from now on."""
+        for stage, channels in zip(self.stages, self.stage_channels, strict=True):
+            stage.mean_masks = MeanMasks(stage.depth, channels).train(self.training)
+
     def prune(self: _Network) -> _Network:
-        """A copy with the current scheme, without the attention modules that it does not use.
+        """A copy with the current scheme, without the attention modules and the mean masks that it does not need.
 
         In eval mode its outputs equal this network's.
         """

@@ -10,6 +10,7 @@ from typing import Any
 from ean_core.attention import build_attention
 from ean_core.networks.architectures import ARCHITECTURES, architecture_family, is_timm, stages_blocks, timm_name
 from ean_core.networks.base import StagedNetwork
+from ean_core.networks.mean_masks import check_unconnected
 from ean_core.networks.pretrained import load_weights
 from ean_core.networks.resnet import ResNet
 from ean_core.networks.timm_backbone import TimmNetwork, output_stride_of
@@ -27,6 +28,7 @@ def create_model(
     scheme: SchemeLike = None,
     attention_options: Mapping[str, Any] | None = None,
     in_channels: int = 3,
+    unconnected: str = "identity",
     pretrained: bool | str | Path = False,
     **layout: Any,
 ) -> StagedNetwork:
@@ -43,6 +45,8 @@ def create_model(
             "paper_ean_se_resnet50", "org", "share-full", or "org-full", which implies `sharing="block"`.
         attention_options: overrides of the paper's options, such as `{"reduction": 8}`.
         in_channels: of the images.
+        unconnected: what a block without a connection does to its residual: "identity", or in a supernet "mean", which
+            multiplies it by the running mean of its mask (`ean_core.networks.mean_masks`).
         pretrained: initial weights. True for the public ImageNet weights of the architecture, torchvision's or timm's;
             or a file, a URL, "torchvision://resnet50.imagenet1k_v2", or a shipped model's name. A head of another size
             keeps its random weights, and attention that the weights lack starts neutral.
@@ -54,6 +58,7 @@ def create_model(
     """
     _check_scheme(scheme, attention, stages_blocks(arch))
     _check_layout(arch, layout)
+    check_unconnected(unconnected)
     org_full = isinstance(scheme, str) and scheme == "org-full"
     network = _build(
         arch,
@@ -62,6 +67,7 @@ def create_model(
         sharing="block" if org_full else sharing,
         attention_options=dict(attention_options or {}),
         in_channels=in_channels,
+        unconnected=unconnected,
         layout=layout,
     )
     if attention is not None:
@@ -79,6 +85,7 @@ def _build(
     sharing: str,
     attention_options: dict[str, Any],
     in_channels: int,
+    unconnected: str,
     layout: dict[str, Any],
 ) -> StagedNetwork:
     """The network with random weights and, where there is attention, all connections."""
@@ -95,6 +102,8 @@ def _build(
         network: StagedNetwork = TimmNetwork(name, output_stride=output_stride_of(name, **layout), **common)
     else:
         network = ResNet(**{**ARCHITECTURES[arch], **layout}, **common)
+    if attention is not None and unconnected == "mean":
+        network.keep_mean_masks()
     network.made_with = {
         "arch": arch,
         "num_classes": num_classes,
@@ -102,6 +111,7 @@ def _build(
         "sharing": sharing,
         "attention_options": attention_options,
         "in_channels": in_channels,
+        "unconnected": unconnected,
         "layout": layout,
     }
     return network

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -121,6 +122,6 @@ def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
     try:
         network.load_state_dict(content.pop("state_dict"))
     except (RuntimeError, KeyError) as error:
-        first = str(error).splitlines()[-1].strip()
+        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
         raise EANError(f"the weights in {path} do not fit the network it names ({first}): train it again") from None
     return network.eval()

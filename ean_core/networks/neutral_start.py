@@ -12,7 +12,9 @@ mask depends on what it is given, so that the start only approximates the trunk.
 A supernet starts neutral with the scheme that it has when the weights are loaded, all blocks as a rule. On its other
 paths the blocks that are not connected keep their larger norm, and in eval mode such a path is far from the trunk. The
 next norms take the scale up where they use the batch's statistics, as in the supernet's training and after batch-norm
-calibration; so scores of paths that were not trained need calibration (`search.bn_images`).
+calibration; so scores of paths that were not trained need calibration (`search.bn_images`). A supernet with mean masks
+(`unconnected="mean"`) is neutral on every path: the masks of blocks that are not connected start at the mask that the
+norm was divided by.
 
 No images are needed: a batch norm's shift and scale are mean and standard deviation of its outputs.
 """
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 
 from ean_core.attention import Attention, DenseImplicitAttention, State
 from ean_core.networks.base import StagedNetwork
+from ean_core.networks.scale_layers import scale_output
 from ean_core.utils.text import how_many
 
 SAMPLES = 8
@@ -94,9 +97,9 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
                 continue
             masks.append((1 / scale).mean().item())
             approximate += any(True for layer in after for _ in layer.parameters())
-            norm.weight.mul_(scale)
-            if norm.bias is not None:
-                norm.bias.mul_(scale)
+            scale_output(norm, scale)
+            if stage.mean_masks is not None:
+                stage.mean_masks.masks[index] = 1 / scale
     return NeutralStart(tuple(masks), left, approximate)
 
 

@@ -108,7 +108,7 @@ def load_weights(network: StagedNetwork, weights: Weights, *, spec: TrunkSpec | 
         tensor = tensors.get(name)
         if tensor is not None and fits(tensor, value):
             loaded.append(name)
-        elif name.startswith("fc.") or (tensor is None and ".attention." in name):
+        elif name.startswith("fc.") or (tensor is None and (".attention." in name or ".mean_masks." in name)):
             missing.append(name)
         elif tensor is None and is_conv_bias(network, name):
             zeroed.append(name)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
+from ean_core.networks.mean_masks import MeanMasks
+from ean_core.networks.scale_layers import scale_output
 from ean_core.utils.errors import EANError
 
 Activation = Callable[[Tensor], Tensor]
@@ -22,6 +24,9 @@ class Stage(nn.Module):
         attention: None; one module for all blocks ("stage" sharing: Share-full and EAN); or a `ModuleList` with one
             module per block ("block" sharing: Org-full), an `nn.Identity` where it was pruned.
         activation: applied after the addition, possibly in place; `nn.Identity()` for none.
+
+    Attributes:
+        mean_masks: what multiplies the residuals of blocks that are not connected; None for nothing, as in the paper.
     """
 
     def __init__(
@@ -37,6 +42,7 @@ class Stage(nn.Module):
             self.add_module(str(index), block)
         self.attention = attention
         self.activation = activation
+        self.mean_masks: MeanMasks | None = None
         self.bits: tuple[int, ...] = (0 if attention is None else 1,) * self.depth
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,9 +57,19 @@ class Stage(nn.Module):
         for index, bit in enumerate(self.bits):
             residual, shortcut = getattr(self, str(index))(x)
             if bit:
-                residual, state = self.attention_of(index)(residual, state if self.is_shared else None)
+                residual, state = self.recalibrate(index, residual, state)
+            elif self.mean_masks is not None:
+                residual = self.mean_masks(index, residual)
             x = self.activation(residual if shortcut is None else residual + shortcut)
         return x
+
+    def recalibrate(self, index: int, residual: Tensor, state: State) -> tuple[Tensor, State]:
+        """The residual (B, C, H, W) of block `index` after its attention, and the state for the next block."""
+        attention, state = self.attention_of(index), state if self.is_shared else None
+        output, new_state = attention(residual, state)
+        if self.mean_masks is not None:
+            self.mean_masks.observe(index, attention, residual, state, output=output)
+        return output, new_state
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -88,7 +104,9 @@ class Stage(nn.Module):
                 )
 
     def prune(self) -> None:
-        """Remove, in place, the attention that no connected block uses."""
+        """Remove, in place, the attention that no connected block uses, and fold the mean masks into the blocks."""
+        if self.mean_masks is not None:
+            self.fold_mean_masks(self.mean_masks)
         if not self.is_shared:
             for index, bit in enumerate(self.bits):
                 if not bit:
@@ -97,3 +115,19 @@ class Stage(nn.Module):
                     )  # folding requires eval mode in all modules
         if not any(self.bits):
             self.attention = None
+
+    def fold_mean_masks(self, means: MeanMasks) -> None:
+        """Multiply, in place, the last norms of unconnected blocks by their mean masks, and remove those.
+
+        Where something lies between norm and addition, such as an attention of the trunk's own, they stay.
+        """
+        remaining = 0
+        for index, bit in enumerate(self.bits):
+            norm, after = self.blocks[index].residual_end()
+            if not bit and after:
+                remaining += 1
+            elif not bit:
+                scale_output(norm, means.masks[index])
+                means.masks[index] = 1.0
+        if not remaining:
+            self.mean_masks = None

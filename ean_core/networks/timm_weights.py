@@ -161,9 +161,12 @@ def download(name: str) -> dict[str, Tensor]:
         EANError: if there are none, or they cannot be downloaded.
     """
     tag = name if "." in name else f"{name} (timm's default weights)"
+    config = pretrained_config(name)
+    if not (config.get("hf_hub_id") or config.get("url")):
+        raise EANError(f"timm has no public weights of {name}: give a file of them, or another architecture")
     try:
         with no_logging():  # the hub's client prints a line per retry, which would hide the error
-            if pretrained_config(name).get("hf_hub_id"):
+            if config.get("hf_hub_id"):
                 reach_hub()
             return make_timm(name, pretrained=True).state_dict()
     except Exception as error:  # errors of the hub's client, requests and httpx

@@ -17,6 +17,7 @@ class TrunkSpec:
 
     Attributes:
         scheme: bits, or None for all ones.
+        unconnected: "identity", or "mean" for a supernet with mean masks.
     """
 
     arch: str
@@ -24,6 +25,7 @@ class TrunkSpec:
     sharing: str = "stage"
     scheme: str | None = None
     attention_options: Mapping[str, Any] = field(default_factory=dict)
+    unconnected: str = "identity"
 
     def trunk_arguments(self) -> dict[str, Any]:
         """The fields that all tasks have, as arguments of `create_model`."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ean_core.attention import load
+from ean_core.networks.mean_masks import check_unconnected
 from ean_core.search import ANSWERS, Reward
 from ean_core.search.method_choice import parse_method
 from ean_core.training.settings import TrainSettings
@@ -90,6 +91,8 @@ class SearchRecipe:
         latency_batch: images per forward pass that the time is meant for, for counters and segmentors 1 at most; the
             table must have the same.
         latency_device: the device that it is meant for, as the table names it; None for the one that searches.
+        unconnected: what a block of the supernet that the path does not connect does to its residual: "identity" (the
+            paper), or "mean", which multiplies it by the mean of its mask (`ean_core.networks.mean_masks`).
         max_increment: no scheme is scored that is predicted to be more than so many percent slower than Org.
     """
 
@@ -105,9 +108,11 @@ class SearchRecipe:
     latency: str | None = None
     latency_batch: int = 50
     latency_device: str | None = None
+    unconnected: str = "identity"
     max_increment: float | None = None
 
     def __post_init__(self) -> None:
+        check_unconnected(self.unconnected)
         zero = ("bn_images", "max_increment")
         for name in ("steps", "max_evaluations", *zero, "bn_batch_size", "batch_size", "latency_batch"):
             value, low = getattr(self, name), int(name not in zero)
@@ -203,6 +208,13 @@ class Recipe:
             choice = parse_method(search.method)
             search = dataclasses.replace(search, method=choice.method, options={**choice.options, **search.options})
         return recipe.replace(model=model, search=search)
+
+    def unconnected_in(self, changes: Mapping[str, Any]) -> str:
+        """`search.unconnected` for the supernet, whose spec is the recipe's without changes; else "identity".
+
+        A trained network's constant masks would be a part of its norms' weights.
+        """
+        return "identity" if changes or self.search is None else self.search.unconnected
 
     def replace(self: _Recipe, **fields: Any) -> _Recipe:
         """A copy with other top-level fields."""

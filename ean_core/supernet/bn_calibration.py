@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ean_core.networks import StagedNetwork
 from ean_core.networks.backbone_wrapper import BackboneWrapper
+from ean_core.networks.mean_masks import MeanMasks
 from ean_core.scheme import Scheme
 from ean_core.supernet.path_metric import Batch, PathMetric
 from ean_core.supernet.prefix_cache import Batches, Bits, CachedBatches, PrefixCache
@@ -25,8 +26,10 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 @contextmanager
 def preserve_batch_norm(network: nn.Module) -> Iterator[None]:
-    """Restore the batch norms' running statistics and momentum when the block ends."""
+    """Restore the batch norms' running statistics and momentum, and the mean masks, when the block ends."""
     norms = batch_norms(network)
+    means = [module for module in network.modules() if isinstance(module, MeanMasks)]
+    masks = [(module.masks.clone(), module.steps.clone()) for module in means]
     saved = [
         (norm.running_mean.clone(), norm.running_var.clone(), norm.num_batches_tracked.clone(), norm.momentum)
         for norm in norms
@@ -39,6 +42,9 @@ def preserve_batch_norm(network: nn.Module) -> Iterator[None]:
             norm.running_var.copy_(var)
             norm.num_batches_tracked.copy_(count)
             norm.momentum = momentum
+        for module, (values, steps) in zip(means, masks, strict=True):
+            module.masks.copy_(values)
+            module.steps.copy_(steps)
 
 
 @torch.no_grad()

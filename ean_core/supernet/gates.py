@@ -53,27 +53,35 @@ def gated_features(network: StagedNetwork | BackboneWrapper, gates: Tensor, imag
 def gated_forward(stage: Stage, gates: Tensor, x: Tensor) -> Tensor:
     """x_{l+1} = ReLU(shortcut + (g_l M(f) + (1 - g_l)) * f) for every block l and its residual f (Eq. 4).
 
-    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride), with gates g (depth,). Every attention runs, and
+    (B, C_in, H, W) -> (B, C_out, H / stride, W / stride), with gates g (depth,). Where the stage has mean masks, they
+    stand in the place of the 1 in (1 - g_l) * 1. Every attention runs, and
     its gate weights the result, including the state of a recurrent attention; an empty state counts as zero.
     """
     stage.check_bits((1,) * stage.depth)
     state: State = None
     for gate, block, index in zip(gates, stage.blocks, range(stage.depth), strict=True):
         residual, shortcut = block(x)
-        attention = stage.attention_of(index)
-        residual, state = gated_attention(attention, gate, residual, state if stage.is_shared else None)
+        attention, state = stage.attention_of(index), state if stage.is_shared else None
+        closed: Tensor | float = 1.0
+        if stage.mean_masks is not None:
+            closed = stage.mean_masks.of(index, residual)
+            stage.mean_masks.observe(index, attention, residual, state, gate=gate)
+        residual, state = gated_attention(attention, gate, residual, state, closed=closed)
         x = stage.activation(residual if shortcut is None else residual + shortcut)
     return x
 
 
-def gated_attention(attention: nn.Module, gate: Tensor, residual: Tensor, state: State) -> tuple[Tensor, State]:
-    """(g M(f) + (1 - g)) * f for a gate g () and the residual f (B, C, H, W), and the state after it."""
+def gated_attention(
+    attention: nn.Module, gate: Tensor, residual: Tensor, state: State, *, closed: Tensor | float = 1.0
+) -> tuple[Tensor, State]:
+    """(g M(f) + (1 - g) c) * f for a gate g (), the residual f (B, C, H, W) and the mask c of a closed gate, and the
+    state after it."""
     if type(attention).forward is Attention.forward:
         mask, new_state = attention.mask(residual, state)  # usually (B, C, 1, 1), so cheaper to gate than the features
-        recalibrated = residual * blend(gate, mask, 1.0)
+        recalibrated = residual * blend(gate, mask, closed)
     else:  # attention that does more than multiply by a mask
         output, new_state = attention(residual, state)
-        recalibrated = blend(gate, output, residual)
+        recalibrated = blend(gate, output, residual * closed)
     if new_state is None:
         return recalibrated, None
     old_state = state or tuple(torch.zeros_like(new) for new in new_state)

@@ -51,7 +51,7 @@ Memory format, CUDA graph and compiler affect results only by rounding, as does 
 UNRECORDED = ("model",)
 """Settings common to the runs of a directory that earlier versions did not record."""
 
-EARLIER_DEFAULTS = {"optimizer": "sgd", "trunk_lr_factor": 1.0}
+EARLIER_DEFAULTS = {"optimizer": "sgd", "trunk_lr_factor": 1.0, "unconnected": "identity"}
 """Fields added to recipes later -> the value that earlier runs used, if it was not off."""
 
 

@@ -1,10 +1,12 @@
-"""Two processes of one group on this machine, which run a command, or a piece of Python of their own."""
+"""Two processes of one group on this machine: they run a command, a piece of Python, or a function of a test."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import socket
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tests.helpers.processes import ROOT, environment, warm_python
@@ -87,3 +89,38 @@ def two_ranks(
         for process in started:
             process.kill()
     return done
+
+
+def two_forks(work: Callable[..., None], *arguments: object) -> None:
+    """Run a function of a test module in two gloo processes, as torchrun would start them.
+
+    They are forked from a process that has imported the module and done nothing else: where a test has trained before,
+    PyTorch refuses to train in a fork.
+
+    Args:
+        work: takes the launcher, the rank and `arguments`.
+
+    Raises:
+        AssertionError: if a process fails.
+    """
+    context, port = multiprocessing.get_context("forkserver"), free_port()
+    context.set_forkserver_preload([work.__module__])
+    processes = [context.Process(target=as_rank, args=(rank, port, work, arguments)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(600)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def as_rank(rank: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """One of the processes of `two_forks`."""
+    import torch
+
+    from ean_core.utils.distributed import start_processes, stop_processes
+
+    place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", **place)
+    torch.set_num_threads(1)
+    work(start_processes("auto"), rank, *arguments)
+    stop_processes()

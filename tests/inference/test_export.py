@@ -19,9 +19,11 @@ from ean_core.inference.export import FORMATS, export, shapes_of
 from ean_core.inference.export_tracing import deployable
 from ean_core.inference.loaded_model import load_file
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
+from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
+from tests.helpers.tiny_networks import trained
 
-__all__ = ["tiny_arch"]
+__all__ = ["mobile_arch", "tiny_arch"]
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("safetensors")
@@ -77,6 +79,21 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
     for shape in ((1, 3, 4, 4), (1, 3, 4, 16), (1, 3, 16, 1)):
         with pytest.raises(AssertionError, match=r"size\(\)\[[23]\] >= 5"):
             program.module()(batch(*shape))
+
+
+@pytest.mark.parametrize("attention", [None, "se", "dia"])
+@pytest.mark.parametrize("target", ["onnx", "torch"])
+def test_a_mobile_trunk(mobile_arch: str, tmp_path: Path, target: str, attention: str | None) -> None:
+    """Padded as TensorFlow does, by amounts that depend on the image's size; with and without attention."""
+    network = trained(mobile_arch, attention, scheme=attention and "1 01 10")
+    info = {"classes": [f"class {number}" for number in range(7)], "mean": [0.5] * 3, "std": [0.5] * 3}
+    file = ean_core.save(network, tmp_path / "mobile.pth", **info, image_size=32)
+    report = export(load_file(file, device="cpu"), target, tmp_path / "out")
+    assert report.sizes.startswith("any batch, any image size")
+    run = FORMATS[target].read(report.path, load_file(file, device="cpu"))
+    for shape in ((1, 3, 32, 32), (4, 3, 33, 40), (3, 3, 47, 35)):  # others than the export has checked
+        with torch.no_grad():
+            torch.testing.assert_close(run(batch(*shape)), network(batch(*shape)), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])

@@ -17,6 +17,7 @@ from ean_core import EANError, create_model, load_torchvision_weights
 from ean_core.data.image_data import ImageData
 from ean_core.data.image_sources import ArraySource
 from ean_core.inference.images import Preparation
+from ean_core.inference.timm_classifier import load_timm_weights
 from ean_core.networks import timm_weights
 from ean_core.networks.timm_families import make_timm
 from ean_core.networks.weights_file import normalization_of, read_weights
@@ -106,6 +107,21 @@ def test_the_package_is_read_and_the_cache_comes_first(
     assert timms.source == "imagenet (timm's cache)"
     assert torch.equal(timms.tensors["conv_stem.weight"], theirs["conv_stem.weight"] + 1)
     assert timms.normalization == normalization_of("imagenet", arch=LITE0) == ((0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.usefixtures("offline")
+def test_timms_own_module_takes_the_package_too(
+    tmp_path: Path, theirs: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, dict(zip(googles_names(), theirs.values(), strict=True)), monkeypatch)
+    model = load_timm_weights(LITE0, None)
+    assert all(torch.equal(value, theirs[name]) for name, value in model.network.state_dict().items())
+    assert (model.prepare.mean, model.prepare.std) == ((127 / 255,) * 3, (128 / 255,) * 3)
+
+
+def test_a_network_that_was_never_published_is_not_looked_for() -> None:
+    with pytest.raises(EANError, match="timm has no public weights of seresnet18: give a file of them, or another"):
+        timm_weights.download("seresnet18")
 
 
 @pytest.mark.usefixtures("offline")

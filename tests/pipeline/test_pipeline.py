@@ -14,13 +14,17 @@ from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core import EANError
 from ean_core.io.records import read_record
-from ean_core.networks.network_file import load_network
+from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.search.history import read_lines
 from ean_core.training.classifier import ImageClassifier
 from tests.conftest import ROOT
+from tests.helpers.mobile_trunk import mobile_arch
+from tests.helpers.tiny_networks import trained
 from tests.helpers.tiny_recipe import ean_directory
 from tests.pipeline.conftest import MakeJob
+
+__all__ = ["mobile_arch"]
 
 
 @pytest.mark.usefixtures("drawn")
@@ -86,14 +90,19 @@ def test_a_mistake_in_the_search_costs_nothing(job: MakeJob, tmp_path: Path) -> 
     run_pipeline(job("run"), retrain=False)  # the corrected command, without --resume
 
 
-def test_the_imagenet_recipe_runs_on_its_folder_layout(tmp_path: Path) -> None:
+def draw_folders(root: Path) -> None:
+    """ImageNet's layout: three classes of six training images and two others."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 6), ("val", 2)):
         for name in ("n01", "n02", "n03"):
-            (tmp_path / part / name).mkdir(parents=True)
+            (root / part / name).mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / part / name / f"{number}.JPEG")
+                Image.fromarray(pixels).save(root / part / name / f"{number}.JPEG")
+
+
+def test_the_imagenet_recipe_runs_on_its_folder_layout(tmp_path: Path) -> None:
+    draw_folders(tmp_path)
     recipe = Recipe.from_file(
         ROOT / "classification/configs/ean_dia_r50_imagenet.py",
         {
@@ -113,3 +122,29 @@ def test_the_imagenet_recipe_runs_on_its_folder_layout(tmp_path: Path) -> None:
     summary = read_record(tmp_path / "w" / "summary.json")
     assert summary["settings"]["images"] == {"train": 18, "test": 6}
     assert load_network(ean_directory(tmp_path / "w") / "classifier.pth")[1]["classes"] == ["n01", "n02", "n03"]
+
+
+def test_the_recipe_for_own_photos_starts_from_weights(
+    mobile_arch: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    draw_folders(tmp_path)
+    save_network(tmp_path / "trunk.pth", trained(mobile_arch), ModelSpec(mobile_arch, num_classes=7))
+    changes = {
+        "model.arch": mobile_arch,
+        "model.pretrained": str(tmp_path / "trunk.pth"),
+        "data.image_size": 32,
+        "data.workers": 0,
+        "supernet.epochs": 2,
+        "supernet.batch_size": 4,
+        "search.steps": 2,
+        "train.epochs": 2,
+        "train.batch_size": 4,
+        "retrain": ["org"],
+    }
+    recipe = Recipe.from_file(ROOT / "classification/configs/ean_se_lite0_images.py", changes)
+    run_pipeline(start_job(recipe, data_root=tmp_path, directory=tmp_path / "w"))
+    printed = capsys.readouterr().out
+    assert "new attention starts neutral: the last norms of 5 blocks" in printed
+    assert read_record(tmp_path / "w" / "summary.json")["metrics"][0]["network"] == "Org"
+    supernet, _ = load_network(tmp_path / "w" / "supernet.pth")
+    assert supernet.layer2.mean_masks is not None

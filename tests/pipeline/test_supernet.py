@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from classification.task import CALIBRATION_IMAGES
-from ean_core import Scheme
+from ean_core import EANError, Scheme
 from ean_core.networks.network_file import load_network, read_network_file
+from ean_core.pipeline.retrain import make_target
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.supernet.paths import draw_path
 from ean_core.training.classifier import ImageClassifier
+from tests.conftest import Script
 from tests.pipeline.conftest import MakeJob
 
 
@@ -68,3 +70,29 @@ def test_an_averaged_supernet_is_what_is_saved(job: MakeJob) -> None:
     plain = read_network_file(train_supernet(job("plain")))["state_dict"]
     averaged = read_network_file(train_supernet(job("ema", **{"supernet.ema": 0.5})))["state_dict"]
     assert any(not torch.equal(plain[name], averaged[name]) for name in plain)
+
+
+def test_a_supernet_with_mean_masks_is_searched_and_its_scheme_trained_without(job: MakeJob, tmp_path: Path) -> None:
+    """The mean masks are trained, kept in the file, used by the scorer, and no part of the networks trained after."""
+    run = job("run", **{"search.unconnected": "mean", "supernet.val_interval": 0, "supernet.epochs": 2})
+    network = run.task.load_supernet(train_supernet(run))
+    schemes = [Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]
+    scores = run.task.make_scorer(network)(schemes)
+    assert all(bool((stage.mean_masks.steps > 0).any()) for stage in network.stages)
+    for stage in network.stages:
+        stage.mean_masks.masks.mul_(0.01)
+    changed = run.task.make_scorer(network)(schemes)
+    assert changed[0] == scores[0]
+    assert changed[1] != scores[1]
+    for value in ("org", "share-full", "100100100"):
+        assert make_target(run, value).spec.unconnected == "identity"
+    plain = job("run", resume=True, **{"supernet.val_interval": 0, "supernet.epochs": 2})
+    with pytest.raises(EANError, match="was trained with model.unconnected = 'mean', and this run has 'identity'"):
+        train_supernet(plain)
+
+
+def test_the_option_of_the_command_is_the_recipes_field(tiny: Path, tmp_path: Path, script: Script) -> None:
+    short = ("search.steps=2", "supernet.epochs=1", "supernet.val_interval=0")
+    common = ("--no-retrain", "--work-dir", "run", "--cfg-options", *short)
+    assert script("tools/search.py", tiny, "--unconnected", "mean", "--data-root", tmp_path, *common) == 0
+    assert read_network_file(tmp_path / "run/supernet.pth")["model"]["unconnected"] == "mean"

@@ -50,7 +50,9 @@ def test_a_recipe_is_what_its_name_says(file: Path):
     attention = "" if kind == "org" else f"-{rest.split('_')[0].upper()}"
     wanted = {"org": "Org", "share-full": "Share-full", "ean": "EAN"}[kind]
     assert network_label(model.backbone) == wanted + attention
-    assert model.decode_head.in_channels == model.backbone.channels[model.decode_head.in_index]
+    head, channels = model.decode_head, model.backbone.channels
+    one = isinstance(head.in_index, int)
+    assert head.in_channels == (channels[head.in_index] if one else [channels[index] for index in head.in_index])
     assert len(((config._filename and Path(config.filename).read_text()) or "").splitlines()) <= 40
     if file in FULL:
         paper = create_model("resnet50", num_classes=0, attention=model.backbone.attention).prune()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,18 @@ import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
 
+from ean_core import create_model
 from ean_core.benchmark.per_block import network_of_config
 from ean_core.io.records import read_record
 from ean_core.networks.base import SchemeWarning
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
+from ean_core.pipeline.retrain import make_target, train_network
+from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget
+from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
@@ -31,10 +36,15 @@ from segmentation.inference import Segmentor
 from segmentation.model.logits_network import Logits
 from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
+from segmentation.third_party import register_all_modules
 from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
+from tests.helpers.ranks import two_forks
 from tests.helpers.tiny_recipe import ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
+
+__all__ = ["mobile_arch"]
 
 SECTIONS = """
 _base_ = {base!r}
@@ -46,12 +56,23 @@ retrain = ["org", "ean"]
 OPTIONS = {**{name: value for name, value in TINY.items() if "scheme" not in name}, "train_cfg.max_iters": 2}
 
 
-def make_job(root: Path, directory: Path, *, resume: bool = False, text: str = SECTIONS, **options: Any) -> Job:
+def make_job(
+    root: Path,
+    directory: Path,
+    *,
+    data: Path | None = None,
+    resume: bool = False,
+    launcher: str = "none",
+    text: str = SECTIONS,
+    **options: Any,
+) -> Job:
+    """A job of the config root/tiny.py, which is written, on the images in root/data or `data`."""
+    root.mkdir(exist_ok=True)
     path = root / "tiny.py"
     path.write_text(text.format(base=str(SMALL)))
     given = {**OPTIONS, **{key.replace("__", "."): value for key, value in options.items()}}
-    task, _ = start_task(read_config(path, given, data_root=str(root / "data")), {})
-    return Job(task, directory, resume=resume)
+    task, _ = start_task(read_config(path, given, data_root=str(data or root / "data")), {})
+    return Job(task, directory, resume=resume, launcher=launcher)
 
 
 def random_supernet(task: SegmentationTask) -> Logits:
@@ -188,3 +209,62 @@ def test_missing_data_and_no_search(voc: Path, tmp_path: Path) -> None:
     plain = make_job(tmp_path, tmp_path / "run", text="_base_ = {base!r}\ndata = dict(val_share=0.4)")
     with pytest.raises(EANError, match="no supernet and search sections"):
         run_pipeline(plain)
+
+
+def test_mean_masks_stand_in_for_unconnected_calls(voc: Path, tmp_path: Path) -> None:
+    job = make_job(tmp_path, tmp_path / "run", search__unconnected="mean")
+    supernet = job.task.load_supernet(train_supernet(job))
+    assert all(stage.mean_masks is not None for stage in supernet.stages)
+    assert any(bool((stage.mean_masks.steps > 0).any()) for stage in supernet.stages)
+    assert len(job.task.make_scorer(supernet)([Scheme.all_off((3, 3, 3))])) == 1
+    assert job.task.spec(scheme="1" * 9).unconnected == "identity"
+
+
+def search_in_two(launcher: str, rank: int, directory: Path) -> None:
+    """One of two processes of a search."""
+    register_all_modules(init_default_scope=True)
+    job = make_job(directory / f"own{rank}", directory / "two", data=directory / "data", launcher=launcher)
+    run_pipeline(job, retrain=False)
+    train_network(job, make_target(job, "org"), seed=0)
+    scored = job.task.make_scorer(job.task.load_supernet(directory / "two/supernet.pth"))
+    scores = scored([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
+    (directory / f"rank{rank}.json").write_text(json.dumps(scores))
+
+
+@pytest.mark.slow
+def test_two_processes_search_as_one(voc: Path, tmp_path: Path) -> None:
+    """Each trains on its part, both score alike and as a single process scores, and the first one writes."""
+    two_forks(search_in_two, tmp_path)
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    task = make_job(tmp_path, tmp_path / "alone").task
+    scores = task.make_scorer(task.load_supernet(tmp_path / "two/supernet.pth"))
+    assert scores([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]) == pytest.approx(first, abs=1e-3)
+    history = read_lines(tmp_path / "two/history.jsonl")
+    assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
+    record = read_record(tmp_path / "two/org-seed0/result.json")
+    assert record["environment"]["processes"] == 2
+    trained = task.load_network(tmp_path / "two/org-seed0" / task.network_file)
+    key = task.metrics[0].key
+    assert record["metrics"][key] == pytest.approx(task.evaluate(trained, batch_size=1)[key])
+
+
+def test_a_search_starts_from_public_weights(
+    voc: Path, mobile_arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a package have a file and no name of one; the run is identified by "imagenet"."""
+    path = tmp_path / "public.pth"
+    torch.save(create_model(mobile_arch, num_classes=0).state_dict(), path)
+    monkeypatch.setattr("ean_core.networks.timm_weights.local_weights", lambda name: (path, "package of weights"))
+    monkeypatch.setattr("ean_core.networks.timm_weights.normalization", lambda *_: ((0.5,) * 3, (0.5,) * 3))
+    backbone = {
+        "arch": mobile_arch,
+        "pool": 1,
+        "norm_cfg": {"type": "BN"},
+        "init_cfg": {"type": "Pretrained", "checkpoint": "imagenet"},
+    }
+    options = {f"model__backbone__{name}": value for name, value in backbone.items()}
+    head = {"model__decode_head__in_channels": 16, "model__decode_head__in_index": 2}
+    job = make_job(tmp_path, tmp_path / "run", search__unconnected="mean", **options, **head)
+    assert job.task.starting_weights() == {"weights": "imagenet"}
+    assert all(stage.mean_masks.masks.max() < 1 for stage in job.task.build(job.task.spec()).stages)

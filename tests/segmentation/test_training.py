@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
 from segmentation.hooks import SaveIterations, validations
 from segmentation.job import Job
+from tests.helpers.ranks import two_forks
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
 from tests.segmentation.test_backbone import write_classifier
 
@@ -215,6 +213,8 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ),
         ([SMALL, *flags(param_scheduler__0__powr=2)], "param_scheduler cannot be built ("),
         ([SMALL, *flags(custom_hooks__1__intervl=2)], "hooks cannot be built ("),
+        ([SMALL, *flags(model__backbone__arch="resnet29")], "PSPHead takes 64 channels, and resnet29 gives 256 at"),
+        ([SMALL, *flags(model__decode_head__in_index=3)], "PSPHead has in_index 3, but the backbone has 3 outputs"),
         ([CONFIGS / "_base_/pspnet.py"], "has no train_dataloader"),
     ],
 )
@@ -229,20 +229,12 @@ def test_mistakes_get_a_sentence_and_claim_nothing(voc, script, tmp_path, capsys
 # -- two processes ----------------------------------------------------------------------------------------------------
 
 
-def work(rank: int, port: int, root: str) -> None:
+def work(launcher: str, rank: int, root: str) -> None:
     """One of two processes, as torchrun would start it."""
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost", MASTER_PORT=str(port)
-    )
-    torch.set_num_threads(1)
-    from ean_core.utils.distributed import start_processes, stop_processes
-
-    launcher = start_processes("auto")
     job = prepare(Path(root), "two", launcher=launcher, train_cfg__max_iters=3)
     metrics = job.run()
     state = {name: value.double().sum().item() for name, value in job_weights(job).items()}
     (Path(root) / f"rank{rank}.json").write_text(json.dumps([metrics.get("last"), state]))
-    stop_processes()
 
 
 def job_weights(job: Job) -> dict[str, torch.Tensor]:
@@ -250,21 +242,7 @@ def job_weights(job: Job) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_train_one_network(voc, tmp_path):
-    """Forked from a process that has imported mmsegmentation and done nothing else.
-
-    Not from this one: where an earlier test has trained, PyTorch refuses to train in a fork.
-    """
-    with socket.socket() as one:
-        one.bind(("localhost", 0))
-        port = one.getsockname()[1]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    processes = [context.Process(target=work, args=(rank, port, str(tmp_path))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    two_forks(work, str(tmp_path))
     (first, state), (other, same) = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first["images"] == 3
     assert other is None  # only the first process has, and writes, the record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,13 @@ def test_a_segmentor_is_trimmed_and_its_files_load(
     record, out = read_record(tmp_path / "out/trim.json"), tmp_path / "out"
     assert record["metrics"]["metric"]["name"] == "mIoU"
     assert sorted(record["metrics"]["folded"]) == ["layer1.2", "layer2.2", "layer3.2"]
-    trimmed = load_file(out / "trimmed.safetensors", config=out / "trimmed.py")
+    moved = tmp_path / "elsewhere" / "trimmed"
+    shutil.move(out, moved)
+    config.rename(tmp_path / "another name.py")
+    assert str(tmp_path) not in (moved / "trimmed.py").read_text()
+    trimmed = load_file(moved / "trimmed.safetensors", config=moved / "trimmed.py")
     assert find_calls(trimmed.network) == []
-    whole = load_file(state, config=config)
+    whole = load_file(state, config=tmp_path / "another name.py")
     images = torch.randn(1, 3, 32, 32)
     assert trimmed.network(images).shape == whole.network(images).shape
 

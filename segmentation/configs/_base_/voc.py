@@ -12,6 +12,7 @@ custom_imports = dict(
             "metric",
             "hooks",
             "model.precision",
+            "model.gated_dilated_head",
             "data.demo",
         )
     ]

@@ -1,0 +1,45 @@
+"""What mask an attention call applied, whether the module gives its mask or only recalibrated features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ean_core.attention.base import Attention, State
+from ean_core.attention.wrapped_module import WrappedModule
+
+
+def masks_of(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> tuple[Tensor, Tensor]:
+    """An attention's mask for every image and channel (B, C), its mean over positions, and where it is known (bool).
+
+    An attention that gives no mask, only recalibrated features, has for a mask the scale of each image's channel that
+    comes nearest to what it does (least squares): exact for a channel's gate. Nothing is known of that scale where a
+    channel is zero everywhere.
+
+    Args:
+        module: the attention.
+        inputs: of its forward pass: the residual (B, C, H, W), and the state if it takes one.
+        output: of its forward pass; not needed, and may be None, for one that `gives_mask`.
+    """
+    residual: Tensor = inputs[0]
+    if gives_mask(module):
+        state: State = inputs[1] if len(inputs) > 1 else None
+        mask, _ = module.mask(residual, state)
+        mask = mask.float().mean(dim=(2, 3)).expand(residual.shape[:2])
+        return mask, torch.ones_like(mask, dtype=torch.bool)
+    recalibrated = output[0] if isinstance(output, tuple) else output
+    x, y = residual.float().flatten(2), recalibrated.float().flatten(2)
+    energy = (x * x).sum(dim=2)
+    known = energy > 1e-12
+    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), known
+
+
+def gives_mask(module: nn.Module) -> bool:
+    """Whether an attention module says its mask."""
+    return (
+        isinstance(module, Attention)
+        and not isinstance(module, WrappedModule)
+        and type(module).mask is not Attention.mask
+    )

@@ -1,0 +1,1 @@
+_base_ = "_base_/voc_lite0.py"

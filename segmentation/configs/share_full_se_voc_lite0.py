@@ -1,0 +1,2 @@
+_base_ = "_base_/voc_lite0.py"
+model = dict(backbone=dict(attention="se"))
