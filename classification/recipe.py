@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ean_core.data import Augment
 from ean_core.pipeline import recipe
 from ean_core.pipeline.recipe import ModelRecipe, SearchRecipe, SupernetRecipe
 from ean_core.training.settings import TrainSettings
+from ean_core.utils.checked_dataclasses import Positive, Range
 
 __all__ = ["DataRecipe", "ModelRecipe", "Recipe", "SearchRecipe", "SupernetRecipe", "TrainSettings"]
 
@@ -29,13 +30,13 @@ class DataRecipe:
     """
 
     name: str
-    train_per_class: int | None = None
-    val_per_class: int = 100
-    val_fraction: float | None = None
-    image_size: int | None = None
+    train_per_class: Positive | None = None
+    val_per_class: Positive = 100
+    val_fraction: Annotated[float, Range(1e-6, 1 - 1e-6)] | None = None
+    image_size: Annotated[int, Range(1, 8192)] | None = None
     augment: Augment = field(default_factory=Augment)
-    workers: int = 4
-    split_seed: int = 0
+    workers: Annotated[int, Range(0, 256)] = 4
+    split_seed: Annotated[int, Range(0, 2**63 - 1)] = 0
 
 
 @dataclass(frozen=True)

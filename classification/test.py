@@ -43,12 +43,13 @@ def main(argv: Sequence[str]) -> None:
     from classification.evaluation import evaluate, most_confused, write_test
     from classification.job import start_job
     from classification.recipe import Recipe
+    from ean_core.io.made_from import claim_outputs, digest_of_files
     from ean_core.networks.network_file import load_network
     from ean_core.utils.devices import warn_of_unused_gpu
     from ean_core.utils.files import writable
     from ean_core.utils.intervals import proportion_interval
     from ean_core.utils.screen import say, say_next, script
-    from ean_core.utils.shipped_files import results_folder
+    from ean_core.utils.shipped_files import model_path, results_folder
     from ean_core.utils.text import how_many
 
     warn_of_unused_gpu()
@@ -65,6 +66,12 @@ def main(argv: Sequence[str]) -> None:
             f"{task.data.name} has {len(classes)} ({', '.join(classes[:3])}, ..): give the recipe that the checkpoint "
             "was trained with"
         )
+    checkpoint = model_path(arguments.checkpoint)
+    inputs = {
+        "checkpoint": digest_of_files([checkpoint]),
+        "data": f"{task.data.name} ({task.data.fingerprint})",
+    }
+    claim_outputs(out, {"test.json": inputs, "confusion.csv": inputs})
     metrics, matrix = evaluate(task.images, network, batch_size=arguments.batch_size)
     images = f"{task.data.name}, {how_many(int(metrics['images']), 'test image')}"
     top5 = f", top-5 {metrics['top5']:.2f} %" if "top5" in metrics else ""
@@ -74,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
         confused = "; ".join(f"{pair['true']} for {pair['predicted']} ({pair['images']})" for pair in pairs)
         say(f"most often mistaken (images): {confused}")
     settings = {"recipe": recipe.name, "data": dict(task.dataset().fingerprint)}
-    write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=arguments.checkpoint)
+    write_test(out, metrics, matrix, classes=classes, settings=settings, checkpoint=checkpoint)
     say(f"written: {out / 'test.json'}, {out / 'confusion.csv'}")
     say_next(
         [*script("tools/gradcam.py"), "PHOTOS", "--checkpoints", arguments.checkpoint],

@@ -24,6 +24,7 @@ from ean_core.utils.errors import EANError
 NEIGHBORS, SPREAD = 3, 0.3  # the paper's k and beta
 LONELY_SIGMA = 15.0  # pixels, for a single head without neighbors
 MIN_SIGMA = 0.1  # pixels, for heads annotated at the same point: practically a dot
+MAX_SIGMA = 1000.0  # pixels
 CHUNK = 2048  # heads rendered at once, to bound memory
 
 
@@ -49,8 +50,11 @@ class Kernel:
             sigma = float(value)
         except ValueError:
             sigma = math.nan
-        if kind != "fixed" or not (0 < sigma < math.inf):
-            raise EANError(f"kernel must be 'fixed:SIGMA' with SIGMA > 0 pixels, 'adaptive' or 'dots', got {text!r}")
+        if kind != "fixed" or not 0 < sigma <= MAX_SIGMA:
+            raise EANError(
+                f"kernel must be 'fixed:SIGMA' with SIGMA above 0 and at most {MAX_SIGMA} pixels, 'adaptive' or "
+                f"'dots', got {text!r}"
+            )
         return cls(kind, sigma)
 
     def sigmas(self, points: np.ndarray) -> np.ndarray | None:

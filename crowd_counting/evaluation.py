@@ -16,6 +16,7 @@ from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
 from crowd_counting.model.pretrained import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalize
+from ean_core.io.made_from import claim_outputs, digest_of_files
 from ean_core.io.records import write_record
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar
@@ -50,7 +51,14 @@ def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, 
 
     Returns:
         metrics by file stem.
+
+    Raises:
+        EANError: if `out` has results of other files or data, see `claim_outputs`.
     """
+    images = f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"
+    inputs = {f"{file.stem}_images.csv": {"checkpoint": digest_of_files([file]), "data": images} for file in files}
+    inputs["test.json"] = {"checkpoints": {file.stem: digest_of_files([file]) for file in files}, "data": images}
+    claim_outputs(out, inputs)
     metrics: dict[str, dict[str, Any]] = {}
     checkpoints: dict[str, dict[str, Any]] = {}
     tables: dict[str, list[ImageErrors]] = {}

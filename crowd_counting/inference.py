@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from crowd_counting.model.training_model import CountingModel
 from ean_core.data.find_images import SUFFIXES, find_images
 from ean_core.data.read_image import Picture, open_picture
 from ean_core.inference.images import result_name, write_image
+from ean_core.io.made_from import Inputs, digest_of_files
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path, write_atomic
 from ean_core.utils.progress import bar
 
 MAX_PIXELS = 1 << 29  # largest image, counted in tiles: 2 GiB while it is decoded
+COUNTS = "counts.json"
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 
 
@@ -53,8 +55,20 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
         the entries of counts.json.
 
     Raises:
-        EANError: if a source is missing or of an unsupported kind, a video comes with other sources, or nothing can
-                be counted.
+        EANError: as `find_sources`, or if nothing can be counted.
+    """
+    files = find_sources(sources)
+    video = files[0].suffix.lower() in VIDEOS
+    entries = list(count_video(model, files[0], out, settings)) if video else count_images(model, files, out, settings)
+    write_atomic(out / COUNTS, json.dumps(entries, indent=1) + "\n")
+    return entries
+
+
+def find_sources(sources: Sequence[Path]) -> list[Path]:
+    """The images in files and folders, or the one video; says on stderr which files are passed over.
+
+    Raises:
+        EANError: if a source is missing or of an unsupported kind, or a video comes with other sources.
     """
     for source in sources:
         if not source.exists():
@@ -68,21 +82,30 @@ def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: 
         if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
             raise EANError(f"{source} is neither an image ({', '.join(SUFFIXES)}) nor a video ({', '.join(VIDEOS)})")
     if sources[0].suffix.lower() in VIDEOS:
-        entries = list(count_video(model, sources[0], out, settings))
-    else:
-        listing = find_images(sources, below=False)
-        if message := listing.describe():
-            print(message, file=sys.stderr)
-        entries = count_images(model, listing.files, out, settings)
-    write_atomic(out / "counts.json", json.dumps(entries, indent=1) + "\n")
-    return entries
+        return [sources[0]]
+    listing = find_images(sources, below=False)
+    if message := listing.describe():
+        print(message, file=sys.stderr)
+    return listing.files
+
+
+def outputs_of(files: Sequence[Path], checkpoint: Path, settings: Settings) -> dict[str, Inputs]:
+    """The names of the files that counting writes, and what each depends on, for `claim_outputs`."""
+    fixed = {"checkpoint": digest_of_files([checkpoint]), "tile and overlap": [settings.tile, settings.overlap]}
+    if files[0].suffix.lower() in VIDEOS:
+        video = {**fixed, "video": digest_of_files(files), "every": settings.every}
+        return {COUNTS: video, video_name(files[0]): video}
+    outputs: dict[str, Inputs] = {COUNTS: {**fixed, "images": digest_of_files(files)}}
+    for name, file in zip(picture_names(files), files, strict=True):
+        outputs[name] = {**fixed, "image": digest_of_files([file])}
+    return outputs
 
 
 def count_images(model: CountingModel, files: list[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:
     """Count images one at a time; return one entry per file."""
     entries: list[dict[str, Any]] = []
     with bar("images", len(files)) as progress:
-        for number, file in enumerate(files):
+        for number, (file, name) in enumerate(zip(files, picture_names(files), strict=True)):
             try:
                 image = open_picture(file, max_pixels=MAX_PIXELS)
             except EANError as error:
@@ -91,7 +114,6 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
                 entries.append({"image": file.name, "error": str(error)})
                 continue
             entry, picture = count_image(model, image, settings, annotated=settings.annotated.get(file.resolve()))
-            name = unused_name(file, {other.get("picture") for other in entries})
             write_image(out / name, picture)
             entries.append({"image": file.name, **entry, "picture": name})
             if progress is not None:
@@ -101,11 +123,19 @@ def count_images(model: CountingModel, files: list[Path], out: Path, settings: S
     return entries
 
 
-def unused_name(file: Path, taken: Collection[str | None]) -> str:
-    """An unused name for the picture, since a.jpg may come with a.png or with another folder's a.jpg."""
-    names = (result_name(stem, "_density.png") for stem in (file.stem, file.name))
-    more = (result_name(file.stem, f"_{number}_density.png") for number in itertools.count(2))
-    return next(name for name in itertools.chain(names, more) if name not in taken)
+def picture_names(files: Sequence[Path]) -> list[str]:
+    """A name for the picture of each image, all different: a.jpg may come with a.png or with another folder's a.jpg."""
+    taken: dict[str, None] = {}
+    for file in files:
+        names = (result_name(stem, "_density.png") for stem in (file.stem, file.name))
+        more = (result_name(file.stem, f"_{number}_density.png") for number in itertools.count(2))
+        taken[next(name for name in itertools.chain(names, more) if name not in taken)] = None
+    return list(taken)
+
+
+def video_name(source: Path) -> str:
+    """The name of the video with the densities of a video."""
+    return f"{source.stem}_density.mp4"
 
 
 def count_image(
@@ -154,7 +184,7 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
         return highest
 
     try:
-        with atomic_path(out / f"{source.stem}_density.mp4") as temporary, bar("frames", max(frames, 1)) as progress:
+        with atomic_path(out / video_name(source)) as temporary, bar("frames", max(frames, 1)) as progress:
             while True:
                 decoded, frame = video.read()
                 if not decoded:
@@ -176,7 +206,7 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
             if writer is None:
                 raise EANError(f"no frame of the video {source} can be decoded: convert it, or give a different one")
             writer.release()
-            check_video(temporary, out / f"{source.stem}_density.mp4", frames=written)
+            check_video(temporary, out / video_name(source), frames=written)
     finally:
         video.release()
 

@@ -146,6 +146,7 @@ class Job:
             "data": {
                 "name": self.data.name,
                 "fingerprint": self.data.fingerprint(),
+                "content": self.data.content,
                 "images": {"train": len(train), "val": len(val), "test": len(self.data.test)},
                 "val": [image.name for image in val],
                 **{

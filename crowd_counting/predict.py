@@ -34,7 +34,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter there)",
     )
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", default="counts", metavar="DIR", help="directory for the results (default counts)")
+    add("--out-dir", metavar="DIR", help="directory for the results (default counts, or counts_2, .. if it has others)")
     add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",
@@ -57,10 +57,12 @@ def main(argv: Sequence[str]) -> None:
     from pathlib import Path
 
     from crowd_counting.evaluation import load_model
-    from crowd_counting.inference import VIDEOS, Settings, predict
+    from crowd_counting.inference import COUNTS, VIDEOS, Settings, find_sources, outputs_of, predict
     from crowd_counting.job import load_crowd
     from ean_core.inference.shipped_models import announce_model, split_sources
+    from ean_core.io.made_from import claim_outputs, free_folder
     from ean_core.utils.screen import say
+    from ean_core.utils.shipped_files import model_path
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
     announce_model(checkpoint)
@@ -70,13 +72,17 @@ def main(argv: Sequence[str]) -> None:
         data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
         annotated = {image.path.resolve(): image.count for image in (*data.train, *data.test)}
     settings = Settings(arguments.tile, arguments.overlap, arguments.every, annotated)
-    entries = predict(model, [Path(source) for source in sources], Path(arguments.out_dir), settings)
+    files = find_sources([Path(source) for source in sources])
+    outputs = outputs_of(files, model_path(checkpoint), settings)
+    out = Path(arguments.out_dir) if arguments.out_dir else free_folder(Path("counts"), outputs)
+    claim_outputs(out, outputs)
+    entries = predict(model, files, out, settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         say(f"{legible(name)}: {entry['count']:.1f} heads" if "count" in entry else f"skipped: {entry['error']}")
     if len(entries) > 20:
         say(f".. and {len(entries) - 20} more")
-    say(f"written: {Path(arguments.out_dir) / 'counts.json'}")
+    say(f"written: {out / COUNTS}")
 
 
 if __name__ == "__main__":

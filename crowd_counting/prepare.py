@@ -52,6 +52,7 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.dataset_summary import print_data
     from crowd_counting.density import Kernel
     from crowd_counting.job import load_crowd
+    from ean_core.io.made_from import claim_outputs
     from ean_core.utils.screen import say, say_next, script
 
     Kernel.parse(arguments.kernel)
@@ -65,6 +66,11 @@ def main(argv: Sequence[str]) -> None:
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)
     out = Path(arguments.out_dir or Path(DEFAULT_WORK_DIR) / data_name(arguments))
+    images = {"data": f"{data.name} ({data.fingerprint()})"}
+    outputs = {"split.json": {**images, "split seed": arguments.split_seed}}
+    if not arguments.no_cache:
+        outputs["density.h5"] = {**images, "kernel": arguments.kernel, "stride": arguments.stride}
+    claim_outputs(out, outputs)
     save_split(out / "split.json", data, split, seed=arguments.split_seed)
     say(f"split: {out / 'split.json'}")
     if not arguments.no_cache:

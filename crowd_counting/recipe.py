@@ -17,11 +17,15 @@ from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
 from ean_core.pipeline import recipe
-from ean_core.training.settings import TrainSettings
-from ean_core.utils.checked_dataclasses import Count, Positive, Range, build
+from ean_core.training.settings import MAX_FACTOR, RANGES, TrainSettings
+from ean_core.utils.checked_dataclasses import Positive, Range, build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 BATCH_NORMS = ("train", "frozen")
+
+
+MAX_CROP = 8192  # pixels
+MAX_SCALE = 16
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ class ModelRecipe:
     weights: str | None = None
     features: str = "stage3"
     stride: int = 8
-    head_channels: Positive = 64
+    head_channels: Annotated[int, Range(1, 65536)] = 64
     head_norm: str = "none"
-    output_scale: Annotated[float, Range(1e-6)] = 100.0
-    frozen_stages: Count = 0
+    output_scale: Annotated[float, Range(1e-6, 1e6)] = 100.0
+    frozen_stages: Annotated[int, Range(0, 4)] = 0
 
     def __post_init__(self) -> None:
         check_choice("model.features", self.features, FEATURES)
@@ -91,11 +95,11 @@ class DataRecipe:
     flip: bool = True
     gray: float = 0.0
     kernel: str = "fixed:4"
-    val_share: Annotated[float, Range(0, 1)] = 0.1
+    val_share: Annotated[float, Range(1e-6, 1 - 1e-6)] = 0.1
     split_seed: Annotated[int, Range(0, 2**63 - 1)] = 0
     split: str | None = None
     cache: str | None = None
-    workers: Count = 4
+    workers: Annotated[int, Range(0, 256)] = 4
 
     def __post_init__(self) -> None:
         Kernel.parse(self.kernel)
@@ -103,10 +107,17 @@ class DataRecipe:
             raise EANError(
                 f"data.scale_min {self.scale_min} and data.scale_max {self.scale_max} must satisfy 0 < min <= max"
             )
+        if self.scale_min < 1 / MAX_SCALE or self.scale_max > MAX_SCALE:
+            raise EANError(
+                f"data.scale_min {self.scale_min} and data.scale_max {self.scale_max} must lie between 1/{MAX_SCALE} "
+                f"and {MAX_SCALE}"
+            )
         if not 0 <= self.gray <= 1:
             raise EANError(f"data.gray is a probability from 0 to 1, got {self.gray}")
         if self.crop is not None and self.crop < 16:
             raise EANError(f"data.crop must be at least 16 pixels, got {self.crop}")
+        if self.crop is not None and self.crop > MAX_CROP:
+            raise EANError(f"data.crop must be at most {MAX_CROP} pixels, got {self.crop}")
         if self.cache is not None and (self.scale_min, self.scale_max) != (1.0, 1.0):
             raise EANError(
                 "data.cache holds maps of unscaled images: omit data.cache, or data.scale_min and data.scale_max"
@@ -166,6 +177,10 @@ class TrainRecipe:
             raise unknown_name("loss", self.loss, list(LOSSES))
         where = f"{self.section}.loss_options of {self.loss}"
         build(LOSSES[self.loss], self.loss_options, where=where, what="option")
+        if not 0 <= self.trunk_lr_factor <= MAX_FACTOR:
+            raise EANError(f"{self.section}.trunk_lr_factor must be from 0 to {MAX_FACTOR}, got {self.trunk_lr_factor}")
+        if not 0 <= self.validate_every <= RANGES["val_interval"][1]:
+            raise EANError(f"{self.section}.validate_every must be at least 0, got {self.validate_every}")
         if self.section == "train" and self.validate_every < 1:
             raise EANError(f"train.validate_every must be at least 1, got {self.validate_every}")
         self.settings()
@@ -214,6 +229,8 @@ class Recipe(recipe.Recipe):
         super().__post_init__()
         if self.data.crop is not None and self.data.crop % self.model.stride:
             raise EANError(f"data.crop {self.data.crop} must be a multiple of model.stride {self.model.stride}")
+        for section in filter(None, (self.train, self.supernet)):
+            check_blocks(section, self.model.stride)
         for section in (self.train, self.supernet):
             if section is not None and self.data.cache is not None and not LOSSES[section.loss].takes_maps:
                 raise EANError(f"loss {section.loss!r} is computed from points and does not use data.cache: omit it")
@@ -246,6 +263,20 @@ class Recipe(recipe.Recipe):
             shared = {name: value for name, value in train.items() if name != "validate_every"}
             values = {**values, "supernet": {**shared, **supernet}}
         return super().from_values(values, where=where)
+
+
+def check_blocks(train: TrainRecipe, stride: int) -> None:
+    """Refuse blocks of a Poisson loss that are not whole cells of the density map.
+
+    Raises:
+        EANError: naming the first of them.
+    """
+    for side in getattr(build(LOSSES[train.loss], train.loss_options, where="", what="option"), "blocks", ()):
+        if side % stride:
+            raise EANError(
+                f"{train.section}.loss_options.blocks has {side} pixels, which is not a multiple of model.stride "
+                f"{stride}: give multiples of it"
+            )
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -76,7 +76,7 @@ class CounterTrim:
         return {
             **checkpoint_identity(path),
             "model": dict(self.model.content["model"]),
-            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint()},
+            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint(), "content": self.data.content},
         }
 
     @cached_property

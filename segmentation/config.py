@@ -22,6 +22,7 @@ import segmentation.data.transforms  # noqa: F401 (registers how all configs' im
 from ean_core.utils.config_path import find_config_file
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError, first_line
+from segmentation.config_numbers import check_numbers
 
 MISTAKES = (TypeError, KeyError, ValueError, AssertionError, AttributeError, RuntimeError)
 """Exceptions that MMEngine, its registries and torch raise for an unknown field or a wrong type."""
@@ -60,6 +61,7 @@ def read_config(
     for name in options or {}:
         check_option(config, name)
     config.merge_from_dict(dict(options or {}))
+    check_numbers(config)
     for dataset in dataset_configs(config):
         root = Path(dataset.data_root)
         if root.parts[:1] == ("data",):

@@ -21,7 +21,6 @@ def check_config(config: Config, model: Any, classes: int) -> None:
         EANError: if not.
     """
     check_parts(config)
-    check_numbers(config)
     check_batch(config)
     check_padding(config)
     check_channels(model)
@@ -43,18 +42,6 @@ def check_parts(config: Config) -> None:
             f"{config.filename} has no {missing[0]}: base it on segmentation/configs/_base_/voc.py, or train it with "
             "mmsegmentation's own tools/train.py, which any config with an EANResNet works with"
         )
-
-
-def check_numbers(config: Config) -> None:
-    """Check that the numbers of steps and images are positive integers.
-
-    Raises:
-        EANError: if not.
-    """
-    for name, least in (("train_cfg.max_iters", 1), ("train_cfg.val_interval", 1), ("train_dataloader.batch_size", 1)):
-        part, key = name.split(".")
-        if not isinstance(value := config[part].get(key, least), int) or value < least:
-            raise EANError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
 def check_batch(config: Config) -> None:

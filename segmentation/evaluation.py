@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmseg.registry import METRICS, MODELS
 
+from ean_core.io.made_from import claim_outputs, digest_of, digest_of_files
 from ean_core.io.records import write_record
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
@@ -21,10 +23,10 @@ from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
-from ean_core.utils.shipped_files import results_folder
+from ean_core.utils.shipped_files import model_path, results_folder
 from segmentation.config import build_dataset, read_config
-from segmentation.data.label_checks import check_pairs, missing_classes
-from segmentation.inference import load_segmentor
+from segmentation.data.label_checks import check_parts
+from segmentation.inference import how_tested, load_segmentor
 from segmentation.metrics_table import print_metrics
 from segmentation.third_party import register_all_modules
 
@@ -73,24 +75,36 @@ def run_test(
     register_all_modules(init_default_scope=True)
     config = read_config(path, options, data_root=data_root)
     check_test_parts(config)
-    dataset = build_dataset(config.test_dataloader.dataset)
-    contents = check_pairs(dataset)
-    if message := missing_classes(dataset, contents, part="test"):
-        print(f"warning: {message}", file=sys.stderr)
+    parts = {"test": build_dataset(config.test_dataloader.dataset)}
+    with suppress(EANError):  # the training images may be elsewhere
+        parts = {"train": build_dataset(config.train_dataloader.dataset), **parts}
+    checked, warnings = check_parts(parts, trains=False)
+    contents = checked["test"]
+    for warning in warnings:
+        print(warning, file=sys.stderr)
     if settings.slide is not None:
         config.model.test_cfg = sliding_windows(settings.slide)
     model, _ = load_segmentor(config, checkpoint)
     out = writable(out or results_folder(checkpoint))
     if settings.tta:
         model = wrap_tta(config, model)
+    file = model_path(checkpoint)
+    inputs = {
+        "checkpoint": digest_of_files([file]),
+        "images": contents.content,
+        "sliding windows": settings.slide,
+        "test-time augmentation": settings.tta,
+        "the config's test settings": digest_of(how_tested(config)),
+    }
+    claim_outputs(out, {"test.json": inputs})
     table = score(config, model.to(choose_device(settings.device)))
     test_settings = {
         "slide": settings.slide,
         "tta": settings.tta,
         "config": Path(path).stem,
         "checkpoint": str(checkpoint),
-        "checkpoint_sha256": sha256_of(checkpoint),
-        "data": {"images": contents.pairs, "of": contents.fingerprint},
+        "checkpoint_sha256": sha256_of(file),
+        "data": {"images": contents.pairs, "of": contents.fingerprint, "content": contents.content},
     }
     print_metrics(table, title=f"{checkpoint}: {table['images']} images")
     write_record(out / "test.json", kind="segmentation-test", settings=test_settings, metrics=table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from mmengine.structures import PixelData
 
 from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
+from ean_core.io.made_from import Inputs, check_outputs, digest_of, digest_of_files, note_outputs
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
 from ean_core.networks.base import SchemeWarning
@@ -34,6 +35,7 @@ from segmentation.data.voc import CLASSES, PALETTE
 from segmentation.pictures import LONGEST, draw_sample
 from segmentation.third_party import register_all_modules
 
+ENDINGS = (".png", "_mask.png")  # of the picture and of the mask
 MAX_SCORES = 1 << 29  # float32 scores, one per class and pixel: 2 GiB
 MAX_UNRESIZED = 1 << 23  # pixels of the largest image that is not resized, which bounds the features
 
@@ -170,27 +172,53 @@ def read_weights(path: Path) -> dict[str, Any]:
     return content
 
 
+def how_tested(config: Config) -> list[Any]:
+    """What a config says of how images are fed to the network."""
+    return [config.test_dataloader.dataset.pipeline, config.model.get("test_cfg")]
+
+
+def outputs_of(files: Sequence[Path], segmentor: Segmentor, checkpoint: str | Path) -> dict[str, Inputs]:
+    """The names of the files that segmenting writes, and what each depends on, for `claim_outputs`."""
+    fixed = {
+        "checkpoint": digest_of_files([model_path(checkpoint)]),
+        "the config's test settings": digest_of(how_tested(segmentor.config)),
+    }
+    return {
+        result_name(file.stem, ending): {**fixed, "image": digest_of_files([file])}
+        for file in files
+        for ending in ENDINGS
+    }
+
+
 def predict(
-    segmentor: Segmentor, files: Sequence[Path], out: Path
+    segmentor: Segmentor, files: Sequence[Path], out: Path, *, outputs: Mapping[str, Inputs] | None = None
 ) -> Iterator[tuple[Path, dict[str, float] | EANError]]:
     """Write NAME_mask.png (labels with the palette, as VOC's masks) and NAME.png (side by side) for every image.
+
+    Args:
+        segmentor: the network.
+        files: the images.
+        out: folder of the results.
+        outputs: what they depend on, see `outputs_of`; None: whatever is in the folder may be replaced.
 
     Yields:
         the file, and the share of its pixels per class, for classes that were found, the largest first; for one that
         cannot be decoded the error, which does not stop the others.
 
     Raises:
-        EANError: if two images would be written to one name, an image would be written over, or none can be decoded.
+        EANError: if two images would be written to one name, an image or another result would be written over, or none
+            can be decoded.
     """
     names = [file.stem for file in files]
     for name in names:
         if names.count(name) > 1:
             raise EANError(f"two of the images are called {legible(name)}: predict them into folders of their own")
-    written = {(out / result_name(name, ending)).resolve() for name in names for ending in (".png", "_mask.png")}
+    written = {(out / result_name(name, ending)).resolve() for name in names for ending in ENDINGS}
     for file in files:
         if file.resolve() in written:
             raise EANError(f"a result would be written over the image {file}: give another --out-dir")
-    errors = []
+    check_outputs(out, outputs or {})
+    errors, noted = [], outputs is None
     for file in files:
         try:
             picture = open_picture(file)
@@ -201,6 +229,9 @@ def predict(
                 raise errors[0] from None
             yield file, error
             continue
+        if not noted:
+            note_outputs(out, outputs or {})
+            noted = True
         labels = sample.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
         save_mask(out / result_name(file.stem, "_mask.png"), labels, segmentor.meta["palette"])
         small = np.asarray(picture.reduced(LONGEST))

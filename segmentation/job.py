@@ -17,20 +17,12 @@ from ean_core.training.hooks import unwrap_model
 from ean_core.training.step_timing import Pace, TimeSteps
 from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.distributed import is_main_process, rank_and_world
-from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 from ean_core.utils.text import attention_label, how_many
 from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.dataset_setup import incomplete
-from segmentation.data.label_checks import (
-    Contents,
-    check_disjoint,
-    check_pairs,
-    missing_classes,
-    pixels_per_class,
-    skipped_files,
-)
+from segmentation.data.label_checks import Contents, check_parts, pixels_per_class
 from segmentation.fit import fit, log_to
 from segmentation.hooks import STATE, CountSeconds, validations
 from segmentation.recipe import SECTIONS
@@ -105,7 +97,7 @@ class Job:
         config.work_dir, config.launcher = str(directory), launcher
         config.randomness = {**config.get("randomness", {}), "seed": seed}
         datasets, model = build_datasets(config), build_model(config)
-        data, warnings = check_data(*datasets)
+        data, warnings = check_parts(dict(zip(("train", "val"), datasets, strict=True)))
         check_config(config, model, len(datasets[0].metainfo["classes"]))
         weights = starting_weights(config, model.backbone)
         notes = normalize_as(config, weights)
@@ -172,28 +164,12 @@ class Job:
             "optim_wrapper": dict(config.optim_wrapper),
             "crop": config.model.data_preprocessor.get("size"),
             "data": {
-                part: {"images": contents.pairs, "fingerprint": contents.fingerprint, **data_source(config, part)}
+                part: {"images": contents.pairs, "fingerprint": contents.fingerprint, "content": contents.content}
+                | data_source(config, part)
                 for part, contents in self.data.items()
             },
             "processes": rank_and_world()[1],
         }
-
-
-def check_data(train: Any, val: Any) -> tuple[dict[str, Contents], list[str]]:
-    """Check the data sets' files and labels.
-
-    Returns:
-        the contents of the lists "train" and "val", and warnings about images that both have and about
-        files that are not used.
-
-    Raises:
-        EANError: if a file is missing or damaged, or a class has no pixel.
-    """
-    data, warnings = {"train": check_pairs(train), "val": check_pairs(val)}, check_disjoint(train, val)
-    for dataset, contents, part in ((train, data["train"], "training"), (val, data["val"], "validation")):
-        if message := missing_classes(dataset, contents, part=part):
-            raise EANError(message)
-    return data, [*warnings, *skipped_files({"train": train, "val": val})]
 
 
 def describe(config: Config, model: Any, data: Mapping[str, Contents]) -> str:
@@ -223,6 +199,7 @@ def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: s
     """The settings that identify a run: the config without directory and launcher, the data and the weights."""
     identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sha256}
     identity["data_fingerprints"] = {part: contents.fingerprint for part, contents in data.items()}
+    identity["content"] = {part: contents.content for part, contents in data.items()}
     return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher", *SECTIONS)}
 
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.utils.shipped_files import ROOT
     from ean_core.utils.text import how_many
     from segmentation.config import read_config
-    from segmentation.inference import Segmentor, predict
+    from segmentation.inference import Segmentor, outputs_of, predict
 
     if (shipped := announce_model(arguments.config)) is not None:  # a shipped model names its config
         arguments.images.insert(0, arguments.checkpoint)
@@ -63,14 +63,16 @@ def main(argv: Sequence[str]) -> None:
         print(message, file=sys.stderr)
     config = read_config(arguments.config, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
+    out = Path(arguments.out_dir)
+    outputs = outputs_of(listing.files, segmentor, arguments.checkpoint)
     done = 0
-    for file, shares in predict(segmentor, listing.files, Path(arguments.out_dir)):
+    for file, shares in predict(segmentor, listing.files, out, outputs=outputs):
         if isinstance(shares, EANError):
             say(f"{legible(file.name)}: skipped: {shares}")
             continue
         say(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
         done += 1
-    say(f"written: {arguments.out_dir}/ ({how_many(done, 'image')}: a mask and a picture of each)")
+    say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
 
 
 if __name__ == "__main__":

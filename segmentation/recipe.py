@@ -15,12 +15,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from mmengine.config import Config
 
 from ean_core.pipeline import recipe
 from ean_core.pipeline.recipe import ModelRecipe
+from ean_core.utils.checked_dataclasses import Range
 from ean_core.utils.errors import EANError
 
 SECTIONS = ("data", "supernet", "search", "retrain", "seed", "seeds")
@@ -44,7 +45,7 @@ class DataRecipe:
     """
 
     val_share: float | None = None
-    split_seed: int = 0
+    split_seed: Annotated[int, Range(0, 2**63 - 1)] = 0
 
     def __post_init__(self) -> None:
         if self.val_share is not None and not 0 < self.val_share < 1:
@@ -60,7 +61,7 @@ class TrainRecipe:
         config: the config without what the network's spec and the place of a run decide, as plain values.
     """
 
-    iterations: int
+    iterations: Annotated[int, Range(1, 10**8)]
     config: Mapping[str, Any]
 
 

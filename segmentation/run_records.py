@@ -49,10 +49,11 @@ class SegmentationMetrics:
 
 @dataclass(frozen=True)
 class DataPart:
-    """Fingerprint and size of the training or validation list."""
+    """Fingerprint and size of the training or validation list; earlier records lack the hash of its content."""
 
     fingerprint: str
     images: Count
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ def common_settings(records: list[dict[str, Any]]) -> dict[str, Any]:
     for other in records[1:]:
         pairs = [(name, first["settings"].get(name), other["settings"].get(name)) for name in SHARED_SETTINGS]
         pairs += [("data." + part, fingerprint(first, part), fingerprint(other, part)) for part in ("train", "val")]
+        contents = [(part, content(first, part), content(other, part)) for part in ("train", "val")]
+        pairs += [(f"the files of data.{part}", *both) for part, *both in contents if None not in both]
         pairs += [("arch", first["settings"]["backbone"].get("arch"), other["settings"]["backbone"].get("arch"))]
         for name, value, other_value in pairs:
             if value != other_value:
@@ -124,3 +127,8 @@ def describe(record: dict[str, Any]) -> dict[str, Any]:
 def fingerprint(record: dict[str, Any], part: str) -> str:
     """Fingerprint of a run's training or validation list."""
     return record["settings"]["data"][part]["fingerprint"]
+
+
+def content(record: dict[str, Any], part: str) -> str | None:
+    """Hash of the files of a run's training or validation list; None in earlier records."""
+    return record["settings"]["data"][part].get("content")

@@ -32,6 +32,7 @@ def parse_arguments() -> argparse.Namespace:
 def run(arguments: argparse.Namespace) -> None:
     """Read and compare the runs, print the table and write the record."""
     from ean_core.io.records import write_record
+    from ean_core.utils.files import written_or_replaced
     from ean_core.utils.screen import say
     from segmentation.run_records import common_settings, read_run
     from segmentation.verdict import compare_all
@@ -39,9 +40,10 @@ def run(arguments: argparse.Namespace) -> None:
     records = [read_run(Path(directory)) for directory in arguments.directories]
     rows = summarize_runs(records)
     settings = common_settings(records)
+    word = written_or_replaced(arguments.output)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
-    say(*compare_all(records), f"record: {arguments.output}")
+    say(*compare_all(records), f"record {word}: {arguments.output}")
     if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
         say(f"pictures: {sheet}")
 

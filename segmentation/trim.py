@@ -30,8 +30,9 @@ from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path, write_atomic
+from ean_core.utils.screen import say
 from segmentation.config import build_dataset, read_config
-from segmentation.data.label_checks import check_pairs
+from segmentation.data.label_checks import check_parts
 from segmentation.evaluation import check_test_parts
 from segmentation.inference import load_segmentor
 
@@ -162,8 +163,10 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTr
     init_default_scope("mmseg")
     MMLogger.get_instance("segmentation-trim", log_level="ERROR")
     datasets = {part: build_dataset(config[f"{part}_dataloader"].dataset) for part in ("train", "val", "test")}
-    contents = {part: check_pairs(dataset) for part, dataset in datasets.items()}
+    contents, warnings = check_parts(datasets)
+    say(*warnings)
     fingerprints = {part: content.fingerprint for part, content in contents.items()}
+    fingerprints |= {"content": {part: content.content for part, content in contents.items()}}
     segmentor, _ = load_segmentor(config, model.path)
     device = choose_device(None)
     model.network.to(device)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
+from ean_core.training.settings import RANGES
+from segmentation.config_numbers import NUMBERS
 from tests.conftest import Script
 from tests.crowd_counting.conftest import TINY as COUNTER
 from tests.crowd_counting.conftest import crowd_root  # noqa: F401 (a fixture)
@@ -18,6 +21,14 @@ from tests.segmentation.conftest import (
 )
 
 RESULTS = ("supernet.pth", "scheme.json", "history.jsonl", "classifier.pth", "result.json", "best.pth", "final.pth")
+
+
+@pytest.fixture(autouse=True)
+def any_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates at which a training diverges at once, which recipes refuse."""
+    limits = (0, math.inf)
+    monkeypatch.setitem(RANGES, "lr", limits)
+    monkeypatch.setitem(NUMBERS, "optim_wrapper.optimizer.lr", (float, *limits))
 
 
 def nothing_but_the_run(directory: Path) -> bool:

@@ -161,7 +161,7 @@ def time_networks(arguments: argparse.Namespace, *, kept: bool) -> None:
     from ean_core.benchmark import compare as benchmark
     from ean_core.io.records import write_record
     from ean_core.report.time_charts import draw_increments
-    from ean_core.utils.files import free_path, writable
+    from ean_core.utils.files import free_path, writable, written_or_replaced
     from ean_core.utils.screen import say
 
     networks = build_networks(arguments)
@@ -183,7 +183,8 @@ def time_networks(arguments: argparse.Namespace, *, kept: bool) -> None:
     for mode, warning in benchmark.noise_warnings(rows, list(results)).items():
         say(f"warning: mode {mode}: {warning}")
     say(f"Medians and their 95 % bootstrap intervals; {benchmark.how_measured(settings)}.")
-    say(f"record: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
+    word = written_or_replaced(output)
+    say(f"record {word}: {write_record(output, kind='benchmark', settings=settings, metrics=rows)}")
     chart = draw_increments(output.with_suffix(".png"), rows, settings)
     if chart is not None:
         say(f"chart:  {chart}")

@@ -43,9 +43,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--output",
         type=file_of(".png"),
-        default="gradcam.png",
         metavar="PNG",
-        help="path of the picture (default gradcam.png)",
+        help="path of the picture (default gradcam.png, or gradcam_2.png, .. if it exists)",
     )
     add("--target", metavar="NAME|INDEX", help="the class to explain in all images")
     add(
@@ -66,11 +65,12 @@ def main(argv: Sequence[str]) -> None:
     """Load the networks and images, and draw the heatmaps and masks."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
-    output = arguments.output
     from ean_core.inference.explain.gallery import explain, explain_masks, headings_of
     from ean_core.inference.loaded_model import load_file
+    from ean_core.utils.files import free_path, written_or_replaced
     from ean_core.utils.screen import say, say_next, script
 
+    output = arguments.output or free_path("gradcam.png")
     networks = [load_file(path, device=arguments.device, config=arguments.config) for path in arguments.checkpoints]
     files = files_to_show(arguments.images, output=output, limit=arguments.limit)
     failed: set[Path] = set()
@@ -80,16 +80,18 @@ def main(argv: Sequence[str]) -> None:
         return read_labeled(files, networks[0].classes, failed)
 
     stage = -1 if arguments.stage is None else arguments.stage - 1
+    said = [written_or_replaced(output)]
     pictures = [explain(networks, labeled_images(), output, target=arguments.target, stage=stage)]
     if arguments.masks:
         for label, network in zip(headings_of(networks), networks, strict=True):
             if network.trunk.scheme.connections:
                 path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
+                said.append(written_or_replaced(path))
                 pictures.append(explain_masks(network, labeled_images(), path))
             else:
                 say(f"{network.path}: no block is connected to attention, so that there are no masks to draw")
-    for picture in pictures:
-        say(*picture.lines, f"written: {picture.path}")
+    for word, picture in zip(said, pictures, strict=True):
+        say(*picture.lines, f"{word}: {picture.path}")
     if not arguments.masks:
         config = ["--config", arguments.config] if arguments.config else []
         same = [*arguments.images[:1], "--checkpoints", *arguments.checkpoints, *config, "--output", output, "--masks"]

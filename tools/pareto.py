@@ -45,6 +45,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.output is not None and arguments.take is None:
         raise EANError("--output is for the point that --take N names: give both")
     from ean_core.benchmark.latency_table import LatencyTable
+    from ean_core.io.made_from import claim_outputs, digest_of
     from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
     from ean_core.search.pareto import COSTS, read_front, take_point
@@ -70,6 +71,8 @@ def main(argv: Sequence[str]) -> None:
     )
     if arguments.take is not None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"
+        if arguments.output is None:
+            claim_outputs(output.parent, {output.name: {"front": digest_of(front)}}, option="--output")
         say(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
         say_next([*script("tools/train_cls.py"), "CONFIG", "--scheme", "org", output])
     else:

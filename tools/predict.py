@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.inference.loaded_model import load_file
     from ean_core.inference.predictor import Predictor
     from ean_core.inference.shipped_models import announce_model, split_sources
-    from ean_core.utils.files import writable, write_atomic
+    from ean_core.utils.files import writable, write_atomic, written_or_replaced
     from ean_core.utils.screen import say, say_next, script
 
     checkpoint, images = split_sources(arguments.checkpoint, arguments.images, task="classifier")
@@ -80,8 +80,9 @@ def main(argv: Sequence[str]) -> None:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:
         report = {"checkpoint": checkpoint, "images": entries, "skipped": [str(file) for file in failed]}
+        word = written_or_replaced(arguments.json)
         write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
-        say(f"written: {arguments.json}")
+        say(f"{word}: {arguments.json}")
     if sys.stdout.isatty():  # the lines of a file or pipe are for other programs
         say_next([*script("tools/gradcam.py"), *arguments.images[:1], "--checkpoints", arguments.checkpoint])
     if failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from ean_core.data.read_image import check_image, read_size
 from ean_core.utils.errors import EANError, legible
+from ean_core.utils.files import sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,12 @@ class CrowdData:
                 digest.update(np.ascontiguousarray(image.points).tobytes())
             digest.update(b"--\n")
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def content(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the content of all image files."""
+        checksums = "".join(sha256_of(image.path) for image in (*self.train, *self.test))
+        return hashlib.sha256(checksums.encode()).hexdigest()[:16]
 
 
 def make_image(path: Path, points: Any, *, where: str) -> CrowdImage:

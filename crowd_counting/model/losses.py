@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crowd_counting.density import render_batch
-from ean_core.utils.checked_dataclasses import Positive, Range
+from ean_core.utils.checked_dataclasses import Range
 from ean_core.utils.errors import EANError
+
+MAX_BLOCK = 8192  # pixels
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ScaledMSE:
     The mean is over the cells inside the images, so that padding does not dilute it.
     """
 
-    scale: Annotated[float, Range(1e-6)] = 100.0
+    scale: Annotated[float, Range(1e-6, 1e6)] = 100.0
     takes_maps: ClassVar[bool] = True
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
@@ -90,8 +92,8 @@ class Bayesian:
         background: d, as a fraction of the image's shorter side.
     """
 
-    sigma: Annotated[float, Range(1e-3)] = 8.0
-    background: Annotated[float, Range(0)] = 0.15
+    sigma: Annotated[float, Range(1e-3, 1e4)] = 8.0
+    background: Annotated[float, Range(0, 1e4)] = 0.15
     takes_maps: ClassVar[bool] = False
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
@@ -123,10 +125,10 @@ class DMCount:
         iterations: number of Sinkhorn iterations.
     """
 
-    transport: Annotated[float, Range(0)] = 0.1
-    variation: Annotated[float, Range(0)] = 0.01
-    entropy: Annotated[float, Range(1e-3)] = 10.0
-    iterations: Positive = 100
+    transport: Annotated[float, Range(0, 1e6)] = 0.1
+    variation: Annotated[float, Range(0, 1e6)] = 0.01
+    entropy: Annotated[float, Range(1e-3, 1e6)] = 10.0
+    iterations: Annotated[int, Range(1, 100_000)] = 100
     takes_maps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -166,12 +168,12 @@ class PoissonCounts:
     """
 
     blocks: tuple[int, ...] = (16, 64)
-    count_weight: Annotated[float, Range(0)] = 1.0
+    count_weight: Annotated[float, Range(0, 1e6)] = 1.0
     takes_maps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.blocks or min(self.blocks) < 1:
-            raise EANError(f"poisson needs blocks of at least one pixel, got {self.blocks}")
+        if not self.blocks or min(self.blocks) < 1 or max(self.blocks) > MAX_BLOCK:
+            raise EANError(f"poisson needs blocks of 1 to {MAX_BLOCK} pixels, got {self.blocks}")
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
         dots = target.dots(density.shape)

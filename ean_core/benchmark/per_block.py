@@ -16,7 +16,7 @@ from ean_core.networks import StagedNetwork, create_model
 from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
-from ean_core.utils.files import free_path, writable
+from ean_core.utils.files import free_path, writable, written_or_replaced
 from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.task_registry import task_of_config
 from ean_core.utils.text import how_many
@@ -43,8 +43,9 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
         table = check_table(table, network, batch, count=arguments.check, seed=arguments.seed, after_round=second)
     output = arguments.output or default_output(table)
     print_latency_table(table)  # first: what was measured must not be lost if it cannot be written
+    word = written_or_replaced(output)
     table.save(output)
-    say(f"table: {output}")
+    say(f"table {word}: {output}")
     return table, output
 
 

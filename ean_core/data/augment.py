@@ -15,6 +15,8 @@ from torch.nn import functional as F
 
 from ean_core.utils.errors import EANError
 
+MAX_PIXELS = 4096
+
 
 class AugmentParams(NamedTuple):
     """Sampled augmentation parameters of B images; every field has shape (B,)."""
@@ -44,8 +46,8 @@ class Augment:
 
     def __post_init__(self) -> None:
         for name in ("crop_padding", "cutout"):
-            if getattr(self, name) < 0:
-                raise EANError(f"augmentation has {name}={getattr(self, name)}: give 0 or more pixels")
+            if not 0 <= getattr(self, name) <= MAX_PIXELS:
+                raise EANError(f"augmentation has {name}={getattr(self, name)}: give 0 to {MAX_PIXELS} pixels")
         fill = [self.cutout_fill] if isinstance(self.cutout_fill, int) else self.cutout_fill
         if not fill or not all(0 <= value <= 255 for value in fill):
             raise EANError(f"augmentation has cutout_fill={self.cutout_fill}: give values from 0 to 255")

@@ -13,6 +13,7 @@ import torch
 from ean_core.inference.export_formats import FORMATS
 from ean_core.inference.export_tracing import Run, on_cpu, side_of
 from ean_core.inference.loaded_model import LoadedModel
+from ean_core.io.made_from import check_outputs, digest_of_files, note_outputs
 from ean_core.utils.errors import EANError, unknown_name
 from ean_core.utils.files import atomic_path
 
@@ -56,8 +57,9 @@ def export(model: LoadedModel, target: str, directory: str | Path, *, tolerance:
         tolerance: allowed difference, relative to the largest magnitude in the network's output.
 
     Raises:
-        EANError: for an unknown target, a missing package, a network that cannot be exported, or a file whose outputs
-            differ from the network's, which is removed.
+        EANError: for an unknown target, a missing package, a network that cannot be exported, a file whose outputs
+            differ from the network's, which is removed, or a directory with a file of this name made of another
+            checkpoint.
     """
     if target not in FORMATS:
         raise unknown_name("format", target, list(FORMATS))
@@ -65,6 +67,8 @@ def export(model: LoadedModel, target: str, directory: str | Path, *, tolerance:
     path = Path(directory) / f"{model.path.stem}{file_format.suffix}"
     if path.absolute() == model.path.absolute():
         raise EANError(f"{path} would overwrite the checkpoint: give another --output-dir")
+    outputs = {path.name: {"checkpoint": digest_of_files([model.path])}}
+    check_outputs(path.parent, outputs, option="--output-dir")
     with atomic_path(path) as temporary:
         sizes, description = file_format.write(model, temporary)
         run = file_format.read(temporary, model)
@@ -75,6 +79,7 @@ def export(model: LoadedModel, target: str, directory: str | Path, *, tolerance:
                 f"{path.name} differs from the network by {difference:.2g}, relative {relative:.2g}, which is above "
                 f"the tolerance of {tolerance:g}: no file was written"
             )
+        note_outputs(path.parent, outputs)
     return Report(path, description, difference, relative, shapes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +14,13 @@ from ean_core.networks.mean_masks import check_unconnected
 from ean_core.search import ANSWERS, Reward
 from ean_core.search.method_choice import parse_method
 from ean_core.training.settings import TrainSettings
-from ean_core.utils.checked_dataclasses import build
+from ean_core.utils.checked_dataclasses import build, shorten
 from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
 from ean_core.utils.recipe_file import read_recipe_file
 
+MAX_NAME = 200
+MAX_NUMBER = 10**9
 RETRAIN = ("org", "org-full", "share-full", "ean")
 
 _Recipe = TypeVar("_Recipe", bound="Recipe")
@@ -57,8 +60,10 @@ class SupernetRecipe(TrainSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.random_paths < 1:
-            raise EANError(f"supernet.random_paths must be at least 1, got {self.random_paths}")
+        if not 1 <= self.random_paths <= MAX_NUMBER:
+            raise EANError(
+                f"supernet.random_paths must be at least 1 and at most {MAX_NUMBER}, got {self.random_paths}"
+            )
         if self.sandwich and self.cuda_graph:
             raise EANError(
                 "supernet.sandwich trains several paths a step and supernet.cuda_graph one: give one of them"
@@ -116,8 +121,12 @@ class SearchRecipe:
         zero = ("bn_images", "max_increment")
         for name in ("steps", "max_evaluations", *zero, "bn_batch_size", "batch_size", "latency_batch"):
             value, low = getattr(self, name), int(name not in zero)
-            if value is not None and value < low:
-                raise EANError(f"search.{name} must be at least {low}, got {value}")
+            if value is not None and not low <= value <= MAX_NUMBER:
+                raise EANError(f"search.{name} must be at least {low} and at most {MAX_NUMBER}, got {value}")
+        for name, value in vars(self.reward).items():
+            low = -MAX_NUMBER if name == "sparsity" else 0
+            if not low <= value <= MAX_NUMBER:
+                raise EANError(f"search.reward.{name} must be at least {low} and at most {MAX_NUMBER}, got {value}")
         if self.returned not in (None, *ANSWERS):
             raise EANError(
                 f"search.returned is one of {', '.join(ANSWERS)}, or None for the method's own, got {self.returned!r}"
@@ -160,6 +169,7 @@ class Recipe:
     configs: ClassVar[str]
 
     def __post_init__(self) -> None:
+        self.check_name()
         for label in self.retrain:
             if label not in RETRAIN:
                 raise unknown_name("entry of retrain", label, list(RETRAIN))
@@ -170,6 +180,19 @@ class Recipe:
             raise EANError(
                 f"recipe {self.name!r} has seed {self.seed} and seeds {list(self.seeds)}: give numbers from 0 to "
                 f"{2**32 - 1}, each once"
+            )
+
+    def check_name(self) -> None:
+        """Refuse a name that is not that of a directory below work_dirs/.
+
+        Raises:
+            EANError: for an empty or very long name, or one with a separator.
+        """
+        name = self.name
+        if not name.strip() or name in (".", "..") or set(name) & set("/\\\0") or len(os.fsencode(name)) > MAX_NAME:
+            raise EANError(
+                f"name {shorten(name)} of the recipe must be a plain name, of at most {MAX_NAME} bytes and without / "
+                "and \\: the work directory is called so"
             )
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -15,18 +14,22 @@ OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 """Names in recipes, and those of `torch.optim`."""
 
 RANGES = {
-    "epochs": (1, math.inf),
-    "batch_size": (1, math.inf),
-    "save_interval": (1, math.inf),
-    "val_interval": (0, math.inf),
-    "lr": (0, math.inf),
+    "epochs": (1, 1_000_000),
+    "batch_size": (1, 1_000_000),
+    "save_interval": (1, 1_000_000),
+    "val_interval": (0, 1_000_000),
+    "lr": (1e-12, 1000),
     "gamma": (0, 1),
-    "warmup_epochs": (0, math.inf),
-    "momentum": (0, 1),
-    "weight_decay": (0, math.inf),
-    "label_smoothing": (0, 1),
-    "ema": (0, 1),
+    "warmup_epochs": (0, 1_000_000),
+    "momentum": (0, 0.9999),
+    "weight_decay": (0, 10),
+    "label_smoothing": (0, 0.99),
+    "ema": (0, 0.999999),
 }
+"""Least and largest values with which a training can give anything."""
+
+
+MAX_FACTOR = 1000
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,16 @@ class TrainSettings:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                upper = "" if high == math.inf else f" and at most {high}"
-                raise EANError(f"{self.section}.{name} must be at least {low}{upper}, got {value}")
+                raise EANError(f"{self.section}.{name} must be at least {low} and at most {high}, got {value}")
         if self.optimizer not in OPTIMIZERS:
             raise EANError(f"{self.section}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
-        if any(not 0 <= factor < math.inf for factor in self.lr_factors.values()):
-            raise EANError(f"{self.section}.lr_factors must be 0 or more, got {dict(self.lr_factors)}")
+        if any(not 0 <= factor <= MAX_FACTOR for factor in self.lr_factors.values()):
+            raise EANError(f"{self.section}.lr_factors must be from 0 to {MAX_FACTOR}, got {dict(self.lr_factors)}")
+        last, ascending = RANGES["epochs"][1], sorted(set(self.milestones))
+        if list(self.milestones) != ascending or any(not 1 <= epoch <= last for epoch in ascending):
+            raise EANError(
+                f"{self.section}.milestones must be epochs from 1 in ascending order, got {list(self.milestones)}"
+            )
         if self.nesterov and self.optimizer != "sgd":
             raise EANError(f"{self.section}.nesterov needs optimizer 'sgd', not {self.optimizer!r}: change one of them")
         if self.schedule not in SCHEDULES:

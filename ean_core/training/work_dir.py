@@ -55,6 +55,10 @@ EARLIER_DEFAULTS = {"optimizer": "sgd", "trunk_lr_factor": 1.0, "unconnected": "
 """Fields added to recipes later -> the value that earlier runs used, if it was not off."""
 
 
+LATER = frozenset({"content"})
+"""Settings that describe the data more closely than earlier versions did; a run without them goes on."""
+
+
 @dataclass(frozen=True)
 class WorkDirFile:
     """Content of work_dir.json: the task, and the settings common to its runs."""
@@ -260,10 +264,11 @@ def first_difference(earlier: Any, now: Any, name: str = "") -> tuple[str, Any, 
     """The first setting that differs: its dotted name and both values; None if they are equal.
 
     A setting missing from the earlier identity was added to recipes later. It counts as equal if it is off now (None,
-    False, 0, empty) or has its earlier default (`EARLIER_DEFAULTS`).
+    False, 0, empty), has its earlier default (`EARLIER_DEFAULTS`), or is one of `LATER`.
     """
     if isinstance(earlier, Mapping) and isinstance(now, Mapping):
-        added = [key for key in now if key not in earlier and now[key] and now[key] != EARLIER_DEFAULTS.get(key)]
+        new = [key for key in now if key not in earlier and key not in LATER]
+        added = [key for key in new if now[key] and now[key] != EARLIER_DEFAULTS.get(key)]
         for key in [*earlier, *added]:
             dotted = f"{name}.{key}" if name else key
             difference = None if dotted in HARMLESS else first_difference(earlier.get(key), now.get(key), dotted)

@@ -128,6 +128,11 @@ def free_path(path: str | Path) -> Path:
     return next(candidate for candidate in itertools.chain([path], more) if not candidate.exists())
 
 
+def written_or_replaced(path: str | Path) -> str:
+    """The word for a file that is about to be written where the user said: "replaced" if there is one."""
+    return "replaced" if Path(path).exists() else "written"
+
+
 def write_atomic(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic_path(path) as temporary:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,13 @@ import numpy as np
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.read_image import check_image
 from ean_core.utils.errors import EANError, legible
+from ean_core.utils.files import sha256_of
 from segmentation.data.masks import VOID, count_labels, read_labels, read_mask
 from segmentation.data.transforms import label_table
 from segmentation.data.voc import VOCSegmentation
 
 THREADS = 8
+NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,14 @@ class Contents:
         images: int64 (256,), number of masks in which each label of the files occurs.
         pixels: int64 (256,), number of pixels of each label; index 255 is the border.
         fingerprint: hash of the names and label counts.
+        content: hash of the names and of the content of all files.
     """
 
     pairs: int
     images: np.ndarray
     pixels: np.ndarray
     fingerprint: str
+    content: str
 
 
 def check_pairs(dataset: VOCSegmentation) -> Contents:
@@ -48,15 +54,64 @@ def check_pairs(dataset: VOCSegmentation) -> Contents:
     pairs = [dataset.get_data_info(index) for index in range(len(dataset))]
     palette = dataset.METAINFO["palette"] if dataset.has_voc_colors else None
 
-    def count(pair: dict[str, str]) -> np.ndarray:
-        return check_pair(pair["img_path"], pair["seg_map_path"], palette, labels=dataset.labels)
+    def check(pair: dict[str, str]) -> tuple[np.ndarray, str]:
+        image, mask = pair["img_path"], pair["seg_map_path"]
+        return check_pair(image, mask, palette, labels=dataset.labels), sha256_of(image) + sha256_of(mask)
 
-    with ThreadPoolExecutor(THREADS) as pool:  # Pillow releases the GIL while it decodes
-        counts = np.stack(list(pool.map(count, pairs)))
-    digest = sha256()
-    for pair, row in zip(pairs, counts, strict=True):
-        digest.update(Path(pair["img_path"]).stem.encode() + row.tobytes())
-    return Contents(len(pairs), (counts > 0).sum(axis=0), counts.sum(axis=0), digest.hexdigest()[:16])
+    with ThreadPoolExecutor(THREADS) as pool:  # Pillow and hashlib release the GIL
+        rows, checksums = zip(*pool.map(check, pairs), strict=True)
+    counts, names = np.stack(rows), [os.fsencode(Path(pair["img_path"]).stem) for pair in pairs]
+    fingerprint = digest(name + row.tobytes() for name, row in zip(names, counts, strict=True))
+    content = digest(name + checksum.encode() for name, checksum in zip(names, checksums, strict=True))
+    return Contents(len(pairs), (counts > 0).sum(axis=0), counts.sum(axis=0), fingerprint, content)
+
+
+def digest(pieces: Iterable[bytes]) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of pieces joined."""
+    return sha256(b"".join(pieces)).hexdigest()[:16]
+
+
+def check_parts(parts: Mapping[str, VOCSegmentation], *, trains: bool = True) -> tuple[dict[str, Contents], list[str]]:
+    """Check the data of a command: all files, that every class has pixels, and that no part holds another's images.
+
+    Args:
+        parts: of "train", "val" and "test" those that the command uses, and "train" wherever there is one. The test
+            part may be the validation part.
+        trains: False for a command that only tests: what makes a training meaningless is then a warning, and of the
+            training part only the names and copies are looked at.
+
+    Returns:
+        the contents of the parts that are used, and warnings: also about files that are not.
+
+    Raises:
+        EANError: if a file is missing or damaged, a class has no pixel, or parts share images.
+    """
+    contents: dict[str, Contents] = {}
+    warnings = []
+    same = "val" in parts and "test" in parts and files_of(parts["val"]) == files_of(parts["test"])
+
+    def complain(message: str) -> None:
+        if trains:
+            raise EANError(message)
+        warnings.append(f"warning: {message}")
+
+    used = {part: dataset for part, dataset in parts.items() if trains or part != "train"}
+    for part, dataset in used.items():
+        contents[part] = contents["val"] if same and part == "test" else check_pairs(dataset)
+        if message := missing_classes(dataset, contents[part], part=NAMES[part]):
+            complain(message)
+    for part, other in combinations(parts, 2):
+        if not (same and {part, other} == {"val", "test"}):
+            try:
+                warnings += check_disjoint(parts[part], parts[other], refuse_copies=trains)
+            except EANError as error:
+                complain(str(error))
+    return contents, [*warnings, *skipped_files(used)]
+
+
+def files_of(dataset: VOCSegmentation) -> list[Path]:
+    """The image files of a data set."""
+    return [Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset))]
 
 
 def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copies: bool = True) -> list[str]:
@@ -72,10 +127,7 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copie
     Raises:
         EANError: naming the first image in both.
     """
-    files = {
-        part: [Path(dataset.get_data_info(index)["img_path"]) for index in range(len(dataset))]
-        for part, dataset in (("train", train), ("val", val))
-    }
+    files = {"train": files_of(train), "val": files_of(val)}
     seen = {path.stem for path in files["train"]}
     if shared := [path.stem for path in files["val"] if path.stem in seen]:
         lists = [data.ann_file or data.data_prefix["img_path"] for data in (train, val)]

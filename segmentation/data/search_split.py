@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ean_core.data.seeding import generator_for
 from ean_core.utils.errors import EANError
 from segmentation.config import build_dataset
-from segmentation.data.label_checks import Contents, check_disjoint, check_pairs, missing_classes, skipped_files
+from segmentation.data.label_checks import Contents, check_parts
 from segmentation.recipe import DataRecipe
 
 SOURCE = ("type", "data_root", "ann_file", "data_prefix", "only", "part")
@@ -53,15 +53,7 @@ class SearchSplit:
         parts = {part: config[f"{part}_dataloader"].dataset for part in ("train", "val", "test")}
         sets = {part: build_dataset(dataset) for part, dataset in parts.items()}
         tests_on_val = source_of(parts["val"]) == source_of(parts["test"])
-        contents = {part: check_pairs(sets[part]) for part in ("train", "val")}
-        contents["test"] = contents["val"] if tests_on_val else check_pairs(sets["test"])
-        names = {"train": "training", "val": "validation", "test": "test"}
-        for part, dataset in sets.items():
-            if message := missing_classes(dataset, contents[part], part=names[part]):
-                raise EANError(message)
-        warnings = [*check_disjoint(sets["train"], sets["val"]), *skipped_files(sets)]
-        if not tests_on_val:
-            warnings += [*check_disjoint(sets["train"], sets["test"]), *check_disjoint(sets["val"], sets["test"])]
+        contents, warnings = check_parts(sets)
         held_out: tuple[int, ...] = ()
         if recipe.val_share is not None:
             held_out = draw(contents["train"].pairs, share=recipe.val_share, seed=recipe.split_seed)
@@ -98,8 +90,14 @@ class SearchSplit:
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides which images these are."""
-        content = {part: contents.fingerprint for part, contents in self.contents.items()}
-        return {"name": self.name, **content, "schemes scored on": list(self.held_out) or "val"}
+        fingerprints = {part: contents.fingerprint for part, contents in self.contents.items()}
+        content = {part: contents.content for part, contents in self.contents.items()}
+        return {
+            "name": self.name,
+            **fingerprints,
+            "content": content,
+            "schemes scored on": list(self.held_out) or "val",
+        }
 
 
 def source_of(dataset: Mapping[str, Any]) -> dict[str, Any]:

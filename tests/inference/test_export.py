@@ -18,6 +18,7 @@ from ean_core.attention import ATTENTIONS, Attention, register
 from ean_core.inference.export import FORMATS, export, shapes_of
 from ean_core.inference.export_tracing import deployable
 from ean_core.inference.loaded_model import load_file
+from ean_core.io.made_from import digest_of_files, note_outputs
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.tiny_files import CLASSES, tiny_arch, tiny_classifier, tiny_counter
@@ -40,7 +41,7 @@ def test_onnx_of_every_attention(tiny_arch: str, tmp_path: Path, attention: str)
     assert report.path == tmp_path / "out" / "ean.onnx"
     assert report.sizes == "any batch, any image size"
     assert 0 <= report.relative < 1e-4
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["ean.onnx"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["ean.onnx"]
     session = onnxruntime.InferenceSession(report.path, providers=["CPUExecutionProvider"])
     (images,), (logits,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.shape) == ("images", ["batch", 3, "height", "width"])
@@ -187,6 +188,12 @@ def test_mistakes_get_a_sentence(tiny_arch: str, tmp_path: Path, monkeypatch: py
     opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     with pytest.raises(EANError, match="unknown format 'onx'.*did you mean 'onnx'"):
         export(opened, "onx", tmp_path)
+    export(opened, "safetensors", tmp_path / "kept")
+    kept = export(opened, "safetensors", tmp_path / "kept").path.read_bytes()  # again, of the same checkpoint
+    other = load_file(tiny_classifier(tmp_path / "other/ean.pth", seed=1), device="cpu")
+    with pytest.raises(EANError, match=r"ean.safetensors holds a result of checkpoint \w+, .* another --output-dir"):
+        export(other, "safetensors", tmp_path / "kept")
+    assert (tmp_path / "kept/ean.safetensors").read_bytes() == kept
     path = export(opened, "safetensors", tmp_path).path
     with pytest.raises(EANError, match="would overwrite the checkpoint"):
         export(load_file(path), "safetensors", tmp_path)
@@ -218,8 +225,9 @@ def test_a_full_disk_leaves_the_old_archive(tiny_arch: str, tmp_path: Path, monk
 
     opened = load_file(tiny_classifier(tmp_path / "ean.pth"), device="cpu")
     (tmp_path / "ean.pt2").write_bytes(b"a good one")
+    note_outputs(tmp_path, {"ean.pt2": {"checkpoint": digest_of_files([tmp_path / "ean.pth"])}})
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left on device: '.*ean.pt2'"):
         export(opened, "torch", tmp_path)
     assert (tmp_path / "ean.pt2").read_bytes() == b"a good one"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ean.pt2", "ean.pth"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["ean.pt2", "ean.pth"]

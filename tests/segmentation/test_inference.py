@@ -65,7 +65,7 @@ def test_an_image_that_cannot_be_decoded_does_not_stop_the_others(trained, scrip
     out = capsys.readouterr().out
     assert "broken.jpg: skipped: cannot decode the image broken.jpg" in out
     assert "(1 image: a mask and a picture of each)" in out
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
     assert script(*start, "broken.jpg", "--out-dir", "none", *flags()) == 2
     assert "cannot decode the image broken.jpg" in capsys.readouterr().err
 
@@ -76,7 +76,7 @@ def test_results_may_go_into_the_folder_of_the_photos(trained, script, tmp_path)
     for _ in range(2):
         arguments = (SMALL, trained / "run/last.pth", "in", "--out-dir", "in/out", *flags())
         assert script("segmentation/predict.py", *arguments) == 0
-    assert sorted(path.name for path in (tmp_path / "in/out").iterdir()) == ["photo.png", "photo_mask.png"]
+    assert sorted(path.name for path in (tmp_path / "in/out").glob("*.png")) == ["photo.png", "photo_mask.png"]
 
 
 def test_a_turned_photo_is_segmented_upright_and_no_photo_is_written_over(trained, script, tmp_path, capsys):
@@ -159,7 +159,9 @@ def test_a_window_larger_than_the_images_is_the_whole_image(trained, tmp_path, m
     root = str(trained / "data")
 
     def table(**how: Any) -> Any:
-        return run_test(SMALL, tmp_path / "last.pth", TestSettings(**how), options=TINY, data_root=root)
+        return run_test(
+            SMALL, tmp_path / "last.pth", TestSettings(**how), options=TINY, data_root=root, out=tmp_path / str(how)
+        )
 
     whole = table()
     assert shapes == [(32, 40)] * 3

@@ -196,7 +196,7 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
 
     monkeypatch.setattr(Tensor, "item", item)
     loader = [{"inputs": torch.zeros(1)} for _ in range(steps)]
-    settings = TrainSettings(epochs=1, batch_size=1, lr=0.0)
+    settings = TrainSettings(epochs=1, batch_size=1, lr=1e-12)
     build_runner(Model(), DataLoader(loader), settings, work_dir=tmp_path, seed=0, hooks=[looked]).train()
     due = [*range(3, steps, 4), *([] if steps % 4 == 0 else [steps - 1])]
     assert looked.count <= 1 + 2 * len(due)  # the data loader draws its seed, too
