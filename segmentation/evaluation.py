@@ -83,14 +83,7 @@ def run_test(
     if settings.tta:
         model = wrap_tta(config, model)
     file = model_path(checkpoint)
-    inputs = {
-        "checkpoint": digest_of_files([file]),
-        "images": contents.content,
-        "sliding windows": settings.slide,
-        "test-time augmentation": settings.tta,
-        "the config's test settings": digest_of(how_tested(config)),
-    }
-    claim_outputs(out, {"test.json": inputs})
+    claim_outputs(out, {"test.json": inputs_of_test(config, file, contents, settings)})
     table = score(config, model.to(choose_device(settings.device)))
     test_settings = {
         "slide": settings.slide,
@@ -103,6 +96,17 @@ def run_test(
     print_metrics(table, title=f"{checkpoint}: {table['images']} images")
     write_record(out / "test.json", kind="segmentation-test", settings=test_settings, metrics=table)
     return table
+
+
+def inputs_of_test(config: Config, checkpoint: Path, contents: Contents, settings: TestSettings) -> dict[str, Any]:
+    """What test.json is made from, see `claim_outputs`."""
+    return {
+        "checkpoint": digest_of_files([checkpoint]),
+        "images": contents.content,
+        "sliding windows": settings.slide,
+        "test-time augmentation": settings.tta,
+        "the config's test settings": digest_of(how_tested(config)),
+    }
 
 
 def check_test_images(config: Config) -> Contents:
