@@ -18,10 +18,11 @@ retrain = ["org", "ean"]
 """
 
 
-def start_tiny(directory: Path) -> Job:
-    """The tiny recipe in a directory that tests share."""
+def start_tiny(directory: Path, **overrides: object) -> Job:
+    """The tiny recipe, or one with other values by dotted names, in a directory that tests share."""
     (directory / "tiny.py").write_text(TINY)
-    return start_job(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+    recipe = Recipe.from_file(directory / "tiny.py", overrides)
+    return start_job(recipe, data_root=directory, directory=directory / "run")
 
 
 def ean_directory(directory: Path) -> Path:
