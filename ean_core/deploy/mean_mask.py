@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ean_core.attention.masks import masks_of
 from ean_core.deploy.fold import replace_submodule
-from ean_core.deploy.neighbors import neighbors_of
+from ean_core.deploy.scale_folding import neighbors_of
 from ean_core.networks.scale_layers import scale_input, scale_last, scale_output
 from ean_core.networks.stage import Stage
 from ean_core.utils.errors import EANError
@@ -67,8 +67,10 @@ class StageCall:
         return f"layer{self.stage + 1}.{self.block}"
 
     def drop(self, network: Any) -> None:
-        """Clear the block's bit; see `AttentionCall`."""
+        """Clear the block's bit; see `AttentionCall`. In a supernet with mean masks the block's becomes 1."""
         stage: Stage = network.stages[self.stage]
+        if stage.mean_masks is not None:
+            stage.mean_masks.masks[self.block] = 1.0
         stage.bits = tuple(bit if index != self.block else 0 for index, bit in enumerate(stage.bits))
 
     def fold(self, network: Any, mask: Tensor, probe: Tensor) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.deploy.fold import fold_batch_norm
+from ean_core.inference.dynamic_padding import make_padding_dynamic
 from ean_core.inference.dynamic_pool import make_pools_dynamic
 from ean_core.inference.loaded_model import LoadedModel
 from ean_core.utils.errors import EANError, first_line
@@ -62,7 +63,10 @@ def trace(model: LoadedModel, *, any_size: bool) -> torch.export.ExportedProgram
     side = side_of(model)
     example = torch.zeros(2, model.prepare.channels, side, side)  # a batch of one would be taken for a constant
     free = torch.export.Dim.DYNAMIC
-    network = Renamed(make_pools_dynamic(deployable(model)) if any_size else deployable(model))
+    network = deployable(model)
+    if any_size:
+        network = make_padding_dynamic(make_pools_dynamic(network))
+    network = Renamed(network)
     with quiet():
         return torch.export.export(
             network, (example,), dynamic_shapes={"images": {0: free, 2: free, 3: free} if any_size else {0: free}}

@@ -236,12 +236,12 @@ def carries_attention(weights: Weights) -> bool:
 def belongs_to_trunk(name: str, own: Mapping[str, Tensor], network: StagedNetwork) -> bool:
     """Whether an unexpected tensor belongs to the trunk, and so would change its output, unlike a head's.
 
-    Removed stages, and attention that the network does not have, do not count.
+    Removed stages, and attention and mean masks that the network does not have, do not count.
     """
     first = name.split(".")[0]
     stage = re.fullmatch(r"layer(\d+)", first)
     if stage is not None:
-        return int(stage[1]) <= len(network.stages_blocks) and ".attention." not in name
+        return int(stage[1]) <= len(network.stages_blocks) and not re.search(r"\.(attention|mean_masks)\.", name)
     return first != "fc" and any(key.startswith(f"{first}.") for key in own)
 
 

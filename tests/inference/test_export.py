@@ -82,8 +82,7 @@ def test_torch_export(tiny_arch: str, tmp_path: Path, attention: str) -> None:
             program.module()(batch(*shape))
 
 
-@pytest.mark.parametrize("attention", [None, "se", "dia"])
-@pytest.mark.parametrize("target", ["onnx", "torch"])
+@pytest.mark.parametrize(("target", "attention"), [("onnx", None), ("onnx", "dia"), ("torch", None), ("torch", "se")])
 def test_a_mobile_trunk(mobile_arch: str, tmp_path: Path, target: str, attention: str | None) -> None:
     """Padded as TensorFlow does, by amounts that depend on the image's size; with and without attention."""
     network = trained(mobile_arch, attention, scheme=attention and "1 01 10")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ean_core import EANError, Scheme, create_model
 from ean_core.deploy.fold import fold_batch_norm
+from ean_core.deploy.mean_mask import constant_masks, fold_masks, mean_masks
 from ean_core.networks import StagedNetwork
 from ean_core.networks.mean_masks import MOMENTUM
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
@@ -178,6 +179,21 @@ def test_what_lies_between_norm_and_addition_keeps_the_mean_mask() -> None:
         pruned = network.prune()
         assert difference(network(x), pruned(x)) < 1e-5
         assert [stage.mean_masks is None for stage in pruned.stages] == [False, False, False, True]
+
+
+@torch.no_grad()
+def test_a_supernet_with_mean_masks_is_trimmed_as_any_network() -> None:
+    """A call that is folded away takes its mean mask along."""
+    network = supernet()
+    network.set_scheme("110000011")
+    x = images(network, size=8)
+    masks = {name: mask for name, mask in mean_masks(network, [x]).items() if name != "layer1.0"}
+    with constant_masks(network, masks):
+        wanted = network(x)
+    folded = fold_masks(network, masks, probe=x)
+    assert folded.scheme.text == "100000000"
+    torch.testing.assert_close(folded(x), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded.prune()(x), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_a_file_keeps_them(tmp_path: Path) -> None:
