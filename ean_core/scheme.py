@@ -16,10 +16,12 @@ from typing import Annotated, Any
 import numpy as np
 
 from ean_core.io.json_file import read_json
-from ean_core.utils.checked_dataclasses import Range, checked
+from ean_core.utils.checked_dataclasses import Range, check_arguments, checked, shorten
 from ean_core.utils.errors import EANError, nearest
 from ean_core.utils.files import write_atomic
 from ean_core.utils.shipped_files import scheme_names, shipped_scheme
+
+MAX_BLOCKS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Scheme:
     blocks: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "bits", tuple(int(bit) for bit in self.bits))
-        object.__setattr__(self, "blocks", tuple(int(count) for count in self.blocks))
+        object.__setattr__(self, "bits", whole_numbers(self.bits, what="bits"))
+        object.__setattr__(self, "blocks", blocks_per_stage(self.blocks))
         if set(self.bits) - {0, 1}:
             raise EANError(f"a scheme holds only 0 and 1, got {sorted(set(self.bits) - {0, 1})}")
         if len(self.bits) != sum(self.blocks):
@@ -56,6 +58,8 @@ class Scheme:
         Raises:
             EANError: for other characters or a wrong number of bits.
         """
+        check_arguments("Scheme.parse", text=(text, str))
+        blocks = blocks_per_stage(blocks)
         if stray := re.sub(r"[01\s,|_]", "", text):
             raise EANError(
                 f"a scheme is written with 0 and 1 (spaces, commas and | between stages), found {stray[0]!r} in "
@@ -72,16 +76,20 @@ class Scheme:
     @classmethod
     def all_on(cls, blocks: Sequence[int]) -> Scheme:
         """The share-full network: every block connected."""
-        return cls((1,) * sum(blocks), tuple(blocks))
+        blocks = blocks_per_stage(blocks)
+        return cls((1,) * sum(blocks), blocks)
 
     @classmethod
     def all_off(cls, blocks: Sequence[int]) -> Scheme:
         """The vanilla residual network: no block connected."""
-        return cls((0,) * sum(blocks), tuple(blocks))
+        blocks = blocks_per_stage(blocks)
+        return cls((0,) * sum(blocks), blocks)
 
     @classmethod
     def random(cls, blocks: Sequence[int], rng: np.random.Generator, *, p: float = 0.5) -> Scheme:
         """Independent bits, each 1 with probability `p` (Algorithm 1, line 3: `p` = 0.5)."""
+        check_arguments("Scheme.random", rng=(rng, np.random.Generator), p=(p, Annotated[float, Range(0, 1)]))
+        blocks = blocks_per_stage(blocks)
         return cls(tuple((rng.random(sum(blocks)) < p).astype(int).tolist()), tuple(blocks))
 
     @classmethod
@@ -139,6 +147,7 @@ class Scheme:
             path: where to write; replaced atomically.
             provenance: JSON values such as arch, attention, method, seed, reward, supernet_sha256.
         """
+        check_arguments("Scheme.save", path=(path, str | Path))
         record = {
             "format": "ean-scheme-1",
             "blocks": list(self.blocks),
@@ -192,6 +201,7 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     Raises:
         EANError: if the file is missing, truncated, or no scheme.
     """
+    check_arguments("Scheme.load", path=(path, str | Path))
     if not Path(path).exists():
         path = shipped_scheme(str(path)) or path
     missing = not Path(path).exists()
@@ -232,15 +242,15 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
                 f"the scheme is for {describe_blocks(value.blocks)}, but the network has {describe_blocks(blocks)}"
             )
         return value
-    if value is None or value in ("share-full", "org-full"):
+    if value is None or (isinstance(value, str) and value in ("share-full", "org-full")):
         return Scheme.all_on(blocks)
-    if value == "org":
+    if isinstance(value, str) and value == "org":
         return Scheme.all_off(blocks)
     if (file := scheme_file(value)) is not None:
         return Scheme.load(file, blocks=blocks)
     if isinstance(value, str):
         return Scheme.parse(value, blocks=blocks)
-    return Scheme(tuple(value), tuple(blocks))
+    return Scheme(value, tuple(blocks))
 
 
 def as_scheme_of_first_stages(value: SchemeLike, blocks: Sequence[int], *, stages: int) -> Scheme:
@@ -286,6 +296,35 @@ def scheme_file(value: SchemeLike) -> Path | None:
         f"scheme {value!r} is neither bits (0 and 1) nor an existing scheme.json, nor one of {', '.join(names)}"
         f"{nearest(value, names)}"
     )
+
+
+def whole_numbers(values: Iterable[int], *, what: str) -> tuple[int, ...]:
+    """Values as integers.
+
+    Raises:
+        EANError: if they are not an iterable of whole numbers.
+    """
+    try:
+        values = [] if isinstance(values, bytes) else tuple(values)
+        numbers = tuple(int(value) for value in values)
+        pairs = zip(numbers, values, strict=True)
+        if isinstance(values, tuple) and all(number == value or str(number) == value for number, value in pairs):
+            return numbers
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise EANError(f"the {what} of a scheme must be a list of whole numbers, got {shorten(values)}")
+
+
+def blocks_per_stage(blocks: Sequence[int]) -> tuple[int, ...]:
+    """Checked numbers of blocks.
+
+    Raises:
+        EANError: if there are none, or they are not positive numbers.
+    """
+    numbers = whole_numbers(blocks, what="blocks")
+    if not numbers or not all(1 <= number <= MAX_BLOCKS for number in numbers):
+        raise EANError(f"the blocks of a scheme must be numbers from 1 to {MAX_BLOCKS}, one per stage, got {numbers}")
+    return numbers
 
 
 def describe_blocks(blocks: Sequence[int]) -> str:

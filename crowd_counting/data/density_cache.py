@@ -107,10 +107,9 @@ class DensityCache:
         required = {"format": FORMAT, "kernel": kernel, "stride": stride, "fingerprint": data.fingerprint()}
         for name, value in required.items():
             if str(attributes[name]) != str(value):
-                raise EANError(
-                    f"cache {path} has {name} {attributes[name]}, but this run needs {value}: {REWRITE_ADVICE}"
-                )
-        check_complete(path, self._maps, data.train)
+                found = " ".join(str(attributes[name]).split())
+                raise EANError(f"cache {path} has {name} {found}, but this run needs {value}: {REWRITE_ADVICE}")
+        check_complete(path, self._maps, data.train, stride=stride)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The map of the image with this name, float32 (h, w)."""
@@ -121,18 +120,24 @@ def read_map(dataset: Any) -> np.ndarray:
     """Read a density map, float32 (h, w).
 
     Raises:
-        ValueError: if it has another type or shape, or a value is not finite.
+        ValueError: if it has another type or number of dimensions, or a value is negative or not finite.
     """
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype != np.float32 or dataset.ndim != 2:
         raise ValueError("it holds something other than density maps")
     density = dataset[()]
-    if not np.isfinite(density).all():
-        raise ValueError("a density is not finite")
+    if not np.isfinite(density).all() or (density < 0).any():
+        raise ValueError("a density is negative or not finite")
     return density
 
 
-def check_complete(path: str | Path, maps: dict[str, np.ndarray], images: Sequence[CrowdImage]) -> None:
-    """Raise an `EANError` if an image has no map in the cache."""
+def check_complete(path: str | Path, maps: dict[str, np.ndarray], images: Sequence[CrowdImage], *, stride: int) -> None:
+    """Raise an `EANError` if an image has no map in the cache, or one of another size."""
     for image in images:
         if image.name not in maps:
             raise EANError(f"cache {path} has no map for {image.name}: {REWRITE_ADVICE}")
+        cells = tuple(-(-side // stride) for side in image.size)
+        if maps[image.name].shape != cells:
+            raise EANError(
+                f"cache {path} has a map of {maps[image.name].shape} cells for {image.name}, which needs {cells}: "
+                f"{REWRITE_ADVICE}"
+            )

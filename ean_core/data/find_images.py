@@ -145,10 +145,12 @@ def find_images(sources: Sequence[str | Path], *, below: bool = True) -> FoundIm
         below: search subfolders too; False for a command that may write its own pictures there.
 
     Raises:
-        EANError: if a source does not exist, or a folder has no image files.
+        EANError: if a source has an empty name or does not exist, or a folder has no image files.
     """
     images = FoundImages()
     visited: set[tuple[int, int]] = set()
+    if any(isinstance(source, str) and not source.strip() for source in sources):
+        raise EANError("an image or folder has an empty name, as an unset variable gives it: give its path")
     for source in map(Path, sources):
         if source.is_dir():
             if identity(source) in visited:

@@ -21,6 +21,7 @@ from ean_core.inference.shipped_models import find_model
 from ean_core.io.safe_load import A_STATE, load_tensors
 from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import FORMAT, build_network
+from ean_core.utils.checked_dataclasses import check_arguments
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
 from ean_core.utils.shipped_files import ROOT, model_path
@@ -118,6 +119,12 @@ def load_file(path: str | Path, *, device: str | None = None, config: str | Path
     Raises:
         EANError: if the file is missing, damaged, of another kind, or asks for code; or the device cannot be used.
     """
+    check_arguments(
+        "load",
+        path=(path, str | Path),
+        device=(device, str | torch.device | None),
+        config=(config, str | Path | None),
+    )
     if config is None and (shipped := find_model(path)) is not None and shipped.about.config is not None:
         config = ROOT / shipped.about.config  # comes with the project, as the model does
     path = model_path(path)

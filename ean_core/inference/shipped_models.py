@@ -139,8 +139,10 @@ def split_sources(
         endings: of files that the command takes besides images.
 
     Raises:
-        EANError: if there is neither a checkpoint nor a shipped model.
+        EANError: if there is neither a checkpoint nor a shipped model, or an argument is empty.
     """
+    if any(not name.strip() for name in (*sources, checkpoint or "-")) or checkpoint == "":
+        raise EANError("an argument is empty, as an unset variable gives it: give the path of an image or checkpoint")
     if checkpoint is not None:
         path = Path(checkpoint)
         if not (path.is_dir() or path.suffix.lower() in (*SUFFIXES, *endings)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ean_core.attention import build_attention
 from ean_core.networks.architectures import ARCHITECTURES, architecture_family, is_timm, stages_blocks, timm_name
@@ -16,7 +16,10 @@ from ean_core.networks.resnet import ResNet
 from ean_core.networks.timm_backbone import TimmNetwork, output_stride_of
 from ean_core.networks.weights_file import read_weights
 from ean_core.scheme import SchemeLike, as_scheme, read_scheme_file, scheme_file
+from ean_core.utils.checked_dataclasses import Range, check_arguments
 from ean_core.utils.errors import EANError
+
+MAX_CHANNELS = 10_000_000  # of images, and classes
 
 
 def create_model(
@@ -56,6 +59,16 @@ def create_model(
     Raises:
         EANError: for an unknown name, a scheme of another length, or weights that cannot be read or do not fit.
     """
+    check_arguments(
+        "create_model",
+        arch=(arch, str),
+        num_classes=(num_classes, Annotated[int, Range(0, MAX_CHANNELS)] | None),
+        attention=(attention, Annotated[str, Range(1)] | None),
+        sharing=(sharing, str),
+        attention_options=(attention_options, Mapping[str, Any] | None),
+        in_channels=(in_channels, Annotated[int, Range(1, MAX_CHANNELS)]),
+        pretrained=(pretrained, bool | str | Path),
+    )
     _check_scheme(scheme, attention, stages_blocks(arch))
     _check_layout(arch, layout)
     check_unconnected(unconnected)
@@ -134,8 +147,11 @@ def _check_layout(arch: str, layout: Mapping[str, Any]) -> None:
     """Refuse options that the layout of an architecture does not have.
 
     Raises:
-        EANError: if there are any.
+        EANError: if there are any, or one has another form.
     """
     options = {"strides", "dilations", "contract_dilation"} | (set() if is_timm(arch) else {"conv_bias"})
     if stray := sorted(set(layout) - options):
         raise EANError(f"create_model has no options {stray} for {arch}: see its docstring")
+    per_stage = tuple[(Annotated[int, Range(1, 64)],) * len(stages_blocks(arch))]
+    kinds = {"strides": per_stage, "dilations": per_stage, "contract_dilation": bool, "conv_bias": bool}
+    check_arguments("create_model", **{name: (value, kinds[name]) for name, value in layout.items()})

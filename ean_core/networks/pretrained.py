@@ -18,6 +18,7 @@ from ean_core.networks.timm_backbone import TimmNetwork
 from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.networks.weights_file import PUBLIC, Weights, as_weights, read_weights
 from ean_core.scheme import as_scheme
+from ean_core.utils.checked_dataclasses import check_arguments
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
@@ -55,6 +56,9 @@ class LoadReport:
         return f"{self.source}: {'; '.join((*parts, *self.notes))}"
 
 
+SOURCE = Mapping[str, Tensor] | str | Path
+
+
 def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Tensor] | str | Path) -> LoadReport:
     """Load public weights into a network; attention that the weights lack starts neutral, see `load_weights`.
 
@@ -70,6 +74,7 @@ def load_torchvision_weights(network: StagedNetwork, state_dict: Mapping[str, Te
     Raises:
         EANError: if the weights cannot be read or downloaded, or belong to another network, which is then unchanged.
     """
+    check_arguments("load_torchvision_weights", network=(network, StagedNetwork), state_dict=(state_dict, SOURCE))
     if isinstance(state_dict, Mapping):
         return load_weights(network, as_weights(state_dict, source="the state dict"))
     arch = f"timm:{network.name}" if isinstance(network, TimmNetwork) else None

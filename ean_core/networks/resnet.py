@@ -15,6 +15,7 @@ from ean_core.attention import Attention
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.blocks import BasicBlock, Bottleneck
 from ean_core.networks.stage import Stage
+from ean_core.utils.checked_dataclasses import check_arguments
 from ean_core.utils.errors import EANError
 
 SHARING = ("stage", "block")
@@ -140,6 +141,7 @@ def initialize(network: nn.Module) -> None:
 
 def count_parameters(network: nn.Module) -> int:
     """Number of parameters, as in Table 1."""
+    check_arguments("count_parameters", network=(network, nn.Module))
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -15,7 +15,7 @@ from ean_core.io.network_meta import MAX_SIZE, MIN_STD
 from ean_core.io.safetensors_file import SUFFIX, write_safetensors
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.network_file import FORMAT, ModelSpec, check_finite, save_network
-from ean_core.utils.checked_dataclasses import Range, build
+from ean_core.utils.checked_dataclasses import Range, build, check_arguments
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
@@ -53,8 +53,9 @@ def save(
         EANError: for another kind of network, one that was changed after it was made, weights that are not finite, or
             values that do not belong together.
     """
+    check_arguments("save", path=(path, str | Path))
     path, network = Path(path), unwrap(network)
-    if path.suffix not in SUFFIXES or path.is_dir():
+    if path.suffix not in SUFFIXES or path.is_dir() or "\0" in str(path):
         raise EANError(f"a network is saved as {' or '.join(SUFFIXES)}, a file, got {path.name!r}")
     spec = spec_of_network(network)
     given = {"classes": classes, "mean": mean, "std": std, "image_size": image_size, "resize": resize, "data": data}

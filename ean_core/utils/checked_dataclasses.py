@@ -114,6 +114,24 @@ def checked(cls: type[T], value: Any, *, where: str, advice: str) -> T:
         raise EANError(f"{where} is damaged (it is nested too deep): {advice}") from None
 
 
+def check_arguments(function: str, **given: tuple[Any, Any]) -> None:
+    """Check the arguments of a public function, so that a mistake does not show deep inside another library.
+
+    Args:
+        function: its name, for the message.
+        given: name of an argument -> its value, and a type as for `checked`. NumPy's numbers pass as Python's.
+
+    Raises:
+        EANError: for the first argument of the wrong type or out of range.
+    """
+    for name, (value, kind) in given.items():
+        plain = value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 else value
+        try:
+            convert(plain, kind, name)
+        except WrongValueError as error:
+            raise EANError(f"{function}: {error.name} must be {error.expected}, got {shorten(value)}") from None
+
+
 def arguments_class(function: Callable[..., Any], *, without: Sequence[str] = ()) -> type:
     """Make a dataclass with a function's arguments as its fields, for `build`.
 
@@ -151,6 +169,7 @@ def shorten(value: Any) -> str:
         text = repr(value)
     except (RecursionError, ValueError):  # nested too deep, or a number with thousands of digits
         return f"a {type(value).__name__} that cannot be shown"
+    text = " ".join(text.split())
     return text if len(text) <= 60 else text[:57] + "..."
 
 

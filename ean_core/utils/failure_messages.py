@@ -28,8 +28,12 @@ def explain(error: BaseException) -> str | None:
         return f"{memory_sentence(error)}: give a smaller batch size"
     if isinstance(error, ConnectionError | EOFError) and _while_reading_batches(error):
         return WORKER_KILLED  # while a batch was being transferred
+    if str(error) == "embedded null byte":
+        return "a path holds a null character: give another path"
     if not isinstance(error, RuntimeError):
         return None
+    if str(error).startswith("Symlink loop from"):  # Python before 3.13; an OSError since
+        return f"{str(error).removeprefix('Symlink loop from ')} is a link that leads back to itself: give another path"
     texts = [str(cause) for cause in _chain(error)]
     worker = " ".join(text for text in texts if "DataLoader worker" in text)
     if worker and lacks_shared_memory(worker):

@@ -279,7 +279,9 @@ def test_maps_that_are_no_densities_are_refused(tmp_path: Path, crowd: CrowdData
         image = file[name].attrs["image"]
         del file[name]
         file.create_dataset(name, data=value).attrs["image"] = image
-    with pytest.raises(EANError, match=r"maps.h5 cannot be read \((a density is not finite|it holds something)"):
+    with pytest.raises(
+        EANError, match=r"maps.h5 cannot be read \((a density is negative or not finite|it holds something)"
+    ):
         DensityCache(path, crowd, kernel="fixed:4", stride=8)
 
 

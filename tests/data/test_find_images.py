@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ean_core.data.find_images import find_images
+from ean_core.inference.shipped_models import split_sources
 from ean_core.utils.errors import EANError
 
 
@@ -56,3 +57,14 @@ def test_links_are_followed_and_no_folder_is_visited_twice(tmp_path: Path) -> No
     assert names(root) == ["a.png", "linked/deep/deeper.png", "linked/far.png", "sub/b.png", "z.png"]
     assert "2 links to folders already visited" in find_images([root]).describe()
     assert len(find_images([root, root / "sub", outside]).files) == 5, "a folder that was given twice"
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    touch(tmp_path, "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EANError, match="empty name"):
+        find_images([name])
+    for checkpoint, sources in (("net.pth", [name]), (name, ["a.png"])):
+        with pytest.raises(EANError, match="an argument is empty"):
+            split_sources(checkpoint, sources, task="classifier")

@@ -7,9 +7,11 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,7 @@ from tests.helpers.json_files import json_files
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]
-pytest.importorskip("safetensors")
+save = pytest.importorskip("safetensors.torch").save
 
 EACH = 64
 LONGEST = 3.0
@@ -174,6 +176,37 @@ def test_density_maps(tmp_path: Path) -> None:
             assert check(path, changed, read) or changed[512:] == content[512:]
 
 
+def test_density_maps_value_by_value(tmp_path: Path) -> None:
+    """As one who writes a file on purpose, or an earlier version did: without its checksum."""
+    data, good, path = crowd(), tmp_path / "good.h5", tmp_path / "density.h5"
+    write_cache(good, data, kernel="fixed:4", stride=8)
+
+    def refused(change: Callable[[h5py.File], None]) -> bool:
+        path.write_bytes(bytes(512) + good.read_bytes()[512:])
+        with h5py.File(path, "r+") as file:
+            change(file)
+        return check(path, path.read_bytes(), lambda path: DensityCache(path, data, kernel="fixed:4", stride=8))
+
+    def attribute(name: str, value: Any, file: h5py.File, of: str = "") -> None:
+        (file[of] if of else file).attrs[name] = value
+
+    def replace(value: Any, file: h5py.File) -> None:
+        del file["0"]
+        file.create_dataset("0", data=value).attrs["image"] = "a0"
+
+    assert not refused(lambda file: None)
+    wrong = [0, -1, 2.5, "x", b"", [1, 2], np.zeros((2, 2)), h5py.Empty("f")]
+    for value in wrong:
+        for name in ("format", "kernel", "stride", "fingerprint"):
+            assert refused(partial(attribute, name, value))
+        assert refused(partial(attribute, "image", value, of="0"))
+    maps = [np.zeros(1, np.float32), np.zeros((2, 2), np.float32), np.full((1, 1), np.nan, np.float32)]
+    for value in [*wrong[:-1], *maps, np.full((1, 1), -1, np.float32), np.zeros((1, 1)), np.zeros((1, 1), np.int32)]:
+        assert refused(partial(replace, value))
+    assert refused(lambda file: file.create_group("x"))
+    assert refused(lambda file: file.attrs.__delitem__("kernel"))
+
+
 def test_a_pickle_of_arrays(tmp_path: Path) -> None:
     path, rng = tmp_path / "train", np.random.default_rng(0)
     value = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [1, 2, 3], "names": ["a", "b"]}
@@ -218,3 +251,25 @@ def test_safetensors(tmp_path: Path) -> None:
     content = path.read_bytes()
     for _ in range(EACH):
         check(path, mutated(content, rng), load_tensors)
+
+
+def test_safetensors_value_by_value(tiny_arch: str, tmp_path: Path) -> None:
+    """Every field of the description in the header replaced, without the checksum."""
+    path, rng = tmp_path / "net.safetensors", np.random.default_rng(0)
+    whole = load_tensors(tiny_classifier(tmp_path / "net.pth"))
+    weights = whole.pop("state_dict")
+
+    def write(content: Any) -> bytes:
+        return save(weights, {"format": "f", "content": json.dumps(content)})
+
+    assert not check(path, write(whole), load_file)
+    for _ in range(EACH // 8):
+        check(path, write(swapped(whole, rng)), load_file)
+    for name in whole:
+        for value in NASTY[::5]:
+            check(path, write({**whole, name: value}), load_file)
+    for field in whole["model"]:
+        for value in NASTY[::6]:
+            check(path, write({**whole, "model": {**whole["model"], field: value}}), load_file)
+    for header in ({}, {"content": ""}, {"content": "[]"}, {"content": "1" * 5000}, {"content": "[" * 9999}):
+        assert check(path, save(weights, header), load_tensors)

@@ -180,6 +180,12 @@ def test_a_fault_of_our_own_keeps_its_traceback() -> None:
         assert explain(error) is None
 
 
+def test_paths_that_lead_nowhere_are_explained() -> None:
+    """Python before 3.13 raises a RuntimeError for a loop of links."""
+    assert "leads back to itself" in str(explain(RuntimeError("Symlink loop from '/a/b'")))
+    assert "null character" in str(explain(ValueError("embedded null byte")))
+
+
 def test_a_lost_process_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     gloo = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.1]:123"
