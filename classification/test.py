@@ -59,13 +59,8 @@ def main(argv: Sequence[str]) -> None:
     recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, pretrained=None))  # not needed
     task = start_job(recipe, data_root=arguments.data_root, directory=arguments.out_dir or ".").task
     task = dataclasses.replace(task, data=normalized_as(task.data, content))
-    trained_on, classes = content["classes"], list(task.data.classes)
-    if trained_on != classes:
-        raise EANError(
-            f"{arguments.checkpoint} has {len(trained_on)} classes ({', '.join(trained_on[:3])}, ..) and "
-            f"{task.data.name} has {len(classes)} ({', '.join(classes[:3])}, ..): give the recipe that the checkpoint "
-            "was trained with"
-        )
+    classes = list(task.data.classes)
+    check_classes(arguments.checkpoint, content["classes"], classes, data=task.data.name)
     checkpoint = model_path(arguments.checkpoint)
     inputs = {
         "checkpoint": digest_of_files([checkpoint]),
@@ -87,6 +82,19 @@ def main(argv: Sequence[str]) -> None:
         [*script("tools/gradcam.py"), "PHOTOS", "--checkpoints", arguments.checkpoint],
         [*script("tools/predict.py"), arguments.checkpoint, "PHOTO.jpg"],
     )
+
+
+def check_classes(checkpoint: str, trained_on: Sequence[str], classes: Sequence[str], *, data: str) -> None:
+    """Refuse images of other classes than the network was trained on.
+
+    Raises:
+        EANError: with the first of both.
+    """
+    if list(trained_on) != list(classes):
+        raise EANError(
+            f"{checkpoint} has {len(trained_on)} classes ({', '.join(trained_on[:3])}, ..) and {data} has "
+            f"{len(classes)} ({', '.join(classes[:3])}, ..): give the recipe that the checkpoint was trained with"
+        )
 
 
 def normalized_as(data: ImageData, content: Mapping[str, Any]) -> ImageData:

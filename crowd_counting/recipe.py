@@ -210,7 +210,7 @@ class SupernetRecipe(TrainRecipe):
     settings_type: ClassVar[type[TrainSettings]] = recipe.SupernetRecipe
     validate_every: int = 0
     sandwich: bool = False
-    random_paths: Annotated[int, Range(1, 10**9)] = 3
+    random_paths: int = 3
 
 
 @dataclass(frozen=True)

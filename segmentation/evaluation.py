@@ -25,7 +25,7 @@ from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
 from ean_core.utils.shipped_files import model_path, results_folder
 from segmentation.config import build_dataset, read_config
-from segmentation.data.label_checks import check_parts
+from segmentation.data.label_checks import Contents, check_parts
 from segmentation.inference import how_tested, load_segmentor
 from segmentation.metrics_table import print_metrics
 from segmentation.third_party import register_all_modules
@@ -75,13 +75,7 @@ def run_test(
     register_all_modules(init_default_scope=True)
     config = read_config(path, options, data_root=data_root)
     check_test_parts(config)
-    parts = {"test": build_dataset(config.test_dataloader.dataset)}
-    with suppress(EANError):  # the training images may be elsewhere
-        parts = {"train": build_dataset(config.train_dataloader.dataset), **parts}
-    checked, warnings = check_parts(parts, trains=False)
-    contents = checked["test"]
-    for warning in warnings:
-        print(warning, file=sys.stderr)
+    contents = check_test_images(config)
     if settings.slide is not None:
         config.model.test_cfg = sliding_windows(settings.slide)
     model, _ = load_segmentor(config, checkpoint)
@@ -89,14 +83,7 @@ def run_test(
     if settings.tta:
         model = wrap_tta(config, model)
     file = model_path(checkpoint)
-    inputs = {
-        "checkpoint": digest_of_files([file]),
-        "images": contents.content,
-        "sliding windows": settings.slide,
-        "test-time augmentation": settings.tta,
-        "the config's test settings": digest_of(how_tested(config)),
-    }
-    claim_outputs(out, {"test.json": inputs})
+    claim_outputs(out, {"test.json": inputs_of_test(config, file, contents, settings)})
     table = score(config, model.to(choose_device(settings.device)))
     test_settings = {
         "slide": settings.slide,
@@ -109,6 +96,32 @@ def run_test(
     print_metrics(table, title=f"{checkpoint}: {table['images']} images")
     write_record(out / "test.json", kind="segmentation-test", settings=test_settings, metrics=table)
     return table
+
+
+def inputs_of_test(config: Config, checkpoint: Path, contents: Contents, settings: TestSettings) -> dict[str, Any]:
+    """What test.json is made from, see `claim_outputs`."""
+    return {
+        "checkpoint": digest_of_files([checkpoint]),
+        "images": contents.content,
+        "sliding windows": settings.slide,
+        "test-time augmentation": settings.tta,
+        "the config's test settings": digest_of(how_tested(config)),
+    }
+
+
+def check_test_images(config: Config) -> Contents:
+    """Check the test images, and that none is trained on where the training images are there; print warnings.
+
+    Raises:
+        EANError: see `check_parts`.
+    """
+    parts = {"test": build_dataset(config.test_dataloader.dataset)}
+    with suppress(EANError):  # the training images may be elsewhere
+        parts = {"train": build_dataset(config.train_dataloader.dataset), **parts}
+    checked, warnings = check_parts(parts, trains=False)
+    for warning in warnings:
+        print(warning, file=sys.stderr)
+    return checked["test"]
 
 
 def sliding_windows(side: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands that users type, on tiny data, in processes of their own."""
+"""The commands that users type, on tiny data: from search to test, killed and resumed, in one process and in two."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ from tests.crowd_counting.test_fit import TINY, Killed, kill_after
 from tests.crowd_counting.test_recipe import CONFIGS
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
-from tests.helpers.tiny_recipe import ean_directory
+from tests.helpers.tiny_recipe import check_same_weights, ean_directory
 
 SEARCH = {
     **{name: value for name, value in TINY.items() if name != "model.scheme"},
@@ -125,9 +125,8 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
     resumed = run_pipeline(make_job(crowd, tmp_path / "stopped", resume=True))
     assert all(paths == [draw_path((3, 3, 3), seed=0, step=step)] for step, paths in drawn)
     assert resumed.read_text().replace("stopped", "") == straight.read_text().replace("straight", "")
-    for name in ("supernet.pth", "org-seed0/best.pth", f"{ean_directory(straight.parent).name}/best.pth"):
-        one, two = (torch.load(path.parent / name, weights_only=True)["state_dict"] for path in (straight, resumed))
-        assert all(torch.equal(value, two[key]) for key, value in one.items()), name
+    files = ("supernet.pth", "org-seed0/best.pth", f"{ean_directory(straight.parent).name}/best.pth")
+    check_same_weights(straight.parent, resumed.parent, *files)
     rows = [read_record(path.with_name("summary.json"))["metrics"] for path in (straight, resumed)]
     assert [row["mae"] for row in rows[0]] == [row["mae"] for row in rows[1]]
     tested, _ = score_file(straight.parent / "org-seed0" / "best.pth", crowd.test)

@@ -1,3 +1,5 @@
+"""Batches from a tensor of images: each image once an epoch, shared by ranks, resumed and augmented by seed alone."""
+
 from __future__ import annotations
 
 import pytest

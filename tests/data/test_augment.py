@@ -1,3 +1,5 @@
+"""Crops, flips and cutout of a batch against loops over its pixels."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""CIFAR's original files are read, and damaged, wrong or harmful pickles are refused."""
+
 from __future__ import annotations
 
 import os

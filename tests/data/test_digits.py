@@ -1,3 +1,5 @@
+"""scikit-learn's digits: all of them once, the same every time."""
+
 from __future__ import annotations
 
 import pytest

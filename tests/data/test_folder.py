@@ -1,3 +1,5 @@
+"""Class folders: ImageNet's layout and its variants, how parts are split off, and what is refused."""
+
 from __future__ import annotations
 
 import shutil

@@ -1,3 +1,5 @@
+"""Batches of image files: upright, resized as usual, the same for any number of workers and ranks."""
+
 from __future__ import annotations
 
 import gc

@@ -1,3 +1,5 @@
+"""Class-balanced splits: complete, frozen, and of the paper's sizes."""
+
 from __future__ import annotations
 
 import random

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from classification.job import start_job
 from classification.recipe import Recipe
 from ean_core.pipeline.job import Job
@@ -18,13 +20,21 @@ retrain = ["org", "ean"]
 """
 
 
-def start_tiny(directory: Path) -> Job:
-    """The tiny recipe in a directory that tests share."""
+def start_tiny(directory: Path, **overrides: object) -> Job:
+    """The tiny recipe, or one with other values by dotted names, in a directory that tests share."""
     (directory / "tiny.py").write_text(TINY)
-    return start_job(Recipe.from_file(directory / "tiny.py"), data_root=directory, directory=directory / "run")
+    recipe = Recipe.from_file(directory / "tiny.py", overrides)
+    return start_job(recipe, data_root=directory, directory=directory / "run")
 
 
 def ean_directory(directory: Path) -> Path:
     """Where the network of the scheme that a run found is."""
     (only,) = directory.glob("ean-*-seed0")
     return only
+
+
+def check_same_weights(one: Path, other: Path, *names: str) -> None:
+    """Files of these names in two directories hold the same weights, bit for bit."""
+    for name in names:
+        first, second = (torch.load(folder / name, weights_only=True)["state_dict"] for folder in (one, other))
+        assert all(torch.equal(value, second[key]) for key, value in first.items()), name

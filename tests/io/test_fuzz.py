@@ -31,7 +31,7 @@ from ean_core.search.history import read_lines
 from ean_core.training.state import plain_state, read_state
 from ean_core.utils.errors import EANError
 from tests.helpers import report_records as made
-from tests.helpers.own_files import json_files
+from tests.helpers.json_files import json_files
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
 __all__ = ["tiny_arch"]

@@ -33,11 +33,34 @@ def outcome(directory: Path) -> tuple:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    """The outcome of the tiny recipe's run in one go."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of the tiny recipe's run in one go; tests that change it take a copy."""
     started = start_tiny(tmp_path_factory.mktemp("whole"))
     run_pipeline(started)
-    return outcome(started.directory)
+    return started.directory
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole: Path) -> tuple:
+    """The outcome of the run in one go."""
+    return outcome(whole)
+
+
+SHORT = {"supernet.epochs": 1, "supernet.val_interval": 0}
+
+
+@pytest.fixture(scope="module")
+def short_supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run whose supernet was trained as `SHORT` says, and nothing else."""
+    started = start_tiny(tmp_path_factory.mktemp("short"), **SHORT)
+    train_supernet(started)
+    return started.directory
+
+
+@pytest.fixture
+def begun(short_supernet: Path, tmp_path: Path) -> Path:
+    """A copy of it as the directory of `job("run")`."""
+    return shutil.copytree(short_supernet, tmp_path / "run")
 
 
 def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
@@ -83,17 +106,16 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
 
 def test_a_finished_run_resumed_does_nothing_again(
-    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, uninterrupted: tuple
 ) -> None:
-    run_pipeline(job("run"))
-    before = outcome(tmp_path / "run")
+    shutil.copytree(whole, tmp_path / "run")
 
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(ImageClassifier, "losses", never)
     run_pipeline(job("run", resume=True))
-    assert outcome(tmp_path / "run") == before
+    assert outcome(tmp_path / "run") == uninterrupted
 
 
 @pytest.mark.parametrize(
@@ -106,10 +128,10 @@ def test_a_finished_run_resumed_does_nothing_again(
         ({"seed": 3}, "seed = 0, and this run has 3"),
     ],
 )
+@pytest.mark.usefixtures("begun")
 def test_resuming_another_run_is_refused(job: MakeJob, changes: dict, sentence: str) -> None:
-    train_supernet(job("run", **{"supernet.epochs": 1, "supernet.val_interval": 0}))
     with pytest.raises(EANError, match=sentence):
-        train_supernet(job("run", resume=True, **{"supernet.epochs": 1, "supernet.val_interval": 0, **changes}))
+        train_supernet(job("run", resume=True, **{**SHORT, **changes}))
 
 
 def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_replaced(job: MakeJob) -> None:
@@ -137,28 +159,27 @@ def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_r
     assert history.read_bytes() == b"".join(lines[:3])
 
 
+@pytest.mark.usefixtures("begun")
 def test_resuming_on_other_data_is_refused(job: MakeJob) -> None:
-    train_supernet(job("run", **{"supernet.epochs": 1}))
-    other = job("run", resume=True, **{"supernet.epochs": 1})
+    other = job("run", resume=True, **SHORT)
     data = dataclasses.replace(other.task.data, fingerprint="0" * 16)
     other = dataclasses.replace(other, task=dataclasses.replace(other.task, data=data))
     with pytest.raises(EANError, match="data.fingerprint"):
         train_supernet(other)
 
 
+@pytest.mark.usefixtures("begun")
 def test_an_earlier_run_is_not_overwritten(job: MakeJob) -> None:
-    train_supernet(job("run", **{"supernet.epochs": 1}))
     with pytest.raises(EANError, match="holds an earlier run: give --resume"):
-        train_supernet(job("run", **{"supernet.epochs": 1}))
+        train_supernet(job("run", **SHORT))
 
 
-def test_a_truncated_state_is_named(job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("classification.task.save_state_as_network", lambda *args, **kwargs: None)
-    train_supernet(job("run", **{"supernet.epochs": 1}))
-    state = tmp_path / "run" / "supernet" / "last.pth"
+def test_a_truncated_state_is_named(job: MakeJob, begun: Path) -> None:
+    (begun / "supernet.pth").unlink()
+    state = begun / "supernet" / "last.pth"
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(EANError, match=r"last\.pth is damaged or truncated"):
-        train_supernet(job("run", resume=True, **{"supernet.epochs": 1}))
+        train_supernet(job("run", resume=True, **SHORT))
 
 
 def test_a_search_can_be_extended_but_not_cut_short(job: MakeJob, tmp_path: Path) -> None:

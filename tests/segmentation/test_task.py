@@ -41,7 +41,7 @@ from tests.crowd_counting.test_fit import Killed, kill_after
 from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
-from tests.helpers.tiny_recipe import ean_directory
+from tests.helpers.tiny_recipe import check_same_weights, ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
 
 __all__ = ["mobile_arch"]
@@ -149,9 +149,8 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
     assert all(path == draw_path((3, 3, 3), seed=0, step=step) for step, path in drawn)
     assert resumed.read_text() == straight.read_text()
     found = ean_directory(straight.parent)
-    for name in ("supernet.pth", "org-seed0/segmentor.pth", f"{found.name}/segmentor.pth"):
-        one, two = (torch.load(path.parent / name, weights_only=True)["state_dict"] for path in (straight, resumed))
-        assert all(torch.equal(value, two[key]) for key, value in one.items()), name
+    files = ("supernet.pth", "org-seed0/segmentor.pth", f"{found.name}/segmentor.pth")
+    check_same_weights(straight.parent, resumed.parent, *files)
     rows = [read_record(path.with_name("summary.json"))["metrics"] for path in (straight, resumed)]
     assert [row["mIoU"] for row in rows[0]] == [row["mIoU"] for row in rows[1]]
     assert not [warning for warning in recwarn if isinstance(warning.message, SchemeWarning)]

@@ -1,4 +1,4 @@
-"""Paths, batch-norm re-estimation, and the scorer against a slow pass over every scheme."""
+"""Paths, BN calibration, and the scorer against a slow pass over every scheme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole models, counters and segmentors, in the forms that a benchmark times."""
+"""Whole models, counters and segmentors, in the modes that a benchmark times."""
 
 from __future__ import annotations
 
