@@ -52,7 +52,7 @@ class Kernel:
             sigma = math.nan
         if kind != "fixed" or not 0 < sigma <= MAX_SIGMA:
             raise EANError(
-                f"kernel must be 'fixed:SIGMA' with SIGMA above 0 and at most {MAX_SIGMA} pixels, 'adaptive' or "
+                f"kernel must be 'fixed:SIGMA' with SIGMA above 0 and at most {MAX_SIGMA:g} pixels, 'adaptive' or "
                 f"'dots', got {text!r}"
             )
         return cls(kind, sigma)

@@ -55,8 +55,8 @@ def check_number(name: str, value: Any, kind: type, low: float, high: float) -> 
     kinds = (int,) if kind is int else (int, float)
     if value is None or (type(value) in kinds and low <= value <= high):
         return
-    what = "an integer" if kind is int else "a number"
-    raise EANError(f"{name} must be {what} of at least {low:g} and at most {high:g}, got {shorten(value)}")
+    what, style = ("an integer", ",d") if kind is int else ("a number", "g")
+    raise EANError(f"{name} must be {what} of at least {low:{style}} and at most {high:{style}}, got {shorten(value)}")
 
 
 def _value(config: Config, name: str) -> Any:

@@ -77,7 +77,10 @@ class CounterSpec(TrunkSpec):
             fusion = dilated_fusion(trunk, self.head_channels, arch=self.arch, stride=self.stride)
         inputs = trunk.stage_channels[-1] if self.features == "stage3" else self.head_channels
         head = make_head(inputs, self.head_channels, norm=self.head_norm)
-        return Counter(trunk, fusion, head, pool=pool, stride=self.stride, output_scale=self.output_scale)
+        deepest = max(stage_strides(self.arch)[: len(trunk.stages)]) if is_timm(self.arch) else self.stride
+        return Counter(
+            trunk, fusion, head, pool=pool, stride=self.stride, pad_to=deepest, output_scale=self.output_scale
+        )
 
 
 def build_counter(
@@ -241,29 +244,39 @@ class Counter(BackboneWrapper):
         head: maps the merged features to one channel.
         pool: window of the average pooling before the trunk; 1 for none.
         stride: pixels per cell of the density map.
+        pad_to: images are padded to multiples of so many pixels. timm's mobile networks pad like TensorFlow, which
+            shifts the features of an image whose sides are not multiples of the deepest stage's stride.
         output_scale: the head's softplus is divided by this to get the density.
     """
 
     def __init__(
-        self, trunk: StagedNetwork, join: nn.Module, head: nn.Module, *, pool: int, stride: int, output_scale: float
+        self,
+        trunk: StagedNetwork,
+        join: nn.Module,
+        head: nn.Module,
+        *,
+        pool: int,
+        stride: int,
+        pad_to: int,
+        output_scale: float,
     ) -> None:
         super().__init__()
         self.trunk, self.join, self.head = trunk, join, head
-        self.pool, self.stride, self.output_scale = pool, stride, output_scale
+        self.pool, self.stride, self.pad_to, self.output_scale = pool, stride, pad_to, output_scale
         self.batch_norm_frozen = False
         self.frozen_stages = 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (B, 3, H, W) to heads per cell, float32 (B, 1, ceil(H / stride), ceil(W / stride)).
 
-        Images are padded with zeros, their mean, at the right and bottom to whole cells.
+        Images are padded with zeros, their mean, at the right and bottom; see `pad_to`.
         """
         return self.forward_head(self.trunk.forward_features(self.pooled(images)), images.shape[-2:])
 
     def pooled(self, images: Tensor) -> Tensor:
-        """Pad images (B, 3, H, W) to whole cells, and average them for a trunk without a stem's stride."""
+        """Pad images (B, 3, H, W), see `pad_to`, and average them for a trunk without a stem's stride."""
         height, width = images.shape[-2:]
-        images = F.pad(images, (0, -width % self.stride, 0, -height % self.stride))
+        images = F.pad(images, (0, -width % self.pad_to, 0, -height % self.pad_to))
         return F.avg_pool2d(images, self.pool) if self.pool > 1 else images
 
     def forward_stem(self, images: Tensor) -> Tensor:
@@ -273,8 +286,9 @@ class Counter(BackboneWrapper):
     def forward_head(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Map the outputs of the trunk's stages for images of `size` (H, W) to heads per cell; see `forward`."""
         height, width = (-(-length // self.stride) for length in size)
-        scaled = F.softplus(self.head(self.join(features, (height, width))).float())
-        return scaled / self.output_scale
+        rows, columns = (-(-length // self.pad_to) * self.pad_to // self.stride for length in size)
+        scaled = F.softplus(self.head(self.join(features, (rows, columns))).float())
+        return scaled[..., :height, :width] / self.output_scale
 
     def set_initial_density(self, density: float) -> None:
         """Set the head's last bias so that an untrained counter predicts about this many heads per cell."""

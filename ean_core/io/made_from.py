@@ -69,13 +69,17 @@ def free_folder(folder: Path, outputs: Mapping[str, Inputs]) -> Path:
 def digest_of_files(files: Iterable[str | Path]) -> str:
     """12 hexadecimal digits that change with the content and the order of files.
 
+    A path that is not a regular file (a pipe, say, which can be read once) counts by its name: whoever reads it says
+    what is wrong with it.
+
     Raises:
         EANError: if one is missing.
     """
     files = [Path(file) for file in files]
-    if missing := [file for file in files if not file.is_file()]:
+    if missing := [file for file in files if not file.exists()]:
         raise EANError(f"{legible(str(missing[0]))} does not exist: give an existing file")
-    return sha256("".join(map(sha256_of, files)).encode()).hexdigest()[:12]
+    contents = [sha256_of(file) if file.is_file() else str(file) for file in files]
+    return sha256("".join(contents).encode()).hexdigest()[:12]
 
 
 def digest_of(value: Any) -> str:

@@ -62,7 +62,7 @@ class SupernetRecipe(TrainSettings):
         super().__post_init__()
         if not 1 <= self.random_paths <= MAX_NUMBER:
             raise EANError(
-                f"supernet.random_paths must be at least 1 and at most {MAX_NUMBER}, got {self.random_paths}"
+                f"supernet.random_paths must be at least 1 and at most {MAX_NUMBER:,}, got {self.random_paths}"
             )
         if self.sandwich and self.cuda_graph:
             raise EANError(
@@ -122,11 +122,11 @@ class SearchRecipe:
         for name in ("steps", "max_evaluations", *zero, "bn_batch_size", "batch_size", "latency_batch"):
             value, low = getattr(self, name), int(name not in zero)
             if value is not None and not low <= value <= MAX_NUMBER:
-                raise EANError(f"search.{name} must be at least {low} and at most {MAX_NUMBER}, got {value}")
+                raise EANError(f"search.{name} must be at least {low} and at most {MAX_NUMBER:,}, got {value}")
         for name, value in vars(self.reward).items():
             low = -MAX_NUMBER if name == "sparsity" else 0
             if not low <= value <= MAX_NUMBER:
-                raise EANError(f"search.reward.{name} must be at least {low} and at most {MAX_NUMBER}, got {value}")
+                raise EANError(f"search.reward.{name} must be at least {low} and at most {MAX_NUMBER:,}, got {value}")
         if self.returned not in (None, *ANSWERS):
             raise EANError(
                 f"search.returned is one of {', '.join(ANSWERS)}, or None for the method's own, got {self.returned!r}"

@@ -94,7 +94,7 @@ class TrainSettings:
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise EANError(f"{self.section}.{name} must be at least {low} and at most {high}, got {value}")
+                raise EANError(f"{self.section}.{name} must be at least {low:g} and at most {high:g}, got {value}")
         if self.optimizer not in OPTIMIZERS:
             raise EANError(f"{self.section}.optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if any(not 0 <= factor <= MAX_FACTOR for factor in self.lr_factors.values()):

@@ -159,7 +159,7 @@ def test_no_heads() -> None:
 
 @pytest.mark.parametrize("kernel", ["gauss", "fixed", "fixed:", "fixed:0", "fixed:-1", "fixed:nan", "dots:3", ""])
 def test_unknown_kernel(kernel: str) -> None:
-    with pytest.raises(EANError, match="kernel must be 'fixed:SIGMA' with SIGMA > 0 pixels, 'adaptive' or 'dots'"):
+    with pytest.raises(EANError, match="kernel must be 'fixed:SIGMA' with SIGMA above 0 and at most 1000 pixels"):
         render_density([(1, 1)], (8, 8), kernel=kernel)
 
 

@@ -82,7 +82,7 @@ def test_poisson_is_zero_for_the_true_map_only() -> None:
 def test_poisson_blocks_hold_whole_cells() -> None:
     with pytest.raises(EANError, match="a block of 12 pixels is not a multiple of the map's stride of 8"):
         PoissonCounts(blocks=(12,))(make_density(), make_target())
-    with pytest.raises(EANError, match="blocks of at least one pixel"):
+    with pytest.raises(EANError, match="poisson needs blocks of 1 to 8192 pixels"):
         PoissonCounts(blocks=())
 
 

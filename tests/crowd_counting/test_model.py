@@ -8,6 +8,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 
 from crowd_counting.model.network import Counter, CounterSpec, build_counter
 from crowd_counting.model.pretrained import (
@@ -51,6 +52,18 @@ def test_dilated_head_on_the_stages_up_to_stride_16(stride: int) -> None:
     assert (counter.join.lateral is None) == (stride == 16)
     if stride < 16:
         assert earlier.shape[-1] == 64 // stride
+
+
+def test_a_mobile_trunk_sees_whole_positions_of_its_deepest_stage() -> None:
+    """Its padding depends on the image's size modulo 16 otherwise, and shifts the features."""
+    torch.manual_seed(0)
+    counter = build_counter("timm:mobilenetv2_035", features="stride16", head_channels=8)
+    image = torch.randn(1, 3, 56, 40)
+    whole = counter(F.pad(image, (0, 8, 0, 8)))
+    assert whole.shape[-2:] == (8, 6)
+    density = counter(image)
+    assert density.shape[-2:] == (7, 5)
+    torch.testing.assert_close(density, whole[..., :7, :5])
 
 
 def test_networks_for_small_images_have_no_stage_of_stride_16() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,10 @@ def test_digests_follow_content_and_order(tmp_path: Path) -> None:
     before = digest_of_files([first])
     first.write_text("3")
     assert digest_of_files([first]) != before
+
+
+def test_what_cannot_be_read_twice_counts_by_its_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert digest_of_files([tmp_path / "pipe"]) != digest_of_files([tmp_path])
+    with pytest.raises(EANError, match="gone does not exist"):
+        digest_of_files([tmp_path / "gone"])

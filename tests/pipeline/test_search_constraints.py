@@ -172,7 +172,7 @@ def test_a_doubtful_table_is_taken_with_a_warning_before_any_training(
     ("options", "sentence"),
     [
         ({"search.max_increment": 0.1}, "only the scheme without connections .* at least 0.25"),
-        ({"search.max_increment": -1}, "max_increment must be at least 0, got -1"),
+        ({"search.max_increment": -1}, "max_increment must be at least 0 and at most 1,000,000,000, got -1"),
         ({"search.max_increment": 0.4, "search.method": "tail-k", "search.options": {"_delete_": True}}, "of TailK"),
         (
             {"search.latency": None, "search.max_increment": 5},

@@ -24,9 +24,8 @@ from ean_core.pipeline.retrain import make_targets
 from ean_core.search.comparison import Budget
 from ean_core.search.method_choice import parse_methods
 from ean_core.training.settings import TrainSettings
-from tests.pipeline.test_any_task import _few_rounds, make_job
-
-__all__ = ["_few_rounds"]
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
+from tests.pipeline.test_any_task import make_job
 
 
 def train(

@@ -200,13 +200,19 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
         ([SMALL, *flags(val_evaluator__type="IoUMetric")], "has no ClassIoU: base it on"),
         ([SMALL, *flags(train_dataloader__batch_size=1)], "at least 2 images per process"),
         ([SMALL, *flags(train_dataloader__batch_size="many")], "batch_size must be an integer of at least 1"),
-        ([SMALL, *flags(train_cfg__max_iters=-3)], "max_iters must be an integer of at least 1, got -3"),
+        (
+            [SMALL, *flags(train_cfg__max_iters=-3)],
+            "max_iters must be an integer of at least 1 and at most 100,000,000, got -3",
+        ),
         (
             [SMALL, *flags(train_cfg__max_iter=3)],
             "train_cfg cannot be built (got an unexpected",
         ),
         ([SMALL, *flags(optim_wrapper__optimizer__lrr=3)], "unexpected keyword argument 'lrr'"),
-        ([SMALL, *flags(optim_wrapper__optimizer__lr="fast")], "optim_wrapper cannot be built ("),
+        (
+            [SMALL, *flags(optim_wrapper__optimizer__lr="fast")],
+            "optimizer.lr must be a number of at least 1e-12 and at most",
+        ),
         (
             [SMALL, *flags(model__decode_head__channels=-4)],
             "model cannot be built (Trying to create tensor with negative",
