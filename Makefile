@@ -16,7 +16,7 @@ quickstart: .venv/installed
 	$(BIN)/python tools/search.py --resume
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -285,8 +285,9 @@ class Counter(BackboneWrapper):
 
     def forward_head(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Map the outputs of the trunk's stages for images of `size` (H, W) to heads per cell; see `forward`."""
-        height, width = (-(-length // self.stride) for length in size)
-        rows, columns = (-(-length // self.pad_to) * self.pad_to // self.stride for length in size)
+        # Rounded up without negative numbers, since ONNX divides them toward zero.
+        height, width = ((length + self.stride - 1) // self.stride for length in size)
+        rows, columns = ((length + self.pad_to - 1) // self.pad_to * (self.pad_to // self.stride) for length in size)
         scaled = F.softplus(self.head(self.join(features, (rows, columns))).float())
         return scaled[..., :height, :width] / self.output_scale
 
