@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ean_core.cli import make_parser, parse_options
 from ean_core.utils.errors import EANError, command, legible
 
 HELP = """\
 example:
+  python segmentation/predict.py PHOTO.jpg                      by the trained segmentor that comes with the project
+  python segmentation/predict.py segmentor-camvid PHOTOS/ --out-dir predictions             by one of tools/models.py
   python segmentation/predict.py segmentation/configs/ean_se_demo.py work_dirs/ean_se_demo/last.pth \\
       data/voc_demo/JPEGImages --out-dir predictions
 
@@ -20,20 +23,43 @@ prints the share of pixels of each class."""
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    parser = make_parser(HELP, usage="CONFIG CHECKPOINT IMAGES.. --out-dir DIR [options]")
+    parser = make_parser(HELP, usage="[CONFIG.py CHECKPOINT | MODEL] IMAGES.. [options]")
     parser.add_argument(
-        "config", metavar="CONFIG", help="config that the checkpoint was trained with; it is code and gets executed"
+        "sources",
+        nargs="+",
+        metavar="IMAGES",
+        help="images, or folders of images; before them the config that a last.pth was trained with, which is code and "
+        "gets executed, and the last.pth; or a name of tools/models.py, which has its own config",
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CHECKPOINT",
-        help="last.pth of tools/train.py; a name of tools/models.py in place of CONFIG CHECKPOINT has its own config",
-    )
-    parser.add_argument("images", nargs="*", metavar="IMAGES", help="images, or folders of images")
-    parser.add_argument("--out-dir", required=True, metavar="DIR", help="directory for the results")
+    parser.add_argument("--out-dir", metavar="DIR", help="directory for the results (default segmented)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="K=V", help="replace fields of the config")
     return parser.parse_args(argv)
+
+
+def split(sources: Sequence[str]) -> tuple[Path, str, list[str]]:
+    """The config, the checkpoint and the images of a command line.
+
+    Raises:
+        EANError: if there is no image, a checkpoint has no config before it, the model that is named is for another
+            task, or no trained segmentor comes with the project.
+    """
+    from ean_core.inference.shipped_models import announce_model, default_model
+    from ean_core.utils.shipped_files import ROOT
+
+    if sources[0].endswith(".py"):
+        config, checkpoint, images = Path(sources[0]), sources[1] if len(sources) > 1 else "", list(sources[2:])
+    elif sources[0].endswith((".pth", ".safetensors")):
+        raise EANError(f"{legible(sources[0])} needs the config that it was trained with: give CONFIG.py before it")
+    else:
+        named = announce_model(sources[0])
+        shipped = named or announce_model(default_model("segmentor"))
+        if shipped.about.config is None:
+            raise EANError(f"{shipped.name} is a {shipped.about.task}, not a segmentor: see tools/models.py")
+        config, checkpoint, images = ROOT / str(shipped.about.config), shipped.name, list(sources[named is not None :])
+    if not images:
+        raise EANError("there is no image to segment: give images, or folders of images, after the checkpoint")
+    return config, checkpoint, images
 
 
 @command
@@ -43,28 +69,21 @@ def main(argv: Sequence[str]) -> None:
     from segmentation.third_party import ignore_warnings
 
     ignore_warnings()
-    from pathlib import Path
-
     from ean_core.data.find_images import find_images
-    from ean_core.inference.shipped_models import announce_model
+    from ean_core.io.made_from import free_folder
     from ean_core.utils.screen import say
-    from ean_core.utils.shipped_files import ROOT
     from ean_core.utils.text import how_many
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, outputs_of, predict
 
-    if (shipped := announce_model(arguments.config)) is not None:  # a shipped model names its config
-        arguments.images.insert(0, arguments.checkpoint)
-        arguments.config, arguments.checkpoint = ROOT / str(shipped.about.config), shipped.name
-    if not arguments.images:
-        raise EANError("there is no image to segment: give images, or folders of images, after the checkpoint")
-    listing = find_images(arguments.images, below=False)  # --out-dir may lie inside a folder of images
+    config_file, checkpoint, images = split(arguments.sources)
+    listing = find_images(images, below=False)  # --out-dir may lie inside a folder of images
     if message := listing.describe():
         print(message, file=sys.stderr)
-    config = read_config(arguments.config, parse_options(arguments.cfg_options))
-    segmentor = Segmentor(config, arguments.checkpoint, device=arguments.device)
-    out = Path(arguments.out_dir)
-    outputs = outputs_of(listing.files, segmentor, arguments.checkpoint)
+    config = read_config(config_file, parse_options(arguments.cfg_options))
+    segmentor = Segmentor(config, checkpoint, device=arguments.device)
+    outputs = outputs_of(listing.files, segmentor, checkpoint)
+    out = Path(arguments.out_dir) if arguments.out_dir else free_folder(Path("segmented"), outputs)
     done = 0
     for file, shares in predict(segmentor, listing.files, out, outputs=outputs):
         if isinstance(shares, EANError):
