@@ -49,6 +49,9 @@ def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Pat
     rows = (directory / "confusion.csv").read_text().splitlines()
     assert len(rows) == 11
     assert sum(int(value) for row in rows[1:] for value in row.split(",")[1:]) == 500
+    other = next((tmp_path / "t").glob("ean-*-seed1"))
+    refused = run_here("tools/test.py", tiny, other / "classifier.pth", "--out-dir", directory, code=2)
+    assert "test.json holds a result of checkpoint" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -53,9 +53,11 @@ def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys
     assert labels.shape == (36, 45)
     with Image.open(tmp_path / f"out/{name}.png") as picture:
         assert picture.width == 2 * 45 + 6  # image and prediction; there is no truth to show
-    shutil.copy(images(trained)[0], tmp_path / f"{name}.png")
+    shutil.copy(images(trained)[1], tmp_path / f"{name}.png")
     assert script("segmentation/predict.py", *arguments, f"{name}.png", "--out-dir", "both", *flags()) == 2
     assert f"two of the images are called {name}" in capsys.readouterr().err
+    assert script("segmentation/predict.py", *arguments[:2], f"{name}.png", "--out-dir", "out", *flags()) == 2
+    assert f"{name}.png holds a result of image" in capsys.readouterr().err
 
 
 def test_an_image_that_cannot_be_decoded_does_not_stop_the_others(trained, script, tmp_path, capsys):
@@ -150,6 +152,9 @@ def test_the_test_command_repeats_the_runs_last_validation(trained, script, tmp_
     record = json.loads((tmp_path / "test.json").read_text())
     assert record["metrics"] == wanted
     assert record["settings"]["data"]["images"] == 3
+    assert script("tools/test.py", SMALL, trained / "run/last.pth", *arguments, "--tta") == 2
+    assert "test.json holds a result of" in capsys.readouterr().err
+    assert json.loads((tmp_path / "test.json").read_text()) == record
 
 
 def test_a_window_larger_than_the_images_is_the_whole_image(trained, tmp_path, monkeypatch):

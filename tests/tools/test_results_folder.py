@@ -9,6 +9,7 @@ from unittest.mock import patch
 import pytest
 
 from crowd_counting import evaluation
+from ean_core import EANError
 from tests.conftest import ROOT, Script
 
 COMMANDS = {
@@ -47,3 +48,21 @@ def test_figures_are_printed_though_they_cannot_be_written(tmp_path: Path, capsy
     ):
         evaluation.score_files([file], data, tmp_path)
     assert "12.2" in capsys.readouterr().out
+
+
+def test_a_counters_results_are_not_replaced_by_another_ones(tmp_path: Path) -> None:
+    file = tmp_path / "best.pth"
+    data = SimpleNamespace(name="demo", test=(), note=None, fingerprint=lambda: "ab")
+    figures = dict.fromkeys(evaluation.KEYS, 12.25)
+    with (
+        patch.object(evaluation, "score_file", return_value=([], {"epoch": 1, "recipe": {}})),
+        patch.object(evaluation, "summarize_errors", return_value=figures),
+    ):
+        file.write_bytes(b"one")
+        evaluation.score_files([file], data, tmp_path)
+        evaluation.score_files([file], data, tmp_path)
+        before = (tmp_path / "test.json").read_bytes()
+        file.write_bytes(b"another")
+        with pytest.raises(EANError, match="best_images.csv holds a result of checkpoint"):
+            evaluation.score_files([file], data, tmp_path)
+    assert (tmp_path / "test.json").read_bytes() == before
