@@ -154,11 +154,9 @@ def test_the_quickstarts_table_is_the_records() -> None:
         top1, time = row["top1"], row["time_increment"]
         shown = "0" if row["network"] == "Org" else "{value:.1f} ({low:.1f} to {high:.1f})".format(**time)
         cells = [row["network"], f"{top1['mean']:.2f} ± {top1['std']:.2f} (n={top1['n']})", f"{row['parameters']:,}"]
-        cells += [f"{row['connections']}/{row['blocks']}", shown, row["scheme"].replace(" | ", " ")]
-        line = next(line for line in text.splitlines() if line.strip().startswith(f"│ {row['network']} "))
-        found = [cell.strip() for cell in line.strip().strip("│").split("│")]
-        assert found[:-1] == cells[:-1]
-        assert found[-1].replace(" | ", " ") == cells[-1]
+        cells += [f"{row['connections']}/{row['blocks']}", shown, row["scheme"]]
+        line = next(line for line in text.splitlines() if line.startswith(f"    {row['network']} "))
+        assert re.split(r"\s{2,}", line.strip()) == cells
 
 
 def test_the_strip_is_cut_from_the_records_pictures(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
