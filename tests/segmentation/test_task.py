@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,9 @@ from ean_core.networks.base import SchemeWarning
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
-from ean_core.pipeline.retrain import make_target, train_network
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget
-from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
 from ean_core.supernet.bn_calibration import batch_norms
 from ean_core.supernet.paths import draw_path
@@ -41,6 +38,7 @@ from tests.crowd_counting.test_fit import Killed, kill_after
 from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
+from tests.helpers.search_of_two import check_search, search_and_train
 from tests.helpers.tiny_recipe import check_same_weights, ean_directory
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY
 
@@ -223,29 +221,14 @@ def search_in_two(launcher: str, rank: int, directory: Path) -> None:
     """One of two processes of a search."""
     register_all_modules(init_default_scope=True)
     job = make_job(directory / f"own{rank}", directory / "two", data=directory / "data", launcher=launcher)
-    run_pipeline(job, retrain=False)
-    train_network(job, make_target(job, "org"), seed=0)
-    scored = job.task.make_scorer(job.task.load_supernet(directory / "two/supernet.pth"))
-    scores = scored([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))])
-    (directory / f"rank{rank}.json").write_text(json.dumps(scores))
+    search_and_train(job, rank, directory)
 
 
 @pytest.mark.slow
 def test_two_processes_search_as_one(voc: Path, tmp_path: Path) -> None:
     """Each trains on its part, both score alike and as a single process scores, and the first one writes."""
     two_forks(search_in_two, tmp_path)
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
-    assert first == second
-    task = make_job(tmp_path, tmp_path / "alone").task
-    scores = task.make_scorer(task.load_supernet(tmp_path / "two/supernet.pth"))
-    assert scores([Scheme.all_on((3, 3, 3)), Scheme.all_off((3, 3, 3))]) == pytest.approx(first, abs=1e-3)
-    history = read_lines(tmp_path / "two/history.jsonl")
-    assert len([line for line in history if not line.final]) == 8  # four steps of two schemes, written once
-    record = read_record(tmp_path / "two/org-seed0/result.json")
-    assert record["environment"]["processes"] == 2
-    trained = task.load_network(tmp_path / "two/org-seed0" / task.network_file)
-    key = task.metrics[0].key
-    assert record["metrics"][key] == pytest.approx(task.evaluate(trained, batch_size=1)[key])
+    check_search(make_job(tmp_path, tmp_path / "alone"), tmp_path)
 
 
 def test_a_search_starts_from_public_weights(
