@@ -56,8 +56,9 @@ def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, 
         EANError: if `out` has results of other files or data, see `claim_outputs`.
     """
     images = f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"
-    inputs = {f"{file.stem}_images.csv": {"checkpoint": digest_of_files([file]), "data": images} for file in files}
-    inputs["test.json"] = {"checkpoints": {file.stem: digest_of_files([file]) for file in files}, "data": images}
+    digests = {file.stem: digest_of_files([file]) for file in files}
+    inputs = {f"{name}_images.csv": {"checkpoint": digest, "data": images} for name, digest in digests.items()}
+    inputs["test.json"] = {"checkpoints": digests, "data": images}
     claim_outputs(out, inputs)
     metrics: dict[str, dict[str, Any]] = {}
     checkpoints: dict[str, dict[str, Any]] = {}

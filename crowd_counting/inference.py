@@ -19,7 +19,7 @@ from crowd_counting.model.training_model import CountingModel
 from ean_core.data.find_images import SUFFIXES, find_images
 from ean_core.data.read_image import Picture, open_picture
 from ean_core.inference.images import result_name, write_image
-from ean_core.io.made_from import Inputs, digest_of_files
+from ean_core.io.made_from import Inputs, digest_of, digest_of_files
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path, write_atomic
 from ean_core.utils.progress import bar
@@ -95,10 +95,9 @@ def outputs_of(files: Sequence[Path], checkpoint: Path, settings: Settings) -> d
     if files[0].suffix.lower() in VIDEOS:
         video = {**fixed, "video": digest_of_files(files), "every": settings.every}
         return {COUNTS: video, video_name(files[0]): video}
-    outputs: dict[str, Inputs] = {COUNTS: {**fixed, "images": digest_of_files(files)}}
-    for name, file in zip(picture_names(files), files, strict=True):
-        outputs[name] = {**fixed, "image": digest_of_files([file])}
-    return outputs
+    images = [digest_of_files([file]) for file in files]
+    outputs = {name: {**fixed, "image": image} for name, image in zip(picture_names(files), images, strict=True)}
+    return {COUNTS: {**fixed, "images": digest_of(images)}, **outputs}
 
 
 def count_images(model: CountingModel, files: list[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def check_channels(model: Any) -> None:
 
 
 def shown(numbers: Iterable[int]) -> str:
-    """Numbers with commas."""
+    """Channels or positions as a sentence lists them, such as "64, 128"."""
     return ", ".join(map(str, numbers))
 
 

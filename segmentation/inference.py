@@ -183,11 +183,11 @@ def outputs_of(files: Sequence[Path], segmentor: Segmentor, checkpoint: str | Pa
         "checkpoint": digest_of_files([model_path(checkpoint)]),
         "the config's test settings": digest_of(how_tested(segmentor.config)),
     }
-    return {
-        result_name(file.stem, ending): {**fixed, "image": digest_of_files([file])}
-        for file in files
-        for ending in ENDINGS
-    }
+    outputs: dict[str, Inputs] = {}
+    for file in files:
+        inputs = {**fixed, "image": digest_of_files([file])}
+        outputs |= {result_name(file.stem, ending): inputs for ending in ENDINGS}
+    return outputs
 
 
 def predict(

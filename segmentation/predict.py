@@ -41,22 +41,24 @@ def split(sources: Sequence[str]) -> tuple[Path, str, list[str]]:
     """The config, the checkpoint and the images of a command line.
 
     Raises:
-        EANError: if there is no image, a checkpoint has no config before it, the model that is named is for another
-            task, or no trained segmentor comes with the project.
+        EANError: as `split_sources`; if there is no image, a checkpoint has no config before it, or the model that is
+            named is for another task.
     """
-    from ean_core.inference.shipped_models import announce_model, default_model
+    from ean_core.inference.shipped_models import announce_model, split_sources
     from ean_core.utils.shipped_files import ROOT
 
     if sources[0].endswith(".py"):
         config, checkpoint, images = Path(sources[0]), sources[1] if len(sources) > 1 else "", list(sources[2:])
-    elif sources[0].endswith((".pth", ".safetensors")):
-        raise EANError(f"{legible(sources[0])} needs the config that it was trained with: give CONFIG.py before it")
     else:
-        named = announce_model(sources[0])
-        shipped = named or announce_model(default_model("segmentor"))
+        checkpoint, images = split_sources(sources[0], list(sources[1:]), task="segmentor")
+        if (shipped := announce_model(checkpoint)) is None:
+            raise EANError(
+                f"{legible(checkpoint)} needs the config that it was trained with: give CONFIG.py before it, or a name "
+                "of tools/models.py in place of both"
+            )
         if shipped.about.config is None:
             raise EANError(f"{shipped.name} is a {shipped.about.task}, not a segmentor: see tools/models.py")
-        config, checkpoint, images = ROOT / str(shipped.about.config), shipped.name, list(sources[named is not None :])
+        config = ROOT / shipped.about.config
     if not images:
         raise EANError("there is no image to segment: give images, or folders of images, after the checkpoint")
     return config, checkpoint, images

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ean_core.data.read_image import check_image, read_size
+from ean_core.io.made_from import digest_of_files
 from ean_core.utils.errors import EANError, legible
-from ean_core.utils.files import sha256_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +70,8 @@ class CrowdData:
 
     @cached_property
     def content(self) -> str:
-        """First 16 hexadecimal digits of the SHA-256 of the content of all image files."""
-        checksums = "".join(sha256_of(image.path) for image in (*self.train, *self.test))
-        return hashlib.sha256(checksums.encode()).hexdigest()[:16]
+        """16 hexadecimal digits that change with the content of the image files."""
+        return digest_of_files((image.path for image in (*self.train, *self.test)), digits=16)
 
 
 def make_image(path: Path, points: Any, *, where: str) -> CrowdImage:

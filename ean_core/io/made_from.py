@@ -66,8 +66,8 @@ def free_folder(folder: Path, outputs: Mapping[str, Inputs]) -> Path:
     return next(path for path in itertools.chain([folder], more) if not _conflict(path, _read(path), outputs))
 
 
-def digest_of_files(files: Iterable[str | Path]) -> str:
-    """12 hexadecimal digits that change with the content and the order of files.
+def digest_of_files(files: Iterable[str | Path], *, digits: int = 12) -> str:
+    """Hexadecimal digits that change with the content and the order of files: the first of a SHA-256.
 
     A path that is not a regular file (a pipe, say, which can be read once) counts by its name: whoever reads it says
     what is wrong with it.
@@ -79,7 +79,7 @@ def digest_of_files(files: Iterable[str | Path]) -> str:
     if missing := [file for file in files if not file.exists()]:
         raise EANError(f"{legible(str(missing[0]))} does not exist: give an existing file")
     contents = [sha256_of(file) if file.is_file() else str(file) for file in files]
-    return sha256("".join(contents).encode()).hexdigest()[:12]
+    return sha256("".join(contents).encode()).hexdigest()[:digits]
 
 
 def digest_of(value: Any) -> str:
