@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 State = tuple[Tensor, Tensor] | None
@@ -34,5 +35,18 @@ class ChannelAttention(Attention):
 
     def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """(B, C, H, W) -> mask (B, C, 1, 1), and the state."""
-        mask, state = self.mask_of(residual.mean(dim=(2, 3)), state)
+        mask, state = self.mask_of(channel_means(residual), state)
         return mask[:, :, None, None], state
+
+
+def channel_means(features: Tensor) -> Tensor:
+    """Mean of every channel: (B, C, H, W) -> (B, C).
+
+    The gradient of a sum is a view of what comes back, while that of a mean is a new tensor as large as `features`, and
+    in NCHW order even where they are channels_last, so that adding it to the gradient of the product is slow: training
+    takes the sum. In float16 it could overflow.
+    """
+    if features.requires_grad and features.dtype != torch.float16:
+        # Autocast would sum in float32 and cast the gradient back, a new tensor again: the type is given.
+        return features.sum(dim=(2, 3), dtype=features.dtype) / (features.shape[2] * features.shape[3])
+    return features.mean(dim=(2, 3))

@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ean_core.attention.base import channel_means
 from ean_core.utils.errors import EANError
 from segmentation.third_party import BaseDecodeHead
 
@@ -72,7 +73,7 @@ class GatedDilatedHead(BaseDecodeHead):
         x = self.reduce(last)
         for convolution in self.dilated:
             x = x + convolution(x)
-        x = self.project(x * self.gate(x.mean((2, 3), keepdim=True)).sigmoid())
+        x = self.project(x * self.gate(channel_means(x)[:, :, None, None]).sigmoid())
         for index in reversed(range(len(earlier))):
             x = F.interpolate(x, earlier[index].shape[-2:], mode="bilinear", align_corners=self.align_corners)
             x = self.smooth[index]((x + self.lateral[index](earlier[index])).relu())
