@@ -14,6 +14,7 @@ from torch import Tensor
 from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.failure_messages import out_of_memory
+from ean_core.utils.shipped_files import remedy
 
 T = TypeVar("T")
 
@@ -22,8 +23,6 @@ MAX_SIZE = 10**6
 
 MIN_STD = 1e-12
 """Lower bound of plausible standard deviations."""
-
-_ADVICE = "move it away and create it again"
 
 
 @dataclass(frozen=True)
@@ -61,14 +60,16 @@ def check_meta(path: str | Path, content: Mapping[str, Any], *, classes: int = 0
     Raises:
         EANError: if a value is damaged, or does not match the network.
     """
-    meta = checked(NetworkMeta, content, where=str(path), advice=_ADVICE)
+    meta = checked(NetworkMeta, content, where=str(path), advice=remedy(path))
     for name, values in (("mean", meta.mean), ("std", meta.std), ("image_shape", meta.image_shape)):
         count = None if values is None else values[0] if name == "image_shape" else len(values)
         if count not in (None, channels):
-            raise EANError(f"{path} is damaged (its {name} has {count} channels and its network {channels}): {_ADVICE}")
+            raise EANError(
+                f"{path} is damaged (its {name} has {count} channels and its network {channels}): {remedy(path)}"
+            )
     if classes and meta.classes and len(meta.classes) != classes:
         raise EANError(
-            f"{path} is damaged (it names {len(meta.classes)} classes, and its network has {classes}): {_ADVICE}"
+            f"{path} is damaged (it names {len(meta.classes)} classes, and its network has {classes}): {remedy(path)}"
         )
     return meta
 
@@ -87,16 +88,16 @@ def read_spec(cls: type[T], path: str | Path, content: Mapping[str, Any]) -> T:
     """
     model = content.get("model")
     if not isinstance(model, Mapping):
-        raise EANError(f"{path} does not say which network its weights belong to: {_ADVICE}")
+        raise EANError(f"{path} does not say which network its weights belong to: {remedy(path)}")
     unknown = sorted(set(map(str, model)) - {field.name for field in dataclasses.fields(cls)})
     if unknown:
         raise EANError(f"{path} has the field {unknown[0]!r}, which this version does not know: update this project")
     weights = content.get("state_dict")
     if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise EANError(f"{path} is damaged (it holds no weights): {_ADVICE}")
-    spec = checked(cls, model, where=f"{path}: model", advice=_ADVICE)
+        raise EANError(f"{path} is damaged (it holds no weights): {remedy(path)}")
+    spec = checked(cls, model, where=f"{path}: model", advice=remedy(path))
     if any(isinstance(value, int) and abs(value) > MAX_SIZE for value in vars(spec).values()):
-        raise EANError(f"{path} is damaged (a size of its network is implausibly large): {_ADVICE}")
+        raise EANError(f"{path} is damaged (a size of its network is implausibly large): {remedy(path)}")
     return spec
 
 
@@ -114,4 +115,6 @@ def building(path: str | Path) -> Iterator[None]:
     except Exception as error:  # options go to attention classes of any origin
         if out_of_memory(error):
             raise
-        raise EANError(f"{path} is damaged (its network cannot be built: {first_line(error)}): {_ADVICE}") from None
+        raise EANError(
+            f"{path} is damaged (its network cannot be built: {first_line(error)}): {remedy(path)}"
+        ) from None

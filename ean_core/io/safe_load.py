@@ -20,7 +20,7 @@ from ean_core.io.checksum import KEY, checksum_of
 from ean_core.io.pickle_allowlist import STATES, WEIGHTS, names_in, plain
 from ean_core.io.safetensors_file import SUFFIX, read_safetensors
 from ean_core.utils.errors import EANError, first_line, nearest
-from ean_core.utils.shipped_files import model_names, model_path
+from ean_core.utils.shipped_files import model_names, model_path, remedy
 
 A_STATE = (
     "is the state for resuming a run: give the classifier.pth or best.pth beside it, or for a segmentor also its "
@@ -29,7 +29,6 @@ A_STATE = (
 """End of the error for a last.pth where a network is expected."""
 
 EXPORTED = (".onnx", ".pt2")
-ADVICE = "move it away and create it again"
 _MAGIC = 0x1950A86A20F9469CFC6C  # magic number of files that PyTorch wrote before version 1.6
 _PICKLES = 5  # pickles at the start of such a file, before the raw numbers
 _load_lock = threading.Lock()  # torch's allow-list is global
@@ -108,7 +107,7 @@ def record(path: Path, file: IO[bytes]) -> bytes:
         if not stored or repeated or sum(entry.file_size for entry in entries) > size:
             raise EANError(f"{path} is a zip file, but torch.save did not write it: give the file inside it")
         if (entry := archive.testzip()) is not None:
-            raise EANError(f"{path} has changed since it was written (the checksum of {entry} differs): {ADVICE}")
+            raise EANError(f"{path} has changed since it was written (the checksum of {entry} differs): {remedy(path)}")
     file.seek(0)
     return torch._C.PyTorchFileReader(file).get_record("data.pkl")
 
@@ -119,7 +118,7 @@ def check_old_form(path: Path, file: IO[bytes]) -> None:
     begins = _MAGIC.to_bytes(10, "little") in file.read(16)
     file.seek(0)
     if not begins or tarfile.is_tarfile(file):
-        raise EANError(f"{path} is damaged, or is not a file of weights: {ADVICE}")
+        raise EANError(f"{path} is damaged, or is not a file of weights: {remedy(path)}")
 
 
 def read_pth(path: Path, file: IO[bytes], *, state: bool) -> Any:
@@ -154,8 +153,10 @@ def damaged(path: Path, error: Exception) -> EANError:
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a seek to before the start
         raise error
     if isinstance(error, pickle.UnpicklingError | struct.error | UnicodeDecodeError | ValueError):
-        return EANError(f"{path} is damaged, or is not a file of weights: {ADVICE}")
-    return EANError(f"{path} is damaged or truncated ({first_line(error)}), or is not a file of weights: {ADVICE}")
+        return EANError(f"{path} is damaged, or is not a file of weights: {remedy(path)}")
+    return EANError(
+        f"{path} is damaged or truncated ({first_line(error)}), or is not a file of weights: {remedy(path)}"
+    )
 
 
 def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -180,14 +181,14 @@ def check_tensors(path: Path, content: Any) -> None:
     try:
         for name, tensor in tensors_in(content):
             if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-                raise EANError(f"{path} is damaged ({name} is larger than its storage): {ADVICE}")
+                raise EANError(f"{path} is damaged ({name} is larger than its storage): {remedy(path)}")
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise EANError(
                     f"{path} holds numbers that are not finite, the first in {name.removeprefix('state_dict.')}: its "
                     "training diverged, so train it again with a lower learning rate"
                 )
     except RecursionError:
-        raise EANError(f"{path} is damaged (its content is nested too deep): {ADVICE}") from None
+        raise EANError(f"{path} is damaged (its content is nested too deep): {remedy(path)}") from None
 
 
 def check_sum(path: Path, content: Any) -> None:
@@ -197,4 +198,4 @@ def check_sum(path: Path, content: Any) -> None:
         EANError: if it differs from the stored one.
     """
     if isinstance(content, dict) and KEY in content and content.pop(KEY) != checksum_of(content):
-        raise EANError(f"{path} has changed since it was written (its checksum differs): {ADVICE}")
+        raise EANError(f"{path} has changed since it was written (its checksum differs): {remedy(path)}")

@@ -17,6 +17,7 @@ from ean_core.io.checksum import KEY, checksum_of
 from ean_core.io.json_file import parse_json
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.optional_packages import require
+from ean_core.utils.shipped_files import remedy
 
 SUFFIX = ".safetensors"
 
@@ -92,7 +93,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def damaged(path: Path, error: Exception) -> EANError:
     """The error for a file that cannot be read."""
-    return EANError(f"{path} is damaged or truncated ({first_line(error)}): move it away and create it again")
+    return EANError(f"{path} is damaged or truncated ({first_line(error)}): {remedy(path)}")
 
 
 def content_of(path: Path, header: Mapping[str, str]) -> dict[str, Any]:

@@ -28,6 +28,11 @@ def model_path(checkpoint: str | Path) -> Path:
     return MODELS / f"{path}.safetensors" if not path.exists() and str(path) in model_names() else path
 
 
+def remedy(path: str | Path) -> str:
+    """What to do about a damaged file, for an error message."""
+    return "install the project again" if Path(path).parent == MODELS else "move it away and create it again"
+
+
 def results_folder(checkpoint: str | Path) -> Path:
     """Where a command writes what it finds about a checkpoint: beside it, or in work_dirs/NAME for a shipped model."""
     path = model_path(checkpoint)

@@ -236,5 +236,6 @@ def test_training_in_channels_last_makes_no_tensor_in_another_order(name: str, p
         out = module(x)[0]
     with Reordered() as mode:
         out.backward(torch.ones_like(out))
-    assert x.grad is not None and x.grad.is_contiguous(memory_format=torch.channels_last)
+    assert x.grad is not None
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
     assert mode.found == []

@@ -113,6 +113,19 @@ def test_a_model_must_say_what_it_is_for(tiny_arch: str, shipped: Path, tmp_path
         ean_core.models()
 
 
+def test_a_damaged_model_comes_back_with_the_project(tiny_arch: str, shipped: Path, tmp_path: Path) -> None:
+    ship(tiny_classifier(tmp_path / "classifier.pth"), "ants-and-bees", About(task="classifier", **ABOUT))
+    file, mine = shipped / "ants-and-bees.safetensors", tmp_path / "mine.safetensors"
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], whole[:-4] + b"abcd"):
+        file.write_bytes(content)
+        mine.write_bytes(content)
+        with pytest.raises(EANError, match=r"(damaged or truncated|has changed since).*: install the project again"):
+            ean_core.load("ants-and-bees")
+        with pytest.raises(EANError, match=r"(damaged or truncated|has changed since).*: move it away and create it"):
+            ean_core.load(mine)
+
+
 def test_every_model_of_this_version_is_sound() -> None:
     for model in ean_core.models():
         assert model.path.stat().st_size < 25e6
