@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.job import load_crowd
     from ean_core.inference.shipped_models import announce_model, split_sources
     from ean_core.io.made_from import claim_outputs, free_folder
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import model_path
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
@@ -83,6 +83,8 @@ def main(argv: Sequence[str]) -> None:
     if len(entries) > 20:
         say(f".. and {len(entries) - 20} more")
     say(f"written: {out / COUNTS}")
+    if "image" in entries[0]:
+        say_next([*script("tools/gradcam.py"), files[0], "--checkpoints", checkpoint])
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
     ignore_warnings()
     from ean_core.data.find_images import find_images
     from ean_core.io.made_from import free_folder
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.text import how_many
     from segmentation.config import read_config
     from segmentation.inference import Segmentor, outputs_of, predict
@@ -94,6 +94,8 @@ def main(argv: Sequence[str]) -> None:
         say(f"{legible(file.name)}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
         done += 1
     say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
+    config_words = ["--config", config_file] if arguments.sources[0].endswith(".py") else []
+    say_next([*script("tools/gradcam.py"), listing.files[0], "--checkpoints", checkpoint, *config_words])
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
                 say(f"{network.path}: no block is connected to attention, so that there are no masks to draw")
     for word, picture in zip(said, pictures, strict=True):
         say(*picture.lines, f"{word}: {picture.path}")
-    if not arguments.masks:
+    if not arguments.masks and any(network.trunk.scheme.connections for network in networks):
         config = ["--config", arguments.config] if arguments.config else []
         same = [*arguments.images[:1], "--checkpoints", *arguments.checkpoints, *config, "--output", output, "--masks"]
         say_next([*script("tools/gradcam.py"), *same])

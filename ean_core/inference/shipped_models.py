@@ -70,12 +70,18 @@ class ShippedModel:
 
     def __str__(self) -> str:
         about = self.about
-        figures = ", ".join(f"{name} {value:g}" for name, value in about.metrics.items())
+        figures = ", ".join(figure(name, value) for name, value in about.metrics.items())
         return (
             f"{self.name} ({about.task}, {self.network}, {self.path.stat().st_size / 1e6:.1f} MB): {figures} on "
             f"{about.tested_on}; trained on {about.trained_on} (license of the data: {about.license}; record: "
             f"{about.record}). {about.limits}"
         )
+
+
+def figure(name: str, value: float) -> str:
+    """A metric in words: "MAE 73.4 people" for "MAE, people"."""
+    name, _, unit = name.partition(", ")
+    return f"{name} {value:g} {unit}".rstrip()
 
 
 def models() -> list[ShippedModel]:

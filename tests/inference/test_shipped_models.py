@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_a_counter_by_name(
     path = ship(file, "counter-a", About(task="counter", **ABOUT))
     assert path.stat().st_size < 0.8 * file.stat().st_size
     (model,) = ean_core.models()
-    for part in ("counter-a (counter, tiny, se", "MAE, people 98.25 on 182 test images", *ABOUT["limits"].split(". ")):
+    for part in ("counter-a (counter, tiny, se", "MAE 98.25 people on 182 test images", *ABOUT["limits"].split(". ")):
         assert part in str(model)
     by_name, by_file = ean_core.load("counter-a"), ean_core.load(file)
     count = by_name.predict(photo)
@@ -83,7 +84,12 @@ def test_a_counter_by_name(
     assert f"model: {model}" in printed
     assert f"photo.png: {count:.1f}" in printed
     assert (tmp_path / "counts" / "counts.json").exists()
+    assert re.search(r"next: python \S*tools/gradcam.py \S*photo.png --checkpoints counter-a", printed)
     assert script("tools/gradcam.py", photo, "--checkpoints", "counter-a") == 0
+    assert "--masks" in capsys.readouterr().out
+    ship(tiny_counter(tmp_path / "org.pth", attention=None), "org", About(task="counter", **ABOUT))
+    assert script("tools/gradcam.py", photo, "--checkpoints", "org") == 0
+    assert "--masks" not in capsys.readouterr().out, "there are none to draw"
     assert script("tools/export.py", "counter-a", "--to", "safetensors", "--output-dir", "exported") == 0
     assert script("tools/predict.py", "counter-a", photo) == 2
     assert "is a counter, not a classifier" in capsys.readouterr().err
