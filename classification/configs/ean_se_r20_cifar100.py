@@ -17,7 +17,7 @@ _short = dict(
 model = dict(arch="resnet20", attention="se")
 data = dict(val_per_class=50)  # the search splits the 50,000 training images into 45,000 and 5,000; networks get all
 supernet = dict(val_interval=1, **_short)
-search = dict(steps=200, max_evaluations=100)
+search = dict(steps=200, max_evaluations=100, options=dict(preset="natural"))
 train = dict(**_short)
 seeds = [0, 1, 2, 3, 4, 5]  # networks are compared seed by seed: six is the fewest that a sign test can call different
 note = "All 50,000 training and 10,000 test images of CIFAR-100, and a short schedule."
