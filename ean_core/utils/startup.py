@@ -20,9 +20,20 @@ def prepare() -> None:
     run_package_beside()
     open_missing_streams()
     tolerate_names()
-    # A recipe says the number of workers; more than there are cores does no harm.
-    warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+    ignore_warnings()
     os.environ["MPLBACKEND"] = "Agg"  # all pictures go to files; a notebook's own backend may not be installed here
+
+
+def ignore_warnings() -> None:
+    """Leave out warnings of other packages about what is meant to be as it is."""
+    for text in (
+        "This DataLoader will create",  # a recipe says the number of workers; more than there are cores does no harm
+        "Setting (OMP|MKL)_NUM_THREADS",  # one thread for each of several processes
+        "`broadcast_buffers` is deprecated",  # its new name is unknown to the earliest torch that is supported
+    ):
+        warnings.filterwarnings("ignore", message=text)
+    # DistributedDataParallel's on unused parameters, which a supernet has in most of its steps, not in each.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 
 # -- the package ------------------------------------------------------------------------------------------------------

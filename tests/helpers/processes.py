@@ -40,7 +40,9 @@ def warm_python() -> str:
     launcher.write_text(f'#!/bin/sh\nexec {client} "$@"\n')
     launcher.chmod(0o755)
     command = [sys.executable, str(WARM_PYTHON), "serve", str(address)]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment(CUDA_VISIBLE_DEVICES=""))
+    # torch reads its log level when it is imported: ean_core.utils.startup.prepare sets it too late for this process.
+    variables = environment(CUDA_VISIBLE_DEVICES="", TORCH_CPP_LOG_LEVEL="ERROR")
+    server = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables)
 
     def stop() -> None:
         server.stdin.close()

@@ -29,7 +29,7 @@ def torchrun(script: str, *arguments: object, directory: Path) -> subprocess.Com
         directory: in which it runs.
 
     Raises:
-        AssertionError: if it fails, with what it printed.
+        AssertionError: if it fails or passes on another package's warning, with what it printed.
     """
     launcher = (warm_python(), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     done = subprocess.run(
@@ -42,6 +42,7 @@ def torchrun(script: str, *arguments: object, directory: Path) -> subprocess.Com
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "Warning:" not in done.stderr, done.stderr
     return done
 
 

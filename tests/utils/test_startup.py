@@ -220,3 +220,25 @@ def test_hints_do_not_depend_on_capitals(typed: str, meant: str) -> None:
         build_attention(typed, 16, family="cifar")
     with pytest.raises(EANError, match="did you mean 'ResNet'"):
         raise unknown_name("thing", "resnet", ["ResNet", "other"])
+
+
+def test_warnings_of_other_packages_about_what_is_meant_stay_out(tmp_path: Path) -> None:
+    """As torch's C++ code and MMEngine print them from every process of a supernet's training."""
+    program = """\
+import os
+from ean_core.utils.errors import command
+@command
+def main():
+    import warnings
+    import torch
+    warnings.warn("Setting MKL_NUM_THREADS environment variable for each process to be 1 in default, ..")
+    warnings.warn("`broadcast_buffers` is deprecated. Use ..", FutureWarning)
+    warnings.warn("a warning of the user's own")
+    print(os.environ["TORCH_CPP_LOG_LEVEL"])
+main()
+"""
+    (tmp_path / "program.py").write_text(program)
+    done = shell("{python} program.py", tmp_path)
+    assert done.stdout == "ERROR\n"
+    assert done.stderr.count("Warning:") == 1
+    assert "the user's own" in done.stderr
