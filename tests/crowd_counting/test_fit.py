@@ -10,8 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
@@ -246,6 +248,20 @@ def test_a_directory_with_a_run_is_not_taken(crowd: CrowdData, tmp_path: Path) -
     (tmp_path / "seed0" / "last.pth").unlink()
     train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
     assert (tmp_path / "seed0" / "result.json").read_bytes() == before  # done is done
+
+
+def test_a_run_does_not_go_on_with_other_pixels(crowd: CrowdData, tmp_path: Path) -> None:
+    """The names, sizes and points of the images are the same."""
+    train_counter(make_job(crowd, tmp_path, train__epochs=1), seed=0)
+    path = crowd.train[0].path
+    with Image.open(path) as image:
+        changed = np.asarray(image).copy()
+    changed[:8, :8] = 255 - changed[:8, :8]
+    Image.fromarray(changed).save(path)
+    other = CrowdData(crowd.name, crowd.train, crowd.test)
+    assert other.fingerprint() == crowd.fingerprint()
+    with pytest.raises(EANError, match="it was started with data.content = '[0-9a-f]{16}', and this run has"):
+        train_counter(make_job(other, tmp_path, resume=True, train__epochs=1), seed=0)
 
 
 def test_a_damaged_state_is_not_resumed_from(crowd: CrowdData, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from PIL import Image
 
 from ean_core.io.records import read_record
 from ean_core.training.runner import QuietRunner
@@ -119,6 +121,15 @@ def test_a_run_that_is_done_is_shown_again(voc, tmp_path):
     whole = prepare(tmp_path, "whole").run()
     again = prepare(tmp_path, "whole", resume=True).run()
     assert (again["last"], again["validations"]) == (whole["last"], whole["validations"])
+
+
+def test_a_run_does_not_go_on_with_other_pixels(voc, tmp_path):
+    """The names of the images and the classes of their pixels are the same."""
+    prepare(tmp_path, "run").run()
+    path = voc / "JPEGImages/2007_000001.jpg"
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    with pytest.raises(EANError, match="it was started with content.train = '[0-9a-f]{16}', and this run has"):
+        prepare(tmp_path, "run", resume=True)
 
 
 def test_runs_that_start_within_one_second_remember_apart(voc, tmp_path, monkeypatch):

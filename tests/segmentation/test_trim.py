@@ -52,6 +52,20 @@ def test_a_segmentor_is_trimmed_and_its_files_load(
     assert trimmed.network(images).shape == whole.network(images).shape
 
 
+def test_trimming_does_not_choose_on_images_that_were_trained_on(
+    trained: Path, config: Path, tmp_path: Path, script: Script, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "data", tmp_path / "data")
+    images = tmp_path / "data/VOCdevkit/VOC2012/JPEGImages"
+    shutil.copy(images / "2007_000001.jpg", images / "2007_000500.jpg")
+    state = trained / "run/last.pth"
+    assert script("tools/trim.py", state, "--config", config, "--data-root", "data", "--work-dir", "out") == 2
+    error = capsys.readouterr().err
+    assert "2007_000500" in error
+    assert "2007_000001" in error
+    assert not (tmp_path / "out/trim.json").exists()
+
+
 def test_areas_of_single_images_add_up_to_the_metric(trained: Path, config: Path, monkeypatch: Any) -> None:
     read = read_config(config, data_root=str(trained / "data"))
     segmentor, _ = load_segmentor(read, trained / "run/last.pth")
