@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 
 from ean_core.utils.command_names import spelled
+from ean_core.utils.errors import legible, steers
 
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
@@ -39,13 +42,21 @@ def drawn_on(screen: Console) -> Iterator[None]:
 
 
 def say(*lines: object) -> None:
-    """Print lines of prose, with commands as `spelled`; on a terminal they are wrapped between words."""
+    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words."""
     screen = console()
-    for line in (spelled(str(line)) for line in lines):
+    for line in (legible(spelled(str(line))) for line in lines):
         if screen.is_terminal:
             screen.print(line, markup=False, emoji=False, highlight=False)
         else:
             print(line, flush=True)
+
+
+class LegibleTable(Table):
+    """A table whose cells are `legible`: a class or a file can have any name."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        """Add a row, as `Table` does."""
+        super().add_row(*(legible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
 
 
 def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) -> Table:
@@ -56,7 +67,7 @@ def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) 
         heads: of the columns; the first column is aligned to the left, the others to the right.
         left: heads of further columns that are aligned to the left.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = LegibleTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, head in enumerate(heads):
         justify = "left" if number == 0 or head in left else "right"
         table.add_column(head, justify=justify, overflow="fold", vertical="top")
@@ -80,7 +91,19 @@ def say_next(*commands: Sequence[object]) -> None:
         commands: the words of each command; what a shell would split is quoted.
     """
     for number, words in enumerate(commands):
-        print(f"{'next: ' if number == 0 else '      '}{shlex.join(map(str, words))}", flush=True)
+        print(f"{'next: ' if number == 0 else '      '}{' '.join(quoted(str(word)) for word in words)}", flush=True)
+
+
+def quoted(word: str) -> str:
+    """A word as a shell reads it; as bash's $'..' if it has characters that would steer the terminal."""
+    if not any(map(steers, word)):
+        return shlex.quote(word)
+    escaped = (
+        f"\\x{byte:02x}" if steers(character) else f"\\{character}" if character in "\\'" else character
+        for character in word
+        for byte in (os.fsencode(character) if steers(character) else b" ")
+    )
+    return f"$'{''.join(escaped)}'"
 
 
 def script(path: str) -> list[str]:

@@ -24,6 +24,8 @@ from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment, warm_python
 from tests.helpers.ranks import torchrun
 
+SHIPPED = "ean_se_resnet20_cifar100_subset30k"
+
 
 def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Path) -> None:
     short = ("--cfg-options", "search.steps=3", "train.epochs=1", "retrain=['ean']")
@@ -62,6 +64,7 @@ def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Pat
         (["tools/search.py", "tiny.py", "--attention", "see"], "unknown attention 'see'"),
         (["tools/search.py", "tiny.py", "--cfg-options", "data.name=cifar100"], "cifar-100-python"),
         (["tools/train_cls.py", "tiny.py", "--scheme", "0101"], "has 4 bits but the network needs 9"),
+        (["tools/train_cls.py", "tiny.py", "--attention", "dia", "--scheme", SHIPPED], "was found for attention 'se'"),
         (["tools/train_cls.py", "tiny.py", "--scheme", "none.json"], "scheme file none.json does not exist"),
         (["tools/test.py", "tiny.py", "none.pth"], "none.pth does not exist"),
     ],
@@ -72,9 +75,11 @@ def test_mistakes_get_a_sentence(
 ) -> None:
     assert tiny.exists()
     assert script(*arguments) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
+    printed = capsys.readouterr()
+    last = printed.err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert sentence in last
+    assert "--scheme" not in arguments or not printed.out  # refused before the data is read
 
 
 def test_how_the_device_runs_it_is_chosen_printed_and_recorded(
