@@ -214,6 +214,10 @@ def assign_pictures(pictures: Iterable[Path], stems: list[str], directory: Path)
     return owned
 
 
+MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What a section raises for a record that lacks a field, or has another value in it than its kind has."""
+
+
 @contextmanager
 def naming_record(record: Record) -> Iterator[None]:
     """Turn the error of a missing or misshapen field into a sentence that names the record.
@@ -223,7 +227,7 @@ def naming_record(record: Record) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except MISSHAPEN as error:
         if isinstance(error, EANError):
             raise
         raise EANError(
