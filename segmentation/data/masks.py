@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ean_core.data.read_image import open_image
+from ean_core.data.read_image import TURNS, open_image, orientation_of
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
@@ -34,7 +34,9 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, list[int] | None]:
     try:
         with open_image(path) as image:
             image.load()
-            mode, palette, labels = image.mode, image.getpalette(), np.asarray(image)
+            turn = TURNS.get(orientation_of(image))
+            upright = image if turn is None else image.transpose(turn)  # as the image that it belongs to
+            mode, palette, labels = image.mode, image.getpalette(), np.asarray(upright)
     except EANError as error:
         raise EANError(str(error).replace("the image", "the mask", 1)) from error
     if mode not in ("P", "L"):
