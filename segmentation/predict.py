@@ -96,6 +96,9 @@ def main(argv: Sequence[str]) -> None:
     say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
     config_words = ["--config", config_file] if arguments.sources[0].endswith(".py") else []
     say_next([*script("tools/gradcam.py"), listing.files[0], "--checkpoints", checkpoint, *config_words])
+    if failed := len(listing.files) - done:
+        print(f"{failed} of {how_many(len(listing.files), 'image')} could not be read", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -135,8 +135,9 @@ def test_strange_files_do_not_stop_the_others(trained, script, tmp_path, capsys)
     (tmp_path / "in/gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(tmp_path / "fifo.png")
     start = ("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", "fifo.png")
-    assert script(*start, "--out-dir", "out", *flags()) == 0
+    assert script(*start, "--out-dir", "out", *flags()) == 1
     done = capsys.readouterr()
+    assert done.err.endswith("2 of 6 images could not be read\n")
     assert "(4 images: a mask and a picture of each)" in done.out
     assert "torn.png: skipped: cannot decode the image in/torn.png" in done.out
     assert "fifo.png: skipped: fifo.png is not a regular file" in done.out
