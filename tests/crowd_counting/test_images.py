@@ -252,7 +252,7 @@ def test_images_that_cannot_be_read_are_named_below_a_long_list(
     for number in range(21):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{number:02}.png")
     (tmp_path / "in/torn.png").write_bytes(b"torn")
-    assert script("crowd_counting/predict.py", "counter-shanghaitech-a", "in", "--out-dir", "out") == 1
+    assert script("predict", "counter-shanghaitech-a", "in", "--out-dir", "out") == 1
     printed = capsys.readouterr()
     assert ".. and 1 more" in printed.out
     assert "skipped: cannot decode the image in/torn.png" in printed.err
