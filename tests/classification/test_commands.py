@@ -19,6 +19,7 @@ from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.pipeline.retrain import unpack_results
 from ean_core.search.history import read_lines
+from ean_core.training.hooks import SaveState
 from ean_core.training.work_dir import LOCK
 from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment, warm_python
@@ -80,6 +81,21 @@ def test_mistakes_get_a_sentence(
     assert last.startswith("error: ")
     assert sentence in last
     assert "--scheme" not in arguments or not printed.out  # refused before the data is read
+
+
+def test_a_training_whose_directory_is_removed_stops(
+    script: Script, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(hook: SaveState, runner: object) -> None:
+        shutil.rmtree(tmp_path / "w", ignore_errors=True)
+        original(hook, runner)
+
+    original = SaveState.after_train_epoch
+    monkeypatch.setattr(SaveState, "after_train_epoch", remove)
+    options = ("--work-dir", "w", "--scheme", "org", "--cfg-options", "train.epochs=2")
+    assert script("tools/train_cls.py", tiny, *options) == 2
+    assert "w was removed or replaced while this run was working in it" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 def test_how_the_device_runs_it_is_chosen_printed_and_recorded(
