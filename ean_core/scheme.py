@@ -16,12 +16,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.utils.checked_dataclasses import Range, check_arguments, checked, shorten
 from ean_core.utils.errors import EANError, nearest
 from ean_core.utils.files import write_atomic
 from ean_core.utils.shipped_files import scheme_names, shipped_scheme
 
+FORMAT = "ean-scheme-1"
 MAX_BLOCKS = 1_000_000
 
 
@@ -150,7 +152,7 @@ class Scheme:
         """
         check_arguments("Scheme.save", path=(path, str | Path))
         record = {
-            "format": "ean-scheme-1",
+            "format": FORMAT,
             "blocks": list(self.blocks),
             "stages": ["".join(map(str, stage)) for stage in self.stages],
             "connections": self.connections,
@@ -211,6 +213,8 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     if missing and shipped_scheme(Path(path).stem):
         advice = f"the scheme of this name comes with the project, so give {Path(path).stem!r}"
     record = read_json(path, what="scheme file", advice=advice)
+    if isinstance(record, dict) and (error := later_version(path, record.get("format"), FORMAT)):
+        raise error
     form = f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)'
     if not isinstance(record, dict) or not {"blocks", "stages"} <= set(record):
         raise EANError(form)

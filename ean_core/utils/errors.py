@@ -23,6 +23,8 @@ from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
     (errno.EEXIST, errno.ENOTDIR): ": a file is in the way of a folder, so give another path",
+    (errno.ENOENT,): ": the file or its folder does not exist, so give another path, or start again",
+    (errno.ENAMETOOLONG,): ": give a shorter name",
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": free some space, or give a folder on another disk",
     (errno.EACCES, errno.EPERM, errno.EROFS): ": change the permissions, or give another folder",
 }
