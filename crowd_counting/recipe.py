@@ -72,8 +72,10 @@ class DataRecipe:
     """Loading, cropping and augmenting the images.
 
     Attributes:
-        part: "A", "B" or "demo" of ShanghaiTech, for commands without --part and --annotations.
+        part: "A", "B" or "demo" of ShanghaiTech, for commands without --part and --annotations; ("A", "B") trains on
+            both together.
         annotations: instead, a .json or .csv of points, see `crowd_counting/data/points_file.py`.
+        empty: a folder of photos without people, added to the training images.
         crop: side in pixels of the random training crops, a multiple of the stride; None: whole images,
             padded to the largest of their batch.
         scale_min, scale_max: range of the random factor by which training images are resized.
@@ -87,8 +89,9 @@ class DataRecipe:
         workers: number of threads that decode images.
     """
 
-    part: str | None = None
+    part: str | tuple[str, ...] | None = None
     annotations: str | None = None
+    empty: str | None = None
     crop: int | None = 384
     scale_min: float = 1.0
     scale_max: float = 1.0
@@ -100,6 +103,11 @@ class DataRecipe:
     split: str | None = None
     cache: str | None = None
     workers: Annotated[int, Range(0, 256)] = 4
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts to train on; none where the data are named otherwise."""
+        return (self.part,) if isinstance(self.part, str) else self.part or ()
 
     def __post_init__(self) -> None:
         Kernel.parse(self.kernel)

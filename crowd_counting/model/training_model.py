@@ -72,7 +72,8 @@ class CountingModel(BaseModel):
         stride, rows = self.counter.stride, []
         for map_, size, image in zip(predicted.double().cpu(), sizes.tolist(), images, strict=True):
             height, width = (-(-side // stride) for side in size)
-            rows.append(image_errors(image.name, map_[:height, :width].numpy(), image.points, stride=stride))
+            density = map_[:height, :width].numpy()
+            rows.append(image_errors(image.name, density, image.points, stride=stride, part=image.part))
         return rows
 
 
