@@ -235,4 +235,6 @@ def read_result(path: Path) -> dict[str, Any]:
     for name, errors in (("best", result.best.test), ("final", result.final.test), ("", result.always_the_mean)):
         if any(figures.get("mae") is None for figures in by_part(errors).values()):
             raise EANError(f"record {path} is damaged (it has no mae for {name or 'the mean count'}): {advice}")
+    if len({tuple(by_part(errors)) for errors in (result.best.test, result.final.test, result.always_the_mean)}) > 1:
+        raise EANError(f"record {path} is damaged (its figures are of unlike parts): {advice}")
     return record

@@ -129,7 +129,9 @@ def test_images_of_a_few_pixels_are_trained_on(tmp_path: Path, loss: str, size: 
         write_cache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
         cache = DensityCache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
     model = CountingModel(
-        build_counter("resnet20", head_channels=8), Normalize((0.5,) * 3, (0.25,) * 3), LOSSES[loss]()
+        build_counter("resnet20", head_channels=8, zero_inflated=LOSSES[loss].zero_inflated),
+        Normalize((0.5,) * 3, (0.25,) * 3),
+        LOSSES[loss](),
     )
     for crop in (16, None):
         plan = Plan(3, train=True, seed=2)
