@@ -20,9 +20,6 @@ from ean_core.pipeline.recipe import ModelRecipe
 from ean_core.training.device_defaults import Placement, describe, for_device
 from ean_core.utils.distributed import run_on_main_process
 
-PARTS = ("supernet", "search", "network", "comparison", "correlation")
-"""What the claims on parts of a work directory call them."""
-
 
 def start_job(
     recipe: Recipe,

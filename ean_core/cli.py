@@ -124,6 +124,16 @@ def positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
 
 
+def not_negative(text: str) -> float:
+    """An argument's `type=` for a finite number of at least 0."""
+    try:
+        if 0 <= (value := float(text)) < float("inf"):
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text!r}")
+
+
 def add_own_attention(parser: argparse.ArgumentParser) -> None:
     """Add --attention, for commands that open a checkpoint: a name in a file never runs code, so the user gives it."""
     parser.add_argument(

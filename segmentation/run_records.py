@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from ean_core.io.records import read_record
-from ean_core.utils.checked_dataclasses import Count, Range, checked
+from ean_core.utils.checked_dataclasses import Count, Percent, checked
 from ean_core.utils.errors import EANError
 
 SHARED_SETTINGS = ("title", "head", "iterations", "batch_size", "optim_wrapper", "crop", "processes")
 """Settings that runs which are compared must share, besides their data and architecture."""
-
-Percent = Annotated[float, Range(0, 100)]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from classification.recipe import Recipe
 from ean_core import cli
-from ean_core.cli import at_least, backends_of, positive, seed
+from ean_core.cli import at_least, backends_of, not_negative, positive, seed
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
 from ean_core.search.reward_landscapes import KINDS
@@ -97,10 +97,11 @@ def test_a_number_too_small_is_refused_at_once(
 def test_numbers_of_arguments() -> None:
     assert at_least(0)("0") == 0
     assert positive("0.5") == 0.5
+    assert [not_negative(text) for text in ("0", "0.00", "1e-3")] == [0, 0, 0.001]
     assert seed("4294967295") == 2**32 - 1
     for kind, text in (
         *((at_least(1), "0"), (at_least(0), "1.5"), (at_least(0), ""), (positive, "0"), (positive, "nan")),
-        *((seed, "-1"), (seed, "4294967296")),
+        *((seed, "-1"), (seed, "4294967296"), (not_negative, "-0.1"), (not_negative, "inf"), (not_negative, "nan")),
     ):
         with pytest.raises(ArgumentTypeError, match="expected"):
             kind(text)

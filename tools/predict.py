@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 HELP = """\
 example:
@@ -63,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
         writable(arguments.json.parent)
     read, failed = [], []
 
-    def readable():
+    def readable() -> Iterator[Image.Image]:
         for file, photo in read_images(files):
             (failed if isinstance(photo, EANError) else read).append(file)
             if isinstance(photo, EANError):
@@ -84,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
         write_atomic(arguments.json, json.dumps(report, indent=1) + "\n")
         say(f"{word}: {arguments.json}")
     if sys.stdout.isatty():  # the lines of a file or pipe are for other programs
-        say_next([*script("tools/gradcam.py"), *arguments.images[:1], "--checkpoints", arguments.checkpoint])
+        say_next([*script("tools/gradcam.py"), *images[:1], "--checkpoints", checkpoint])
     if failed:
         print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
         sys.exit(1)

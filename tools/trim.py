@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, positive
+from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, not_negative
 from ean_core.utils.errors import EANError, command
 
 HELP = """\
@@ -40,8 +40,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--test-is-validation", action="store_true", help="all of the data's test part chooses; nothing is tested")
     add("--test-root", metavar="DIR", help="the test images are there, not under --data-root")
     add("--val-images", type=at_least(2), metavar="N", help="of a classifier: choose by so many of them (default all)")
-    add("--max-drop", type=at_least_zero, metavar="X", help="most that may be lost: points, or 0.1 for an MAE (0.3)")
-    add("--max-increment", type=at_least_zero, metavar="PERCENT", help="most that attention may add to the time")
+    add("--max-drop", type=not_negative, metavar="X", help="most that may be lost: points, or 0.1 for an MAE (0.3)")
+    add("--max-increment", type=not_negative, metavar="PERCENT", help="most that attention may add to the time")
     add("--finetune", type=at_least(0), default=0, metavar="N", help="train the trimmed network on for N epochs")
     add("--work-dir", type=Path, metavar="DIR", help="where everything is written (default trim/ beside CHECKPOINT)")
     add("--resume", action="store_true", help="use what the work directory has measured; limits may differ")
@@ -50,11 +50,6 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--rounds", type=at_least(2), default=30, metavar="N", help="of timing, networks interleaved (default 30)")
     add_own_attention(parser)
     return parser.parse_args(argv)
-
-
-def at_least_zero(text: str) -> float:
-    """An argument's `type=` for a finite number of at least 0."""
-    return 0.0 if text.strip() in ("0", "0.0") else positive(text)
 
 
 @command

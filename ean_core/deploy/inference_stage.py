@@ -59,7 +59,10 @@ class InferenceStage(Stage):
             for index, tail in zip(indices, choose_tails(stage, indices, attention, backend), strict=True):
                 connected[index] = tail
         unconnected = choose_tails(stage, range(stage.depth), None, backend)
-        if (means := stage.mean_masks) is not None:
+        if isinstance(stage, InferenceStage):  # with other tails before: they hold its mean masks
+            kept = zip(stage.unconnected, unconnected, strict=True)
+            unconnected = [old if isinstance(old, MeanMaskTail) else new for old, new in kept]
+        elif (means := stage.mean_masks) is not None:
             unconnected = [MeanMaskTail(mask, activation=stage.activation) for mask in means.masks]
         return cls(stage, connected=connected, unconnected=unconnected)
 

@@ -35,7 +35,6 @@ TOLERANCE = 1e-3
 """Largest difference of a folded network's output, relative to its largest value, that rounding can make."""
 
 _Network = TypeVar("_Network", bound=nn.Module)
-_Replace = Callable[[str, Tensor], Tensor | None]
 
 
 class AttentionCall(Protocol):
@@ -258,9 +257,11 @@ def fold_masks(network: _Network, masks: Masks, *, probe: Tensor) -> _Network:
     folded = copy.deepcopy(network)
     for call in _named(network, masks):
         call.fold(folded, masks[call.name], probe)
-    with constant_masks(network, masks):
-        expected = network(probe)
-    difference = (folded(probe) - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
+    with without_tf32():
+        with constant_masks(network, masks):
+            expected = network(probe)
+        output = folded(probe)
+    difference = (output - expected).abs().max() / expected.abs().max().clamp(min=1e-12)
     if not float(difference) <= TOLERANCE:
         raise EANError(
             f"the mean masks of {', '.join(masks)} cannot be folded exactly (the outputs would differ by "
@@ -268,6 +269,16 @@ def fold_masks(network: _Network, masks: Masks, *, probe: Tensor) -> _Network:
             "own, lies between the attention and the layer before it"
         )
     return folded
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Within the block, convolutions on a GPU are in full float32: TF32, cuDNN's default, rounds beyond `TOLERANCE`."""
+    before, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def drop_calls(network: _Network, names: Iterable[str]) -> _Network:

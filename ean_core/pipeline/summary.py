@@ -86,7 +86,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job, *, earlier: Path | Non
         earlier: a record whose increments are kept if they are of these networks on this device: measured again, they
             would differ at every `--resume`.
     """
-    increments = recorded_increments(earlier, trained) if earlier is not None and earlier.exists() else None
+    increments = recorded_increments(earlier, trained, timing_of(job)) if earlier and earlier.exists() else None
     if increments is None:
         increments = measure_increments(trained, job)
     return [
@@ -120,14 +120,19 @@ def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, 
     return {label: Interval(100 * ratio.value, 100 * ratio.low, 100 * ratio.high) for label, ratio in ratios.items()}
 
 
-def recorded_increments(path: Path, trained: Sequence[TrainedTarget]) -> dict[str, Interval] | None:
-    """The time increments of a record, by label; None if it lacks one of the networks, or is of another device."""
+def recorded_increments(
+    path: Path, trained: Sequence[TrainedTarget], timing: Mapping[str, Any]
+) -> dict[str, Interval] | None:
+    """The time increments of a record, by label.
+
+    None if it lacks one of the networks, is of another device, or was not timed as `timing_of` says.
+    """
     try:
         record = read_record(path)
         here = environment()
         if any(record["environment"][name] != here[name] for name in ("device", "threads")):
             return None
-        if record["settings"]["timing"] != TIMING:
+        if record["settings"]["timing"] != timing:
             return None
         rows = {(row["scheme"], row["parameters"]): row["time_increment"] for row in record["metrics"]}
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ean_core.report.colors import NETWORK_COLORS
 from ean_core.report.elements import GAP, Element, Map, Maps, Section, Table
 from ean_core.report.formatting import mean, number
 from ean_core.report.labels import label_of, labels_of
@@ -59,7 +60,7 @@ def scheme_table(results: Results) -> Table:
 def finders_of(row: TrainedRow) -> str:
     """Which methods found a network's scheme; "" for the networks that others are compared with."""
     if row.methods:
-        return ", ".join(label_of(method) for method in row.methods if method not in ("org", "share-full"))
+        return ", ".join(label_of(method) for method in row.methods if method not in NETWORK_COLORS)
     return row.network if row.network.startswith("EAN") else ""
 
 

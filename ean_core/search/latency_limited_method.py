@@ -60,7 +60,7 @@ class Limited(SearchMethod):
         return self.limit.keep(scheme, np.zeros(len(scheme)) if p is None else p)
 
     def p_hat(self, scheme: Scheme) -> np.ndarray | None:
-        """The wrapped method's probability of connecting each block, (m,)."""
+        """The wrapped method's probability of each bit's value in the scheme, (m,); see `SearchMethod.p_hat`."""
         return self.method.p_hat(scheme)
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Scheme]:

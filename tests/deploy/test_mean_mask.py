@@ -214,3 +214,17 @@ def test_unknown_calls_and_missing_images_are_refused() -> None:
 def test_a_network_without_attention_has_no_calls() -> None:
     assert find_calls(trained("resnet20")) == []
     assert find_calls(trained("resnet20", "se", scheme="000 | 000 | 000")) == []
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_folding_is_checked_in_full_float32(tf32: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TF32 rounds by more than the check allows, and would refuse exact folds on a GPU."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+    network = trained("resnet20", "se")
+    x = images(network, size=8)
+    masks = mean_masks(network, [x])
+    allowed = []
+    network.fc.register_forward_hook(lambda *_: allowed.append(torch.backends.cudnn.allow_tf32))  # copied with it
+    fold_masks(network, masks, probe=x)
+    assert allowed == [False, False]
+    assert torch.backends.cudnn.allow_tf32 is tf32

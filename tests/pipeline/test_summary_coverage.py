@@ -25,7 +25,7 @@ from ean_core.search.comparison import Budget
 from ean_core.search.method_choice import parse_methods
 from ean_core.training.settings import TrainSettings
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
-from tests.pipeline.test_any_task import make_job
+from tests.pipeline.test_any_task import MadeUpCounting, make_job
 
 
 def train(
@@ -105,6 +105,20 @@ def test_a_damaged_record_is_written_again(tmp_path: Path) -> None:
     path = train(tmp_path, "org", seeds=[0, 1])
     path.write_text("{")
     assert values(train(tmp_path, "org", seeds=[0])) == {"Org": [90, 91]}
+
+
+@pytest.mark.parametrize("timing_batch", [50, 1])
+def test_time_increments_are_not_measured_again(
+    timing_batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a task's images are timed in batches as large as others' or, since they are large, in smaller ones."""
+    crowds = dataclasses.replace(make_job(tmp_path).task.dataset(), timing_batch=timing_batch)
+    monkeypatch.setattr(MadeUpCounting, "dataset", lambda _: crowds)
+    monkeypatch.setattr("ean_core.pipeline.summary.TIMING", {"batch_size": 2, "rounds": 2, "setting": "eager float32"})
+    first = read_record(train(tmp_path, "org", "share-full"))
+    assert first["settings"]["timing"]["batch_size"] == min(2, timing_batch)
+    again = read_record(train(tmp_path, "org", "share-full"))
+    assert [row["time_increment"] for row in again["metrics"]] == [row["time_increment"] for row in first["metrics"]]
 
 
 def compare(directory: Path, methods: str, seeds: int, evaluations: int = 6, **options: Any) -> Path:

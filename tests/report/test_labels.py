@@ -15,7 +15,8 @@ from ean_core.report import plots_search
 from ean_core.report.labels import full_name, label_of, labels_of
 from ean_core.report.results import SchemeFile
 from ean_core.report.run_folders import search_elements
-from ean_core.report.table2 import scheme_map
+from ean_core.report.table2 import finders_of, scheme_map
+from ean_core.report.typed_rows import Mean, TrainedRow
 from tests.helpers import report_records as made
 
 
@@ -108,3 +109,12 @@ def test_maps_of_schemes_name_ones_own_attention_as_it_is() -> None:
     scheme = Scheme.all_on((1, 2))
     notes = {name: scheme_map(SchemeFile("mine", scheme, {"attention": name})).note for name in labels}
     assert notes == {name: f"{label}, 3 of 3 connected" for name, label in labels.items()}
+
+
+@pytest.mark.parametrize(
+    ("methods", "finders"),
+    [*(((name,), "") for name in ("org", "org-full", "share-full")), (("ean", "random"), "EAN, random")],
+)
+def test_networks_that_others_are_compared_with_are_found_by_no_method(methods: tuple[str, ...], finders: str) -> None:
+    row = TrainedRow(Mean(90.0), 1000, 9, 9, "111 | 111 | 111", None, methods=methods)
+    assert finders_of(row) == finders

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tracemalloc
@@ -53,6 +54,17 @@ def test_predictions_of_a_folder(
         assert [guess["name"] for guess in entry["classes"]] == [first.name, second.name]
         assert entry["classes"][0]["probability"] == pytest.approx(first.probability, abs=1e-5)
     assert tool("predict", "classifier.pth", "photos/0.png", "photos/1.png") == 0
+
+
+def test_the_next_command_is_of_the_checkpoint_and_image_that_were_taken(
+    photos: Path, tool: Script, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr("ean_core.inference.shipped_models.default_model", lambda _: "classifier.pth")
+    for sources in (["photos/0.png"], ["photos/0.png", "photos/1.png"], ["classifier.pth", "photos/0.png"]):
+        assert tool("predict", *sources) == 0
+        words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+        assert words[-3:] == ["photos/0.png", "--checkpoints", "classifier.pth"]
 
 
 @pytest.mark.parametrize(

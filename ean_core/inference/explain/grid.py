@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from ean_core.utils.fonts import drawable
 SIDE = 288  # pixels that the longer side of a picture in the grid is enlarged or reduced to
 HEAT = "turbo"
 MOST_MAPS = 6  # spatial masks beside each other
-_DRAWING = threading.Lock()  # matplotlib's caches of fonts and layouts are not made for several threads
 CHARACTERS = 28  # of a line above or below a picture of the grid, so that neighbors do not run into each other
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.wrapped_module import WrappedModule
+from ean_core.attention.masks import gives_mask
 from ean_core.inference.explain.module_outputs import watch
 from ean_core.networks import StagedNetwork
 
@@ -59,7 +59,7 @@ def attention_masks(network: nn.Module, trunk: StagedNetwork, images: Tensor) ->
         positions.setdefault(module, []).append((stage, block))
 
     def record(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        fitted = isinstance(module, WrappedModule)
+        fitted = not gives_mask(module)
         mask = fit_mask(inputs[0], output[0]) if fitted else module.mask(*inputs)[0]
         masks.append(BlockMask(*positions[module].pop(0), mask.float().cpu(), fitted))
 

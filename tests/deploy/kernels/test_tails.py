@@ -133,6 +133,25 @@ def test_blocks_of_ones_own_keep_their_way(
     check_network(network)
 
 
+@pytest.mark.parametrize("arch", ["resnet20", "resnet29"])
+def test_blocks_that_are_not_connected_keep_their_mean_masks(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ean_core.deploy.fold import fold_batch_norm, in_channels_last
+    from ean_core.deploy.kernels import reference, triton_kernels, use_kernels
+
+    for name in ("channel_means", "excite", "scale_add_relu", "bias_relu"):
+        monkeypatch.setattr(triton_kernels, name, getattr(reference, name))
+    network = trained(arch, "se", scheme="101 | 001 | 110")
+    network.keep_mean_masks()
+    for stage in network.stages:
+        stage.mean_masks.masks.uniform_(0.2, 0.9)
+    network.eval()
+    folded = fold_batch_norm(network, prune=False)
+    use_kernels(folded)
+    x = images(network, size=8)
+    with torch.inference_mode():
+        assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
+
+
 def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
     interpreted("from tests.deploy.kernels.test_tails import check_subclass; check_subclass()")
 

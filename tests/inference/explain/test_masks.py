@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from ean_core.attention import ATTENTIONS
+from ean_core.attention import ATTENTIONS, Attention, State
 from ean_core.inference.explain.masks import attention_masks, fit_mask
 from tests.inference.explain.helpers import network
 
@@ -62,3 +63,18 @@ def test_attention_without_a_mask_gets_the_factor_that_fits() -> None:
     torch.testing.assert_close(first.values * residual, out, rtol=1e-3, atol=1e-4)
     residual, gain = torch.randn(2, 5, 4, 3), torch.rand(2, 1, 4, 3)
     torch.testing.assert_close(fit_mask(residual, residual * gain).float(), gain)
+
+
+def test_attention_that_overrides_forward_alone_gets_the_factor_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Halved(Attention):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+
+        def forward(self, residual: Tensor, state: State = None) -> tuple[Tensor, State]:
+            return residual / 2, state
+
+    monkeypatch.setitem(ATTENTIONS, "halved", Halved)
+    net = network("halved")
+    for mask in attention_masks(net, net, torch.randn(2, 3, 16, 16)):
+        assert mask.fitted
+        torch.testing.assert_close(mask.values, torch.full_like(mask.values, 0.5))
