@@ -43,17 +43,17 @@ def compare_seeds_sentence(
         return f"{first} and {second} are level within {margin:g} {unit}: {figures}."
     if verdict != "unknown":
         return f"{first} is {verdict} than {second}: {figures}."
+    shown = f"No difference between {first} and {second} can be shown with {difference.pairs} seeds: {figures}"
+    if not difference.std:
+        return f"{shown}; all seeds have the same difference, so that nothing is known about its spread."
     needed = seeds_needed(difference.std, difference=margin)
     number = f"about {needed}" if needed < MOST_SEEDS else f"{needed:,} or more"
-    return (
-        f"No difference between {first} and {second} can be shown with {difference.pairs} seeds: {figures}; {number} "
-        f"seeds would show a difference of {margin:g} {unit}."
-    )
+    return f"{shown}; {number} seeds would show a difference of {margin:g} {unit}."
 
 
 def compare_images_sentence(first: str, second: str, images: PairedImages) -> str:
     """Compare two networks by which of the same test images they classify correctly."""
-    low, high = images.mean - images.half_width, images.mean + images.half_width
+    low, high = images.interval
     right = [images.both + only for only in (images.only_first, images.only_second)]
     return (
         f"{verdict_on_images(first, second, images.p_value, first_is_better=images.mean > 0)}: {right[0]:,} and "

@@ -48,12 +48,15 @@ class PairedDifference:
     pairs: int
 
     def verdict(self, *, margin: float = MARGIN, higher_is_better: bool = True) -> str:
-        """ "better" or "worse" (of the first), "level" (within the margin), or "unknown"."""
+        """ "better" or "worse" (of the first), "level" (within the margin), or "unknown".
+
+        Differences that are all equal, as those of few test images may be, say nothing about their spread.
+        """
         if self.low is None or self.high is None or self.p_value is None:
             return "unknown"
         if self.p_value <= SIGNIFICANCE and (self.low > 0 or self.high < 0):
             return "better" if (self.mean > 0) == higher_is_better else "worse"
-        return "level" if -margin <= self.low and self.high <= margin else "unknown"
+        return "level" if self.std and -margin <= self.low and self.high <= margin else "unknown"
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> PairedDifference:
@@ -135,10 +138,9 @@ class PairedImages:
         return 100 * (self.only_first - self.only_second) / self.images
 
     @property
-    def half_width(self) -> float:
-        """Of the 95 % interval of the difference, in points, by the normal distribution of paired differences."""
-        share, mean = (self.only_first + self.only_second) / self.images, self.mean / 100
-        return float(100 * stats.norm.ppf(1 - SIGNIFICANCE / 2) * math.sqrt((share - mean**2) / self.images))
+    def interval(self) -> tuple[float, float]:
+        """Ends of the 95 % interval of the difference, in points; see `proportions_interval`."""
+        return proportions_interval(self.only_first, self.only_second, self.images)
 
 
 def paired_images(first: np.ndarray, second: np.ndarray) -> PairedImages:
@@ -154,6 +156,36 @@ def paired_images(first: np.ndarray, second: np.ndarray) -> PairedImages:
     differing = only_first + only_second
     p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     return PairedImages(only_first, only_second, int((first & second).sum()), first.size, p_value)
+
+
+def proportions_interval(only_first: int, only_second: int, images: int) -> tuple[float, float]:
+    """95 % interval of the difference of two proportions of the same images, in points.
+
+    Half an image is added to each cell of the table of pairs (Agresti and Min, Simple improved confidence intervals for
+    comparing matched proportions, 2005, https://doi.org/10.1002/sim.1781), so that it has a width even where no image
+    differs.
+
+    Args:
+        only_first, only_second: images with one of the two results and not the other.
+        images: how many in all.
+    """
+    total, more, less = images + 2, only_first + 0.5, only_second + 0.5
+    center = (more - less) / total
+    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(more + less - total * center**2) / total
+    return 100 * (center - half), 100 * (center + half)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust the p-values of several tests, so that with 0.05 all of them together err once in twenty studies.
+
+    The k-th smallest of m is multiplied by m - k + 1, and is no smaller than the one before (Holm, A simple sequentially
+    rejective multiple test procedure, 1979).
+    """
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=float)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    return adjusted.tolist()
 
 
 def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:

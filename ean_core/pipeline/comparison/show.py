@@ -13,7 +13,7 @@ from ean_core.report.labels import label_of
 from ean_core.scheme import Scheme, read_scheme_file
 from ean_core.utils.errors import EANError
 from ean_core.utils.screen import make_table, print_table, say
-from ean_core.utils.significance import SIGNIFICANCE, compare_samples
+from ean_core.utils.significance import SIGNIFICANCE, compare_samples, holm
 from ean_core.utils.text import how_many
 
 Record = Mapping[str, Any]
@@ -106,22 +106,27 @@ def method_sentences(runs: Sequence[Record]) -> list[str]:
     """For every method, whether its searches ended with a higher reward than those of random search.
 
     Without random search, the first method takes its place. Searches with the same seed share no random numbers, so
-    that they are not pairs: this is Welch's test.
+    that they are not pairs: this is Welch's test, with Holm's correction for the number of methods.
     """
     rewards: dict[str, list[float]] = {}
     for run in runs:
         rewards.setdefault(run["method"], []).append(run["best"]["reward"])
     reference = "random" if "random" in rewards else next(iter(rewards))
+    tests = {
+        label: compare_samples(values, rewards[reference]) for label, values in rewards.items() if label != reference
+    }
+    welch = {label: test["welch_p"] for label, test in tests.items() if test["welch_p"] is not None}
+    adjusted = dict(zip(welch, holm(list(welch.values())), strict=True))
+    corrected = f" after Holm's correction for {len(welch)} comparisons" if len(welch) > 1 else ""
     sentences = []
-    for label in [label for label in rewards if label != reference]:
-        tests = compare_samples(rewards[label], rewards[reference])
-        p, seeds = tests["welch_p"], how_many(len(rewards[label]), "seed")
-        figures = f"best reward {tests['difference']:+.2f} on average over {seeds}"
-        figures += "" if p is None else f", Welch's p = {p:.2g}"
+    for label, test in tests.items():
+        p, seeds = adjusted.get(label), how_many(len(rewards[label]), "seed")
+        figures = f"best reward {test['difference']:+.2f} on average over {seeds}"
+        figures += "" if p is None else f", Welch's p = {p:.2g}{corrected}"
         if p is None or p > SIGNIFICANCE:
             sentences.append(f"No difference between {label} and {reference} can be shown: {figures}.")
         else:
-            better, worse = (label, reference) if tests["difference"] > 0 else (reference, label)
+            better, worse = (label, reference) if test["difference"] > 0 else (reference, label)
             sentences.append(f"{better} finds better schemes than {worse}: {figures}.")
     return sentences
 

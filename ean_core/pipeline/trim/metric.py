@@ -8,7 +8,7 @@ from scipy import stats
 from ean_core.pipeline.task import Metric
 from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval, bootstrap
-from ean_core.utils.significance import CONFIDENCE
+from ean_core.utils.significance import CONFIDENCE, proportions_interval
 
 
 def metric_value(results: np.ndarray, metric: Metric) -> float:
@@ -38,9 +38,8 @@ def mean_iou(areas: np.ndarray) -> np.ndarray:
 def metric_drop(before: np.ndarray, after: np.ndarray, metric: Metric) -> Interval:
     """How much worse a network is than before, on the same images: positive for worse, with a 95 % interval.
 
-    Right or wrong images: the interval of Agresti and Min (Simple improved confidence intervals for comparing matched
-    proportions, 2005, https://doi.org/10.1002/sim.1781), which has a width even where no image differs. Errors:
-    Student's t of the paired differences. Mean IoU: a bootstrap over the images.
+    Right or wrong images: `proportions_interval`. Errors: Student's t of the paired differences. Mean IoU: a bootstrap
+    over the images.
 
     Args:
         before, after: as `TrimTask.results` returns them, image by image.
@@ -56,20 +55,12 @@ def metric_drop(before: np.ndarray, after: np.ndarray, metric: Metric) -> Interv
     differences = (before.astype(float) - after.astype(float)) * (1 if metric.higher_is_better else -1)
     mean = float(differences.mean())
     if metric.proportion:
-        return _proportion_drop(differences)
+        worse, better = int((differences > 0).sum()), int((differences < 0).sum())
+        return Interval(100 * mean, *proportions_interval(worse, better, len(differences)))
     if len(differences) < 2 or np.ptp(differences) == 0:
         return Interval(mean, mean, mean)
     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(CONFIDENCE)
     return Interval(mean, float(low), float(high))
-
-
-def _proportion_drop(differences: np.ndarray) -> Interval:
-    """Of differences (N,) in -1, 0, 1, in points: half an image is added to each cell of the table of pairs."""
-    images = len(differences) + 2
-    worse, better = float((differences > 0).sum()) + 0.5, float((differences < 0).sum()) + 0.5
-    center = (worse - better) / images
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * np.sqrt(worse + better - images * center**2) / images
-    return Interval(100 * float(differences.mean()), 100 * float(center - half), 100 * float(center + half))
 
 
 def _iou_drop(before: np.ndarray, after: np.ndarray) -> Interval:
