@@ -172,12 +172,12 @@ def write_split(images: Images, root: Path, directory: Path) -> str:
     }
     path = directory / "split.json"
     write_atomic(path, json.dumps(record, indent=1) + "\n")
-    count = recipe.val_per_class if recipe.val_fraction is None else f"{recipe.val_fraction:.0%}"
-    scoring = f"{count} of each class's rest" if data.val is None else "given"
-    held_out = "given" if not data.note else f"{HELD_OUT:.0%} of each class"
+    count = recipe.val_per_class if recipe.val_fraction is None else f"{100 * recipe.val_fraction:.0f} %"
+    scoring = f"{count} of the others of each class" if data.val is None else "given"
+    held_out = "given" if not data.note else f"{100 * HELD_OUT:.0f} % of each class"
     summary = (
-        f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring}), "
-        f"{len(data.test)} to test on ({held_out}), always the same; written to {path}"
+        f"split: {len(data.test)} images to test on ({held_out}), {len(val)} to score schemes on ({scoring}), and "
+        f"{len(train)} to train on; the same in every run, and written to {path}"
     )
     random_parts = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
     return "\n".join([summary, *(check_duplicates(random_parts, root) if data.val is None else ())])

@@ -12,7 +12,11 @@ DEFAULT_WORK_DIR = "work_dirs/crowd_counting"
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add --part, --annotations and --data-root, which select the images."""
     add = parser.add_argument
-    add("--part", metavar="A|B|demo", help="part of ShanghaiTech, or the synthetic set drawn by prepare.py --demo")
+    add(
+        "--part",
+        metavar="A|B|demo",
+        help="part of ShanghaiTech, or the set that crowd_counting/prepare.py --demo draws",
+    )
     add(
         "--annotations",
         metavar="FILE",

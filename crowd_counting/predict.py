@@ -31,10 +31,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "checkpoint",
         nargs="?",
         metavar="CHECKPOINT",
-        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter there)",
+        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter listed there)",
     )
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", metavar="DIR", help="directory for the results (default counts, or counts_2, .. if it has others)")
+    add(
+        "--out-dir",
+        metavar="DIR",
+        help="directory for the results (default counts, or counts_2, .. if that is taken)",
+    )
     add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",

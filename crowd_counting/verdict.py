@@ -49,7 +49,7 @@ def against_the_mean(metrics: Mapping[str, Any]) -> str:
             f"{baseline:.1f} for the mean): train it for more epochs, or from pretrained weights."
         )
     return (
-        f"The counter's error is {1 - mae / baseline:.0%} below that of always giving the training images' mean count "
+        f"The counter's error is {100 * (1 - mae / baseline):.0f} % below that of always giving the training images' mean count "
         f"(MAE {mae:.1f}, and {baseline:.1f} for the mean)."
     )
 

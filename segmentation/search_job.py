@@ -16,6 +16,7 @@ from ean_core.pipeline.job import Job
 from ean_core.utils.distributed import is_main_process, start_processes
 from ean_core.utils.errors import EANError
 from ean_core.utils.process_agreement import check_same_files
+from ean_core.utils.screen import say
 from segmentation.config import build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.search_split import SearchSplit
@@ -51,7 +52,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         check_same_files(directory)
     job = Job(task, directory, launcher=launcher, resume=arguments.resume, backends=backends)
     if is_main_process():
-        print("\n".join([f"{task.recipe.name}: {job.describe()}", *lines]), flush=True)
+        say(f"{task.recipe.name}: {job.describe()}", *lines)
     return job
 
 

@@ -27,7 +27,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth or last.pth, or its .safetensors")
+    add(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a classifier.pth, best.pth or last.pth, or a .safetensors made of one",
+    )
     add("--config", metavar="FILE", help="config of a segmentor; it is code and gets executed")
     add("--to", nargs="+", default=["onnx"], metavar="FORMAT", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="directory for the files (default: that of the checkpoint)")

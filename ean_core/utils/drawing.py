@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.wrapping import print_wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,8 @@ def skip_on_error(
             raise
         except Exception as error:  # fonts, sizes and disks fail in many ways
             Path(path).unlink(missing_ok=True)
-            print(f"note: {path} cannot be drawn ({first_line(error)}); its numbers are in the record", file=sys.stderr)
+            note = f"note: {path} cannot be drawn ({first_line(error)}); its numbers are in the record"
+            print_wrapped(note, file=sys.stderr)
             return Path(path)
 
     return wrapped

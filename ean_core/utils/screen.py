@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 
 from ean_core.utils.command_names import spelled
+from ean_core.utils.wrapping import wrap_lines
 
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
+GAP = 3
+"""Columns between two columns of a table."""
+LONGEST_WORD = 24
+"""Longer ones in a table may be broken."""
+WORD = re.compile(r"\S+ (?:to|x) \S+|\S+")
+"""What is not broken in a table: a word, a range or a size."""
 
 
 _drawn_on: list[Console] = []
@@ -43,7 +51,8 @@ def say(*lines: object) -> None:
     screen = console()
     for line in (spelled(str(line)) for line in lines):
         if screen.is_terminal:
-            screen.print(line, markup=False, emoji=False, highlight=False)
+            wrapped = wrap_lines(line, width=screen.width)
+            screen.print(wrapped, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 
@@ -64,13 +73,62 @@ def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) 
 
 
 def print_table(table: Table) -> None:
-    """Print a table of `make_table`; where its rows have to wrap, they are kept apart by a line."""
+    """Print a table of `make_table` without breaking a word.
+
+    Where its rows have to wrap, they are kept apart by a line. Where not even the longest words of all columns fit side
+    by side, the columns are spread over several tables, each with the first column.
+    """
     screen = console()
     if table.title is not None:
         say(str(table.title))  # rich would wrap it to the width of the table
         table.title = None
-    table.show_lines = Measurement.get(screen, screen.options.update(max_width=10_000), table).maximum > screen.width
-    screen.print(table, markup=False, emoji=False, highlight=False)
+    for part in _parts_that_fit(table, screen.width):
+        screen.print(part, markup=False, emoji=False, highlight=False)
+
+
+def _parts_that_fit(table: Table, width: int) -> Iterator[Table]:
+    """The table, or tables of some of its columns each, with columns as wide as fits."""
+    first, *others = table.columns
+    groups: list[list[Column]] = [[first]]
+    for column in others:
+        if len(groups[-1]) > 1 and _needed(_longest_word, *groups[-1], column) > width:
+            groups.append([first])
+        groups[-1].append(column)
+    for group in groups:
+        heads = [str(column.header) for column in group]
+        part = make_table("", heads, left=[str(column.header) for column in group if column.justify == "left"])
+        part.title, part.show_lines = None, _needed(_longest_line, *group) > width
+        for row in zip(*(column.cells for column in group), strict=True):
+            part.add_row(*row)
+        _set_widths(part.columns, width - GAP * (len(group) - 1))
+        yield part
+
+
+def _needed(of: Callable[[Column], int], *columns: Column) -> int:
+    """Columns of the screen that a table of so wide columns takes."""
+    return sum(map(of, columns)) + GAP * (len(columns) - 1)
+
+
+def _longest_line(column: Column) -> int:
+    """Width at which nothing wraps."""
+    return max(cell_len(line) for text in (column.header, *column.cells) for line in str(text).split("\n"))
+
+
+def _longest_word(column: Column) -> int:
+    """Width at which no word is broken; a path or a row of bits may be."""
+    words = [word for text in (column.header, *column.cells) for word in WORD.findall(str(text))]
+    return min(LONGEST_WORD, max(map(cell_len, words), default=0))
+
+
+def _set_widths(columns: Sequence[Column], room: int) -> None:
+    """Give every column its longest word, and what is left to those that lack least."""
+    for column in columns:
+        column.width = _longest_word(column)
+        room -= column.width
+    for column in sorted(columns, key=lambda column: _longest_line(column) - _longest_word(column)):
+        more = max(0, min(_longest_line(column) - _longest_word(column), room))
+        column.width = _longest_word(column) + more
+        room -= more
 
 
 def say_next(*commands: Sequence[object]) -> None:

@@ -56,7 +56,8 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: Ma
         "sizes from 25x20 to 25x22, median shorter side 21",
         "recipe for 24 training images on ",
         "resnet20 with se, crop 32, batch 8, 1 epoch",
-        "split: 19 to train on, 5 to score schemes on (20% of each class's rest), 6 to test on (20% of each class)",
+        "split: 6 images to test on (20 % of each class), 5 to score schemes on (20 % of the others of each class), and "
+        "19 to train on; the same in every run",
         "scheme found",
     ):
         assert sentence in done.stdout
@@ -140,7 +141,7 @@ def test_a_dry_run_names_no_recipe_that_is_gone_afterwards(
     for kept in (False, True):
         path = recipe_of_own_images(root, tmp_path / "w", {}, resume=False, kept=kept)
         said = capsys.readouterr().out
-        assert "replace any of it with --cfg-options" in said
+        assert "replace any field with --cfg-options" in said
         assert (f"written to {path}" in said) == kept
 
 
