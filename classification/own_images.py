@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
+from ean_core.training.device_defaults import SMALL_IMAGE
 from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import free_path, write_atomic
@@ -32,6 +34,8 @@ from ean_core.utils.text import how_many
 MIN_IMAGES = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 MAX_CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
 MAX_LISTED = 12  # classes listed one by one
+FEW_PHOTOS = 5000  # training images up to which ImageNet weights are suggested
+PRETRAINED_RECIPE = "classification/configs/ean_se_lite0_images.py"
 BEFORE_A_RUN = re.compile(r"recipe(_\d+)?\.py|split\.json")  # what is written before anything is trained
 
 
@@ -84,7 +88,16 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
         if shortest == longest
         else f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
+        *pretrained_hint(facts, root),
     ]
+
+
+def pretrained_hint(facts: Facts, root: Path) -> list[str]:
+    """For few photos: the command that starts from ImageNet weights, which the recipe chosen here does not."""
+    if facts.train_images > FEW_PHOTOS or facts.side <= SMALL_IMAGE:
+        return []
+    command = f"python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}"
+    return [f"its networks start from random weights; to start from ImageNet weights (extra [trunk]): {command}"]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:

@@ -83,10 +83,10 @@ def main(argv: Sequence[str]) -> None:
     entries = predict(model, files, out, settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        say(f"{legible(name)}: {entry['count']:.1f} heads" if "count" in entry else f"skipped: {entry['error']}")
+        say(f"{legible(name)}: {entry['count']:.1f} people" if "count" in entry else f"skipped: {entry['error']}")
     if len(entries) > 20:
         say(f".. and {len(entries) - 20} more")
-    say(f"written: {out / COUNTS}")
+    say(f"written: {out}/ ({COUNTS}, and the density over each image)")
     if "image" in entries[0]:
         say_next([*script("tools/gradcam.py"), files[0], "--checkpoints", checkpoint])
 

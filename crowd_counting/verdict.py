@@ -49,8 +49,8 @@ def against_the_mean(metrics: Mapping[str, Any]) -> str:
             f"{baseline:.1f} for the mean): train it for more epochs, or from pretrained weights."
         )
     return (
-        f"The counter's error is {100 * (1 - mae / baseline):.0f} % below that of always giving the training images' mean count "
-        f"(MAE {mae:.1f}, and {baseline:.1f} for the mean)."
+        f"The counter's error is {100 * (1 - mae / baseline):.0f} % below that of always giving the training images' "
+        f"mean count (MAE {mae:.1f}, and {baseline:.1f} for the mean)."
     )
 
 

@@ -98,9 +98,11 @@ def _parts_that_fit(table: Table, width: int) -> Iterator[Table]:
         heads = [str(column.header) for column in group]
         part = make_table("", heads, left=[str(column.header) for column in group if column.justify == "left"])
         part.title, part.show_lines = None, _needed(_longest_line, *group) > width
+        widths = _widths(group, width - GAP * (len(group) - 1))
+        for column, columns in zip(part.columns, widths, strict=True):
+            column.width, column.header = columns, _wrap_cell(str(column.header), columns)
         for row in zip(*(column.cells for column in group), strict=True):
-            part.add_row(*row)
-        _set_widths(part.columns, width - GAP * (len(group) - 1))
+            part.add_row(*map(_wrap_cell, map(str, row), widths))
         yield part
 
 
@@ -120,15 +122,30 @@ def _longest_word(column: Column) -> int:
     return min(LONGEST_WORD, max(map(cell_len, words), default=0))
 
 
-def _set_widths(columns: Sequence[Column], room: int) -> None:
-    """Give every column its longest word, and what is left to those that lack least."""
-    for column in columns:
-        column.width = _longest_word(column)
-        room -= column.width
-    for column in sorted(columns, key=lambda column: _longest_line(column) - _longest_word(column)):
-        more = max(0, min(_longest_line(column) - _longest_word(column), room))
-        column.width = _longest_word(column) + more
+def _widths(columns: Sequence[Column], room: int) -> list[int]:
+    """The width of each column: its longest word, and what is left goes to those that lack least."""
+    widths = [_longest_word(column) for column in columns]
+    room -= sum(widths)
+    lacking = [_longest_line(column) - width for column, width in zip(columns, widths, strict=True)]
+    for index in sorted(range(len(columns)), key=lacking.__getitem__):
+        more = max(0, min(lacking[index], room))
+        widths[index] += more
         room -= more
+    return widths
+
+
+def _wrap_cell(text: str, width: int) -> str:
+    """A cell's text with line breaks, none of them inside a range."""
+    lines = [""]
+    for line in text.split("\n"):
+        for word in WORD.findall(line):
+            longer = f"{lines[-1]} {word}".strip()
+            if cell_len(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        lines.append("")
+    return "\n".join(filter(None, lines))
 
 
 def say_next(*commands: Sequence[object]) -> None:

@@ -30,7 +30,7 @@ def write_run(directory: Path, errors: dict[int, float], *, mean: float = 20.0, 
 
 def test_a_run_that_stands_alone_is_compared_with_the_mean_count(tmp_path: Path) -> None:
     better, alone = verdicts(write_run(tmp_path / "org", {0: 15.0}))
-    assert better.startswith("The counter's error is 25% below that of always giving the training images' mean count")
+    assert better.startswith("The counter's error is 25 % below that of always giving the training images' mean count")
     assert alone.startswith("Nothing can be said about attention yet: ")
     assert "no better than always giving" in verdicts(write_run(tmp_path / "other/org", {0: 20.0}))[0]
 
