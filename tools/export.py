@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
             raise unknown_name("format", name, list(FORMATS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else results_folder(model.path)
-    say(f"{model.path}: {model.kind}, {model.describe()}")
+    say(model)
     for name in dict.fromkeys(arguments.to):
         say(export(model, name, directory, tolerance=arguments.tolerance))
     if model.kind == "classifier" and "safetensors" in arguments.to:
