@@ -14,8 +14,10 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--part",
+        nargs="+",
+        default=[],
         metavar="A|B|demo",
-        help="part of ShanghaiTech, or the set that crowd_counting/prepare.py --demo draws",
+        help="parts of ShanghaiTech (A B: both together), or the set that crowd_counting/prepare.py --demo draws",
     )
     add(
         "--annotations",
@@ -25,19 +27,36 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-root", metavar="DIR", help=f"folder with part_A and part_B (default {DATA_ROOT}; demo: {DEMO_ROOT})")
 
 
+def add_empty_argument(parser: argparse.ArgumentParser, *, use: str) -> None:
+    """Add --empty, a folder of photos without people.
+
+    Args:
+        parser: gets the flag.
+        use: what the command does with them, for the help.
+    """
+    parser.add_argument("--empty", metavar="FOLDER", help=f"photos without people, {use}")
+
+
 def default_root(part: str | None) -> str:
     """Where a part is unless the user says otherwise: drawn images never lie among real ones."""
     return DEMO_ROOT if part == "demo" else DATA_ROOT
 
 
 def data_name(arguments: argparse.Namespace) -> str:
-    """Name for the data set's output directories: part_A, or the stem of the annotation file."""
+    """Name for the data set's output directories: part_A, part_A+part_B, or the stem of the annotation file."""
     from pathlib import Path
 
-    return f"part_{arguments.part}" if arguments.annotations is None else Path(arguments.annotations).stem
+    parts = [f"part_{part}" for part in arguments.part]
+    names = parts if arguments.annotations is None else [Path(arguments.annotations).stem]
+    return "+".join([*names, "empty"] if arguments.empty is not None else names)
 
 
 def data_words(arguments: argparse.Namespace) -> list[str]:
     """The arguments that select the same images in another command."""
-    given = (("--part", arguments.part), ("--annotations", arguments.annotations), ("--data-root", arguments.data_root))
-    return [word for flag, value in given if value is not None for word in (flag, value)]
+    flags = {
+        "--annotations": arguments.annotations,
+        "--data-root": arguments.data_root,
+        "--empty": arguments.empty,
+    }
+    parts = ["--part", *arguments.part] if arguments.part else []
+    return [*parts, *(word for flag, value in flags.items() if value is not None for word in (flag, value))]

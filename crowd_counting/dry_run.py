@@ -20,7 +20,7 @@ def dry_run(job: Job, *, seeds: Sequence[int]) -> None:
     refuse_processes()
     say(BEGIN)
     part = describe_pace("counter", time_counter(job, seed=seeds[0]), count=len(seeds))
-    say(describe_parts([part], epochs=["train.epochs"]), where_kept(job.directory))
+    say(describe_parts([part], epochs=["train.epochs"]), where_kept(job.directory, resume=job.resume))
 
 
 def time_counter(job: Job, *, seed: int) -> Pace:

@@ -5,22 +5,31 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mmengine.device import get_device
 
-from crowd_counting.data.points import CrowdData, CrowdImage
+from crowd_counting.data.points import EMPTY, CrowdData, CrowdImage
 from crowd_counting.job import whole_images
-from crowd_counting.metrics import GAME_LEVELS, ImageErrors, summarize_errors
+from crowd_counting.metrics import (
+    GAME_LEVELS,
+    ImageErrors,
+    errors_by_count,
+    group_by_part,
+    summarize_empty,
+    summarize_parts,
+)
 from crowd_counting.model.pretrained import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalize
+from ean_core.inference.count_errors import EmptyScenes, RangeErrors, by_part
 from ean_core.io.made_from import claim_outputs, digest_of_files
 from ean_core.io.records import write_record
 from ean_core.utils.files import sha256_of, write_atomic
 from ean_core.utils.progress import bar
-from ean_core.utils.screen import make_table, print_table
+from ean_core.utils.screen import make_table, print_table, say
 
 SHOWN_LEVELS = GAME_LEVELS[1:]  # GAME 0 is the MAE
 HEADS = ("MAE", "RMSE (papers: MSE)", "NAE", *(f"GAME {level}" for level in SHOWN_LEVELS))
@@ -46,42 +55,82 @@ def score_file(path: Path, images: tuple[CrowdImage, ...]) -> tuple[list[ImageEr
     return rows, content
 
 
-def score_files(files: Sequence[Path], data: CrowdData, out: Path) -> dict[str, dict[str, Any]]:
+def score_files(
+    files: Sequence[Path], data: CrowdData, out: Path, *, empty: Sequence[CrowdImage] = ()
+) -> dict[str, dict[str, Any]]:
     """Score counter files, print the metrics, and write test.json and one CSV of image errors per file.
 
+    Args:
+        files: of the counters.
+        data: whose test images are counted.
+        out: folder of the results.
+        empty: photos without people, which are counted too.
+
     Returns:
-        metrics by file stem.
+        metrics by file stem: those of `summarize_parts`, each with "by_count", a list of `RangeErrors`; and "empty", an
+        `EmptyScenes`, if there are such photos.
 
     Raises:
         EANError: if `out` has results of other files or data, see `claim_outputs`.
     """
-    images = f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"
+    images = {"data": f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"}
+    nobody = digest_of_files(image.path for image in empty) if empty else None
+    if empty:
+        images["photos without people"] = f"{len(empty)} ({nobody})"
     digests = {file.stem: digest_of_files([file]) for file in files}
-    inputs = {f"{name}_images.csv": {"checkpoint": digest, "data": images} for name, digest in digests.items()}
-    inputs["test.json"] = {"checkpoints": digests, "data": images}
+    inputs = {f"{name}_images.csv": {"checkpoint": digest, **images} for name, digest in digests.items()}
+    inputs["test.json"] = {"checkpoints": digests, **images}
     claim_outputs(out, inputs)
     metrics: dict[str, dict[str, Any]] = {}
     checkpoints: dict[str, dict[str, Any]] = {}
     tables: dict[str, list[ImageErrors]] = {}
     for file in files:
-        rows, content = score_file(file, data.test)
-        tables[file.stem], metrics[file.stem] = rows, summarize_errors(rows)
+        rows, content = score_file(file, (*data.test, *empty))
+        tables[file.stem], metrics[file.stem] = rows, test_figures(rows)
+        if nobody is not None and nobody == trained_empty(content):
+            say(f"warning: {file.stem} was trained on these {len(empty)} photos without people: give others")
         checkpoints[file.stem] = {
             "sha256": sha256_of(file),
             "epoch": content.get("epoch"),
             "trained_with": content.get("recipe"),
         }
     print_scores(metrics, title=f"{data.name}: {len(data.test)} test images, whole, batch size 1")
+    for name, figures in metrics.items():
+        print_ranges(name, figures)
+        if "empty" in figures:
+            say(f"{name}: counts {EmptyScenes(**figures['empty'])}")
     for name, rows in tables.items():
         write_table(out / f"{name}_images.csv", rows)
     settings = {
         "data": data.name,
         "fingerprint": data.fingerprint(),
         "images": len(data.test),
+        **({"empty": {"images": len(empty), "content": nobody}} if empty else {}),
         "checkpoints": checkpoints,
     }
     write_record(out / "test.json", kind="counting", settings=settings, metrics=metrics, data_note=data.note)
     return metrics
+
+
+def test_figures(rows: Sequence[ImageErrors]) -> dict[str, Any]:
+    """The figures of a file, see `score_files`; images of the part `EMPTY` are the photos without people."""
+    people = [row for row in rows if row.part != EMPTY]
+    figures = summarize_parts(people)
+    for part, group in group_by_part(people).items():
+        by_part(figures)[part if len(group) < len(people) else ""] |= {
+            "by_count": [asdict(errors) for errors in errors_by_count(group)]
+        }
+    if len(people) < len(rows):
+        figures["empty"] = asdict(summarize_empty(rows[len(people) :]))
+    return figures
+
+
+def trained_empty(content: Mapping[str, Any]) -> str | None:
+    """The digits that identify the photos without people that a counter was trained on; None without such."""
+    recipe = content.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, Mapping) else None
+    empty = data.get("empty") if isinstance(data, Mapping) else None
+    return empty.get("content") if isinstance(empty, Mapping) else None
 
 
 def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
@@ -93,11 +142,25 @@ def show(value: float | Mapping[str, Any] | None, *, digits: int) -> str:
 
 
 def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
-    """Print one row per checkpoint; values are numbers or spreads over seeds."""
+    """Print one row per checkpoint and part; values are numbers or spreads over seeds."""
     table = make_table(title, ["checkpoint", *HEADS])
     for name, metrics in rows.items():
-        table.add_row(name, *(show(metrics.get(key), digits=3 if key == "nae" else 1) for key in KEYS))
+        for part, errors in by_part(metrics).items():
+            label = f"{name}, {part}" if part else name
+            table.add_row(label, *(show(errors.get(key), digits=3 if key == "nae" else 1) for key in KEYS))
     print_table(table)
+
+
+def print_ranges(name: str, metrics: Mapping[str, Any]) -> None:
+    """Print a checkpoint's errors by the true count, of each part."""
+    heads = ["people in the image", "images", "MAE", "predicted - true, mean", "relative error"]
+    for part, errors in by_part(metrics).items():
+        table = make_table(f"{name}{f', {part}' if part else ''}: errors by the true count", heads)
+        for row in errors["by_count"]:
+            found = RangeErrors(**row)
+            relative = "-" if found.relative is None else f"{found.relative:.0%}"
+            table.add_row(found.people, str(found.images), f"{found.mae:.1f}", f"{found.bias:+.1f}", relative)
+        print_table(table)
 
 
 def write_table(path: Path, rows: Sequence[ImageErrors]) -> None:

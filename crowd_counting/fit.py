@@ -17,12 +17,13 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest, ShowCounting, ShowPaths
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, ImageErrors, summarize_errors
+from crowd_counting.metrics import CountErrors, ImageErrors, group_by_part, summarize_parts
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import Counter
 from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
+from ean_core.inference.count_errors import by_part
 from ean_core.io.records import read_record, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
@@ -172,8 +173,9 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_errors(rows)}
-        tested[name]["per_image"] = [round(abs(row.error), 4) for row in rows]  # to compare counters image by image
+        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_parts(rows)}
+        each = {part: [round(abs(row.error), 4) for row in group] for part, group in group_by_part(rows).items()}
+        tested[name]["per_image"] = each.get("", each)  # to compare counters image by image
     train, _ = job.split
     write_record(
         directory / "result.json",
@@ -181,7 +183,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
         settings=identity,
         metrics={
             **tested,
-            "always_the_mean": summarize_errors(constant_counts(train, job.data.test)),
+            "always_the_mean": summarize_parts(constant_counts(train, job.data.test)),
             "parameters": count_parameters(counter),
             "seconds": seconds,
         },
@@ -191,16 +193,25 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
 
 
 def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> list[ImageErrors]:
-    """Errors of always predicting the training images' mean count: the baseline that a counter must beat."""
-    mean = statistics.fmean(image.count for image in train)
-    return [ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4) for image in test]
+    """Errors of always predicting the mean count of a part's training images: the baseline that a counter must beat."""
+    parts = dict.fromkeys(image.part for image in test)
+    means = {part: statistics.fmean(image.count for image in train if image.part == part) for part in parts}
+    return [
+        ImageErrors(image.name, image.count, mean, (abs(mean - image.count),) * 4, image.part)
+        for image in test
+        for mean in (means[image.part],)
+    ]
+
+
+Errors = Mapping[str, float | Mapping[str, float | None] | None]
+"""What `summarize_parts` gives: the errors, or those of each of several parts; undefined ones are None."""
 
 
 @dataclass(frozen=True)
 class Tested:
-    """The errors of one checkpoint on the test images; undefined ones are None."""
+    """The errors of one checkpoint on the test images."""
 
-    test: Mapping[str, float | None]
+    test: Errors
 
 
 @dataclass(frozen=True)
@@ -209,7 +220,7 @@ class CountingResult:
 
     best: Tested
     final: Tested
-    always_the_mean: Mapping[str, float | None]
+    always_the_mean: Errors
     parameters: Count
 
 
@@ -222,6 +233,8 @@ def read_result(path: Path) -> dict[str, Any]:
     record, advice = read_record(path), "move its folder away and train again"
     result = checked(CountingResult, record["metrics"], where=f"record {path}: metrics", advice=advice)
     for name, errors in (("best", result.best.test), ("final", result.final.test), ("", result.always_the_mean)):
-        if errors.get("mae") is None:
+        if any(figures.get("mae") is None for figures in by_part(errors).values()):
             raise EANError(f"record {path} is damaged (it has no mae for {name or 'the mean count'}): {advice}")
+    if len({tuple(by_part(errors)) for errors in (result.best.test, result.final.test, result.always_the_mean)}) > 1:
+        raise EANError(f"record {path} is damaged (its figures are of unlike parts): {advice}")
     return record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from ean_core.io.to_json import to_json
 from ean_core.training.hooks import ShowProgress
 from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.distributed import is_main_process
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
 
@@ -23,8 +24,13 @@ class ShowCounting(ShowProgress):
     values = ("loss", "crop_mae")
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
-        """Format a validation's errors, in heads; the other metrics are in validation.json."""
-        return f"validation MAE {metrics['mae']:.1f}, RMSE {metrics['rmse']:.1f}"
+        """Format a validation's errors, in heads, of each part; the other metrics are in validation.json."""
+        parts = [name.removesuffix("mae") for name in metrics if name == "mae" or name.endswith("/mae")]
+        errors = [f"MAE {metrics[f'{part}mae']:.1f}, RMSE {metrics[f'{part}rmse']:.1f}" for part in parts]
+        if len(parts) == 1:
+            return f"validation {errors[0]}"
+        named = (f"{part.rstrip('/') or 'annotated'} {error}" for part, error in zip(parts, errors, strict=True))
+        return f"validation {'; '.join(named)}; relative error {metrics['relative_error']:.3f}"
 
     def fields(self, runner: Any, means: dict[str, float]) -> tuple[str, ...]:
         """Format the means of the epoch so far."""
@@ -42,11 +48,12 @@ class ShowPaths(ShowCounting):
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation in validation.json: the epoch and its errors in heads."""
+    """One validation in validation.json: the epoch, and its errors in heads; of several parts, the relative one."""
 
     epoch: Positive
-    mae: Annotated[float, Range(0)]
+    mae: Annotated[float, Range(0)] | None = None
     rmse: Annotated[float, Range(0)] | None = None
+    relative_error: Annotated[float, Range(0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,13 @@ class Validations:
     entries: tuple[Validation, ...]
 
 
+def validation_error(metrics: Mapping[str, Any]) -> float | None:
+    """The figure by which a counter is chosen, see `summarize_validation`; None if it is missing."""
+    return metrics.get("relative_error", metrics.get("mae"))
+
+
 class KeepBest(Hook):
-    """Saves the counter with the lowest validation MAE, and the list of all validations.
+    """Saves the counter with the lowest validation error, and the list of all validations.
 
     The training state is saved after an epoch but before its validation. A run killed in between resumes after that
     epoch and first runs the missing validation, so that it keeps the same counter as an uninterrupted run.
@@ -88,7 +100,7 @@ class KeepBest(Hook):
             return
         assert metrics is not None
         entries = self.entries()
-        if all(metrics["mae"] < entry["mae"] for entry in entries):
+        if all(validation_error(metrics) < validation_error(entry) for entry in entries):
             self.save(runner.epoch, metrics)
         entries.append({"epoch": runner.epoch, **metrics})
         write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
@@ -105,4 +117,6 @@ class KeepBest(Hook):
         entries = read_json(self.history, what="list of validations", advice=advice)
         where = f"list of validations {self.history}"
         checked(Validations, {"entries": entries}, where=where, advice=advice)
+        if any(validation_error(entry) is None for entry in entries):
+            raise EANError(f"{where} is damaged (a validation has no mae): {advice}")
         return entries

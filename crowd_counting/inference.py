@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from crowd_counting.model.tiles import predict_density
 from crowd_counting.model.training_model import CountingModel
 from ean_core.data.find_images import SUFFIXES, find_images
 from ean_core.data.read_image import Picture, open_picture
+from ean_core.inference.count_errors import CountErrors
 from ean_core.inference.images import result_name, write_image
 from ean_core.io.made_from import Inputs, digest_of, digest_of_files
 from ean_core.utils.errors import EANError, legible
@@ -39,12 +40,14 @@ class Settings:
         overlap: pixels around the kept center of a tile.
         every: count and show every n-th frame of a video.
         annotated: resolved path of an image -> its true number of heads, for those that have annotations.
+        errors: of the counter on test photos, for those that come with the project.
     """
 
     tile: int = 1536
     overlap: int = 192
     every: int = 1
     annotated: Mapping[Path, int] = field(default_factory=dict)
+    errors: CountErrors | None = None
 
 
 def predict(model: CountingModel, sources: Sequence[Path], out: Path, settings: Settings) -> list[dict[str, Any]]:
@@ -152,9 +155,12 @@ def count_image(
     small = np.asarray(pixels.reduced(LONGEST)) if isinstance(pixels, Picture) else pixels
     size, stride = pixels.shape[:2], model.counter.stride
     picture = overlay(small, density.numpy(), stride=stride, size=size, top=top(peak), annotated=annotated)
+    count = float(density.double().sum())
+    near = {} if settings.errors is None else settings.errors.near(count)
     entry = {
-        "count": float(density.double().sum()),
+        "count": count,
         **({} if annotated is None else {"annotated": annotated}),
+        **({"test_errors": {photos: asdict(errors) for photos, errors in near.items()}} if near else {}),
         "height": pixels.shape[0],
         "width": pixels.shape[1],
         "tiles": tiles,

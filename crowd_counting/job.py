@@ -9,13 +9,10 @@ from typing import Any
 
 from mmengine.device import get_device
 
-from crowd_counting.cli import default_root
 from crowd_counting.data.density_cache import DensityCache
 from crowd_counting.data.holdout import Split, hold_out, load_split
 from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes, total_count
-from crowd_counting.data.points_file import load_points_file
-from crowd_counting.data.shanghaitech import load_shanghaitech
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.model.pretrained import InitialWeights, load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import DataRecipe, Recipe, TrainRecipe
@@ -27,31 +24,6 @@ from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
-
-
-def load_crowd(
-    *, part: str | None, annotations: str | None, data_root: str | None = None, refuse_copies: bool = False
-) -> CrowdData:
-    """Load the data set that --part or --annotations names.
-
-    Args:
-        part: of ShanghaiTech, or "demo".
-        annotations: a points file; exactly one of the two is given.
-        data_root: folder of the part; None for the default one.
-        refuse_copies: refuse training images that are copies of test images, instead of only warning.
-
-    Raises:
-        EANError: if it cannot be read, or, with `refuse_copies`, if training images are copies of test images.
-    """
-    if (part is None) == (annotations is None):
-        raise EANError(
-            "give either --part A, B or demo, or --annotations FILE (data.part or data.annotations in a recipe)"
-        )
-    data_root = data_root or default_root(part)
-    data = load_points_file(annotations) if annotations is not None else load_shanghaitech(data_root, str(part))
-    files = {"train": [image.path for image in data.train], "test": [image.path for image in data.test]}
-    root = Path(data_root) if annotations is None else Path(annotations).parent
-    return dataclasses.replace(data, remarks=(*data.remarks, *check_duplicates(files, root, refuse=refuse_copies)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,12 +99,13 @@ class Job:
         train, val = self.split
         world = rank_and_world()[1]
         layout = "channels_last" if self.recipe.train.channels_last else "channels_first"
-        recipe, attention = self.recipe.train, self.spec.attention
+        recipe, attention, empty = self.recipe.train, self.spec.attention, self.data.empty_scenes
+        nobody = f" ({empty['images']} of the first two without people)" if empty else ""
         return (
             f"{self.spec.arch} {f'with {attention}' if attention else 'without attention'}, loss {recipe.loss}, batch "
             f"norm {self.batch_norm}, {how_many(recipe.epochs, 'epoch')}, batch size {recipe.batch_size}, "
             f"{recipe.precision}, {layout}; {self.data.name}: {len(train)} training, {len(val)} validation and "
-            f"{len(self.data.test)} test images, on {get_device().upper()}, {how_many(world, 'process')}, work "
+            f"{len(self.data.test)} test images{nobody}, on {get_device().upper()}, {how_many(world, 'process')}, work "
             f"directory {self.directory}"
         )
 
@@ -149,10 +122,11 @@ class Job:
                 "content": self.data.content,
                 "images": {"train": len(train), "val": len(val), "test": len(self.data.test)},
                 "val": [image.name for image in val],
+                **({"empty": self.data.empty_scenes} if self.data.empty_scenes else {}),
                 **{
                     name: value
                     for name, value in dataclasses.asdict(self.recipe.data).items()
-                    if name not in ("part", "annotations", "split", "val_share", "split_seed")
+                    if name not in ("part", "annotations", "empty", "split", "val_share", "split_seed")
                 },
             },
             "train": {**dataclasses.asdict(self.recipe.train), "batch_norm": self.batch_norm},

@@ -8,7 +8,7 @@ regions and the regions' absolute errors are summed, so that a count that is rig
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,12 @@ import numpy as np
 import torch.distributed as dist
 from mmengine.evaluator import BaseMetric
 
+from ean_core.inference.count_errors import EmptyScenes, RangeErrors
 from ean_core.utils.errors import EANError
 
 GAME_LEVELS = (0, 1, 2, 3)
+COUNT_RANGES = (0, 1, 50, 100, 250, 500, 1000)
+"""Smallest true counts of the ranges that errors are given for; the first is of images without heads."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class ImageErrors:
         annotated: annotated number of heads.
         estimated: predicted number of heads.
         game: GAME at levels 0 to 3; level 0 is the absolute error.
+        part: of the data set, as of `CrowdImage`.
     """
 
     image: str
     annotated: int
     estimated: float
     game: tuple[float, ...]
+    part: str = ""
 
     @property
     def error(self) -> float:
@@ -43,7 +48,7 @@ class ImageErrors:
         return self.estimated - self.annotated
 
 
-def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: int) -> ImageErrors:
+def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: int, part: str = "") -> ImageErrors:
     """Compare a density map with the points of a whole image.
 
     Args:
@@ -51,6 +56,7 @@ def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: 
         density: (h, w), heads per cell.
         points: (N, 2), x and y in pixels; all N count, and a point outside the image is assigned to the nearest cell.
         stride: pixels per cell.
+        part: of the data set.
     """
     density = np.asarray(density, dtype=np.float64)
     height, width = density.shape
@@ -58,7 +64,8 @@ def image_errors(name: str, density: np.ndarray, points: np.ndarray, *, stride: 
     rows = np.clip(np.floor(points[:, 1] / stride), 0, height - 1).astype(int)
     heads = np.zeros_like(density)
     np.add.at(heads, (rows, columns), 1.0)
-    return ImageErrors(name, len(points), float(density.sum()), tuple(game(density - heads, k) for k in GAME_LEVELS))
+    regions = tuple(game(density - heads, level) for level in GAME_LEVELS)
+    return ImageErrors(name, len(points), float(density.sum()), regions, part)
 
 
 def game(difference: np.ndarray, level: int) -> float:
@@ -96,6 +103,67 @@ def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     }
 
 
+def errors_by_count(rows: Sequence[ImageErrors]) -> list[RangeErrors]:
+    """The errors in each range of true counts that has images, see `COUNT_RANGES`."""
+    ranges = []
+    for low, following in zip(COUNT_RANGES, (*COUNT_RANGES[1:], None), strict=True):
+        group = [row for row in rows if low <= row.annotated and (following is None or row.annotated < following)]
+        if group:
+            errors = np.array([row.error for row in group])
+            relative = float(np.mean([abs(row.error) / row.annotated for row in group])) if low else None
+            high = None if following is None else following - 1
+            ranges.append(RangeErrors(low, high, len(group), float(abs(errors).mean()), float(errors.mean()), relative))
+    return ranges
+
+
+def summarize_empty(rows: Sequence[ImageErrors]) -> EmptyScenes:
+    """What was counted in photos without people."""
+    counts = [row.estimated for row in rows]
+    return EmptyScenes(len(counts), float(np.mean(counts)), max(counts))
+
+
+def group_by_part(rows: Sequence[ImageErrors]) -> dict[str, list[ImageErrors]]:
+    """The rows of each part, in the order in which the parts appear."""
+    groups: dict[str, list[ImageErrors]] = {}
+    for row in rows:
+        groups.setdefault(row.part, []).append(row)
+    return groups
+
+
+def summarize_parts(rows: Sequence[ImageErrors]) -> dict[str, Any]:
+    """The figures of `summarize_errors`; of several parts those of each, by its name, and none of all together."""
+    groups = group_by_part(rows)
+    if len(groups) == 1:
+        return summarize_errors(rows)
+    return {part: summarize_errors(group) for part, group in groups.items()}
+
+
+def summarize_validation(rows: Sequence[ImageErrors]) -> dict[str, Any]:
+    """The figures by which a checkpoint is chosen: the lowest MAE, and for several parts the lowest "relative_error".
+
+    For several parts the figures of each are there as "PART/mae", "PART/rmse", .., those of the only annotated part
+    without "PART/".
+    """
+    groups = group_by_part(rows)
+    if len(groups) == 1:
+        return summarize_errors(rows)
+    figures = {part: summarize_errors(group) for part, group in groups.items()}
+    flat = {f"{part}/{key}" if part else key: value for part in figures for key, value in figures[part].items()}
+    return {**flat, "relative_error": relative_error(groups)}
+
+
+def relative_error(groups: Mapping[str, Sequence[ImageErrors]]) -> float:
+    """The mean over the parts of MAE / mean count, so that a part with dense crowds does not outweigh the others.
+
+    A part without people has no mean count, and takes the average of the others': the error of a photo of nobody is
+    weighed as that of a usual photo. 0 people in all parts: the mean of the MAEs.
+    """
+    errors = [float(np.mean([abs(row.error) for row in rows])) for rows in groups.values()]
+    counts = [float(np.mean([row.annotated for row in rows])) for rows in groups.values()]
+    usual = float(np.mean([count for count in counts if count] or [1.0]))
+    return float(np.mean([error / (count or usual) for error, count in zip(errors, counts, strict=True)]))
+
+
 class CountErrors(BaseMetric):
     """Collects `ImageErrors` over batches and processes, for MMEngine's validation loop."""
 
@@ -118,5 +186,5 @@ class CountErrors(BaseMetric):
         return self.compute_metrics(rows)
 
     def compute_metrics(self, results: list) -> dict[str, Any]:
-        """Compute the metrics of all rows; see `summarize_errors`."""
-        return summarize_errors(results)
+        """Compute the metrics of all rows; see `summarize_validation`."""
+        return summarize_validation(results)

@@ -20,7 +20,8 @@ example:
 Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
 with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image
 itself, four bytes per pixel; images of more than 536 million pixels are refused. With --part or --annotations the
-pictures of annotated images show the true count too."""
+pictures of annotated images show the true count too. Where a counter that comes with the project knows it, each count
+comes with how far off the counter was on test photos of about so many people."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -60,22 +61,23 @@ def main(argv: Sequence[str]) -> None:
     load_attention(arguments.attention)
     from pathlib import Path
 
+    from crowd_counting.data.load import load_crowd
     from crowd_counting.evaluation import load_model
     from crowd_counting.inference import COUNTS, VIDEOS, Settings, find_sources, outputs_of, predict
-    from crowd_counting.job import load_crowd
     from ean_core.inference.shipped_models import announce_model, split_sources
     from ean_core.io.made_from import claim_outputs, free_folder
     from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import model_path
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
-    announce_model(checkpoint)
+    shipped = announce_model(checkpoint)
+    errors = shipped.about.count_errors if shipped else None
     model, _ = load_model(checkpoint)
     annotated = {}
     if arguments.part or arguments.annotations:
-        data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+        data = load_crowd(parts=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
         annotated = {image.path.resolve(): image.count for image in (*data.train, *data.test)}
-    settings = Settings(arguments.tile, arguments.overlap, arguments.every, annotated)
+    settings = Settings(arguments.tile, arguments.overlap, arguments.every, annotated, errors)
     files = find_sources([Path(source) for source in sources])
     outputs = outputs_of(files, model_path(checkpoint), settings)
     out = Path(arguments.out_dir) if arguments.out_dir else free_folder(Path("counts"), outputs)
@@ -83,7 +85,11 @@ def main(argv: Sequence[str]) -> None:
     entries = predict(model, files, out, settings)
     for entry in entries if len(entries) <= 20 else entries[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        say(f"{legible(name)}: {entry['count']:.1f} people" if "count" in entry else f"skipped: {entry['error']}")
+        if "error" in entry:
+            say(f"skipped: {entry['error']}")
+            continue
+        off = errors.describe(entry["count"]) if errors else ""
+        say(f"{legible(name)}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
     if len(entries) > 20:
         say(f".. and {len(entries) - 20} more")
     say(f"written: {out}/ ({COUNTS}, and the density over each image)")

@@ -6,7 +6,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from crowd_counting.cli import DEFAULT_WORK_DIR, DEMO_ROOT, add_data_arguments, data_name, data_words
+from crowd_counting.cli import (
+    DEFAULT_WORK_DIR,
+    DEMO_ROOT,
+    add_data_arguments,
+    add_empty_argument,
+    data_name,
+    data_words,
+)
 from ean_core.cli import at_least, make_parser, seed
 from ean_core.utils.errors import EANError, command
 
@@ -25,6 +32,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="--part A [options]")
     add_data_arguments(parser)
+    add_empty_argument(parser, use="added to the training images as train.py does with --empty")
     add = parser.add_argument
     add("--demo", action="store_true", help="draw the synthetic data set first, then prepare it")
     add(
@@ -48,20 +56,25 @@ def main(argv: Sequence[str]) -> None:
     from crowd_counting.data.demo import draw_demo
     from crowd_counting.data.density_cache import write_cache
     from crowd_counting.data.holdout import hold_out, save_split
+    from crowd_counting.data.load import load_crowd
     from crowd_counting.data.points import check_decodes
     from crowd_counting.dataset_summary import print_data
     from crowd_counting.density import Kernel
-    from crowd_counting.job import load_crowd
     from ean_core.io.made_from import claim_outputs
     from ean_core.utils.screen import say, say_next, script
 
     Kernel.parse(arguments.kernel)
     if arguments.demo:
-        if arguments.part not in (None, "demo") or arguments.annotations:
+        if arguments.part not in ([], ["demo"]) or arguments.annotations:
             raise EANError("--demo draws part demo: leave out --part and --annotations")
-        arguments.part = "demo"
+        arguments.part = ["demo"]
         say(f"drawn: {draw_demo(Path(arguments.data_root or DEMO_ROOT))}")
-    data = load_crowd(part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root)
+    data = load_crowd(
+        parts=arguments.part,
+        annotations=arguments.annotations,
+        data_root=arguments.data_root,
+        empty=arguments.empty,
+    )
     check_decodes((*data.train, *data.test))
     split = hold_out(data.train, seed=arguments.split_seed)
     print_data(data, split)

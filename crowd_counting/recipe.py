@@ -46,6 +46,7 @@ class ModelRecipe:
         head_channels: channels between the head's two 1x1 convolutions, and of the decoder.
         head_norm: "none", or "group" for a group norm in the head, which is independent of the batch.
         output_scale: factor between the raw output and the density; 100 as in the C^3 Framework (arXiv 1907.02724).
+        zero_inflated: a head with two outputs, for train.loss="zero_inflated".
         frozen_stages: the trunk's stem and this many stages keep their initial weights; 0: everything is trained.
     """
 
@@ -59,6 +60,7 @@ class ModelRecipe:
     head_channels: Annotated[int, Range(1, 65536)] = 64
     head_norm: str = "none"
     output_scale: Annotated[float, Range(1e-6, 1e6)] = 100.0
+    zero_inflated: bool = False
     frozen_stages: Annotated[int, Range(0, 4)] = 0
 
     def __post_init__(self) -> None:
@@ -72,8 +74,10 @@ class DataRecipe:
     """Loading, cropping and augmenting the images.
 
     Attributes:
-        part: "A", "B" or "demo" of ShanghaiTech, for commands without --part and --annotations.
+        part: "A", "B" or "demo" of ShanghaiTech, for commands without --part and --annotations; ("A", "B") trains on
+            both together.
         annotations: instead, a .json or .csv of points, see `crowd_counting/data/points_file.py`.
+        empty: a folder of photos without people, added to the training images.
         crop: side in pixels of the random training crops, a multiple of the stride; None: whole images,
             padded to the largest of their batch.
         scale_min, scale_max: range of the random factor by which training images are resized.
@@ -87,8 +91,9 @@ class DataRecipe:
         workers: number of threads that decode images.
     """
 
-    part: str | None = None
+    part: str | tuple[str, ...] | None = None
     annotations: str | None = None
+    empty: str | None = None
     crop: int | None = 384
     scale_min: float = 1.0
     scale_max: float = 1.0
@@ -100,6 +105,11 @@ class DataRecipe:
     split: str | None = None
     cache: str | None = None
     workers: Annotated[int, Range(0, 256)] = 4
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts to train on; none where the data are named otherwise."""
+        return (self.part,) if isinstance(self.part, str) else self.part or ()
 
     def __post_init__(self) -> None:
         Kernel.parse(self.kernel)
@@ -141,7 +151,7 @@ class TrainRecipe:
         warmup_epochs: epochs of linear warm-up.
         batch_norm: "train" (statistics of the batch, running means for the test) or "frozen" (the statistics of the
             initial weights); None: "frozen" with weights, "train" without.
-        loss: "mse", "bayesian", "dm_count" or "poisson".
+        loss: "mse", "bayesian", "dm_count", "poisson", or "zero_inflated" (with model.zero_inflated=True).
         loss_options: options of the loss, such as `{"sigma": 8.0}`; see `crowd_counting/model/losses.py`.
         validate_every: epochs between validations; the checkpoint with the best one is kept.
         precision: "float32" or "bfloat16" (autocast).
@@ -231,6 +241,12 @@ class Recipe(recipe.Recipe):
             raise EANError(f"data.crop {self.data.crop} must be a multiple of model.stride {self.model.stride}")
         for section in filter(None, (self.train, self.supernet)):
             check_blocks(section, self.model.stride)
+            if LOSSES[section.loss].zero_inflated != self.model.zero_inflated:
+                given = f"{section.section}.loss is {section.loss!r} and model.zero_inflated {self.model.zero_inflated}"
+                raise EANError(
+                    f"{given}: the loss 'zero_inflated' needs model.zero_inflated=True, and no other loss trains such "
+                    "a head"
+                )
         for section in (self.train, self.supernet):
             if section is not None and self.data.cache is not None and not LOSSES[section.loss].takes_maps:
                 raise EANError(f"loss {section.loss!r} is computed from points and does not use data.cache: omit it")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from crowd_counting import job as counting
 from crowd_counting.cli import default_root
 from crowd_counting.data.demo import PART, draw_demo
+from crowd_counting.data.load import load_crowd
+from crowd_counting.job import Job as CountingJob
 from crowd_counting.recipe import Recipe
 from crowd_counting.task import searched_task
 from ean_core.cli import backends_of
@@ -64,14 +65,19 @@ def start_task(recipe: Recipe, *, data_root: str | None, directory: Path) -> Any
     Raises:
         EANError: as `job_from_arguments`.
     """
-    part, annotations = recipe.data.part, recipe.data.annotations
-    root = data_root or default_root(part)
-    if part is None and annotations is None:
+    parts, annotations = recipe.data.parts, recipe.data.annotations
+    root = data_root or default_root("demo" if "demo" in parts else None)
+    if not parts and annotations is None:
         raise EANError(
             f"recipe {recipe.name!r} does not say which images to search on: give --cfg-options data.part=A (or B, or "
             "demo), or data.annotations=FILE"
         )
-    if part == "demo" and not (Path(root) / PART).exists():
+    if len(parts) > 1:
+        raise EANError(
+            f"recipe {recipe.name!r} names the parts {' and '.join(parts)}, but schemes are searched on one part: give "
+            f"--cfg-options data.part={parts[0]}, and train the scheme on all parts with crowd_counting/train.py"
+        )
+    if parts == ("demo",) and not (Path(root) / PART).exists():
         run_on_main_process(lambda: say(f"drawn: {draw_demo(Path(root))}"))
-    data = counting.load_crowd(part=part, annotations=annotations, data_root=root, refuse_copies=True)
-    return searched_task(recipe, counting.Job.prepare(recipe, data, directory=directory))
+    data = load_crowd(parts=parts, annotations=annotations, data_root=root, empty=recipe.data.empty, refuse_copies=True)
+    return searched_task(recipe, CountingJob.prepare(recipe, data, directory=directory))

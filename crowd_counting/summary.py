@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from crowd_counting.fit import BEST, FINAL, read_result
 from crowd_counting.job import Job
+from ean_core.inference.count_errors import by_part
 from ean_core.io.records import processes_of, read_record, spread, write_record
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Count, checked
@@ -77,19 +78,17 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     """Mean and standard deviation over the seeds; also written to the summary.
 
     Returns:
-        {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}.
+        {"best" or "final": {"mae", "rmse", ..: {"n", "mean", "std", "values"}}, ..}; of several parts each part has
+        such figures, by its name.
     """
     records = [read_result(path / "result.json") for path in directories]
     metrics: dict[str, Any] = {}
     for name in ("best", "final"):
-        tests = [record["metrics"][name]["test"] for record in records]
-        metrics[name] = {
-            key: spread([errors[key] for errors in tests])
-            for key in tests[0]
-            if all(errors.get(key) is not None for errors in tests)
-        }
+        tests = [by_part(record["metrics"][name]["test"]) for record in records]
+        metrics[name] = unless_alone({part: spreads([test[part] for test in tests]) for part in tests[0]})
     metrics["processes"] = [count for path in directories if (count := processes_of(path)) is not None]
-    metrics["always_the_mean"] = {"mae": records[0]["metrics"]["always_the_mean"]["mae"]}
+    baseline = by_part(records[0]["metrics"]["always_the_mean"])
+    metrics["always_the_mean"] = unless_alone({part: {"mae": errors["mae"]} for part, errors in baseline.items()})
     metrics["parameters"] = records[0]["metrics"]["parameters"]
     settings = {key: value for key, value in records[0]["settings"].items() if key != "seed"}
     write_record(
@@ -101,3 +100,14 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
         recipe=dataclasses.asdict(job.recipe),
     )
     return metrics
+
+
+def spreads(tests: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+    """The spread of every error that all seeds have."""
+    shared = [key for key in tests[0] if all(errors.get(key) is not None for errors in tests)]
+    return {key: spread([errors[key] for errors in tests]) for key in shared}
+
+
+def unless_alone(parts: dict[str, Any]) -> dict[str, Any]:
+    """The figures by part, or those of the only part: the inverse of `by_part`."""
+    return parts.get("", parts)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, data_name
+from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, add_empty_argument, data_name
 from ean_core.cli import (
     add_run_arguments,
     at_least,
@@ -28,12 +28,16 @@ HELP = """\
 example:
   python crowd_counting/train.py --part A --weights imagenet --attention se --scheme 0100010110011001
   python crowd_counting/train.py --part B --weights work_dirs/NAME/share-full-seed0/classifier.pth --seeds 0 1 2
+  python crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A B --empty NOBODY/
   python crowd_counting/prepare.py --demo && python crowd_counting/train.py --part demo      (minutes on a laptop)
 
 Trains on most of the training images, keeps the counter with the lowest error on the rest (best.pth) and the last one
 (final.pth), tests both on the test images, and prints their errors (mean and standard deviation over several seeds).
 RMSE is what most counting papers call MSE. All fields of CONFIG and --cfg-options are documented in
-crowd_counting/recipe.py."""
+crowd_counting/recipe.py.
+
+Several parts are trained on together and tested one by one. A share of each is held out, and so is a share of the
+photos without people; with either, the lowest mean of MAE / mean count over the parts chooses the checkpoint."""
 FLAGS = {  # flag -> field of the recipe
     "arch": "model.arch",
     "attention": "model.attention",
@@ -44,6 +48,7 @@ FLAGS = {  # flag -> field of the recipe
     "batch_size": "train.batch_size",
     "batch_norm": "train.batch_norm",
     "lr": "train.lr",
+    "empty": "data.empty",
 }
 
 
@@ -58,11 +63,12 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="a recipe; a .py file is code and gets executed (default: configs/demo.py for part demo)",
     )
     add_data_arguments(parser)
+    add_empty_argument(parser, use="which teach the counter to count nobody")
     add("--arch", metavar="NAME", help="default: that of the weights or scheme file, else resnet50")
     add("--attention", metavar="NAME", help="se, timm:eca, .. (default: that of the weights or scheme file, else none)")
     add("--scheme", metavar="WHICH", help="org, share-full, org-full, a scheme.json or bits")
     add("--weights", metavar="FILE", help="a classifier.pth, public weights, a URL, or imagenet to download them")
-    add("--loss", metavar="NAME", help="mse, bayesian, dm_count (default mse)")
+    add("--loss", metavar="NAME", help="mse, bayesian, dm_count, poisson (default mse)")
     add("--epochs", type=at_least(1), metavar="N", help="default 400")
     add("--batch-size", type=at_least(1), metavar="N", help="crops per step (default 8)")
     add("--batch-norm", metavar="MODE", help="train or frozen (default: frozen with --weights, else train)")
@@ -78,9 +84,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Train one counter per seed, test them and print the errors."""
     from pathlib import Path
 
+    from crowd_counting.data.load import load_crowd
     from crowd_counting.dry_run import dry_run
     from crowd_counting.fit import train_counter
-    from crowd_counting.job import Job, load_crowd
+    from crowd_counting.job import Job
     from crowd_counting.summary import covered_seeds
     from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
@@ -91,10 +98,15 @@ def run(arguments: argparse.Namespace) -> None:
     backends = backends_of(arguments.log)
     recipe = recipe_of(arguments)
     launcher = start_processes(arguments.launcher)
-    if arguments.part is None and arguments.annotations is None:
-        arguments.part, arguments.annotations = recipe.data.part, recipe.data.annotations
+    if not arguments.part and arguments.annotations is None:
+        arguments.part, arguments.annotations = recipe.data.parts, recipe.data.annotations
+    arguments.empty = recipe.data.empty
     data = load_crowd(
-        part=arguments.part, annotations=arguments.annotations, data_root=arguments.data_root, refuse_copies=True
+        parts=arguments.part,
+        annotations=arguments.annotations,
+        data_root=arguments.data_root,
+        empty=arguments.empty,
+        refuse_copies=True,
     )
     name = f"{data_name(arguments)}-{(recipe.model.attention or 'none').replace(':', '-')}-{recipe.train.loss}"
     job = Job.prepare(
@@ -129,7 +141,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     fields = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
     given = {field: value for field, value in fields.items() if value is not None}
     demo = Path(__file__).resolve().parent / "configs" / "demo.py"
-    path = arguments.config or (demo if arguments.part == "demo" else None)
+    path = arguments.config or (demo if arguments.part == ["demo"] else None)
     return Recipe.read(path, {**parse_options(arguments.cfg_options), **given})
 
 

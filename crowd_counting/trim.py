@@ -16,9 +16,10 @@ from mmengine.device import get_device
 from torch import Tensor, nn
 
 from crowd_counting.data.holdout import Split, split_by_name
+from crowd_counting.data.load import load_crowd
 from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points import CrowdData, check_decodes
-from crowd_counting.job import load_crowd, whole_images
+from crowd_counting.job import whole_images
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.model.pretrained import normalization_of, save_counter
 from crowd_counting.model.training_model import CountingModel, evaluate, inside_mask
@@ -139,12 +140,17 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim
         raise EANError("--finetune trains classifiers on, and this is a crowd counter: leave it out")
     trained = (model.content.get("recipe") or {}).get("data") or {}
     part, name = arguments.part, str(trained.get("name", ""))
+    if "+" in name or trained.get("empty"):
+        together = f"{name.replace('+', ' and ')}{' and photos without people' if trained.get('empty') else ''}"
+        raise EANError(f"{model.path} was trained on {together}: tools/trim.py takes counters of one part alone")
     if part is None and arguments.annotations is None:
         if not name.startswith("part_"):
             raise EANError(f"{model.path} was trained on {name or 'unknown data'}: give --annotations FILE or --part")
         part = name.removeprefix("part_")
     data = load_crowd(
-        part=part, annotations=arguments.annotations, data_root=arguments.data_root or "data/ShanghaiTech"
+        parts=[] if part is None else [part],
+        annotations=arguments.annotations,
+        data_root=arguments.data_root or "data/ShanghaiTech",
     )
     if trained.get("fingerprint") != data.fingerprint():
         raise EANError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from crowd_counting.job import Job
+from ean_core.inference.count_errors import by_part
 from ean_core.io.records import read_record
 from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
 from ean_core.utils.errors import EANError
@@ -27,8 +28,13 @@ def verdicts(directory: Path) -> list[str]:
         directory: of the run, with its summary.json; the directories beside it may hold runs to compare with.
     """
     record = read_record(directory / "summary.json")
-    sentences = [against_the_mean(record["metrics"])]
-    compared = [compare_runs(directory, record, other, found) for other, found in runs_beside(directory, record)]
+    best, baseline = (by_part(record["metrics"][name]) for name in ("best", "always_the_mean"))
+    sentences = [against_the_mean(errors, baseline[part], part=part) for part, errors in best.items()]
+    compared = [
+        compare_runs(directory, record, other, found, part=part)
+        for other, found in runs_beside(directory, record)
+        for part in best
+    ]
     sentences += [sentence for sentence in compared if sentence]
     if len(record["settings"]["seeds"]) == 1 and any(compared):
         sentences.append(ONE_SEED)
@@ -40,17 +46,18 @@ def verdicts(directory: Path) -> list[str]:
     return sentences
 
 
-def against_the_mean(metrics: Mapping[str, Any]) -> str:
-    """Whether the counter is better than always giving the training images' mean count."""
-    mae, baseline = metrics["best"]["mae"]["mean"], metrics["always_the_mean"]["mae"]
+def against_the_mean(errors: Mapping[str, Any], mean_count: Mapping[str, Any], *, part: str = "") -> str:
+    """Whether the counter is better than always giving the training images' mean count, on one of several parts."""
+    mae, baseline = errors["mae"]["mean"], mean_count["mae"]
+    where = f" on {part}" if part else ""
     if mae >= baseline:
         return (
-            f"The counter is no better than always giving the training images' mean count (MAE {mae:.1f}, and "
+            f"The counter is no better{where} than always giving the training images' mean count (MAE {mae:.1f}, and "
             f"{baseline:.1f} for the mean): train it for more epochs, or from pretrained weights."
         )
     return (
-        f"The counter's error is {100 * (1 - mae / baseline):.0f} % below that of always giving the training images' "
-        f"mean count (MAE {mae:.1f}, and {baseline:.1f} for the mean)."
+        f"The counter's error{where} is {100 * (1 - mae / baseline):.0f} % below that of always giving the training "
+        f"images' mean count (MAE {mae:.1f}, and {baseline:.1f} for the mean)."
     )
 
 
@@ -78,35 +85,41 @@ def conditions(record: Mapping[str, Any]) -> str:
     return json.dumps([data, train], sort_keys=True)
 
 
-def compare_runs(directory: Path, record: Mapping[str, Any], other: Path, beside: Mapping[str, Any]) -> str | None:
-    """The sentence on two runs: by their seeds if they share several, else image by image for one that they share."""
+def compare_runs(
+    directory: Path, record: Mapping[str, Any], other: Path, beside: Mapping[str, Any], *, part: str = ""
+) -> str | None:
+    """The sentence on two runs, on one of several parts: by their seeds if they share several, else image by image for
+    one that they share.
+    """
     name, against = network_name(record), f"{network_name(beside)} in {other.name}/"
     seeds, others = record["settings"]["seeds"], beside["settings"]["seeds"]
-    shared = [seed for seed in seeds if seed in others]
+    shared, metric = [seed for seed in seeds if seed in others], f"test MAE on {part}" if part else "test MAE"
     if len(shared) > 1:
         values, reference = (
-            [run["metrics"]["best"]["mae"]["values"][run["settings"]["seeds"].index(seed)] for seed in shared]
+            [
+                by_part(run["metrics"]["best"])[part]["mae"]["values"][run["settings"]["seeds"].index(seed)]
+                for seed in shared
+            ]
             for run in (record, beside)
         )
         margin = float(f"{MARGIN_SHARE * sum(reference) / len(reference):.1g}")
         difference = paired_difference(values, reference)
         return compare_seeds_sentence(
-            name, against, difference, metric="test MAE", unit="heads", margin=margin, higher_is_better=False
+            name, against, difference, metric=metric, unit="heads", margin=margin, higher_is_better=False
         )
     if not shared:
         return None
-    errors = [read_errors(run / f"seed{shared[0]}" / "result.json") for run in (directory, other)]
+    errors = [read_errors(run / f"seed{shared[0]}" / "result.json", part=part) for run in (directory, other)]
     if errors[0] is None or errors[1] is None or len(errors[0]) != len(errors[1]):
         return None
-    return compare_errors_sentence(
-        name, against, paired_difference(errors[0], errors[1]), metric="test MAE", unit="heads"
-    )
+    return compare_errors_sentence(name, against, paired_difference(errors[0], errors[1]), metric=metric, unit="heads")
 
 
-def read_errors(path: Path) -> Sequence[float] | None:
-    """The absolute error on each test image of a seed's best counter; None where they were not kept."""
+def read_errors(path: Path, *, part: str = "") -> Sequence[float] | None:
+    """The absolute error on each test image of a part of a seed's best counter; None where they were not kept."""
     try:
         values = read_record(path)["metrics"]["best"]["per_image"]
+        values = values[part] if part else values
         return [float(value) for value in values]
     except (EANError, KeyError, TypeError, ValueError):
         return None

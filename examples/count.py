@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from crowd_counting.data.demo import PART, draw_demo
+from crowd_counting.data.load import load_crowd
 from crowd_counting.evaluation import load_model
 from crowd_counting.fit import train_counter
-from crowd_counting.job import Job, load_crowd
+from crowd_counting.job import Job
 from crowd_counting.model.tiles import predict_density
 from crowd_counting.recipe import Recipe
 from ean_core.cli import at_least
@@ -40,7 +41,7 @@ def main() -> None:
 
     if not (out / "data" / PART).exists():
         draw_demo(out / "data", train=arguments.images, test=3)
-    data = load_crowd(part="demo", annotations=None, data_root=str(out / "data"))
+    data = load_crowd(parts=["demo"], data_root=str(out / "data"))
 
     options = {"train.epochs": arguments.epochs, "model.attention": "se", "data.workers": 0}
     job = Job.prepare(Recipe.read(RECIPE, options), data, directory=out, resume=True)

@@ -18,7 +18,7 @@ def dry_run(job: Job) -> None:
     refuse_processes()
     say(BEGIN)
     part = describe_pace("segmentor", time_steps(job))
-    say(describe_parts([part], epochs=["train_cfg.max_iters"]), where_kept(job.directory))
+    say(describe_parts([part], epochs=["train_cfg.max_iters"]), where_kept(job.directory, resume=job.resume))
 
 
 def time_steps(job: Job) -> Pace:

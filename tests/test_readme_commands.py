@@ -36,6 +36,7 @@ RUN = {
 PARSED_ONLY = {
     "tools/train_cls.py CONFIG --scheme org 100100100 FOUND/scheme.json --seeds 0 1 2": "tests/pipeline trains such",
     "crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A": "needs ShanghaiTech",
+    "crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A B --empty NOBODY/": "the same",
     "tools/train.py segmentation/configs/ean_se_demo.py": "tests/segmentation trains such",
     "segmentation/prepare.py --download": "2 GB",
     "tools/test.py segmentation/configs/ean_se_voc.py work_dirs/ean_se_voc/last.pth --tta": "needs VOC",

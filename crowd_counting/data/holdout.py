@@ -1,4 +1,7 @@
-"""The validation images: a seeded tenth of the training images, as is usual (30 in part A, 40 in part B)."""
+"""The validation images: a seeded tenth of the training images, as is usual (30 in part A, 40 in part B).
+
+Of several parts trained on together the same images are held out as of each part alone.
+"""
 
 from __future__ import annotations
 
@@ -22,29 +25,33 @@ Split = tuple[tuple[CrowdImage, ...], tuple[CrowdImage, ...]]
 
 
 def hold_out(images: Sequence[CrowdImage], *, seed: int, share: float = 0.1) -> Split:
-    """Split the training images into training and validation.
+    """Split the training images into training and validation, each part on its own.
 
     Args:
         images: the training images.
         seed: the split depends on it and on the images' names, not on their order.
-        share: fraction of the images to hold out, rounded, at least one image.
+        share: fraction of a part's images to hold out, rounded, at least one image.
 
     Returns:
         (train, val): disjoint, together all images, in their original order.
 
     Raises:
-        EANError: if there are fewer than two images.
+        EANError: if a part has fewer than two images.
     """
-    if len(images) < 2:
-        raise EANError(
-            f"cannot split {how_many(len(images), 'training image')} into training and validation: give at least two"
-        )
     if not 0 < share < 1:
         raise EANError(f"the held-out share must lie between 0 and 1, got {share}")
-    count = min(len(images) - 1, max(1, round(share * len(images))))
-    names = sorted(image.name for image in images)
-    drawn = torch.randperm(len(names), generator=generator_for(seed, len(names)))[:count]
-    val_names = {names[position] for position in drawn.tolist()}
+    val_names: set[str] = set()
+    for part in dict.fromkeys(image.part for image in images) or [""]:
+        names = sorted(image.name for image in images if image.part == part)
+        if len(names) < 2:
+            of = f" of {part}" if part else ""
+            raise EANError(
+                f"cannot split {how_many(len(names), 'training image')}{of} into training and validation: give at "
+                "least two"
+            )
+        count = min(len(names) - 1, max(1, round(share * len(names))))
+        drawn = torch.randperm(len(names), generator=generator_for(seed, len(names)))[:count]
+        val_names |= {names[position] for position in drawn.tolist()}
     return split_by_name(images, val_names)
 
 
@@ -94,4 +101,15 @@ def load_split(path: Path, data: CrowdData) -> Split:
             f"split {path} must divide the {len(names)} training images of {data.name} into nonempty train and val; "
             f"{len(wrong)} names are in both, missing or unknown{f' (the first: {wrong[0]!r})' if wrong else ''}"
         )
-    return split_by_name(data.train, val)
+    split = split_by_name(data.train, val)
+    for part in {image.part for image in data.train}:
+        if lacking := [
+            name for name, images in zip(("train", "val"), split, strict=True) if not has_part(images, part)
+        ]:
+            raise EANError(f"split {path} has no image of {part} in {lacking[0]}: both need images of every part")
+    return split
+
+
+def has_part(images: Sequence[CrowdImage], part: str) -> bool:
+    """Whether one of the images belongs to the part."""
+    return any(image.part == part for image in images)

@@ -15,24 +15,29 @@ from ean_core.data.read_image import check_image, read_size
 from ean_core.io.made_from import digest_of_files
 from ean_core.utils.errors import EANError, legible
 
+EMPTY = "empty"
+"""The part that photos without people belong to."""
+
 
 @dataclass(frozen=True, eq=False)
 class CrowdImage:
     """An image file and its annotated heads.
 
     Attributes:
-        name: name of the image, unique within its part.
+        name: name of the image, unique within its data set.
         path: image file.
         size: (H, W) in pixels, after applying the EXIF orientation.
         points: float32 (N, 2), x and y in pixels of the upright image; the center of the top left pixel is (0, 0).
             All annotations are kept, including duplicates and points outside the image, since `count` is the number
             that predictions are scored against.
+        part: the part it belongs to, such as "part_A", where a data set has several; errors are given for each.
     """
 
     name: str
     path: Path
     size: tuple[int, int]
     points: np.ndarray
+    part: str = ""
 
     @property
     def count(self) -> int:
@@ -45,8 +50,8 @@ class CrowdData:
     """A crowd-counting data set.
 
     Attributes:
-        name: name such as "part_A".
-        train: images to train and validate on.
+        name: name such as "part_A", or "part_A+part_B" for several parts together.
+        train: images to train and validate on, those without people among them.
         test: images used only for testing.
         note: anything unusual about the data, such as missing images; empty otherwise.
         remarks: messages to print before a run, such as files that were skipped.
@@ -72,6 +77,12 @@ class CrowdData:
     def content(self) -> str:
         """16 hexadecimal digits that change with the content of the image files."""
         return digest_of_files((image.path for image in (*self.train, *self.test)), digits=16)
+
+    @cached_property
+    def empty_scenes(self) -> dict[str, Any] | None:
+        """How many training images are photos without people, and digits that change with their content."""
+        paths = [image.path for image in self.train if image.part == EMPTY]
+        return {"images": len(paths), "content": digest_of_files(paths)} if paths else None
 
 
 def make_image(path: Path, points: Any, *, where: str) -> CrowdImage:

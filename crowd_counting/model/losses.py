@@ -1,7 +1,7 @@
-"""Four losses for predicted density maps: mean squared error, Bayesian loss, DM-Count and Poisson counts.
+"""Losses for predicted density maps: mean squared error, Bayesian loss, DM-Count, Poisson and zero-inflated counts.
 
-Each takes the density (B, h, w) in heads per cell, zero in the padding, and a `Target`. A batch's loss is the mean of
-its images' losses.
+Each takes the density (B, h, w) in heads per cell, zero in the padding, or a zero-inflated head's distribution, and a
+`Target`. A batch's loss is the mean of its images' losses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crowd_counting.density import render_batch
+from crowd_counting.model.zero_inflated import ZeroInflated
 from ean_core.utils.checked_dataclasses import Range
 from ean_core.utils.errors import EANError
 
@@ -55,9 +56,15 @@ class Target:
 
 
 class Loss(Protocol):
-    """Interface of the losses; `takes_maps` says whether the loss compares maps, which may then come from a cache."""
+    """Interface of the losses.
+
+    Attributes:
+        takes_maps: whether the loss compares maps, which may then come from a cache.
+        zero_inflated: whether it takes a `ZeroInflated` in place of a density.
+    """
 
     takes_maps: ClassVar[bool]
+    zero_inflated: ClassVar[bool]
 
     def __call__(self, density: Tensor, target: Target) -> Tensor: ...
 
@@ -71,6 +78,7 @@ class ScaledMSE:
 
     scale: Annotated[float, Range(1e-6, 1e6)] = 100.0
     takes_maps: ClassVar[bool] = True
+    zero_inflated: ClassVar[bool] = False
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
         cells = (-(-target.sizes // target.stride)).prod(dim=1).sum()
@@ -95,6 +103,7 @@ class Bayesian:
     sigma: Annotated[float, Range(1e-3, 1e4)] = 8.0
     background: Annotated[float, Range(0, 1e4)] = 0.15
     takes_maps: ClassVar[bool] = False
+    zero_inflated: ClassVar[bool] = False
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
         losses = []
@@ -130,6 +139,7 @@ class DMCount:
     entropy: Annotated[float, Range(1e-3, 1e6)] = 10.0
     iterations: Annotated[int, Range(1, 100_000)] = 100
     takes_maps: ClassVar[bool] = False
+    zero_inflated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.entropy <= 0 or self.iterations < 1:
@@ -170,10 +180,10 @@ class PoissonCounts:
     blocks: tuple[int, ...] = (16, 64)
     count_weight: Annotated[float, Range(0, 1e6)] = 1.0
     takes_maps: ClassVar[bool] = False
+    zero_inflated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not self.blocks or min(self.blocks) < 1 or max(self.blocks) > MAX_BLOCK:
-            raise EANError(f"poisson needs blocks of 1 to {MAX_BLOCK} pixels, got {self.blocks}")
+        check_blocks(self.blocks)
 
     def __call__(self, density: Tensor, target: Target) -> Tensor:
         dots = target.dots(density.shape)
@@ -182,9 +192,57 @@ class PoissonCounts:
             if side % target.stride:
                 raise EANError(f"a block of {side} pixels is not a multiple of the map's stride of {target.stride}")
             predicted, heads = (block_sums(maps, side // target.stride) for maps in (density, dots))
-            deviance = predicted - heads - torch.xlogy(heads, predicted.clamp(min=1e-6) / heads.clamp(min=1e-6))
-            loss = loss + deviance.sum(dim=(1, 2))
+            loss = loss + poisson_deviance(predicted, heads).sum(dim=(1, 2))
         return loss.mean()
+
+
+@dataclass(frozen=True)
+class ZeroInflatedCounts:
+    """Negative log-likelihood of zero-inflated Poisson counts in the cells, plus `PoissonCounts` of expected counts.
+
+    With pi and lambda of a cell and y heads in it, the likelihood is
+
+        P(0) = pi + (1 - pi) exp(-lambda),    P(y) = (1 - pi) exp(-lambda) lambda^y / y!    for y > 0,
+
+    as in ZIP (https://arxiv.org/abs/2506.19955); the Poisson part has its minimum subtracted, so that a perfect map has
+    loss 0. The expected count (1 - pi) lambda is compared in larger blocks and as a whole. Needs
+    model.zero_inflated=True.
+
+    Attributes:
+        blocks: sides of the larger blocks in pixels, each a multiple of the stride.
+        count_weight: weight of the absolute count error.
+    """
+
+    blocks: tuple[int, ...] = (64,)
+    count_weight: Annotated[float, Range(0, 1e6)] = 1.0
+    takes_maps: ClassVar[bool] = False
+    zero_inflated: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_blocks(self.blocks)
+
+    def __call__(self, maps: ZeroInflated, target: Target) -> Tensor:
+        heads = target.dots(maps.rate.shape)
+        possible = F.logsigmoid(-maps.logit)  # log(1 - pi)
+        nobody = -torch.logaddexp(F.logsigmoid(maps.logit), possible - maps.rate)
+        somebody = poisson_deviance(maps.rate, heads) - possible
+        cells = torch.where(heads > 0, somebody, nobody).sum(dim=(1, 2))
+        return cells.mean() + PoissonCounts(self.blocks, self.count_weight)(maps.expected(), target)
+
+
+def poisson_deviance(predicted: Tensor, heads: Tensor) -> Tensor:
+    """Negative log-likelihood of Poisson counts, minus its minimum."""
+    return predicted - heads - torch.xlogy(heads, predicted.clamp(min=1e-6) / heads.clamp(min=1e-6))
+
+
+def check_blocks(blocks: tuple[int, ...]) -> None:
+    """Refuse block sides that are no number of pixels.
+
+    Raises:
+        EANError: for no blocks, or one that is too small or too large.
+    """
+    if not blocks or min(blocks) < 1 or max(blocks) > MAX_BLOCK:
+        raise EANError(f"a Poisson loss needs blocks of 1 to {MAX_BLOCK} pixels, got {blocks}")
 
 
 def block_sums(maps: Tensor, side: int) -> Tensor:
@@ -194,7 +252,13 @@ def block_sums(maps: Tensor, side: int) -> Tensor:
     return F.avg_pool2d(padded[:, None], side)[:, 0] * side**2
 
 
-LOSSES: dict[str, type] = {"mse": ScaledMSE, "bayesian": Bayesian, "dm_count": DMCount, "poisson": PoissonCounts}
+LOSSES: dict[str, type] = {
+    "mse": ScaledMSE,
+    "bayesian": Bayesian,
+    "dm_count": DMCount,
+    "poisson": PoissonCounts,
+    "zero_inflated": ZeroInflatedCounts,
+}
 
 
 def image_cells(maps: Tensor, target: Target, number: int) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from crowd_counting.model.zero_inflated import ZeroInflated
 from ean_core.networks import ARCHITECTURES, StagedNetwork, create_model, is_timm, stage_strides, stages_blocks
 from ean_core.networks.backbone_wrapper import BackboneWrapper
 from ean_core.networks.trunk_spec import TrunkSpec
@@ -39,6 +40,7 @@ class CounterSpec(TrunkSpec):
         head_channels: channels between the head's two convolutions, and of the decoder.
         head_norm: normalization in the head: "none" or "group".
         output_scale: factor between the network's raw output and the density.
+        zero_inflated: whether the head also gives the probability that nobody can be in a cell, see `ZeroInflated`.
     """
 
     features: str = "stage3"
@@ -46,6 +48,7 @@ class CounterSpec(TrunkSpec):
     head_channels: int = 64
     head_norm: str = "none"
     output_scale: float = 100.0
+    zero_inflated: bool = False
 
     def share_full(self) -> CounterSpec:
         """With attention at every block, one module per stage: the network that schemes are searched in."""
@@ -76,7 +79,7 @@ class CounterSpec(TrunkSpec):
         elif self.features == "stride16":
             fusion = dilated_fusion(trunk, self.head_channels, arch=self.arch, stride=self.stride)
         inputs = trunk.stage_channels[-1] if self.features == "stage3" else self.head_channels
-        head = make_head(inputs, self.head_channels, norm=self.head_norm)
+        head = make_head(inputs, self.head_channels, norm=self.head_norm, outputs=1 + self.zero_inflated)
         deepest = max(stage_strides(self.arch)[: len(trunk.stages)]) if is_timm(self.arch) else self.stride
         return Counter(
             trunk, fusion, head, pool=pool, stride=self.stride, pad_to=deepest, output_scale=self.output_scale
@@ -141,12 +144,12 @@ def layout(arch: str, *, features: str, stride: int) -> tuple[int, tuple[int, ..
     return 1, {4: (1, 1, 1, 1), 8: (1, 2, 1, 1), 16: (1, 2, 2, 1)}[stride]
 
 
-def make_head(inputs: int, channels: int, *, norm: str) -> nn.Sequential:
-    """Build the head: 1x1 convolution, optional group norm, ReLU, 1x1 convolution to one channel."""
+def make_head(inputs: int, channels: int, *, norm: str, outputs: int = 1) -> nn.Sequential:
+    """Build the head: 1x1 convolution, optional group norm, ReLU, 1x1 convolution."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, channels, 1)]
     if norm == "group":
         layers.append(nn.GroupNorm(GROUPS, channels))
-    layers += [nn.ReLU(inplace=True), nn.Conv2d(channels, 1, 1)]
+    layers += [nn.ReLU(inplace=True), nn.Conv2d(channels, outputs, 1)]
     nn.init.normal_(layers[-1].weight, std=0.01)
     nn.init.zeros_(layers[-1].bias)
     return nn.Sequential(*layers)
@@ -241,7 +244,7 @@ class Counter(BackboneWrapper):
     Args:
         trunk: the residual network.
         join: merges the features of the trunk's stages.
-        head: maps the merged features to one channel.
+        head: maps the merged features to one channel, or two for `ZeroInflated`.
         pool: window of the average pooling before the trunk; 1 for none.
         stride: pixels per cell of the density map.
         pad_to: images are padded to multiples of so many pixels. timm's mobile networks pad like TensorFlow, which
@@ -253,7 +256,7 @@ class Counter(BackboneWrapper):
         self,
         trunk: StagedNetwork,
         join: nn.Module,
-        head: nn.Module,
+        head: nn.Sequential,
         *,
         pool: int,
         stride: int,
@@ -263,6 +266,7 @@ class Counter(BackboneWrapper):
         super().__init__()
         self.trunk, self.join, self.head = trunk, join, head
         self.pool, self.stride, self.pad_to, self.output_scale = pool, stride, pad_to, output_scale
+        self.zero_inflated = head[-1].out_channels == 2
         self.batch_norm_frozen = False
         self.frozen_stages = 0
 
@@ -272,6 +276,14 @@ class Counter(BackboneWrapper):
         Images are padded with zeros, their mean, at the right and bottom; see `pad_to`.
         """
         return self.forward_head(self.trunk.forward_features(self.pooled(images)), images.shape[-2:])
+
+    def distribution(self, images: Tensor) -> ZeroInflated:
+        """Map normalized images to distributions, of which `forward` gives the expectation; for zero-inflated heads."""
+        return self.distribution_of(self.raw_maps(self.trunk.forward_features(self.pooled(images)), images.shape[-2:]))
+
+    def distribution_of(self, raw: Tensor) -> ZeroInflated:
+        """The distributions that a head's two outputs (B, 2, h, w) mean."""
+        return ZeroInflated(F.softplus(raw[:, :1]) / self.output_scale, raw[:, 1:])
 
     def pooled(self, images: Tensor) -> Tensor:
         """Pad images (B, 3, H, W), see `pad_to`, and average them for a trunk without a stem's stride."""
@@ -285,17 +297,22 @@ class Counter(BackboneWrapper):
 
     def forward_head(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Map the outputs of the trunk's stages for images of `size` (H, W) to heads per cell; see `forward`."""
+        raw = self.raw_maps(features, size)
+        return self.distribution_of(raw).expected() if self.zero_inflated else F.softplus(raw) / self.output_scale
+
+    def raw_maps(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """The head's output for images of `size` (H, W), float32 (B, 1 or 2, h, w)."""
         # Rounded up without negative numbers, since ONNX divides them toward zero.
         height, width = ((length + self.stride - 1) // self.stride for length in size)
         rows, columns = ((length + self.pad_to - 1) // self.pad_to * (self.pad_to // self.stride) for length in size)
-        scaled = F.softplus(self.head(self.join(features, (rows, columns))).float())
-        return scaled[..., :height, :width] / self.output_scale
+        return self.head(self.join(features, (rows, columns))).float()[..., :height, :width]
 
     def set_initial_density(self, density: float) -> None:
         """Set the head's last bias so that an untrained counter predicts about this many heads per cell."""
-        scaled = max(density * self.output_scale, 1e-4)
+        rate = density * (2 if self.zero_inflated else 1)  # pi is 1/2 at first
+        scaled = max(rate * self.output_scale, 1e-4)
         # The inverse of softplus: log(e^y - 1), which for large y is y.
-        nn.init.constant_(self.head[-1].bias, scaled + math.log(-math.expm1(-scaled)))
+        nn.init.constant_(self.head[-1].bias[:1], scaled + math.log(-math.expm1(-scaled)))
 
     def freeze_batch_norm(self) -> None:
         """Use the running statistics of batch norm in training too; its weights are still trained."""

@@ -112,6 +112,7 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
         head_channels=recipe.head_channels,
         head_norm=recipe.head_norm,
         output_scale=recipe.output_scale,
+        zero_inflated=recipe.zero_inflated,
     )
 
 

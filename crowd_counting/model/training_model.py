@@ -13,6 +13,7 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.metrics import ImageErrors, image_errors
 from crowd_counting.model.losses import Loss, Target
 from crowd_counting.model.network import Counter
+from crowd_counting.model.zero_inflated import ZeroInflated
 from ean_core.data.normalize import Normalize
 from ean_core.scheme import Scheme
 from ean_core.supernet.paths import forget_path_in_state
@@ -46,25 +47,41 @@ class CountingModel(BaseModel):
         mode: str = "tensor",
     ) -> dict[str, Tensor] | list[ImageErrors] | Tensor:
         """Return losses, `ImageErrors`, or densities (B, h, w), depending on MMEngine's mode."""
-        predicted = self.density(inputs, sizes)
         if mode == "loss":
             target = Target(points, sizes, self.counter.stride, sigmas, density)
-            return self.losses(predicted, target)
+            return self.losses(self.predicted(inputs, sizes), target)
+        predicted = self.density(inputs, sizes)
         return self.errors(predicted, sizes, images) if mode == "predict" else predicted
 
     def density(self, inputs: Tensor, sizes: Tensor) -> Tensor:
         """Map padded uint8 images (B, 3, H, W) to heads per cell, float32 (B, h, w), zero in the padding."""
-        # The padding is zero after normalization, as in `Counter.forward`, so that training and testing agree.
-        images = self.normalize(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
         with autocast_for(inputs.device, self.precision):
-            predicted = self.counter(images)[:, 0]
-        return predicted.float() * inside_mask(-(-sizes // self.counter.stride), predicted.shape[-2:])
+            predicted = self.counter(self.images(inputs, sizes))[:, 0]
+        return predicted.float() * self.inside(sizes, predicted)
 
-    def losses(self, predicted: Tensor, target: Target) -> dict[str, Tensor]:
+    def predicted(self, inputs: Tensor, sizes: Tensor) -> Tensor | ZeroInflated:
+        """What the loss takes: `density`, or a zero-inflated head's distribution, whose rate is 0 in the padding."""
+        if not (self.loss and self.loss.zero_inflated):
+            return self.density(inputs, sizes)
+        with autocast_for(inputs.device, self.precision):
+            rate, logit = (maps[:, 0].float() for maps in self.counter.distribution(self.images(inputs, sizes)))
+        return ZeroInflated(rate * self.inside(sizes, rate), logit)
+
+    def images(self, inputs: Tensor, sizes: Tensor) -> Tensor:
+        """Normalize padded uint8 images (B, 3, H, W)."""
+        # The padding is zero after normalization, as in `Counter.forward`, so that training and testing agree.
+        return self.normalize(inputs) * inside_mask(sizes, inputs.shape[-2:])[:, None]
+
+    def inside(self, sizes: Tensor, maps: Tensor) -> Tensor:
+        """A mask float32 (B, h, w) of the cells of maps (B, h, w) that are not padding."""
+        return inside_mask(-(-sizes // self.counter.stride), maps.shape[-2:])
+
+    def losses(self, predicted: Tensor | ZeroInflated, target: Target) -> dict[str, Tensor]:
         """The loss, and for the log the mean absolute count error per crop, in heads."""
         assert self.loss is not None
-        heads = predicted.new_tensor([len(points) for points in target.points])
-        error = (predicted.detach().sum(dim=(1, 2)) - heads).abs().mean()
+        density = predicted.expected() if isinstance(predicted, ZeroInflated) else predicted
+        heads = density.new_tensor([len(points) for points in target.points])
+        error = (density.detach().sum(dim=(1, 2)) - heads).abs().mean()
         return {"loss": self.loss(predicted, target), "crop_mae": error}
 
     def errors(self, predicted: Tensor, sizes: Tensor, images: Sequence[CrowdImage]) -> list[ImageErrors]:
@@ -72,7 +89,8 @@ class CountingModel(BaseModel):
         stride, rows = self.counter.stride, []
         for map_, size, image in zip(predicted.double().cpu(), sizes.tolist(), images, strict=True):
             height, width = (-(-side // stride) for side in size)
-            rows.append(image_errors(image.name, map_[:height, :width].numpy(), image.points, stride=stride))
+            density = map_[:height, :width].numpy()
+            rows.append(image_errors(image.name, density, image.points, stride=stride, part=image.part))
         return rows
 
 

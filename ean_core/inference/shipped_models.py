@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ean_core.data.find_images import SUFFIXES
+from ean_core.inference.count_errors import CountErrors
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX, read_description, write_safetensors
 from ean_core.utils import shipped_files
@@ -40,6 +41,7 @@ class About:
         license: of the data that it was trained on.
         record: name of the record of its training, in results/.
         config: of a segmentor, a path in this project such as segmentation/configs/NAME.py.
+        count_errors: of a counter, by the number of people: the figures that crowd_counting/test.py records.
     """
 
     task: Task
@@ -50,6 +52,7 @@ class About:
     license: Sentence
     record: Sentence
     config: str | None = None
+    count_errors: CountErrors | None = None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def dry_run(job: Job, targets: Sequence[tuple[Target, int]], *, schemes: int | N
         pace = time_training(job, "train", job.task.train_network, target.spec, seed=job.recipe.seeds[0])
         parts.append(describe_pace(f"{how_many(count, 'network')} ({name_of(target.label)})", pace, count=count))
     epochs += ["train.epochs"] if targets else []
-    say(describe_parts(parts, epochs=epochs), where_kept(job.directory))
+    say(describe_parts(parts, epochs=epochs), where_kept(job.directory, resume=job.resume))
 
 
 def time_search(job: Job, schemes: int) -> list[Part]:
@@ -68,9 +68,14 @@ def describe_pace(name: str, pace: Pace, *, count: int = 1) -> Part:
     return Part(name, seconds)
 
 
-def where_kept(directory: Path) -> str:
-    """Where the run would write."""
-    there = "which exists already: give --resume, or another --work-dir" if directory.exists() else "which is new"
+def where_kept(directory: Path, *, resume: bool) -> str:
+    """Where the run would write, and what is there."""
+    if not directory.exists():
+        there = "which is new"
+    elif resume:
+        there = "and what is finished there would be taken as it is"
+    else:
+        there = "which exists already: give --resume, or another --work-dir"
     return f"it would be kept in {directory}/, {there}"
 
 

@@ -166,6 +166,7 @@ def counting_command(record: Record) -> str:
     options += [f"--attention {model['attention']}"] if model.get("attention") else []
     options += [f"--scheme {model['scheme']}"] if model.get("scheme") else []
     options += ["--weights CLASSIFIER.pth"] if settings["weights"] != IMAGENET else []
+    options += ["--empty FOLDER"] if settings["data"].get("empty") else []
     options += [f"--epochs {settings['train']['epochs']}", "--seeds", *map(str, settings["seeds"])]
     return " ".join(["python crowd_counting/train.py", *filter(None, options)])
 

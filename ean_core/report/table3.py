@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ean_core.inference.count_errors import by_part
 from ean_core.report import titles
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import counted, number, recorded_mean, seeds, sentence
@@ -116,31 +117,38 @@ def counting_table(group: Sequence[Record], paper: Mapping[str, Any], checkpoint
     for record in group:
         label, attention = network_of(record.settings["model"])
         for checkpoint in checkpoints:
-            metrics = record.metrics[checkpoint]
             name = f"{label} {attention_label(attention)}".strip()
-            rows.append(
-                [
-                    name if checkpoint == checkpoints[0] else f"{name}, {CHECKPOINTS[checkpoint]}",
-                    str(metrics["mae"]["n"]),
-                    recorded_mean(metrics["mae"], 1),
-                    recorded_mean(metrics["rmse"], 1),
-                    recorded_mean(metrics.get("nae"), 3),
-                    counted(record.metrics.get("parameters")),
-                    *(paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()),
-                ]
-            )
-    guess = [number(first.metrics["always_the_mean"].get(key), digits) for key, digits in ERRORS]
-    rows.append(["always the mean count", GAP, *guess, GAP, *((GAP, GAP) if part else ())])
+            name = name if checkpoint == checkpoints[0] else f"{name}, {CHECKPOINTS[checkpoint]}"
+            beside = paper_cells(paper, part, label, attention, shown=checkpoint == checkpoints[0]) if part else ()
+            for tested_on, metrics in by_part(record.metrics[checkpoint]).items():
+                rows.append(
+                    [
+                        on_part(name, tested_on),
+                        str(metrics["mae"]["n"]),
+                        recorded_mean(metrics["mae"], 1),
+                        recorded_mean(metrics["rmse"], 1),
+                        recorded_mean(metrics.get("nae"), 3),
+                        counted(record.metrics.get("parameters")),
+                        *beside,
+                    ]
+                )
+    for tested_on, errors in by_part(first.metrics["always_the_mean"]).items():
+        guess = [number(errors.get(key), digits) for key, digits in ERRORS]
+        rows.append([on_part("always the mean count", tested_on), GAP, *guess, GAP, *((GAP, GAP) if part else ())])
     heads = ("network", "seeds", "MAE", RMSE, "NAE", "parameters", *(("MAE", "RMSE") if part else ()))
-    name = titles.PARTS.get(first.settings["data"]["name"], first.settings["data"]["name"])
     return Table(
-        f"Crowd counting, {name}",
+        f"Crowd counting, {titles.crowd_title(first.settings['data']['name'])}",
         heads,
         rows,
         groups=(("", 6), ("paper", 2)) if part else (),
         notes=setup_notes(group),
         records=tuple(record.name for record in group),
     )
+
+
+def on_part(name: str, part: str) -> str:
+    """A row's name with the part that its errors are of, where a counter was tested on several."""
+    return f"{name}, on {titles.crowd_title(part)}" if part else name
 
 
 ERRORS = (("mae", 1), ("rmse", 1), ("nae", 3))
@@ -187,12 +195,14 @@ def test_table(record: Record) -> Table:
     """A test of checkpoint files, or one seed's result."""
     rows = []
     for name, metrics in record.metrics.items():
-        errors = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
-        if "mae" in errors:
-            rows.append([name.replace("_", " "), *(number(errors.get(key), digits) for key, digits in ERRORS)])
+        figures = metrics.get("test", metrics) if isinstance(metrics, Mapping) else {}
+        for part, errors in by_part(figures).items():
+            if "mae" in errors:
+                cells = [number(errors.get(key), digits) for key, digits in ERRORS]
+                rows.append([on_part(name.replace("_", " "), part), *cells])
     data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
     heads = ("checkpoint", "MAE", RMSE, "NAE")
-    note = f"{titles.PARTS.get(data, data)}; {record.machine}."
+    note = f"{titles.crowd_title(data)}; {record.machine}."
     title = f"Counters on the test images of {titles.counting_title(record)}"
     return Table(title, heads, rows, notes=(note,), records=(record.name,))

@@ -55,6 +55,11 @@ def words_of(name: str) -> str:
     return re.sub(r"\bresnet(\d{2,3})\b", r"ResNet-\1", text)
 
 
+def crowd_title(name: str) -> str:
+    """A crowd data set as a heading has it: "ShanghaiTech A and ShanghaiTech B" for `part_A+part_B`."""
+    return " and ".join(PARTS.get(part, part) for part in name.split("+"))
+
+
 def record_title(record: Record) -> str:
     """What a record is of, such as "CIFAR-100, ResNet-29 with SE"; the words of its name if its settings do not say."""
     describe = DESCRIPTIONS.get(record.kind)
@@ -96,7 +101,7 @@ def counting_title(record: Record) -> str:
     """The data of a crowd counter."""
     data = record.settings["data"]
     data = data["name"] if isinstance(data, Mapping) else data
-    return PARTS.get(data, str(data))
+    return crowd_title(str(data))
 
 
 def front_title(record: Record) -> str:

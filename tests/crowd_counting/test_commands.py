@@ -50,6 +50,9 @@ def test_prepare_train_test_predict(
     record = read_record(work / "seed0" / "test.json")
     result = read_record(work / "seed0" / "result.json")["metrics"]
     for name in ("best", "final"):  # the command gives what training gave
+        by_count = record["metrics"][name].pop("by_count")
+        assert [(row["low"], row["high"], row["images"]) for row in by_count] == [(1, 49, 3)]  # 2, 4 and 6 heads
+        assert by_count[0]["mae"] == pytest.approx(record["metrics"][name]["mae"])
         assert record["metrics"][name] == pytest.approx(result[name]["test"])
         table = list(csv.DictReader((work / "seed0" / f"{name}_images.csv").read_text().splitlines()))
         errors = [abs(float(row["error"])) for row in table]

@@ -163,7 +163,8 @@ def test_the_optimizer_is_the_recipes(crowd: CrowdData, tmp_path: Path, name: st
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(crowd: CrowdData, tmp_path: Path, loss: str) -> None:
-    directory = train_counter(make_job(crowd, tmp_path, train__loss=loss, train__epochs=1), seed=0)
+    options = {"train__loss": loss, "train__epochs": 1, "model__zero_inflated": LOSSES[loss].zero_inflated}
+    directory = train_counter(make_job(crowd, tmp_path, **options), seed=0)
     assert all(value.isfinite().all() for value in weights(directory / "final.pth").values())
 
 

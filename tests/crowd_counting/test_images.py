@@ -16,10 +16,11 @@ from PIL import Image
 
 from crowd_counting import inference
 from crowd_counting.data.density_cache import DensityCache, write_cache
+from crowd_counting.data.load import load_crowd
 from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points_file import load_points_file
 from crowd_counting.inference import Settings, predict
-from crowd_counting.job import load_crowd, whole_images
+from crowd_counting.job import whole_images
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import build_counter
 from crowd_counting.model.training_model import CountingModel
@@ -128,7 +129,9 @@ def test_images_of_a_few_pixels_are_trained_on(tmp_path: Path, loss: str, size: 
         write_cache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
         cache = DensityCache(tmp_path / "d.h5", data, kernel="fixed:4", stride=8)
     model = CountingModel(
-        build_counter("resnet20", head_channels=8), Normalize((0.5,) * 3, (0.25,) * 3), LOSSES[loss]()
+        build_counter("resnet20", head_channels=8, zero_inflated=LOSSES[loss].zero_inflated),
+        Normalize((0.5,) * 3, (0.25,) * 3),
+        LOSSES[loss](),
     )
     for crop in (16, None):
         plan = Plan(3, train=True, seed=2)
@@ -216,8 +219,8 @@ def test_a_test_image_that_is_trained_on_is_refused(tmp_path: Path, how: str) ->
     lists["test"].append({"image": names[how], "points": []})
     points.write_text(json.dumps(lists))
     with pytest.raises(EANError, match="1 of the 4 test images are .* training images"):
-        load_crowd(part=None, annotations=str(points), data_root="", refuse_copies=True)
-    assert load_crowd(part=None, annotations=str(points), data_root="").remarks
+        load_crowd(annotations=str(points), refuse_copies=True)
+    assert load_crowd(annotations=str(points)).remarks
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")

@@ -13,7 +13,18 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from crowd_counting.density import render_density
-from crowd_counting.model.losses import LOSSES, Bayesian, DMCount, Loss, PoissonCounts, ScaledMSE, Target, sinkhorn
+from crowd_counting.model.losses import (
+    LOSSES,
+    Bayesian,
+    DMCount,
+    Loss,
+    PoissonCounts,
+    ScaledMSE,
+    Target,
+    ZeroInflatedCounts,
+    sinkhorn,
+)
+from crowd_counting.model.zero_inflated import ZeroInflated
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import random_points
 
@@ -82,8 +93,35 @@ def test_poisson_is_zero_for_the_true_map_only() -> None:
 def test_poisson_blocks_hold_whole_cells() -> None:
     with pytest.raises(EANError, match="a block of 12 pixels is not a multiple of the map's stride of 8"):
         PoissonCounts(blocks=(12,))(make_density(), make_target())
-    with pytest.raises(EANError, match="poisson needs blocks of 1 to 8192 pixels"):
-        PoissonCounts(blocks=())
+    for loss in (PoissonCounts, ZeroInflatedCounts):
+        with pytest.raises(EANError, match="needs blocks of 1 to 8192 pixels"):
+            loss(blocks=())
+
+
+def test_zero_inflated_counts() -> None:
+    """Against SciPy's Poisson distribution, cell by cell; larger blocks and the whole by the expected counts."""
+    target, rate = make_target(), 3 * make_density()
+    logit = torch.randn(rate.shape, generator=torch.Generator().manual_seed(1))
+    losses = []
+    for number in range(len(SIZES)):
+        heads = [(int(y // STRIDE), int(x // STRIDE)) for x, y in target.points[number].tolist()]
+        loss = 0.0
+        for cell in cells_of(number):
+            mean, nobody = float(rate[number][cell]), 1 / (1 + math.exp(-float(logit[number][cell])))
+            count = heads.count(cell)
+            likelihood = (1 - nobody) * poisson.pmf(count, mean) + (nobody if count == 0 else 0)
+            loss -= math.log(likelihood) - (poisson.logpmf(count, count) if count else 0)
+        losses.append(loss)
+    expected = rate * (1 - logit.sigmoid())
+    coarse = PoissonCounts(blocks=(16,), count_weight=0.5)(expected, target)
+    found = ZeroInflatedCounts(blocks=(16,), count_weight=0.5)(ZeroInflated(rate, logit), target)
+    assert float(found) == pytest.approx(np.mean(losses) + float(coarse), rel=1e-4)
+
+
+def test_zero_inflated_counts_without_inflation_are_poisson_counts() -> None:
+    never = torch.full((3, 4, 5), -40.0)
+    found = ZeroInflatedCounts(blocks=(16,))(ZeroInflated(make_density(), never), make_target())
+    assert float(found) == pytest.approx(float(PoissonCounts(blocks=(8, 16))(make_density(), make_target())), rel=1e-4)
 
 
 def slow_bayesian(density: Tensor, target: Target, *, sigma: float, background: float) -> float:
@@ -163,7 +201,7 @@ def test_every_loss_falls_from_any_start(name: str, counts: tuple[int, ...]) -> 
         optimizer, values = torch.optim.Adam([raw], lr=0.3), []
         for _ in range(60):
             optimizer.zero_grad()
-            value = loss(torch.nn.functional.softplus(raw) * (make_density() > 0), target)
+            value = loss(given_to(loss, torch.nn.functional.softplus(raw) * (make_density() > 0)), target)
             value.backward()
             assert raw.grad.isfinite().all()
             optimizer.step()
@@ -175,10 +213,16 @@ def test_every_loss_falls_from_any_start(name: str, counts: tuple[int, ...]) -> 
 def test_a_batch_is_the_mean_of_its_images(name: str) -> None:
     loss, target, density = LOSSES[name](), make_target(counts=(6, 3, 2)), make_density()
     alone = [
-        float(loss(density[i : i + 1, : -(-h // 8), : -(-w // 8)], one_of(target, i))) for i, (h, w) in enumerate(SIZES)
+        float(loss(given_to(loss, density[i : i + 1, : -(-h // 8), : -(-w // 8)]), one_of(target, i)))
+        for i, (h, w) in enumerate(SIZES)
     ]
     weights = [len(cells_of(i)) for i in range(3)] if name == "mse" else [1, 1, 1]  # its mean is over cells
-    assert float(loss(density, target)) == pytest.approx(np.average(alone, weights=weights), rel=1e-3)
+    assert float(loss(given_to(loss, density), target)) == pytest.approx(np.average(alone, weights=weights), rel=1e-3)
+
+
+def given_to(loss: Loss, density: Tensor) -> Tensor | ZeroInflated:
+    """What a loss takes for an expected density."""
+    return ZeroInflated(2 * density, torch.zeros_like(density)) if loss.zero_inflated else density
 
 
 def one_of(target: Target, index: int) -> Target:

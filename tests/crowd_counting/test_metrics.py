@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from crowd_counting.metrics import CountErrors, ImageErrors, game, image_errors, summarize_errors
+from crowd_counting.hooks import ShowCounting
+from crowd_counting.metrics import (
+    CountErrors,
+    ImageErrors,
+    errors_by_count,
+    game,
+    image_errors,
+    summarize_empty,
+    summarize_errors,
+    summarize_parts,
+    summarize_validation,
+)
 from tests.crowd_counting.conftest import random_points
 
 
@@ -78,3 +90,48 @@ def test_the_metric_adds_up_over_batches() -> None:
         metric.process(None, [row])
     assert metric.evaluate(5) == summarize_errors(rows)
     assert metric.results == []
+
+
+def made_rows() -> list[ImageErrors]:
+    """Two parts and photos without people: (true count, error)."""
+    given = {"A": [(400, 40.0), (249, -10.0), (250, 30.0)], "B": [(49, 4.0), (1, -1.0)], "empty": [(0, 2.0), (0, 5.0)]}
+    return [
+        ImageErrors(f"{part}/{number}", true, true + error, (abs(error),) * 4, part)
+        for part, rows in given.items()
+        for number, (true, error) in enumerate(rows)
+    ]
+
+
+def test_errors_by_the_true_count() -> None:
+    ranges = {row.low: row for row in errors_by_count(made_rows())}
+    assert [row.people for row in ranges.values()] == ["0", "1 to 49", "100 to 249", "250 to 499"]  # others are empty
+    assert (ranges[0].images, ranges[0].mae, ranges[0].bias, ranges[0].relative) == (2, 3.5, 3.5, None)
+    assert (ranges[1].mae, ranges[1].bias) == (2.5, 1.5)
+    assert ranges[1].relative == pytest.approx((4 / 49 + 1) / 2)
+    assert (ranges[250].images, ranges[250].mae) == (2, 35.0)
+    assert errors_by_count([ImageErrors("a", 3139, 3000.0, (139.0,) * 4)])[0].people == "1,000 and more"
+    nobody = summarize_empty([row for row in made_rows() if row.part == "empty"])
+    assert (nobody.images, nobody.mean, nobody.largest) == (2, 3.5, 5.0)
+
+
+def test_several_parts_have_no_figure_in_common_but_the_relative_error() -> None:
+    rows = made_rows()
+    tested = summarize_parts(rows[:5])
+    assert list(tested) == ["A", "B"]
+    assert tested["B"] == summarize_errors(rows[3:5])
+    figures = summarize_validation(rows)
+    assert figures["A/mae"] == pytest.approx(80 / 3)
+    assert figures["empty/nae"] is None
+    assert not {"mae", "rmse"} & set(figures)
+    usual = (899 / 3 + 25) / 2  # photos without people have no mean count of their own
+    assert figures["relative_error"] == pytest.approx((80 / 899 + 2.5 / 25 + 3.5 / usual) / 3)
+    assert summarize_validation(rows[:3]) == summarize_errors(rows[:3])
+
+
+def test_one_part_keeps_its_names_beside_photos_without_people() -> None:
+    figures = summarize_validation([replace(row, part="") if row.part == "A" else row for row in made_rows()])
+    assert {"mae", "empty/mae", "relative_error"} <= set(figures)
+    assert ShowCounting(None).format_metrics(figures) == (
+        f"validation annotated MAE 26.7, RMSE 29.4; B MAE 2.5, RMSE 2.9; empty MAE 3.5, RMSE 3.8; relative error "
+        f"{figures['relative_error']:.3f}"
+    )

@@ -66,6 +66,24 @@ def test_a_mobile_trunk_sees_whole_positions_of_its_deepest_stage() -> None:
     torch.testing.assert_close(density, whole[..., :7, :5])
 
 
+def test_a_zero_inflated_counter_gives_the_expected_count(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = CounterSpec("resnet20", head_channels=8, zero_inflated=True)
+    counter = spec.build().eval()
+    counter.set_initial_density(0.05)
+    image = torch.randn(1, 3, 45, 67)
+    with torch.no_grad():
+        assert float(counter(image).mean()) == pytest.approx(0.05, rel=0.5)
+        nn.init.normal_(counter.head[-1].weight)
+        rate, logit = counter.distribution(image)
+        density = counter(image)
+        torch.testing.assert_close(density, rate * (1 - 1 / (1 + torch.exp(-logit))))
+        assert density.shape == rate.shape == (1, 1, 6, 9)
+        assert not torch.allclose(density, rate / 2, rtol=0.05)
+        save_counter(tmp_path / "best.pth", counter, spec, mean=[0.5] * 3, std=[0.25] * 3)
+        torch.testing.assert_close(load_counter(tmp_path / "best.pth")[0](image), density)
+
+
 def test_networks_for_small_images_have_no_stage_of_stride_16() -> None:
     with pytest.raises(EANError, match="resnet20 is for small images and has no stage of stride 16"):
         build_counter("resnet20", features="stride16")

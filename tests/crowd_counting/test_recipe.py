@@ -37,7 +37,10 @@ def test_the_runner_gets_every_field_that_it_knows() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"train.loss": "mae"}, "unknown loss 'mae': choose one of mse, bayesian, dm_count, poisson; did"),
+        (
+            {"train.loss": "mae"},
+            "unknown loss 'mae': choose one of mse, bayesian, dm_count, poisson, zero_inflated; did",
+        ),
         ({"train.loss_options.sigma": 3.0}, "unknown option 'sigma' in train.loss_options of mse"),
         ({"train.epochz": 3}, "unknown field 'epochz' in section 'train' of the recipe.* did you mean 'epochs'"),
         ({"training.epochs": 3}, "unknown field 'training' in the recipe: .*did you mean 'train'"),
@@ -70,6 +73,9 @@ def test_the_runner_gets_every_field_that_it_knows() -> None:
             "count_weight must be a finite number",
         ),
         ({"model.stride": 3}, "model.stride must be one of 4, 8, 16"),
+        ({"train.loss": "zero_inflated"}, "'zero_inflated' needs model.zero_inflated=True"),
+        ({"model.zero_inflated": True}, "train.loss is 'mse' and model.zero_inflated True"),
+        ({"data.part": 3}, "data.part must be a string or a list of strings or None"),
     ],
 )
 def test_every_mistake_has_its_sentence(options: dict, sentence: str) -> None:

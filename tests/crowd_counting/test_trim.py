@@ -20,12 +20,13 @@ from ean_core.scheme import Scheme
 from tests.conftest import Script
 
 
-def counter(folder: Path, crowd: CrowdData, *, fingerprint: str | None = None) -> Path:
+def counter(folder: Path, crowd: CrowdData, *, fingerprint: str | None = None, **changes: Any) -> Path:
     """An untrained counter with two attention calls, as a training would have written it."""
     torch.manual_seed(0)
     spec = CounterSpec("resnet20", "se", scheme="010 | 000 | 001", head_channels=8)
     val = [image.name for image in hold_out(crowd.train, seed=0, share=0.4)[1]]
     data = {"name": crowd.name, "fingerprint": fingerprint or crowd.fingerprint(), "val": val, "crop": 48, "workers": 0}
+    data |= changes
     path = folder / "best.pth"
     plain = {"mean": [0.5] * 3, "std": [0.25] * 3, "epoch": 2, "recipe": {"part": "counter", "data": data}}
     save_counter(path, spec.build().eval(), spec, **plain)
@@ -63,6 +64,9 @@ def test_other_photos_and_flags_of_other_tasks_are_refused(
     path = counter(tmp_path, crowd, fingerprint="0" * 16)
     assert trim(path) == 2
     assert "was trained on part_A, and not on these photos of part_A" in capsys.readouterr().err
+    counter(tmp_path, crowd, name="part_A+part_B", empty={"images": 3, "content": "0"})
+    assert trim(path) == 2
+    assert "was trained on part_A and part_B and photos without people: " in capsys.readouterr().err
     assert trim(path, "--finetune", 3) == 2
     assert "--finetune trains classifiers on" in capsys.readouterr().err
     assert trim(path, "--test-is-validation") == 2

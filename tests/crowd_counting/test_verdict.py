@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from crowd_counting.verdict import verdicts
-from ean_core.io.records import spread, write_record
+from ean_core.io.records import read_record, spread, write_record
 
 
 def write_run(directory: Path, errors: dict[int, float], *, mean: float = 20.0, **model: Any) -> Path:
@@ -54,3 +54,24 @@ def test_other_data_and_damaged_records_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "broken/summary.json").write_text("{")
     (tmp_path / "none").mkdir()
     assert verdicts(write_run(tmp_path / "org", {0: 15.0}))[-1].startswith("Nothing can be said about attention yet")
+
+
+def test_several_parts_have_a_sentence_each(tmp_path: Path) -> None:
+    def write(name: str, errors: dict[str, float], **model: Any) -> Path:
+        directory = write_run(tmp_path / name, {0: 1.0}, **model)
+        for file in ("summary.json", "seed0/result.json"):
+            record = read_record(directory / file)
+            best = {part: {"mae": spread([mae])} for part, mae in errors.items()}
+            per_image = {part: [mae - 2, mae + 2, mae - 1, mae + 1] for part, mae in errors.items()}
+            best = best if file == "summary.json" else {"per_image": per_image}
+            mean = {"part_A": {"mae": 20.0}, "part_B": {"mae": 5.0}}
+            metrics = {"best": best, "always_the_mean": mean}
+            write_record(directory / file, kind="counting", settings=record["settings"], metrics=metrics)
+        return directory
+
+    write("org", {"part_A": 12.0, "part_B": 4.0})
+    on_a, on_b, compared_a, compared_b, _ = verdicts(write("se", {"part_A": 10.0, "part_B": 6.0}, attention="se"))
+    assert on_a.startswith("The counter's error on part_A is 50% below")
+    assert on_b.startswith("The counter is no better on part_B than")
+    assert "test MAE on part_A" in compared_a
+    assert "test MAE on part_B" in compared_b

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sklearn.datasets import load_sample_images
 
 import ean_core
 from ean_core import EANError
+from ean_core.inference.count_errors import CountErrors, EmptyScenes, RangeErrors
 from ean_core.inference.shipped_models import About, ShippedModel, default_model, ship
 from ean_core.io.records import read_record
 from ean_core.io.safe_load import load_tensors
@@ -66,7 +68,8 @@ def test_a_counter_by_name(
     tiny_arch: str, shipped: Path, photo: Path, tmp_path: Path, script: Script, capsys: pytest.CaptureFixture
 ) -> None:
     file = tiny_counter(tmp_path / "best.pth")
-    path = ship(file, "counter-a", About(task="counter", **ABOUT))
+    errors = CountErrors({"the fair": [RangeErrors(0, None, 12, 9.5, -1.0, None)]}, EmptyScenes(4, 0.5, 2.0))
+    path = ship(file, "counter-a", About(task="counter", **ABOUT, count_errors=errors))
     assert path.stat().st_size < 0.8 * file.stat().st_size
     (model,) = ean_core.models()
     for part in ("counter-a (counter, tiny, se", "MAE 98.25 people on 182 test images", *ABOUT["limits"].split(". ")):
@@ -83,7 +86,9 @@ def test_a_counter_by_name(
     printed = capsys.readouterr().out
     assert f"model: {model}" in printed
     assert f"photo.png: {count:.1f}" in printed
-    assert (tmp_path / "counts" / "counts.json").exists()
+    assert "(off by 9.5 on average on the 12 test photos of the fair with 0 and more people" in printed
+    (entry,) = json.loads((tmp_path / "counts" / "counts.json").read_text())
+    assert entry["test_errors"]["the fair"]["mae"] == 9.5
     assert re.search(r"next: python \S*tools/gradcam.py \S*photo.png --checkpoints counter-a", printed)
     assert script("tools/gradcam.py", photo, "--checkpoints", "counter-a") == 0
     assert "--masks" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ean_core.pipeline.dry_run import dry_run
+from ean_core.pipeline.dry_run import dry_run, where_kept
 from ean_core.pipeline.estimate import Part, describe_parts, schemes_scored
 from ean_core.pipeline.retrain import make_target
 from tests.pipeline.conftest import MakeJob
@@ -38,3 +38,9 @@ def test_a_dry_run_times_every_part_and_writes_nothing(
         assert words in printed
     assert f"it would be kept in {tmp_path / 'run'}/, which is new" in printed
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_says_what_would_become_of_the_directory(tmp_path: Path) -> None:
+    assert where_kept(tmp_path / "run", resume=True).endswith("run/, which is new")
+    assert where_kept(tmp_path, resume=False).endswith("which exists already: give --resume, or another --work-dir")
+    assert where_kept(tmp_path, resume=True).endswith("and what is finished there would be taken as it is")

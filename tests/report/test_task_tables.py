@@ -36,6 +36,22 @@ def test_counting_runs_of_one_set_up_stand_in_one_table_with_the_papers_row_and_
     assert report_all(results).partition("## Table 3")[2].count("**Crowd counting, ShanghaiTech A**") == 2
 
 
+def test_parts_trained_on_together_have_a_row_each(results: Path) -> None:
+    path = made.counting(results / "both.json", attention=None)
+    record = json.loads(path.read_text())
+    errors = record["metrics"]["best"]
+    record["settings"]["data"]["name"] = "part_A+part_B"
+    for name in ("best", "final"):
+        record["metrics"][name] = {"part_A": errors, "part_B": {**errors, "mae": {**errors["mae"], "mean": 9.0}}}
+    record["metrics"]["always_the_mean"] = {"part_A": {"mae": 271.5}, "part_B": {"mae": 70.5}}
+    path.write_text(json.dumps(record))
+    text = report_all(results).partition("## Table 3")[2]
+    assert "**Crowd counting, ShanghaiTech A and ShanghaiTech B**" in text
+    assert "| Org, on ShanghaiTech A | 2 | 101.0 ± 0.5 |" in text
+    assert "| Org, on ShanghaiTech B | 2 | 9.0 ± 0.5 |" in text
+    assert "| always the mean count, on ShanghaiTech B | – | 70.5 |" in text
+
+
 def test_networks_are_named_by_their_scheme() -> None:
     assert network_of({"attention": None}) == ("Org", "")
     assert network_of({"attention": "se", "scheme": "0000"}) == ("Org", "")
