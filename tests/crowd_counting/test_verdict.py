@@ -71,7 +71,7 @@ def test_several_parts_have_a_sentence_each(tmp_path: Path) -> None:
 
     write("org", {"part_A": 12.0, "part_B": 4.0})
     on_a, on_b, compared_a, compared_b, _ = verdicts(write("se", {"part_A": 10.0, "part_B": 6.0}, attention="se"))
-    assert on_a.startswith("The counter's error on part_A is 50% below")
+    assert on_a.startswith("The counter's error on part_A is 50 % below")
     assert on_b.startswith("The counter is no better on part_B than")
     assert "test MAE on part_A" in compared_a
     assert "test MAE on part_B" in compared_b
