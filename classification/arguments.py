@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ean_core.cli import backends_of
-from ean_core.pipeline.arguments import recipe_options
+from ean_core.pipeline.arguments import recipe_options, schemes_in
 
 if TYPE_CHECKING:
     from ean_core.pipeline.job import Job
@@ -59,6 +59,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification import own_images
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
+    from ean_core.networks.architectures import stages_blocks
+    from ean_core.pipeline.search import scheme_of
     from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
     from ean_core.utils.process_agreement import check_same_files
     from ean_core.utils.screen import say
@@ -76,6 +78,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     recipe = Recipe.from_file(config, options)
     if own and arguments.dry_run:
         shutil.rmtree(folder)
+    for value in schemes_in(arguments):  # before any data is read
+        scheme_of(value, stages_blocks(recipe.model.arch), recipe.model.attention)
     if arguments.resume:
         check_same_files(Path(directory or Path("work_dirs") / recipe.name))
     job = start_job(
@@ -89,7 +93,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         backends=backends,
     )
     if own and not arguments.dry_run:
-        run_on_main_process(lambda: say(own_images.write_split(job.task.images, root, job.directory)))
+        run_on_main_process(lambda: say(*own_images.write_split(job.task.images, root, job.directory)))
     if is_main_process():
         say(f"{recipe.name}: {job.describe()}", describe_device(job), *job.task.data.remarks)
     return job

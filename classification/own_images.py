@@ -27,7 +27,7 @@ from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
 from ean_core.training.device_defaults import SMALL_IMAGE
 from ean_core.utils.devices import has_bfloat16
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path, write_atomic
 from ean_core.utils.text import how_many
 
@@ -115,7 +115,7 @@ def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
     bad = [(path, result) for path, result in zip(chosen, results, strict=True) if isinstance(result, str)]
     if bad:
         path, reason = bad[0]
-        raise EANError(f"{len(bad)} of {len(chosen)} images cannot be decoded, the first is {legible(path)}: {reason}")
+        raise EANError(f"{len(bad)} of {len(chosen)} images cannot be decoded, the first is {path}: {reason}")
     return [result for result in results if not isinstance(result, str)]
 
 
@@ -159,7 +159,7 @@ def describe_classes(data: ImageData) -> str:
     return f"{head}, from {min(counts)} to {max(counts)} in a class"
 
 
-def write_split(images: Images, root: Path, directory: Path) -> str:
+def write_split(images: Images, root: Path, directory: Path) -> list[str]:
     """Write `directory`/split.json: which image is in which part, as paths in the folder.
 
     Args:
@@ -168,7 +168,7 @@ def write_split(images: Images, root: Path, directory: Path) -> str:
         directory: the work directory.
 
     Returns:
-        what to print.
+        lines to print.
     """
     data, recipe = images.data, images.recipe
     train, val = images.split()
@@ -193,4 +193,4 @@ def write_split(images: Images, root: Path, directory: Path) -> str:
         f"{len(train)} to train on; the same in every run, and written to {path}"
     )
     random_parts = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
-    return "\n".join([summary, *(check_duplicates(random_parts, root) if data.val is None else ())])
+    return [summary, *(check_duplicates(random_parts, root) if data.val is None else ())]

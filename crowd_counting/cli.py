@@ -7,6 +7,16 @@ import argparse
 DATA_ROOT = "data/ShanghaiTech"
 DEMO_ROOT = "data/crowd_demo"
 DEFAULT_WORK_DIR = "work_dirs/crowd_counting"
+PARTS = ("A", "B", "demo")
+
+
+def part(text: str) -> str:
+    """An argument's `type=` for a part; --part takes all words after it, so that a file there is a likely mistake."""
+    if text in PARTS:
+        return text
+    raise argparse.ArgumentTypeError(
+        f"unknown part {text!r}: choose one of {', '.join(PARTS)}; files and folders go before --part"
+    )
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +24,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--part",
+        type=part,
         nargs="+",
         default=[],
         metavar="A|B|demo",

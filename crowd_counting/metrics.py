@@ -156,7 +156,7 @@ def relative_error(groups: Mapping[str, Sequence[ImageErrors]]) -> float:
     """The mean over the parts of MAE / mean count, so that a part with dense crowds does not outweigh the others.
 
     A part without people has no mean count, and takes the average of the others': the error of a photo of nobody is
-    weighed as that of a usual photo. 0 people in all parts: the mean of the MAEs.
+    weighed as that of a usual photo. If no part has people, it is the mean of the MAEs.
     """
     errors = [float(np.mean([abs(row.error) for row in rows])) for rows in groups.values()]
     counts = [float(np.mean([row.annotated for row in rows])) for rows in groups.values()]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from crowd_counting.cli import add_data_arguments
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser
-from ean_core.utils.errors import command, legible
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
@@ -68,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.io.made_from import claim_outputs, free_folder
     from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import model_path
+    from ean_core.utils.text import how_many
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
     shipped = announce_model(checkpoint)
@@ -83,18 +84,21 @@ def main(argv: Sequence[str]) -> None:
     out = Path(arguments.out_dir) if arguments.out_dir else free_folder(Path("counts"), outputs)
     claim_outputs(out, outputs)
     entries = predict(model, files, out, settings)
-    for entry in entries if len(entries) <= 20 else entries[:20]:
+    counted, failed = ([entry for entry in entries if ("error" in entry) is wanted] for wanted in (False, True))
+    for entry in counted[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
-        if "error" in entry:
-            say(f"skipped: {entry['error']}")
-            continue
         off = errors.describe(entry["count"]) if errors else ""
-        say(f"{legible(name)}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
-    if len(entries) > 20:
-        say(f".. and {len(entries) - 20} more")
+        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
+    if len(counted) > 20:
+        say(f".. and {len(counted) - 20} more")
+    for entry in failed:
+        print(f"skipped: {entry['error']}", file=sys.stderr)
     say(f"written: {out}/ ({COUNTS}, and the density over each image)")
     if "image" in entries[0]:
         say_next([*script("tools/gradcam.py"), files[0], "--checkpoints", checkpoint])
+    if failed:
+        print(f"{len(failed)} of {how_many(len(entries), 'image')} could not be read", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import ast
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.errors import EANError, one_line, unknown_name
 from ean_core.utils.wrapping import WrappedHelp
 
 LOG_BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
@@ -39,8 +39,16 @@ def literal(text: str) -> Any:
     """The value of a Python literal, such as 50 or [1, 2]; any other text stays as it is."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two for one that is nested too deep
         return text
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and end the process with status 2."""
+        super().error(one_line(message))
 
 
 def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse.ArgumentParser:
@@ -52,7 +60,7 @@ def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse
         epilog: more text, below the options.
     """
     usage = f"%(prog)s {usage}".rstrip()
-    return argparse.ArgumentParser(description=text, epilog=epilog, formatter_class=WrappedHelp, usage=usage)
+    return Parser(description=text, epilog=epilog, formatter_class=WrappedHelp, usage=usage)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:

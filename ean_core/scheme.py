@@ -7,6 +7,7 @@ attention module of its stage, `a_l = 0` leaves it a plain residual block.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.utils.checked_dataclasses import Range, check_arguments, checked, shorten
 from ean_core.utils.errors import EANError, nearest
 from ean_core.utils.files import write_atomic
 from ean_core.utils.shipped_files import scheme_names, shipped_scheme
 
+FORMAT = "ean-scheme-1"
 MAX_BLOCKS = 1_000_000
 
 
@@ -149,7 +152,7 @@ class Scheme:
         """
         check_arguments("Scheme.save", path=(path, str | Path))
         record = {
-            "format": "ean-scheme-1",
+            "format": FORMAT,
             "blocks": list(self.blocks),
             "stages": ["".join(map(str, stage)) for stage in self.stages],
             "connections": self.connections,
@@ -186,6 +189,7 @@ class SchemeFile:
 
     blocks: Annotated[tuple[Annotated[int, Range(1, 10_000)], ...], Range(1)]
     stages: tuple[str, ...]
+    connections: int | None = None
     arch: str | None = None
     attention: str | None = None
     attention_options: Mapping[str, Any] = field(default_factory=dict)
@@ -209,12 +213,19 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     if missing and shipped_scheme(Path(path).stem):
         advice = f"the scheme of this name comes with the project, so give {Path(path).stem!r}"
     record = read_json(path, what="scheme file", advice=advice)
+    if isinstance(record, dict) and (error := later_version(path, record.get("format"), FORMAT)):
+        raise error
     form = f'{path} is not a scheme file: expected "blocks" (numbers) and "stages" (strings of 0 and 1)'
     if not isinstance(record, dict) or not {"blocks", "stages"} <= set(record):
         raise EANError(form)
     file = checked(SchemeFile, record, where=f"scheme file {path}", advice=advice)
     if [len(stage) for stage in file.stages] != list(file.blocks) or set("".join(file.stages)) - {"0", "1"}:
         raise EANError(form)
+    if file.connections not in (None, connected := "".join(file.stages).count("1")):
+        raise EANError(
+            f"scheme file {path} contradicts itself: its stages have {connected} connections, but it says "
+            f"{file.connections}; correct it, or write it again with the search"
+        )
     return record
 
 
@@ -253,6 +264,26 @@ def as_scheme(value: SchemeLike, blocks: Sequence[int]) -> Scheme:
     return Scheme(value, tuple(blocks))
 
 
+def check_attention(value: SchemeLike, attention: str | None) -> None:
+    """Refuse a scheme file for a network with another attention than the one that it was found for.
+
+    Args:
+        value: as for `as_scheme`; bits and modes are for any attention.
+        attention: of the network.
+
+    Raises:
+        EANError: with both attentions.
+    """
+    if (file := scheme_file(value)) is None:
+        return
+    found_for = read_scheme_file(file).get("attention")
+    if found_for is not None and found_for != (attention and Path(attention).name):
+        raise EANError(
+            f"{value} was found for attention {found_for!r}, but the network has {attention!r}: give --attention "
+            f"{found_for}, or the bits themselves to use it all the same"
+        )
+
+
 def as_scheme_of_first_stages(value: SchemeLike, blocks: Sequence[int], *, stages: int) -> Scheme:
     """`as_scheme` for a network of which only the first stages are built; the scheme may leave out the others' bits.
 
@@ -287,7 +318,7 @@ def scheme_file(value: SchemeLike) -> Path | None:
         return value
     if not isinstance(value, str) or value in MODES or not re.search(r"[^01\s,|_]", value):
         return None
-    if value.endswith(".json") or Path(value).exists():
+    if value.endswith(".json") or os.path.exists(value):  # Path.exists fails for a name that is too long
         return Path(value)
     if (shipped := shipped_scheme(value)) is not None:
         return shipped

@@ -25,7 +25,7 @@ from ean_core.networks import StagedNetwork, create_model, stages_blocks
 from ean_core.networks.pretrained import LoadReport, load_weights
 from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.networks.weights_file import Weights, read_weights
-from ean_core.scheme import SchemeLike, as_scheme_of_first_stages
+from ean_core.scheme import SchemeLike, as_scheme_of_first_stages, check_attention
 from ean_core.utils.errors import EANError, unknown_name
 
 NORMS = ("BN", "SyncBN")
@@ -170,9 +170,12 @@ def resolve_scheme(
     if isinstance(scheme, str) and scheme == "org-full":
         sharing, scheme = "block", None
     if scheme is not None:
+        given = scheme
         scheme = as_scheme_of_first_stages(scheme, blocks, stages=stages)
         if not scheme.connections:
             return None, "stage", None
+        if attention is not None:
+            check_attention(given, attention)
     return attention, sharing, scheme
 
 

@@ -20,7 +20,7 @@ def check_config(config: Config, model: Any, classes: int) -> None:
     Raises:
         EANError: if not.
     """
-    check_parts(config)
+    check_metric_and_hooks(config)
     check_batch(config)
     check_padding(config)
     check_channels(model)
@@ -29,7 +29,7 @@ def check_config(config: Config, model: Any, classes: int) -> None:
     check_fields(config, model)
 
 
-def check_parts(config: Config) -> None:
+def check_metric_and_hooks(config: Config) -> None:
     """Check that the config has the metric and hooks that resuming and recording need.
 
     Raises:

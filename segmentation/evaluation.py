@@ -20,7 +20,7 @@ from ean_core.io.records import write_record
 from ean_core.training.runner import QuietRunner
 from ean_core.utils.devices import choose_device
 from ean_core.utils.distributed import is_main_process
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, one_line
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
 from ean_core.utils.shipped_files import model_path, results_folder
@@ -121,7 +121,7 @@ def check_test_images(config: Config) -> Contents:
         parts = {"train": build_dataset(config.train_dataloader.dataset), **parts}
     checked, warnings = check_parts(parts, trains=False)
     for warning in warnings:
-        print_wrapped(warning, file=sys.stderr)
+        print_wrapped(one_line(warning), file=sys.stderr)
     return checked["test"]
 
 

@@ -25,7 +25,7 @@ from ean_core.networks.base import SchemeWarning
 from ean_core.training.state import read_state
 from ean_core.utils.checked_dataclasses import Range, checked
 from ean_core.utils.devices import choose_device
-from ean_core.utils.errors import EANError, first_line, legible
+from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.shipped_files import model_path
 from segmentation import FORMAT, SEGMENTOR_FILES
 from segmentation.config import build_model, read_config
@@ -212,7 +212,7 @@ def predict(
     names = [file.stem for file in files]
     for name in names:
         if names.count(name) > 1:
-            raise EANError(f"two of the images are called {legible(name)}: predict them into folders of their own")
+            raise EANError(f"two of the images are called {name}: predict them into folders of their own")
     written = {(out / result_name(name, ending)).resolve() for name in names for ending in ENDINGS}
     for file in files:
         if file.resolve() in written:

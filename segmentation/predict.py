@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ean_core.cli import make_parser, parse_options
-from ean_core.utils.errors import EANError, command, legible
+from ean_core.utils.errors import EANError, command
 from ean_core.utils.wrapping import print_wrapped
 
 HELP = """\
@@ -54,7 +54,7 @@ def split(sources: Sequence[str]) -> tuple[Path, str, list[str]]:
         checkpoint, images = split_sources(sources[0], list(sources[1:]), task="segmentor")
         if (shipped := announce_model(checkpoint)) is None:
             raise EANError(
-                f"{legible(checkpoint)} needs the config that it was trained with: give CONFIG.py before it, or a name "
+                f"{checkpoint} needs the config that it was trained with: give CONFIG.py before it, or a name "
                 "of tools/models.py in place of both"
             )
         if shipped.about.config is None:
@@ -90,13 +90,16 @@ def main(argv: Sequence[str]) -> None:
     done = 0
     for file, shares in predict(segmentor, listing.files, out, outputs=outputs):
         if isinstance(shares, EANError):
-            say(f"{legible(file.name)}: skipped: {shares}")
+            say(f"{file.name}: skipped: {shares}")
             continue
-        say(f"{legible(file.name)}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}")
+        say(f"{file.name}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}")
         done += 1
     say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
     config_words = ["--config", config_file] if arguments.sources[0].endswith(".py") else []
     say_next([*script("tools/gradcam.py"), listing.files[0], "--checkpoints", checkpoint, *config_words])
+    if failed := len(listing.files) - done:
+        print(f"{failed} of {how_many(len(listing.files), 'image')} could not be read", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

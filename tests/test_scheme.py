@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ean_core import EANError, Scheme
-from ean_core.scheme import as_scheme
+from ean_core.scheme import as_scheme, check_attention
 
 BLOCKS = (3, 4, 2)
 
@@ -115,3 +115,31 @@ def test_as_scheme_takes_what_create_model_takes(tmp_path: Path) -> None:
         as_scheme("missing.json", BLOCKS)
     with pytest.raises(EANError, match=r"for 2\+2 blocks, but the network has 3\+4\+2"):
         as_scheme(Scheme.all_on((2, 2)), BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"blocks": [2, 2], "stages": ["11", "00"], "stages": ["00", "00"]}', "gives 'stages' twice"),
+        ('{"blocks": [2, 2], "stages": ["11", "00"], "connections": 3}', "2 connections, but it says 3"),
+        ('{"blocks": [2, 2], "stages": [11, 10]}', "stages.0 is 11, where a string was expected"),
+        ('{"blocks": [true, 2], "stages": ["1", "10"]}', "blocks.0 is True"),
+        ('{"blocks": [2.0, 2], "stages": ["11", "10"]}', "blocks.0 is 2.0"),
+        ('{"blocks": [2, 2], "stages": ["١١", "10"]}', "not a scheme file"),
+        ('{"blocks": [3, 1], "stages": ["111", "0"]}', r"a scheme for 3\+1 blocks, but the network has 2\+2 blocks"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "scheme.json").write_text(text)
+    with pytest.raises(EANError, match=sentence):
+        Scheme.load(tmp_path / "scheme.json", blocks=(2, 2))
+
+
+def test_a_scheme_of_another_attention_is_refused(tmp_path: Path) -> None:
+    Scheme.all_on(BLOCKS).save(tmp_path / "s.json", attention="own.py:Gate")
+    check_attention(tmp_path / "s.json", "own.py:Gate")
+    check_attention(tmp_path / "s.json", "folder/own.py:Gate")
+    check_attention("org", None)
+    check_attention("011010110", "se")
+    with pytest.raises(EANError, match="was found for attention 'own.py:Gate', but the network has 'se'"):
+        check_attention(tmp_path / "s.json", "se")

@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.utils.screen import say
 
     none = "no trained models come with this version: train one, and give its checkpoint to the commands"
-    say("\n\n".join(map(str, models())) or none)
+    say(*"\n\n".join(map(str, models())).splitlines() or [none])
 
 
 if __name__ == "__main__":

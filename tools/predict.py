@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
-from ean_core.utils.errors import EANError, command, legible
+from ean_core.utils.errors import EANError, command
 from ean_core.utils.wrapping import print_wrapped
 
 HELP = """\
@@ -77,7 +77,7 @@ def main(argv: Sequence[str]) -> None:
     for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
         file = read[len(entries)]
         entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
-        say(f"{legible(str(file))}: {', '.join(map(str, guesses))}")
+        say(f"{file}: {', '.join(map(str, guesses))}")
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:

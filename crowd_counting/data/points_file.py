@@ -29,6 +29,7 @@ import numpy as np
 
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
 from crowd_counting.density import inside
+from ean_core.io.json_file import without_repeats
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.text import how_many
 
@@ -95,7 +96,7 @@ def make_images(points: dict[str, Any], path: Path) -> tuple[CrowdImage, ...]:
 def read_json(text: str, path: Path) -> Lists:
     """Read the images and points of both parts from JSON."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=without_repeats)
     except (ValueError, RecursionError) as error:  # also for numbers with thousands of digits, and for deep nesting
         raise EANError(f"annotations {path} are not valid JSON ({first_line(error)})") from None
     try:

@@ -236,10 +236,10 @@ def poisson_deviance(predicted: Tensor, heads: Tensor) -> Tensor:
 
 
 def check_blocks(blocks: tuple[int, ...]) -> None:
-    """Refuse block sides that are no number of pixels.
+    """Check the sides of a loss's blocks, in pixels.
 
     Raises:
-        EANError: for no blocks, or one that is too small or too large.
+        EANError: if there are none, or one is too small or too large.
     """
     if not blocks or min(blocks) < 1 or max(blocks) > MAX_BLOCK:
         raise EANError(f"a Poisson loss needs blocks of 1 to {MAX_BLOCK} pixels, got {blocks}")

@@ -22,7 +22,7 @@ from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import FileSpec, Weights, read_weights, weights_identity
-from ean_core.scheme import Scheme, as_scheme_of_first_stages, read_scheme_file, scheme_file
+from ean_core.scheme import Scheme, as_scheme_of_first_stages, check_attention, read_scheme_file, scheme_file
 from ean_core.utils.errors import EANError
 
 FORMAT = "ean-counter-1"
@@ -101,6 +101,7 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
         raise EANError(
             f"the scheme {recipe.scheme!r} connects attention, but none is given: add --attention se or another"
         )
+    check_attention(recipe.scheme, attention)
     return CounterSpec(
         arch=arch,
         attention=attention,

@@ -55,16 +55,18 @@ class CountingModel(BaseModel):
 
     def density(self, inputs: Tensor, sizes: Tensor) -> Tensor:
         """Map padded uint8 images (B, 3, H, W) to heads per cell, float32 (B, h, w), zero in the padding."""
+        images = self.images(inputs, sizes)
         with autocast_for(inputs.device, self.precision):
-            predicted = self.counter(self.images(inputs, sizes))[:, 0]
+            predicted = self.counter(images)[:, 0]
         return predicted.float() * self.inside(sizes, predicted)
 
     def predicted(self, inputs: Tensor, sizes: Tensor) -> Tensor | ZeroInflated:
         """What the loss takes: `density`, or a zero-inflated head's distribution, whose rate is 0 in the padding."""
         if not (self.loss and self.loss.zero_inflated):
             return self.density(inputs, sizes)
+        images = self.images(inputs, sizes)
         with autocast_for(inputs.device, self.precision):
-            rate, logit = (maps[:, 0].float() for maps in self.counter.distribution(self.images(inputs, sizes)))
+            rate, logit = (maps[:, 0].float() for maps in self.counter.distribution(images))
         return ZeroInflated(rate * self.inside(sizes, rate), logit)
 
     def images(self, inputs: Tensor, sizes: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from scipy.linalg import hadamard
 from ean_core.benchmark.timing import Clock, compare, measure, median_interval, noise_warning
 from ean_core.deploy.fold import InferenceFn
 from ean_core.deploy.modes import MODES
+from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.io.records import cpu_name, environment
 from ean_core.networks.backbone_wrapper import BackboneWrapper
@@ -122,7 +123,10 @@ class LatencyTable:
         if isinstance(content, dict) and content.get("format") == FORMAT:
             table = checked(cls, content, where=f"latency table {path}", advice=MEASURE)
         if table is None or len(table.increments) != sum(table.blocks):
-            raise EANError(f"{path} is not a latency table (format {FORMAT!r}, an increment per block): {MEASURE}")
+            found = content.get("format") if isinstance(content, dict) else None
+            raise later_version(path, found, FORMAT) or EANError(
+                f"{path} is not a latency table (format {FORMAT!r}, an increment per block): {MEASURE}"
+            )
         return table
 
     def require(self, path: str | Path, **wanted: Any) -> None:

@@ -158,15 +158,12 @@ def find_images(sources: Sequence[str | Path], *, below: bool = True) -> FoundIm
             folder_images = images_in(source, below=below, visited=visited)
             if not folder_images.files:
                 but = f" ({skipped_text})" if (skipped_text := folder_images.describe()) else ""
-                raise EANError(
-                    f"no images in the folder {legible(str(source))}{but}: expected files ending in "
-                    f"{', '.join(SUFFIXES)}"
-                )
+                raise EANError(f"no images in the folder {source}{but}: expected files ending in {', '.join(SUFFIXES)}")
             images.add(folder_images)
         elif source.exists():
             images.files.append(source)
         else:
             problem = "is a broken link" if source.is_symlink() else "does not exist"
-            raise EANError(f"{legible(str(source))} {problem}: give image files, or folders of them")
+            raise EANError(f"{source} {problem}: give image files, or folders of them")
     images.files = list(dict.fromkeys(images.files))
     return images

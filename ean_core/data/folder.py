@@ -19,7 +19,7 @@ from ean_core.data.find_images import SUFFIXES, class_folders, describe_skipped,
 from ean_core.data.image_data import ImageData
 from ean_core.data.image_sources import FolderSource
 from ean_core.data.seeding import generator_for
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as published weights expect
@@ -56,7 +56,7 @@ def load_imagenet(root: Path, *, download: bool = True, image_size: int | None =
     _check_root(root, _LAYOUT)
     folders = class_folders(root)
     if "train" not in folders:
-        names_found = ", ".join(map(legible, folders[:5])) or "no folders"
+        names_found = ", ".join(folders[:5]) or "no folders"
         raise EANError(f"no folder train in {root.absolute()} but {names_found}: {_LAYOUT}")
     test = next((root / part for part in (*VAL_PARTS, "test") if part in folders), None)
     if test is None:
@@ -94,7 +94,7 @@ def layout_of(root: Path) -> Layout:
         layout.test = root / used[-1]
         layout.val = root / used[0] if len(used) > 1 else None
     if unused := [name for name in (*parts, *other_names) if name not in used]:
-        names = ", ".join(map(legible, unused[:5])) + (", .." if len(unused) > 5 else "")
+        names = ", ".join(unused[:5]) + (", .." if len(unused) > 5 else "")
         layout.remarks.append(f"folders not used besides {' and '.join(['train', *used])}: {names}")
     return layout
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ean_core.inference.explain.targets import Target, class_target
 from ean_core.inference.images import Preparation
 from ean_core.inference.shipped_models import find_model
+from ean_core.io.file_format import later_version
 from ean_core.io.safe_load import A_STATE, load_tensors
 from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import FORMAT, build_network
@@ -25,7 +26,7 @@ from ean_core.utils.checked_dataclasses import check_arguments
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError
 from ean_core.utils.shipped_files import ROOT, model_path
-from ean_core.utils.task_registry import Loader, get_loader, register_loader, task_of_config
+from ean_core.utils.task_registry import Loader, file_formats, get_loader, register_loader, task_of_config
 
 
 class MakeTarget(Protocol):
@@ -164,6 +165,9 @@ def read_content(path: Path) -> tuple[dict[str, Any], Loader]:
     file_format = content.get("format") if isinstance(content, dict) else None
     loader = get_loader(file_format) if isinstance(file_format, str) else None
     if loader is None:
+        later = (later_version(path, file_format, known) for known in file_formats())
+        if error := next(filter(None, later), None):
+            raise error
         is_a = f"a file of format {file_format!r}" if file_format else "another kind of file"
         raise EANError(
             f"{path} is {is_a}, not a network of this project: give a classifier.pth, or a best.pth of a crowd "

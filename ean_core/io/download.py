@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import torch
 from filelock import FileLock
 
-from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.errors import EANError, first_line, legible
 from ean_core.utils.files import atomic_path
 from ean_core.utils.wrapping import print_wrapped
 
@@ -53,7 +53,7 @@ def fetch(url: str, *, name: str | None = None, sha256: str = "", max_bytes: int
         if not path.is_file():
             if scheme == "http":
                 print_wrapped(
-                    f"note: {url} is not encrypted, so the file may be tampered with on the way: prefer https",
+                    f"note: {legible(url)} is not encrypted, so the file may be tampered with on the way: prefer https",
                     file=sys.stderr,
                 )
             _download(url, path, sha256=sha256, max_bytes=max_bytes)

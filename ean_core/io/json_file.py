@@ -58,14 +58,28 @@ def parse_json(text: str, *, where: str, advice: str) -> Any:
         advice: what to do, at the end of the error message.
 
     Raises:
-        EANError: if it is not JSON, holds NaN or infinity, or is nested too deep.
+        EANError: if it is not JSON, gives a name twice, holds NaN or infinity, or is nested too deep.
     """
     try:
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=without_repeats)
     except RecursionError:
         raise EANError(f"{where} cannot be read as JSON (it is nested too deep): {advice}") from None
     except ValueError as error:  # also for a number with thousands of digits
         raise EANError(f"{where} cannot be read as JSON ({first_line(error)}): {advice}") from None
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its names and values; of a name that is given twice, Python would drop the first value.
+
+    Raises:
+        ValueError: for such a name.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it gives {repeated!r} twice")
+    return values
 
 
 def _no_number(name: str) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ean_core.io.json_file import read_json
 from ean_core.utils.checked_dataclasses import checked
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of, write_atomic
 
 NOTE = ".made_from.json"
@@ -77,7 +77,7 @@ def digest_of_files(files: Iterable[str | Path], *, digits: int = 12) -> str:
     """
     files = [Path(file) for file in files]
     if missing := [file for file in files if not file.exists()]:
-        raise EANError(f"{legible(str(missing[0]))} does not exist: give an existing file")
+        raise EANError(f"{missing[0]} does not exist: give an existing file")
     contents = [sha256_of(file) if file.is_file() else str(file) for file in files]
     return sha256("".join(contents).encode()).hexdigest()[:digits]
 
@@ -92,7 +92,7 @@ def _conflict(folder: Path, files: Mapping[str, Inputs], outputs: Mapping[str, I
     for name, now in _plain(outputs).items():
         if not (folder / name).exists():
             continue
-        path, before = legible(str(folder / name)), files.get(name)
+        path, before = folder / name, files.get(name)
         if before is None:
             return f"{path} is there already, and it is not known what it was made from"
         for what in [*before, *now]:

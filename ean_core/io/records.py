@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.utils.checked_dataclasses import checked
@@ -85,7 +86,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
     advice = "run the command that writes it again"
     record = read_json(path, what="record", advice=advice)
     if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise EANError(f"{path} is not a record of this project (expected format {FORMAT!r})")
+        found = record.get("format") if isinstance(record, dict) else None
+        raise later_version(path, found, FORMAT) or EANError(
+            f"{path} is not a record of this project (expected format {FORMAT!r})"
+        )
     checked(Record, record, where=f"record {path}", advice=advice)
     return record
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ean_core.io.file_format import later_version
 from ean_core.io.network_meta import building, check_meta, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
@@ -89,7 +90,8 @@ def read_network_file(path: str | Path) -> dict[str, Any]:
     """
     content = load_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise EANError(
+        found = content.get("format") if isinstance(content, dict) else None
+        raise later_version(path, found, FORMAT) or EANError(
             f"{path} is not a network file of this project (expected format {FORMAT!r}): give a supernet.pth or "
             "classifier.pth that its commands wrote"
         )

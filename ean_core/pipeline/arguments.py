@@ -99,14 +99,22 @@ def start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
         flags: recipe fields that other flags replace; those that are None were not given.
 
     Raises:
-        EANError: for a recipe of no task, or of a task without a search.
+        EANError: for a scheme that is none, a recipe of no task, or of a task without a search.
     """
+    from ean_core.scheme import read_scheme_file, scheme_file
     from ean_core.utils.task_registry import get_task, task_of_config
 
+    for file in filter(None, map(scheme_file, schemes_in(arguments))):
+        read_scheme_file(file)  # refused before any data is read
     task = task_of_config(arguments.config) if arguments.config else get_task("classification")
     if task.start_job is None:
         raise EANError(f"{arguments.config} is a configuration of {task.name}, which has no search: give another")
     return task.start_job(arguments, flags)
+
+
+def schemes_in(arguments: argparse.Namespace) -> list[str]:
+    """The schemes that --scheme or --searched names."""
+    return [*(getattr(arguments, "scheme", None) or ()), *(getattr(arguments, "searched", None) or ())]
 
 
 def recipe_options(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> dict[str, Any]:

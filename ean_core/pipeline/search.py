@@ -12,7 +12,7 @@ from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
-from ean_core.scheme import Scheme, as_scheme, read_scheme_file, scheme_file
+from ean_core.scheme import Scheme, as_scheme, check_attention, read_scheme_file
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, run_search
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.latency_limited_method import Limited
@@ -208,11 +208,5 @@ def scheme_of(value: str, blocks: Sequence[int], attention: str | None) -> Schem
         EANError: for another attention, or as `as_scheme`.
     """
     scheme = as_scheme(value, blocks)
-    if (file := scheme_file(value)) is not None:
-        searched_for = read_scheme_file(file).get("attention")
-        if searched_for is not None and searched_for != attention:
-            raise EANError(
-                f"{value} was found for attention {searched_for!r}, but the network has {attention!r}: give "
-                f"--attention {searched_for}, or the bits themselves to use it all the same"
-            )
+    check_attention(value, attention)
     return scheme

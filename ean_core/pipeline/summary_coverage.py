@@ -15,7 +15,7 @@ from ean_core.training.work_dir import check_same, lock, read_claim
 from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
-from ean_core.utils.wrapping import print_wrapped
+from ean_core.utils.screen import say
 
 _ANOTHER = "or another --work-dir"
 
@@ -52,7 +52,7 @@ def with_covered_seeds(job: Job, targets: Sequence[Target], path: Path) -> Job:
     seeds = covered_seeds(job, targets, path)
     barrier()  # before a process finishes a training that another one has not looked for yet
     if is_main_process() and (more := [str(seed) for seed in seeds if seed not in job.recipe.seeds]):
-        print_wrapped(f"{path.name} covers seed {', '.join(more)} too, which was trained before")
+        say(f"{path.name} covers seed {', '.join(more)} too, which was trained before")
     return job.replace_recipe(seeds=seeds)
 
 

@@ -6,7 +6,9 @@ this package per table or figure gives elements (`elements.py`), which `markdown
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ean_core.report import (
@@ -35,7 +37,7 @@ from ean_core.report import (
 )
 from ean_core.report.elements import Chapter, Element, Gap, Section, Text
 from ean_core.report.html_page import page
-from ean_core.report.results import Record, Results, naming_record
+from ean_core.report.results import MISSHAPEN, Record, Results, naming_record
 from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
@@ -146,13 +148,36 @@ def read(directory: Path | None) -> Results:
     results = Results.read(directory)
     for record in results.records:
         with naming_record(record):
-            KINDS.get(record.kind, fallback_table.elements_of)(results, record)
+            shown = KINDS.get(record.kind, fallback_table.elements_of)(results, record)
+            markdown.elements(shown, directory=results.directory, prefix="")  # fails for a text that is none
     return results
 
 
 def all_sections(results: Results) -> list[Section]:
     """Every section, the records of unknown kinds last."""
-    return [*(section(results) for section in SECTIONS), other_records(results)]
+    return [section_of(section, results) for section in (*SECTIONS, other_records)]
+
+
+def section_of(section: Callable[[Results], Section], results: Results) -> Section:
+    """A section of several records.
+
+    Raises:
+        EANError: naming the record without which the section could be made, if it cannot be made with it.
+    """
+    try:
+        return section(results)
+    except MISSHAPEN as error:
+        if isinstance(error, EANError):
+            raise
+        for record in results.records:
+            others = tuple(other for other in results.records if other is not record)
+            with suppress(*MISSHAPEN):
+                section(dataclasses.replace(results, records=others))
+                break
+        else:
+            raise EANError(f"the records in {results.directory} cannot be shown ({error}): move some away") from error
+        with naming_record(record):
+            raise error
 
 
 def other_records(results: Results) -> Section:

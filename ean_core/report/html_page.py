@@ -33,7 +33,7 @@ from ean_core.report.elements import (
 from ean_core.report.html_script import POLICY, SCRIPT
 from ean_core.report.html_style import STYLE
 from ean_core.report.results import Record
-from ean_core.utils.errors import EANError
+from ean_core.utils.errors import EANError, legible
 
 SETTINGS_SHOWN = 12_000
 """Characters of a record's settings that the page holds; the record has the rest."""
@@ -204,8 +204,8 @@ def record_details(records: Sequence[Record]) -> str:
 
 
 def inline(text: str) -> str:
-    """A text, escaped, with `code` between backticks."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    """A text, `legible` and escaped, with `code` between backticks."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(legible(text)))
 
 
 def cell(text: str) -> str:

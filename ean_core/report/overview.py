@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from ean_core.inference.count_errors import by_part
 from ean_core.report import table1, table3, table5, titles
 from ean_core.report.elements import GAP, Element, Numbered, Section, Table, Text
 from ean_core.report.formatting import counted, mean, percent, recorded_mean, seeds
@@ -138,31 +139,38 @@ def counting(results: Results) -> Iterator[Measurement]:
         by_network = {table3.network_of(record.settings["model"]): record for record in group}
         chosen = [by_network.get((name, "" if name == "Org" else ATTENTION)) for name in NETWORKS]
         shown, settings = [record for record in chosen if record], group[0].settings
-        part = settings["data"]["name"]
-        if part not in table3.PARTS or not shown:
+        parts, images = settings["data"]["name"].split("+"), settings["data"]["images"]
+        if not set(parts) <= set(table3.PARTS) or not shown:
             continue
-        images, partial = settings["data"]["images"], "partial" in str(group[0].content.get("data_note", "")).lower()
-        figures = Figures(
-            f"{titles.PARTS[part]}{', partial copy' if partial else ''}, MAE ↓",
-            [recorded_mean(record.metrics["best"]["mae"], 1) if record else GAP for record in chosen],
-            [
-                GAP if partial else table3.paper_cells(results.paper, table3.PARTS[part], name, ATTENTION)[0]
-                for name in NETWORKS
-            ],
-        )
+        figures = tuple(counting_errors(chosen, part, results.paper) for part in parts)
         setup = (
             f"{titles.arch_title(settings['model']['arch'])} "
             f"{start_of(settings)}, {images['train']} training and {images['test']} test images, "
             f"{seeds(len(settings['seeds']))}"
             f"{'; Org without `--attention` and `--scheme`, Share-full without `--scheme`' if len(shown) > 1 else ''}"
         )
-        yield Measurement((figures,), setup, counting_command(shown[-1]), tuple(record.name for record in shown))
+        yield Measurement(figures, setup, counting_command(shown[-1]), tuple(record.name for record in shown))
+
+
+def counting_errors(chosen: Sequence[Record | None], part: str, paper: Mapping[str, Any]) -> Figures:
+    """The errors of `NETWORKS` on a part; the paper trains on one part at a time."""
+    errors = [by_part(record.metrics["best"]) if record else {} for record in chosen]
+    alone = any("" in found for found in errors)
+    note = str(next(record for record in chosen if record).content.get("data_note", "")).lower()
+    partial = ("partial" if alone else f"{part.lower()}: partial") in note
+    published = [table3.paper_cells(paper, table3.PARTS[part], name, ATTENTION)[0] for name in NETWORKS]
+    return Figures(
+        f"{titles.PARTS[part]}{', partial copy' if partial else ''}, MAE ↓",
+        [recorded_mean(found["" if alone else part]["mae"], 1) if found else GAP for found in errors],
+        published if alone and not partial else [GAP for _ in NETWORKS],
+    )
 
 
 def counting_command(record: Record) -> str:
     """The command that trained a counter."""
     settings, model = record.settings, record.settings["model"]
-    options = [COUNTER_RECIPES.get(model["arch"], ""), f"--part {settings['data']['name'][-1]}"]
+    parts = settings["data"]["name"].replace("part_", "").split("+")
+    options = [COUNTER_RECIPES.get(model["arch"], ""), f"--part {' '.join(parts)}"]
     options += [f"--attention {model['attention']}"] if model.get("attention") else []
     options += [f"--scheme {model['scheme']}"] if model.get("scheme") else []
     options += ["--weights CLASSIFIER.pth"] if settings["weights"] != IMAGENET else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.file_format import is_later
 from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
 from ean_core.report.elements import Element
@@ -179,7 +180,8 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def is_record_file(path: Path) -> bool:
     """Whether the report can show a JSON file; run.json and scheme.json are of other formats."""
-    return str(read_object(path).get("format")) in (FORMAT, *OTHER_FORMATS)
+    found, formats = read_object(path).get("format"), (FORMAT, *OTHER_FORMATS)
+    return found in formats or any(is_later(found, expected) for expected in formats)  # read to be refused
 
 
 def read_paper(path: Path) -> dict[str, Any]:
@@ -214,6 +216,10 @@ def assign_pictures(pictures: Iterable[Path], stems: list[str], directory: Path)
     return owned
 
 
+MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
+"""What a section raises for a record that lacks a field, or has another value in it than its kind has."""
+
+
 @contextmanager
 def naming_record(record: Record) -> Iterator[None]:
     """Turn the error of a missing or misshapen field into a sentence that names the record.
@@ -223,7 +229,7 @@ def naming_record(record: Record) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except MISSHAPEN as error:
         if isinstance(error, EANError):
             raise
         raise EANError(

@@ -98,9 +98,12 @@ class History:
 
     def append(self, lines: Sequence[HistoryLine]) -> None:
         """Append a step's lines, and flush them to disk before the search continues."""
+        begun = bool(self.lines)
         self.lines.extend(lines)
         if self.path is None:
             return
+        if begun and not self.path.exists():
+            raise EANError(f"{self.path} was removed while the search was writing it: start the search again")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(line.to_json() + "\n" for line in lines))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ean_core.benchmark.latency_table import LatencyTable
+from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme, read_scheme_file
@@ -217,6 +218,8 @@ def read_front(path: Path) -> dict[str, Any]:
     """
     advice = "give the work directory of a search"
     content = read_json(path, what="front", advice=advice)
+    if isinstance(content, dict) and (error := later_version(path, content.get("format"), FORMAT)):
+        raise error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.get("points"):
         raise EANError(f"{path} is not a Pareto front of this project (format {FORMAT!r})")
     checked(FrontFile, content, where=f"front {path}", advice=advice)

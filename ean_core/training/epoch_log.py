@@ -31,8 +31,10 @@ class LogTestAccuracy(Hook):
         line = json.dumps({"epoch": runner.epoch, "top1": (metrics or {})["top1"]}) + "\n"
 
         def append() -> None:
+            before = self.path.read_bytes() if self.path.exists() else b""
+            torn = bool(before) and not before.endswith(b"\n")  # a killed run's last line
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
+                file.write("\n" * torn + line)
 
         run_on_main_process(append)
 

@@ -14,6 +14,7 @@ from torch import nn
 from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
 from ean_core.training.state import plain_state
+from ean_core.training.work_dir import check_held
 from ean_core.utils.distributed import barrier, is_main_process
 from ean_core.utils.files import named, put_in_place
 from ean_core.utils.progress import EARLY, Bar
@@ -89,10 +90,12 @@ class SaveState(Hook):
         """Write the state after the current epoch, or after the current step.
 
         Raises:
-            EANError: if the weights are not finite; the previous state is kept.
+            EANError: if the weights are not finite, in which case the previous state is kept; if the run's directory
+                was removed.
         """
         check_run(runner)
         if is_main_process():
+            check_held(self.path)
             # A fixed name, unlike `atomic_path`'s: the next save overwrites the large leftover of a killed process.
             temporary = self.path.with_name(f".{self.path.name}.tmp")
             try:

@@ -25,7 +25,7 @@ PATIENCE = 2.0
 """Seconds to wait for a lock, since a killed process may hold it for a moment."""
 
 _ANOTHER = "give another --work-dir"
-_held: dict[Path, BaseFileLock] = {}  # for as long as the process lives
+_held: dict[Path, tuple[BaseFileLock, tuple[int, int] | None]] = {}  # locks and their files, while the process lives
 
 HARMLESS = frozenset(
     {
@@ -146,7 +146,7 @@ def lock(directory: Path, *, shared: bool = False) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
-    if directory in _held and Path(_held[directory].lock_file).exists():
+    if is_held(directory):
         return
     file_lock = FileLock(directory / LOCK)
     try:
@@ -167,7 +167,39 @@ def lock(directory: Path, *, shared: bool = False) -> None:
         own_lock.acquire(timeout=PATIENCE)
         file_lock.release()
         file_lock = own_lock
-    _held[directory] = file_lock
+    _held[directory] = file_lock, file_identity(file_lock)
+
+
+def is_held(directory: Path) -> bool:
+    """Whether this process holds a directory's lock, and the file is still the one that it locked."""
+    file_lock, identity = _held.get(directory, (None, None))
+    return file_lock is not None and identity is not None and identity == file_identity(file_lock)
+
+
+def check_held(path: Path) -> None:
+    """Make sure that the locked directories of a file were not removed meanwhile, perhaps for another such run.
+
+    Args:
+        path: about to be written.
+
+    Raises:
+        EANError: naming the directory.
+    """
+    for directory in path.resolve().parents:
+        if directory in _held and not is_held(directory):
+            raise EANError(
+                f"{directory} was removed or replaced while this run was working in it, so nothing more is written: "
+                "start it again"
+            )
+
+
+def file_identity(file_lock: BaseFileLock) -> tuple[int, int] | None:
+    """(device, inode) of a lock's file; None if it is gone."""
+    try:
+        status = os.stat(file_lock.lock_file)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _is_free(file_lock: BaseFileLock) -> bool:

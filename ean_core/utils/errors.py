@@ -6,6 +6,7 @@ import atexit
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,8 @@ from ean_core.utils.wrapping import print_wrapped
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
     (errno.EEXIST, errno.ENOTDIR): ": a file is in the way of a folder, so give another path",
+    (errno.ENOENT,): ": the file or its folder does not exist, so give another path, or start again",
+    (errno.ENAMETOOLONG,): ": give a shorter name",
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG): ": free some space, or give a folder on another disk",
     (errno.EACCES, errno.EPERM, errno.EROFS): ": change the permissions, or give another folder",
 }
@@ -30,7 +33,13 @@ ADVICE = {
 
 
 class EANError(ValueError):
-    """A user error. The message says in one sentence what was found, what was expected and what to do."""
+    """A user error. The message says in one sentence what was found, what was expected and what to do.
+
+    Names and values of any length and content may go into it: its text is one line, see `one_line`.
+    """
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 _P = ParamSpec("_P")
@@ -78,7 +87,7 @@ def _run_command(main: Callable[[], None]) -> None:
         rank, world = launched_as()
         if rank == 0 or not isinstance(error, SharedError):
             process = f"in process {rank} of {world}: " if rank else ""
-            print_wrapped(f"error: {process}{legible(spelled(message))}", file=sys.stderr)
+            print_wrapped(f"error: {process}{one_line(spelled(message))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -113,6 +122,20 @@ def legible(name: str) -> str:
     return "".join(
         character.encode("unicode_escape").decode("ascii") if steers(character) else character for character in name
     )
+
+
+def one_line(text: str) -> str:
+    """A message as one `legible` line of about a thousand characters at most; long values are cut in the middle."""
+    text = re.sub(r"\S{300,}", lambda value: cut_middle(value[0], first=150, last=50), legible(text))
+    return cut_middle(text, first=600, last=400)
+
+
+def cut_middle(text: str, *, first: int, last: int) -> str:
+    """The first and the last characters of a text, and how many were left out between; all of it if it is short."""
+    left_out = len(text) - first - last
+    if left_out < 100:  # about as long as what would replace them
+        return text
+    return f"{text[:first]} [{left_out:,} characters left out] {text[-last:]}"
 
 
 def steers(character: str) -> bool:

@@ -10,6 +10,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from ean_core.utils.errors import legible
 from ean_core.utils.screen import console, drawn_on
 from ean_core.utils.text import clock
 
@@ -62,7 +63,7 @@ class Bar:
     def line(self, width: int) -> str:
         """Name, count, times and as many fields as fit into `width` columns."""
         line = f"{self.name} {self.done:,}/{self.total:,}  {self.times()}"
-        for field in self.fields:
+        for field in map(legible, self.fields):
             if len(line) + 2 + len(field) > width:
                 break
             line += f"  {field}"

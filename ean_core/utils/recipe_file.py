@@ -72,11 +72,22 @@ def _parse(path: Path) -> Any:
                 raise EANError(f"recipe {path} has aliases (*name): write their values out")
             if depth > DEEPEST:
                 raise EANError(f"recipe {path} is nested deeper than {DEEPEST} levels: {_ADVICE}")
+        if repeated := _repeated(yaml.compose(text, Loader=yaml.SafeLoader)):
+            raise EANError(f"recipe {path} gives {repeated!r} twice in one section: give it once")
         return yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: also of the encoding
         if isinstance(error, EANError):
             raise
         raise EANError(f"recipe {path} cannot be read as {path.suffix[1:]} ({first_line(error)}): {_ADVICE}") from None
+
+
+def _repeated(node: yaml.Node | None) -> str | None:
+    """A name that a section gives twice; of its values, YAML would drop the first."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    names = [name.value for name, _ in pairs if isinstance(name, yaml.ScalarNode)]
+    parts = [value for _, value in pairs] if pairs else node.value if isinstance(node, yaml.SequenceNode) else ()
+    twice = (name for name in names if names.count(name) > 1)
+    return next(twice, None) or next(filter(None, map(_repeated, parts)), None)
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Column, Table
 
 from ean_core.utils.command_names import spelled
+from ean_core.utils.errors import legible, steers
 from ean_core.utils.wrapping import wrap_lines
 
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
+LOOK: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
 GAP = 3
 """Columns between two columns of a table."""
 LONGEST_WORD = 24
@@ -47,14 +51,22 @@ def drawn_on(screen: Console) -> Iterator[None]:
 
 
 def say(*lines: object) -> None:
-    """Print lines of prose, with commands as `spelled`; on a terminal they are wrapped between words."""
+    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words."""
     screen = console()
-    for line in (spelled(str(line)) for line in lines):
+    for line in (legible(spelled(str(line))) for line in lines):
         if screen.is_terminal:
             wrapped = wrap_lines(line, width=screen.width)
             screen.print(wrapped, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
+
+
+class LegibleTable(Table):
+    """A table whose cells are `legible`: a class or a file can have any name."""
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        """Add a row, as `Table` does."""
+        super().add_row(*(legible(cell) if isinstance(cell, str) else cell for cell in cells), **how)
 
 
 def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) -> Table:
@@ -65,11 +77,15 @@ def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) 
         heads: of the columns; the first column is aligned to the left, the others to the right.
         left: heads of further columns that are aligned to the left.
     """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = LegibleTable(**LOOK, title=title)
+    _add_columns(table, heads, left)
+    return table
+
+
+def _add_columns(table: Table, heads: Sequence[str], left: Collection[str]) -> None:
     for number, head in enumerate(heads):
         justify = "left" if number == 0 or head in left else "right"
         table.add_column(head, justify=justify, overflow="fold", vertical="top")
-    return table
 
 
 def print_table(table: Table) -> None:
@@ -96,8 +112,8 @@ def _parts_that_fit(table: Table, width: int) -> Iterator[Table]:
         groups[-1].append(column)
     for group in groups:
         heads = [str(column.header) for column in group]
-        part = make_table("", heads, left=[str(column.header) for column in group if column.justify == "left"])
-        part.title, part.show_lines = None, _needed(_longest_line, *group) > width
+        part = Table(**LOOK, show_lines=_needed(_longest_line, *group) > width)  # its cells are legible already
+        _add_columns(part, heads, [str(column.header) for column in group if column.justify == "left"])
         widths = _widths(group, width - GAP * (len(group) - 1))
         for column, columns in zip(part.columns, widths, strict=True):
             column.width, column.header = columns, _wrap_cell(str(column.header), columns)
@@ -155,7 +171,19 @@ def say_next(*commands: Sequence[object]) -> None:
         commands: the words of each command; what a shell would split is quoted.
     """
     for number, words in enumerate(commands):
-        print(f"{'next: ' if number == 0 else '      '}{shlex.join(map(str, words))}", flush=True)
+        print(f"{'next: ' if number == 0 else '      '}{' '.join(quoted(str(word)) for word in words)}", flush=True)
+
+
+def quoted(word: str) -> str:
+    """A word as a shell reads it; as bash's $'..' if it has characters that would steer the terminal."""
+    if not any(map(steers, word)):
+        return shlex.quote(word)
+    escaped = (
+        f"\\x{byte:02x}" if steers(character) else f"\\{character}" if character in "\\'" else character
+        for character in word
+        for byte in (os.fsencode(character) if steers(character) else b" ")
+    )
+    return f"$'{''.join(escaped)}'"
 
 
 def script(path: str) -> list[str]:

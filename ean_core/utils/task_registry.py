@@ -131,6 +131,12 @@ def get_loader(file_format: str) -> Loader | None:
     return _LOADERS.get(file_format)
 
 
+def file_formats() -> list[str]:
+    """The formats of network files that there are loaders for."""
+    _register_entry_points()
+    return sorted(_LOADERS)
+
+
 def task_of_config(path: str | Path) -> TaskEntry:
     """The task that a configuration file is for.
 

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 
 from ean_core.data.find_images import SUFFIXES, FoundImages, images_in
 from ean_core.utils.checked_dataclasses import Range, build
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 from segmentation.data.masks import VOID
 from segmentation.data.sampling import SeededPairs
@@ -72,8 +72,7 @@ class FolderSegmentation(SeededPairs, BaseSegDataset):
         for folder in prefix.values():
             if not (path := Path(data_root, folder)).is_dir():
                 raise EANError(
-                    f"{legible(str(path))} is not a folder: expected images/PART/NAME.jpg and labels/PART/NAME.png "
-                    f"below {legible(data_root)}"
+                    f"{path} is not a folder: expected images/PART/NAME.jpg and labels/PART/NAME.png below {data_root}"
                 )
         arguments.setdefault("serialize_data", False)  # serialization pays only for lists of millions of files
         super().__init__(data_root=data_root, data_prefix=prefix, metainfo=metainfo, seg_map_suffix=".png", **arguments)
@@ -87,7 +86,7 @@ class FolderSegmentation(SeededPairs, BaseSegDataset):
         images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
         found = images_in(images, below=False)
         if not found.files:
-            raise EANError(f"{legible(str(images))} holds no images ({', '.join(SUFFIXES)})")
+            raise EANError(f"{images} holds no images ({', '.join(SUFFIXES)})")
         labels = {file.stem: file for file in images_in(masks, below=False).files if file.suffix.lower() == ".png"}
         self.skipped = skipped_files(found, labels)
         self.label_map = dict.fromkeys(self.ignored, VOID) or None
@@ -98,14 +97,14 @@ class FolderSegmentation(SeededPairs, BaseSegDataset):
         missing = [pair["seg_map_path"] for pair in pairs if not Path(pair["seg_map_path"]).is_file()]
         if missing:
             raise EANError(
-                f"the mask {legible(missing[0])} does not exist, but its image does ({len(missing)} of {len(pairs)} "
+                f"the mask {missing[0]} does not exist, but its image does ({len(missing)} of {len(pairs)} "
                 "masks are missing): complete the masks, or move the images away"
             )
         first: dict[str, Path] = {}
         for file in found.files:
             if (other := first.setdefault(file.stem, file)) is not file:
                 raise EANError(
-                    f"{legible(str(other))} and {legible(file.name)} would have the same mask, {file.stem}.png: remove "
+                    f"{other} and {file.name} would have the same mask, {file.stem}.png: remove "
                     "one of them, or give it another name and a mask of its own"
                 )
         return pairs
@@ -115,5 +114,5 @@ def skipped_files(found: FoundImages, labels: Mapping[str, Path]) -> str:
     """What a folder of images holds besides images, and how many masks have no image, in a sentence; "" for nothing."""
     stems = {file.stem for file in found.files}
     unpaired = sorted(file.name for stem, file in labels.items() if stem not in stems)
-    masks = f"{how_many(len(unpaired), 'mask')} without an image, such as {legible(unpaired[0])}" if unpaired else ""
+    masks = f"{how_many(len(unpaired), 'mask')} without an image, such as {unpaired[0]}" if unpaired else ""
     return "; ".join(filter(None, [found.describe(), masks]))

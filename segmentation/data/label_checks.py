@@ -15,7 +15,7 @@ import numpy as np
 
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.read_image import check_image
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import sha256_of
 from segmentation.data.masks import VOID, count_labels, read_labels, read_mask
 from segmentation.data.transforms import label_table
@@ -132,7 +132,7 @@ def check_disjoint(train: VOCSegmentation, val: VOCSegmentation, *, refuse_copie
     if shared := [path.stem for path in files["val"] if path.stem in seen]:
         lists = [data.ann_file or data.data_prefix["img_path"] for data in (train, val)]
         raise EANError(
-            f"{legible(shared[0])} is in {legible(lists[0])} and in {legible(lists[1])} ({len(shared)} images are): a "
+            f"{shared[0]} is in {lists[0]} and in {lists[1]} ({len(shared)} images are): a "
             "score on training images is meaningless, so remove them from one of the two"
         )
     return check_duplicates(files, files["val"][0].parents[1], refuse=refuse_copies)
@@ -189,7 +189,7 @@ def check_pair(image_path: str, mask_path: str, palette: Sequence[Sequence[int]]
     mask = read_labels(mask_path)[0] if palette is None else read_mask(mask_path, palette)
     if mask.shape[::-1] != size:
         raise EANError(
-            f"the mask {legible(mask_path)} has {mask.shape[1]}x{mask.shape[0]} pixels but its image has "
+            f"the mask {mask_path} has {mask.shape[1]}x{mask.shape[0]} pixels but its image has "
             f"{size[0]}x{size[1]}: the mask must cover every pixel"
         )
     return count_labels(mask, mask_path, classes=labels)

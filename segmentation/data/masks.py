@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ean_core.data.read_image import open_image
-from ean_core.utils.errors import EANError, legible
+from ean_core.data.read_image import TURNS, open_image, orientation_of
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import atomic_path
 
 VOID = 255
@@ -34,12 +34,14 @@ def read_labels(path: str | Path) -> tuple[np.ndarray, list[int] | None]:
     try:
         with open_image(path) as image:
             image.load()
-            mode, palette, labels = image.mode, image.getpalette(), np.asarray(image)
+            turn = TURNS.get(orientation_of(image))
+            upright = image if turn is None else image.transpose(turn)  # as the image that it belongs to
+            mode, palette, labels = image.mode, image.getpalette(), np.asarray(upright)
     except EANError as error:
         raise EANError(str(error).replace("the image", "the mask", 1)) from error
     if mode not in ("P", "L"):
         raise EANError(
-            f"the mask {legible(str(path))} is an image of mode {mode}: expected labels, as an 8-bit PNG with a "
+            f"the mask {path} is an image of mode {mode}: expected labels, as an 8-bit PNG with a "
             "palette or in grayscale"
         )
     return labels, palette if mode == "P" else None
@@ -54,7 +56,7 @@ def read_mask(path: str | Path, palette: Sequence[Sequence[int]]) -> np.ndarray:
     labels, file_palette = read_labels(path)
     if file_palette is not None and not palette_fits(file_palette, labels, palette):
         raise EANError(
-            f"the mask {legible(str(path))} shows its labels in colors other than VOC's, so they may be in another "
+            f"the mask {path} shows its labels in colors other than VOC's, so they may be in another "
             "order: check them, and save the mask with VOC's palette or in grayscale"
         )
     return labels

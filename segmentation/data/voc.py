@@ -12,7 +12,7 @@ from typing import Any
 
 from mmseg.registry import DATASETS
 
-from ean_core.utils.errors import EANError, legible, unknown_name
+from ean_core.utils.errors import EANError, unknown_name
 from segmentation.data.sampling import SeededPairs
 from segmentation.third_party import PascalVOCDataset
 
@@ -74,7 +74,7 @@ class VOCSegmentation(SeededPairs, PascalVOCDataset):
             missing = [pair[key] for pair in pairs if not Path(pair[key]).is_file()]
             if missing:
                 raise EANError(
-                    f"the {what} {legible(missing[0])} does not exist, but {self.ann_file} lists it ({len(missing)} of "
+                    f"the {what} {missing[0]} does not exist, but {self.ann_file} lists it ({len(missing)} of "
                     f"{len(pairs)} {what}s are missing): complete the data set, or remove the names from the list"
                 )
         return pairs

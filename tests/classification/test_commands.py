@@ -19,10 +19,13 @@ from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import run_pipeline
 from ean_core.pipeline.retrain import unpack_results
 from ean_core.search.history import read_lines
+from ean_core.training.hooks import SaveState
 from ean_core.training.work_dir import LOCK
 from tests.conftest import ROOT, Run, Script
 from tests.helpers.processes import environment, warm_python
 from tests.helpers.ranks import torchrun
+
+SHIPPED = "ean_se_resnet20_cifar100_subset30k"
 
 
 def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Path) -> None:
@@ -62,6 +65,7 @@ def test_search_train_and_test_commands(run_here: Run, tiny: Path, tmp_path: Pat
         (["tools/search.py", "tiny.py", "--attention", "see"], "unknown attention 'see'"),
         (["tools/search.py", "tiny.py", "--cfg-options", "data.name=cifar100"], "cifar-100-python"),
         (["tools/train_cls.py", "tiny.py", "--scheme", "0101"], "has 4 bits but the network needs 9"),
+        (["tools/train_cls.py", "tiny.py", "--attention", "dia", "--scheme", SHIPPED], "was found for attention 'se'"),
         (["tools/train_cls.py", "tiny.py", "--scheme", "none.json"], "scheme file none.json does not exist"),
         (["tools/test.py", "tiny.py", "none.pth"], "none.pth does not exist"),
     ],
@@ -72,9 +76,26 @@ def test_mistakes_get_a_sentence(
 ) -> None:
     assert tiny.exists()
     assert script(*arguments) == 2
-    last = capsys.readouterr().err.strip().splitlines()[-1]
+    printed = capsys.readouterr()
+    last = printed.err.strip().splitlines()[-1]
     assert last.startswith("error: ")
     assert sentence in last
+    assert "--scheme" not in arguments or not printed.out  # refused before the data is read
+
+
+def test_a_training_whose_directory_is_removed_stops(
+    script: Script, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove(hook: SaveState, runner: object) -> None:
+        shutil.rmtree(tmp_path / "w", ignore_errors=True)
+        original(hook, runner)
+
+    original = SaveState.after_train_epoch
+    monkeypatch.setattr(SaveState, "after_train_epoch", remove)
+    options = ("--work-dir", "w", "--scheme", "org", "--cfg-options", "train.epochs=2")
+    assert script("tools/train_cls.py", tiny, *options) == 2
+    assert "w was removed or replaced while this run was working in it" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 def test_how_the_device_runs_it_is_chosen_printed_and_recorded(

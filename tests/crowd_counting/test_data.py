@@ -210,6 +210,7 @@ def test_json_and_csv_say_the_same(pictures: Path) -> None:
         ("s.json", '{"train": []}', 'have the wrong form .*expected "train" and "test"'),
         ("s.json", '{"train": [1], "test": []}', "have the wrong form"),
         ("s.json", '{"train": [], "test": []}', "have no train images"),
+        ("s.json", '{"train": [], "train": [], "test": []}', "gives 'train' twice"),
         ("s.json", json.dumps({**JSON_SET, "test": JSON_SET["test"] * 2}), "list the image i/c.png twice"),
         ("s.json", json.dumps(JSON_SET).replace("[5, 6]", "[5]"), r"the points of i/c.png .* have shape \(1, 1\)"),
         ("s.json", json.dumps(JSON_SET).replace("i/c", "i/d"), r"the image .*i/d.png does not exist"),

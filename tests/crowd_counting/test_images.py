@@ -29,6 +29,7 @@ from ean_core.data.loader import Plan
 from ean_core.data.normalize import Normalize
 from ean_core.io.records import read_record
 from ean_core.utils.errors import EANError
+from tests.conftest import Script
 from tests.crowd_counting.conftest import TINY
 from tests.data.test_read_image import png_of
 
@@ -245,3 +246,17 @@ def test_strange_files_do_not_stop_the_others(
     os.mkfifo(folder / "film.mp4")
     with pytest.raises(EANError, match=r"film\.mp4 is not a regular file"):
         predict(model, [folder / "film.mp4"], tmp_path / "out", Settings())
+
+
+def test_images_that_cannot_be_read_are_named_below_a_long_list(
+    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(21):
+        Image.new("RGB", (16, 16)).save(tmp_path / f"in/{number:02}.png")
+    (tmp_path / "in/torn.png").write_bytes(b"torn")
+    assert script("predict", "counter-shanghaitech-a", "in", "--out-dir", "out") == 1
+    printed = capsys.readouterr()
+    assert ".. and 1 more" in printed.out
+    assert "skipped: cannot decode the image in/torn.png" in printed.err
+    assert printed.err.endswith("1 of 22 images could not be read\n")

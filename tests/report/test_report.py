@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ean_core import EANError
 from ean_core.io.records import write_record
-from ean_core.report import BEGIN, BEGIN_ALL, END, END_ALL, figure1, refresh, replace_report, report, report_all
+from ean_core.report import (
+    BEGIN,
+    BEGIN_ALL,
+    END,
+    END_ALL,
+    figure1,
+    html_report,
+    refresh,
+    replace_report,
+    report,
+    report_all,
+)
 from ean_core.report.results import OTHER_FORMATS, Results
 from tests.conftest import ROOT, Run
 from tests.helpers import report_records as made
@@ -162,3 +175,29 @@ def test_files_cannot_break_out_of_a_table(results: Path) -> None:
     assert "**d|e &lt;b> # f, ResNet-29 with SE, 20,000 training images, 3 epochs**" in text
     assert "`a|b &lt;script> # c`" in text
     assert "<script" not in text
+
+
+def committed_front(path: Path) -> Path:
+    """A front whose unit is shown."""
+    return Path(shutil.copy(ROOT / "results/pareto_r20_cifar100_subset30k.json", path))
+
+
+@pytest.mark.parametrize(
+    ("make", "change"),
+    [
+        (made.searches, lambda record: record["metrics"][0].update(bits=None)),  # fails in the sections of all records
+        (committed_front, lambda record: record.update(unit={"a": 1})),
+        (committed_front, lambda record: record.update(unit=["a"])),
+    ],
+)
+@pytest.mark.parametrize("shown", [report_all, html_report])
+def test_a_record_with_another_value_is_named(
+    results: Path, make: Callable[[Path], Path], change: Callable[[dict], None], shown: Callable[[Path], str]
+) -> None:
+    made.pipeline(results / "fine.json")
+    path = make(results / "odd.json")
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(EANError, match=r"record .*odd.json is of kind .* but lacks what the report shows of it"):
+        shown(results)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ean_core.io.records import write_record
-from ean_core.report import report_all
+from ean_core.report import overview, report_all
+from ean_core.report.results import Results
 from ean_core.report.table3 import network_of
 from tests.helpers import report_records as made
 
@@ -50,6 +51,12 @@ def test_parts_trained_on_together_have_a_row_each(results: Path) -> None:
     assert "| Org, on ShanghaiTech A | 2 | 101.0 ± 0.5 |" in text
     assert "| Org, on ShanghaiTech B | 2 | 9.0 ± 0.5 |" in text
     assert "| always the mean count, on ShanghaiTech B | – | 70.5 |" in text
+    (row,) = overview.counting(Results.read(results))
+    assert [(figures.title, figures.ours[0], figures.paper[0]) for figures in row.rows] == [
+        ("ShanghaiTech A, MAE ↓", "101.0 ± 0.5", "–"),
+        ("ShanghaiTech B, MAE ↓", "9.0 ± 0.5", "–"),
+    ]
+    assert "--part A B" in row.command
 
 
 def test_networks_are_named_by_their_scheme() -> None:

@@ -149,3 +149,11 @@ def test_a_record_that_says_otherwise_is_replaced_from_there(build, new_evaluate
         assert bits_of(history) == bits_of(whole)
         assert result == expected
     assert History.open(path, resume=True).lines == history.lines
+
+
+def test_a_record_that_is_removed_ends_the_search(evaluate, tmp_path):
+    path = tmp_path / "history.jsonl"
+    method = build_method("ean", (3, 3, 3), seed=0, reward=Reward())
+    with pytest.raises(EANError, match="was removed while the search was writing it"):
+        finish(method, evaluate, History.open(path, resume=False), on_step=lambda *_, replayed: path.unlink())
+    assert not path.exists()

@@ -274,3 +274,9 @@ def test_norms_that_activate_are_not_synchronized():
     with pytest.raises(EANError, match="include the activation, which SyncBN would lose: give the backbone norm_cfg"):
         EANResNet("timm:regnetx_002", "se", norm_cfg={"type": "SyncBN"})
     EANResNet("timm:regnetx_002", "se", norm_cfg={"type": "BN"})
+
+
+def test_a_scheme_of_another_attention_is_refused():
+    EANResNet("resnet50", "se", scheme="paper_ean_se_resnet50", out_indices=(0,))
+    with pytest.raises(EANError, match="was found for attention 'se', but the network has 'dia'"):
+        EANResNet("resnet50", "dia", scheme="paper_ean_se_resnet50", out_indices=(0,))

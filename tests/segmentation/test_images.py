@@ -17,7 +17,7 @@ from ean_core.utils.errors import EANError
 from segmentation import inference
 from segmentation.config import build_model, read_config
 from segmentation.config_checks import check_losses
-from segmentation.data.masks import read_mask, save_mask
+from segmentation.data.masks import read_labels, read_mask, save_mask
 from segmentation.data.transforms import LoadImage, LoadLabels, ResizeAtLeastOnePixel, label_table
 from segmentation.data.voc import PALETTE, read_list
 from segmentation.inference import Segmentor
@@ -49,6 +49,16 @@ def test_an_ordinary_image_is_read_as_mmcv_reads_it(tmp_path: Path) -> None:
     assert np.array_equal(
         LoadImage()({"img_path": str(tmp_path / "gray.jpg")})["img"], mmcv.imread(str(tmp_path / "gray.jpg"))
     )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_with_an_orientation_is_turned_as_its_image_is(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    labels = RNG.integers(0, 5, (7, 9), dtype=np.uint8)
+    Image.fromarray(labels).save(tmp_path / "m.png", exif=exif)
+    Image.fromarray(labels).convert("RGB").save(tmp_path / "i.png", exif=exif)
+    assert np.array_equal(read_labels(tmp_path / "m.png")[0], np.asarray(read_image(tmp_path / "i.png"))[..., 0])
 
 
 @pytest.mark.parametrize("reduce_zero_label", [False, True])
@@ -125,8 +135,9 @@ def test_strange_files_do_not_stop_the_others(trained, script, tmp_path, capsys)
     (tmp_path / "in/gone.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(tmp_path / "fifo.png")
     start = ("segmentation/predict.py", SMALL, trained / "run/last.pth", "in", "fifo.png")
-    assert script(*start, "--out-dir", "out", *flags()) == 0
+    assert script(*start, "--out-dir", "out", *flags()) == 1
     done = capsys.readouterr()
+    assert done.err.endswith("2 of 6 images could not be read\n")
     assert "(4 images: a mask and a picture of each)" in done.out
     assert "torn.png: skipped: cannot decode the image in/torn.png" in done.out
     assert "fifo.png: skipped: fifo.png is not a regular file" in done.out

@@ -63,7 +63,7 @@ def test_the_command_writes_masks_and_pictures(trained, script, tmp_path, capsys
 def test_an_image_that_cannot_be_decoded_does_not_stop_the_others(trained, script, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 cut off")
     start = ("segmentation/predict.py", SMALL, trained / "run/last.pth")
-    assert script(*start, "broken.jpg", images(trained)[0], "--out-dir", "out", *flags()) == 0
+    assert script(*start, "broken.jpg", images(trained)[0], "--out-dir", "out", *flags()) == 1
     out = capsys.readouterr().out
     assert "broken.jpg: skipped: cannot decode the image broken.jpg" in out
     assert "(1 image: a mask and a picture of each)" in out

@@ -39,10 +39,10 @@ def test_figures_are_printed_though_they_cannot_be_written(tmp_path: Path, capsy
     file.touch()
     data = SimpleNamespace(name="demo", test=(), note=None, fingerprint=lambda: "ab")
     content = {"epoch": 1, "recipe": {}}
-    figures = dict.fromkeys(evaluation.KEYS, 12.25)
+    figures = {**dict.fromkeys(evaluation.KEYS, 12.25), "by_count": []}
     with (
         patch.object(evaluation, "score_file", return_value=([], content)),
-        patch.object(evaluation, "summarize_errors", return_value=figures),
+        patch.object(evaluation, "test_figures", return_value=figures),
         patch.object(evaluation, "write_atomic", side_effect=OSError(30, "Read-only file system")),
         pytest.raises(OSError, match="Read-only"),
     ):
@@ -53,10 +53,10 @@ def test_figures_are_printed_though_they_cannot_be_written(tmp_path: Path, capsy
 def test_a_counters_results_are_not_replaced_by_another_ones(tmp_path: Path) -> None:
     file = tmp_path / "best.pth"
     data = SimpleNamespace(name="demo", test=(), note=None, fingerprint=lambda: "ab")
-    figures = dict.fromkeys(evaluation.KEYS, 12.25)
+    figures = {**dict.fromkeys(evaluation.KEYS, 12.25), "by_count": []}
     with (
         patch.object(evaluation, "score_file", return_value=([], {"epoch": 1, "recipe": {}})),
-        patch.object(evaluation, "summarize_errors", return_value=figures),
+        patch.object(evaluation, "test_figures", return_value=figures),
     ):
         file.write_bytes(b"one")
         evaluation.score_files([file], data, tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from filelock import BaseFileLock, FileLock, Timeout
 
 from ean_core.training import work_dir
-from ean_core.training.work_dir import WorkDir, check_same, claim, first_difference, lock
+from ean_core.training.work_dir import WorkDir, check_held, check_same, claim, first_difference, lock
 from ean_core.utils.errors import EANError
 from tests.helpers.processes import environment
 
@@ -70,11 +71,11 @@ def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Pat
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Locks that a test takes end with it, and nobody waits for those of others."""
-    held: dict[Path, BaseFileLock] = {}
+    held: dict[Path, tuple[BaseFileLock, object]] = {}
     monkeypatch.setattr(work_dir, "_held", held)
     monkeypatch.setattr(work_dir, "PATIENCE", 0.0)
     yield
-    for file_lock in held.values():
+    for file_lock, _ in held.values():
         file_lock.release()
 
 
@@ -102,6 +103,26 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
     claim(tmp_path / "seed1", {"seed": 1}, resume=resume, begun=[], work_dir=work(tmp_path))  # of the same run
     with pytest.raises(Timeout):
         another_process(tmp_path)
+
+
+def test_nothing_is_written_where_a_removed_directory_was(forgotten: None, tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    state = directory / "seed0/last.pth"
+    check_held(state)  # nothing is locked
+    lock(directory)
+    check_held(state)
+    shutil.rmtree(directory)
+    check_held(tmp_path / "other/last.pth")
+    with pytest.raises(EANError, match="run was removed or replaced while this run was working in it"):
+        check_held(state)
+    other = another_process(directory)  # another run of the same name
+    with pytest.raises(EANError, match="run was removed or replaced"):
+        check_held(state)
+    with pytest.raises(EANError, match="another run is using"):
+        lock(directory)
+    other.release()
+    lock(directory)
+    check_held(state)
 
 
 def test_a_killed_process_leaves_no_lock(forgotten: None, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ def test_yaml_runs_nothing(tmp_path: Path, evil: str, read) -> None:
         ("[1, 2]", "has no sections"),
         ("a: " + "[" * 60 + "]" * 60, "nested deeper than 50"),
         ("a: [", "cannot be read as yaml"),
+        ("train: {epochs: 1, lr: 1, epochs: 2}", "gives 'epochs' twice in one section"),
+        ("a: [{b: {c: 1, c: 1}}]", "gives 'c' twice in one section"),
     ],
 )
 def test_what_yaml_may_not_say(tmp_path: Path, text: str, sentence: str) -> None:

@@ -120,7 +120,7 @@ def test_all_tables_are_made_in_one_place() -> None:
         for path in sorted((ROOT / folder).rglob("*.py"))
         if "rich.table" in (text := path.read_text(encoding="utf-8"))
         and any(
-            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Table"
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Table", "LegibleTable")
             for node in ast.walk(ast.parse(text))
         )
     ]

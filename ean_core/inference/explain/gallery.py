@@ -83,7 +83,7 @@ def check_picture(path: str | Path) -> None:
         EANError: for another ending, or a folder.
     """
     if not isinstance(path, str | Path) or Path(path).suffix.lower() != ".png" or Path(path).is_dir():
-        raise EANError(f"the picture is written as a .png file, got {legible(str(path))}: give another output")
+        raise EANError(f"the picture is written as a .png file, got {path}: give another output")
 
 
 def explain_image(
