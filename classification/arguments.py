@@ -41,7 +41,7 @@ def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any]
         if not (resume and recipe.exists()):
             lines = own_images.write_recipe(root, directory, options)
             where = f"written to {recipe}; " if kept else ""
-            say(*lines, f"{where}replace any of it with --cfg-options, such as train.epochs=20 supernet.epochs=20")
+            say(*lines, f"{where}replace any field with --cfg-options, such as train.epochs=20 supernet.epochs=20")
 
     run_on_main_process(write)
     return recipe

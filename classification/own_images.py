@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
+from ean_core.training.device_defaults import SMALL_IMAGE
 from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import free_path, write_atomic
@@ -32,6 +34,8 @@ from ean_core.utils.text import how_many
 MIN_IMAGES = 5  # images of a class: 3 to train on, one to score schemes on, one to test on
 MAX_CHECKED = 5000  # images decoded beforehand; of more, evenly spaced ones
 MAX_LISTED = 12  # classes listed one by one
+FEW_PHOTOS = 5000  # training images up to which ImageNet weights are suggested
+PRETRAINED_RECIPE = "classification/configs/ean_se_lite0_images.py"
 BEFORE_A_RUN = re.compile(r"recipe(_\d+)?\.py|split\.json")  # what is written before anything is trained
 
 
@@ -84,7 +88,16 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
         if shortest == longest
         else f"sizes from {shortest[0]}x{shortest[1]} to {longest[0]}x{longest[1]}, median shorter side {facts.side}",
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
+        *pretrained_hint(facts, root),
     ]
+
+
+def pretrained_hint(facts: Facts, root: Path) -> list[str]:
+    """For few photos: the command that starts from ImageNet weights, which the recipe chosen here does not."""
+    if facts.train_images > FEW_PHOTOS or facts.side <= SMALL_IMAGE:
+        return []
+    command = f"python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}"
+    return [f"its networks start from random weights; to start from ImageNet weights (extra [trunk]): {command}"]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:
@@ -172,12 +185,12 @@ def write_split(images: Images, root: Path, directory: Path) -> list[str]:
     }
     path = directory / "split.json"
     write_atomic(path, json.dumps(record, indent=1) + "\n")
-    count = recipe.val_per_class if recipe.val_fraction is None else f"{recipe.val_fraction:.0%}"
-    scoring = f"{count} of each class's rest" if data.val is None else "given"
-    held_out = "given" if not data.note else f"{HELD_OUT:.0%} of each class"
+    count = recipe.val_per_class if recipe.val_fraction is None else f"{100 * recipe.val_fraction:.0f} %"
+    scoring = f"{count} of the others of each class" if data.val is None else "given"
+    held_out = "given" if not data.note else f"{100 * HELD_OUT:.0f} % of each class"
     summary = (
-        f"split: {len(train)} to train on, {len(val)} to score schemes on ({scoring}), "
-        f"{len(data.test)} to test on ({held_out}), always the same; written to {path}"
+        f"split: {len(data.test)} images to test on ({held_out}), {len(val)} to score schemes on ({scoring}), and "
+        f"{len(train)} to train on; the same in every run, and written to {path}"
     )
     random_parts = {"train": paths["train"], "val": paths["val"]}  # the test images were looked at when they were read
     return [summary, *(check_duplicates(random_parts, root) if data.val is None else ())]

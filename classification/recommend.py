@@ -84,7 +84,7 @@ def recommend(facts: Facts, *, name: str) -> dict[str, Any]:
         },
         "train": dict(training),
         "retrain": ["org", "share-full", "ean"],
-        "note": "A recipe chosen by a rule for these images; the search's and the training's settings were not tuned.",
+        "note": "A recipe chosen by a rule for these images; its search and training settings were not tuned.",
     }
 
 

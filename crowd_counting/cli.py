@@ -28,7 +28,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="A|B|demo",
-        help="parts of ShanghaiTech, or the synthetic set drawn by prepare.py --demo; A B: both parts together",
+        help="parts of ShanghaiTech (A B: both together), or the set that crowd_counting/prepare.py --demo draws",
     )
     add(
         "--annotations",

@@ -158,7 +158,7 @@ def print_ranges(name: str, metrics: Mapping[str, Any]) -> None:
         table = make_table(f"{name}{f', {part}' if part else ''}: errors by the true count", heads)
         for row in errors["by_count"]:
             found = RangeErrors(**row)
-            relative = "-" if found.relative is None else f"{found.relative:.0%}"
+            relative = "-" if found.relative is None else f"{100 * found.relative:.0f} %"
             table.add_row(found.people, str(found.images), f"{found.mae:.1f}", f"{found.bias:+.1f}", relative)
         print_table(table)
 

@@ -24,6 +24,7 @@ from ean_core.io.made_from import Inputs, digest_of, digest_of_files
 from ean_core.utils.errors import EANError, legible
 from ean_core.utils.files import atomic_path, write_atomic
 from ean_core.utils.progress import bar
+from ean_core.utils.wrapping import print_wrapped
 
 MAX_PIXELS = 1 << 29  # largest image, counted in tiles: 2 GiB while it is decoded
 COUNTS = "counts.json"
@@ -88,7 +89,7 @@ def find_sources(sources: Sequence[Path]) -> list[Path]:
         return [sources[0]]
     listing = find_images(sources, below=False)
     if message := listing.describe():
-        print(message, file=sys.stderr)
+        print_wrapped(message, file=sys.stderr)
     return listing.files
 
 

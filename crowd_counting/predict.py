@@ -32,10 +32,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "checkpoint",
         nargs="?",
         metavar="CHECKPOINT",
-        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter there)",
+        help="a best.pth or final.pth, or a name of tools/models.py (default: the first counter listed there)",
     )
     add("sources", nargs="+", metavar="IMAGE|FOLDER|VIDEO", help="images and folders of images, or one video")
-    add("--out-dir", metavar="DIR", help="directory for the results (default counts, or counts_2, .. if it has others)")
+    add(
+        "--out-dir",
+        metavar="DIR",
+        help="directory for the results (default counts, or counts_2, .. if that is taken)",
+    )
     add("--tile", type=at_least(1), default=1536, metavar="N", help="side of the tiles in pixels (default 1536)")
     add(
         "--overlap",
@@ -84,12 +88,12 @@ def main(argv: Sequence[str]) -> None:
     for entry in counted[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         off = errors.describe(entry["count"]) if errors else ""
-        say(f"{name}: {entry['count']:.1f} heads{f' ({off})' if off else ''}")
+        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
     if len(counted) > 20:
         say(f".. and {len(counted) - 20} more")
     for entry in failed:
         print(f"skipped: {entry['error']}", file=sys.stderr)
-    say(f"written: {out / COUNTS}")
+    say(f"written: {out}/ ({COUNTS}, and the density over each image)")
     if "image" in entries[0]:
         say_next([*script("tools/gradcam.py"), files[0], "--checkpoints", checkpoint])
     if failed:

@@ -30,6 +30,9 @@ class CountPredictor:
         normalize = Normalize(model.prepare.mean, model.prepare.std)
         self.counter = CountingModel(model.network, normalize).to(model.device).eval()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model}>"
+
     def predict(self, images: ImageLike | Iterable[ImageLike]) -> float | list[float]:
         """The number of people in an image, or a list of such numbers.
 

@@ -56,8 +56,8 @@ def against_the_mean(errors: Mapping[str, Any], mean_count: Mapping[str, Any], *
             f"{baseline:.1f} for the mean): train it for more epochs, or from pretrained weights."
         )
     return (
-        f"The counter's error{where} is {1 - mae / baseline:.0%} below that of always giving the training images' mean "
-        f"count (MAE {mae:.1f}, and {baseline:.1f} for the mean)."
+        f"The counter's error{where} is {100 * (1 - mae / baseline):.0f} % below that of always giving the training "
+        f"images' mean count (MAE {mae:.1f}, and {baseline:.1f} for the mean)."
     )
 
 

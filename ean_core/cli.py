@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import EANError, one_line, unknown_name
+from ean_core.utils.wrapping import WrappedHelp
 
 LOG_BACKENDS = {"tensorboard": "TensorboardVisBackend", "wandb": "WandbRun"}
 """Package that --log names -> MMEngine's name of its backend."""
@@ -52,16 +52,15 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(text: str, *, usage: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """A command's parser, whose help shows the text as it is laid out.
+    """A command's parser, whose help fits the terminal (see `wrap_help`).
 
     Args:
-        text: what the command does; begins with an example.
+        text: what the command does; begins with examples.
         usage: the arguments, such as "CONFIG [options]".
         epilog: more text, below the options.
     """
-    raw = argparse.RawDescriptionHelpFormatter
-    description, epilog = spelled(text), epilog and spelled(epilog)
-    return Parser(description=description, epilog=epilog, formatter_class=raw, usage=f"%(prog)s {usage}")
+    usage = f"%(prog)s {usage}".rstrip()
+    return Parser(description=text, epilog=epilog, formatter_class=WrappedHelp, usage=usage)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example: str) -> None:
@@ -74,9 +73,13 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, work_dir: str, example
     """
     add = parser.add_argument
     add("--work-dir", metavar="DIR", help=f"directory of the run (default {work_dir})")
-    add("--resume", action="store_true", help="continue the run in the work directory")
+    add("--resume", action="store_true", help="continue the run in the work directory from where it stopped")
     add("--dry-run", action="store_true", help="time a few steps and estimate the whole; train and write nothing")
-    add("--launcher", default="auto", help="none, pytorch (torchrun), slurm, or auto (default): torchrun if it is used")
+    add(
+        "--launcher",
+        default="auto",
+        help="none, pytorch, slurm, or auto (default): pytorch under torchrun, else none",
+    )
     add_log(parser)
     add("--cfg-options", nargs="+", default=[], metavar="K=V", help=f"replace recipe fields, such as {example}")
 
@@ -152,7 +155,7 @@ def load_attention(reference: str | None) -> str | None:
 
 def add_log(parser: argparse.ArgumentParser) -> None:
     """Add --log, the flag of commands that train."""
-    parser.add_argument("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb")
+    parser.add_argument("--log", nargs="*", default=[], metavar="WHERE", help="also log to tensorboard, wandb, or both")
 
 
 def backends_of(names: list[str]) -> tuple[str, ...]:

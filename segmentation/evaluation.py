@@ -24,6 +24,7 @@ from ean_core.utils.errors import EANError, one_line
 from ean_core.utils.files import sha256_of, writable
 from ean_core.utils.progress import bar
 from ean_core.utils.shipped_files import model_path, results_folder
+from ean_core.utils.wrapping import print_wrapped
 from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import Contents, check_parts
 from segmentation.inference import how_tested, load_segmentor
@@ -120,7 +121,7 @@ def check_test_images(config: Config) -> Contents:
         parts = {"train": build_dataset(config.train_dataloader.dataset), **parts}
     checked, warnings = check_parts(parts, trains=False)
     for warning in warnings:
-        print(one_line(warning), file=sys.stderr)
+        print_wrapped(one_line(warning), file=sys.stderr)
     return checked["test"]
 
 

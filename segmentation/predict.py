@@ -9,11 +9,12 @@ from pathlib import Path
 
 from ean_core.cli import make_parser, parse_options
 from ean_core.utils.errors import EANError, command
+from ean_core.utils.wrapping import print_wrapped
 
 HELP = """\
 example:
-  python segmentation/predict.py PHOTO.jpg                      by the trained segmentor that comes with the project
-  python segmentation/predict.py segmentor-camvid PHOTOS/ --out-dir predictions             by one of tools/models.py
+  python segmentation/predict.py PHOTO.jpg             with the segmentor that comes with the project
+  python segmentation/predict.py segmentor-camvid PHOTOS/ --out-dir predictions
   python segmentation/predict.py segmentation/configs/ean_se_demo.py work_dirs/ean_se_demo/last.pth \\
       data/voc_demo/JPEGImages --out-dir predictions
 
@@ -28,8 +29,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "sources",
         nargs="+",
         metavar="IMAGES",
-        help="images, or folders of images; before them the config that a last.pth was trained with, which is code and "
-        "gets executed, and the last.pth; or a name of tools/models.py, which has its own config",
+        help="images, or folders of images. Before them, either a config, which is code and gets executed, and the "
+        "last.pth that was trained with it; or a name of tools/models.py (default: the first segmentor listed there)",
     )
     parser.add_argument("--out-dir", metavar="DIR", help="directory for the results (default segmented)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda if available)")
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     config_file, checkpoint, images = split(arguments.sources)
     listing = find_images(images, below=False)  # --out-dir may lie inside a folder of images
     if message := listing.describe():
-        print(message, file=sys.stderr)
+        print_wrapped(message, file=sys.stderr)
     config = read_config(config_file, parse_options(arguments.cfg_options))
     segmentor = Segmentor(config, checkpoint, device=arguments.device)
     outputs = outputs_of(listing.files, segmentor, checkpoint)
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         if isinstance(shares, EANError):
             say(f"{file.name}: skipped: {shares}")
             continue
-        say(f"{file.name}: {', '.join(f'{name} {share:.0%}' for name, share in shares.items())}")
+        say(f"{file.name}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}")
         done += 1
     say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
     config_words = ["--config", config_file] if arguments.sources[0].endswith(".py") else []

@@ -28,6 +28,9 @@ class SegmentPredictor:
         self.model, self.segmentor = model, segmentor
         segmentor.model.to(model.device)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""

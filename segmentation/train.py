@@ -22,7 +22,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CONFIG [options]")
     add = parser.add_argument
-    add("config", metavar="CONFIG", help="a config of segmentation/configs or your own")
+    add("config", metavar="CONFIG", help="a config from segmentation/configs, or your own")
     add(
         "--weights",
         metavar="FILE",

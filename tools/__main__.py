@@ -10,6 +10,7 @@ from importlib import import_module
 from ean_core import __version__
 from ean_core.utils.command_names import spell_as_verbs
 from ean_core.utils.errors import EANError, command, nearest
+from ean_core.utils.wrapping import MAX_HELP_WIDTH, terminal_width, wrap_help
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,7 @@ HELP = ("-h", "--help", "help")
 
 def overview() -> str:
     """The verbs, a line each."""
-    width = max(map(len, VERBS))
-    lines = [f"  {name:{width}}  {verb.text}" for name, verb in VERBS.items()]
+    lines = [f"  {name}  {verb.text}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: ean VERB [arguments]",
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in HELP:
-        print(overview())
+        print(wrap_help(overview(), width=min(terminal_width(), MAX_HELP_WIDTH)))
         return
     if words[0] == "--version":
         print(f"ean {__version__}")

@@ -19,7 +19,7 @@ example:
   python tools/benchmark.py --arch resnet164 --attention se sge dia --scheme work_dirs/search/scheme.json
   python tools/benchmark.py --arch resnet20 --batch-size 2 --rounds 5      (seconds on a laptop)
   python tools/benchmark.py --arch resnet50 --attention se --per-block     a table for search.latency
-  python tools/benchmark.py --per-block --config crowd_counting/configs/demo.py --image-size 128       of its counter
+  python tools/benchmark.py --per-block --config crowd_counting/configs/demo.py --image-size 128   for its counter
   python tools/benchmark.py --counter --arch resnet50 --attention se       whole crowd counters (Table 3)
   python tools/benchmark.py --config segmentation/configs/ean_se_voc.py    whole segmentors (Table 5)
 

@@ -56,9 +56,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="schemes with evenly spread numbers of connections (default 12, unless others are asked for)",
     )
-    add("--random", type=at_least(1), metavar="N", help="schemes of independent fair bits")
-    add("--searched", nargs="+", metavar="WHICH", help="scheme.json or bits, compared with others of the same size")
-    add("--same-size", type=at_least(0), metavar="K", help="random schemes next to each searched one (default 8)")
+    add("--random", type=at_least(1), metavar="N", help="random schemes, each bit set with probability 1/2")
+    add(
+        "--searched",
+        nargs="+",
+        metavar="WHICH",
+        help="scheme.json or bits, compared with others of as many connections",
+    )
+    add("--same-size", type=at_least(0), metavar="K", help="random schemes per searched one (default 8)")
     add("--draw-seed", type=seed, default=0, metavar="N", help="seed for drawing the schemes (default 0)")
     add(
         "--seeds",

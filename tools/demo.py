@@ -20,7 +20,7 @@ example:
   python tools/demo.py last.pth --config segmentation/configs/ean_se_voc.py --port 8000
 
 Opens a page for this machine only. Drop a photo on it: counters show the count and the density, segmentors the classes
-of the pixels, classifiers the classes with Grad-CAM; networks of one kind stand beside each other, with their
+of the pixels, classifiers the classes with Grad-CAM; networks of one kind are shown side by side, with their
 connections to attention and their times. Photos are not kept and nothing is sent away. Needs the extra [demo]."""
 
 

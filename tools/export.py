@@ -27,7 +27,11 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="CHECKPOINT [options]")
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="a classifier.pth, best.pth or last.pth, or its .safetensors")
+    add(
+        "checkpoint",
+        metavar="CHECKPOINT",
+        help="a classifier.pth, best.pth or last.pth, or a .safetensors made of one",
+    )
     add("--config", metavar="FILE", help="config of a segmentor; it is code and gets executed")
     add("--to", nargs="+", default=["onnx"], metavar="FORMAT", help="onnx, torch, safetensors (default onnx)")
     add("--output-dir", metavar="DIR", help="directory for the files (default: that of the checkpoint)")
@@ -60,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
             raise unknown_name("format", name, list(FORMATS))
     model = load_file(arguments.checkpoint, device="cpu", config=arguments.config)
     directory = Path(arguments.output_dir) if arguments.output_dir else results_folder(model.path)
-    say(f"{model.path}: {model.kind}, {model.describe()}")
+    say(model)
     for name in dict.fromkeys(arguments.to):
         say(export(model, name, directory, tolerance=arguments.tolerance))
     if model.kind == "classifier" and "safetensors" in arguments.to:

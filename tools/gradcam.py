@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command
+from ean_core.utils.wrapping import print_wrapped
 
 if TYPE_CHECKING:
     from ean_core.inference.explain.gallery import LabeledImage
@@ -112,9 +113,9 @@ def files_to_show(paths: Sequence[str], *, output: Path, limit: int) -> list[Pat
     if output.resolve() in [file.resolve() for file in files]:
         raise EANError(f"the grid would be written over the image {output}: give another --output")
     if message := found.describe():
-        print(message, file=sys.stderr)
+        print_wrapped(message, file=sys.stderr)
     if len(files) > limit:
-        print(f"the first {limit} of {len(files)} images: --limit changes that", file=sys.stderr)
+        print_wrapped(f"the first {limit} of {len(files)} images: --limit changes that", file=sys.stderr)
     return files[:limit]
 
 
@@ -136,7 +137,7 @@ def read_labeled(files: Sequence[Path], classes: Sequence[str], failed: set[Path
     for file, image in read_images(files):
         if isinstance(image, EANError):
             if file not in failed:
-                print(f"skipped: {image}", file=sys.stderr)
+                print_wrapped(f"skipped: {image}", file=sys.stderr)
             failed.add(file)
             continue
         name = file.name if unique else f"{file.absolute().parent.name}/{file.name}"

@@ -27,9 +27,10 @@ def main(argv: Sequence[str]) -> None:
     """Print a paragraph per model."""
     parse_arguments(argv)
     from ean_core.inference.shipped_models import models
+    from ean_core.utils.screen import say
 
     none = "no trained models come with this version: train one, and give its checkpoint to the commands"
-    print("\n\n".join(map(str, models())) or none)
+    say(*"\n\n".join(map(str, models())).splitlines() or [none])
 
 
 if __name__ == "__main__":

@@ -15,8 +15,7 @@ example:
   python tools/pareto.py work_dirs/quickstart_digits                                       list the front
   python tools/pareto.py work_dirs/quickstart_digits --take 3 --output scheme.json         write a point as a scheme
   python tools/pareto.py work_dirs/ean_se_r164_cifar100 --latency work_dirs/benchmark/latency_resnet164_se.json
-  python tools/pareto.py work_dirs/NAME/comparison                                         of all schemes that --methods
-  scored
+  python tools/pareto.py work_dirs/NAME/comparison                                   of all schemes scored by --methods
 
 Reads history.jsonl and scheme.json of a finished search, or scores.jsonl and comparison.json of a comparison, and
 writes pareto.json and pareto.png beside them. The cost is the predicted time increment where the search had a latency
@@ -27,13 +26,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
     parser = make_parser(HELP, usage="WORK_DIR [options]")
     parser.add_argument("work_dir", type=Path, metavar="WORK_DIR", help="work directory of a search")
-    parser.add_argument("--latency", metavar="FILE", help="a table of tools/benchmark.py --per-block")
+    parser.add_argument("--latency", metavar="FILE", help="latency table written by tools/benchmark.py --per-block")
     parser.add_argument("--take", type=at_least(1), metavar="N", help="write point N as a scheme file")
     parser.add_argument(
         "--output",
         type=file_of(".json"),
         metavar="JSON",
-        help="path of that file (default WORK_DIR/scheme_pareto_N.json)",
+        help="path of the scheme file (default WORK_DIR/scheme_pareto_N.json)",
     )
     return parser.parse_args(argv)
 

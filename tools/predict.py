@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ean_core.cli import add_own_attention, at_least, file_of, load_attention, make_parser
 from ean_core.utils.errors import EANError, command
+from ean_core.utils.wrapping import print_wrapped
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -31,7 +32,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         "checkpoint",
         nargs="?",
         metavar="CHECKPOINT",
-        help="a classifier.pth, the .safetensors made of one, or a name of tools/models.py (default: the first there)",
+        help="a classifier.pth, the .safetensors made from one, or a name of tools/models.py (default: the first "
+        "classifier listed there)",
     )
     add("images", nargs="+", metavar="IMAGE|FOLDER", help="photos, or folders, which are searched recursively")
     add("--topk", type=at_least(1), default=5, metavar="N", help="number of classes per photo (default 5)")
@@ -62,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
     images_found = find_images(images)
     files = images_found.files
     if message := images_found.describe():
-        print(message, file=sys.stderr)
+        print_wrapped(message, file=sys.stderr)
     if arguments.json:
         writable(arguments.json.parent)
     read, failed = [], []
@@ -71,7 +73,7 @@ def main(argv: Sequence[str]) -> None:
         for file, photo in read_images(files):
             (failed if isinstance(photo, EANError) else read).append(file)
             if isinstance(photo, EANError):
-                print(f"skipped: {photo}", file=sys.stderr)
+                print_wrapped(f"skipped: {photo}", file=sys.stderr)
             else:
                 yield photo
 
@@ -90,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
     if sys.stdout.isatty():  # the lines of a file or pipe are for other programs
         say_next([*script("tools/gradcam.py"), *images[:1], "--checkpoints", checkpoint])
     if failed:
-        print(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
+        print_wrapped(f"{len(failed)} of {len(files)} images could not be read", file=sys.stderr)
         sys.exit(1)
 
 

@@ -34,7 +34,7 @@ counters 100 - 100 MAE / mean count; for segmentors mean IoU), and retrains the 
 supernet.pth, history.jsonl, scheme.json, search.png, a directory per retrained network and summary.json into the work
 directory.
 
-With --methods, all of them search the same supernet with equal budgets and a common memory of scores; comparison/ in
+With --methods, all of them search the same supernet with equal budgets and a common cache of scores; comparison/ in
 the work directory gets the record and its pictures. A search ends when it has scored --evaluations different schemes
 or proposed --proposals; its most probable scheme is scored on top. With --retrain, each method's scheme is trained from
 scratch too.
@@ -52,8 +52,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add(
         "--unconnected",
         choices=("identity", "mean"),
-        help="what the supernet's unconnected blocks do to their residual: nothing, or multiply it by the mean of "
-        "their mask; replaces the recipe's search.unconnected",
+        help="what the supernet does with the residual of an unconnected block: nothing, or multiply it by the mean "
+        "of its mask; replaces the recipe's search.unconnected",
     )
     add("--seed", type=seed, metavar="N", help="seed of supernet and search; replaces the recipe's")
     add(

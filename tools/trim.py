@@ -18,13 +18,13 @@ example:
   python tools/trim.py best.pth --part A                                         a crowd counter
   python tools/trim.py last.pth --config segmentation/configs/ean_se_demo.py     a segmentor
 
-Puts the mean mask of each attention call in its place, a constant scale of the channels that is folded into the batch
-norm or the convolution beside it and costs nothing. Measures what that loses, on images that the network was not
-trained on, and what the call costs here, folds the calls one after the other, those first that are missed least, and
-takes the network within --max-drop or --max-increment. Writes trim.json, trim.png, the trimmed network and, for one
-with stages, scheme.json with the connections that are left, which tools/train_cls.py --scheme trains from scratch: a
-search without a supernet. Mean masks and batch norm calibration use training images; test images are only reported on
-at the end."""
+Replaces attention calls by their mean masks. A mean mask is a constant scale per channel; it is folded into the batch
+norm or convolution next to it, and costs nothing. Measures what each replacement loses on images that the network was
+not trained on, and what each call costs on this device; replaces the calls one by one, the least valuable first, and
+keeps the network that stays within --max-drop or --max-increment. Writes trim.json, trim.png, the trimmed network and,
+for a network with stages, scheme.json with the connections that are left, which tools/train_cls.py --scheme trains from
+scratch: a search without a supernet. Mean masks and batch norm calibration use training images; the test images are
+used once, for the result."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -33,21 +33,36 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", help="a network file of any task, or timm: and the name of timm's network")
     add("--weights", metavar="FILE", help="public weights of a timm: network (default timm's cache, or a download)")
-    add("--config", metavar="FILE", help="of a segmentor; it is a program and runs")
-    add("--data-root", metavar="DIR", help="where the data sets are (default data)")
-    add("--part", choices=("A", "B", "demo"), help="of a counter: ShanghaiTech's part A or B, or the demo")
-    add("--annotations", metavar="FILE", help="of a counter: your own annotated photos")
-    add("--test-is-validation", action="store_true", help="all of the data's test part chooses; nothing is tested")
-    add("--test-root", metavar="DIR", help="the test images are there, not under --data-root")
-    add("--val-images", type=at_least(2), metavar="N", help="of a classifier: choose by so many of them (default all)")
-    add("--max-drop", type=not_negative, metavar="X", help="most that may be lost: points, or 0.1 for an MAE (0.3)")
-    add("--max-increment", type=not_negative, metavar="PERCENT", help="most that attention may add to the time")
-    add("--finetune", type=at_least(0), default=0, metavar="N", help="train the trimmed network on for N epochs")
-    add("--work-dir", type=Path, metavar="DIR", help="where everything is written (default trim/ beside CHECKPOINT)")
-    add("--resume", action="store_true", help="use what the work directory has measured; limits may differ")
-    add("--mode", default="eager", help="of inference, in which times are taken: eager, folded, compiled .. (eager)")
-    add("--batch-size", type=at_least(1), metavar="N", help="images per forward when timing (50 small ones, or 1)")
-    add("--rounds", type=at_least(2), default=30, metavar="N", help="of timing, networks interleaved (default 30)")
+    add("--config", metavar="FILE", help="config of a segmentor; it is code and gets executed")
+    add("--data-root", metavar="DIR", help="folder of the data sets (default data)")
+    add("--part", choices=("A", "B", "demo"), help="for a counter: part A or B of ShanghaiTech, or the demo")
+    add("--annotations", metavar="FILE", help="for a counter: a .json or .csv of points on your own photos")
+    add("--test-is-validation", action="store_true", help="choose on all test images, so that none are left to test on")
+    add("--test-root", metavar="DIR", help="folder of the test images, if it is not under --data-root")
+    add("--val-images", type=at_least(2), metavar="N", help="for a classifier: images to choose on (default all)")
+    add(
+        "--max-drop",
+        type=not_negative,
+        metavar="X",
+        help="largest loss allowed, in the metric's unit (default 0.3 points of accuracy or IoU, or 1 %% of the MAE)",
+    )
+    add(
+        "--max-increment",
+        type=not_negative,
+        metavar="PERCENT",
+        help="largest time increment of attention allowed",
+    )
+    add("--finetune", type=at_least(0), default=0, metavar="N", help="train the trimmed network for N more epochs")
+    add("--work-dir", type=Path, metavar="DIR", help="directory of the results (default trim/ next to CHECKPOINT)")
+    add("--resume", action="store_true", help="reuse what was measured in the work directory; the limits may differ")
+    add("--mode", default="eager", help="inference mode to time: eager, folded, compiled, .. (default eager)")
+    add(
+        "--batch-size",
+        type=at_least(1),
+        metavar="N",
+        help="images per timed forward pass (default 50 if small, else 1)",
+    )
+    add("--rounds", type=at_least(2), default=30, metavar="N", help="timed rounds, networks interleaved (default 30)")
     add_own_attention(parser)
     return parser.parse_args(argv)
 

@@ -22,7 +22,7 @@ from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
 from ean_core.utils.progress import bar
 from ean_core.utils.screen import make_table, print_table
-from ean_core.utils.text import how_many
+from ean_core.utils.text import how_many, network_label
 
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
@@ -168,7 +168,7 @@ def print_tables(rows: Sequence[Mapping[str, Any]], modes: Sequence[str]) -> Non
         for row in rows:
             timing = row["timings"][mode]
             table.add_row(
-                row["network"],
+                network_label(row["network"]),
                 f"{row['connections']}/{row['blocks']}",
                 f"{row['parameters']:,} ({row['parameters'] / 1e6:.2f} M)",
                 f"{row['multiply_adds'] / 1e9:.3f}",

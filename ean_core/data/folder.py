@@ -139,7 +139,7 @@ def _load(name: str, root: Path, layout: Layout, *, image_size: int | None, upri
         train=sources[0],
         test=sources[1],
         fingerprint=_fingerprint(root, size, train, test, *([val] if val else [])),
-        note="" if layout.test is not None else f"test part held out of train ({HELD_OUT:.0%} of each class)",
+        note="" if layout.test is not None else f"test part held out of train ({100 * HELD_OUT:.0f} % of each class)",
         val=torch.arange(len(train), len(train) + len(val)) if val else None,
         remarks=tuple(remarks),
     )

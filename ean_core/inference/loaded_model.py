@@ -99,6 +99,9 @@ class LoadedModel:
                 f"networks have them: {what} needs such a network"
             )
 
+    def __str__(self) -> str:
+        return f"{self.path}: {self.kind}, {self.describe()}"
+
     def describe(self) -> str:
         """Architecture, attention, and how many blocks are connected to it, such as "resnet20, se 3/9"."""
         model = self.content["model"]

@@ -53,6 +53,9 @@ class Predictor:
             raise EANError(f"{model.path} is a {model.kind}, not a classifier: give a classifier.pth")
         self.model = model
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.model}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the outputs."""

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from ean_core.utils.errors import EANError, first_line, legible
 from ean_core.utils.files import atomic_path
+from ean_core.utils.wrapping import print_wrapped
 
 MAX_BYTES = 4 << 30  # larger than any residual network's weights
 TIMEOUT = 30.0  # seconds without a byte
@@ -51,7 +52,7 @@ def fetch(url: str, *, name: str | None = None, sha256: str = "", max_bytes: int
     with FileLock(path.with_name(f".{path.name}.lock")):  # all processes of a run request it
         if not path.is_file():
             if scheme == "http":
-                print(
+                print_wrapped(
                     f"note: {legible(url)} is not encrypted, so the file may be tampered with on the way: prefer https",
                     file=sys.stderr,
                 )

@@ -29,23 +29,29 @@ def add_pipeline_arguments(parser: argparse.ArgumentParser) -> None:
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="a recipe of any task; a .py file is a program and runs (default: the quickstart's, or one made for the "
-        "images in --data-root)",
+        help="a recipe of any task; a .py file is code and gets executed (default: the quickstart's, or one made for "
+        "the images in --data-root)",
     )
-    add("--attention", help="se, sge, dia, timm:eca .., your FILE.py:CLASS or MODULE:CLASS: replaces the recipe's")
+    add(
+        "--attention",
+        help="se, sge, dia, timm:eca, .., your own FILE.py:CLASS or MODULE:CLASS; replaces the recipe's",
+    )
     add(
         "--data-root",
         metavar="DIR",
-        help="where the data sets are (default: the task's); without CONFIG: your own images",
+        help="folder of the data sets (default: the task's); without CONFIG, the folder of your own images",
     )
-    add("--fast", action="store_true", help="bfloat16, channels_last and what else is faster on this device")
+    add("--fast", action="store_true", help="bfloat16, channels_last and whatever else is faster on this device")
     add_run_arguments(parser, work_dir="work_dirs/NAME_OF_THE_RECIPE", example="search.steps=50")
 
 
 def add_jobs_argument(parser: argparse.ArgumentParser) -> None:
     """Add --jobs, of commands that train many networks."""
     parser.add_argument(
-        "--jobs", type=file_of(".txt"), metavar="FILE.txt", help="write a command for each training, and train nothing"
+        "--jobs",
+        type=file_of(".txt"),
+        metavar="FILE.txt",
+        help="only write the commands of all trainings to this file",
     )
 
 

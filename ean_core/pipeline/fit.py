@@ -13,7 +13,7 @@ from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import ShowProgress
 from ean_core.training.runner import build_runner
 from ean_core.training.settings import TrainSettings
-from ean_core.training.step_timing import TimeSteps
+from ean_core.training.step_timing import TimeSteps, stop_when_timed
 from ean_core.utils.distributed import is_main_process
 from ean_core.utils.errors import batch_of
 from ean_core.utils.progress import Bar, bar
@@ -45,7 +45,8 @@ def fit(
     """
     run.claim()
     timing = [] if run.on_pace is None else [TimeSteps(run.on_pace)]
-    with bar(run.name, settings.epochs * len(loader), show=is_main_process()) as progress:
+    keep = run.on_pace is not stop_when_timed
+    with bar(run.name, settings.epochs * len(loader), show=is_main_process(), keep=keep) as progress:
         runner = build_runner(
             model,
             loader,

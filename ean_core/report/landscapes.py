@@ -20,9 +20,9 @@ COMMAND = "python benchmarks/search_landscapes.py"
 def section(results: Results) -> Section:
     """The summary, then a table and a plot for every record."""
     return Section(
-        "made-up-rewards",
-        "Searches on made-up rewards with a known best scheme",
-        [*summary(results), *results.elements(KINDS, elements_of)] or [Gap("searches on made-up rewards", COMMAND)],
+        "synthetic-rewards",
+        "Searches on synthetic rewards with a known best scheme",
+        [*summary(results), *results.elements(KINDS, elements_of)] or [Gap("searches on synthetic rewards", COMMAND)],
         "No training is needed here, the best scheme is known, and all methods score equally many schemes.",
     )
 
@@ -106,7 +106,7 @@ def summary(results: Results) -> list[Element]:
     note += "".join(f" {bits} blocks:{own_note(chosen[bits][0])}" for bits in sizes if own_note(chosen[bits][0]))
     return [
         Table(
-            "Searches on made-up rewards with a known best scheme",
+            "Searches on synthetic rewards with a known best scheme",
             ("method", "its answer", *(f"{bits} blocks" for bits in sizes)),
             rows,
             notes=(note,),

@@ -11,7 +11,7 @@ from ean_core.report.results import Record
 from ean_core.utils.text import attention_label, how_many
 
 DATA = {"cifar100": "CIFAR-100", "imagenet": "ImageNet", "digits": "scikit-learn's digits", "folder": "own images"}
-PARTS = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B", "part_demo": "made-up crowds"}
+PARTS = {"part_A": "ShanghaiTech A", "part_B": "ShanghaiTech B", "part_demo": "synthetic crowds"}
 WORDS = {
     **DATA,
     "cifar": "CIFAR-100",

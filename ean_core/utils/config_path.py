@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ean_core.utils.errors import EANError, launched_as
 from ean_core.utils.shipped_files import ROOT
+from ean_core.utils.wrapping import print_wrapped
 
 
 def find_config_file(path: str | Path, *, folders: Sequence[str]) -> Path:
@@ -44,4 +45,4 @@ def find_config_file(path: str | Path, *, folders: Sequence[str]) -> Path:
 def say_shipped(path: Path) -> None:
     """Say once, in the first process, that the working directory has no such file and the project's own is taken."""
     if launched_as()[0] == 0:
-        print(f"recipe: {path} of the installed package, since there is none in this directory", flush=True)
+        print_wrapped(f"recipe: {path} of the installed package, since there is none in this directory")

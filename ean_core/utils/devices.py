@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ean_core.utils.errors import EANError, first_line, launched_as
+from ean_core.utils.wrapping import print_wrapped
 
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -71,7 +72,7 @@ def prefers_channels_last(device: torch.device | str) -> bool:
 def warn_of_unused_gpu() -> None:
     """Warn once, on the first process's stderr, if the machine has a GPU that torch cannot use."""
     if launched_as()[0] == 0 and (reason := unseen_gpu()) is not None:
-        print(f"warning: running on the CPU: {reason}", file=sys.stderr, flush=True)
+        print_wrapped(f"warning: running on the CPU: {reason}", file=sys.stderr)
 
 
 def unseen_gpu() -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from ean_core.utils.errors import EANError, first_line, one_line
+from ean_core.utils.wrapping import print_wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +49,7 @@ def skip_on_error(
         except Exception as error:  # fonts, sizes and disks fail in many ways
             Path(path).unlink(missing_ok=True)
             note = f"note: {path} cannot be drawn ({first_line(error)}); its numbers are in the record"
-            print(one_line(note), file=sys.stderr)
+            print_wrapped(one_line(note), file=sys.stderr)
             return Path(path)
 
     return wrapped

@@ -19,6 +19,7 @@ from unicodedata import category
 from ean_core.utils.command_names import spelled
 from ean_core.utils.failure_messages import explain, memory_sentence, out_of_memory
 from ean_core.utils.startup import outputs_without_reader, prepare, quiet_broken_pipe
+from ean_core.utils.wrapping import print_wrapped
 
 BIDIRECTIONAL = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 ADVICE = {
@@ -73,7 +74,7 @@ def _run_command(main: Callable[[], None]) -> None:
         if distributed is not None and distributed.joined_group():
             end_now()
     except KeyboardInterrupt:
-        print("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
+        print_wrapped("interrupted: finished work is kept; run it again with --resume to continue", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if threading.current_thread() is threading.main_thread():
@@ -86,7 +87,7 @@ def _run_command(main: Callable[[], None]) -> None:
         rank, world = launched_as()
         if rank == 0 or not isinstance(error, SharedError):
             process = f"in process {rank} of {world}: " if rank else ""
-            print(f"error: {process}{one_line(spelled(message))}", file=sys.stderr, flush=True)
+            print_wrapped(f"error: {process}{one_line(spelled(message))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -6,6 +6,8 @@ import sys
 from functools import lru_cache
 from unicodedata import category
 
+from ean_core.utils.wrapping import print_wrapped
+
 DEFAULT = "DejaVu Sans"  # comes with matplotlib
 _warned: set[str] = set()
 
@@ -22,7 +24,7 @@ def drawable(text: str) -> tuple[str, list[str]]:
     families, missing = families_for(frozenset(text))
     if unwarned := sorted(missing - _warned):
         _warned.update(unwarned)
-        print(
+        print_wrapped(
             f"warning: no installed font has {' '.join(unwarned[:12])}{' ..' if len(unwarned) > 12 else ''}: pictures "
             "show codes instead; install a font for the script, such as Noto Sans",
             file=sys.stderr,

@@ -90,8 +90,14 @@ class Bar:
 
 
 @contextmanager
-def bar(name: str, total: int, *, show: bool = True, refresh: bool = True) -> Iterator[Bar | None]:
-    """A `Bar` for the block, or None if `show` is false (processes other than the first)."""
+def bar(name: str, total: int, *, show: bool = True, refresh: bool = True, keep: bool = True) -> Iterator[Bar | None]:
+    """A `Bar` for the block, or None if `show` is false (processes other than the first).
+
+    Args:
+        name, total, refresh: as for `Bar`.
+        show: whether there is one.
+        keep: leave its last state on the terminal; False for work that is meant to end before its last step.
+    """
     if not show:
         yield None
         return
@@ -99,5 +105,6 @@ def bar(name: str, total: int, *, show: bool = True, refresh: bool = True) -> It
     if progress_bar.live is None:
         yield progress_bar
     else:
+        progress_bar.live.transient = not keep
         with progress_bar.live, drawn_on(progress_bar.live.console):
             yield progress_bar

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 
 from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import legible, steers
+from ean_core.utils.wrapping import wrap_lines
 
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
+LOOK: dict[str, Any] = {"title_justify": "left", "box": SIMPLE_HEAD, "show_edge": False, "pad_edge": False}
+GAP = 3
+"""Columns between two columns of a table."""
+LONGEST_WORD = 24
+"""Longer ones in a table may be broken."""
+WORD = re.compile(r"\S+ (?:to|x) \S+|\S+")
+"""What is not broken in a table: a word, a range or a size."""
 
 
 _drawn_on: list[Console] = []
@@ -46,7 +55,8 @@ def say(*lines: object) -> None:
     screen = console()
     for line in (legible(spelled(str(line))) for line in lines):
         if screen.is_terminal:
-            screen.print(line, markup=False, emoji=False, highlight=False)
+            wrapped = wrap_lines(line, width=screen.width)
+            screen.print(wrapped, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
 
@@ -67,21 +77,91 @@ def make_table(title: str, heads: Sequence[str], *, left: Collection[str] = ()) 
         heads: of the columns; the first column is aligned to the left, the others to the right.
         left: heads of further columns that are aligned to the left.
     """
-    table = LegibleTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for number, head in enumerate(heads):
-        justify = "left" if number == 0 or head in left else "right"
-        table.add_column(head, justify=justify, overflow="fold", vertical="top")
+    table = LegibleTable(**LOOK, title=title)
+    _add_columns(table, heads, left)
     return table
 
 
+def _add_columns(table: Table, heads: Sequence[str], left: Collection[str]) -> None:
+    for number, head in enumerate(heads):
+        justify = "left" if number == 0 or head in left else "right"
+        table.add_column(head, justify=justify, overflow="fold", vertical="top")
+
+
 def print_table(table: Table) -> None:
-    """Print a table of `make_table`; where its rows have to wrap, they are kept apart by a line."""
+    """Print a table of `make_table` without breaking a word.
+
+    Where its rows have to wrap, they are kept apart by a line. Where not even the longest words of all columns fit side
+    by side, the columns are spread over several tables, each with the first column.
+    """
     screen = console()
     if table.title is not None:
         say(str(table.title))  # rich would wrap it to the width of the table
         table.title = None
-    table.show_lines = Measurement.get(screen, screen.options.update(max_width=10_000), table).maximum > screen.width
-    screen.print(table, markup=False, emoji=False, highlight=False)
+    for part in _parts_that_fit(table, screen.width):
+        screen.print(part, markup=False, emoji=False, highlight=False)
+
+
+def _parts_that_fit(table: Table, width: int) -> Iterator[Table]:
+    """The table, or tables of some of its columns each, with columns as wide as fits."""
+    first, *others = table.columns
+    groups: list[list[Column]] = [[first]]
+    for column in others:
+        if len(groups[-1]) > 1 and _needed(_longest_word, *groups[-1], column) > width:
+            groups.append([first])
+        groups[-1].append(column)
+    for group in groups:
+        heads = [str(column.header) for column in group]
+        part = Table(**LOOK, show_lines=_needed(_longest_line, *group) > width)  # its cells are legible already
+        _add_columns(part, heads, [str(column.header) for column in group if column.justify == "left"])
+        widths = _widths(group, width - GAP * (len(group) - 1))
+        for column, columns in zip(part.columns, widths, strict=True):
+            column.width, column.header = columns, _wrap_cell(str(column.header), columns)
+        for row in zip(*(column.cells for column in group), strict=True):
+            part.add_row(*map(_wrap_cell, map(str, row), widths))
+        yield part
+
+
+def _needed(of: Callable[[Column], int], *columns: Column) -> int:
+    """Columns of the screen that a table of so wide columns takes."""
+    return sum(map(of, columns)) + GAP * (len(columns) - 1)
+
+
+def _longest_line(column: Column) -> int:
+    """Width at which nothing wraps."""
+    return max(cell_len(line) for text in (column.header, *column.cells) for line in str(text).split("\n"))
+
+
+def _longest_word(column: Column) -> int:
+    """Width at which no word is broken; a path or a row of bits may be."""
+    words = [word for text in (column.header, *column.cells) for word in WORD.findall(str(text))]
+    return min(LONGEST_WORD, max(map(cell_len, words), default=0))
+
+
+def _widths(columns: Sequence[Column], room: int) -> list[int]:
+    """The width of each column: its longest word, and what is left goes to those that lack least."""
+    widths = [_longest_word(column) for column in columns]
+    room -= sum(widths)
+    lacking = [_longest_line(column) - width for column, width in zip(columns, widths, strict=True)]
+    for index in sorted(range(len(columns)), key=lacking.__getitem__):
+        more = max(0, min(lacking[index], room))
+        widths[index] += more
+        room -= more
+    return widths
+
+
+def _wrap_cell(text: str, width: int) -> str:
+    """A cell's text with line breaks, none of them inside a range."""
+    lines = [""]
+    for line in text.split("\n"):
+        for word in WORD.findall(line):
+            longer = f"{lines[-1]} {word}".strip()
+            if cell_len(longer) <= width:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        lines.append("")
+    return "\n".join(filter(None, lines))
 
 
 def say_next(*commands: Sequence[object]) -> None:

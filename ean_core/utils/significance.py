@@ -178,8 +178,8 @@ def proportions_interval(only_first: int, only_second: int, images: int) -> tupl
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust the p-values of several tests, so that with 0.05 all of them together err once in twenty studies.
 
-    The k-th smallest of m is multiplied by m - k + 1, and is no smaller than the one before (Holm, A simple sequentially
-    rejective multiple test procedure, 1979).
+    The k-th smallest of m is multiplied by m - k + 1, and is no smaller than the one before (Holm, A simple
+    sequentially rejective multiple test procedure, 1979).
     """
     order = np.argsort(p_values, kind="stable")
     scaled = np.asarray(p_values, dtype=float)[order] * np.arange(len(order), 0, -1)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ean_core.utils.wrapping import print_wrapped
+
 BROKEN_PIPE = 141
 """Exit status after a broken pipe, as of a program ended by SIGPIPE."""
 
@@ -49,7 +51,7 @@ def run_package_beside() -> None:
     if root == imported or not (root / "ean_core" / "__init__.py").is_file():
         return
     if not any(Path(argument).resolve() == script for argument in sys.orig_argv[1:]):  # a notebook runs the script
-        print(f"note: {script} runs with the packages in {imported}, not with those beside it", file=sys.stderr)
+        print_wrapped(f"note: {script} runs with the packages in {imported}, not with those beside it", file=sys.stderr)
         return
     sys.stderr.flush()
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))

@@ -72,7 +72,8 @@ def print_data(root: Path, contents: dict[str, Contents], *, classes: tuple[str,
     table.add_section()
     table.add_row("pairs", *(f"{listing.pairs:,}" for listing in contents.values()))
     table.add_row(
-        "ignored pixels", *(f"{listing.pixels[255] / listing.pixels.sum():.1%}" for listing in contents.values())
+        "ignored pixels",
+        *(f"{100 * listing.pixels[255] / listing.pixels.sum():.1f} %" for listing in contents.values()),
     )
     print_table(table)
     for part, listing in contents.items():

@@ -162,7 +162,7 @@ def missing_classes(dataset: VOCSegmentation, contents: Contents, *, part: str) 
         return ""
     total = contents.pixels.sum()
     present = ", ".join(
-        f"{label}{' (ignored)' if label == VOID else ''} {contents.pixels[label] / total:.1%}"
+        f"{label}{' (ignored)' if label == VOID else ''} {100 * contents.pixels[label] / total:.1f} %"
         for label in np.flatnonzero(contents.pixels)
     )
     hint = ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,14 @@ import torch
 from PIL import Image
 
 from classification.arguments import recipe_of_own_images
-from classification.own_images import recipe_name, write_recipe
+from classification.own_images import pretrained_hint, recipe_name, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
 from ean_core.data import load_data, search_split
 from ean_core.data.split import class_share
 from ean_core.networks.network_file import load_network
 from ean_core.utils.errors import EANError
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 
 MakeImages = Callable[..., Path]
 
@@ -56,7 +58,8 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: Ma
         "sizes from 25x20 to 25x22, median shorter side 21",
         "recipe for 24 training images on ",
         "resnet20 with se, crop 32, batch 8, 1 epoch",
-        "split: 19 to train on, 5 to score schemes on (20% of each class's rest), 6 to test on (20% of each class)",
+        "split: 6 images to test on (20 % of each class), 5 to score schemes on (20 % of the others of each class), ",
+        "and 19 to train on; the same in every run",
         "scheme found",
     ):
         assert sentence in done.stdout
@@ -76,6 +79,16 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: Ma
         EANError, match="recipe.py belongs to an earlier run with other images or options: resume it with --resume"
     ):
         write_recipe(root, work, {})
+
+
+def test_few_photos_are_told_of_imagenet_weights() -> None:
+    facts = Facts(train_images=24, smallest_class=12, side=375, device="cpu", processors=2)
+    (line,) = pretrained_hint(facts, Path("my photos"))
+    command = shlex.split(line.partition("python ")[2])
+    assert (ROOT / command[1]).is_file()
+    assert command[2:] == ["--data-root", "my photos"]
+    assert pretrained_hint(replace(facts, train_images=100_000), Path("p")) == []
+    assert pretrained_hint(replace(facts, side=32), Path("p")) == [], "they are of larger images"
 
 
 def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp_path: Path) -> None:
@@ -113,7 +126,7 @@ def test_val_and_test_are_used_as_such(images: MakeImages, run_here: Run, tmp_pa
     (root / "train" / "a" / "film.gif").write_bytes(b"x")
     options = ("supernet.epochs=1", "search.steps=1")
     done = run_here("tools/search.py", "--data-root", root, "--no-retrain", "--cfg-options", *options)
-    assert "split: 16 to train on, 6 to score schemes on (given), 8 to test on (given)" in done.stdout
+    assert "split: 8 images to test on (given), 6 to score schemes on (given), and 16 to train on" in done.stdout
     assert "skipped 1 file: 1 .gif (not a supported image format)" in done.stdout
     split = json.loads((tmp_path / "work_dirs/parted/split.json").read_text())
     for part in ("train", "val", "test"):
@@ -140,7 +153,7 @@ def test_a_dry_run_names_no_recipe_that_is_gone_afterwards(
     for kept in (False, True):
         path = recipe_of_own_images(root, tmp_path / "w", {}, resume=False, kept=kept)
         said = capsys.readouterr().out
-        assert "replace any of it with --cfg-options" in said
+        assert "replace any field with --cfg-options" in said
         assert (f"written to {path}" in said) == kept
 
 

@@ -30,7 +30,7 @@ def write_run(directory: Path, errors: dict[int, float], *, mean: float = 20.0, 
 
 def test_a_run_that_stands_alone_is_compared_with_the_mean_count(tmp_path: Path) -> None:
     better, alone = verdicts(write_run(tmp_path / "org", {0: 15.0}))
-    assert better.startswith("The counter's error is 25% below that of always giving the training images' mean count")
+    assert better.startswith("The counter's error is 25 % below that of always giving the training images' mean count")
     assert alone.startswith("Nothing can be said about attention yet: ")
     assert "no better than always giving" in verdicts(write_run(tmp_path / "other/org", {0: 20.0}))[0]
 
@@ -71,7 +71,7 @@ def test_several_parts_have_a_sentence_each(tmp_path: Path) -> None:
 
     write("org", {"part_A": 12.0, "part_B": 4.0})
     on_a, on_b, compared_a, compared_b, _ = verdicts(write("se", {"part_A": 10.0, "part_B": 6.0}, attention="se"))
-    assert on_a.startswith("The counter's error on part_A is 50% below")
+    assert on_a.startswith("The counter's error on part_A is 50 % below")
     assert on_b.startswith("The counter is no better on part_B than")
     assert "test MAE on part_A" in compared_a
     assert "test MAE on part_B" in compared_b

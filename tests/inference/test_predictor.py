@@ -36,6 +36,10 @@ def photo(height: int = 20, width: int = 26) -> np.ndarray:
     return RNG.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def test_a_notebook_shows_what_was_loaded(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
+    assert repr(net) == f"<Predictor {tmp_path / 'classifier.pth'}: classifier, tiny, se 3/4>"
+
+
 def test_predictions_are_the_networks_softmax(net: ean_core.inference.predictor.Predictor, tmp_path: Path) -> None:
     pixels = photo(16, 16)  # the size it was trained on: nothing is resized
     network, content = load_network(tmp_path / "classifier.pth")

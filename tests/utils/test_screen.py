@@ -56,6 +56,23 @@ def print_benchmark() -> None:
     print_tables([row, row], ["eager"])
 
 
+def print_methods() -> None:
+    heads = ["method", "best reward", "regret (95 %)", "validation accuracy %", "connections", "most probable: regret"]
+    table = make_table("as Table 2", [*heads, "smoothed: regret", "schemes scored", "best scheme over the seeds"])
+    table.add_row(
+        "ean:curiosity_weight=0", "101.33", "0.22 (0.10 to 12.31)", *["100.00"] * 5, str(Scheme.all_on((3, 3, 3)))
+    )
+    table.add_row("random", "51.11", "50.22 (40.10 to 62.31)", *["100.00"] * 5, "000 | 000 | 000")
+    print_table(table)
+
+
+def print_crowds() -> None:
+    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    table = make_table("part_A", ["part", *heads])
+    table.add_row("train", "270", "6", "148,130", "33 to 3,138", "182 x 299 to 1024 x 1024", "1,215", "12")
+    print_table(table)
+
+
 def print_segmentors() -> None:
     row = {"network": "Share-full-SE", "pretrained": True, "seeds": [0, 1, 2], "parameters": 46_602_538}
     print_rows([{**row, **dict.fromkeys(("mIoU", "mAcc", "aAcc"), SPREAD)}], title="VOC 2012: 1449 validation images")
@@ -66,6 +83,8 @@ PRINTERS: dict[str, Callable[[], None]] = {
     "benchmark": print_benchmark,
     "counters": lambda: print_scores({"best on validation": dict.fromkeys(KEYS, SPREAD)}, title="part_A"),
     "segmentors": print_segmentors,
+    "search methods": print_methods,
+    "crowds": print_crowds,
     "classes": lambda: print_metrics(
         {"classes": [{"class": "pottedplant", "IoU": 51.2, "Acc": None}], "mIoU": 51.2, "mAcc": 60.0, "aAcc": 90.1},
         title="EAN-SE",
@@ -79,8 +98,9 @@ def test_tables_fold_and_no_figure_is_cut(name: str, width: int, monkeypatch: py
     printed = {columns: shown(PRINTERS[name], columns, monkeypatch) for columns in (width, 400)}
     assert max(map(len, printed[width].splitlines())) <= width
     assert "…" not in printed[width]
-    words = {word for word in re.findall(r"\S*\d\S*", printed[400]) if len(word) < 16}  # a long scheme may be folded
-    assert words <= set(re.findall(r"\S*\d\S*", printed[width])), "a figure was broken"
+    words = {word for word in printed[400].split() if len(word) < 24 and "─" not in word}  # a long scheme may be folded
+    assert words <= set(printed[width].split()), "a word or a figure was broken"
+    assert set(re.findall(r"\(\S+ to \S+\)", printed[400])) == set(re.findall(r"\(\S+ to \S+\)", printed[width]))
 
 
 def shown(work: Callable[[], None], width: int, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -116,6 +136,8 @@ def test_prose_is_wrapped_between_words_on_a_terminal_only(
     lines = shown(lambda: say(sentence), 40, monkeypatch).splitlines()
     assert len(lines) == 2
     assert " ".join(lines) == sentence
+    path = "work_dirs/quickstart_digits/share-full-seed0/classifier.pth"
+    assert path in shown(lambda: say(f"written: {path}, and more"), 40, monkeypatch), "a path is not broken"
 
 
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
     metric = metrics["metric"]
     heading, unit = f"{metric['name']} {metric['unit']}".rstrip(), unit_of(metric)
     heads = ["call", "with its mean mask", f"loss, {unit} (95 %)", "dropped", "ms (95 %)", "share of time %"]
-    table = make_table(f"each call alone, {heading} {metrics['validation']:.2f} as trained", heads)
+    table = make_table(f"each call alone; {heading} as trained: {metrics['validation']:.2f}", heads)
     for name, call in metrics["calls"].items():
         mean, time = call["mean_mask"], call["milliseconds"]
         table.add_row(
@@ -103,8 +103,8 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
 
 def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
     """Print the order of folding, with the metric and the time after each step."""
-    heads = ["folded", heading, f"loss, {unit} (95 %)", "time over none %, by the calls' times", ""]
-    table = make_table("folded one after the other", heads)
+    heads = ["folded", heading, f"loss, {unit} (95 %)", "time increment %, from the calls' times", ""]
+    table = make_table("folded one by one", heads)
     for number, step in enumerate(metrics["path"]):
         mark = "taken" if number == metrics["chosen"] else ""
         name = step["call"] or "nothing"

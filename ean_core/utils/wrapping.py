@@ -1,0 +1,114 @@
+"""Texts that fit the terminal: sentences and help texts, wrapped between words. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TextIO
+
+from ean_core.utils.command_names import spelled
+
+MAX_HELP_WIDTH = 100
+"""Columns of a help text on a wide terminal; longer lines are hard to read."""
+GAP = 3
+"""Columns between a command and its remark."""
+MAX_HANGING = 24
+"""Where the second column begins at most, for its text to continue below itself."""
+REMARK_INDENT = 6
+_ROW = re.compile(r"(?P<indent> +)(?P<first>\S.*?)(?: {2,}(?P<second>\S.*))?$")
+
+
+def print_wrapped(*lines: str, file: TextIO | None = None) -> None:
+    """Print lines of prose; on a terminal they are wrapped between words, and never inside one.
+
+    Args:
+        lines: of text.
+        file: where to; None for stdout.
+    """
+    stream = sys.stdout if file is None else file
+    for line in lines:
+        if stream is not None and stream.isatty():
+            line = wrap_lines(line, width=terminal_width())
+        print(line, file=stream, flush=True)
+
+
+def wrap_lines(text: str, *, width: int) -> str:
+    """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied."""
+    return "\n".join(
+        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
+    )
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80 if there is none."""
+    return max(20, shutil.get_terminal_size().columns)
+
+
+def wrap_help(text: str, *, width: int) -> str:
+    r"""Lay out a help text.
+
+    Args:
+        text: paragraphs, and indented rows: a command and a remark, or a term and its meaning, with two or more spaces
+            between them. A row that ends with a backslash goes on in the next line.
+        width: in columns. Paragraphs are filled; a meaning continues below itself; remarks that do not fit beside their
+            commands go below them; a command that does not fit continues after a backslash, so that it can be copied.
+    """
+    lines: list[str] = []
+    joined = re.sub(r" \\\n\s*", " ", text)
+    for indented, group in groupby(joined.splitlines(), key=lambda line: line[:1].isspace() if line else None):
+        if indented:
+            lines += _wrap_rows(list(group), width)
+        elif indented is None:
+            lines += group
+        else:
+            lines += textwrap.wrap(" ".join(group), width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _wrap_rows(rows: Sequence[str], width: int) -> Iterator[str]:
+    """Rows of one or two columns, the second aligned."""
+    matches = [match for row in rows if (match := _ROW.match(row))]
+    ends = [match.end("first") for match in matches if match["second"]]
+    column = max(ends, default=0) + GAP
+    fits = all(column + len(match["second"]) <= width for match in matches if match["second"])
+    for match in matches:
+        indent, first, second = match["indent"], match["first"], match["second"]
+        if second and (fits or column <= MAX_HANGING):
+            row = f"{indent}{first}".ljust(column)
+            yield from textwrap.wrap(
+                second, width, initial_indent=row, subsequent_indent=" " * column, break_on_hyphens=False
+            )
+            continue
+        yield from _wrap_command(first, indent, width)
+        if second:
+            remark = " " * REMARK_INDENT
+            yield from textwrap.wrap(second, width, initial_indent=remark, subsequent_indent=remark)
+
+
+def _wrap_command(command: str, indent: str, width: int) -> Iterator[str]:
+    """A command; where it is too long, all lines but the last end with a backslash."""
+    further = indent + " " * 4
+    whole = {"initial_indent": indent, "subsequent_indent": further, "break_long_words": False}
+    lines = textwrap.wrap(command, width, break_on_hyphens=False, **whole)
+    if len(lines) > 1:
+        lines = textwrap.wrap(command, width - 2, break_on_hyphens=False, **whole)
+    yield from (f"{line} \\" for line in lines[:-1])
+    yield lines[-1]
+
+
+class WrappedHelp(argparse.HelpFormatter):
+    """Help whose texts are laid out by `wrap_help`, with commands as `spelled`; nothing is broken at a hyphen."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=min(terminal_width() - 2, MAX_HELP_WIDTH))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return textwrap.indent(wrap_help(spelled(text), width=width - len(indent)), indent)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(spelled(text).split()), width, break_on_hyphens=False)
