@@ -93,7 +93,7 @@ class CountErrors:
 
     def describe(self, count: float) -> str:
         """How far off a predicted count may be: "off by 21.3 on average on the 48 test photos of part A with 100 to
-        249 people"; of small counts also what is counted in photos of nobody. "" where nothing is known.
+        249 people"; of small counts also what is counted in photos of nobody. "" without test photos.
         """
         near = self.near(count).items()
         off = [
@@ -101,6 +101,8 @@ class CountErrors:
             for photos, errors in near
         ]
         parts = [f"off by {', and by '.join(off)}"] if off else []
+        if self.by_count and not off:
+            parts.append("how far off is not known, since no test photo has about so many people")
         if self.empty is not None and count <= self.empty.largest:
             parts.append(f"it counts {self.empty}")
         return "; ".join(parts)

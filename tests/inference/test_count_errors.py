@@ -11,6 +11,8 @@ DENSE = [RangeErrors(100, 249, 12, 20.0, -3.0, 0.11), RangeErrors(1000, None, 3,
 SPARSE = [RangeErrors(0, 0, 2, 3.0, 3.0, None), RangeErrors(100, 249, 40, 9.04, 1.0, 0.06)]
 ERRORS = CountErrors({"part A": DENSE, "part B": SPARSE}, EmptyScenes(7, 2.5, 11.0))
 
+UNKNOWN = "how far off is not known, since no test photo has about so many people"
+
 
 def test_a_count_is_said_with_the_errors_on_photos_of_about_so_many_people() -> None:
     assert ERRORS.describe(249.4) == (
@@ -18,15 +20,15 @@ def test_a_count_is_said_with_the_errors_on_photos_of_about_so_many_people() -> 
         "40 test photos of part B with 100 to 249 people"
     )
     assert ERRORS.describe(1500) == "off by 210.0 on average on the 3 test photos of part A with 1,000 and more people"
-    assert ERRORS.describe(400) == ""  # no test photo had so many
+    assert ERRORS.describe(400) == UNKNOWN
     assert ERRORS.near(99.6) == {"part A": DENSE[0], "part B": SPARSE[1]}
 
 
 def test_a_small_count_may_be_of_nobody() -> None:
     nobody = "it counts 2.5 people on average, 11.0 at most, in 7 photos without any"
     assert ERRORS.describe(0.4) == f"off by 3.0 on average on the 2 test photos of part B with 0 people; {nobody}"
-    assert ERRORS.describe(11) == nobody
-    assert ERRORS.describe(11.1) == ""
+    assert ERRORS.describe(11) == f"{UNKNOWN}; {nobody}"
+    assert ERRORS.describe(11.1) == UNKNOWN
     assert CountErrors({}).describe(3) == ""
 
 
