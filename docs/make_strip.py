@@ -12,7 +12,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 HEIGHT, GAP = 300, 12
-TILES = ((9, 986), (224, 986), (439, 986), (654, 986))
+TILES = ((10, 993), (224, 993), (440, 993), (654, 993))
 """Left and upper pixel of the elephant's four pictures in the Grad-CAM grid: image, Org, Share-full, EAN."""
 SIDE = 196
 CROWD = (776, 0, 1480, 320)

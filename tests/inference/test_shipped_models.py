@@ -15,6 +15,7 @@ from sklearn.datasets import load_sample_images
 import ean_core
 from ean_core import EANError
 from ean_core.inference.count_errors import CountErrors, EmptyScenes, RangeErrors
+from ean_core.inference.loaded_model import load_file
 from ean_core.inference.shipped_models import About, ShippedModel, default_model, ship
 from ean_core.io.records import read_record
 from ean_core.io.safe_load import load_tensors
@@ -151,6 +152,11 @@ def test_a_shipped_model_says_what_its_record_says(model: ShippedModel) -> None:
         best = record["metrics"]["best"]
         measured = {"MAE, people": best["mae"]["mean"], "RMSE, people": best["rmse"]["mean"]}
         assert load_tensors(model.path)["model"]["arch"] == record["settings"]["model"]["arch"]
+    elif model.about.task == "classifier":
+        assert load_tensors(model.path)["model"]["arch"] == record["settings"]["recipe"]["model"]["arch"]
+        scheme = str(load_file(model.path).trunk.scheme)
+        (row,) = [row for row in record["metrics"] if row["scheme"] == scheme]
+        measured = {"top-1 accuracy, %": row["top1"]["values"][0], "top-5 accuracy, %": row["top5"]["values"][0]}
     else:
         measured = {"mIoU, %": record["metrics"]["mIoU"], "pixel accuracy, %": record["metrics"]["aAcc"]}
         assert record["settings"]["config"] == Path(model.about.config).stem
