@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -178,7 +179,7 @@ def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme, 
             axes.text(0.5, 0.5, "this method has no probabilities", ha="center", va="center", transform=axes.transAxes)
         else:
             axes.plot(steps, values, ".", color=COLORS[0], markersize=3, alpha=0.45, zorder=3)  # over the line
-            axes.plot(steps, _moving_mean(values, width=max(1, len(values) // 20)), color=COLORS[5], linewidth=1.6)
+            axes.plot(*_step_means(steps, values), color=COLORS[5], linewidth=1.6)
             if first is not None:
                 star = {"color": "black", "markersize": 11, "markeredgecolor": "white", "zorder": 4, "clip_on": False}
                 axes.plot(steps[first], values[first], "*", **star)
@@ -189,7 +190,9 @@ def draw_search(path: str | Path, lines: Sequence[HistoryLine], scheme: Scheme, 
         if number >= 4:
             axes.set_xlabel("step", fontsize=9)
     star = "star: where the scheme was first scored; " if first is not None else ""
-    return save(figure, path, note=f"{star}dots: scored schemes; line: moving mean over a twentieth of the search")
+    return save(
+        figure, path, note=f"{star}dots: scored schemes; line: mean of each step, over a twentieth of the search"
+    )
 
 
 def tidy(axes: Any) -> None:
@@ -233,9 +236,13 @@ def plain_log_axis(axis: Any, set_scale: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
 
 
-def _moving_mean(values: Sequence[float], *, width: int) -> list[float]:
-    """At every step, the mean of the last `width` values."""
-    return [sum(values[max(0, i - width + 1) : i + 1]) / min(width, i + 1) for i in range(len(values))]
+def _step_means(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
+    """Every step once, and the mean of its values and of those of the steps before it, over a twentieth of the steps."""
+    by_step: dict[int, list[float]] = {}
+    for step, value in zip(steps, values, strict=True):
+        by_step.setdefault(step, []).append(value)
+    means, width = [fmean(step) for step in by_step.values()], max(1, len(by_step) // 20)
+    return list(by_step), [fmean(means[max(0, i - width + 1) : i + 1]) for i in range(len(means))]
 
 
 def _connection_map(axes: Any, scheme: Scheme) -> None:

@@ -135,6 +135,17 @@ def test_the_scheme_comes_first_and_is_marked_where_it_was_scored(tmp_path: Path
     assert stars[0].get_ydata()[0] == lines[1].reward
 
 
+def test_the_line_has_a_point_for_each_step_also_where_a_step_draws_several_schemes(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    lines = [HistoryLine(step, "000", 10.0 * step + n, 60.0, p_mean=0.5) for step in range(1, 41) for n in (0, 1, 2)]
+    draw_search(tmp_path / "a.png", lines, Scheme.parse("010", blocks=(1, 2)))
+    accuracy = figures[0].axes[2]
+    (line,) = [line for line in accuracy.get_lines() if line.get_linestyle() == "-"]
+    assert list(line.get_xdata()) == list(range(1, 41))
+    assert list(line.get_ydata())[:3] == [11.0, 16.0, 26.0]  # means of two steps, a twentieth of forty
+
+
 def test_numbers_stand_at_their_bars_and_one_wide_interval_does_not_stretch_the_axis(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
