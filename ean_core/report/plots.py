@@ -237,7 +237,7 @@ def plain_log_axis(axis: Any, set_scale: Any) -> None:
 
 
 def _step_means(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[float]]:
-    """Every step once, and the mean of its values and of those of the steps before it, over a twentieth of the steps."""
+    """Every step once, and the mean of its values and of the steps' before it, over a twentieth of the steps."""
     by_step: dict[int, list[float]] = {}
     for step, value in zip(steps, values, strict=True):
         by_step.setdefault(step, []).append(value)
