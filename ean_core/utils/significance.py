@@ -171,7 +171,7 @@ def proportions_interval(only_first: int, only_second: int, images: int) -> tupl
     """
     total, more, less = images + 2, only_first + 0.5, only_second + 0.5
     center = (more - less) / total
-    half = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(more + less - total * center**2) / total
+    half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(more + less - total * center**2) / total
     return 100 * (center - half), 100 * (center + half)
 
 

@@ -57,7 +57,8 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
     assert (tmp_path / "out/run.png").read_bytes().startswith(b"\x89PNG")
     lines = done.stdout.splitlines()
     for name, row in rows.items():
-        line = next(line for line in lines if line.startswith(f"{name} "))
+        shown = name.replace(" se", " SE").replace(" dia", " DIA")
+        line = next(line for line in lines if line.startswith(f"{shown} "))
         assert f"{row['connections']}/9" in line
         assert f"{row['parameters']:,}" in line
         assert f"{1e3 * row['timings']['eager']['median']['value']:.2f}" in line

@@ -74,7 +74,6 @@ def test_the_next_command_is_of_the_checkpoint_and_image_that_were_taken(
         (["classifier.pth", "none"], "none does not exist"),
         (["classifier.pth", "photos/0_torn.png"], "none of the 1 images can be read"),
         (["best.pth", "photos"], "is a counter, not a classifier"),
-        (["photos/0.png", "photos"], "no trained classifier comes with this version"),
         (["classifier.pth", "photos", "--device", "tpu9"], "--device tpu9 cannot be used"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

@@ -115,6 +115,7 @@ def test_images_are_compared_by_mcnemar() -> None:
     assert (high - low) / 2 == pytest.approx(100 * 1.959964 * math.sqrt(variance / 102), rel=1e-5)
     low, high = paired_images(first, first).interval
     assert -high == low < -1, "no image differs, which is no proof that none does"
+    assert type(low) is float, "files of weights may hold it, and they hold no NumPy scalars"
     text = compare_images_sentence("EAN", "Org", result)
     assert text.startswith("No difference between EAN and Org can be shown: 60 and 54 of 100 test images right, +6.00")
     better = compare_images_sentence("EAN", "Org", paired_images(np.ones(50), np.zeros(50)))
