@@ -68,6 +68,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.io.made_from import claim_outputs, free_folder
     from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import model_path
+    from ean_core.utils.wrapping import print_wrapped
     from ean_core.utils.text import how_many
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
@@ -92,7 +93,7 @@ def main(argv: Sequence[str]) -> None:
     if len(counted) > 20:
         say(f".. and {len(counted) - 20} more")
     for entry in failed:
-        print(f"skipped: {entry['error']}", file=sys.stderr)
+        print_wrapped(f"skipped: {entry['error']}", file=sys.stderr)
     say(f"written: {out}/ ({COUNTS}, and the density over each image)")
     if "image" in entries[0]:
         say_next([*script("tools/gradcam.py"), files[0], "--checkpoints", checkpoint])
