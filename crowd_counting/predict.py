@@ -68,8 +68,8 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.io.made_from import claim_outputs, free_folder
     from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import model_path
-    from ean_core.utils.wrapping import print_wrapped
     from ean_core.utils.text import how_many
+    from ean_core.utils.wrapping import print_wrapped
 
     checkpoint, sources = split_sources(arguments.checkpoint, arguments.sources, task="counter", endings=VIDEOS)
     shipped = announce_model(checkpoint)
