@@ -73,14 +73,8 @@ def score_files(
     Raises:
         EANError: if `out` has results of other files or data, see `claim_outputs`.
     """
-    images = {"data": f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"}
     nobody = digest_of_files(image.path for image in empty) if empty else None
-    if empty:
-        images["photos without people"] = f"{len(empty)} ({nobody})"
-    digests = {file.stem: digest_of_files([file]) for file in files}
-    inputs = {f"{name}_images.csv": {"checkpoint": digest, **images} for name, digest in digests.items()}
-    inputs["test.json"] = {"checkpoints": digests, **images}
-    claim_outputs(out, inputs)
+    claim_outputs(out, inputs_of_scores(files, data, photos=f"{len(empty)} ({nobody})" if empty else None))
     metrics: dict[str, dict[str, Any]] = {}
     checkpoints: dict[str, dict[str, Any]] = {}
     tables: dict[str, list[ImageErrors]] = {}
@@ -110,6 +104,21 @@ def score_files(
     }
     write_record(out / "test.json", kind="counting", settings=settings, metrics=metrics, data_note=data.note)
     return metrics
+
+
+def inputs_of_scores(files: Sequence[Path], data: CrowdData, *, photos: str | None) -> dict[str, dict[str, Any]]:
+    """What the files of `score_files` are made from, see `claim_outputs`.
+
+    Args:
+        files, data: as there.
+        photos: number and content of the photos without people; None without any.
+    """
+    images = {"data": f"{data.name} ({data.fingerprint()} {digest_of_files(image.path for image in data.test)})"}
+    if photos is not None:
+        images["photos without people"] = photos
+    digests = {file.stem: digest_of_files([file]) for file in files}
+    inputs = {f"{name}_images.csv": {"checkpoint": digest, **images} for name, digest in digests.items()}
+    return {**inputs, "test.json": {"checkpoints": digests, **images}}
 
 
 def test_figures(rows: Sequence[ImageErrors]) -> dict[str, Any]:

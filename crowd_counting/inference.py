@@ -80,9 +80,7 @@ def find_sources(sources: Sequence[Path]) -> list[Path]:
         if source.suffix.lower() in VIDEOS and len(sources) > 1:
             raise EANError(f"{source} is a video: give it as the only source")
         if not source.is_file() and not source.is_dir():
-            raise EANError(
-                f"{legible(str(source))} is not a regular file: give an image, a folder of images or a video"
-            )
+            raise EANError(f"{source} is not a regular file: give an image, a folder of images or a video")
         if source.is_file() and source.suffix.lower() not in (*SUFFIXES, *VIDEOS):
             raise EANError(f"{source} is neither an image ({', '.join(SUFFIXES)}) nor a video ({', '.join(VIDEOS)})")
     if sources[0].suffix.lower() in VIDEOS:
@@ -178,7 +176,7 @@ def count_video(model: CountingModel, source: Path, out: Path, settings: Setting
     """
     for path in (source, out):
         if str(path) != legible(str(path)):
-            raise EANError(f"the path {legible(str(path))} is not valid UTF-8, which videos need: rename it")
+            raise EANError(f"the path {path} is not valid UTF-8, which videos need: rename it")
     video = cv2.VideoCapture(str(source))
     writer, highest, index, written = None, 0.0, 0, 0
     rate, frames = video.get(cv2.CAP_PROP_FPS) or 25.0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))

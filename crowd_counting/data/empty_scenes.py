@@ -10,7 +10,7 @@ import numpy as np
 
 from crowd_counting.data.points import EMPTY, CrowdImage, header_size
 from ean_core.data.find_images import find_images
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 
 
 def load_empty_scenes(folder: str | Path, annotated: Sequence[CrowdImage] = ()) -> tuple[CrowdImage, ...]:
@@ -25,11 +25,9 @@ def load_empty_scenes(folder: str | Path, annotated: Sequence[CrowdImage] = ()) 
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise EANError(f"{legible(str(folder))} is not a folder: give the folder of the photos without people")
+        raise EANError(f"{folder} is not a folder: give the folder of the photos without people")
     if not folder.exists():
-        raise EANError(
-            f"the folder {legible(str(folder))} does not exist: give the folder of the photos without people"
-        )
+        raise EANError(f"the folder {folder} does not exist: give the folder of the photos without people")
     files = find_images([folder]).files
     check_not_annotated(files, annotated)
     nobody = np.zeros((0, 2), dtype=np.float32)
@@ -52,6 +50,6 @@ def check_not_annotated(files: Sequence[Path], annotated: Sequence[CrowdImage]) 
         for image in by_size.get(file.stat().st_size, ()):
             if filecmp.cmp(file, image.path, shallow=False):
                 raise EANError(
-                    f"{legible(str(file))} is the annotated image {legible(str(image.path))}: the folder is for photos "
+                    f"{file} is the annotated image {image.path}: the folder is for photos "
                     "without people that are not in the data set, so remove it there"
                 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from ean_core.data.read_image import check_image, read_size
 from ean_core.io.made_from import digest_of_files
-from ean_core.utils.errors import EANError, legible
+from ean_core.utils.errors import EANError
 
 EMPTY = "empty"
 """The part that photos without people belong to."""
@@ -121,7 +121,7 @@ def header_size(path: Path) -> tuple[int, int]:
         EANError: if the file is missing or not an image.
     """
     if not path.exists():
-        raise EANError(f"the image {legible(str(path))} does not exist, but the annotations name it: add the file")
+        raise EANError(f"the image {path} does not exist, but the annotations name it: add the file")
     width, height = read_size(path)
     return height, width
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
-from ean_core.attention.base import ChannelAttention
-from ean_core.deploy.functional import add_scaled, channel_means
+from ean_core.attention.base import ChannelAttention, channel_means
+from ean_core.deploy.functional import add_scaled
 from ean_core.networks.stage import Activation
 
 

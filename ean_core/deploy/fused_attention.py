@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import DenseImplicitAttention, SqueezeExcitation, State
-from ean_core.attention.base import ChannelAttention
+from ean_core.attention.base import ChannelAttention, channel_means
 from ean_core.attention.dia import update_cell
 from ean_core.deploy.block_tails import BlockTail
-from ean_core.deploy.functional import add_scaled, channel_means
+from ean_core.deploy.functional import add_scaled
 
 CACHE_BYTES = 2**19  # what stays in a core's second-level cache from one block to the next
 

@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ean_core.attention import SpatialGroupEnhance, State
+from ean_core.attention.base import channel_means
 from ean_core.attention.sge import at_least_float32
 from ean_core.deploy.block_tails import AttentionTail
-from ean_core.deploy.functional import add_scaled, channel_means
+from ean_core.deploy.functional import add_scaled
 from ean_core.deploy.fused_attention import FusedAttention
 
 
