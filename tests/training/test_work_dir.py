@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,18 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
     claim(tmp_path / "seed1", {"seed": 1}, resume=resume, begun=[], work_dir=work(tmp_path))  # of the same run
     with pytest.raises(Timeout):
         another_process(tmp_path)
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no flock"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_file_system_without_locks_is_named(
+    forgotten: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def acquire(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(EANError, match="the file system of .* has no locks"):
+        lock(tmp_path)
 
 
 def test_nothing_is_written_where_a_removed_directory_was(forgotten: None, tmp_path: Path) -> None:
