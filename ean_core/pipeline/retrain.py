@@ -22,6 +22,7 @@ from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import Task
 from ean_core.scheme import MODES, Scheme, scheme_file
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
@@ -104,7 +105,7 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
     if finished(directory, job.task):
         job.task.load_network(directory / job.task.network_file)  # a damaged one does not count as finished
-        check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+        check_trained(directory, identity)
         return directory
     run = job.training_run(
         f"{target.label} seed {seed}",
@@ -127,7 +128,9 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     }
     settings = {"recipe": job.recipe.name, **identity}
     run_on_main_process(
-        lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result)
+        lambda: write_record(
+            directory / "result.json", kind="train", settings=settings, metrics=result, run=run_key(identity)
+        )
     )
     return directory
 
@@ -166,6 +169,17 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
         "seed": seed,
         **job.task.starting_weights(),
     }
+
+
+def check_trained(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Make sure that a finished training, and its record, are those of a network.
+
+    Raises:
+        EANError: naming the setting or the file that is another training's.
+    """
+    check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+    path = directory / "result.json"
+    check_keys([read_record(path).get("run")], run_key(identity), file=path)
 
 
 def finished(directory: Path, task: Task) -> bool:
