@@ -16,6 +16,7 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.io.safe_load import load_tensors
 from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.estimate import announce_networks
 from ean_core.pipeline.job import Job
@@ -105,7 +106,7 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
     if finished(directory, job.task):
         job.task.load_network(directory / job.task.network_file)  # a damaged one does not count as finished
-        check_trained(directory, identity)
+        check_trained(directory, identity, job.task)
         return directory
     run = job.training_run(
         f"{target.label} seed {seed}",
@@ -171,15 +172,16 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
     }
 
 
-def check_trained(directory: Path, identity: Mapping[str, Any]) -> None:
-    """Make sure that a finished training, and its record, are those of a network.
+def check_trained(directory: Path, identity: Mapping[str, Any], task: Task) -> None:
+    """Make sure that a finished training, its record and its network are those of an identity.
 
     Raises:
         EANError: naming the setting or the file that is another training's.
     """
     check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
-    path = directory / "result.json"
-    check_keys([read_record(path).get("run")], run_key(identity), file=path)
+    record, network = directory / "result.json", directory / task.network_file
+    check_keys([read_record(record).get("run")], run_key(identity), file=record)
+    check_keys([run_key(load_tensors(network).get("recipe") or {})], run_key(identity), file=network)
 
 
 def finished(directory: Path, task: Task) -> bool:

@@ -91,7 +91,7 @@ def trained_seeds(job: Job, target: Target) -> set[int]:
     for directory in job.directory.glob(f"{prefix}*"):
         number = directory.name.removeprefix(prefix)
         if re.fullmatch("0|[1-9][0-9]*", number) and finished(directory, job.task):
-            check_trained(directory, network_identity(job, target, seed=int(number)))
+            check_trained(directory, network_identity(job, target, seed=int(number)), job.task)
             seeds.add(int(number))
     return seeds
 

@@ -131,6 +131,11 @@ def of_another_run(path: Path) -> None:
         path.write_text(re.sub(r'"run": "[0-9a-f]{12}"', f'"run": "{"0" * 12}"', path.read_text()))
 
 
+def of_the_other_network(path: Path) -> None:
+    """Replace a file of Org's training by that of the searched network's."""
+    shutil.copy(ean_directory(path.parents[1]) / path.name, path)
+
+
 def edited(path: Path) -> None:
     """Connect every block of a scheme.json by hand."""
     content = json.loads(path.read_text())
@@ -146,7 +151,8 @@ def of_another_supernet(path: Path) -> None:
     ("name", "change", "sentence"),
     [
         ("history.jsonl", of_another_run, "was written by a run with other settings"),
-        ("org-seed0/result.json", of_another_run, "was written by a run with other settings"),
+        ("org-seed0/result.json", of_the_other_network, "was written by a run with other settings"),
+        ("org-seed0/classifier.pth", of_the_other_network, "was written by a run with other settings"),
         ("supernet/last.pth", of_another_run, "was written by a run with other settings"),
         ("scheme.json", edited, "is not as the search wrote it"),
         ("scheme.json", of_another_supernet, "is not of a search on the supernet here"),

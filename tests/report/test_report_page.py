@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -283,6 +284,8 @@ def test_what_killed_runs_left_is_neither_a_record_nor_a_picture(tmp_path: Path)
     (tmp_path / "results" / ".a.png.x1.tmp.png").write_bytes(b"\x89PN")
     (tmp_path / "results" / ".hidden").mkdir()
     (tmp_path / "results" / ".hidden" / "a.png").write_bytes(b"\x89PN")
+    (tmp_path / "results" / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "results" / "pipe.png")  # reading it would never end
     assert [path.name for path in visible(tmp_path / "results", "**/*.json")] == ["a.json"]
     assert not visible(tmp_path / "results", "**/*.png")
     assert find_records(tmp_path / "results")[0].pictures == ()
