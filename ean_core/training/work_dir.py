@@ -31,7 +31,8 @@ _held: dict[Path, tuple[BaseFileLock, tuple[int, int] | None]] = {}  # locks and
 
 HARMLESS = frozenset(
     {
-        "custom_imports",  # of a segmentation config: locations of modules, which do not affect results
+        "custom_imports",  # of a segmentation config: locations of modules and of data, whose content is compared
+        *(f"{part}_dataloader.dataset.data_root" for part in ("train", "val", "test")),
         "data.workers",
         "supernet.validate_every",
         "search.steps",

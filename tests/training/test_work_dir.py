@@ -52,6 +52,8 @@ def test_what_changes_no_result_may_differ() -> None:
     old = {"search": {"steps": 10, "bn_images": 0}}
     assert first_difference(old, {"search": {"steps": 99, "bn_images": 0}}) is None
     assert first_difference(old, {"search": {"steps": 10, "bn_images": 50}}) == ("search.bn_images", 0, 50)
+    roots = [{"train_dataloader": {"dataset": {"data_root": root}}} for root in ("data", "/mnt/data")]
+    assert first_difference(*roots) is None
 
 
 def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Path) -> None:
