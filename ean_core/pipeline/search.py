@@ -113,19 +113,22 @@ class OwnScheme:
 
 
 def check_own_scheme(directory: Path) -> None:
-    """Refuse to replace a scheme.json that is another search's, or that was edited, before anything is trained.
+    """Refuse to replace a scheme.json that is another search's, edited or damaged, before anything is trained.
 
     Args:
         directory: of the run.
 
     Raises:
-        EANError: saying which of the two.
+        EANError: saying which.
     """
     path, supernet = directory / "scheme.json", directory / "supernet.pth"
     if not path.exists():
         return
-    record, advice = read_scheme_file(path), "move it away"
-    own = checked(OwnScheme, record, where=f"scheme file {path}", advice=advice)
+    try:
+        record = read_scheme_file(path)
+        own = checked(OwnScheme, record, where=str(path), advice="")
+    except EANError:
+        raise EANError(f"{path} is damaged, and this search would replace it: move it away, and resume") from None
     answer = record.get(own.returned or "")
     bits = answer.get("bits") if isinstance(answer, Mapping) else None
     if not supernet.exists() or own.supernet_sha256 != sha256_of(supernet):

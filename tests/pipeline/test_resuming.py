@@ -155,6 +155,7 @@ def of_another_supernet(path: Path) -> None:
         ("org-seed0/classifier.pth", of_the_other_network, "was written by a run with other settings"),
         ("supernet/last.pth", of_another_run, "was written by a run with other settings"),
         ("scheme.json", edited, "is not as the search wrote it"),
+        ("scheme.json", lambda path: path.write_text("{"), "is damaged, and this search would replace it"),
         ("scheme.json", of_another_supernet, "is not of a search on the supernet here"),
         ("pareto.json", of_another_supernet, "is the front of a search on another supernet"),
     ],
