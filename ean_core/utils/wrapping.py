@@ -20,6 +20,8 @@ GAP = 3
 MAX_HANGING = 24
 """Where the second column begins at most, for its text to continue below itself."""
 REMARK_INDENT = 6
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|[kMG]B)(?![\w-]))")
+"""The space between a number and its unit."""
 _ROW = re.compile(r"(?P<indent> +)(?P<first>\S.*?)(?: {2,}(?P<second>\S.*))?$")
 
 
@@ -38,10 +40,19 @@ def print_wrapped(*lines: str, file: TextIO | None = None) -> None:
 
 
 def wrap_lines(text: str, *, width: int) -> str:
-    """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied."""
-    return "\n".join(
-        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
-    )
+    """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied.
+
+    A number stays with its unit. What follows an indented line is indented further.
+    """
+    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, width: int) -> str:
+    indent = re.match(" *", line)[0]
+    glued = _UNIT.sub("\xa0", line)
+    further = f"{indent}  " if indent else ""
+    wrapped = textwrap.fill(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+    return wrapped.replace("\xa0", " ")
 
 
 def terminal_width() -> int:
