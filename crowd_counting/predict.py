@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
     for entry in counted[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         off = errors.describe(entry["count"]) if errors else ""
-        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
+        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}", hang=4)
     if len(counted) > 20:
         say(f".. and {len(counted) - 20} more")
     for entry in failed:

@@ -50,12 +50,17 @@ def drawn_on(screen: Console) -> Iterator[None]:
         _drawn_on.remove(screen)
 
 
-def say(*lines: object) -> None:
-    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words."""
+def say(*lines: object, hang: int = 0) -> None:
+    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words.
+
+    Args:
+        lines: of text.
+        hang: columns by which the continuation of a line is indented, to tell entries of a list apart.
+    """
     screen = console()
     for line in (legible(spelled(str(line))) for line in lines):
         if screen.is_terminal:
-            wrapped = wrap_lines(line, width=screen.width)
+            wrapped = wrap_lines(line, width=screen.width, hang=hang)
             screen.print(wrapped, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)

@@ -39,18 +39,23 @@ def print_wrapped(*lines: str, file: TextIO | None = None) -> None:
         print(line, file=stream, flush=True)
 
 
-def wrap_lines(text: str, *, width: int) -> str:
+def wrap_lines(text: str, *, width: int, hang: int = 0) -> str:
     """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied.
 
-    A number stays with its unit. What follows an indented line is indented further.
+    A number stays with its unit.
+
+    Args:
+        text: of one or several lines.
+        width: in columns.
+        hang: columns by which the continuation of a line is indented; an indented line has at least two.
     """
-    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+    return "\n".join(_wrap_line(line, width, hang) for line in text.split("\n"))
 
 
-def _wrap_line(line: str, width: int) -> str:
+def _wrap_line(line: str, width: int, hang: int) -> str:
     indent = re.match(" *", line)[0]
     glued = _UNIT.sub("\xa0", line)
-    further = f"{indent}  " if indent else ""
+    further = indent + " " * (max(hang, 2) if indent else hang)
     wrapped = textwrap.fill(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
     return wrapped.replace("\xa0", " ")
 

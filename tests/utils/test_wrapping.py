@@ -78,6 +78,7 @@ def test_sentences_are_wrapped_on_a_terminal_alone(monkeypatch: pytest.MonkeyPat
 def test_a_number_stays_with_its_unit_and_an_indented_line_with_its_own() -> None:
     assert wrap_lines("accuracy 51.4 %, 1.7 MB", width=14) == "accuracy\n51.4 %, 1.7 MB"
     assert wrap_lines("  limits: few people", width=14) == "  limits: few\n    people"
+    assert wrap_lines("a.jpg: bee, ant", width=14, hang=4) == "a.jpg: bee,\n    ant"
 
 
 def test_errors_are_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
