@@ -40,7 +40,6 @@ PARSED_ONLY = {
     "crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A": "needs ShanghaiTech",
     "tools/train.py segmentation/configs/ean_se_demo.py": "tests/segmentation trains such",
     "segmentation/prepare.py --download": "2 GB",
-    "tools/test.py segmentation/configs/ean_se_voc.py work_dirs/ean_se_voc/last.pth --tta": "needs VOC",
     "tools/search.py crowd_counting/configs/demo.py": "tests/pipeline searches such",
     "tools/search.py segmentation/configs/ean_se_demo.py": "tests/pipeline searches such",
     "tools/export.py classifier.pth --to onnx torch safetensors --output-dir exported": "tests/tools exports such",
