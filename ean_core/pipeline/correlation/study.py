@@ -210,8 +210,8 @@ def check_scored(directory: Path, groups: Groups) -> None:
     asked = {scheme.text for schemes in groups.values() for scheme in schemes}
     if missing := asked - scored:
         raise EANError(
-            f"{len(scored)} schemes are scored, and --report was asked for {len(asked)}, of which {len(missing)} are "
-            "not: leave out one of the two"
+            f"{len(scored)} schemes are scored, but {len(missing)} of the {len(asked)} that --report is asked for are "
+            "not: leave out --report, or the flags that draw schemes"
         )
 
 
