@@ -47,10 +47,12 @@ class Costs:
     Attributes:
         bare: milliseconds per forward pass without attention.
         calls: call -> its cost.
+        run: key of the run that measured them, and of the device; None in files of earlier versions.
     """
 
     bare: float
     calls: Mapping[str, CallCost]
+    run: str | None = None
 
     def increment(self, calls: Iterable[str]) -> float:
         """Time that some calls add, in percent of the time without attention (Eq. 9)."""
