@@ -185,7 +185,9 @@ class ClassifierTrim:
         recipe = self.model.content.get("recipe") or {}
         given = recipe.get("train") or recipe.get("supernet")
         if given is None or not isinstance(network, StagedNetwork):
-            raise EANError(f"{self.model.path} does not say how it was trained, so --finetune cannot go on with it")
+            raise EANError(
+                f"{self.model.path} does not say how it was trained, so --finetune cannot continue its training"
+            )
         known = {field.name for field in dataclasses.fields(TrainSettings)}
         settings = build(TrainSettings, {k: v for k, v in given.items() if k in known}, where=str(self.model.path))
         plain = {"ema": None, "compile": False, "cuda_graph": False, "channels_last": False, "val_interval": 0}
@@ -287,7 +289,7 @@ def split_images(model: LoadedModel, images: Images, tested: ImageData, *, test_
     everything, none = torch.arange(len(images.data.test)), torch.arange(0)
     other_test = torch.arange(len(tested.test)) if tested is not images.data else none
     if test_is_validation:
-        note = f"the test part of {images.data.name}, which was said to hold validation images"
+        note = f"the test part of {images.data.name}, which you said holds validation images"
         return Split(images.training(), everything, "test", other_test, note)
     part = (model.content.get("recipe") or {}).get("part")
     public = model.content["format"] == TIMM_FORMAT

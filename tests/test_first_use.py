@@ -250,6 +250,6 @@ def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], mo
         progress.update(2, "done")
     printed = capsys.readouterr().out
     assert "words" in printed
-    assert "work 2/2  elapsed 0:00, remaining 0:00  done" in printed
+    assert "work 2/2  took 0:00  done" in printed
     assert "\x1b" not in printed
     assert "\r" not in printed

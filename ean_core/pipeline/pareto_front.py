@@ -49,7 +49,7 @@ def write_front(
         axis=COSTS[cost],
         whole=cost == "connections",
         note=f"{name}: {len(points)} schemes scored with the supernet's shared weights, {len(front)} on the front, "
-        "numbered as in pareto.json; networks trained from scratch have other accuracies",
+        "numbered as in pareto.json; the accuracies of networks trained from scratch differ",
     )
     return path
 

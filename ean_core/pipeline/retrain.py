@@ -46,7 +46,10 @@ class Target:
     scheme: Scheme
 
     def directory(self, seed: int) -> str:
-        """Name of a seed's directory: by mode, or for a scheme by its bits, so that no two schemes share one."""
+        """Name of a seed's directory: by mode, or for a scheme by a hash of its bits.
+
+        The hash is short. Should two schemes of a study share one, the directory's claim refuses the second.
+        """
         if self.label in MODES:
             return f"{self.label}-seed{seed}"
         return f"ean-{self.digest}-seed{seed}"

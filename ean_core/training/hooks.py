@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce_params
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
@@ -64,6 +65,19 @@ class DrawPaths(Hook):
             model.paths = sandwich_paths(blocks, seed=self.seed, step=runner.iter)
         else:
             model.paths = [draw_path(blocks, seed=self.seed, step=runner.iter)]
+
+
+class SyncBuffers(Hook):
+    """Averages the buffers of the model and of its moving average over the processes at the end of an epoch.
+
+    MMEngine's own hook leaves out the moving average, which would differ between processes in its batch norms.
+    """
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Average them, before the epoch's validation and checkpoint."""
+        averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for model in (runner.model, *averaged):
+            all_reduce_params(model.buffers(), op="mean")
 
 
 class SaveState(Hook):

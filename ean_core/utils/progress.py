@@ -70,7 +70,9 @@ class Bar:
         return line
 
     def times(self) -> str:
-        """The time that has passed, and that remains if the steps to come take as long as those so far."""
+        """The time that has passed, and the time that remains at the same pace; at the end the time that all took."""
+        if self.done >= self.total:
+            return f"took {clock(self.updated - self.start)}"
         now = time.monotonic()
         elapsed = f"elapsed {clock(now - self.start)}"
         if self.done <= self.first:

@@ -64,6 +64,9 @@ def test_a_resumed_run_counts_from_where_it_began(clock: Clock) -> None:
     clock.now = 10.0
     progress.update(95)
     assert progress.times() == "elapsed 0:10, remaining 0:10"
+    clock.now += 5
+    progress.update(progress.total)
+    assert progress.times() == "took 0:15"
 
 
 @pytest.mark.parametrize("width", [80, 100])

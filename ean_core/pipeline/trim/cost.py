@@ -157,8 +157,12 @@ def _negative(interval: Interval) -> Interval:
 
 
 def without(network: nn.Module, absent: list[str]) -> nn.Module:
-    """A copy without some calls and without the modules that no call needs; it shares the network's weights."""
-    tensors = [*network.parameters(), *network.buffers()]
+    """A copy without some calls and without the modules that no call needs.
+
+    It shares the network's weights, except those of a supernet whose mean masks are folded into them.
+    """
+    folds = any(stage.mean_masks is not None for stage in getattr(network, "stages", ()))
+    tensors = [] if folds else [*network.parameters(), *network.buffers()]
     shared = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     for call in find_calls(shared):
         if call.name in absent:

@@ -31,6 +31,19 @@ def test_a_network_without_some_calls_shares_the_weights_and_computes_the_same()
     assert len(find_calls(network)) == 4
 
 
+@torch.no_grad()
+def test_a_supernet_with_mean_masks_keeps_its_weights() -> None:
+    """They are folded into the copy's norms."""
+    network = trained("resnet20", "se")
+    network.keep_mean_masks()
+    for stage in network.stages:
+        stage.mean_masks.masks.uniform_(0.2, 0.9)
+    network.set_scheme("110 | 000 | 011")
+    before = {name: value.clone() for name, value in network.eval().state_dict().items()}
+    without(network, ["layer1.0"])
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
 class Clock:
     """Seconds that pass only where a network's attention runs: 20 ms a forward, and 20 ms for a call of stage 1."""
 
