@@ -132,6 +132,9 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
         replace_report(tmp_path / "plain.md", "x")
     with pytest.raises(EANError, match="does not exist"):
         refresh(tmp_path / "none.md", results)
+    (tmp_path / "latin.md").write_bytes("é".encode("latin-1"))
+    with pytest.raises(EANError, match="latin.md cannot be read as text in UTF-8"):
+        refresh(tmp_path / "latin.md", results)
 
 
 def test_the_command_writes_and_checks_several_files(run_here: Run, results: Path, tmp_path: Path) -> None:
