@@ -15,7 +15,7 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ean_core.data.read_image import read_image
-from ean_core.inference.images import write_image
+from ean_core.inference.images import result_name, write_image
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import SaveState, ShowProgress, unwrap_model
 from ean_core.utils.checked_dataclasses import Count, Percent, Range, checked
@@ -212,7 +212,7 @@ class SidePictures(Hook):
             if self.seen >= self.count:
                 return
             self.seen += 1
-            name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
+            name = result_name(Path(sample.img_path).stem, f"_{runner.iter:06d}.png")
             image = np.asarray(read_image(sample.img_path))
             write_image(
                 Path(runner.work_dir) / "pictures" / name,

@@ -18,7 +18,7 @@ from ean_core.io.records import read_record
 from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
-from segmentation.hooks import CountSeconds, SaveIterations, validations
+from segmentation.hooks import CountSeconds, SaveIterations, SidePictures, validations
 from segmentation.job import Job
 from tests.helpers.ranks import two_forks
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
@@ -57,6 +57,16 @@ def test_damaged_values_in_a_state_are_named(name: str, value: Any) -> None:
     with pytest.raises(EANError, match=f"the state last.pth is damaged .*{name}"):
         CountSeconds().before_train(runner)
         validations(runner)
+
+
+def test_a_long_name_stops_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = tmp_path / f"{'n' * 250}.png"
+    Image.new("RGB", (4, 4)).save(photo)
+    monkeypatch.setattr("segmentation.hooks.draw_sample", lambda image, *_: image)
+    images = SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
+    runner = SimpleNamespace(iter=100, work_dir=tmp_path, val_dataloader=images)
+    SidePictures().after_val_iter(runner, 0, outputs=[SimpleNamespace(img_path=str(photo))])
+    assert len(list((tmp_path / "pictures").glob("*_000100.png"))) == 1
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
