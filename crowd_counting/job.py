@@ -23,6 +23,7 @@ from ean_core.training.work_dir import WorkDir
 from ean_core.utils.devices import prefers_channels_last
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+from ean_core.utils.own_code import code_of
 from ean_core.utils.text import how_many
 
 
@@ -131,6 +132,7 @@ class Job:
             },
             "train": {**dataclasses.asdict(self.recipe.train), "batch_norm": self.batch_norm},
             "seed": seed,
+            **code_of(self.spec.attention),
         }
 
     def work_dir(self) -> WorkDir:

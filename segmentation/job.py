@@ -18,6 +18,7 @@ from ean_core.training.step_timing import Pace, TimeSteps
 from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.distributed import is_main_process, rank_and_world
 from ean_core.utils.files import sha256_of
+from ean_core.utils.own_code import code_of
 from ean_core.utils.text import attention_label, how_many
 from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
@@ -199,6 +200,7 @@ def run_identity(config: Config, data: Mapping[str, Contents], weights_sha256: s
     """The settings that identify a run: the config without directory and launcher, the data and the weights."""
     identity = {**config.to_dict(), "processes": rank_and_world()[1], "weights_sha256": weights_sha256}
     identity["data_fingerprints"] = {part: contents.fingerprint for part, contents in data.items()}
+    identity |= code_of(config.model.backbone.get("attention"))
     identity["content"] = {part: contents.content for part, contents in data.items()}
     return {key: value for key, value in identity.items() if key not in ("work_dir", "launcher", *SECTIONS)}
 

@@ -16,6 +16,7 @@ from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import WorkDir
 from ean_core.utils.distributed import rank_and_world
 from ean_core.utils.errors import EANError
+from ean_core.utils.own_code import code_of
 from ean_core.utils.text import how_many
 
 PARTS = ("supernet", "search", "network", "comparison", "correlation")
@@ -91,7 +92,8 @@ class Job:
         # Networks stand side by side in one summary, so that they must share all but their connections and seeds.
         shared: dict[str, Any] = {}
         if section == "train":
-            shared = {name: value for name, value in identity.items() if name not in ("part", "seed")}
+            shared = {name: value for name, value in identity.items() if name not in ("part", "seed", "own_code")}
+            shared |= code_of(self.recipe.model.attention)
             names = ("arch", "attention", "attention_options")
             shared["model"] = {name: getattr(self.recipe.model, name) for name in names}
         how = (self.launcher, self.resume, self.backends, self.work_dir(settings=shared), on_pace)

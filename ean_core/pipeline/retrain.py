@@ -29,6 +29,7 @@ from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
+from ean_core.utils.own_code import code_of
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,7 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
         "train": dataclasses.asdict(job.recipe.train),
         "seed": seed,
         **job.task.starting_weights(),
+        **code_of(target.spec.attention),
     }
 
 

@@ -24,6 +24,7 @@ from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
+from ean_core.utils.own_code import code_of
 from ean_core.utils.progress import Bar, bar
 from ean_core.utils.screen import say
 
@@ -156,6 +157,7 @@ def search_identity(job: Job, supernet_sha256: str) -> dict[str, Any]:
         },
         "seed": job.recipe.seed,
         "streams": STREAMS,
+        **code_of(recipe.method),
     }
 
 

@@ -11,6 +11,7 @@ from ean_core.io.safe_load import load_tensors
 from ean_core.pipeline.job import Job
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same
+from ean_core.utils.own_code import code_of
 
 
 def train_supernet(job: Job, *, on_pace: Callable[[Pace], None] | None = None) -> Path:
@@ -53,6 +54,7 @@ def supernet_identity(job: Job) -> dict[str, Any]:
         "supernet": dataclasses.asdict(job.supernet),
         "seed": job.recipe.seed,
         **job.task.starting_weights(),
+        **code_of(job.recipe.model.attention),
     }
 
 

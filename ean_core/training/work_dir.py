@@ -59,8 +59,8 @@ EARLIER_DEFAULTS = {"optimizer": "sgd", "trunk_lr_factor": 1.0, "unconnected": "
 """Fields added to recipes later -> the value that earlier runs used, if it was not off."""
 
 
-LATER = frozenset({"content"})
-"""Settings that describe the data more closely than earlier versions did; a run without them goes on."""
+LATER = frozenset({"content", "own_code"})
+"""Settings that describe data and code more closely than earlier versions did; a run without them goes on."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,23 @@ from types import ModuleType
 from typing import Any
 
 from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.files import sha256_of
 
 _FILES: dict[str, ModuleType] = {}  # resolved path -> the module made from it: a file runs once
+_DIGESTS: dict[str, str] = {}  # name of a class -> digest of its file
+
+
+def code_of(*names: str | None) -> dict[str, dict[str, str]]:
+    """For a run's identity: {"own_code": name -> 12 hexadecimal digits of its file's SHA-256}, for what is own code.
+
+    Args:
+        names: as `load_class` returned them, among others, which are left out.
+
+    Returns:
+        nothing where none is own code.
+    """
+    digests = {name: _DIGESTS[name] for name in names if name in _DIGESTS}
+    return {"own_code": digests} if digests else {}
 
 
 def load_class(reference: str, base: type, *, kind: str, example: str) -> tuple[str, Any]:
@@ -46,7 +61,10 @@ def load_class(reference: str, base: type, *, kind: str, example: str) -> tuple[
             if inspect.isclass(value) and issubclass(value, base) and value.__module__ == module.__name__
         ]
         raise unknown_name(f"class in {where}", class_name, derived)
-    return (f"{Path(where).name}:{class_name}" if from_file else reference), getattr(module, class_name)
+    name, source = f"{Path(where).name}:{class_name}" if from_file else reference, getattr(module, "__file__", None)
+    if source is not None and Path(source).is_file():
+        _DIGESTS[name] = sha256_of(source)[:12]
+    return name, getattr(module, class_name)
 
 
 def _file(path: Path, kind: str) -> ModuleType:

@@ -12,6 +12,8 @@ import torch
 from ean_core import EANError, create_model
 from ean_core.attention import ATTENTIONS, Attention, build_attention, load, register
 from ean_core.networks.network_file import ModelSpec, load_network, save_network
+from ean_core.utils.files import sha256_of
+from ean_core.utils.own_code import code_of
 from tests.conftest import Script
 
 GATE = """
@@ -125,6 +127,12 @@ def test_mistakes(gate: Path, monkeypatch: pytest.MonkeyPatch, reference: str, s
     Path("needs.py").write_text("import not_installed_anywhere\n")
     with pytest.raises(EANError, match=sentence):
         load(reference)
+
+
+def test_the_code_of_ones_own_is_part_of_a_runs_identity(gate: Path) -> None:
+    name = load(f"{gate}:Gate")
+    assert code_of(name, "se", None) == {"own_code": {name: sha256_of(gate)[:12]}}
+    assert code_of("se", None) == {}
 
 
 def test_two_files_of_one_name_do_not_pass_for_each_other(gate: Path, tmp_path: Path) -> None:

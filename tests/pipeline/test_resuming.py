@@ -16,11 +16,14 @@ from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.networks.network_file import read_network_file
 from ean_core.pipeline.pipeline import run_pipeline
+from ean_core.pipeline.retrain import make_target, network_identity
 from ean_core.pipeline.search import search_scheme
-from ean_core.pipeline.supernet import train_supernet
+from ean_core.pipeline.supernet import supernet_identity, train_supernet
 from ean_core.search.history import read_lines
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from ean_core.training.work_dir import first_difference
+from ean_core.utils import own_code
 from tests.helpers.tiny_recipe import ean_directory, start_tiny
 from tests.pipeline.conftest import MakeJob
 
@@ -215,6 +218,24 @@ def test_a_search_of_other_random_numbers_is_taken_when_it_has_ended_and_never_r
     with pytest.raises(EANError, match="unfinished search by an earlier version"):
         search_scheme(job("run", resume=True, **settings), supernet)
     assert history.read_bytes() == b"".join(lines[:3])
+
+
+def test_attention_whose_file_was_edited_is_another(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, identities = job("run"), []
+    org, full = (make_target(run, name) for name in ("org", "share-full"))
+    for digest in ("one", "two"):
+        monkeypatch.setitem(own_code._DIGESTS, "se", digest)  # as of a class of the user's own
+        identities.append([supernet_identity(run), network_identity(run, full, seed=0)])
+    for before, after in zip(*identities, strict=True):
+        assert first_difference(before, after) == ("own_code.se", "one", "two")
+        assert first_difference({**before, "own_code": {}}, before) is not None
+    assert "own_code" not in network_identity(run, org, seed=0)
+    files = {"directory": run.directory, "output": run.directory / "x.pth"}
+    settings = [
+        run.training_run("x", section="train", identity=network_identity(run, target, seed=0), seed=0, **files).work_dir
+        for target in (org, full)
+    ]
+    assert settings[0] == settings[1]  # they may lie in one directory
 
 
 @pytest.mark.usefixtures("begun")
