@@ -161,9 +161,11 @@ def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
 
 
 def print_ranges(name: str, metrics: Mapping[str, Any]) -> None:
-    """Print a checkpoint's errors by the true count, of each part."""
+    """Print a checkpoint's errors by the true count, of each part; those of version 0.1 have none."""
     heads = ["people in the image", "images", "MAE", "predicted - true, mean", "relative error"]
     for part, errors in by_part(metrics).items():
+        if "by_count" not in errors:
+            continue
         table = make_table(f"{name}{f', {part}' if part else ''}: errors by the true count", heads)
         for row in errors["by_count"]:
             found = RangeErrors(**row)

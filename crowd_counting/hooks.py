@@ -24,7 +24,7 @@ class ShowCounting(ShowProgress):
     values = ("loss", "crop_mae")
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
-        """Format a validation's errors, in heads, of each part; the other metrics are in validation.json."""
+        """Format a validation's errors, in people, of each part; the other metrics are in validation.json."""
         parts = [name.removesuffix("mae") for name in metrics if name == "mae" or name.endswith("/mae")]
         errors = [f"MAE {metrics[f'{part}mae']:.1f}, RMSE {metrics[f'{part}rmse']:.1f}" for part in parts]
         if len(parts) == 1:
@@ -48,7 +48,7 @@ class ShowPaths(ShowCounting):
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation in validation.json: the epoch, and its errors in heads; of several parts, the relative one."""
+    """One validation in validation.json: the epoch, and its errors in people; of several parts, the relative one."""
 
     epoch: Positive
     mae: Annotated[float, Range(0)] | None = None

@@ -153,7 +153,8 @@ def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
         seeds: of the counters.
         words: of the command line.
     """
-    from crowd_counting.evaluation import print_scores
+    from crowd_counting.evaluation import print_ranges, print_scores
+    from crowd_counting.fit import read_result
     from crowd_counting.summary import summarize_seeds
     from crowd_counting.verdict import other_network, verdicts
     from ean_core.io.records import processes_note
@@ -164,6 +165,8 @@ def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
     summary = summarize_seeds(job, directories)
     title = f"{job.data.name}: {len(job.data.test)} test images, {how_many(len(seeds), 'seed')}"
     print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
+    if len(seeds) == 1:
+        print_ranges("best on validation", read_result(directories[0] / "result.json")["metrics"]["best"]["test"])
     processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
     if note := processes_note(processes):
         say(f"note: {note}")

@@ -110,6 +110,10 @@ class SegmentorTrim:
             raise EANError(f"the outputs of {self.model.path} are not finite: its training diverged")
         return np.array([np.stack([intersection, union], axis=1) for intersection, union, *_ in metric.results])
 
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """None: all images are one group."""
+        return {}
+
     def save(self, network: Any, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """A .safetensors and a config with the connections that are left, which go together, and a scheme.json."""
         content, backbone = self.model.content, self.segmentor.backbone
@@ -156,7 +160,8 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTr
     """
     if arguments.finetune:
         raise EANError("--finetune trains classifiers on, and this is a segmentor: leave it out")
-    if arguments.part or arguments.annotations or arguments.test_root or arguments.test_is_validation:
+    others = ("part", "annotations", "empty", "test_root", "test_is_validation")
+    if any(getattr(arguments, name) for name in others):
         raise EANError(f"{model.path} is a segmentor: its config names its data, so give --data-root alone")
     config = read_config(model.config, data_root=arguments.data_root or "data")
     check_test_parts(config)

@@ -80,6 +80,12 @@ class ShippedModel:
             f"{about.record}). {about.limits}"
         )
 
+    @property
+    def paragraphs(self) -> list[str]:
+        """What `str()` gives, and for a counter how far off it is by the number of people."""
+        errors = self.about.count_errors
+        return [str(self), *([f"Errors of {self.name}: {errors}."] if errors else [])]
+
 
 def figure(name: str, value: float) -> str:
     """A metric in words: "MAE 73.4 people" for "MAE, people"."""

@@ -49,11 +49,13 @@ def test_prepare_train_test_predict(
     assert "best" in capsys.readouterr().out
     record = read_record(work / "seed0" / "test.json")
     result = read_record(work / "seed0" / "result.json")["metrics"]
+    tests = {name: result[name]["test"] for name in ("best", "final")}
     for name in ("best", "final"):  # the command gives what training gave
-        by_count = record["metrics"][name].pop("by_count")
+        by_count, trained = (one[name].pop("by_count") for one in (record["metrics"], tests))
+        assert by_count[0] == pytest.approx(trained[0])
         assert [(row["low"], row["high"], row["images"]) for row in by_count] == [(1, 49, 3)]  # 2, 4 and 6 heads
         assert by_count[0]["mae"] == pytest.approx(record["metrics"][name]["mae"])
-        assert record["metrics"][name] == pytest.approx(result[name]["test"])
+        assert record["metrics"][name] == pytest.approx(tests[name])
         table = list(csv.DictReader((work / "seed0" / f"{name}_images.csv").read_text().splitlines()))
         errors = [abs(float(row["error"])) for row in table]
         assert sum(errors) / 3 == pytest.approx(record["metrics"][name]["mae"], abs=0.01)

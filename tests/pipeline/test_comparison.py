@@ -264,7 +264,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
     assert stamps == {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
-    print_retrained(retrained, metric=job.task.metrics[0])
+    print_retrained(retrained, metrics=job.task.metrics[:1])
     assert "random, hsp" in capsys.readouterr().out
     assert draw_retrained(path.with_suffix(".png"), retrained).read_bytes()[:4] == b"\x89PNG"
 

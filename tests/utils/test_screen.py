@@ -46,7 +46,9 @@ def print_networks() -> None:
         )
         for label in ("org", "share-full", "ean")
     ]
-    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images", images=500)
+    print_summary(
+        rows, metrics=[Metric("top1", "accuracy", "%")], title="ean_se_r164_cifar100: test images", images=500
+    )
 
 
 def print_benchmark() -> None:
@@ -67,7 +69,7 @@ def print_methods() -> None:
 
 
 def print_crowds() -> None:
-    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    heads = ["images", "grayscale", "people", "people per image", "H x W, pixels", "points outside", "duplicate points"]
     table = make_table("part_A", ["part", *heads])
     table.add_row("train", "270", "6", "148,130", "33 to 3,138", "182 x 299 to 1024 x 1024", "1,215", "12")
     print_table(table)

@@ -90,6 +90,18 @@ class TrimTask(Protocol):
         """
         ...
 
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """What the metric sums up, where it is made of groups of images, such as "MAE on part_A, people".
+
+        Args:
+            results: of a network on a part, as `results` returns them.
+            part: "validation" or "test".
+
+        Returns:
+            name -> value; empty where there are no groups.
+        """
+        ...
+
     def save(self, network: nn.Module, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """Write a trimmed network as a file that the task's commands load.
 
