@@ -93,6 +93,12 @@ class CountingTask:
             timing_batch=1,
         )
 
+    def data_arguments(self) -> list[str]:
+        """Own annotations and photos without people; a counter's file names the parts that it was trained on."""
+        data = self.recipe.data
+        flags = {"--annotations": data.annotations, "--empty": data.empty}
+        return [word for flag, value in flags.items() if value is not None for word in (flag, value)]
+
     def count_validation_images(self) -> int:
         """The held-out training images, which also choose the epoch whose weights are kept."""
         return len(self.counting.split[1])

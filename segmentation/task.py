@@ -93,6 +93,10 @@ class SegmentationTask:
             timing_batch=1,
         )
 
+    def data_arguments(self) -> list[str]:
+        """None: the config names the data."""
+        return []
+
     def count_validation_images(self) -> int:
         """The config's validation images, or those held out of its training images."""
         return len(self.split.val_indices)

@@ -35,6 +35,7 @@ from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_parts
 from segmentation.evaluation import check_test_parts
 from segmentation.inference import load_segmentor
+from segmentation.recipe import OF_A_NETWORK
 
 TIMED_SIDE = 512
 """Pixels a side of the images that segmentors are timed on."""
@@ -130,9 +131,11 @@ class SegmentorTrim:
         return [file, config, path.with_name("scheme.json")]
 
     def config_text(self, scheme: str, file: str) -> str:
-        """The segmentor's config with another scheme: whole, so that it and the weights can be moved together."""
+        """The config with the segmentor's attention and another scheme: whole, so that it moves with the weights."""
         whole = Config.fromfile(self.config.filename)  # as the user wrote it, without this command's --data-root
-        whole.model.backbone.scheme = scheme
+        backbone = self.config.model.backbone  # as it was built: a search trains several networks by one config
+        network = {name: backbone[name] for name in OF_A_NETWORK if name in backbone}
+        whole.model.backbone.update({**network, "scheme": scheme})
         fields = {name: value for name, value in whole.to_dict().items() if not name.startswith("_")}
         lines = [f"{name} = {pformat(value, width=110, sort_dicts=False)}\n" for name, value in fields.items()]
         return f"# {Path(self.config.filename).stem}, trimmed: the config of {file}.\n{''.join(lines)}"

@@ -217,6 +217,11 @@ class Task(Protocol):
         """What there is to know of the data."""
         ...
 
+    def data_arguments(self) -> list[str]:
+        """The flags besides --data-root that name the data in the commands that take a trained network's file, such as
+        `tools/trim.py`; none where the file or its configuration names them."""
+        ...
+
     def count_validation_images(self) -> int:
         """How many of the training images schemes are scored on.
 

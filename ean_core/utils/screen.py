@@ -165,7 +165,7 @@ def _wrap_cell(text: str, width: int) -> str:
 
 
 def say_next(*commands: Sequence[object]) -> None:
-    """Print the one or two commands that the user will want next, ready to be copied: they are not wrapped.
+    """Print the few commands that the user will want next, ready to be copied: they are not wrapped.
 
     Args:
         commands: the words of each command; what a shell would split is quoted.
