@@ -21,7 +21,7 @@ from crowd_counting.metrics import (
     summarize_empty,
     summarize_parts,
 )
-from crowd_counting.model.pretrained import load_counter, normalization_of
+from crowd_counting.model.counter_file import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalize
 from ean_core.inference.count_errors import EmptyScenes, RangeErrors, by_part

@@ -17,10 +17,10 @@ from crowd_counting.data.points import CrowdImage
 from crowd_counting.evaluation import score_file, test_figures
 from crowd_counting.hooks import KeepBest, ShowCounting, ShowPaths
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.metrics import CountMetric, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import Counter
-from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
 from ean_core.inference.count_errors import RangeErrors, by_part
@@ -81,7 +81,7 @@ def fit_counter(job: Job, run: TrainingRun) -> Counter:
         model,
         job.train_loader(recipe, seed=run.seed),
         recipe.settings(),
-        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountMetric()]},
         hooks=[
             KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST))
         ],

@@ -183,7 +183,7 @@ def error_weights(counts: Iterable[tuple[str, int]]) -> dict[str, float]:
     return {part: 1 / (len(groups) * len(group) * (means[part] or usual)) for part, group in groups.items()}
 
 
-class CountErrors(BaseMetric):
+class CountMetric(BaseMetric):
     """Collects `ImageErrors` over batches and processes, for MMEngine's validation loop."""
 
     default_prefix = ""

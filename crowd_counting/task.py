@@ -20,8 +20,8 @@ from crowd_counting.fit import BEST, fit_counter, fit_supernet
 from crowd_counting.headline_error import error_figures, error_metrics, image_shares
 from crowd_counting.job import Job, whole_images
 from crowd_counting.metrics import ImageErrors, errors_by_count, group_by_part
+from crowd_counting.model.counter_file import load_counter
 from crowd_counting.model.network import Counter, CounterSpec
-from crowd_counting.model.pretrained import load_counter
 from crowd_counting.model.training_model import CountingModel, evaluate
 from crowd_counting.path_metric import CountBatches, CountScore
 from crowd_counting.recipe import Recipe

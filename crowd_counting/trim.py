@@ -21,8 +21,8 @@ from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points import CrowdData, CrowdImage, check_decodes
 from crowd_counting.headline_error import RELATIVE_ERROR, error_metrics, error_name, image_shares, share_weights
 from crowd_counting.job import whole_images
+from crowd_counting.model.counter_file import normalization_of, save_counter
 from crowd_counting.model.network import Counter, CounterSpec
-from crowd_counting.model.pretrained import normalization_of, save_counter
 from crowd_counting.model.training_model import CountingModel, evaluate, inside_mask
 from crowd_counting.recipe import DataRecipe
 from ean_core.data.loader import Plan
@@ -174,7 +174,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim
     if not all(split):
         raise EANError(f"{model.path} does not say which photos were held out from its training: train it again")
     check_decodes((*data.train, *data.test))
-    fields = {field.name for field in dataclasses.fields(DataRecipe)} - {"cache", "split"}
+    fields = {field.name for field in dataclasses.fields(DataRecipe)} - {"cache", "empty", "split"}
     values = {name: value for name, value in trained.items() if name in fields}
     recipe = build(DataRecipe, values, where=f"{model.path}: recipe.data")
     model.network.to(torch.device(get_device()))

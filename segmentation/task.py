@@ -30,7 +30,7 @@ from segmentation import SEGMENTOR_FILES
 from segmentation.config import build_dataset
 from segmentation.data.search_split import SearchSplit
 from segmentation.evaluation import score
-from segmentation.fit import fit, place
+from segmentation.fit import fit, log_to, place
 from segmentation.hooks import DrawPath
 from segmentation.model.logits_network import Logits
 from segmentation.path_metric import LabeledImages, MeanIoU, TrainingCrops
@@ -140,7 +140,8 @@ class SegmentationTask:
     def _train(self, run: TrainingRun, config: Config, *, hooks: Sequence[Any] = ()) -> Any:
         """Claim the directory and train, or go on; the runner after its last step."""
         run.claim()
-        place(config, run.directory, seed=run.seed, launcher=run.launcher, backends=run.backends)
+        place(config, run.directory, seed=run.seed, launcher=run.launcher)
+        log_to(config, run.backends)
         prepare = (lambda model: forget_path_in_state(unwrap_model(model))) if hooks else None
         return fit(config, name=run.name, resume=run.resume, hooks=hooks, prepare=prepare)
 

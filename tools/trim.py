@@ -6,10 +6,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ean_core.cli import add_own_attention, at_least, load_attention, make_parser, not_negative
 from ean_core.utils.errors import EANError, command
 
+if TYPE_CHECKING:
+    from ean_core.inference.loaded_model import LoadedModel
+
+TIMM = "timm:"
+"""Begins the name of a network of timm's, in the place of a file."""
 HELP = """\
 example:
   python tools/trim.py work_dirs/quickstart_digits/share-full-seed0/classifier.pth
@@ -76,10 +82,8 @@ def main(argv: Sequence[str]) -> None:
     load_attention(arguments.attention)
     from ean_core.deploy.mean_mask import find_calls
     from ean_core.deploy.modes import check_mode
-    from ean_core.inference.loaded_model import load_file
-    from ean_core.inference.timm_classifier import load_timm_weights, on_meta
     from ean_core.pipeline.trim.greedy import Limits
-    from ean_core.pipeline.trim.run import TrimSettings, check_calls, trim
+    from ean_core.pipeline.trim.run import TrimSettings, trim
     from ean_core.pipeline.trim.sentence import print_tables
     from ean_core.utils.screen import say, say_next, script
     from ean_core.utils.shipped_files import results_folder
@@ -87,21 +91,10 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.utils.text import how_many
 
     check_mode(arguments.mode)
-    public = arguments.checkpoint.startswith("timm:")
-    if arguments.weights and not public:
-        raise EANError(f"--weights is for a timm: network, and {arguments.checkpoint} is a file with its own")
-    if public and arguments.data_root is None:
-        raise EANError(f"{arguments.checkpoint} comes without data: give --data-root, with a folder for each class")
-    if public:  # before anything is downloaded
-        check_calls(len(find_calls(on_meta(arguments.checkpoint.removeprefix("timm:")))), arguments.checkpoint)
-    model = (
-        load_timm_weights(arguments.checkpoint, arguments.weights)
-        if public
-        else load_file(arguments.checkpoint, config=arguments.config)
-    )
-    check_calls(len(find_calls(model.network)), str(model.path))
+    model = load_network(arguments)
     entry = task_of_kind(model.kind)
     task = entry.start_trim(model, arguments)
+    public = arguments.checkpoint.startswith(TIMM)
     folder = Path("work_dirs") if public else results_folder(model.path)
     default = folder / f"trim_{model.path.name if public else model.path.stem}"
     directory, limits = arguments.work_dir or default, Limits(arguments.max_drop, arguments.max_increment)
@@ -122,6 +115,31 @@ def main(argv: Sequence[str]) -> None:
     config = next((path for path in written if path.suffix == ".py"), None)
     page = [*script("tools/report.py"), "--html", directory / "report.html", directory]
     say_next(*([entry.predict_words(written[0], config=config)] if written else []), page)
+
+
+def load_network(arguments: argparse.Namespace) -> LoadedModel:
+    """The network to trim: of a file, or timm's with public weights.
+
+    Raises:
+        EANError: if it cannot be loaded, has no attention, or flags do not go with it.
+    """
+    from ean_core.deploy.mean_mask import find_calls
+    from ean_core.inference.loaded_model import load_file
+    from ean_core.inference.timm_classifier import load_timm_weights, on_meta
+    from ean_core.pipeline.trim.run import check_calls
+
+    name = arguments.checkpoint
+    if not name.startswith(TIMM):
+        if arguments.weights:
+            raise EANError(f"--weights is for a timm: network, and {name} is a file with its own")
+        model = load_file(name, config=arguments.config)
+    else:
+        if arguments.data_root is None:
+            raise EANError(f"{name} comes without data: give --data-root, with a folder for each class")
+        check_calls(len(find_calls(on_meta(name.removeprefix(TIMM)))), name)  # before anything is downloaded
+        model = load_timm_weights(name, arguments.weights)
+    check_calls(len(find_calls(model.network)), str(model.path))
+    return model
 
 
 if __name__ == "__main__":

@@ -62,8 +62,7 @@ class CounterSpec(TrunkSpec):
             ("stride", self.stride, STRIDES),
             ("head_norm", self.head_norm, HEAD_NORMS),
         ):
-            if value not in choices:
-                raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+            check_choice(name, value, choices)
         if self.head_channels < GROUPS or self.head_channels % GROUPS:
             raise EANError(f"head_channels must be a multiple of {GROUPS}, got {self.head_channels}")
         pool, strides = layout(self.arch, features=self.features, stride=self.stride)
@@ -84,6 +83,12 @@ class CounterSpec(TrunkSpec):
         return Counter(
             trunk, fusion, head, pool=pool, stride=self.stride, pad_to=deepest, output_scale=self.output_scale
         )
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise an `EANError` that lists the choices if the value is not among them."""
+    if value not in choices:
+        raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
 def build_counter(

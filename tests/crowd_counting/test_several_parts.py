@@ -232,7 +232,10 @@ def test_parts_are_searched_together_and_the_result_has_each(
         (["train", "--part", "A", "A"], "part A is given twice: give each part once"),
         (["train", "--part", "A", "C"], "unknown part 'C': choose one of A, B, demo"),
         (["train", "--part", "A", "--empty", "bare"], "no images in the folder bare"),
-        (["train", "--part", "A", "--empty", "nowhere"], "the folder nowhere does not exist"),
+        (
+            ["train", "--part", "A", "--empty", "nowhere"],
+            "nowhere does not exist: give image files, or folders",
+        ),
         (["test", "best.pth", "--part", "A", "--empty", "one/IMG_0.png"], "one/IMG_0.png is not a folder"),
         (["train", "--part", "A", "--empty", "one"], "cannot split 1 training image of empty into training and"),
         (["train", "--part", "A", "--empty", "mixed"], "mixed/a.jpg is the annotated image "),

@@ -15,8 +15,8 @@ from crowd_counting.data.load import load_crowd
 from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import score_file
 from crowd_counting.metrics import summarize_errors
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import load_counter, save_counter
 from ean_core.deploy.mean_mask import find_calls
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from crowd_counting.model.counter_file import save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import save_counter
 from ean_core import EANError
 from ean_core.utils import task_registry
 from ean_core.utils.task_registry import TaskEntry, all_tasks, get_loader, get_task, task_of_config
