@@ -189,7 +189,7 @@ def next_commands(arguments: argparse.Namespace, job: Job, directory: Path) -> l
     from crowd_counting.verdict import other_network
     from ean_core.utils.screen import script
 
-    tested = argparse.Namespace(**{**vars(arguments), "empty": None})  # photos of nobody that it has not seen are better
+    tested = argparse.Namespace(**{**vars(arguments), "empty": None})  # it has seen those
     test: list[object] = [*script("crowd_counting/test.py"), directory, *data_words(tested)]
     photo: list[object] = [*script("crowd_counting/predict.py"), directory / "best.pth", "PHOTO.jpg"]
     commands = [[*photo, "--out-dir", "counts"], test]
