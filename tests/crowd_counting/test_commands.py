@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from crowd_counting.train import parse_arguments, search_words
 from ean_core.io.records import read_record
 from tests.crowd_counting.conftest import TINY
 from tests.helpers.ranks import torchrun
@@ -39,6 +40,7 @@ def test_prepare_train_test_predict(
     assert re.search(r"last epoch +\d+\.\d ± \d+\.\d", out)
     assert "always giving the training images' mean count (MAE " in out
     assert "Nothing can be said about attention yet" in out
+    assert f"crowd_counting/test.py {work}/seed0 --part A --data-root {crowd_root}\n" in out
     summary = read_record(work / "summary.json")
     assert summary["kind"] == "counting"
     assert summary["metrics"]["best"]["mae"]["n"] == 2
@@ -150,3 +152,12 @@ def test_a_state_is_no_checkpoint(tmp_path: Path, crowd_root: Path, script: Call
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "last.pth")
     assert script("test", tmp_path / "last.pth", "--part", "A", "--data-root", crowd_root) == 2
     assert "not a counter: give a best.pth or final.pth" in capsys.readouterr().err
+
+
+def test_the_hint_of_a_search_keeps_the_data_and_the_settings() -> None:
+    given = "mine.py --annotations p.json --attention se --scheme 01 --lr 0.1 --cfg-options data.crop=32"
+    arguments = parse_arguments(given.split())
+    options = ["data.crop=32", "model.attention=se", "train.lr=0.1", "data.annotations=p.json"]
+    assert search_words(arguments) == ["mine.py", "--cfg-options", *options]
+    arguments = parse_arguments(["--part", "A", "B", "--data-root", "d"])
+    assert search_words(arguments)[1:] == ["--data-root", "d", "--cfg-options", "data.part=['A', 'B']"]

@@ -193,7 +193,10 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
     first, last = (float(re.search(rf"^training {step}/30 .*loss ([\d.]+)", out, re.MULTILINE)[1]) for step in (1, 30))
     assert last < 0.6 * first
     assert "Could not import OneDL" not in out
-    assert "next: python " in out
+    following = out.partition("next: ")[2].splitlines()
+    scripts = ("segmentation/predict.py", "tools/test.py", "tools/train.py")
+    assert [re.search(r"python \S*?(\w+/\w+.py) ", line)[1] for line in following] == list(scripts)
+    assert following[2].endswith("model.backbone.scheme=org")  # to compare with
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ def test_every_config_has_one_task() -> None:
         get_task("segmentatoin")
 
 
+def test_the_command_that_uses_a_network_has_its_config_where_it_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = {name: task.predict_words("a.pth", config="c.py", options=["b=1"]) for name, task in all_tasks().items()}
+    assert words == {
+        "classification": ["python", "tools/predict.py", "a.pth", "PHOTO.jpg"],
+        "crowd_counting": ["python", "crowd_counting/predict.py", "a.pth", "PHOTO.jpg"],
+        "segmentation": ["python", "segmentation/predict.py", "c.py", "a.pth", "PHOTO.jpg", "--cfg-options", "b=1"],
+    }
+
+
 def test_plain_python_loads_a_counter_in_a_checkout(tmp_path: Path) -> None:
     """Nothing but `ean_core` is imported by the user."""
     spec = CounterSpec(arch="resnet20", attention="se")
