@@ -19,7 +19,7 @@ from ean_core.scheme import Scheme
 from ean_core.utils.intervals import Interval
 from ean_core.utils.screen import make_table, print_table, say, say_next, script
 from segmentation.metrics_table import print_metrics
-from segmentation.summary import print_rows
+from segmentation.seed_summary import print_rows
 from tests.conftest import ROOT
 
 DEEP = Scheme.all_on((18, 18, 18))
