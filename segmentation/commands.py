@@ -80,6 +80,7 @@ def next_commands(arguments: argparse.Namespace, job: Job) -> list[list[object]]
         words += ["--work-dir", job.directory.with_name(f"{job.directory.name}-{scheme}")]
         commands.append([*words, "--cfg-options", *given, *changes, f"model.backbone.scheme={scheme}"])
     elif {"supernet", "search"} <= set(job.config):
+        given = [option for option in given if not option.startswith("model.backbone.scheme=")]  # it finds one
         if arguments.weights:
             given.append(f"model.backbone.init_cfg={dict(type='Pretrained', checkpoint=arguments.weights)}")
         fast = ["--fast"] if arguments.amp else []
