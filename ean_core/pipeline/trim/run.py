@@ -80,9 +80,8 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
         one_by_one, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
         limits = settings.limits.or_default(task.metric, bench.value(bench.before))
         path, chosen, network = walk(bench, costs, limits)
-        if settings.finetune and chosen:
-            folder = directory / f"finetune_{chosen}_{settings.finetune}"
-            network = task.finetune(network, epochs=settings.finetune, directory=folder, resume=resume)
+        if chosen:
+            network = finetuned(task, network, settings.finetune, directory / f"finetune_{chosen}", resume=resume)
         final = final_results(bench, network, path[: chosen + 1], finetune=settings.finetune)
     metrics = {
         "metric": asdict(task.metric),
@@ -101,6 +100,14 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     metrics["sentence"] = conclusion(metrics, limits=limits, parts=asdict(task.parts), device=device)
     how |= {"device": device, "limits": asdict(limits)}
     return write_results(task, settings, network, metrics, directory=directory, how=how)
+
+
+def finetuned(task: TrimTask, network: nn.Module, epochs: int, directory: Path, *, resume: bool) -> nn.Module:
+    """A trimmed network trained on, in a directory with the number of epochs in its name; as it is for no epochs."""
+    if not epochs:
+        return network
+    folder = directory.with_name(f"{directory.name}_{epochs}")
+    return task.finetune(network, epochs=epochs, directory=folder, resume=resume)
 
 
 def check_calls(count: int, what: str) -> None:
