@@ -143,7 +143,7 @@ class CounterTrim:
             EANError: always.
         """
         raise EANError(
-            "--finetune trains classifiers on: train a counter from the trimmed one instead, with "
+            "--finetune is for classifiers: train a counter from the trimmed one instead, with "
             "crowd_counting/train.py --weights trimmed.pth --scheme scheme.json"
         )
 
@@ -161,7 +161,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim
     if arguments.test_root or arguments.test_is_validation:
         raise EANError(f"{model.path} is a crowd counter: --test-root and --test-is-validation are for classifiers")
     if arguments.finetune:
-        raise EANError("--finetune trains classifiers on, and this is a crowd counter: leave it out")
+        raise EANError("--finetune is for classifiers, and this is a crowd counter: leave it out")
     trained = (model.content.get("recipe") or {}).get("data") or {}
     data = load_crowd(
         parts=parts_of(model, trained, arguments),

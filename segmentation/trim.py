@@ -146,9 +146,7 @@ class SegmentorTrim:
         Raises:
             EANError: always.
         """
-        raise EANError(
-            "--finetune trains classifiers on, and this is a segmentor: train it with the scheme.json instead"
-        )
+        raise EANError("--finetune is for classifiers, and this is a segmentor: train it with the scheme.json instead")
 
 
 def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTrim:
@@ -162,7 +160,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTr
         EANError: if they cannot be read.
     """
     if arguments.finetune:
-        raise EANError("--finetune trains classifiers on, and this is a segmentor: leave it out")
+        raise EANError("--finetune is for classifiers, and this is a segmentor: leave it out")
     others = ("part", "annotations", "empty", "test_root", "test_is_validation")
     if any(getattr(arguments, name) for name in others):
         raise EANError(f"{model.path} is a segmentor: its config names its data, so give --data-root alone")

@@ -24,14 +24,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str]) -> None:
-    """Print a paragraph per model, and one on a counter's errors."""
+    """Print a few lines per model."""
     parse_arguments(argv)
     from ean_core.inference.shipped_models import models
     from ean_core.utils.screen import say
 
     none = "no trained models come with this version: train one, and give its checkpoint to the commands"
-    paragraphs = ["\n".join(model.paragraphs) for model in models()]
-    say(*"\n\n".join(paragraphs).splitlines() or [none])
+    say(*"\n\n".join(map(str, models())).splitlines() or [none])
 
 
 if __name__ == "__main__":

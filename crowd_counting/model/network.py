@@ -27,6 +27,8 @@ FEATURES = ("stage3", "all", "stride16")
 STRIDES = (4, 8, 16)
 HEAD_NORMS = ("none", "group")
 GROUPS = 8
+SEARCHED = "se"
+"""The attention that is searched where a recipe names none."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class CounterSpec(TrunkSpec):
 
     def share_full(self) -> CounterSpec:
         """With attention at every block, one module per stage: the network that schemes are searched in."""
-        return dataclasses.replace(self, attention=self.attention or "se", sharing="stage", scheme=None)
+        return dataclasses.replace(self, attention=self.attention or SEARCHED, sharing="stage", scheme=None)
 
     def build(self) -> Counter:
         """Build the counter with random weights, without attention modules that the scheme does not connect."""

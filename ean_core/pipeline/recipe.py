@@ -66,7 +66,7 @@ class SupernetRecipe(TrainSettings):
             )
         if self.sandwich and self.cuda_graph:
             raise EANError(
-                "supernet.sandwich trains several paths a step and supernet.cuda_graph one: give one of them"
+                "supernet.sandwich trains several paths per step and supernet.cuda_graph one: give one of them"
             )
         if self.sandwich:
             object.__setattr__(self, "cuda_graph", False)
@@ -226,7 +226,7 @@ class Recipe:
         recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that classes of the user's own that it names are imported here.
         attention, search = recipe.model.attention, recipe.search
-        model = dataclasses.replace(recipe.model, attention=None if attention is None else load(attention))
+        model = dataclasses.replace(recipe.model, attention=load(attention))
         if search is not None:
             choice = parse_method(search.method)
             search = dataclasses.replace(search, method=choice.method, options={**choice.options, **search.options})

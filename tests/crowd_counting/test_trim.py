@@ -76,7 +76,7 @@ def test_other_photos_and_flags_of_other_tasks_are_refused(
     assert trim(path) == 2
     assert "was trained on points: give --annotations FILE or --part" in capsys.readouterr().err
     assert trim(path, "--finetune", 3) == 2
-    assert "--finetune trains classifiers on" in capsys.readouterr().err
+    assert "--finetune is for classifiers" in capsys.readouterr().err
     assert trim(path, "--test-is-validation") == 2
     assert "is a crowd counter" in capsys.readouterr().err
 

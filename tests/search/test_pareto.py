@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ean_core import EANError, Scheme
+from ean_core.pipeline.pareto_file import read_front, take_point
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.report import plots_analysis
 from ean_core.search.history import HistoryLine
-from ean_core.search.pareto import Point, front_of, points_of, read_front, take_point
+from ean_core.search.pareto import Point, front_of, points_of
 from tests.benchmark.test_latency_table import BLOCKS, COSTS, made_up
 from tests.conftest import Run
 
@@ -80,13 +81,13 @@ def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert front["scored"] == 5
     assert (work_dir / "pareto.png").read_bytes()[:4] == b"\x89PNG"
-    taken = take_point(front, 2, BLOCKS, tmp_path / "s.json")
+    taken = take_point(front, 2, tmp_path / "s.json")
     assert taken == Scheme.load(tmp_path / "s.json", blocks=BLOCKS)
     content = json.loads((tmp_path / "s.json").read_text())
     assert (content["arch"], content["method"], content["seed"]) == ("resnet20", "ean", 7)
     assert (content["returned"], content["validation_accuracy"]) == ("point 2 of the Pareto front", 66.0)
     with pytest.raises(EANError, match="has no point 4: choose one from 1 to 3"):
-        take_point(front, 4, BLOCKS, tmp_path / "t.json")
+        take_point(front, 4, tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
 
 
@@ -100,9 +101,9 @@ def test_equal_points_of_the_front_share_a_label(tmp_path: Path, monkeypatch: py
 
 def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_dir: Path, tmp_path: Path) -> None:
     front = read_front(write_front(work_dir, table=made_up()))
-    take_point(front, 1, BLOCKS, work_dir / "scheme.json")
+    take_point(front, 1, work_dir / "scheme.json")
     again = read_front(write_front(work_dir))
-    assert take_point(again, 2, BLOCKS, tmp_path / "s.json").text == "000000010"
+    assert take_point(again, 2, tmp_path / "s.json").text == "000000010"
     assert "predicted_increment" not in json.loads((tmp_path / "s.json").read_text())
 
 

@@ -45,7 +45,7 @@ def about(models: Sequence[LoadedModel]) -> list[str]:
     """What a user must know of the networks that come with the project: figures, data, limits and errors by count."""
     shipped = [model for network in models if (model := find_model(network.path.stem)) is not None]
     paths = [network.path for network in models]
-    return [line for model in shipped if model.path in paths for line in model.paragraphs]
+    return [line for model in shipped if model.path in paths for line in (model.notice, model.errors) if line]
 
 
 @contextmanager
