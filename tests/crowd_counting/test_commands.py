@@ -18,6 +18,10 @@ from tests.crowd_counting.conftest import TINY
 from tests.helpers.ranks import torchrun
 
 
+DEMO = "crowd_counting/configs/demo.py"
+ELSEWHERE = ("--data-root", "nowhere", "--cfg-options", "data.part=A")
+
+
 def test_prepare_train_test_predict(
     crowd_root: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +133,11 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
         ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
         ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
         ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel must be 'fixed:SIGMA'"),
+        (
+            "../tools/train_cls",
+            [DEMO, "--scheme", "share-full", *ELSEWHERE],
+            "no folder part_A or part_A_final in nowhere",
+        ),
         ("prepare", ["--demo", "--part", "A"], "error: --demo draws part demo"),
         ("prepare", ["--part", "demo"], "draw it with crowd_counting/prepare.py --demo"),
     ],
