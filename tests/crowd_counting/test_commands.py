@@ -17,7 +17,6 @@ from ean_core.io.records import read_record
 from tests.crowd_counting.conftest import TINY
 from tests.helpers.ranks import torchrun
 
-
 DEMO = "crowd_counting/configs/demo.py"
 ELSEWHERE = ("--data-root", "nowhere", "--cfg-options", "data.part=A")
 

@@ -30,8 +30,8 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     if not folded:
         return f"None of {how_many(total, 'attention call')} can be removed with {wanted} on {chosen}"
     drop, saved = (metrics["test"] or metrics["trimmed"])["drop"], metrics["times"][TRIMMED]["saved"]
-    lost = f"{drop['value']:.2f} {unit}" + ("" if unit == name else f" of {name}")
-    interval = f"95 %: {drop['low']:.2f} to {drop['high']:.2f}"
+    lost = f"{rounded(drop['value'])} {unit}" + ("" if unit == name else f" of {name}")
+    interval = f"95 %: {rounded(drop['low'])} to {rounded(drop['high'])}"
     tested = f"{how_many(parts['test'], 'test image')}; " if metrics["test"] else ""
     where = "this CPU" if device.endswith("CPU") else device
     return (
@@ -123,4 +123,10 @@ def print_groups(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Non
 
 def ranged(interval: Mapping[str, float], digits: int = 2) -> str:
     """A value with its interval, such as `0.20 (0.10 to 0.30)`."""
-    return "{value:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**interval, d=digits)
+    value, low, high = (rounded(interval[name], digits) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """A value with so many decimals; a zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"
