@@ -136,7 +136,7 @@ def picture_names(files: Sequence[Path]) -> list[str]:
 
 def video_name(source: Path) -> str:
     """The name of the video with the densities of a video."""
-    return f"{source.stem}_density.mp4"
+    return result_name(source.stem, "_density.mp4")
 
 
 def count_image(

@@ -14,6 +14,7 @@ from ean_core.pipeline.pareto_file import front_content, read_front
 from ean_core.scheme import read_scheme_file
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.pareto import COSTS, points_of
+from ean_core.training.run_key import check_keys, key_of
 from ean_core.utils.checked_dataclasses import Count, Positive, checked
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
@@ -86,12 +87,14 @@ def read_scored(directory: Path, lines: Sequence[HistoryLine] | None) -> tuple[d
     """The provenance of a search's or comparison's schemes, and their scores, read from file unless given.
 
     Raises:
-        EANError: if the directory holds no finished search, or no scheme was scored.
+        EANError: if the directory holds no finished search or another run's scores, or no scheme was scored.
     """
     compared = (directory / "comparison.json").exists()
     origin = compared_origin(directory) if compared else read_scheme_file(directory / "scheme.json")
     source = directory / ("scores.jsonl" if compared else "history.jsonl")
-    lines = read_lines(source) if lines is None else lines
+    if lines is None:
+        lines, claimed = read_lines(source), directory if compared else directory / "search"
+        check_keys((line.run for line in lines), key_of(claimed), file=source)
     if not lines:
         raise EANError(f"{source} contains no scored schemes: run the search first")
     return origin, lines

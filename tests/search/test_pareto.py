@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_an_empty_history_has_no_front(work_dir: Path) -> None:
     with pytest.raises(EANError, match=r"history.jsonl contains no scored schemes"):
         write_front(work_dir)
     assert not (work_dir / "pareto.json").exists()
+
+
+def test_another_runs_history_has_no_front_here(work_dir: Path) -> None:
+    (work_dir / "search").mkdir()
+    (work_dir / "search/run.json").write_text('{"part": "search", "seed": 7}')
+    write_front(work_dir)  # a history of an earlier version has no key
+    lines = (dataclasses.replace(line, run="0" * 12).to_json() + "\n" for line in LINES)
+    (work_dir / "history.jsonl").write_text("".join(lines))
+    with pytest.raises(EANError, match=r"history.jsonl was written by a run with other settings"):
+        write_front(work_dir)
 
 
 def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:
