@@ -9,20 +9,20 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from crowd_counting.model.network import Counter, CounterSpec
 from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
-from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.network_meta import building, check_meta, load_strictly, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import FileSpec, Weights, read_weights, weights_identity
-from ean_core.scheme import Scheme, as_scheme_of_first_stages, check_attention, read_scheme_file, scheme_file
+from ean_core.scheme import Scheme, as_scheme_of_first_stages, check_attention, scheme_file
 from ean_core.utils.errors import EANError
 
 FORMAT = "ean-counter-1"
@@ -204,9 +204,6 @@ def counter_from_content(path: str | Path, content: dict[str, Any]) -> Counter:
     check_meta(path, content)
     with building(path):
         counter = spec.build()
-    try:
-        counter.load_state_dict(content.pop("state_dict"))
-    except (RuntimeError, KeyError) as error:
-        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
-        raise EANError(f"the weights in {path} do not fit the counter it names ({first}): train it again") from None
+    weights = content.pop("state_dict")
+    load_strictly(counter, weights, path=path, what="the counter it names", advice="train it again")
     return counter.eval()

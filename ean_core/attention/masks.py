@@ -30,10 +30,18 @@ def masks_of(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> tuple[T
         mask = mask.float().mean(dim=(2, 3)).expand(residual.shape[:2])
         return mask, torch.ones_like(mask, dtype=torch.bool)
     recalibrated = output[0] if isinstance(output, tuple) else output
-    x, y = residual.float().flatten(2), recalibrated.float().flatten(2)
-    energy = (x * x).sum(dim=2)
-    known = energy > 1e-12
-    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), known
+    scale, known = nearest_scale(residual.float(), recalibrated.float(), dim=(2, 3))
+    return scale.flatten(1), known.flatten(1)
+
+
+def nearest_scale(x: Tensor, y: Tensor, *, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The factor, one for all positions along `dim`, by which `x` comes nearest to `y` (least squares).
+
+    Returns:
+        the factors, of size 1 along `dim`, and where they are known (bool): not where `x` is zero.
+    """
+    energy = x.square().sum(dim, keepdim=True)
+    return (x * y).sum(dim, keepdim=True) / energy.clamp(min=1e-12), energy > 1e-12
 
 
 def gives_mask(module: nn.Module) -> bool:

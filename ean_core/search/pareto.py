@@ -15,7 +15,8 @@ from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.file_format import later_version
 from ean_core.io.json_file import read_json
 from ean_core.io.records import read_record
-from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.io.scheme_record import read_scheme_file
+from ean_core.scheme import Scheme
 from ean_core.search.base import ANSWERS
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.checked_dataclasses import Count, Positive, checked

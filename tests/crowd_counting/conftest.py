@@ -36,10 +36,8 @@ def random_points(count: int, size: tuple[int, int], *, seed: int = 0) -> np.nda
     return (unit * (size[1], size[0])).astype(np.float32)
 
 
-@pytest.fixture
-def crowd_root(tmp_path: Path) -> Path:
+def draw_crowd(root: Path) -> Path:
     """part_A with 8 training and 3 test images of odd and unlike sizes, one grayscale, one below the crop size."""
-    root = tmp_path / "data"
     sizes = [(70, 93), (64, 80), (41, 45), (75, 66), (64, 64), (90, 71), (66, 81), (72, 72)]
     for number, size in enumerate(sizes, start=1):
         points = random_points(3 + number, size, seed=number)
@@ -48,6 +46,12 @@ def crowd_root(tmp_path: Path) -> Path:
         points = random_points(2 * number, size, seed=50 + number)
         write_pair(root / "part_A" / "test_data", number, points, size=size, gray=number == 3)
     return root
+
+
+@pytest.fixture
+def crowd_root(tmp_path: Path) -> Path:
+    """The directory of a data set that `draw_crowd` has drawn."""
+    return draw_crowd(tmp_path / "data")
 
 
 @pytest.fixture

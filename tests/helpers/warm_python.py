@@ -23,7 +23,9 @@ def read_at_start(environment: dict[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(READ_AT_START) and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
+        if name.startswith(READ_AT_START)
+        and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
+        and (value or not name.startswith("LD_"))  # an empty one is as none
     }
 
 
