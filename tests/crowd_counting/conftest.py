@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from crowd_counting.data.demo import save_mat
 from crowd_counting.data.points import CrowdData
 from crowd_counting.data.shanghaitech import load_shanghaitech
+from crowd_counting.model.network import build_counter
+from crowd_counting.model.training_model import CountingModel
+from ean_core.data.normalize import Normalize
 from tests.conftest import Script
 
 TINY = ("--arch", "resnet20", "--epochs", "2", "--batch-size", "2", "--lr", "1e-3", "--cfg-options", "data.crop=48")
@@ -58,6 +62,15 @@ def crowd_root(tmp_path: Path) -> Path:
 def crowd(crowd_root: Path) -> CrowdData:
     """Part A of `crowd_root`, as the reader gives it."""
     return load_shanghaitech(crowd_root, "A")
+
+
+@pytest.fixture
+def model() -> CountingModel:
+    """An untrained counter whose maps vary."""
+    torch.manual_seed(0)
+    counter = build_counter("resnet20", head_channels=8)
+    torch.nn.init.normal_(counter.head[-1].weight, std=2.0)
+    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
 
 
 @pytest.fixture

@@ -15,13 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-import crowd_counting.hooks
 from crowd_counting.data.density_cache import write_cache
 from crowd_counting.data.points import CrowdData
 from crowd_counting.data.shanghaitech import load_shanghaitech
 from crowd_counting.evaluation import load_model, score_file
 from crowd_counting.fit import constant_counts, train_counter
-from crowd_counting.hooks import KeepBest
+from crowd_counting.hooks import KeepBest, ShowCounting
 from crowd_counting.job import Job
 from crowd_counting.metrics import CountErrors, summarize_errors
 from crowd_counting.model.losses import LOSSES
@@ -33,6 +32,7 @@ from ean_core.training.hooks import SaveState
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import draw_crowd
 from tests.helpers.crafted_files import crafted_state
+from tests.helpers.killing import Killed, kill_at
 
 TINY = {
     "model.arch": "resnet20",
@@ -89,38 +89,21 @@ def assert_same(one: Path, other: Path) -> None:
     assert tests[0]["final"] == tests[1]["final"]
 
 
-class Killed(Exception):
-    """Raised where a test ends a run, as a kill would."""
-
-
 @pytest.mark.parametrize("moment", ["between save and validation", "in the middle of an epoch"])
 def test_resumed_equals_uninterrupted(
     crowd: CrowdData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path, moment: str
 ) -> None:
     with monkeypatch.context() as patch:
         if moment == "between save and validation":
-            kill_after(patch, SaveState, "after_train_epoch", times=2)
+            kill_at(patch, SaveState, "after_train_epoch", 2, done=True)
         else:
-            kill_after(patch, crowd_counting.hooks.ShowCounting, "after_train_iter", times=5)  # of 3 steps an epoch
+            kill_at(patch, ShowCounting, "after_train_iter", 5, done=True)  # of 3 steps an epoch
         with pytest.raises(Killed):
             train_counter(make_job(crowd, tmp_path / "stopped"), seed=5)
     assert not (tmp_path / "stopped" / "seed5" / "final.pth").exists()
     torch.rand(7)  # chance is not taken from the global state
     resumed = train_counter(make_job(crowd, tmp_path / "stopped", resume=True), seed=5)
     assert_same(whole, resumed)
-
-
-def kill_after(patch: pytest.MonkeyPatch, hook: type, method: str, *, times: int) -> None:
-    """Raise after a hook's method has run so many times."""
-    original, calls = getattr(hook, method), []
-
-    def wrapped(self: Any, *arguments: Any, **options: Any) -> None:
-        original(self, *arguments, **options)
-        calls.append(1)
-        if len(calls) == times:
-            raise Killed
-
-    patch.setattr(hook, method, wrapped)
 
 
 def test_the_test_images_choose_nothing(crowd: CrowdData, tmp_path: Path, whole: Path) -> None:

@@ -57,14 +57,6 @@ def write_points(folder: Path, sizes: list[tuple[int, int]], *, orientation: int
     return folder / "points.json"
 
 
-@pytest.fixture
-def model() -> CountingModel:
-    torch.manual_seed(0)
-    counter = build_counter("resnet20", head_channels=8)
-    torch.nn.init.normal_(counter.head[-1].weight, std=2.0)
-    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
-
-
 SIZES = [(48, 64)] * 4 + [(56, 40)] * 4
 
 

@@ -10,23 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from crowd_counting.density_overlay import overlay, write_text
 from crowd_counting.inference import Settings, predict
-from crowd_counting.model.network import build_counter
 from crowd_counting.model.tiles import predict_density, tiles_along
 from crowd_counting.model.training_model import CountingModel
-from ean_core.data.normalize import Normalize
 from ean_core.utils.errors import EANError
-
-
-@pytest.fixture
-def model() -> CountingModel:
-    torch.manual_seed(0)
-    counter = build_counter("resnet20", head_channels=8)
-    nn.init.normal_(counter.head[-1].weight, std=2.0)  # maps that vary
-    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
 
 
 def noise(height: int, width: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
 from segmentation.hooks import SaveIterations, validations
 from segmentation.job import Job
+from tests.helpers.killing import Killed
 from tests.helpers.ranks import two_forks
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
 from tests.segmentation.test_backbone import write_classifier
@@ -42,10 +43,6 @@ def prepare(
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     return read_state(directory / "last.pth")["state_dict"]
-
-
-class Killed(Exception):
-    """In place of a signal."""
 
 
 class KillAt(Hook):
