@@ -73,6 +73,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     own = arguments.config is None and arguments.data_root is not None
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
+        if not (arguments.resume and (directory / "recipe.py").exists()):
+            own_images.check_schemes(schemes_in(arguments), options)
         folder = Path(tempfile.mkdtemp(prefix="ean-dry-run-")) if arguments.dry_run else directory
         config = recipe_of_own_images(root, folder, options, resume=arguments.resume, kept=not arguments.dry_run)
     recipe = Recipe.from_file(config, options)

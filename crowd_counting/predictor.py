@@ -14,7 +14,6 @@ from crowd_counting.model.training_model import CountingModel
 from ean_core.data.normalize import Normalize
 from ean_core.inference.image_arguments import ImageLike, for_each, to_image
 from ean_core.inference.loaded_model import LoadedModel
-from ean_core.utils.text import how_many
 
 
 class CountPredictor:
@@ -49,7 +48,8 @@ class CountPredictor:
         pixels = np.asarray(to_image(image))
         density = predict_density(self.counter, pixels)[0]
         picture = color_by_density(pixels, density.numpy(), stride=self.counter.counter.stride)
-        return f"about {how_many(round(float(density.sum())), 'head')}", picture
+        count = round(float(density.sum()))
+        return f"about {count:,} {'person' if count == 1 else 'people'}", picture
 
     def density(self, image: ImageLike) -> Tensor:
         """People per cell of an image, float32 (ceil(H / stride), ceil(W / stride)); the sum is the count."""

@@ -119,7 +119,7 @@ class CounterTrim:
             EANError: always.
         """
         raise EANError(
-            "--finetune trains classifiers on: train a counter from the trimmed one instead, with "
+            "--finetune is for classifiers: train a counter from the trimmed one instead, with "
             "crowd_counting/train.py --weights trimmed.pth --scheme scheme.json"
         )
 
@@ -137,7 +137,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> CounterTrim
     if arguments.test_root or arguments.test_is_validation:
         raise EANError(f"{model.path} is a crowd counter: --test-root and --test-is-validation are for classifiers")
     if arguments.finetune:
-        raise EANError("--finetune trains classifiers on, and this is a crowd counter: leave it out")
+        raise EANError("--finetune is for classifiers, and this is a crowd counter: leave it out")
     trained = (model.content.get("recipe") or {}).get("data") or {}
     part, name = arguments.part, str(trained.get("name", ""))
     if "+" in name or trained.get("empty"):

@@ -105,14 +105,14 @@ def compare_runs(
         margin = float(f"{MARGIN_SHARE * sum(reference) / len(reference):.1g}")
         difference = paired_difference(values, reference)
         return compare_seeds_sentence(
-            name, against, difference, metric=metric, unit="heads", margin=margin, higher_is_better=False
+            name, against, difference, metric=metric, unit="people", margin=margin, higher_is_better=False
         )
     if not shared:
         return None
     errors = [read_errors(run / f"seed{shared[0]}" / "result.json", part=part) for run in (directory, other)]
     if errors[0] is None or errors[1] is None or len(errors[0]) != len(errors[1]):
         return None
-    return compare_errors_sentence(name, against, paired_difference(errors[0], errors[1]), metric=metric, unit="heads")
+    return compare_errors_sentence(name, against, paired_difference(errors[0], errors[1]), metric=metric, unit="people")
 
 
 def read_errors(path: Path, *, part: str = "") -> Sequence[float] | None:

@@ -139,9 +139,7 @@ class SegmentorTrim:
         Raises:
             EANError: always.
         """
-        raise EANError(
-            "--finetune trains classifiers on, and this is a segmentor: train it with the scheme.json instead"
-        )
+        raise EANError("--finetune is for classifiers, and this is a segmentor: train it with the scheme.json instead")
 
 
 def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTrim:
@@ -155,7 +153,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTr
         EANError: if they cannot be read.
     """
     if arguments.finetune:
-        raise EANError("--finetune trains classifiers on, and this is a segmentor: leave it out")
+        raise EANError("--finetune is for classifiers, and this is a segmentor: leave it out")
     if arguments.part or arguments.annotations or arguments.test_root or arguments.test_is_validation:
         raise EANError(f"{model.path} is a segmentor: its config names its data, so give --data-root alone")
     config = read_config(model.config, data_root=arguments.data_root or "data")

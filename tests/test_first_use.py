@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -144,6 +145,30 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch: pytest.
     assert content.getvalue() == rb"caf\udce9.png " + "é\n".encode()
 
 
+def test_a_removed_current_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        command(print)()
+    assert capsys.readouterr().err == "error: the current directory was removed: change to one that exists\n"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o777, 0o700), (0o277, 0o700), (0o022, 0o755)])
+def test_the_owner_can_read_what_a_command_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int, mode: int
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    before = os.umask(mask)
+    try:
+        command(lambda: (tmp_path / "folder").mkdir())()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == mode
+
+
 def test_torch_says_nothing_about_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     with warnings.catch_warnings(record=True) as said:
@@ -251,6 +276,6 @@ def test_no_colours_and_no_bars_in_a_file(capsys: pytest.CaptureFixture[str], mo
         progress.update(2, "done")
     printed = capsys.readouterr().out
     assert "words" in printed
-    assert "work 2/2  elapsed 0:00, remaining 0:00  done" in printed
+    assert "work 2/2  took 0:00  done" in printed
     assert "\x1b" not in printed
     assert "\r" not in printed

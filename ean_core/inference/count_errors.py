@@ -102,7 +102,7 @@ class CountErrors:
         ]
         parts = [f"off by {', and by '.join(off)}"] if off else []
         if self.by_count and not off:
-            parts.append("how far off is not known, since no test photo has about so many people")
+            parts.append("its error is unknown, since no test photo has a similar count")
         if self.empty is not None and count <= self.empty.largest:
             parts.append(f"it counts {self.empty}")
         return "; ".join(parts)

@@ -44,7 +44,7 @@ def read_scheme_file(path: str | Path) -> dict[str, Any]:
     missing = not Path(path).exists()
     advice = "run tools/search.py first, or give the bits" if missing else "write it again with the search"
     if missing and shipped_scheme(Path(path).stem):
-        advice = f"the scheme of this name comes with the project, so give {Path(path).stem!r}"
+        advice = f"the scheme of this name comes with the project: give {Path(path).stem!r}"
     record = read_json(path, what="scheme file", advice=advice)
     if isinstance(record, dict) and (error := later_version(path, record.get("format"), FORMAT)):
         raise error

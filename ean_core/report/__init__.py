@@ -97,8 +97,8 @@ def report(directory: Path) -> str:
     elements = overview.summary(results)
     missing = [gap.what for part in all_sections(results) for gap in part.elements if isinstance(gap, Gap)]
     if missing:
-        text = f"{'; '.join(missing)}. The commands that make them stand in docs/results.md."
-        elements.append(Text(text, title="Without a record yet"))
+        text = f"{'; '.join(missing)}. The commands are in docs/results.md."
+        elements.append(Text(text, title="Not measured yet"))
     return markdown.elements(elements, directory=directory, prefix="results/")
 
 

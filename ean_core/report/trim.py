@@ -68,8 +68,8 @@ def calls_table(record: Record) -> Table:
     unit, settings = unit_of(metric), record.settings
     note = (
         f"Validation {metric['name']} {metrics['validation']:.2f} {metric['unit']}".rstrip() + " as trained; attention "
-        f"is worth {recorded_interval(worth['total'], 2)} {unit}, of which a scale that folds away does "
-        f"{recorded_interval(worth['static'], 2)} and only attention {recorded_interval(worth['dynamic'], 2)}. With "
+        f"is worth {recorded_interval(worth['total'], 2)} {unit}: {recorded_interval(worth['static'], 2)} from a scale "
+        f"that can be folded away and {recorded_interval(worth['dynamic'], 2)} from attention itself. With "
         f"batch norm calibrated all mean masks give {together['mean_masks_calibrated']['value']:.2f}, all dropped "
         f"{together['dropped_calibrated']['value']:.2f}. {how_many(settings['parts']['validation'], 'image')}: "
         f"{settings['parts']['note']}. Times: batch {settings['batch_size']}, mode {settings['mode']}, "

@@ -41,9 +41,9 @@ def test_runs_beside_are_compared_by_their_seeds_or_images(tmp_path: Path) -> No
         tmp_path / "ean", {0: 10.0, 1: 11.1, 2: 10.4, 3: 10.1, 4: 10.9, 5: 10.3}, attention="se", scheme="010"
     )
     _, by_seed = verdicts(searched)
-    assert by_seed.startswith("EAN SE is better than Org in org/: -5.02 heads of test MAE (95 % interval ")
+    assert by_seed.startswith("EAN SE is better than Org in org/: -5.02 people of test MAE (95 % interval ")
     _, by_image, advice = verdicts(write_run(tmp_path / "full", {3: 10.0}, attention="se"))[:3]
-    assert by_image.startswith("Share-full SE is better than EAN SE in ean/ on images like these: -0.10 heads") or (
+    assert by_image.startswith("Share-full SE is better than EAN SE in ean/ on images like these: -0.10 people") or (
         "between Share-full SE and EAN SE in ean/" in by_image
     )
     assert "Org in org/" in advice

@@ -11,7 +11,7 @@ DENSE = [RangeErrors(100, 249, 12, 20.0, -3.0, 0.11), RangeErrors(1000, None, 3,
 SPARSE = [RangeErrors(0, 0, 2, 3.0, 3.0, None), RangeErrors(100, 249, 40, 9.04, 1.0, 0.06)]
 ERRORS = CountErrors({"part A": DENSE, "part B": SPARSE}, EmptyScenes(7, 2.5, 11.0))
 
-UNKNOWN = "how far off is not known, since no test photo has about so many people"
+UNKNOWN = "its error is unknown, since no test photo has a similar count"
 
 
 def test_a_count_is_said_with_the_errors_on_photos_of_about_so_many_people() -> None:

@@ -240,7 +240,7 @@ def test_a_job_list_is_run_by_xargs_and_gathered_by_the_same_command(
     assert script("tools/correlation.py", *options[:-2], "--report", *short) == 0
     assert "4 of 4 schemes trained from scratch" in capsys.readouterr().out
     assert script("tools/correlation.py", *options[:-1], 5, "--report", *short) == 2
-    assert "4 schemes are scored, and --report was asked for 5" in capsys.readouterr().err
+    assert "4 schemes are scored, but" in capsys.readouterr().err
     assert script("tools/correlation.py", *options, "--same-size", 2, *short) == 2
     assert "give --searched too" in capsys.readouterr().err
 

@@ -54,7 +54,7 @@ def test_a_classifier_is_trimmed_and_the_file_loads(tmp_path: Path, script: Scri
     record = read_record(folder / "trim.json")
     metrics, sentence = record["metrics"], record["metrics"]["sentence"]
     assert out.endswith(f"{sentence}.\n")
-    assert sentence.startswith("2 of 2 attention calls can go for ")
+    assert sentence.startswith("2 of 2 attention calls can be removed at a loss of ")
     assert "250 test images; chosen for a loss of at most 100 points on 20 validation images" in sentence
     assert sorted(metrics["folded"]) == ["layer1.2", "layer3.0"]
     assert list(metrics["calls"]) == ["layer1.2", "layer3.0"]
@@ -93,7 +93,7 @@ def test_nothing_is_written_as_a_network_where_no_call_can_go(
 
     monkeypatch.setattr(ClassifierTrim, "results", results)
     assert script("tools/trim.py", path, "--rounds", 2, "--batch-size", 1, "--work-dir", "out") == 0
-    assert "None of 2 attention calls can go with a loss of at most 0.3 points" in capsys.readouterr().out
+    assert "None of 2 attention calls can be removed with a loss of at most 0.3 points" in capsys.readouterr().out
     assert sorted(file.suffix for file in (tmp_path / "out").glob("trim*")) == [".json", ".png"]
 
 

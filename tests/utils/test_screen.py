@@ -21,6 +21,7 @@ from segmentation.metrics_table import print_metrics
 from segmentation.summary import print_rows
 from tests.conftest import ROOT
 from tests.helpers.terminal import Terminal
+from tests.utils.test_wrapping import words_of
 
 DEEP = Scheme.all_on((18, 18, 18))
 SPREAD = {"mean": 272.14, "std": 12.25, "n": 3}
@@ -149,6 +150,18 @@ def test_hints_can_be_copied(capsys: pytest.CaptureFixture, monkeypatch: pytest.
     assert second.strip() == "true"
     monkeypatch.chdir(tmp_path)
     assert Path(script("tools/predict.py")[1]).is_file()
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_a_long_hint_goes_on_after_a_backslash(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = ["python", "tools/report.py", "--html", "my run/report.html", "my run"]
+    more = ["python", "tools/train_cls.py", "--scheme", "org", "work_dirs/a/scheme.json", "--seeds", "0", "1", "2"]
+    lines = shown(lambda: say_next(report, more), width, monkeypatch).splitlines()
+    assert max(map(len, lines)) <= width
+    second = next(number for number, line in enumerate(lines) if "train_cls" in line)
+    assert words_of(lines[:second]) == ["next:", *report]
+    assert words_of(lines[second:]) == more
+    assert any("--scheme org" in line for line in lines), "an option stays with its value"
 
 
 def test_game_0_is_not_shown_twice() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ean_core.cli import make_parser
 from ean_core.utils.errors import EANError, command
-from ean_core.utils.wrapping import print_wrapped, wrap_help
+from ean_core.utils.wrapping import print_wrapped, wrap_help, wrap_lines
 from tests.helpers.terminal import Terminal
 
 TEXT = """\
@@ -67,6 +67,12 @@ def test_sentences_are_wrapped_on_a_terminal_alone(monkeypatch: pytest.MonkeyPat
     assert path in terminal.getvalue(), "whole, so that it can be copied"
     assert " ".join(terminal.getvalue().split()) == sentence
     assert max(len(line) for line in terminal.getvalue().splitlines() if path not in line) <= 30
+
+
+def test_a_number_stays_with_its_unit_and_an_indented_line_with_its_own() -> None:
+    assert wrap_lines("accuracy 51.4 %, 1.7 MB", width=14) == "accuracy\n51.4 %, 1.7 MB"
+    assert wrap_lines("  limits: few people", width=14) == "  limits: few\n    people"
+    assert wrap_lines("a.jpg: bee, ant", width=14, hang=4) == "a.jpg: bee,\n    ant"
 
 
 def test_errors_are_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def answer_upload(path: str, models: Sequence[LoadedModel]) -> str:
 def about(models: Sequence[LoadedModel]) -> list[str]:
     """What a user must know of the networks that come with the project: figures, data and limits."""
     shipped = [model for network in models if (model := find_model(network.path.stem)) is not None]
-    return [str(model) for model in shipped if model.path in [network.path for network in models]]
+    return [model.notice for model in shipped if model.path in [network.path for network in models]]
 
 
 @contextmanager

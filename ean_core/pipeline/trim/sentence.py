@@ -32,7 +32,7 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     wanted = limits.describe(unit)
     chosen = how_many(parts["validation"], "validation image")
     if not folded:
-        return f"None of {how_many(total, 'attention call')} can go with {wanted} on {chosen}"
+        return f"None of {how_many(total, 'attention call')} can be removed with {wanted} on {chosen}"
     drop, saved = (metrics["test"] or metrics["trimmed"])["drop"], metrics["times"][TRIMMED]["saved"]
     name = metrics["metric"]["name"]
     lost = f"{drop['value']:.2f} {unit}" + ("" if unit == name else f" of {name}")
@@ -40,8 +40,8 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     tested = f"{how_many(parts['test'], 'test image')}; " if metrics["test"] else ""
     where = "this CPU" if device.endswith("CPU") else device
     return (
-        f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({interval}; {tested}chosen for {wanted} "
-        f"on {chosen}); {time_saved(saved, where=where)}"
+        f"{folded} of {how_many(total, 'attention call')} can be removed at a loss of {lost} ({interval}; {tested}"
+        f"chosen for {wanted} on {chosen}); {time_saved(saved, where=where)}"
     )
 
 
@@ -49,7 +49,7 @@ def time_saved(saved: Mapping[str, float], *, where: str) -> str:
     """What the whole network's time was measured to save, in percent; an interval with 0 in it shows no saving."""
     interval = f"{saved['low']:.0f} to {saved['high']:.0f}"
     if round(saved["low"]) <= 0 <= round(saved["high"]):
-        return f"whether that saves time on {where} cannot be said ({saved['value']:.0f} %, 95 %: {interval})"
+        return f"whether that saves time on {where} is unclear ({saved['value']:.0f} %, 95 %: {interval})"
     if saved["high"] < 0:
         return f"that takes {-saved['value']:.0f} % ({-saved['high']:.0f} to {-saved['low']:.0f}) more time on {where}"
     return f"that saves {saved['value']:.0f} % ({interval}) of the time on {where}"
@@ -95,7 +95,7 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
     )
     worth = together["worth"]
     say(
-        f"worth of the attention, {unit}: {ranged(worth['total'])}, of which static (a scale that folds away) "
+        f"worth of the attention, {unit}: {ranged(worth['total'])}; static (a scale that folds away) "
         f"{ranged(worth['static'])}, dynamic {ranged(worth['dynamic'])}"
     )
     print_path(metrics, heading=heading, unit=unit)

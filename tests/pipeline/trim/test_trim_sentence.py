@@ -12,8 +12,8 @@ from ean_core.pipeline.trim.sentence import disagreement, time_saved
     ("interval", "sentence"),
     [
         ((18.7, 18.1, 19.0), "that saves 19 % (18 to 19) of the time on this CPU"),
-        ((14.0, -3.0, 30.0), "whether that saves time on this CPU cannot be said (14 %, 95 %: -3 to 30)"),
-        ((16.0, 0.3, 28.0), "whether that saves time on this CPU cannot be said (16 %, 95 %: 0 to 28)"),
+        ((14.0, -3.0, 30.0), "whether that saves time on this CPU is unclear (14 %, 95 %: -3 to 30)"),
+        ((16.0, 0.3, 28.0), "whether that saves time on this CPU is unclear (16 %, 95 %: 0 to 28)"),
         ((-5.0, -9.0, -2.0), "that takes 5 % (2 to 9) more time on this CPU"),
     ],
 )
