@@ -139,7 +139,9 @@ def wait(connection, process: int) -> None:
 
     end = os.pidfd_open(process)
     while end not in (ready := select.select([connection, end], [], [])[0]):
-        number = connection.recv(1) if connection in ready else b""
+        number = b""
+        with contextlib.suppress(ConnectionResetError):  # killed before it read its answer
+            number = connection.recv(1) if connection in ready else b""
         os.kill(process, number[0] if number else signal.SIGKILL)
         if not number:
             break
