@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from crowd_counting.model.network import Counter, CounterSpec
-from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.network_meta import building, check_meta, load_strictly, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks.network_file import check_finite
@@ -82,9 +81,6 @@ def counter_from_content(path: str | Path, content: dict[str, Any]) -> Counter:
     check_meta(path, content)
     with building(path):
         counter = spec.build()
-    try:
-        counter.load_state_dict(content.pop("state_dict"))
-    except (RuntimeError, KeyError) as error:
-        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
-        raise EANError(f"the weights in {path} do not fit the counter it names ({first}): train it again") from None
+    weights = content.pop("state_dict")
+    load_strictly(counter, weights, path=path, what="the counter it names", advice="train it again")
     return counter.eval()

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from crowd_counting.model.network import CounterSpec
 from crowd_counting.recipe import ModelRecipe
 from ean_core.data.folder import MEAN, STD
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.networks import StagedNetwork, stages_blocks
 from ean_core.networks.pretrained import check_arch, load_weights
 from ean_core.networks.weights_file import FileSpec, Weights, read_weights, weights_identity
-from ean_core.scheme import Scheme, as_scheme_of_first_stages, check_attention, read_scheme_file, scheme_file
+from ean_core.scheme import Scheme, as_scheme_of_first_stages, check_attention, scheme_file
 from ean_core.utils.errors import EANError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import shlex
 from collections.abc import Callable
@@ -21,17 +20,11 @@ from ean_core.utils.screen import make_table, print_table, say, say_next, script
 from segmentation.metrics_table import print_metrics
 from segmentation.seed_summary import print_rows
 from tests.conftest import ROOT
+from tests.helpers.terminal import Terminal
 from tests.utils.test_wrapping import words_of
 
 DEEP = Scheme.all_on((18, 18, 18))
 SPREAD = {"mean": 272.14, "std": 12.25, "n": 3}
-
-
-class Terminal(io.StringIO):
-    """A stream that passes for a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def print_networks() -> None:

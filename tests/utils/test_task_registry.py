@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from crowd_counting.model.network import CounterSpec
 from ean_core import EANError
 from ean_core.utils import task_registry
 from ean_core.utils.task_registry import TaskEntry, all_tasks, get_loader, get_task, task_of_config
-from tests.conftest import ROOT
+from tests.helpers.processes import ROOT, run_warm
 
 
 @pytest.fixture
@@ -92,5 +90,5 @@ def test_plain_python_loads_a_counter_in_a_checkout(tmp_path: Path) -> None:
         "assert not any(name.startswith('crowd_counting') for name in sys.modules)\n"
         "print(load_file(sys.argv[1], device='cpu').kind)"
     )
-    done = subprocess.run([sys.executable, "-c", program, path], cwd=tmp_path, capture_output=True, text=True)
+    done = run_warm("-c", program, path, directory=tmp_path)
     assert done.stdout.strip() == "counter", done.stderr

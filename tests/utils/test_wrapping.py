@@ -10,6 +10,7 @@ import pytest
 from ean_core.cli import make_parser
 from ean_core.utils.errors import EANError, command
 from ean_core.utils.wrapping import print_wrapped, wrap_help, wrap_lines
+from tests.helpers.terminal import Terminal
 
 TEXT = """\
 example:
@@ -21,13 +22,6 @@ Trains every network with every seed by the recipe's train section, and tests th
 modes:
   eager     the network as it was trained: float32, contiguous, and nothing that would make it faster
   folded    channels_last"""
-
-
-class Terminal(io.StringIO):
-    """A stream that passes for a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_remarks_go_below_their_commands_where_there_is_no_room() -> None:

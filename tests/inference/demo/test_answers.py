@@ -29,13 +29,6 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
-@pytest.fixture
 def classifiers(tiny_arch: str, tmp_path: Path) -> list[LoadedModel]:
     paths = [
         tiny_classifier(tmp_path / "org.pth", None),
