@@ -157,7 +157,7 @@ def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
     from crowd_counting.summary import summarize_seeds
     from crowd_counting.verdict import other_network, verdicts
     from ean_core.io.records import processes_note
-    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.screen import say, say_next, say_verdict, script
     from ean_core.utils.text import how_many
 
     directories = [job.directory / f"seed{seed}" for seed in seeds]
@@ -167,7 +167,7 @@ def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
     processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
     if note := processes_note(processes):
         say(f"note: {note}")
-    say(*verdicts(job.directory))
+    say_verdict(verdicts(job.directory))
     say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
     photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
     other = other_network(words, job)

@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.trim.greedy import Limits
     from ean_core.pipeline.trim.run import TrimSettings, check_calls, trim
     from ean_core.pipeline.trim.sentence import print_tables
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_verdict
     from ean_core.utils.shipped_files import results_folder
     from ean_core.utils.task_registry import task_of_kind
     from ean_core.utils.text import how_many
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     metrics = trim(task, settings, directory=directory, resume=arguments.resume)
     print_tables(metrics)
     say(f"files in {directory}/: trim.json  trim.png  {'  '.join(metrics['files'])}")
-    say(f"{metrics['sentence']}.")
+    say_verdict([f"{metrics['sentence']}."])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process
-from ean_core.utils.screen import say
+from ean_core.utils.screen import say, say_verdict
 from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
 
@@ -87,7 +87,7 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     metric = job.task.metrics[0]
     print_summary(rows, metric=metric, title=title, images=images)
     print_files(trained)
-    say(*comparisons)
+    say_verdict(comparisons)
     if with_note and recipe.note:
         say(recipe.note)
 

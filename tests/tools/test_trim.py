@@ -156,7 +156,7 @@ def test_a_plain_network_of_timms_is_trimmed(tmp_path: Path, script: Script, cap
     torch.save(weights, tmp_path / "lcnet.pth")
     data = ("--data-root", tmp_path / "images", "--max-drop", 100, "--rounds", 2)
     assert script("tools/trim.py", "timm:lcnet_035", "--weights", "lcnet.pth", *data, "--work-dir", "out") == 0
-    assert "2 of 2 attention calls can go" in capsys.readouterr().out
+    assert "2 of 2 attention calls can be removed" in capsys.readouterr().out
     trimmed = ean_core.load(tmp_path / "out/trimmed.pth").model
     assert find_calls(trimmed.network) == []
     photo = tmp_path / "images/val/kind0/0.png"
