@@ -19,12 +19,14 @@ from torch import Tensor
 
 from classification.images import Images
 from classification.recipe import Recipe
-from classification.recommend import Facts, as_text, one_line, recommend
+from classification.recommend import Facts, architectures, as_text, one_line, recommend
 from ean_core.data import load_data
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
+from ean_core.networks.architectures import stages_blocks
+from ean_core.scheme import as_scheme, describe_blocks
 from ean_core.training.device_defaults import SMALL_IMAGE
 from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError
@@ -90,6 +92,36 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
         f"recipe for {how_many(facts.train_images, 'training image')} on {facts.device.upper()}: {one_line(values)}",
         *pretrained_hint(facts, root),
     ]
+
+
+def check_schemes(schemes: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Refuse a scheme that fits no network which may be chosen, before the images are read.
+
+    Args:
+        schemes: as `--scheme` takes them.
+        options: dotted names and values that replace the choice.
+
+    Raises:
+        EANError: naming the networks.
+    """
+    given = options.get("model.arch")
+    blocks = {arch: stages_blocks(arch) for arch in ([given] if given else architectures(get_device()))}
+    for scheme in schemes:
+        errors = []
+        for arch in blocks:
+            try:
+                as_scheme(scheme, blocks[arch])
+                break
+            except EANError as error:
+                errors.append(error)
+        else:
+            if len(blocks) == 1:
+                raise errors[0]
+            described = ", ".join(f"{arch} with {describe_blocks(count)}" for arch, count in blocks.items())
+            raise EANError(
+                f"the scheme {scheme} fits none of the networks that may be chosen for your images ({described}): give "
+                "a scheme for one of them, or another network with --cfg-options model.arch=NAME"
+            )
 
 
 def pretrained_hint(facts: Facts, root: Path) -> list[str]:

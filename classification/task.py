@@ -106,6 +106,7 @@ class ClassificationTask:
         fingerprint = {
             "name": self.data.name,
             "fingerprint": self.data.fingerprint,
+            **({} if self.data.content is None else {"content": self.data.content}),
             "train_per_class": recipe.train_per_class,
             **({"val_per_class": count} if share is None else {"val_fraction": share}),
             "split_seed": recipe.split_seed,

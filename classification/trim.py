@@ -102,7 +102,7 @@ class ClassifierTrim:
     def identity(self) -> Mapping[str, Any]:
         """What the run is of: checkpoint, network and data."""
         path, content = self.model.path, self.model.content
-        data = {"name": self.images.data.name, "fingerprint": self.images.data.fingerprint}
+        data = {name: getattr(self.images.data, name) for name in ("name", "fingerprint", "content")}
         return {
             **checkpoint_identity(path),
             "model": dict(content["model"]),
@@ -258,12 +258,13 @@ def read_images(model: LoadedModel, root: str | None) -> Images:
             f"{path} was trained on {described.get('name')!r}, which is not a data set of this project: save it with "
             f"data= one of {', '.join(DATASETS)}, where folder means a folder for each class"
         )
-    values = {name: value for name, value in described.items() if name != "fingerprint"}
+    values = {name: value for name, value in described.items() if name not in ("fingerprint", "content")}
     size = content["image_shape"][1] if described["name"] in ("folder", "imagenet") else None
     recipe = build(DataRecipe, {**values, "image_size": size}, where=f"{path}: data")
     data = load_data(recipe.name, root or "data", image_size=size)
     check_classes(model, data, root or "data")
-    if described.get("fingerprint") not in (None, data.fingerprint):
+    same = all(described.get(name) in (None, getattr(data, name)) for name in ("fingerprint", "content"))
+    if not same:
         raise EANError(
             f"{path} was trained on other images of {data.name} than those in {root or 'data'}: give the --data-root "
             "that it was trained with"

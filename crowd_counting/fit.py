@@ -29,6 +29,7 @@ from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import DrawPaths, unwrap_model
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.state import read_state
 from ean_core.training.step_timing import Pace
 from ean_core.utils.checked_dataclasses import Count, build, checked
@@ -56,7 +57,7 @@ def train_counter(job: Job, *, seed: int, on_pace: Callable[[Pace], None] | None
     run = TrainingRun(f"seed {seed}", "train", directory, directory / BEST, identity, seed, *kept, on_pace=on_pace)
     run.claim()
     if (directory / "result.json").exists():
-        check_finished(directory)
+        check_finished(directory, identity)
         return directory
     start = time.perf_counter()
     counter = fit_counter(job, run)
@@ -83,7 +84,12 @@ def fit_counter(job: Job, run: TrainingRun) -> Counter:
         recipe.settings(),
         validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
         hooks=[
-            KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST))
+            KeepBest(
+                directory / "validation.json",
+                best=directory / BEST,
+                every=recipe.validate_every,
+                save=partial(save, directory / BEST),
+            )
         ],
         show_progress=ShowCounting,
     )
@@ -141,16 +147,18 @@ def trained_counter(job: Job, directory: Path) -> Counter:
     return counter
 
 
-def check_finished(directory: Path) -> None:
-    """Check that the files of a finished run can be read.
+def check_finished(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Check that the files of a finished run can be read, and are its own.
 
     Raises:
-        EANError: naming the file that cannot be read.
+        EANError: naming the file that cannot be read, or is another run's.
     """
-    read_result(directory / "result.json")
+    key, result = run_key(identity), directory / "result.json"
+    check_keys([read_result(result).get("run")], key, file=result)
     for name in (BEST, FINAL):
         try:
-            load_counter(directory / name)
+            _, content = load_counter(directory / name)
+            check_keys([run_key(content.get("recipe") or {})], key, file=directory / name)
         except EANError as error:
             raise EANError(f"{directory} is finished according to its result.json, but {error}") from None
 
@@ -189,6 +197,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
         },
         data_note=job.data.note,
         device=get_device(),
+        run=run_key(identity),
     )
 
 

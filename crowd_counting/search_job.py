@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from crowd_counting.cli import default_root
 from crowd_counting.data.demo import PART, draw_demo
 from crowd_counting.data.load import load_crowd
 from crowd_counting.job import Job as CountingJob
+from crowd_counting.model.pretrained import check_scheme
 from crowd_counting.recipe import Recipe
 from crowd_counting.task import searched_task
 from ean_core.cli import backends_of
-from ean_core.pipeline.arguments import recipe_options
+from ean_core.pipeline.arguments import recipe_options, schemes_in
 from ean_core.pipeline.job import Job
 from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
 from ean_core.utils.errors import EANError
@@ -42,6 +44,8 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         sections = [name for name in ("train", "supernet") if getattr(recipe, name) is not None]
         fast = {f"{section}.{name}": value for section in sections for name, value in FAST.items()}
         recipe = Recipe.read(arguments.config, {**fast, **options})
+    for value in schemes_in(arguments):  # before any data is read
+        check_scheme(dataclasses.replace(recipe.model, scheme=value))
     directory = Path(arguments.work_dir or Path("work_dirs") / recipe.name)
     if arguments.resume:
         check_same_files(directory)

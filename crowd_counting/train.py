@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.dry_run import dry_run
     from crowd_counting.fit import train_counter
     from crowd_counting.job import Job
+    from crowd_counting.model.pretrained import check_scheme
     from crowd_counting.summary import covered_seeds
     from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
@@ -97,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise EANError(f"--seeds must be distinct, got {arguments.seeds}")
     backends = backends_of(arguments.log)
     recipe = recipe_of(arguments)
+    check_scheme(recipe.model)
     launcher = start_processes(arguments.launcher)
     if not arguments.part and arguments.annotations is None:
         arguments.part, arguments.annotations = recipe.data.parts, recipe.data.annotations

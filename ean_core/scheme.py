@@ -148,7 +148,8 @@ class Scheme:
 
         Args:
             path: where to write; replaced atomically.
-            provenance: JSON values such as arch, attention, method, seed, reward, supernet_sha256.
+            provenance: JSON values such as arch, attention, method, seed, reward, supernet_sha256. What the file says
+                of the bits is always this scheme's, even if `provenance` was read from another scheme's file.
         """
         check_arguments("Scheme.save", path=(path, str | Path))
         record = {
@@ -157,9 +158,8 @@ class Scheme:
             "stages": ["".join(map(str, stage)) for stage in self.stages],
             "connections": self.connections,
             "sparsity": self.sparsity,
-            **provenance,
         }
-        write_atomic(path, json.dumps(record, indent=2) + "\n")
+        write_atomic(path, json.dumps({**record, **provenance, **record}, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path, *, blocks: Sequence[int] | None = None) -> Scheme:

@@ -104,6 +104,8 @@ def compare_networks(runs: Sequence[Record], others: Sequence[Record]) -> str | 
     if not first or not second or len(first) != len(second):
         return None
     pairs = [pair for pair in zip(first, second, strict=True) if None not in pair]
+    if not pairs:
+        return None
     difference = paired_difference(*([pair[side] for pair in pairs] for side in (0, 1)))
     return compare_errors_sentence(
         name,

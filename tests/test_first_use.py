@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -116,6 +117,30 @@ def test_a_name_that_the_terminal_cannot_show_stops_nothing(monkeypatch: pytest.
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="utf-8"))
     command(lambda: print("caf\udce9.png é", flush=True))()
     assert content.getvalue() == rb"caf\udce9.png " + "é\n".encode()
+
+
+def test_a_removed_current_directory_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SystemExit, match="2"):
+        command(print)()
+    assert capsys.readouterr().err == "error: the current directory was removed: change to one that exists\n"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o777, 0o700), (0o277, 0o700), (0o022, 0o755)])
+def test_the_owner_can_read_what_a_command_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mask: int, mode: int
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    before = os.umask(mask)
+    try:
+        command(lambda: (tmp_path / "folder").mkdir())()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == mode
 
 
 def test_torch_says_nothing_about_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:

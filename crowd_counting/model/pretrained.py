@@ -117,6 +117,18 @@ def make_spec(recipe: ModelRecipe, initial: InitialWeights) -> CounterSpec:
     )
 
 
+def check_scheme(recipe: ModelRecipe) -> None:
+    """Refuse a scheme that does not fit, before any image is read; of what only the weights say, `make_spec` judges.
+
+    Raises:
+        EANError: as `make_spec`.
+    """
+    if recipe.weights is None:
+        make_spec(recipe, InitialWeights())
+    elif recipe.arch is not None and recipe.scheme is not None:
+        scheme_of(recipe, recipe.arch, stages_blocks(recipe.arch))
+
+
 def scheme_of(recipe: ModelRecipe, arch: str, blocks: Sequence[int]) -> Scheme:
     """The recipe's scheme over all stages of the architecture.
 

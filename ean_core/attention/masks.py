@@ -26,14 +26,26 @@ def masks_of(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> tuple[T
     residual: Tensor = inputs[0]
     if gives_mask(module):
         state: State = inputs[1] if len(inputs) > 1 else None
-        mask, _ = module.mask(residual, state)
-        mask = mask.float().mean(dim=(2, 3)).expand(residual.shape[:2])
-        return mask, torch.ones_like(mask, dtype=torch.bool)
-    recalibrated = output[0] if isinstance(output, tuple) else output
+        return channel_masks(module.mask(residual, state)[0], residual)
+    return nearest_masks(residual, output[0] if isinstance(output, tuple) else output)
+
+
+def channel_masks(mask: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """A mask averaged over positions (B, C), float32, and where it is known: everywhere."""
+    means = mask.float().mean(dim=(2, 3)).expand(residual.shape[:2])
+    return means, torch.ones_like(means, dtype=torch.bool)
+
+
+def nearest_masks(residual: Tensor, recalibrated: Tensor) -> tuple[Tensor, Tensor]:
+    """The scales (B, C), float32, that bring `residual` nearest to `recalibrated` (least squares), and where known."""
     x, y = residual.float().flatten(2), recalibrated.float().flatten(2)
     energy = (x * x).sum(dim=2)
-    known = energy > 1e-12
-    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), known
+    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), energy > 1e-12
+
+
+def only_multiplies(module: nn.Module) -> bool:
+    """Whether calling an attention module is multiplying by its mask and nothing else."""
+    return type(module).forward is Attention.forward
 
 
 def gives_mask(module: nn.Module) -> bool:

@@ -2,9 +2,9 @@
 
 In Eq. 4 (https://arxiv.org/abs/2011.14058) a block that is not connected keeps its residual as it is. A supernet's
 weights then serve residuals of two scales, and the path without any connection, whose residuals are all at the larger
-one, is a cripple. With `unconnected="mean"` the residual is multiplied by the running mean of the mask that the call
-applies where it is connected, channel by channel. That is a constant, part of the last norm's weights: pruning puts it
-there, and it costs nothing. What the search then weighs is what only attention can do.
+one, scores far too low. With `unconnected="mean"` the residual is multiplied by the running mean of the mask that the
+call applies where it is connected, channel by channel. That is a constant, part of the last norm's weights: pruning
+puts it there, and it costs nothing. What the search then weighs is what only attention can do.
 
 `ean_core.deploy.mean_mask` does the same to a trained network.
 """
@@ -14,8 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention import State
-from ean_core.attention.masks import gives_mask, masks_of
+from ean_core.attention.masks import channel_masks, nearest_masks
 from ean_core.utils.errors import EANError
 
 UNCONNECTED = ("identity", "mean")
@@ -59,37 +58,37 @@ class MeanMasks(nn.Module):
         """Multiply the residual (B, C, H, W) of block `index` by its mean mask."""
         return residual * self.of(index, residual)
 
+    @property
+    def observing(self) -> bool:
+        """Whether this is a training step, whose masks count.
+
+        Passes in training mode that do not train, such as batch-norm calibration, have no gradients.
+        """
+        return self.training and torch.is_grad_enabled()
+
+    @torch.no_grad()
     def observe(
         self,
         index: int,
-        attention: nn.Module,
         residual: Tensor,
-        state: State,
         *,
+        mask: Tensor | None = None,
         output: Tensor | None = None,
         gate: Tensor | None = None,
     ) -> None:
-        """Take up the mask of a call, in a training step only.
-
-        Batch-norm calibration and other passes that run the network in training mode without training it have no
-        gradients, or gates that are no bits: they leave the means alone.
+        """Update the running mean with a call's mask; only in a training step, and not for gates between 0 and 1.
 
         Args:
             index: of the block.
-            attention: the module called.
-            residual, state: what it was given.
-            output: what it returned, the recalibrated residual; None to run it again where it gives no mask.
+            residual: (B, C, H, W), what the call was given.
+            mask: what it multiplied the residual by.
+            output: the recalibrated residual, of a call that has no mask.
             gate: bool (), whether the block is connected; None if it is.
         """
-        if not (self.training and torch.is_grad_enabled()) or (gate is not None and gate.dtype != torch.bool):
-            return
-        with torch.no_grad():
-            if output is None and not gives_mask(attention):
-                output, _ = attention(residual, state)
-            masks, known = masks_of(attention, (residual, state), output)
-            count = known.sum(dim=0)
-            mean = torch.where(known, masks, 0.0).sum(dim=0) / count.clamp(min=1)
-            old, steps = self.masks[index], self.steps[index] + 1
-            new = torch.where(count > 0, torch.lerp(old, mean.to(old), (1 / steps).clamp(min=MOMENTUM)), old)
-            self.masks[index] = new if gate is None else torch.where(gate, new, old)
-            self.steps[index] = steps if gate is None else torch.where(gate, steps, self.steps[index])
+        masks, known = nearest_masks(residual, output) if mask is None else channel_masks(mask, residual)
+        count = known.sum(dim=0)
+        mean = torch.where(known, masks, 0.0).sum(dim=0) / count.clamp(min=1)
+        old, steps = self.masks[index], self.steps[index] + 1
+        new = torch.where(count > 0, torch.lerp(old, mean.to(old), (1 / steps).clamp(min=MOMENTUM)), old)
+        self.masks[index] = new if gate is None else torch.where(gate, new, old)
+        self.steps[index] = steps if gate is None else torch.where(gate, steps, self.steps[index])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core.attention import Attention, State
+from ean_core.attention.masks import only_multiplies
 from ean_core.networks.mean_masks import MeanMasks
 from ean_core.networks.scale_layers import scale_output
 from ean_core.utils.errors import EANError
@@ -66,9 +67,15 @@ class Stage(nn.Module):
     def recalibrate(self, index: int, residual: Tensor, state: State) -> tuple[Tensor, State]:
         """The residual (B, C, H, W) of block `index` after its attention, and the state for the next block."""
         attention, state = self.attention_of(index), state if self.is_shared else None
+        if self.mean_masks is None or not self.mean_masks.observing:
+            return attention(residual, state)
+        # Each call runs once: a second run for its mask would update the statistics of an attention's own norm again.
+        if only_multiplies(attention):
+            mask, new_state = attention.mask(residual, state)
+            self.mean_masks.observe(index, residual, mask=mask)
+            return residual * mask, new_state
         output, new_state = attention(residual, state)
-        if self.mean_masks is not None:
-            self.mean_masks.observe(index, attention, residual, state, output=output)
+        self.mean_masks.observe(index, residual, output=output)
         return output, new_state
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.search.history import HistoryLine
-from ean_core.search.pareto import COSTS, front_content, points_of, read_scored
+from ean_core.search.pareto import COSTS, front_content, points_of, read_front, read_scored
+from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
 
@@ -27,11 +29,13 @@ def write_front(
         pareto.json.
 
     Raises:
-        EANError: if the directory holds no finished search, no scheme is scored, or the table is of another network.
+        EANError: if the directory holds no finished search or another one's front, no scheme is scored, or the table is
+            of another network.
     """
     origin, lines = read_scored(directory, lines)
     content = front_content(origin, lines, table)
     path = directory / "pareto.json"
+    check_own_front(path, origin)
     write_atomic(path, json.dumps(content, indent=2) + "\n")
     from ean_core.report.plots_analysis import draw_front  # matplotlib takes a second to import
 
@@ -48,3 +52,17 @@ def write_front(
         "numbered as in pareto.json; the accuracies of networks trained from scratch differ",
     )
     return path
+
+
+def check_own_front(path: Path, origin: Mapping[str, Any]) -> None:
+    """Refuse to replace the front of a search on another supernet; a damaged one is made again.
+
+    Raises:
+        EANError: for such a front.
+    """
+    try:
+        earlier = read_front(path)["origin"].get("supernet_sha256")
+    except EANError:
+        return
+    if None not in (earlier, now := origin.get("supernet_sha256")) and earlier != now:
+        raise EANError(f"{path} is the front of a search on another supernet: give it another name or folder")

@@ -13,7 +13,7 @@ from ean_core.pipeline.estimate import announce
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.retrain import Target, make_target, train_all
-from ean_core.pipeline.search import search_scheme
+from ean_core.pipeline.search import check_own_scheme, search_scheme
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.search_sentences import describe_search
 from ean_core.pipeline.summary import print_files, print_summary, summarize, write_summary
@@ -21,7 +21,7 @@ from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.supernet import train_supernet
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
-from ean_core.utils.distributed import is_main_process
+from ean_core.utils.distributed import is_main_process, run_on_main_process
 from ean_core.utils.screen import say, say_verdict
 from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
@@ -44,6 +44,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     # A mistake in the search's settings must show before hours of training.
     constraints.make_method(search.method, search.options, seed=job.recipe.seed, supernet=None)
     constraints.print_warnings()
+    run_on_main_process(lambda: check_own_scheme(job.directory))
     estimate = announce(job, targets=len(job.recipe.retrain) if retrain else 0)
     scheme = search_scheme(job, train_supernet(job, on_pace=estimate))
     if is_main_process():

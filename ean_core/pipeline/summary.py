@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 import torch
 
 from ean_core.benchmark.timing import increment, measure, noise_warning
-from ean_core.io.records import environment, processes_note, processes_of, read_record, spread, write_record
+from ean_core.io.records import (
+    environment,
+    portable,
+    processes_note,
+    processes_of,
+    read_record,
+    spread,
+    write_record,
+)
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
@@ -86,7 +95,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job, *, earlier: Path | Non
         earlier: a record whose increments are kept if they are of these networks on this device: measured again, they
             would differ at every `--resume`.
     """
-    increments = recorded_increments(earlier, trained, timing_of(job)) if earlier and earlier.exists() else None
+    increments = recorded_increments(earlier, trained, job) if earlier and earlier.exists() else None
     if increments is None:
         increments = measure_increments(trained, job)
     return [
@@ -120,19 +129,18 @@ def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, 
     return {label: Interval(100 * ratio.value, 100 * ratio.low, 100 * ratio.high) for label, ratio in ratios.items()}
 
 
-def recorded_increments(
-    path: Path, trained: Sequence[TrainedTarget], timing: Mapping[str, Any]
-) -> dict[str, Interval] | None:
+def recorded_increments(path: Path, trained: Sequence[TrainedTarget], job: Job) -> dict[str, Interval] | None:
     """The time increments of a record, by label.
 
-    None if it lacks one of the networks, is of another device, or was not timed as `timing_of` says.
+    None if it lacks one of the networks, is of another device or other data, or was not timed as `timing_of` says.
     """
     try:
         record = read_record(path)
         here = environment()
         if any(record["environment"][name] != here[name] for name in ("device", "threads")):
             return None
-        if record["settings"]["timing"] != timing:
+        settings, data = record["settings"], portable(job.record_settings()["data"])
+        if settings["timing"] != timing_of(job) or settings["data"] != json.loads(json.dumps(data, default=str)):
             return None
         rows = {(row["scheme"], row["parameters"]): row["time_increment"] for row in record["metrics"]}
         return {

@@ -150,8 +150,8 @@ class Results:
 
 
 def visible(directory: Path, pattern: str) -> list[Path]:
-    """The files of a pattern by name, without hidden ones: a killed run can have left parts of files."""
-    return [path for path in sorted(directory.glob(pattern)) if not is_hidden(path, directory)]
+    """The regular files of a pattern by name, without hidden ones: a killed run can have left parts of files."""
+    return [path for path in sorted(directory.glob(pattern)) if path.is_file() and not is_hidden(path, directory)]
 
 
 def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:

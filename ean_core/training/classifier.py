@@ -48,6 +48,7 @@ class ImageClassifier(BaseModel):
     """
 
     changes_path = False
+    paths: Sequence[Scheme] = ()
 
     def __init__(
         self,
@@ -117,7 +118,6 @@ class SupernetClassifier(ImageClassifier):
     """
 
     changes_path = True
-    paths: Sequence[Scheme] = ()
 
     def __init__(self, network: StagedNetwork, normalize: nn.Module, **options: Any) -> None:
         super().__init__(network, normalize, **options)

@@ -2,7 +2,8 @@
 
 A supernet's path changes at every step, but a graph is fixed. So the graph runs the attention of every block, and a
 tensor of boolean gates selects between its output and its input (`ean_core.supernet.gates`), which gives the values and
-gradients of the path alone.
+gradients of the path alone. An attention with a batch norm of its own cannot be captured so: its running statistics
+would count the blocks that the path leaves out.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from ean_core.networks import StagedNetwork
 from ean_core.networks.stage import Stage
 from ean_core.scheme import Scheme
-from ean_core.supernet.bn_calibration import preserve_batch_norm
-from ean_core.utils.cuda_graph import capture
+from ean_core.supernet.bn_calibration import batch_norms, preserve_batch_norm
+from ean_core.utils.cuda_graph import CaptureFailed, capture
 
 Losses = dict[str, Tensor]
 
@@ -34,14 +35,14 @@ class Model(Protocol):
     Attributes:
         network: whose stages the step runs.
         changes_path: whether `paths` changes before every step.
-        paths: the path of the step, one scheme.
+        paths: the path of the step, one scheme; empty where it does not change.
     """
 
     network: StagedNetwork
     changes_path: bool
     paths: Sequence[Scheme]
 
-    def __call__(self, inputs: Tensor, labels: Tensor, mode: str) -> Losses: ...
+    def __call__(self, inputs: Tensor, labels: Tensor, mode: str, *, gates: Tensor | None) -> Losses: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
@@ -63,6 +64,8 @@ class GraphedStep:
         self.stages: list[Stage] = model.network.stages
         self.gates: Tensor | None = None  # bool (m,), the path, if it changes between steps
         if model.changes_path:
+            if any(batch_norms(stage.attention) for stage in self.stages if stage.attention is not None):
+                raise CaptureFailed("a CUDA graph would update the attention's batch norms at unconnected blocks too")
             self.gates = torch.ones(sum(model.network.stages_blocks), dtype=torch.bool, device=inputs.device)
         try:
             with preserve_batch_norm(model.network):  # the capture's warm-up steps must leave no trace

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.hooks import Hook
+from mmengine.dist import all_reduce_params
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
 from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
+from ean_core.training.run_key import key_of
 from ean_core.training.state import plain_state
 from ean_core.training.work_dir import check_held
 from ean_core.utils.distributed import barrier, is_main_process
@@ -65,6 +67,19 @@ class DrawPaths(Hook):
             model.paths = [draw_path(blocks, seed=self.seed, step=runner.iter)]
 
 
+class SyncBuffers(Hook):
+    """Averages the buffers of the model and of its moving average over the processes at the end of an epoch.
+
+    MMEngine's own hook leaves out the moving average, which would differ between processes in its batch norms.
+    """
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Average them, before the epoch's validation and checkpoint."""
+        averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+        for model in (runner.model, *averaged):
+            all_reduce_params(model.buffers(), op="mean")
+
+
 class SaveState(Hook):
     """Saves the run's full state to a single file after an epoch, atomically.
 
@@ -107,8 +122,9 @@ class SaveState(Hook):
         barrier()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Convert to tensors and plain values, so that `read_state` can load them safely."""
+        """Add the run's key, and convert to tensors and plain values, so that `read_state` can load them safely."""
         weights = ("state_dict", "ema_state_dict")
+        checkpoint["meta"]["run"] = key_of(self.path.parent)
         checkpoint.update({name: plain_state(value) for name, value in checkpoint.items() if name not in weights})
 
 

@@ -21,7 +21,8 @@ from mmengine.runner.checkpoint import load_state_dict
 import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
-from ean_core.training.hooks import SaveState, unwrap_model
+from ean_core.training.hooks import SaveState, SyncBuffers, unwrap_model
+from ean_core.training.run_key import check_keys, key_of
 from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
 from ean_core.training.step_log import LOG_EVERY, QuietRuntimeInfo
@@ -42,8 +43,23 @@ class QuietRunner(Runner):
 
     def __init__(self, model: Any, work_dir: str, *args: Any, **kwargs: Any) -> None:
         kwargs["experiment_name"] = f"{Path(work_dir).name}_{next(_numbers)}"
+        self._determinism = _read_determinism()
         super().__init__(model, work_dir, *args, **kwargs)
         self.register_hook(StopIfNotFinite())
+
+    def train(self) -> Any:
+        """Train; then close the log file, and restore PyTorch's determinism, which MMEngine sets for good.
+
+        What follows in the same process, such as timing the networks, is then the same as in a process of its own.
+        """
+        try:
+            return super().train()
+        finally:
+            _set_determinism(*self._determinism)
+            for handler in list(self.logger.handlers):
+                if isinstance(handler, logging.FileHandler):
+                    handler.close()
+                    self.logger.removeHandler(handler)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the logger, showing only errors on the screen."""
@@ -62,10 +78,10 @@ class QuietRunner(Runner):
         """Resume from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or not a run's state, or differs between processes.
+            EANError: if the file is damaged, not a state or another run's, or differs between processes.
         """
         if state_to_resume(state) is not None:
-            read_state(state)
+            check_keys([read_state(state)["meta"].get("run")], key_of(state.parent), file=state)
             self._resume, self._load_from = True, str(state)
 
     def load_checkpoint(self, filename: str, *_: Any, **__: Any) -> dict[str, Any]:
@@ -96,6 +112,23 @@ class QuietRunner(Runner):
         """
         with _fits(filename):
             super().resume(filename, *args, **kwargs)
+
+
+def _read_determinism() -> tuple[bool, bool, bool, bool]:
+    """PyTorch's four switches of determinism, as `_set_determinism` takes them."""
+    backend = torch.backends.cudnn
+    return (
+        backend.deterministic,
+        backend.benchmark,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def _set_determinism(deterministic: bool, benchmark: bool, algorithms: bool, warn_only: bool) -> None:
+    """Set them."""
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+    torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
 
 
 @contextmanager
@@ -190,7 +223,7 @@ def _custom_hooks(settings: TrainSettings, hooks: Sequence[Hook], state: Path) -
     """The caller's hooks and those of every training."""
     custom: list[Any] = [*hooks, SaveState(state, interval=settings.save_interval)]
     if rank_and_world()[1] > 1:
-        custom.insert(0, {"type": "SyncBuffersHook"})  # batch norm statistics: the mean over the processes
+        custom.insert(0, SyncBuffers())
     if settings.ema is not None:
         custom.append({"type": "EMAHook", "momentum": 1.0 - settings.ema, "update_buffers": True})
     return custom

@@ -87,7 +87,8 @@ class Bar:
         room = min(BAR_WIDTH, options.max_width - text.cell_len - 2)
         if room >= LEAST_BAR:
             filled = round(room * min(1.0, self.done / max(1, self.total)))
-            text.append("  ").append("━" * filled, style="bar.complete").append("━" * (room - filled), style="bar.back")
+            done, left = ("#", "-") if options.ascii_only else ("━", "━")
+            text.append("  ").append(done * filled, style="bar.complete").append(left * (room - filled), "bar.back")
         yield text
 
 

@@ -121,7 +121,7 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
         ("train", ["--seeds", "1", "1", "--part", "A"], "error: --seeds must be distinct, got [1, 1]"),
         ("train", ["--cfg-options", "data.crop", "--part", "A"], "error: --cfg-options takes NAME=VALUE"),
         ("train", ["none.py", "--part", "A"], "error: configuration none.py does not exist"),
-        ("train", ["--part", "A", "--attention", "se", "--scheme", "0101"], "4 bits but the network needs 16"),
+        ("train", ["--annotations", "none.csv", "--attention", "se", "--scheme", "01"], "2 bits but the network needs"),
         ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
         ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
         ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel must be 'fixed:SIGMA'"),

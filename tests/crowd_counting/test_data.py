@@ -206,7 +206,7 @@ def test_json_and_csv_say_the_same(pictures: Path) -> None:
     ("name", "text", "sentence"),
     [
         ("s.txt", "", r"must be a .json or .csv file"),
-        ("s.json", "{", "are not valid JSON"),
+        ("s.json", "{", "cannot be read as JSON"),
         ("s.json", '{"train": []}', 'have the wrong form .*expected "train" and "test"'),
         ("s.json", '{"train": [1], "test": []}', "have the wrong form"),
         ("s.json", '{"train": [], "test": []}', "have no train images"),
@@ -227,7 +227,7 @@ def test_bad_point_files(pictures: Path, name: str, text: str, sentence: str) ->
 
 
 def test_missing_points_file(tmp_path: Path) -> None:
-    with pytest.raises(EANError, match=r"no.json do not exist"):
+    with pytest.raises(EANError, match=r"no.json does not exist"):
         load_points_file(tmp_path / "no.json")
 
 

@@ -128,12 +128,48 @@ def test_the_best_is_the_lowest_validation_error(crowd: CrowdData, tmp_path: Pat
     assert metrics["best"]["test"]["images"] == 3
 
 
-def test_only_a_lower_error_is_kept(tmp_path: Path) -> None:
-    kept: list[int] = []
-    hook = KeepBest(tmp_path / "validation.json", every=1, save=lambda epoch, metrics: kept.append(epoch))
-    for epoch, mae in enumerate([5.0, 3.0, 4.0, 3.0, 2.0], start=1):
+@pytest.fixture
+def keep_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KeepBest:
+    """A hook whose counter file holds only an epoch and its error."""
+
+    def save(epoch: int, metrics: dict[str, Any]) -> None:
+        (tmp_path / "best.pth").write_text(json.dumps({"epoch": epoch, "validation": metrics}))
+
+    monkeypatch.setattr("crowd_counting.hooks.load_counter", lambda path: (None, json.loads(path.read_text())))
+    return KeepBest(tmp_path / "validation.json", best=tmp_path / "best.pth", every=1, save=save)
+
+
+def validate(hook: KeepBest, maes: dict[int, float]) -> tuple[int, list[tuple[int, float]]]:
+    """Let epochs end with these errors; returns the epoch of the saved counter, and the list of validations."""
+    for epoch, mae in maes.items():
         hook.after_val_epoch(SimpleNamespace(epoch=epoch), {"mae": mae})
-    assert kept == [1, 2, 5]
+    saved = json.loads(hook.best.read_text())["epoch"]
+    return saved, [(entry["epoch"], entry["mae"]) for entry in hook.entries()]
+
+
+def test_only_a_lower_error_is_kept(keep_best: KeepBest) -> None:
+    for epoch, (mae, best) in enumerate([(5.0, 1), (3.0, 2), (4.0, 2), (3.0, 2), (2.0, 5)], start=1):
+        assert validate(keep_best, {epoch: mae})[0] == best
+
+
+@pytest.mark.parametrize(
+    ("again", "best", "listed"),
+    [
+        ({2: 4.0, 3: 1.0}, 3, [(1, 5.0), (2, 4.0), (3, 1.0)]),  # as before
+        ({2: 6.0, 3: 7.0}, 3, [(1, 5.0), (2, 6.0), (3, 1.0)]),
+        ({2: 0.5, 3: 0.7}, 2, [(1, 5.0), (2, 0.5), (3, 1.0)]),
+        ({2: 4.0, 3: 0.7}, 3, [(1, 5.0), (2, 4.0), (3, 0.7)]),
+    ],
+)
+def test_the_best_is_that_of_the_list_however_epochs_repeat(
+    keep_best: KeepBest, again: dict[int, float], best: int, listed: list[tuple[int, float]]
+) -> None:
+    validate(keep_best, {1: 5.0, 2: 4.0, 3: 1.0})
+    keep_best.before_train(SimpleNamespace(epoch=1, max_epochs=3))  # the state was saved after the first
+    assert validate(keep_best, again) == (best, listed)
+    keep_best.history.write_text('[{"epoch": 1, "mae": 0.1}]')
+    with pytest.raises(EANError, match="best.pth is not the counter with the lowest error in .*validation.json"):
+        keep_best.before_train(SimpleNamespace(epoch=1, max_epochs=3))
 
 
 def test_figures_of_a_row_are_of_one_file(crowd: CrowdData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,6 +285,12 @@ def test_a_directory_with_a_run_is_not_taken(crowd: CrowdData, tmp_path: Path) -
     (tmp_path / "seed0" / "last.pth").unlink()
     train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
     assert (tmp_path / "seed0" / "result.json").read_bytes() == before  # done is done
+    train_counter(make_job(crowd, tmp_path / "other", train__epochs=1), seed=1)
+    for name in ("result.json", "best.pth"):
+        shutil.copy(tmp_path / "other" / "seed1" / name, tmp_path / "seed0")
+        with pytest.raises(EANError, match=f"{name} was written by a run with other settings"):
+            train_counter(make_job(crowd, tmp_path, resume=True, train__epochs=1), seed=0)
+        (tmp_path / "seed0" / "result.json").write_bytes(before)
 
 
 def test_a_run_does_not_go_on_with_other_pixels(crowd: CrowdData, tmp_path: Path) -> None:

@@ -46,6 +46,20 @@ def test_tiles_part_the_axis(cells: int, tile: int, overlap: int) -> None:
     assert covered == list(range(cells))
 
 
+def test_tiles_of_a_network_deeper_than_its_map_equal_the_whole_image() -> None:
+    """Features of stride 16 under a map of stride 8: a tile that starts at an odd cell would shift them."""
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    counter = build_counter("timm:mobilenetv2_035", features="stride16", head_channels=8, stride=8)
+    nn.init.normal_(counter.head[-1].weight, std=2.0)
+    model = CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
+    pixels = noise(120, 648)  # 81 cells across
+    whole, _ = predict_density(model, pixels)
+    tiled, tiles = predict_density(model, pixels, tile=512, overlap=192)
+    assert (whole.shape, tiles, counter.pad_to) == ((15, 81), 3, 16)
+    torch.testing.assert_close(tiled, whole, rtol=1e-3, atol=1e-5)
+
+
 def test_tiles_equal_the_whole_image(model: CountingModel) -> None:
     """resnet20 at stride 8 sees under 120 pixels to each side."""
     pixels = noise(403, 517)

@@ -102,7 +102,8 @@ def test_a_recipe_names_one_part_or_several() -> None:
 
 def test_the_best_has_the_lowest_relative_error_of_the_parts(tmp_path: Path) -> None:
     saved: list[int] = []
-    hook = KeepBest(tmp_path / "validation.json", every=1, save=lambda epoch, metrics: saved.append(epoch))
+    files = {"history": tmp_path / "validation.json", "best": tmp_path / "best.pth"}
+    hook = KeepBest(**files, every=1, save=lambda epoch, metrics: saved.append(epoch))
     for epoch, (dense, relative) in enumerate([(90.0, 0.3), (80.0, 0.4), (95.0, 0.2)], start=1):
         metrics = {"part_A/mae": dense, "part_B/mae": 1.0, "relative_error": relative}
         hook.after_val_epoch(SimpleNamespace(epoch=epoch), metrics)

@@ -126,7 +126,7 @@ def json_files() -> dict[str, Kind]:
         "work_dir.json": Kind(work_dir, lambda path: read_work_dir(WorkDir(path.parent, "t"))),
         "latency.json": Kind(table, LatencyTable.load),
         "pareto.json": Kind(front, read_front),
-        "validation.json": Kind(validations, lambda path: KeepBest(path, every=1, save=print).entries()),
+        "validation.json": Kind(validations, lambda path: KeepBest(path, best=path, every=1, save=print).entries()),
         "recipe.json": Kind(recipe, read_recipe_file),
         **results_of_trainings(),
         **summaries(),

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ean_core import EANError, Scheme, create_model
+from ean_core.attention import Attention, State
 from ean_core.deploy.fold import fold_batch_norm
 from ean_core.deploy.mean_mask import constant_masks, fold_masks, mean_masks
 from ean_core.networks import StagedNetwork
@@ -114,6 +115,51 @@ def test_training_keeps_the_mean_of_every_calls_masks(attention: str, gated: boo
             wanted = torch.stack(masks).mean(dim=0) if masks else torch.ones(network.stage_channels[number])
             torch.testing.assert_close(stage.mean_masks.masks[index], wanted, rtol=2e-3, atol=2e-4)
             assert stage.mean_masks.steps[index] == len(masks)
+
+
+class Normed(Attention):
+    """A gate whose mask comes from a batch norm of its own."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def mask(self, residual: Tensor, state: State) -> tuple[Tensor, State]:
+        return torch.sigmoid(self.norm(residual)).mean(dim=(2, 3), keepdim=True), state
+
+
+class NormedOutput(Normed):
+    """The same, giving recalibrated features only."""
+
+    def forward(self, residual: Tensor, state: State = None) -> tuple[Tensor, State]:
+        return residual * self.mask(residual, state)[0], state
+
+
+@pytest.mark.parametrize("kind", [Normed, NormedOutput])
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_call_runs_once_in_a_training_step(kind: type[Normed], gated: bool) -> None:
+    network = create_model("resnet20", num_classes=3, attention="se", unconnected="mean").train()
+    for stage, channels in zip(network.stages, network.stage_channels, strict=True):
+        stage.attention = kind(channels)
+    x = torch.randn(4, 3, 8, 8)
+    logits = gated_logits(network, torch.ones(9, dtype=torch.bool), x) if gated else network(x)
+    logits.sum().backward()
+    assert [int(stage.attention.norm.num_batches_tracked) for stage in network.stages] == [3, 3, 3]
+    assert all((stage.mean_masks.steps == 1).all() for stage in network.stages)
+
+
+@pytest.mark.parametrize("attention", ["se", "timm:eca"])
+@pytest.mark.parametrize("gated", [False, True])
+def test_attention_learns_under_autocast(attention: str, gated: bool) -> None:
+    """Older versions of PyTorch cache the weights cast without gradients, so a run without them must not come first."""
+    network = create_model("resnet20", num_classes=3, attention=attention, unconnected="mean").train()
+    x = torch.randn(4, 3, 8, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = gated_logits(network, torch.ones(9, dtype=torch.bool), x) if gated else network(x)
+    logits.float().square().sum().backward()
+    for stage in network.stages:
+        gradients = [parameter.grad for parameter in stage.attention.parameters()]
+        assert float(sum(gradient.abs().sum() for gradient in gradients)) > 0  # none is None
 
 
 def test_late_steps_weigh_as_much_as_the_momentum() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
@@ -116,6 +119,61 @@ def test_a_finished_run_resumed_does_nothing_again(
     monkeypatch.setattr(ImageClassifier, "losses", never)
     run_pipeline(job("run", resume=True))
     assert outcome(tmp_path / "run") == uninterrupted
+
+
+def of_another_run(path: Path) -> None:
+    """Change the key of the run that wrote a file."""
+    if path.suffix == ".pth":
+        content = torch.load(path, weights_only=True)
+        content["meta"]["run"] = "0" * 12
+        torch.save(content, path)
+    else:
+        path.write_text(re.sub(r'"run": "[0-9a-f]{12}"', f'"run": "{"0" * 12}"', path.read_text()))
+
+
+def of_the_other_network(path: Path) -> None:
+    """Replace a file of Org's training by that of the searched network's."""
+    shutil.copy(ean_directory(path.parents[1]) / path.name, path)
+
+
+def edited(path: Path) -> None:
+    """Connect every block of a scheme.json by hand."""
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "stages": ["111"] * 3, "connections": 9}))
+
+
+def of_another_supernet(path: Path) -> None:
+    """Change the checksum of the supernet in a file."""
+    path.write_text(re.sub(r'("supernet_sha256": ")[0-9a-f]+', rf"\g<1>{'0' * 64}", path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("history.jsonl", of_another_run, "was written by a run with other settings"),
+        ("org-seed0/result.json", of_the_other_network, "was written by a run with other settings"),
+        ("org-seed0/classifier.pth", of_the_other_network, "was written by a run with other settings"),
+        ("supernet/last.pth", of_another_run, "was written by a run with other settings"),
+        ("scheme.json", edited, "is not as the search wrote it"),
+        ("scheme.json", lambda path: path.write_text("{"), "is damaged, and this search would replace it"),
+        ("scheme.json", of_another_supernet, "is not of a search on the supernet here"),
+        ("pareto.json", of_another_supernet, "is the front of a search on another supernet"),
+    ],
+)
+def test_a_file_of_another_run_is_neither_used_nor_replaced(
+    job: MakeJob, tmp_path: Path, whole: Path, name: str, change: Callable[[Path], None], sentence: str
+) -> None:
+    file = shutil.copytree(whole, tmp_path / "run") / name
+    before = file.read_bytes()
+    change(file)
+    after = file.read_bytes()
+    assert after != before
+    if name == "supernet/last.pth":
+        for finished in ("supernet.pth", "scheme.json"):
+            (tmp_path / "run" / finished).unlink()
+    with pytest.raises(EANError, match=f"{name} {sentence}"):
+        run_pipeline(job("run", resume=True))
+    assert file.read_bytes() == after
 
 
 @pytest.mark.parametrize(

@@ -203,6 +203,8 @@ def test_mistakes_have_their_sentences(voc: Path, tmp_path: Path, text: str, opt
 def test_missing_data_and_no_search(voc: Path, tmp_path: Path) -> None:
     with pytest.raises(EANError, match="is not a folder: expected Pascal VOC's layout"):
         start_task(read_config(SMALL, OPTIONS, data_root=str(tmp_path / "nowhere")), {})
+    with pytest.raises(EANError, match="4 bits but the network needs 9"):
+        start_task(read_config(SMALL, OPTIONS, data_root=str(tmp_path / "nowhere")), {}, schemes=["0101"])
     plain = make_job(tmp_path, tmp_path / "run", text="_base_ = {base!r}\ndata = dict(val_share=0.4)")
     with pytest.raises(EANError, match="no supernet and search sections"):
         run_pipeline(plain)

@@ -12,7 +12,9 @@ from segmentation.data.voc import CLASSES
 from segmentation.verdict import most_frequent_class, verdicts
 
 
-def write_run(directory: Path, miou: float, *, network: str = "Org", seed: int = 0, iterations: int = 100) -> Path:
+def write_run(
+    directory: Path, miou: float, *, network: str = "Org", seed: int = 0, iterations: int = 100, scored: bool = True
+) -> Path:
     """A finished run on two images."""
     data = {"fingerprint": "f", "images": 2}
     settings = {
@@ -20,7 +22,13 @@ def write_run(directory: Path, miou: float, *, network: str = "Org", seed: int =
         "processes": 1, "note": None, "data": {"train": data, "val": data}, "backbone": {"scheme": network},
         "weights": None, "weights_sha256": None, "seed": seed,
     }  # fmt: skip
-    scores = {"mIoU": miou, "mAcc": miou, "aAcc": 90.0, "images": 2, "per_image": [miou, miou + 1]}
+    scores = {
+        "mIoU": miou,
+        "mAcc": miou,
+        "aAcc": 90.0,
+        "images": 2,
+        "per_image": [miou, miou + 1] if scored else [None, None],
+    }
     scores["classes"] = [{"class": "background", "IoU": 90.0}, {"class": "bus", "IoU": 0.5}]
     metrics = {"network": network, "last": scores, "best_of_validations": scores, "parameters": 1, "seconds": 1.0}
     metrics |= {"backbone_parameters": 1, "most_frequent_class": {"class": "background", "mIoU": 40.0}}
@@ -51,6 +59,12 @@ def test_runs_beside_are_compared(tmp_path: Path) -> None:
     assert "+10.25 points of mIoU" in said[2]
     assert "2 seeds" in said[2]
     assert len(said) == 3
+
+
+def test_runs_without_a_pixel_that_counts_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path / "org", 50.0)
+    said = verdicts(write_run(tmp_path / "ean", 60.0, network="EAN-SE", scored=False))
+    assert said[2].startswith("Nothing can be said about attention yet: ")
 
 
 def test_the_baseline_is_the_most_frequent_class() -> None:

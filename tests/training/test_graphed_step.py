@@ -140,6 +140,14 @@ def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, cap
         assert torch.equal(got, wanted), name
 
 
+def test_attention_with_a_batch_norm_is_not_captured() -> None:
+    """The graph runs the attention of every block, connected or not."""
+    model, (images, labels) = model_of("se"), batches()[0]
+    model.network.layer2.attention.norm = torch.nn.BatchNorm1d(4)
+    with pytest.raises(CaptureFailed, match="update the attention's batch norms at unconnected blocks"):
+        GraphedStep(model, images, labels, capture=imitated(model))
+
+
 def test_sandwich_and_graph_are_refused_together() -> None:
     from classification.recipe import SupernetRecipe
     from ean_core import EANError

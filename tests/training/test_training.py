@@ -9,13 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ean_core import EANError
+from ean_core.training import hooks
+from ean_core.training import runner as runner_module
 from ean_core.training.classifier import autocast_for
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
+from ean_core.training.runner import build_runner
 from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.utils.distributed import rank_and_world, start_processes
 
@@ -138,23 +142,49 @@ def test_a_full_disk_leaves_the_last_state_and_no_part_of_the_next(tmp_path: Pat
     assert state.read_text() == "whole"
 
 
-def test_deterministic_training_tells_cublas_before_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmengine.model import BaseModel
+class Model(BaseModel):
+    """One weight that is the loss."""
 
-    from ean_core.training.runner import build_runner
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.norm = torch.nn.Parameter(torch.ones(1)), torch.nn.BatchNorm1d(1)
 
-    class Model(BaseModel):
-        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
-            raise NotImplementedError
+    def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+        return {"loss": self.weight + self.norm(inputs).sum()}
 
+
+def test_determinism_ends_with_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is timed after it in the same process is timed as in another one. The log file is closed."""
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda _: None)
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)  # and put back
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     for deterministic in (False, True):
         settings = TrainSettings(epochs=1, deterministic=deterministic)
-        loader = DataLoader([{"inputs": torch.zeros(1)}])
-        build_runner(Model(), loader, settings, work_dir=tmp_path, seed=0)
+        loader = DataLoader([{"inputs": torch.zeros(1)}] * 2, batch_size=2)
+        runner = build_runner(Model(), loader, settings, work_dir=tmp_path, seed=0)
+        # cuBLAS must be told before it starts
         assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if deterministic else None)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        runner.train()
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.backends.cudnn.benchmark
+        assert not torch.backends.cudnn.deterministic
+    assert not any(
+        str(tmp_path) in os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")
+    )
+
+
+def test_processes_average_the_buffers_of_the_moving_average_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reduced: list[Tensor] = []
+    monkeypatch.setattr(hooks, "all_reduce_params", lambda buffers, op: reduced.extend(buffers))
+    monkeypatch.setattr(runner_module, "rank_and_world", lambda: (0, 2))
+    loader = DataLoader([{"inputs": torch.randn(1)} for _ in range(4)], batch_size=2)
+    runner = build_runner(Model(), loader, TrainSettings(epochs=1, ema=0.5), work_dir=tmp_path, seed=0)
+    runner.train()
+    (averaged,) = (hook.ema_model for hook in runner.hooks if hasattr(hook, "ema_model"))
+    for norm in (runner.model.norm, averaged.module.norm):
+        assert any(norm.running_mean is buffer for buffer in reduced)
 
 
 @pytest.mark.parametrize("steps", [3, 9])
@@ -163,12 +193,10 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
 ) -> None:
     """Each look waits for the device; and what the log then says is the mean over the steps."""
     from mmengine.hooks import Hook
-    from mmengine.model import BaseModel
 
     from ean_core.training import step_log
-    from ean_core.training.runner import build_runner
 
-    class Model(BaseModel):
+    class Counting(BaseModel):
         def __init__(self) -> None:
             super().__init__()
             self.weight, self.calls = torch.nn.Parameter(torch.zeros(1)), 0
@@ -197,7 +225,7 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
     monkeypatch.setattr(Tensor, "item", item)
     loader = [{"inputs": torch.zeros(1)} for _ in range(steps)]
     settings = TrainSettings(epochs=1, batch_size=1, lr=1e-12)
-    build_runner(Model(), DataLoader(loader), settings, work_dir=tmp_path, seed=0, hooks=[looked]).train()
+    build_runner(Counting(), DataLoader(loader), settings, work_dir=tmp_path, seed=0, hooks=[looked]).train()
     due = [*range(3, steps, 4), *([] if steps % 4 == 0 else [steps - 1])]
     assert looked.count <= 1 + 2 * len(due)  # the data loader draws its seed, too
     means = {last: sum(range(first + 2, last + 2)) / (last - first) for first, last in pairwise([-1, *due])}

@@ -77,6 +77,11 @@ def test_the_line_on_a_terminal_fits(clock: Clock, width: int) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     screen.print(progress)
     (line,) = screen.file.getvalue().splitlines()
+    content = io.BytesIO()
+    ascii_file = io.TextIOWrapper(content, encoding="ascii")
+    Console(file=ascii_file, force_terminal=True, width=width, color_system=None).print(progress)
+    ascii_file.flush()
+    assert content.getvalue().decode("ascii").strip() == line.replace("━", "-")
     assert len(line) <= width
     assert "…" not in line
     assert "remaining 1:25:09" in line

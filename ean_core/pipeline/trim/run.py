@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from ean_core.pipeline.trim.metric import metric_drop, metric_value
 from ean_core.pipeline.trim.sentence import conclusion
 from ean_core.pipeline.trim.task import TEST, TrimTask
 from ean_core.pipeline.trim.worth import AS_TRAINED, Bench, masks_of_network, worth_of_all, worth_of_calls
-from ean_core.training.work_dir import claim
+from ean_core.training.run_key import run_key
+from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.errors import EANError
 from ean_core.utils.progress import bar
 from ean_core.utils.text import how_many
 
 EVALUATIONS, COSTS, RECORD, NETWORK = "evaluations.jsonl", "costs.json", "trim.json", "trimmed"
+PARTS = ("trim", "finetune")
+"""What the claims on the work directory and on the folders in it call them."""
 MASK_BYTES = 200e6
 """Memory for the training images that mean masks and batch norm calibration run over."""
 
@@ -69,11 +72,15 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     batch = example_batch(task.image_shape, batch_size=settings.batch_size, device=device_of(task.network))
     how = {"mode": settings.mode, "batch_size": len(batch), "image_shape": list(task.image_shape)}
     files = [directory / EVALUATIONS, directory / RECORD]
-    claim(directory, {"part": "trim", **task.identity, **how}, resume=resume, begun=files)
-    costs = measured_costs(task.network, batch, settings, directory / COSTS)
+    identity = {"part": "trim", **task.identity, **how}
+    claim(directory, identity, resume=resume, begun=files, work_dir=WorkDir(directory, "trim", PARTS))
+    costs = measured_costs(task.network, batch, settings, directory / COSTS, identity)
     with bar("evaluate", count_evaluations(len(calls))) as progress:
         evaluations = Evaluations(
-            directory / EVALUATIONS, task.results, after=lambda: progress.update(progress.done + 1)
+            directory / EVALUATIONS,
+            task.results,
+            run=run_key(identity),
+            after=lambda: progress.update(progress.done + 1),
         )
         bench = Bench(task, evaluations, training_batches(task))
         masks = masks_of_network(bench)
@@ -134,13 +141,25 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def measured_costs(network: nn.Module, batch: Tensor, settings: TrimSettings, path: Path) -> Costs:
-    """What the calls cost: read where an interrupted run has measured it, so that its order of folding is the same."""
+def measured_costs(
+    network: nn.Module, batch: Tensor, settings: TrimSettings, path: Path, identity: Mapping[str, Any]
+) -> Costs:
+    """What the calls cost, measured or, so that the order of folding is the same, as this device measured it before.
+
+    Args:
+        network, batch, settings: as for `trim`.
+        path: of the file that keeps the costs.
+        identity: of the run.
+    """
+    key, names = run_key({**identity, "device": device_name(batch.device)}), [call.name for call in find_calls(network)]
     if path.exists():
-        return Costs.load(path)
+        costs = Costs.load(path)
+        if costs.run in (None, key) and list(costs.calls) == names:
+            return costs
     costs = with_bar(
         "time", settings.rounds, lambda step: call_costs(network, batch, **timing(settings), after_round=step)
     )
+    costs = replace(costs, run=key)
     costs.save(path)
     return costs
 

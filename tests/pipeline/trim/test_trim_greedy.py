@@ -153,6 +153,10 @@ def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
         end.write('{"part": "validation", "netw')  # a line that an interruption cut off
     assert [step for step, _ in fold_greedily(bench_of(second, tmp_path), costs())] == before
     assert (first.asked, second.asked) == (1 + 4 + 3 + 2 + 1 + 4, 0)
+    Evaluations(file, second.results, run="a").results(second.network, name="new", part="validation")
+    Evaluations(file, second.results, run="a")
+    with pytest.raises(EANError, match="was written by a run with other settings"):
+        Evaluations(file, second.results, run="b")
     entry = '{"part": "validation", "network": "x", "results": %s}\n'
     wrong = [b"nonsense\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", *(entry % x for x in ("[NaN]", '[["a"]]', "null"))]
     for line in wrong:
