@@ -162,7 +162,7 @@ def report(job: Job, seeds: Sequence[int], arguments: argparse.Namespace) -> Non
     from crowd_counting.summary import summarize_seeds
     from crowd_counting.verdict import verdicts
     from ean_core.io.records import processes_note
-    from ean_core.utils.screen import say, say_next
+    from ean_core.utils.screen import say, say_next, say_verdict
     from ean_core.utils.text import how_many
 
     directories = [job.directory / f"seed{seed}" for seed in seeds]
@@ -174,7 +174,7 @@ def report(job: Job, seeds: Sequence[int], arguments: argparse.Namespace) -> Non
     processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
     if note := processes_note(processes):
         say(f"note: {note}")
-    say(*verdicts(job.directory))
+    say_verdict(verdicts(job.directory))
     say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
     say_next(*next_commands(arguments, job, directories[0]))
 

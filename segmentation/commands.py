@@ -18,7 +18,7 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
     from ean_core.cli import backends_of, parse_options
     from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
-    from ean_core.utils.screen import say, say_next
+    from ean_core.utils.screen import say, say_next, say_verdict
     from segmentation.dry_run import dry_run
     from segmentation.job import Job
     from segmentation.metrics_table import print_metrics
@@ -46,7 +46,7 @@ def train_segmentor(arguments: argparse.Namespace) -> None:
     metrics = job.run(on_pace=announce_networks(1, noun="segmentor", epochs="train_cfg.max_iters"))
     if is_main_process():
         print_metrics(metrics["last"], title=f"{job.label}: {metrics['last']['images']} validation images")
-        say(*verdicts(job.directory))
+        say_verdict(verdicts(job.directory))
         say(f"files in {job.directory}/: last.pth  result.json  pictures/")
         say_next(*next_commands(arguments, job))
     stop_processes()

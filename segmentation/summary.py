@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
 
     from ean_core.io.records import write_record
     from ean_core.utils.files import written_or_replaced
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_verdict
     from segmentation.run_records import common_settings, read_run
     from segmentation.seed_summary import print_rows, stack_pictures, summarize_runs
     from segmentation.verdict import compare_all
@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
     word = written_or_replaced(arguments.output)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
-    say(*compare_all(records), f"record {word}: {arguments.output}")
+    say_verdict(compare_all(records))
+    say(f"record {word}: {arguments.output}")
     if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
         say(f"pictures: {sheet}")
 

@@ -85,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.trim.greedy import Limits
     from ean_core.pipeline.trim.run import TrimSettings, trim
     from ean_core.pipeline.trim.sentence import print_tables
-    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.screen import say, say_next, say_verdict, script
     from ean_core.utils.shipped_files import results_folder
     from ean_core.utils.task_registry import task_of_kind
     from ean_core.utils.text import how_many
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> None:
     metrics = trim(task, settings, directory=directory, resume=arguments.resume)
     print_tables(metrics)
     say(f"files in {directory}/: trim.json  trim.png  {'  '.join(metrics['files'])}")
-    say(f"{metrics['sentence']}.")
+    say_verdict([f"{metrics['sentence']}."])
     written = [directory / name for name in metrics["files"]]  # the network first, and the config that it needs
     config = next((path for path in written if path.suffix == ".py"), None)
     page = [*script("tools/report.py"), "--html", directory / "report.html", directory]

@@ -23,7 +23,7 @@ from ean_core.pipeline.task import summary_metrics
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
 from ean_core.utils.distributed import is_main_process, run_on_main_process
-from ean_core.utils.screen import say
+from ean_core.utils.screen import say, say_verdict
 from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
 
@@ -88,7 +88,7 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     title = f"{recipe.name}: {how_many(images, 'test image')}, {seeds}"
     print_summary(rows, metrics=summary_metrics(job.task.metrics), title=title, images=images)
     print_files(trained)
-    say(*comparisons)
+    say_verdict(comparisons)
     if with_note and recipe.note:
         say(recipe.note)
 

@@ -66,6 +66,12 @@ def say(*lines: object, hang: int = 0) -> None:
             print(line, flush=True)
 
 
+def say_verdict(sentences: Sequence[str]) -> None:
+    """Print what the reader of a run wants to know, under a heading that is easy to find; nothing without sentences."""
+    if sentences:
+        say("verdict:", *(f"- {sentence}" for sentence in sentences), hang=2)
+
+
 class LegibleTable(Table):
     """A table whose cells are `legible`: a class or a file can have any name."""
 

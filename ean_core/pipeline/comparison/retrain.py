@@ -15,7 +15,7 @@ from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.utils.distributed import run_on_main_process
-from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.screen import make_table, print_table, say_verdict
 
 
 def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
@@ -76,4 +76,4 @@ def print_retrained(record: Mapping[str, Any], *, metrics: Sequence[Metric]) -> 
         cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
         table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
     print_table(table)
-    say(*record.get("comparisons", []))
+    say_verdict(record.get("comparisons", []))
