@@ -129,8 +129,10 @@ def pretrained_hint(facts: Facts, root: Path) -> list[str]:
     """For few photos: the command that starts from ImageNet weights, which the recipe chosen here does not."""
     if facts.train_images > FEW_PHOTOS or facts.side <= SMALL_IMAGE:
         return []
-    command = f"python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}"
-    return [f"its networks start from random weights; to start from ImageNet weights (extra [trunk]): {command}"]
+    return [
+        "its networks start from random weights; to start from ImageNet weights (extra [trunk]):",
+        f"  python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}",
+    ]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import read_record
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.pipeline.pareto_file import front_content, read_front
-from ean_core.scheme import read_scheme_file
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.pareto import COSTS, points_of
 from ean_core.training.run_key import check_keys, key_of

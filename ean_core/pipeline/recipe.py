@@ -226,7 +226,7 @@ class Recipe:
         recipe = build(cls, values, where=where)
         # The recipe is the user's word, so that classes of the user's own that it names are imported here.
         attention, search = recipe.model.attention, recipe.search
-        model = dataclasses.replace(recipe.model, attention=load(attention))
+        model = dataclasses.replace(recipe.model, attention=None if attention is None else load(attention))
         if search is not None:
             choice = parse_method(search.method)
             search = dataclasses.replace(search, method=choice.method, options={**choice.options, **search.options})

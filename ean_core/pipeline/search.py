@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
-from ean_core.scheme import Scheme, as_scheme, check_attention, read_scheme_file
+from ean_core.scheme import Scheme, as_scheme, check_attention
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, run_search
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.latency_limited_method import Limited

@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -45,13 +44,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 def test_without_any_a_sentence_says_so(
     shipped: Path, photo: Path, script: Script, capsys: pytest.CaptureFixture
 ) -> None:
@@ -85,6 +77,9 @@ def test_a_counter_by_name(
     with pytest.raises(EANError, match="did you mean 'counter-a'"):
         ean_core.load("counter-b")
 
+    assert script("tools/models.py") == 0
+    assert "  errors: on the test photos of the fair off by 9.5 people" in capsys.readouterr().out
+    assert "(off by 9.5 on average on the 12 test photos of the fair" in by_name.show(photo)[0]
     assert script("crowd_counting/predict.py", photo) == 0
     printed = capsys.readouterr().out
     assert model.notice in printed

@@ -31,6 +31,7 @@ from ean_core.search.method_choice import parse_method, parse_methods
 from ean_core.supernet.scorer import Score, Scorer
 from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import Run
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.tiny_recipe import TINY
 
 METHODS = "ean,ean:natural,random,genetic:population=4,enas,darts,hsp"
@@ -169,23 +170,11 @@ def test_exhaustive_scores_give_the_regret(start: Start) -> None:
     assert metrics["accuracy_quantiles"][-1] >= metrics["highest"]["validation_accuracy"]
 
 
-class Killed(BaseException):
-    """Raised where a test ends a run, as a kill would."""
-
-
 def test_killed_and_resumed_equals_uninterrupted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     what = comparison("random,ean,darts,genetic:population=4")
     whole = compare(start("whole"), what)
-    original, calls = Scorer._pass, []
-
-    def killing(self, scheme):
-        calls.append(scheme.text)
-        if len(calls) == 25:
-            raise Killed
-        return original(self, scheme)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, "_pass", killing)
+        kill_at(patch, Scorer, "_pass", 25)
         with pytest.raises(Killed):
             compare(start("cut"), what)
     assert stripped(compare(start("cut"), what)) == stripped(whole)
@@ -264,7 +253,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
     assert stamps == {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
-    print_retrained(retrained, metric=job.task.metrics[0])
+    print_retrained(retrained, metrics=job.task.metrics[:1])
     assert "random, hsp" in capsys.readouterr().out
     assert draw_retrained(path.with_suffix(".png"), retrained).read_bytes()[:4] == b"\x89PNG"
 

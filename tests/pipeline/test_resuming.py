@@ -24,6 +24,7 @@ from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.work_dir import first_difference
 from ean_core.utils import own_code
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.tiny_recipe import ean_directory, start_tiny
 from tests.pipeline.conftest import MakeJob
 
@@ -69,44 +70,27 @@ def begun(short_supernet: Path, tmp_path: Path) -> Path:
     return shutil.copytree(short_supernet, tmp_path / "run")
 
 
-def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
-    job: MakeJob, tmp_path: Path, uninterrupted: tuple
-) -> None:
-    run_pipeline(job("one"))
-    assert outcome(tmp_path / "one") == uninterrupted
-    run_pipeline(job("three", seed=1), retrain=False)
-    assert read_lines(tmp_path / "one" / "history.jsonl") != read_lines(tmp_path / "three" / "history.jsonl")
+def test_another_seed_gives_something_else(job: MakeJob, tmp_path: Path, whole: Path) -> None:
+    """The same seed gives the same everything, as the test of interruptions shows."""
+    run_pipeline(job("other", seed=1), retrain=False)
+    assert read_lines(tmp_path / "other" / "history.jsonl") != read_lines(whole / "history.jsonl")
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-@pytest.mark.parametrize(
-    ("where", "call"),
-    [
-        ((SupernetClassifier, "losses"), 1),  # in the first epoch: nothing saved yet
-        ((SupernetClassifier, "losses"), 9),  # in the third epoch
-        ((Scorer, "_pass"), 11),  # in the search, after the validation's five passes
-        ((ImageClassifier, "losses"), 18),  # in the retraining: the supernet's twelve steps call it as well
-    ],
-)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple, where: tuple, call: int
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple
 ) -> None:
-    owner, name = where
-    original, calls = getattr(owner, name), []
-
-    def killing(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:
-            raise Killed
-        return original(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, killing)
-        with pytest.raises(Killed):
-            run_pipeline(job("cut"))
+    """One run, killed in each of its parts."""
+    for owner, name, call, begun in (
+        (SupernetClassifier, "losses", 1, "supernet/run.json"),  # in the first epoch: nothing saved yet
+        (SupernetClassifier, "losses", 9, "supernet/last.pth"),  # in the third epoch
+        (Scorer, "_pass", 8, "history.jsonl"),  # in the search, after the validation's five passes at the most
+        (ImageClassifier, "losses", 6, "org-seed0/last.pth"),  # in the second epoch of a network
+    ):
+        with monkeypatch.context() as patch:
+            kill_at(patch, owner, name, call)
+            with pytest.raises(Killed):
+                run_pipeline(job("cut", resume=True))
+        assert (tmp_path / "cut" / begun).exists()
     run_pipeline(job("cut", resume=True))
     assert outcome(tmp_path / "cut") == uninterrupted
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,8 @@ def test_a_classifier_is_trimmed_and_the_file_loads(tmp_path: Path, script: Scri
     out, folder = capsys.readouterr().out, tmp_path / "trim_classifier"
     record = read_record(folder / "trim.json")
     metrics, sentence = record["metrics"], record["metrics"]["sentence"]
-    assert out.endswith(f"{sentence}.\n")
+    _, following = out.split(f"{sentence}.\n")
+    assert re.match(r"next: python \S*tools/predict.py \S*trimmed.pth PHOTO.jpg\n +python \S*report.py", following)
     assert sentence.startswith("2 of 2 attention calls can be removed at a loss of ")
     assert "250 test images; chosen for a loss of at most 100 points on 20 validation images" in sentence
     assert sorted(metrics["folded"]) == ["layer1.2", "layer3.0"]
@@ -96,34 +99,27 @@ def test_nothing_is_written_as_a_network_where_no_call_can_go(
     assert sorted(file.suffix for file in (tmp_path / "out").glob("trim*")) == [".json", ".png"]
 
 
-def refused(script: Script, capsys: Any, *arguments: object) -> str:
-    assert script("tools/trim.py", *arguments) == 2
-    error = capsys.readouterr().err.strip().splitlines()
-    assert len(error) == 1
-    return error[0]
-
-
-def test_what_cannot_be_trimmed_is_refused_in_a_sentence(tmp_path: Path, script: Script, capsys: Any) -> None:
+def test_what_cannot_be_trimmed_is_refused_in_a_sentence(tmp_path: Path, refused: Callable[..., str]) -> None:
     org = classifier(tmp_path, attention=None)
-    assert "nothing to trim" in refused(script, capsys, org)
+    assert "nothing to trim" in refused("trim", org)
     task = start_tiny(tmp_path).task
     other = {**task.file_info()["data"], "fingerprint": "0" * 16}
     path = classifier(tmp_path, data=other)
-    assert "was trained on other images of digits" in refused(script, capsys, path)
+    assert "was trained on other images of digits" in refused("trim", path)
     path = classifier(tmp_path, classes=[f"class {k}" for k in range(10)])
-    assert "has 10 classes (class 0, class 1" in refused(script, capsys, path)
+    assert "has 10 classes (class 0, class 1" in refused("trim", path)
     path = classifier(tmp_path, data={"name": "own images"})
-    assert "'own images', which is not a data set of this project: save it with data=" in refused(script, capsys, path)
+    assert "'own images', which is not a data set of this project: save it with data=" in refused("trim", path)
     path = classifier(tmp_path, data=None)
-    assert "does not say which data it was trained on" in refused(script, capsys, path)
+    assert "does not say which data it was trained on" in refused("trim", path)
     path = classifier(tmp_path)
-    assert "--part and --annotations are for crowd counters" in refused(script, capsys, path, "--part", "A")
-    assert "holds the images that choose" in refused(script, capsys, path, "--test-root", tmp_path)
-    assert "--weights is for a timm: network" in refused(script, capsys, path, "--weights", path)
-    assert "give --data-root" in refused(script, capsys, "timm:lcnet_035")
-    without = refused(script, capsys, "timm:tf_efficientnet_lite0", "--data-root", tmp_path)
+    assert "--part and --annotations are for crowd counters" in refused("trim", path, "--part", "A")
+    assert "holds the images that choose" in refused("trim", path, "--test-root", tmp_path)
+    assert "--weights is for a timm: network" in refused("trim", path, "--weights", path)
+    assert "give --data-root" in refused("trim", "timm:lcnet_035")
+    without = refused("trim", "timm:tf_efficientnet_lite0", "--data-root", tmp_path)
     assert "nothing to trim: timm:tf_efficientnet_lite0 has no attention call" in without
-    assert "does not exist" in refused(script, capsys, tmp_path / "nothing.pth")
+    assert "does not exist" in refused("trim", tmp_path / "nothing.pth")
     assert not (tmp_path / "trim_classifier").exists()
 
 

@@ -93,7 +93,7 @@ def test_nobody_leaves_while_another_works_and_an_end_by_an_error_is_said(tmp_pa
 import time
 from pathlib import Path
 if is_main_process():
-    time.sleep(1.5)
+    time.sleep(0.5)
     Path("ended").touch()
 stop_processes()
 assert Path("ended").exists()

@@ -29,13 +29,6 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
-@pytest.fixture
 def classifiers(tiny_arch: str, tmp_path: Path) -> list[LoadedModel]:
     paths = [
         tiny_classifier(tmp_path / "org.pth", None),
@@ -105,8 +98,9 @@ def test_tabs_are_by_kind_and_shipped_models_say_their_limits(classifiers: list[
     counter = load_file("counter-shanghaitech-a", device="cpu")
     groups = by_kind([*classifiers, counter])
     assert groups == {"counter": [counter], "classifier": classifiers}
-    (sentence,) = about(groups["counter"])
+    sentence, errors = about(groups["counter"])
     assert "unreliable for few people" in sentence
+    assert "by 32.8 (18 %) with 100 to 249 people (62 photos)" in errors
     assert about(classifiers) == []
 
 
