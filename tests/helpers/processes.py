@@ -92,6 +92,6 @@ def run_warm(
         input=given,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
