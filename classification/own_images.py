@@ -25,6 +25,7 @@ from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
+from ean_core.io.json_file import read_text
 from ean_core.networks.architectures import stages_blocks
 from ean_core.scheme import as_scheme, describe_blocks
 from ean_core.training.device_defaults import SMALL_IMAGE
@@ -75,7 +76,7 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
     Recipe.from_values(values, where="the recipe chosen for your images, with --cfg-options")
     path = directory / "recipe.py"
     text = as_text(values, comment=f"Chosen for {facts.train_images} training images of {root} on {facts.device}.")
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and read_text(path, what="recipe", advice="move it away") != text:
         if any(not BEFORE_A_RUN.fullmatch(file.name) for file in directory.iterdir()):
             raise EANError(
                 f"{path} belongs to an earlier run with other images or options: resume it with --resume, or give "
@@ -128,8 +129,10 @@ def pretrained_hint(facts: Facts, root: Path) -> list[str]:
     """For few photos: the command that starts from ImageNet weights, which the recipe chosen here does not."""
     if facts.train_images > FEW_PHOTOS or facts.side <= SMALL_IMAGE:
         return []
-    command = f"python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}"
-    return [f"its networks start from random weights; to start from ImageNet weights (extra [trunk]): {command}"]
+    return [
+        "its networks start from random weights; to start from ImageNet weights (extra [trunk]):",
+        f"  python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}",
+    ]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:

@@ -122,6 +122,10 @@ class ClassificationTask:
             note=self.data.note,
         )
 
+    def data_arguments(self) -> list[str]:
+        """None: a classifier's file names its data."""
+        return []
+
     def count_validation_images(self) -> int:
         """Images of the search split's validation part."""
         return len(self.images.split()[1])

@@ -158,6 +158,10 @@ class ClassifierTrim:
     def _normalize(self) -> nn.Module:
         return self.images.normalize(channels_last=False)
 
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """None: all images are one group."""
+        return {}
+
     def save(self, network: nn.Module, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """A .pth for `ean_core.load`, and the connections that are left as a scheme.json where there are stages."""
         content = {name: value for name, value in self.model.content.items() if name not in ("format", "model")}
@@ -226,7 +230,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> ClassifierT
     Raises:
         EANError: if the file does not say its data, they cannot be read, or they are other data.
     """
-    if arguments.part or arguments.annotations:
+    if arguments.part or arguments.annotations or arguments.empty:
         raise EANError(f"{model.path} is a classifier: --part and --annotations are for crowd counters")
     images = read_images(model, arguments.data_root)
     tested = images.data

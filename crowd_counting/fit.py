@@ -14,16 +14,16 @@ import torch
 from mmengine.device import get_device
 
 from crowd_counting.data.points import CrowdImage
-from crowd_counting.evaluation import score_file
+from crowd_counting.evaluation import score_file, test_figures
 from crowd_counting.hooks import KeepBest, ShowCounting, ShowPaths
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.metrics import CountMetric, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import Counter
-from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
-from ean_core.inference.count_errors import by_part
+from ean_core.inference.count_errors import RangeErrors, by_part
 from ean_core.io.records import read_record, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
@@ -82,7 +82,7 @@ def fit_counter(job: Job, run: TrainingRun) -> Counter:
         model,
         job.train_loader(recipe, seed=run.seed),
         recipe.settings(),
-        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountMetric()]},
         hooks=[
             KeepBest(
                 directory / "validation.json",
@@ -181,7 +181,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_parts(rows)}
+        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": test_figures(rows)}
         each = {part: [round(abs(row.error), 4) for row in group] for part, group in group_by_part(rows).items()}
         tested[name]["per_image"] = each.get("", each)  # to compare counters image by image
     train, _ = job.split
@@ -212,8 +212,10 @@ def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> 
     ]
 
 
-Errors = Mapping[str, float | Mapping[str, float | None] | None]
-"""What `summarize_parts` gives: the errors, or those of each of several parts; undefined ones are None."""
+Figure = float | tuple[RangeErrors, ...] | None
+Errors = Mapping[str, Figure | Mapping[str, Figure]]
+"""What `test_figures` gives: the errors, or those of each of several parts; undefined ones are None. Version 0.1 wrote
+no errors by count."""
 
 
 @dataclass(frozen=True)

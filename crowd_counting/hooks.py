@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from mmengine.hooks import Hook
 
-from crowd_counting.model.pretrained import load_counter
+from crowd_counting.model.counter_file import load_counter
 from ean_core.io.json_file import read_json
 from ean_core.io.to_json import to_json
 from ean_core.training.hooks import ShowProgress
@@ -28,7 +28,7 @@ class ShowCounting(ShowProgress):
     values = ("loss", "crop_mae")
 
     def format_metrics(self, metrics: dict[str, float]) -> str:
-        """Format a validation's errors, in heads, of each part; the other metrics are in validation.json."""
+        """Format a validation's errors, in people, of each part; the other metrics are in validation.json."""
         parts = [name.removesuffix("mae") for name in metrics if name == "mae" or name.endswith("/mae")]
         errors = [f"MAE {metrics[f'{part}mae']:.1f}, RMSE {metrics[f'{part}rmse']:.1f}" for part in parts]
         if len(parts) == 1:
@@ -52,7 +52,7 @@ class ShowPaths(ShowCounting):
 
 @dataclass(frozen=True)
 class Validation:
-    """One validation in validation.json: the epoch, and its errors in heads; of several parts, the relative one."""
+    """One validation in validation.json: the epoch, and its errors in people; of several parts, the relative one."""
 
     epoch: Positive
     mae: Annotated[float, Range(0)] | None = None

@@ -1,4 +1,4 @@
-"""Count the heads in images or a video, and draw where they are."""
+"""Count the people in images or a video, and draw where they are."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str]) -> None:
-    """Count the heads in all sources, write the results and print the counts."""
+    """Count the people in all sources, write the results and print the counts."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path

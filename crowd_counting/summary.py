@@ -103,9 +103,9 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     return metrics
 
 
-def spreads(tests: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+def spreads(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The spread of every error that all seeds have."""
-    shared = [key for key in tests[0] if all(errors.get(key) is not None for errors in tests)]
+    shared = [key for key in tests[0] if all(isinstance(errors.get(key), int | float) for errors in tests)]
     return {key: spread([errors[key] for errors in tests]) for key in shared}
 
 

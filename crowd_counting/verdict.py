@@ -10,6 +10,7 @@ from typing import Any
 from crowd_counting.job import Job
 from ean_core.inference.count_errors import by_part
 from ean_core.io.records import read_record
+from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
 from ean_core.utils.errors import EANError
 from ean_core.utils.significance import paired_difference
@@ -71,10 +72,24 @@ def runs_beside(directory: Path, record: Mapping[str, Any]) -> list[tuple[Path, 
             other = read_record(path)
             same = other["kind"] == "counting" and conditions(other) == conditions(record)
             if same and other["settings"]["model"] != record["settings"]["model"]:
+                network_name(other)
+                for part in by_part(record["metrics"]["best"]):
+                    errors_by_seed(other, part=part)
                 found.append((path.parent, other))
-        except (EANError, KeyError, TypeError, AttributeError):
+        except (EANError, WrongValueError, KeyError, TypeError, ValueError, AttributeError):
             continue  # another kind of run, or a damaged record: nothing to compare with
     return found
+
+
+def errors_by_seed(record: Mapping[str, Any], *, part: str = "") -> dict[int, float]:
+    """Seed -> MAE of its best counter on one of several parts.
+
+    Raises:
+        EANError, WrongValueError, KeyError, ValueError: if the record is damaged.
+    """
+    seeds = convert(record["settings"]["seeds"], list[int], "seeds")
+    values = convert(by_part(record["metrics"]["best"])[part]["mae"]["values"], list[float], "mae")
+    return dict(zip(seeds, values, strict=True))
 
 
 def conditions(record: Mapping[str, Any]) -> str:
@@ -92,16 +107,10 @@ def compare_runs(
     one that they share.
     """
     name, against = network_name(record), f"{network_name(beside)} in {other.name}/"
-    seeds, others = record["settings"]["seeds"], beside["settings"]["seeds"]
-    shared, metric = [seed for seed in seeds if seed in others], f"test MAE on {part}" if part else "test MAE"
+    own, others = (errors_by_seed(run, part=part) for run in (record, beside))
+    shared, metric = [seed for seed in own if seed in others], f"test MAE on {part}" if part else "test MAE"
     if len(shared) > 1:
-        values, reference = (
-            [
-                by_part(run["metrics"]["best"])[part]["mae"]["values"][run["settings"]["seeds"].index(seed)]
-                for seed in shared
-            ]
-            for run in (record, beside)
-        )
+        values, reference = ([errors[seed] for seed in shared] for errors in (own, others))
         margin = float(f"{MARGIN_SHARE * sum(reference) / len(reference):.1g}")
         difference = paired_difference(values, reference)
         return compare_seeds_sentence(
@@ -120,8 +129,8 @@ def read_errors(path: Path, *, part: str = "") -> Sequence[float] | None:
     try:
         values = read_record(path)["metrics"]["best"]["per_image"]
         values = values[part] if part else values
-        return [float(value) for value in values]
-    except (EANError, KeyError, TypeError, ValueError):
+        return convert(values, list[float], "per_image") or None
+    except (EANError, WrongValueError, KeyError, TypeError):
         return None
 
 

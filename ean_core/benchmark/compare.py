@@ -25,6 +25,7 @@ from ean_core.utils.progress import bar
 from ean_core.utils.screen import make_table, print_table
 from ean_core.utils.text import how_many, network_label
 
+FOLDER = "work_dirs/benchmark"  # of results for which no other place is given
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
 

@@ -85,14 +85,22 @@ class ShippedModel:
 
     def __str__(self) -> str:
         about = self.about
-        return (
-            f"{self.name}: {about.task}, {self.network}, {self.path.stat().st_size / 1e6:.1f} MB\n"
-            f"  tested: {self.figures}\n"
-            f"  trained on: {about.trained_on}\n"
-            f"  limits: {about.limits}\n"
-            f"  license of the data: {about.license}\n"
-            f"  record: {about.record}"
-        )
+        lines = [
+            f"{self.name}: {about.task}, {self.network}, {self.path.stat().st_size / 1e6:.1f} MB",
+            f"tested: {self.figures}",
+            f"trained on: {about.trained_on}",
+            f"limits: {about.limits}",
+            *([f"errors: {about.count_errors}"] if about.count_errors else []),
+            f"license of the data: {about.license}",
+            f"record: {about.record}",
+        ]
+        return "\n  ".join(lines)
+
+    @property
+    def errors(self) -> str:
+        """How far off a counter is by the number of people; "" where that is not known."""
+        errors = self.about.count_errors
+        return f"Errors of {self.name}: {errors}." if errors else ""
 
 
 def figure(name: str, value: float) -> str:

@@ -150,12 +150,12 @@ def unpack_results(packed: Mapping[str, Any] | Sequence[float] | None) -> np.nda
     """What `pack_results` packed; None for nothing.
 
     Raises:
-        KeyError, TypeError, ValueError: for what it cannot have packed.
+        WrongValueError, KeyError, TypeError, ValueError: for what it cannot have packed.
     """
     if packed is None:
         return None
     if not isinstance(packed, Mapping):
-        return np.asarray(packed, dtype=float)
+        return np.asarray(convert(packed, list[float], "per_image"), dtype=float)
     bits = np.frombuffer(base64.b64decode(packed["right"], validate=True), dtype=np.uint8)
     if len(bits) != -(-packed["images"] // 8):
         raise ValueError(f"per_image holds {len(bits)} bytes for {packed['images']} images")
@@ -184,7 +184,9 @@ def check_trained(directory: Path, identity: Mapping[str, Any], task: Task) -> N
     check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
     record, network = directory / "result.json", directory / task.network_file
     check_keys([read_record(record).get("run")], run_key(identity), file=record)
-    check_keys([run_key(load_tensors(network).get("recipe") or {})], run_key(identity), file=network)
+    content = load_tensors(network)
+    recipe = content.get("recipe") if isinstance(content, Mapping) else None
+    check_keys([run_key(recipe or {})], run_key(identity), file=network)
 
 
 def finished(directory: Path, task: Task) -> bool:

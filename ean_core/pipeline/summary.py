@@ -191,21 +191,22 @@ def print_files(trained: Sequence[TrainedTarget], names: Mapping[str, str] | Non
         say(f"{(names or {}).get(label) or name_of(label)}: {', '.join(map(str, entry.files))}")
 
 
-def print_summary(rows: Sequence[NetworkSummary], *, metric: Metric, title: str, images: int) -> None:
+def print_summary(rows: Sequence[NetworkSummary], *, metrics: Sequence[Metric], title: str, images: int) -> None:
     """Print the rows.
 
     Args:
         rows: of `summarize`.
-        metric: the one to show, the task's first.
+        metrics: those to show, see `summary_metrics`.
         title: of the table.
         images: that the networks were tested on, for the interval of a single seed's percentage.
     """
-    heads = ["network", f"test {metric.heading}", "parameters", "connections", "time increment % (95 %)", "scheme"]
+    tests = [f"test {metric.heading}" for metric in metrics]
+    heads = ["network", *tests, "parameters", "connections", "time increment % (95 %)", "scheme"]
     table = make_table(title, heads, left=["scheme"])
     for row in rows:
         table.add_row(
             row.name,
-            show_result(row.results[metric.key], metric, images=images),
+            *(show_result(row.results[metric.key], metric, images=images) for metric in metrics),
             f"{row.parameters:,}",
             f"{row.scheme.connections}/{len(row.scheme)}",
             show_increment(row),

@@ -69,7 +69,7 @@ def compare(first: TrainedTarget, second: TrainedTarget, name: str, other: str) 
         other,
         paired_difference(*values),
         metric=f"test {metric.name}",
-        unit=unit_of(metric),
+        unit=metric.difference_unit,
         margin=MARGIN if metric.unit == "%" else float(f"{MARGIN_SHARE * np.mean(values[1]):.1g}"),
         higher_is_better=metric.higher_is_better,
     )
@@ -88,11 +88,6 @@ def compare_one_seed(
         other,
         paired_difference(first.tolist(), second.tolist()),
         metric=f"test {metric.name}",
-        unit=unit_of(metric),
+        unit=metric.difference_unit,
         higher_is_better=metric.higher_is_better,
     )
-
-
-def unit_of(metric: Metric) -> str:
-    """Of a difference: points for percentages."""
-    return "points" if metric.unit == "%" else metric.unit

@@ -47,7 +47,7 @@ def read_losses(path: Path) -> Curve:
         try:
             line = parse_json(text, where=str(path), advice="")
             step, loss = int(line["step"]), float(line["loss"])
-        except (EANError, ValueError, KeyError, TypeError):
+        except (EANError, ValueError, KeyError, TypeError, OverflowError):
             continue
         losses[step] = loss
     return losses

@@ -31,7 +31,7 @@ class LogTestAccuracy(Hook):
         """Drop epochs later than the resumed state: all that an abandoned run left where a new one begins."""
 
         def drop() -> None:
-            kept = {epoch: top1 for epoch, top1 in tested_epochs(self.path).items() if epoch <= runner.epoch}
+            kept = {epoch: top1 for epoch, top1 in read_epochs(self.path).items() if epoch <= runner.epoch}
             if self.path.exists():
                 lines = (json.dumps({"epoch": epoch, "top1": top1}) + "\n" for epoch, top1 in kept.items())
                 write_atomic(self.path, "".join(lines))
@@ -59,7 +59,7 @@ class EpochLine:
     top1: Percent
 
 
-def tested_epochs(path: Path) -> dict[int, float]:
+def read_epochs(path: Path) -> dict[int, float]:
     """Epoch -> test accuracy in percent, in a `LogTestAccuracy` file; empty if there is none."""
     tested: dict[int, float] = {}
     for text in path.read_bytes().splitlines() if path.exists() else []:
@@ -78,7 +78,7 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
     Returns:
         "epoch", "top1" in percent, and "tested", the number of tested epochs; None if fewer than two were tested.
     """
-    tested = tested_epochs(path)
+    tested = read_epochs(path)
     if len(tested) < 2:
         return None
     epoch = max(tested, key=lambda epoch: (tested[epoch], -epoch))

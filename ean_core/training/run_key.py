@@ -20,7 +20,7 @@ def run_key(identity: Mapping[str, Any]) -> str:
     Args:
         identity: as `ean_core.training.work_dir.claim` takes it.
     """
-    return sha256(json.dumps(_relevant(identity), default=repr, sort_keys=True).encode()).hexdigest()[:12]
+    return sha256(json.dumps(_relevant(identity), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def key_of(directory: Path) -> str | None:
@@ -51,11 +51,11 @@ def check_keys(keys: Iterable[str | None], expected: str | None, *, file: Path) 
 def _relevant(value: Any, name: str = "") -> Any:
     """Nested settings without those that are off or do not affect results; 1 and 1.0 are the same."""
     if isinstance(value, int | float):
-        return float(value)
+        return float(value) if abs(value) < 1e300 else str(value)
     if isinstance(value, list | tuple):
         return [_relevant(item, name) for item in value]
     if not isinstance(value, Mapping):
-        return value
+        return value if value is None or isinstance(value, str) else repr(value)
     kept = {}
     for key, item in value.items():
         dotted = f"{name}.{key}" if name else str(key)

@@ -136,7 +136,7 @@ def _fits(filename: str) -> Iterator[None]:
     """Turn errors of MMEngine and torch for a state of another run into an `EANError`."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         if isinstance(error, EANError) or out_of_memory(error):
             raise
         raise EANError(

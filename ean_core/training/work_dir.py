@@ -32,6 +32,7 @@ _held: dict[Path, tuple[BaseFileLock, tuple[int, int] | None]] = {}  # locks and
 HARMLESS = frozenset(
     {
         "custom_imports",  # of a segmentation config: locations of modules and of data, whose content is compared
+        *("env_cfg", "model_wrapper_cfg"),  # which follow from the device
         *(f"{part}_dataloader.dataset.data_root" for part in ("train", "val", "test")),
         "data.workers",
         "supernet.validate_every",

@@ -66,6 +66,12 @@ def say(*lines: object, hang: int = 0) -> None:
             print(line, flush=True)
 
 
+def say_verdict(sentences: Sequence[str]) -> None:
+    """Print what the reader of a run wants to know, under a heading that is easy to find; nothing without sentences."""
+    if sentences:
+        say("verdict:", *(f"- {sentence}" for sentence in sentences), hang=2)
+
+
 class LegibleTable(Table):
     """A table whose cells are `legible`: a class or a file can have any name."""
 
@@ -170,7 +176,7 @@ def _wrap_cell(text: str, width: int) -> str:
 
 
 def say_next(*commands: Sequence[object]) -> None:
-    """Print the one or two commands that the user will want next, ready to be copied.
+    """Print the few commands that the user will want next, ready to be copied.
 
     On a terminal a command that does not fit continues after a backslash; in a file or pipe it is one line.
 

@@ -22,6 +22,9 @@ MAX_HANGING = 24
 REMARK_INDENT = 6
 _UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|[kMG]B)(?![\w-]))")
 """The space between a number and its unit."""
+_COMMAND = re.compile(r" +(?:python|ean|torchrun) ")
+_WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
+"""A word of a command, with what is quoted in it."""
 _ROW = re.compile(r"(?P<indent> +)(?P<first>\S.*?)(?: {2,}(?P<second>\S.*))?$")
 
 
@@ -42,7 +45,7 @@ def print_wrapped(*lines: str, file: TextIO | None = None) -> None:
 def wrap_lines(text: str, *, width: int, hang: int = 0) -> str:
     """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied.
 
-    A number stays with its unit.
+    A number stays with its unit, and an indented command can be copied: it continues after a backslash.
 
     Args:
         text: of one or several lines.
@@ -54,6 +57,8 @@ def wrap_lines(text: str, *, width: int, hang: int = 0) -> str:
 
 def _wrap_line(line: str, width: int, hang: int) -> str:
     indent = re.match(" *", line)[0]
+    if _COMMAND.match(line):
+        return "\n".join(wrap_command(words_of(line), width=width, first=indent, further=indent + " " * 4))
     glued = _UNIT.sub("\xa0", line)
     further = indent + " " * (max(hang, 2) if indent else hang)
     wrapped = textwrap.fill(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
@@ -100,10 +105,15 @@ def _wrap_rows(rows: Sequence[str], width: int) -> Iterator[str]:
                 second, width, initial_indent=row, subsequent_indent=" " * column, break_on_hyphens=False
             )
             continue
-        yield from wrap_command(first.split(" "), width=width, first=indent, further=indent + " " * 4)
+        yield from wrap_command(words_of(first), width=width, first=indent, further=indent + " " * 4)
         if second:
             remark = " " * REMARK_INDENT
             yield from textwrap.wrap(second, width, initial_indent=remark, subsequent_indent=remark)
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command line, with their quotes."""
+    return _WORD.findall(command)
 
 
 def wrap_command(words: Sequence[str], *, width: int, first: str, further: str) -> list[str]:

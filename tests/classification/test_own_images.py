@@ -85,7 +85,7 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: Ma
 
 def test_few_photos_are_told_of_imagenet_weights() -> None:
     facts = Facts(train_images=24, smallest_class=12, side=375, device="cpu", processors=2)
-    (line,) = pretrained_hint(facts, Path("my photos"))
+    _, line = pretrained_hint(facts, Path("my photos"))
     command = shlex.split(line.partition("python ")[2])
     assert (ROOT / command[1]).is_file()
     assert command[2:] == ["--data-root", "my photos"]

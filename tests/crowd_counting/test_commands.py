@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from crowd_counting.train import parse_arguments, search_words
 from ean_core.io.records import read_record
 from tests.crowd_counting.conftest import TINY
 from tests.helpers.ranks import torchrun
+
+DEMO = "crowd_counting/configs/demo.py"
+ELSEWHERE = ("--data-root", "nowhere", "--cfg-options", "data.part=A")
 
 
 def test_prepare_train_test_predict(
@@ -39,6 +43,7 @@ def test_prepare_train_test_predict(
     assert re.search(r"last epoch +\d+\.\d ± \d+\.\d", out)
     assert "always giving the training images' mean count (MAE " in out
     assert "Nothing can be said about attention yet" in out
+    assert f"crowd_counting/test.py {work}/seed0 --part A --data-root {crowd_root}\n" in out
     summary = read_record(work / "summary.json")
     assert summary["kind"] == "counting"
     assert summary["metrics"]["best"]["mae"]["n"] == 2
@@ -49,11 +54,13 @@ def test_prepare_train_test_predict(
     assert "best" in capsys.readouterr().out
     record = read_record(work / "seed0" / "test.json")
     result = read_record(work / "seed0" / "result.json")["metrics"]
+    tests = {name: result[name]["test"] for name in ("best", "final")}
     for name in ("best", "final"):  # the command gives what training gave
-        by_count = record["metrics"][name].pop("by_count")
+        by_count, trained = (one[name].pop("by_count") for one in (record["metrics"], tests))
+        assert by_count[0] == pytest.approx(trained[0])
         assert [(row["low"], row["high"], row["images"]) for row in by_count] == [(1, 49, 3)]  # 2, 4 and 6 heads
         assert by_count[0]["mae"] == pytest.approx(record["metrics"][name]["mae"])
-        assert record["metrics"][name] == pytest.approx(result[name]["test"])
+        assert record["metrics"][name] == pytest.approx(tests[name])
         table = list(csv.DictReader((work / "seed0" / f"{name}_images.csv").read_text().splitlines()))
         errors = [abs(float(row["error"])) for row in table]
         assert sum(errors) / 3 == pytest.approx(record["metrics"][name]["mae"], abs=0.01)
@@ -116,6 +123,11 @@ def test_two_processes(crowd_root: Path, tmp_path: Path) -> None:
         ("test", ["none.pth", "--part", "A"], "error: none.pth does not exist"),
         ("predict", ["none.pth", "x.jpg", "--out-dir", "o"], "error: none.pth does not exist"),
         ("prepare", ["--part", "A", "--kernel", "box"], "error: kernel must be 'fixed:SIGMA'"),
+        (
+            "../tools/train_cls",
+            [DEMO, "--scheme", "share-full", *ELSEWHERE],
+            "no folder part_A or part_A_final in nowhere",
+        ),
         ("prepare", ["--demo", "--part", "A"], "error: --demo draws part demo"),
         ("prepare", ["--part", "demo"], "draw it with crowd_counting/prepare.py --demo"),
     ],
@@ -139,3 +151,12 @@ def test_a_state_is_no_checkpoint(tmp_path: Path, crowd_root: Path, script: Call
     torch.save({"state_dict": {}, "meta": {}}, tmp_path / "last.pth")
     assert script("test", tmp_path / "last.pth", "--part", "A", "--data-root", crowd_root) == 2
     assert "not a counter: give a best.pth or final.pth" in capsys.readouterr().err
+
+
+def test_the_hint_of_a_search_keeps_the_data_and_the_settings() -> None:
+    given = "mine.py --annotations p.json --attention se --scheme 01 --lr 0.1 --cfg-options data.crop=32"
+    arguments = parse_arguments(given.split())
+    options = ["data.crop=32", "model.attention=se", "train.lr=0.1", "data.annotations=p.json"]
+    assert search_words(arguments) == ["mine.py", "--cfg-options", *options]
+    arguments = parse_arguments(["--part", "A", "B", "--data-root", "d"])
+    assert search_words(arguments)[1:] == ["--data-root", "d", "--cfg-options", "data.part=['A', 'B']"]

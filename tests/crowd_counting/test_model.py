@@ -10,14 +10,9 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.network import Counter, CounterSpec, build_counter
-from crowd_counting.model.pretrained import (
-    load_counter,
-    load_initial_weights,
-    make_spec,
-    read_initial_weights,
-    save_counter,
-)
+from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.model.training_model import CountingModel
 from crowd_counting.recipe import ModelRecipe
 from ean_core import Scheme

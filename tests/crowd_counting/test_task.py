@@ -216,7 +216,7 @@ def test_mistakes_have_their_sentences(crowd: CrowdData, tmp_path: Path, options
 
 def test_no_heads_and_no_search(crowd: CrowdData, tmp_path: Path) -> None:
     nobody = [dataclasses.replace(image, points=image.points[:0]) for image in crowd.train]
-    with pytest.raises(EANError, match="none of the 2 validation images has a head"):
+    with pytest.raises(EANError, match="none of the 2 validation images shows people"):
         make_job(dataclasses.replace(crowd, train=tuple(nobody)), tmp_path)
     recipe = Recipe.read(None, {name: value for name, value in SEARCH.items() if "search" not in name})
     task = searched_task(recipe, CountingJob.prepare(recipe, crowd, directory=tmp_path))

@@ -32,6 +32,15 @@ def test_a_small_count_may_be_of_nobody() -> None:
     assert CountErrors({}).describe(3) == ""
 
 
+def test_all_errors_in_a_sentence() -> None:
+    assert str(ERRORS) == (
+        "on the test photos of part A off by 20.0 people on average (11 %) with 100 to 249 people (12 photos), by "
+        "210.0 (15 %) with 1,000 and more people (3 photos); on the test photos of part B off by 3.0 people on average "
+        "with 0 people (2 photos), by 9.0 (6 %) with 100 to 249 people (40 photos); it counts 2.5 people on average, "
+        "11.0 at most, in 7 photos without any"
+    )
+
+
 def test_figures_of_a_record_make_it_and_files_keep_it() -> None:
     ranges = {"part_A": {"mae": 1.0, "by_count": [asdict(row) for row in DENSE]}, "empty": asdict(ERRORS.empty)}
     assert CountErrors.of_record(ranges, photos="unused") == CountErrors({"part_A": tuple(DENSE)}, ERRORS.empty)

@@ -77,6 +77,9 @@ def test_a_counter_by_name(
     with pytest.raises(EANError, match="did you mean 'counter-a'"):
         ean_core.load("counter-b")
 
+    assert script("tools/models.py") == 0
+    assert "  errors: on the test photos of the fair off by 9.5 people" in capsys.readouterr().out
+    assert "(off by 9.5 on average on the 12 test photos of the fair" in by_name.show(photo)[0]
     assert script("crowd_counting/predict.py", photo) == 0
     printed = capsys.readouterr().out
     assert model.notice in printed

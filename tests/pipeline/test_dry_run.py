@@ -33,7 +33,7 @@ def test_a_dry_run_times_every_part_and_writes_nothing(
     for words in (
         "supernet: 12 steps, ",
         "search: at most 16 schemes on 40 images",
-        "3 networks (Org): 15 steps each, ",
+        "Org (3 networks): 15 steps each, ",
     ):
         assert words in printed
     assert f"the results would be written to {tmp_path / 'run'}/, a new directory" in printed
@@ -43,4 +43,4 @@ def test_a_dry_run_times_every_part_and_writes_nothing(
 def test_a_dry_run_says_what_would_become_of_the_directory(tmp_path: Path) -> None:
     assert where_kept(tmp_path / "run", resume=True).endswith("run/, a new directory")
     assert where_kept(tmp_path, resume=False).endswith("which exists already: give --resume, or another --work-dir")
-    assert where_kept(tmp_path, resume=True).endswith("and what is finished there would be taken as it is")
+    assert where_kept(tmp_path, resume=True).endswith("where finished parts would be reused")

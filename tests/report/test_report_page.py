@@ -187,7 +187,7 @@ def test_losses_are_read_from_all_logs_of_a_training(tmp_path: Path) -> None:
     for start, lines in (("1", [(20, 2.0), (40, 1.0)]), ("2", [(40, 0.9), (60, 0.5)])):
         log = tmp_path / "org-seed0" / start / "vis_data" / "scalars.json"
         log.parent.mkdir(parents=True)
-        damaged = '{"step": 1e999, "loss": 1}\n[1]\n{"step": 9, "lo'
+        damaged = f'{{"step": 1e999, "loss": 1}}\n{{"step": 9, "loss": 1{"0" * 400}}}\n[1]\n{{"step": 9, "lo'
         log.write_text("".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in lines) + damaged)
     assert read_curves(tmp_path) == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}  # what was repeated counts
     assert read_curves(tmp_path / "org-seed0") == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from ean_core.io.records import read_record
 from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
-from segmentation.hooks import SaveIterations, validations
+from segmentation.hooks import CountSeconds, SaveIterations, SidePictures, validations
 from segmentation.job import Job
 from tests.helpers.killing import Killed
 from tests.helpers.ranks import two_forks
@@ -39,6 +40,34 @@ def prepare(
         launcher=launcher,
         backends=backends,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("validations", 3),
+        ("validations", [{"iteration": 1}]),
+        ("validations", ["x"]),
+        ("seconds", "x"),
+        ("seconds", -1),
+    ],
+)
+def test_damaged_values_in_a_state_are_named(name: str, value: Any) -> None:
+    state = {name: value}
+    runner = SimpleNamespace(message_hub=SimpleNamespace(runtime_info=state, get_info=state.__getitem__))
+    with pytest.raises(EANError, match=f"the state last.pth is damaged .*{name}"):
+        CountSeconds().before_train(runner)
+        validations(runner)
+
+
+def test_a_long_name_stops_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = tmp_path / f"{'n' * 250}.png"
+    Image.new("RGB", (4, 4)).save(photo)
+    monkeypatch.setattr("segmentation.hooks.draw_sample", lambda image, *_: image)
+    images = SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
+    runner = SimpleNamespace(iter=100, work_dir=tmp_path, val_dataloader=images)
+    SidePictures().after_val_iter(runner, 0, outputs=[SimpleNamespace(img_path=str(photo))])
+    assert len(list((tmp_path / "pictures").glob("*_000100.png"))) == 1
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -190,7 +219,10 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
     first, last = (float(re.search(rf"^training {step}/30 .*loss ([\d.]+)", out, re.MULTILINE)[1]) for step in (1, 30))
     assert last < 0.6 * first
     assert "Could not import OneDL" not in out
-    assert "next: python " in out
+    following = out.partition("next: ")[2].splitlines()
+    scripts = ("segmentation/predict.py", "tools/test.py", "tools/train.py")
+    assert [re.search(r"python \S*?(\w+/\w+.py) ", line)[1] for line in following] == list(scripts)
+    assert following[2].endswith("model.backbone.scheme=org")  # to compare with
 
 
 @pytest.mark.parametrize(

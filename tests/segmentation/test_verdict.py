@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ean_core.io.records import write_record
+from ean_core.utils.errors import EANError
 from segmentation.data.dataset_setup import subset_note
 from segmentation.data.voc import CLASSES
+from segmentation.run_records import read_run
 from segmentation.verdict import most_frequent_class, verdicts
 
 
@@ -65,6 +68,12 @@ def test_runs_without_a_pixel_that_counts_are_not_compared(tmp_path: Path) -> No
     write_run(tmp_path / "org", 50.0)
     said = verdicts(write_run(tmp_path / "ean", 60.0, network="EAN-SE", scored=False))
     assert said[2].startswith("Nothing can be said about attention yet: ")
+    file = tmp_path / "org/result.json"
+    record = json.loads(file.read_text())
+    record["metrics"]["last"]["per_image"] = [50.0, "x"]
+    file.write_text(json.dumps(record))
+    with pytest.raises(EANError, match="result.json: metrics is damaged .*last.per_image.1 is 'x'"):
+        read_run(tmp_path / "org")
 
 
 def test_the_baseline_is_the_most_frequent_class() -> None:

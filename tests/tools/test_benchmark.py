@@ -68,14 +68,20 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
+@pytest.mark.parametrize("output", [("--output", "file/record.json"), ()])
 @pytest.mark.parametrize("options", [("--modes", "eager"), ("--per-block",)])
 def test_nothing_is_measured_that_cannot_be_written(
-    in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+    in_process: Script,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    output: tuple[str, ...],
 ) -> None:
-    (tmp_path / "file").touch()
-    assert in_process("--arch", "resnet20", *TINY, *options, "--output", "file/record.json") == 2
+    for name in ("file", "work_dirs"):
+        (tmp_path / name).touch()
+    assert in_process("--arch", "resnet20", *TINY, *options, *output) == 2
     done = capsys.readouterr()
-    assert "error: file cannot be read or written" in done.err
+    assert f"error: {'file' if output else 'work_dirs/benchmark'} cannot be read or written" in done.err
     assert not done.out
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ean_core.training.run_key import check_keys, key_of, run_key
 from ean_core.training.work_dir import claim
@@ -30,6 +31,11 @@ def test_equal_runs_have_equal_keys_and_others_do_not(change: dict[str, Any], sa
     assert (run_key(other) == run_key(RUN)) == same
     assert run_key({**RUN, "data": {"name": "x", "content": "hash"}}) == run_key(RUN)
     assert run_key({**RUN, "seed": 1}) != run_key(RUN)
+
+
+def test_whatever_a_damaged_file_holds_has_a_key() -> None:
+    for value in (10**400, float("nan"), torch.zeros(3), b"x", {1: object}, [{"a": None}]):
+        assert run_key({**RUN, "train": value}) != run_key(RUN)
 
 
 def test_a_file_of_another_run_is_refused(tmp_path: Path) -> None:

@@ -54,6 +54,11 @@ def test_what_changes_no_result_may_differ() -> None:
     assert first_difference(old, {"search": {"steps": 10, "bn_images": 50}}) == ("search.bn_images", 0, 50)
     roots = [{"train_dataloader": {"dataset": {"data_root": root}}} for root in ("data", "/mnt/data")]
     assert first_difference(*roots) is None
+    devices = [
+        {"env_cfg": {"dist_cfg": {"backend": "gloo"}}, "model_wrapper_cfg": {"device_ids": None}},
+        {"env_cfg": {}},
+    ]
+    assert first_difference(*devices) is first_difference(*devices[::-1]) is None
 
 
 def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Path) -> None:

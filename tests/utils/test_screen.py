@@ -16,9 +16,9 @@ from ean_core.pipeline.summary import NetworkSummary, print_summary
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
 from ean_core.utils.intervals import Interval
-from ean_core.utils.screen import make_table, print_table, say, say_next, script
+from ean_core.utils.screen import make_table, print_table, say, say_next, say_verdict, script
 from segmentation.metrics_table import print_metrics
-from segmentation.summary import print_rows
+from segmentation.seed_summary import print_rows
 from tests.conftest import ROOT
 from tests.helpers.terminal import Terminal
 from tests.utils.test_wrapping import words_of
@@ -40,7 +40,9 @@ def print_networks() -> None:
         )
         for label in ("org", "share-full", "ean")
     ]
-    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images", images=500)
+    print_summary(
+        rows, metrics=[Metric("top1", "accuracy", "%")], title="ean_se_r164_cifar100: test images", images=500
+    )
 
 
 def print_benchmark() -> None:
@@ -61,7 +63,7 @@ def print_methods() -> None:
 
 
 def print_crowds() -> None:
-    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    heads = ["images", "grayscale", "people", "people per image", "H x W, pixels", "points outside", "duplicate points"]
     table = make_table("part_A", ["part", *heads])
     table.add_row("train", "270", "6", "148,130", "33 to 3,138", "182 x 299 to 1024 x 1024", "1,215", "12")
     print_table(table)
@@ -132,6 +134,13 @@ def test_prose_is_wrapped_between_words_on_a_terminal_only(
     assert " ".join(lines) == sentence
     path = "work_dirs/quickstart_digits/share-full-seed0/classifier.pth"
     assert path in shown(lambda: say(f"written: {path}, and more"), 40, monkeypatch), "a path is not broken"
+
+
+def test_a_verdict_is_easy_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = ["EAN is better than Org: +2.00 points.", "With one seed each .."]
+    lines = shown(lambda: say_verdict(sentences), 30, monkeypatch).splitlines()
+    assert lines == ["verdict:", "- EAN is better than Org:", "  +2.00 points.", "- With one seed each .."]
+    assert shown(lambda: say_verdict([]), 30, monkeypatch) == ""
 
 
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from crowd_counting.model.counter_file import save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import save_counter
 from ean_core import EANError
 from ean_core.utils import task_registry
 from ean_core.utils.task_registry import TaskEntry, all_tasks, get_loader, get_task, task_of_config
@@ -68,6 +68,16 @@ def test_every_config_has_one_task() -> None:
             assert [task.name for task in all_tasks().values() if task.recognizes(config)] == [name], path
     with pytest.raises(EANError, match="unknown task 'segmentatoin': .*did you mean 'segmentation'"):
         get_task("segmentatoin")
+
+
+def test_the_command_that_uses_a_network_has_its_config_where_it_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = {name: task.predict_words("a.pth", config="c.py", options=["b=1"]) for name, task in all_tasks().items()}
+    assert words == {
+        "classification": ["python", "tools/predict.py", "a.pth", "PHOTO.jpg"],
+        "crowd_counting": ["python", "crowd_counting/predict.py", "a.pth", "PHOTO.jpg"],
+        "segmentation": ["python", "segmentation/predict.py", "c.py", "a.pth", "PHOTO.jpg", "--cfg-options", "b=1"],
+    }
 
 
 def test_plain_python_loads_a_counter_in_a_checkout(tmp_path: Path) -> None:

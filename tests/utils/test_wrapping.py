@@ -75,6 +75,14 @@ def test_a_number_stays_with_its_unit_and_an_indented_line_with_its_own() -> Non
     assert wrap_lines("a.jpg: bee, ant", width=14, hang=4) == "a.jpg: bee,\n    ant"
 
 
+def test_a_command_within_a_text_can_be_copied() -> None:
+    command = "python tools/search.py configs/a.py --data-root 'my images' --seeds 0 1 2"
+    lines = wrap_lines(f"to start from weights:\n  {command}", width=40).splitlines()
+    assert lines[0] == "to start from weights:"
+    assert max(map(len, lines)) <= 40
+    assert words_of(lines[1:]) == shlex.split(command)
+
+
 def test_errors_are_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr("sys.stderr", terminal := Terminal())

@@ -12,6 +12,7 @@ from torch import nn
 
 from ean_core.pipeline.retrain import pack_results, unpack_results
 from ean_core.training.run_key import check_keys
+from ean_core.utils.checked_dataclasses import WrongValueError
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import write_atomic
 
@@ -46,7 +47,7 @@ class Evaluations:
                 entry = json.loads(line)
                 self.known[entry["part"], entry["network"]] = _unpack(entry["results"])
                 key = entry.get("run")
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+            except (WrongValueError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise EANError(
                     f"{path} is damaged in line {number} ({type(error).__name__}): remove the file, and what it held "
                     "is measured again"

@@ -18,7 +18,7 @@ from ean_core.pipeline.trim.evaluations import Evaluations
 from ean_core.pipeline.trim.greedy import Limits, Step, walk
 from ean_core.pipeline.trim.metric import metric_drop, metric_value
 from ean_core.pipeline.trim.sentence import conclusion
-from ean_core.pipeline.trim.task import TEST, TrimTask
+from ean_core.pipeline.trim.task import TEST, VALIDATION, TrimTask
 from ean_core.pipeline.trim.worth import AS_TRAINED, Bench, masks_of_network, worth_of_all, worth_of_calls
 from ean_core.training.run_key import run_key
 from ean_core.training.work_dir import WorkDir, claim
@@ -87,9 +87,8 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
         one_by_one, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
         limits = settings.limits.or_default(task.metric, bench.value(bench.before))
         path, chosen, network = walk(bench, costs, limits)
-        if settings.finetune and chosen:
-            folder = directory / f"finetune_{chosen}_{settings.finetune}"
-            network = task.finetune(network, epochs=settings.finetune, directory=folder, resume=resume)
+        if chosen:
+            network = finetuned(task, network, settings.finetune, directory / f"finetune_{chosen}", resume=resume)
         final = final_results(bench, network, path[: chosen + 1], finetune=settings.finetune)
     metrics = {
         "metric": asdict(task.metric),
@@ -108,6 +107,14 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     metrics["sentence"] = conclusion(metrics, limits=limits, parts=asdict(task.parts), device=device)
     how |= {"device": device, "limits": asdict(limits)}
     return write_results(task, settings, network, metrics, directory=directory, how=how)
+
+
+def finetuned(task: TrimTask, network: nn.Module, epochs: int, directory: Path, *, resume: bool) -> nn.Module:
+    """A trimmed network trained on, in a directory with the number of epochs in its name; as it is for no epochs."""
+    if not epochs:
+        return network
+    folder = directory.with_name(f"{directory.name}_{epochs}")
+    return task.finetune(network, epochs=epochs, directory=folder, resume=resume)
 
 
 def check_calls(count: int, what: str) -> None:
@@ -199,19 +206,26 @@ def training_batches(task: TrimTask) -> list[Tensor]:
 
 
 def final_results(bench: Bench, network: nn.Module, way: Sequence[Step], *, finetune: int) -> dict[str, Any]:
-    """Value and drop of the chosen network on the validation and, at last, the test images."""
+    """Value and drop of the chosen network on the validation and, at last, the test images, and their groups' figures:
+    image part -> group -> its figure before and after."""
     name = " ".join(f"{step.call}{'*' if step.calibrated else ''}" for step in way[1:]) or AS_TRAINED
     name += f", {how_many(finetune, 'epoch')}" if finetune and len(way) > 1 else ""
-    final = {"trimmed": bench.measure(network, name), "test": None}
-    if bench.task.parts.test:
-        metric, results = bench.task.metric, bench.evaluations.results
-        before = results(bench.task.network, name=AS_TRAINED, part=TEST)
-        after = results(network, name=name, part=TEST)
-        final["test"] = {
-            "before": metric_value(before, metric),
-            "after": metric_value(after, metric),
-            "drop": asdict(metric_drop(before, after, metric)),
-        }
+    task, results = bench.task, bench.evaluations.results
+    final = {"trimmed": bench.measure(network, name), "test": None, "groups": {}}
+    for part in (VALIDATION, TEST) if task.parts.test else (VALIDATION,):
+        before = results(task.network, name=AS_TRAINED, part=part)
+        after = results(network, name=name, part=part)
+        figures = [task.group_figures(each, part) for each in (before, after)]
+        if figures[0]:
+            final["groups"][part] = {
+                group: {"before": value, "after": figures[1][group]} for group, value in figures[0].items()
+            }
+        if part == TEST:
+            final["test"] = {
+                "before": metric_value(before, task.metric),
+                "after": metric_value(after, task.metric),
+                "drop": asdict(metric_drop(before, after, task.metric)),
+            }
     return final
 
 

@@ -98,8 +98,9 @@ def test_tabs_are_by_kind_and_shipped_models_say_their_limits(classifiers: list[
     counter = load_file("counter-shanghaitech-a", device="cpu")
     groups = by_kind([*classifiers, counter])
     assert groups == {"counter": [counter], "classifier": classifiers}
-    (sentence,) = about(groups["counter"])
+    sentence, errors = about(groups["counter"])
     assert "unreliable for few people" in sentence
+    assert "by 32.8 (18 %) with 100 to 249 people (62 photos)" in errors
     assert about(classifiers) == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ean_core.pipeline.trim.cost import TRIMMED
-from ean_core.pipeline.trim.sentence import disagreement, time_saved
+from ean_core.pipeline.trim.sentence import disagreement, ranged, time_saved
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,7 @@ def test_table_and_sentence_that_do_not_agree_are_warned_of() -> None:
     assert "add up to 3 % of the time, and whole networks differ by 19 %" in disagreement(metrics)
     saved.update(low=2.0, high=30.0)  # an interval that wide disagrees with little
     assert disagreement(metrics) is None
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert ranged({"value": -0.001, "low": -0.006, "high": 0.2}) == "0.00 (-0.01 to 0.20)"
