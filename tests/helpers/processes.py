@@ -67,7 +67,7 @@ def warm_python() -> str:
     if not hasattr(os, "pidfd_open"):
         return sys.executable
     launcher = Path(os.environ[SHARED]) if SHARED in os.environ else start_warm_python()
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not launcher.with_name(SOCKET).exists():
         assert time.monotonic() < deadline, "the server of warm_python.py does not answer"
         time.sleep(0.02)
@@ -92,6 +92,6 @@ def run_warm(
         input=given,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )

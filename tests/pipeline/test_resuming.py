@@ -83,7 +83,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     for owner, name, call, begun in (
         (SupernetClassifier, "losses", 1, "supernet/run.json"),  # in the first epoch: nothing saved yet
         (SupernetClassifier, "losses", 9, "supernet/last.pth"),  # in the third epoch
-        (Scorer, "_pass", 8, "history.jsonl"),  # in the search, after the validation's five passes at the most
+        (Scorer, "_pass", 14, "history.jsonl"),  # in the search, after the passes of the last validation
         (ImageClassifier, "losses", 6, "org-seed0/last.pth"),  # in the second epoch of a network
     ):
         with monkeypatch.context() as patch:
