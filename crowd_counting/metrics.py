@@ -166,7 +166,7 @@ def relative_error(rows: Sequence[ImageErrors]) -> float:
 def error_weights(counts: Iterable[tuple[str, int]]) -> dict[str, float]:
     """What an error of one person in an image of each part adds to the relative error of all images.
 
-    A part without people has no mean count, and takes the average of the others': the error of a photo of nobody is
+    A part without people has no mean count, and takes the average of the others': an error in such a photo is
     weighed as that of a usual photo. If no part has people, the relative error is the mean of the MAEs.
 
     Args:

@@ -208,7 +208,7 @@ def check_same_photos(model: LoadedModel, trained: Mapping[str, Any], data: Crow
         raise EANError(
             f"{model.path} was trained with {empty['images']} photos without people: give their folder, --empty FOLDER"
             if empty
-            else f"{model.path} was trained without photos of nobody: leave --empty out"
+            else f"{model.path} was trained on photos with people alone: leave --empty out"
         )
     if trained.get("fingerprint") != data.fingerprint() or empty != found:
         raise EANError(

@@ -110,7 +110,7 @@ class CountErrors:
 
     def describe(self, count: float) -> str:
         """How far off a predicted count may be: "off by 21.3 on average on the 48 test photos of part A with 100 to
-        249 people"; of small counts also what is counted in photos of nobody. "" without test photos.
+        249 people"; of small counts also what is counted in photos without people. "" without test photos.
         """
         near = self.near(count).items()
         off = [
