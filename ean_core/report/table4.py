@@ -14,6 +14,7 @@ from ean_core.report.results import Record, Results
 from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
 from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
+from ean_core.report.verdicts import verdicts
 from ean_core.utils.text import how_many
 
 KINDS = ("search-comparison", "search-retrained")
@@ -155,7 +156,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         (
             note.strip(),
             *filter(None, [unlike_trainings(record)]),
-            *map(sentence, record.content.get("comparisons", [])),
+            *map(sentence, verdicts(record)),
         ),
         (record.name,),
         left=(4,),
