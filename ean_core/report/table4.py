@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds, sentence
+from ean_core.report.formatting import mean, number, recorded_interval, recorded_mean, seeds, sentence
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
@@ -15,6 +16,7 @@ from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
 from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
 from ean_core.report.verdicts import verdicts
+from ean_core.utils.intervals import student_interval
 from ean_core.utils.text import how_many
 
 KINDS = ("search-comparison", "search-retrained")
@@ -100,13 +102,13 @@ def comparison_table(record: Record) -> Table:
     answers = {"best": "best seen", "most_probable": "most probable"}
     if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
         answers["smoothed"] = "smoothed best"
-    measure = "regret" if has_regret else "reward"
+    measure, lowest = ("regret", 0.0) if has_regret else ("reward", -math.inf)
     rows = []
     for row in methods:
         cells = [
             label_of(row["method"]),
             str(row["n"]),
-            *(mean_interval(row[answer][measure]) if row.get(answer) else GAP for answer in answers),
+            *(mean_interval(row[answer][measure], lowest=lowest) if row.get(answer) else GAP for answer in answers),
         ]
         best = row.get("best") or {}
         cells += [recorded_mean(best.get("validation_accuracy")), recorded_mean(best.get("connections"), 1)]
@@ -141,7 +143,10 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
             ]
         )
     run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
+    searched = settings.get("search_seeds")  # older records lack it
+    searches = "search seeds" if searched is None else how_many(searched, "search seed")
     note = (
+        f"The scheme of a method is that of the best of its {searches} by validation reward. "
         f"Ours: {setup_title(record)}, {run.train:,} training and {run.test:,} test images, "
         f"{how_many(run.epochs, 'epoch')}, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
@@ -168,9 +173,10 @@ def of_the_paper(record: Record) -> bool:
     return record.settings["data"]["name"] == "cifar100"
 
 
-def mean_interval(recorded: Mapping[str, Any]) -> str:
-    """A record's mean over the seeds with its interval."""
-    return ranged(recorded["mean"], recorded["low"], recorded["high"])
+def mean_interval(recorded: Mapping[str, Any], *, lowest: float) -> str:
+    """A record's mean over the seeds with Student's interval; older records hold that of a bootstrap, too narrow."""
+    found = student_interval(recorded["mean"], recorded["std"], recorded["n"], lowest=lowest)
+    return recorded_interval(found.to_record(), 2)
 
 
 def setup_title(record: Record) -> str:
@@ -191,7 +197,7 @@ def setup_notes(record: Record) -> tuple[str, ...]:
     budget = settings["budget"]
     measure = "Regret: points of reward below the best of all schemes. " if settings["exhaustive"] else ""
     return (
-        f"{measure}Mean and 95 % bootstrap interval over {settings['seeds']} search seeds on one supernet; mean ± "
+        f"{measure}Mean and Student's 95 % interval over {settings['seeds']} search seeds on one supernet; mean ± "
         f"standard deviation of the best scheme's accuracy on {settings['validation_images']:,} validation images; at "
         f"most {budget['evaluations']} schemes scored and {budget['proposals']} proposed; {references}. "
         f"{record.machine}.",

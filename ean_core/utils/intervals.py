@@ -21,6 +21,9 @@ FEWEST_PAIRS = 4
 FEWEST_FOR_INTERVAL = 10
 """Pairs from which on a correlation gets an interval: percentiles over resamples of fewer are far too narrow."""
 
+FEWEST_ROUNDS = 5
+"""Values from which on a median gets an interval: that of all of five values holds it in 94 %, of three in 75 %."""
+
 Statistic = Callable[..., np.ndarray]
 """Called with one array (..., N) per sample and `axis=-1`; reduces that axis."""
 
@@ -99,6 +102,29 @@ def bootstrap_each(
         low, high = np.percentile(drawn, (2.5, 97.5)) if len(drawn) else (np.nan, np.nan)
         intervals.append(Interval(float(value), float(low), float(high)))
     return intervals
+
+
+def bootstrap_median(values: Sequence[float]) -> Interval:
+    """A median and its bootstrap interval, with ends of NaN for fewer than `FEWEST_ROUNDS` values."""
+    interval = bootstrap(np.median, values)
+    return interval if len(values) >= FEWEST_ROUNDS else Interval(interval.value, np.nan, np.nan)
+
+
+def student_interval(mean: float, std: float | None, count: int, *, lowest: float = -np.inf) -> Interval:
+    """A mean with its 95 % interval by Student's t.
+
+    Over three values, such as seeds, a percentile bootstrap ends at the lowest and the highest of them, and holds the
+    true mean in 75 %.
+
+    Args:
+        mean, std: of so many values, `std` with one degree of freedom less.
+        count: how many. The ends are NaN for a single one, or if all are equal: their spread is not known then.
+        lowest: that the true mean can be.
+    """
+    if count < 2 or not std:
+        return Interval(mean, np.nan, np.nan)
+    half = float(scipy.stats.t.ppf(0.975, count - 1)) * std / count**0.5
+    return Interval(mean, max(lowest, mean - half), mean + half)
 
 
 # -- correlations -----------------------------------------------------------------------------------------------------

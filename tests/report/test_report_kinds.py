@@ -41,7 +41,7 @@ def test_of_two_records_of_a_size_the_one_with_more_landscapes_is_summed_up(resu
 
 def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     made.comparison(results / "compared.json")
-    assert "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report_all(results)
+    assert "| EAN | 3 | 0.25 (0.00 to 0.50) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report_all(results)
     text = report_all(results)
     assert "| EAN | 30 | 28 | 30.00 ± 1.00 | 0.81 | 4e-07 | 0.020 |" in text
     assert "| paper: EAN | 40 | – | 75.10 ± 0.45 | 0.81 | 4e-07 | – |" in text
@@ -49,7 +49,7 @@ def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     assert "| EAN | 0.50 | 0.50 | 0.50 | 0.50 | 0.75 |" in text
     made.comparison(results / "compared.json", smoothed=True)
     assert "| regret of the most probable | regret of the smoothed best |" in report_all(results)
-    row = "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |"
+    row = "| EAN | 3 | 0.25 (0.00 to 0.50) | – | 1.25 (1.00 to 1.50) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |"
     assert row in report_all(results)
 
 

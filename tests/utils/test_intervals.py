@@ -19,6 +19,7 @@ from ean_core.utils.intervals import (
     binomial_error,
     bootstrap,
     bootstrap_each,
+    bootstrap_median,
     ceiling,
     correlation_differences,
     correlations,
@@ -28,6 +29,7 @@ from ean_core.utils.intervals import (
     repeat_error,
     spearman,
     spread_against_error,
+    student_interval,
 )
 
 REFERENCES = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
@@ -66,6 +68,19 @@ def test_a_statistic_of_several_values_has_an_interval_for_each() -> None:
 
 def test_a_single_value_has_an_interval_of_no_width() -> None:
     assert bootstrap(np.median, [2.5]) == Interval(2.5, 2.5, 2.5)
+
+
+def test_the_interval_of_a_mean_over_three_seeds_covers_it() -> None:
+    values = np.random.default_rng(0).normal(5.0, 1.0, size=(500, 3))
+    inside = [student_interval(row.mean(), row.std(ddof=1), 3).contains(5.0) for row in values]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)  # a percentile bootstrap: 0.75
+    assert math.isnan(student_interval(5.0, None, 1).low)
+    assert math.isnan(student_interval(5.0, 0.0, 3).high), "equal values do not tell their spread"
+
+
+def test_a_median_of_few_values_has_no_interval() -> None:
+    assert bootstrap_median([3.0, 1.0, 2.0, 9.0]).to_record() == {"value": 2.5, "low": None, "high": None}
+    assert bootstrap_median([3.0, 1.0, 2.0, 9.0, 4.0]) == Interval(3.0, 1.0, 9.0)
 
 
 def test_an_interval_in_another_unit() -> None:
