@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("trim",)
+OPTIMISTIC = "(on the images that chose, which is optimistic; chosen"
 COMMAND = "python tools/trim.py work_dirs/quickstart_digits/share-full-seed0/classifier.pth"
 
 
@@ -30,11 +32,17 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     """The conclusion, the table of the calls, the way from all to none, and the picture."""
     del results
     return [
-        Text(sentence(record.metrics["sentence"]), title=title_of(record), records=(record.name,)),
+        Text(sentence(conclusion(record.metrics)), title=title_of(record), records=(record.name,)),
         calls_table(record),
         path_table(record),
         *pictures_of(record, "the metric against the time on the way from all attention calls to none"),
     ]
+
+
+def conclusion(metrics: Mapping[str, Any]) -> str:
+    """The record's sentence; older ones have an interval also where the images that chose are the only ones."""
+    text = metrics["sentence"]
+    return text if metrics["test"] else re.sub(r"\(95 %: [^;()]*; chosen", OPTIMISTIC, text)
 
 
 def title_of(record: Record) -> str:

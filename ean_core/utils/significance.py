@@ -279,6 +279,34 @@ def proportions_interval(only_first: int, only_second: int, images: int) -> tupl
     return 100 * (center - half), 100 * (center + half)
 
 
+def compare_groups(groups: Sequence[Sequence[float]], others: Sequence[float]) -> dict[str, Any]:
+    """Test means of groups whose values depend on each other, such as draws of one search, against independent values.
+
+    The units are the groups: Welch's statistic of their means and the others, with one degree of freedom less than
+    there are groups. Its usual number would trust a variance that was estimated from very few means.
+
+    Returns:
+        "difference" of the means (the groups' minus the others'), "wins" (the probability that a value of the groups
+        is the higher one; ties count half), "groups" (how many), and "welch_t" and "welch_p"; None for a single group,
+        or where all means are equal.
+    """
+    means, y = np.array([np.mean(group) for group in groups]), np.asarray(others, dtype=float)
+    values = np.concatenate([np.asarray(group, dtype=float) for group in groups])
+    rank = stats.mannwhitneyu(values, y, alternative="two-sided")
+    difference = float(means.mean() - y.mean())
+    tests: dict[str, Any] = {
+        "difference": round(difference, 4),
+        "wins": round(float(rank.statistic) / (len(values) * len(y)), 4),
+        "groups": len(means),
+        "welch_t": None,
+        "welch_p": None,
+    }
+    if len(means) > 1 and len(y) > 1 and np.ptp(means) > 0:
+        t = difference / math.sqrt(means.var(ddof=1) / len(means) + y.var(ddof=1) / len(y))
+        tests |= {"welch_t": round(t, 4), "welch_p": float(2 * stats.t.sf(abs(t), len(means) - 1))}
+    return tests
+
+
 def compare_samples(first: Sequence[float], second: Sequence[float]) -> dict[str, Any]:
     """Welch's t-test and the Mann-Whitney test of two independent samples, both two-sided.
 

@@ -203,7 +203,7 @@ def test_a_higher_reward_is_not_called_a_better_scheme() -> None:
     """All schemes are equal, and the method that scores more of them finds a higher score among the noise."""
     rng = np.random.default_rng(0)
     highest = {
-        method: rng.normal(50, 0.7, size=(10, count)).max(axis=1) for method, count in (("a", 100), ("random", 20))
+        method: rng.normal(50, 0.7, size=(40, count)).max(axis=1) for method, count in (("a", 100), ("random", 20))
     }
     runs = [made_up_run(method, reward) for method, rewards in highest.items() for reward in rewards]
     sentence, caution = method_sentences(runs)

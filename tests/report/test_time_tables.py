@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import write_record
 from ean_core.report import report, report_all
 from tests.helpers import report_records as made
@@ -25,6 +26,8 @@ def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
     assert "| all connected | 3 | 7.00 | – | – |" in text
     assert "Percent of Org's time (250.0 ms)" in text
     assert "| `101` | 2 | 3.00 | 3.50 (3.25 to 3.75) | -0.50 |" in text
+    assert "is -0.50 points on average and 0.50 at most; 0 of 1 predictions lie in their interval." in text
+    assert "they are 0.50 points too low on average" in LatencyTable.load(results / "latency.json").bias_warning
     assert "of 27 scored schemes; resnet29, SE, CIFAR-100, EAN" in text
     assert "](../results/pareto.png)" in text
 

@@ -22,6 +22,7 @@ from ean_core.utils.comparison_sentences import (
 )
 from ean_core.utils.significance import (
     FEWEST_SEEDS,
+    compare_groups,
     compare_samples,
     correct_for_comparisons,
     holm,
@@ -257,6 +258,25 @@ def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
     assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
     settled = compare_samples([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
     assert 0 < settled["welch_p"] < 0.2
+
+
+def test_values_of_one_search_count_as_one() -> None:
+    """Three searches whose forty schemes each lie close together, and random schemes from the same distribution."""
+    rng, alone, grouped = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        groups = [(rng.normal() + 0.2 * rng.normal(size=40)).tolist() for _ in range(3)]
+        others = rng.normal(size=120)
+        alone += compare_samples(np.concatenate(groups), others)["welch_p"] <= 0.05
+        grouped += compare_groups(groups, others)["welch_p"] <= 0.05
+    assert alone > 50
+    assert grouped <= 8
+    tests = compare_groups(groups, others)
+    means = [np.mean(group) for group in groups]
+    t = stats.ttest_ind(means, others, equal_var=False).statistic
+    assert tests["welch_t"] == pytest.approx(t, abs=1e-4)
+    assert tests["welch_p"] == pytest.approx(2 * stats.t.sf(abs(t), 2))
+    assert tests["groups"] == 3
+    assert compare_groups(groups[:1], others)["welch_p"] is None
 
 
 def test_errors_of_images_are_compared_where_lower_is_better() -> None:

@@ -183,7 +183,7 @@ def describe_tests(drawn: Record) -> str:
         return "undefined" if value is None else f"{value:.2g}"
 
     return (
-        f"mean {drawn['mean']:.2f} % ({tests['difference']:+.2f} points), better in {100 * tests['wins']:.0f} % of the "
-        f"pairs, Welch p {p(tests['welch_p'])}, Mann-Whitney p {p(tests['mann_whitney_p'])}; {drawn['different']} "
-        f"different schemes of {drawn['n']} drawn"
+        f"mean {drawn['mean']:.2f} % ({tests['difference']:+.2f} points) on the images that chose them, higher in "
+        f"{100 * tests['wins']:.0f} % of the pairs, Welch p {p(tests['welch_p'])} over "
+        f"{how_many(tests['groups'], 'seed')}; {drawn['different']} different schemes of {drawn['n']} drawn"
     )

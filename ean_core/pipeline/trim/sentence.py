@@ -36,11 +36,12 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
     drop, saved = (metrics["test"] or metrics["trimmed"])["drop"], metrics["times"][TRIMMED]["saved"]
     name = metrics["metric"]["name"]
     lost = f"{drop['value']:.2f} {unit}" + ("" if unit == name else f" of {name}")
-    interval = f"95 %: {drop['low']:.2f} to {drop['high']:.2f}"
-    tested = f"{how_many(parts['test'], 'test image')}; " if metrics["test"] else ""
+    measured = "on the images that chose, which is optimistic"  # an interval would hold the true loss too rarely
+    if metrics["test"]:
+        measured = f"95 %: {drop['low']:.2f} to {drop['high']:.2f}; {how_many(parts['test'], 'test image')}"
     where = "this CPU" if device.endswith("CPU") else device
     return (
-        f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({interval}; {tested}chosen for {wanted} "
+        f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({measured}; chosen for {wanted} "
         f"on {chosen}); {time_saved(saved, where=where)}"
     )
 
