@@ -1,4 +1,4 @@
-"""Decoding: images a second that one processor core opens, crops and resizes, as training on ImageNet needs them.
+"""Decoding: images per second that one processor core opens, crops and resizes, as training on ImageNet needs them.
 
 plain  PyTorch and torchvision alone: a data set of files, RandomResizedCrop, flip, ToTensor, Normalize
 ours   this project's loader, whose batches stay bytes until the device normalizes them
@@ -151,9 +151,8 @@ def compare(arguments: argparse.Namespace, paths: Sequence[str], part: str) -> d
         for name, turns in timings.items()
     }
     speeds = ", ".join(f"{name} {measured['images_per_second']:.0f}" for name, measured in rows.items())
-    print(
-        f"{part:<11}{speeds} images a second; ours {in_words(times_as_fast(timings['plain'], timings['ours']))} as fast"
-    )
+    speed_up = in_words(times_as_fast(timings["plain"], timings["ours"]))
+    print(f"{part:<11}{speeds} images per second; ours {speed_up} as fast")
     return rows
 
 

@@ -70,7 +70,7 @@ def run_all(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     arguments.cache.parent.mkdir(parents=True, exist_ok=True)
     with arguments.cache.open("a") as cache:
         for bits, kind in itertools.product(arguments.bits, arguments.landscapes):
-            for variant, seed in itertools.product(arguments.methods, range(arguments.seeds)):
+            for variant, seed in itertools.product(arguments.methods, seeds_of(arguments)):
                 key, (blocks, evaluations) = key_of(kind, bits, variant, seed), SIZES[bits]
                 if key not in cells:
                     landscape = make_landscape(kind, blocks, seed=seed)
@@ -79,6 +79,11 @@ def run_all(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
                     cache.flush()
             print(f"{bits} bits, {kind}: {len(arguments.methods)} methods, {arguments.seeds} seeds", flush=True)
     return cells
+
+
+def seeds_of(arguments: argparse.Namespace) -> range:
+    """The seeds of the landscapes, and of the searches on them."""
+    return range(arguments.first_seed, arguments.first_seed + arguments.seeds)
 
 
 def key_of(kind: str, bits: int, variant: str, seed: int) -> str:
@@ -104,8 +109,7 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
     rows = []
     for bits, kind in itertools.product(arguments.bits, arguments.landscapes):
         runs = {
-            name: [cells[key_of(kind, bits, name, seed)] for seed in range(arguments.seeds)]
-            for name in arguments.methods
+            name: [cells[key_of(kind, bits, name, seed)] for seed in seeds_of(arguments)] for name in arguments.methods
         }
         curves = {
             (name, answer): np.array([run[answer] for run in runs[name]])  # (seeds, checkpoints)

@@ -248,7 +248,7 @@ def compare(arguments: argparse.Namespace, work: str, place: str) -> dict[str, A
         rows[name] = {**row(timings[fewest], turns), **measured}
         print(
             f"{work:<11}{how_many(int(name), 'process')}: {middle(turns):.2f} s, {in_words(ratio)} as fast"
-            f", efficiency {100 * efficiency:.0f} %, {measured['images_per_second']:.1f} images a second"
+            f", efficiency {100 * efficiency:.0f} %, {measured['images_per_second']:.1f} images per second"
         )
     return rows
 

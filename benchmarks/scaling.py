@@ -102,10 +102,10 @@ class Measured:
     """What records say of one device.
 
     Attributes:
-        training: local batch -> images a second, forward and backward.
-        scoring: images a second, forward.
-        bandwidth: bytes a second of an all-reduce between devices; None if only one was used.
-        decoding: images a second of a processor core; None if not measured.
+        training: local batch -> images per second, forward and backward.
+        scoring: images per second, forward.
+        bandwidth: bytes per second of an all-reduce between devices; None if only one was used.
+        decoding: images per second of a processor core; None if not measured.
     """
 
     training: dict[int, float]
@@ -114,7 +114,7 @@ class Measured:
     decoding: float | None = None
 
     def rate(self, batch: int) -> tuple[int, float] | None:
-        """The largest measured batch that is not larger than `batch`, and its images a second.
+        """The largest measured batch that is not larger than `batch`, and its images per second.
 
         A device without the memory for its share of the batch takes it in parts.
         """
@@ -217,7 +217,7 @@ def main() -> None:
     print("\n".join([*counts(todo), controller(seconds["paper"])]))
     print(f"c: {seconds['paper']:.4f} s (paper's preset, 16 blocks), {seconds['natural']:.4f} s (natural)")
     if measured:
-        print(f"T: images a second of a device in training; S {measured.scoring:.3g} images a second in scoring")
+        print(f"T: images per second of a device in training; S {measured.scoring:.3g} images per second in scoring")
         print("\n".join([f"| {' | '.join(HEADS)} |", f"|{'--:|' * len(HEADS)}", *hours(todo, measured)]))
 
 

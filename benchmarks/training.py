@@ -1,4 +1,4 @@
-"""Training a supernet and a final network: images a second, and what the engine adds to a bare loop of the same steps.
+"""Training a supernet and a final network: images per second, and what the engine adds to a bare loop of its steps.
 
 plain          PyTorch alone: DataLoader with workers that crop and flip, eager, float32
 bare           this project's loader and model in a loop of four lines, otherwise as plain
@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, own in turns.items():
         rows[name] = {**row(turns["plain"], own), "images_per_second": images / middle(own)}
         print(
-            f"{name:<14}{rows[name]['images_per_second']:8.1f} images a second  "
+            f"{name:<14}{rows[name]['images_per_second']:8.1f} images per second  "
             f"{in_words(Interval(**rows[name]['times_as_fast']))}  peak {rows[name]['peak_mib']:.0f} MiB"
         )
     if {"bare", "engine"} <= rows.keys():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.networks.architectures import stages_blocks
+    from ean_core.pipeline.dry_run import refuse_processes
     from ean_core.pipeline.search import scheme_of
     from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
     from ean_core.utils.process_agreement import check_same_files
@@ -73,11 +74,16 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     own = arguments.config is None and arguments.data_root is not None
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
-        folder = Path(tempfile.mkdtemp(prefix="ean-dry-run-")) if arguments.dry_run else directory
-        config = recipe_of_own_images(root, folder, options, resume=arguments.resume, kept=not arguments.dry_run)
-    recipe = Recipe.from_file(config, options)
-    if own and arguments.dry_run:
-        shutil.rmtree(folder)
+        if not (arguments.resume and (directory / "recipe.py").exists()):
+            own_images.check_schemes(schemes_in(arguments), options)
+    with ExitStack() as stack:
+        if own and arguments.dry_run:
+            refuse_processes()  # each would have a folder of its own
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ean-dry-run-")))
+            config = recipe_of_own_images(root, folder, options, resume=arguments.resume, kept=False)
+        elif own:
+            config = recipe_of_own_images(root, directory, options, resume=arguments.resume, kept=True)
+        recipe = Recipe.from_file(config, options)
     for value in schemes_in(arguments):  # before any data is read
         scheme_of(value, stages_blocks(recipe.model.arch), recipe.model.attention)
     if arguments.resume:

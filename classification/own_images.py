@@ -19,12 +19,15 @@ from torch import Tensor
 
 from classification.images import Images
 from classification.recipe import Recipe
-from classification.recommend import Facts, as_text, one_line, recommend
+from classification.recommend import Facts, architectures, as_text, one_line, recommend
 from ean_core.data import load_data
 from ean_core.data.duplicates import check_duplicates
 from ean_core.data.folder import HELD_OUT
 from ean_core.data.image_data import ImageData
 from ean_core.data.read_image import check_image
+from ean_core.io.json_file import read_text
+from ean_core.networks.architectures import stages_blocks
+from ean_core.scheme import as_scheme, describe_blocks
 from ean_core.training.device_defaults import SMALL_IMAGE
 from ean_core.utils.devices import has_bfloat16
 from ean_core.utils.errors import EANError
@@ -73,7 +76,7 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
     Recipe.from_values(values, where="the recipe chosen for your images, with --cfg-options")
     path = directory / "recipe.py"
     text = as_text(values, comment=f"Chosen for {facts.train_images} training images of {root} on {facts.device}.")
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and read_text(path, what="recipe", advice="move it away") != text:
         if any(not BEFORE_A_RUN.fullmatch(file.name) for file in directory.iterdir()):
             raise EANError(
                 f"{path} belongs to an earlier run with other images or options: resume it with --resume, or give "
@@ -92,12 +95,44 @@ def write_recipe(root: Path, directory: Path, options: Mapping[str, Any]) -> lis
     ]
 
 
+def check_schemes(schemes: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Refuse a scheme that fits no network which may be chosen, before the images are read.
+
+    Args:
+        schemes: as `--scheme` takes them.
+        options: dotted names and values that replace the choice.
+
+    Raises:
+        EANError: naming the networks.
+    """
+    given = options.get("model.arch")
+    blocks = {arch: stages_blocks(arch) for arch in ([given] if given else architectures(get_device()))}
+    for scheme in schemes:
+        errors = []
+        for arch in blocks:
+            try:
+                as_scheme(scheme, blocks[arch])
+                break
+            except EANError as error:
+                errors.append(error)
+        else:
+            if len(blocks) == 1:
+                raise errors[0]
+            described = ", ".join(f"{arch} with {describe_blocks(count)}" for arch, count in blocks.items())
+            raise EANError(
+                f"the scheme {scheme} fits none of the networks that may be chosen for your images ({described}): give "
+                "a scheme for one of them, or another network with --cfg-options model.arch=NAME"
+            )
+
+
 def pretrained_hint(facts: Facts, root: Path) -> list[str]:
     """For few photos: the command that starts from ImageNet weights, which the recipe chosen here does not."""
     if facts.train_images > FEW_PHOTOS or facts.side <= SMALL_IMAGE:
         return []
-    command = f"python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}"
-    return [f"its networks start from random weights; to start from ImageNet weights (extra [trunk]): {command}"]
+    return [
+        "its networks start from random weights; to start from ImageNet weights (extra [trunk]):",
+        f"  python tools/search.py {PRETRAINED_RECIPE} --data-root {shlex.quote(str(root))}",
+    ]
 
 
 def check_images(paths: Sequence[str]) -> list[tuple[int, int]]:

@@ -88,6 +88,12 @@ def recommend(facts: Facts, *, name: str) -> dict[str, Any]:
     }
 
 
+def architectures(device: str) -> tuple[str, ...]:
+    """Those that `choose_network` may choose on a device, "cpu" or "cuda"."""
+    rows = (*_ON_GPU, *((None, *large) for large in _LARGE_ON_GPU.values())) if device == "cuda" else _ON_CPU
+    return tuple(dict.fromkeys(row[1] for row in rows))
+
+
 def choose_network(side: int, device: str, *, many: bool) -> tuple[str, int, int]:
     """(architecture, crop side, cost) for images of this shorter side."""
     for limit, arch, crop, cost in _ON_GPU if device == "cuda" else _ON_CPU:

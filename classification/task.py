@@ -106,6 +106,7 @@ class ClassificationTask:
         fingerprint = {
             "name": self.data.name,
             "fingerprint": self.data.fingerprint,
+            **({} if self.data.content is None else {"content": self.data.content}),
             "train_per_class": recipe.train_per_class,
             **({"val_per_class": count} if share is None else {"val_fraction": share}),
             "split_seed": recipe.split_seed,
@@ -120,6 +121,10 @@ class ClassificationTask:
             search_only=frozenset({"val_per_class", "val_fraction"}),
             note=self.data.note,
         )
+
+    def data_arguments(self) -> list[str]:
+        """None: a classifier's file names its data."""
+        return []
 
     def count_validation_images(self) -> int:
         """Images of the search split's validation part."""

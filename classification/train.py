@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ean_core.cli import make_parser, seed
 from ean_core.pipeline.arguments import (
@@ -13,6 +14,10 @@ from ean_core.pipeline.arguments import (
     start_job,
     training_commands,
 )
+
+if TYPE_CHECKING:
+    from ean_core.pipeline.job import Job
+    from ean_core.pipeline.retrain import Target
 
 HELP = """\
 example:
@@ -61,7 +66,7 @@ def main(argv: Sequence[str]) -> None:
     from ean_core.pipeline.retrain import make_targets
     from ean_core.pipeline.shared_trainings import train_missing
     from ean_core.utils.distributed import is_main_process, run_on_main_process, stop_processes
-    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.screen import say, say_next
 
     job = start_job(arguments, {"seeds": arguments.seeds})
     targets = make_targets(job, arguments.scheme)
@@ -75,8 +80,29 @@ def main(argv: Sequence[str]) -> None:
     else:
         name = f"train_{'_'.join(target.label for target in targets)}.json"
         retrain_and_summarize(job, targets, job.directory / name)
-        checkpoint = job.directory / targets[-1].directory(job.recipe.seeds[0]) / job.task.network_file
-        page = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
         if is_main_process():
-            say_next([*script("tools/predict.py"), checkpoint, "PHOTO.jpg"], page)
+            say_next(*next_commands(arguments, job, targets[-1]))
     stop_processes()
+
+
+def next_commands(arguments: argparse.Namespace, job: Job, target: Target) -> list[list[object]]:
+    """What the user will want next: use the last network, see the results on a page, and trim the network.
+
+    Args:
+        arguments: of the command.
+        job: made of them.
+        target: the last network that was trained.
+    """
+    from ean_core.utils.screen import script
+    from ean_core.utils.task_registry import get_task, task_of_config
+
+    entry = task_of_config(arguments.config) if arguments.config else get_task("classification")
+    checkpoint = job.directory / target.directory(job.recipe.seeds[0]) / job.task.network_file
+    page = [*script("tools/report.py"), "--html", job.directory / "report.html", job.directory]
+    use = entry.predict_words(checkpoint, config=arguments.config, options=arguments.cfg_options)
+    if entry.start_trim is None or not target.scheme.connections:
+        return [use, page]
+    trim: list[object] = [*script("tools/trim.py"), checkpoint]
+    trim += ["--config", arguments.config] if entry.load_with_config else []
+    trim += ["--data-root", arguments.data_root] if arguments.data_root else []
+    return [use, page, [*trim, *job.task.data_arguments()]]

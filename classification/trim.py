@@ -102,7 +102,7 @@ class ClassifierTrim:
     def identity(self) -> Mapping[str, Any]:
         """What the run is of: checkpoint, network and data."""
         path, content = self.model.path, self.model.content
-        data = {"name": self.images.data.name, "fingerprint": self.images.data.fingerprint}
+        data = {name: getattr(self.images.data, name) for name in ("name", "fingerprint", "content")}
         return {
             **checkpoint_identity(path),
             "model": dict(content["model"]),
@@ -158,6 +158,10 @@ class ClassifierTrim:
     def _normalize(self) -> nn.Module:
         return self.images.normalize(channels_last=False)
 
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """None: all images are one group."""
+        return {}
+
     def save(self, network: nn.Module, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """A .pth for `ean_core.load`, and the connections that are left as a scheme.json where there are stages."""
         content = {name: value for name, value in self.model.content.items() if name not in ("format", "model")}
@@ -185,7 +189,9 @@ class ClassifierTrim:
         recipe = self.model.content.get("recipe") or {}
         given = recipe.get("train") or recipe.get("supernet")
         if given is None or not isinstance(network, StagedNetwork):
-            raise EANError(f"{self.model.path} does not say how it was trained, so --finetune cannot go on with it")
+            raise EANError(
+                f"{self.model.path} does not say how it was trained, so --finetune cannot continue its training"
+            )
         known = {field.name for field in dataclasses.fields(TrainSettings)}
         settings = build(TrainSettings, {k: v for k, v in given.items() if k in known}, where=str(self.model.path))
         plain = {"ema": None, "compile": False, "cuda_graph": False, "channels_last": False, "val_interval": 0}
@@ -224,7 +230,7 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> ClassifierT
     Raises:
         EANError: if the file does not say its data, they cannot be read, or they are other data.
     """
-    if arguments.part or arguments.annotations:
+    if arguments.part or arguments.annotations or arguments.empty:
         raise EANError(f"{model.path} is a classifier: --part and --annotations are for crowd counters")
     images = read_images(model, arguments.data_root)
     tested = images.data
@@ -256,12 +262,13 @@ def read_images(model: LoadedModel, root: str | None) -> Images:
             f"{path} was trained on {described.get('name')!r}, which is not a data set of this project: save it with "
             f"data= one of {', '.join(DATASETS)}, where folder means a folder for each class"
         )
-    values = {name: value for name, value in described.items() if name != "fingerprint"}
+    values = {name: value for name, value in described.items() if name not in ("fingerprint", "content")}
     size = content["image_shape"][1] if described["name"] in ("folder", "imagenet") else None
     recipe = build(DataRecipe, {**values, "image_size": size}, where=f"{path}: data")
     data = load_data(recipe.name, root or "data", image_size=size)
     check_classes(model, data, root or "data")
-    if described.get("fingerprint") not in (None, data.fingerprint):
+    same = all(described.get(name) in (None, getattr(data, name)) for name in ("fingerprint", "content"))
+    if not same:
         raise EANError(
             f"{path} was trained on other images of {data.name} than those in {root or 'data'}: give the --data-root "
             "that it was trained with"
@@ -286,7 +293,7 @@ def split_images(model: LoadedModel, images: Images, tested: ImageData, *, test_
     everything, none = torch.arange(len(images.data.test)), torch.arange(0)
     other_test = torch.arange(len(tested.test)) if tested is not images.data else none
     if test_is_validation:
-        note = f"the test part of {images.data.name}, which was said to hold validation images"
+        note = f"the test part of {images.data.name}, which you said holds validation images"
         return Split(images.training(), everything, "test", other_test, note)
     part = (model.content.get("recipe") or {}).get("part")
     public = model.content["format"] == TIMM_FORMAT

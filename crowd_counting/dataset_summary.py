@@ -17,16 +17,16 @@ from ean_core.utils.screen import make_table, print_table, say
 
 
 def describe_images(images: Sequence[CrowdImage]) -> dict[str, Any]:
-    """Statistics of a part: images, heads, sizes, grayscale images, duplicate points and points outside the image."""
+    """Statistics of a part: images, people, sizes, grayscale images, duplicate points and points outside the image."""
     counts = [image.count for image in images]
     modes = Counter(mode_of(image.path) for image in images)
     sizes = np.array([image.size for image in images])
     return {
         "images": len(images),
         "grayscale": modes["L"],
-        "heads": sum(counts),
-        "heads_min": min(counts),
-        "heads_max": max(counts),
+        "people": sum(counts),
+        "people_min": min(counts),
+        "people_max": max(counts),
         "size_min": sizes.min(axis=0).tolist(),
         "size_max": sizes.max(axis=0).tolist(),
         "outside": sum(int((~inside(image.points, image.size)).sum()) for image in images),
@@ -42,7 +42,7 @@ def mode_of(path: Path) -> str:
 
 def print_data(data: CrowdData, split: Split) -> None:
     """Print one row each for the training, validation and test images."""
-    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    heads = ["images", "grayscale", "people", "people per image", "H x W, pixels", "points outside", "duplicate points"]
     table = make_table(data.name, ["part", *heads])
     for name, images in zip(("train", "val", "test"), (*split, data.test), strict=True):
         figures = describe_images(images)
@@ -51,8 +51,8 @@ def print_data(data: CrowdData, split: Split) -> None:
             name,
             str(figures["images"]),
             str(figures["grayscale"]),
-            f"{figures['heads']:,}",
-            f"{figures['heads_min']} to {figures['heads_max']}",
+            f"{figures['people']:,}",
+            f"{figures['people_min']} to {figures['people_max']}",
             low if low == high else f"{low} to {high}",
             str(figures["outside"]),
             str(figures["duplicates"]),

@@ -1,4 +1,4 @@
-"""Draw a density map over its image, to show where a counter sees heads."""
+"""Draw a density map over its image, to show where a counter sees people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def overlay(
     """Color the image by density and write the predicted count, and the true one, in the corner.
 
     Args:
-        annotated: the true number of heads; None if it is not known.
+        annotated: the true number of people; None if it is not known.
 
     The others, and what is returned, are those of `color_by_density`.
     """

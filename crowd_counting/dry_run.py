@@ -9,7 +9,7 @@ from pathlib import Path
 from crowd_counting.fit import BEST, fit_counter
 from crowd_counting.job import Job
 from ean_core.pipeline.dry_run import BEGIN, describe_pace, refuse_processes, where_kept
-from ean_core.pipeline.estimate import describe_parts
+from ean_core.pipeline.estimate import describe_total
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.step_timing import Pace, StepsTimed, stop_when_timed
 from ean_core.utils.screen import say
@@ -20,7 +20,7 @@ def dry_run(job: Job, *, seeds: Sequence[int]) -> None:
     refuse_processes()
     say(BEGIN)
     part = describe_pace("counter", time_counter(job, seed=seeds[0]), count=len(seeds))
-    say(describe_parts([part], epochs=["train.epochs"]), where_kept(job.directory, resume=job.resume))
+    say(f"estimate: {describe_total([part], epochs=['train.epochs'])}", where_kept(job.directory, resume=job.resume))
 
 
 def time_counter(job: Job, *, seed: int) -> Pace:

@@ -21,7 +21,7 @@ from crowd_counting.metrics import (
     summarize_empty,
     summarize_parts,
 )
-from crowd_counting.model.pretrained import load_counter, normalization_of
+from crowd_counting.model.counter_file import load_counter, normalization_of
 from crowd_counting.model.training_model import CountingModel, evaluate
 from ean_core.data.normalize import Normalize
 from ean_core.inference.count_errors import EmptyScenes, RangeErrors, by_part
@@ -161,9 +161,11 @@ def print_scores(rows: Mapping[str, Mapping[str, Any]], *, title: str) -> None:
 
 
 def print_ranges(name: str, metrics: Mapping[str, Any]) -> None:
-    """Print a checkpoint's errors by the true count, of each part."""
+    """Print a checkpoint's errors by the true count, of each part; those of version 0.1 have none."""
     heads = ["people in the image", "images", "MAE", "predicted - true, mean", "relative error"]
     for part, errors in by_part(metrics).items():
+        if "by_count" not in errors:
+            continue
         table = make_table(f"{name}{f', {part}' if part else ''}: errors by the true count", heads)
         for row in errors["by_count"]:
             found = RangeErrors(**row)

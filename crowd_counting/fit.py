@@ -14,21 +14,22 @@ import torch
 from mmengine.device import get_device
 
 from crowd_counting.data.points import CrowdImage
-from crowd_counting.evaluation import score_file
+from crowd_counting.evaluation import score_file, test_figures
 from crowd_counting.hooks import KeepBest, ShowCounting, ShowPaths
 from crowd_counting.job import Job
-from crowd_counting.metrics import CountErrors, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.metrics import CountMetric, ImageErrors, group_by_part, summarize_parts
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.losses import LOSSES
 from crowd_counting.model.network import Counter
-from crowd_counting.model.pretrained import load_counter, save_counter
 from crowd_counting.model.training_model import CountingModel, SupernetCountingModel
 from crowd_counting.recipe import TrainRecipe
-from ean_core.inference.count_errors import by_part
+from ean_core.inference.count_errors import RangeErrors, by_part
 from ean_core.io.records import read_record, write_record
 from ean_core.networks import count_parameters
 from ean_core.pipeline.fit import fit
 from ean_core.pipeline.task import TrainingRun
 from ean_core.training.hooks import DrawPaths, unwrap_model
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.state import read_state
 from ean_core.training.step_timing import Pace
 from ean_core.utils.checked_dataclasses import Count, build, checked
@@ -56,7 +57,7 @@ def train_counter(job: Job, *, seed: int, on_pace: Callable[[Pace], None] | None
     run = TrainingRun(f"seed {seed}", "train", directory, directory / BEST, identity, seed, *kept, on_pace=on_pace)
     run.claim()
     if (directory / "result.json").exists():
-        check_finished(directory)
+        check_finished(directory, identity)
         return directory
     start = time.perf_counter()
     counter = fit_counter(job, run)
@@ -81,9 +82,14 @@ def fit_counter(job: Job, run: TrainingRun) -> Counter:
         model,
         job.train_loader(recipe, seed=run.seed),
         recipe.settings(),
-        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountErrors()]},
+        validation={"val_dataloader": job.val_loader(), "val_cfg": {}, "val_evaluator": [CountMetric()]},
         hooks=[
-            KeepBest(directory / "validation.json", every=recipe.validate_every, save=partial(save, directory / BEST))
+            KeepBest(
+                directory / "validation.json",
+                best=directory / BEST,
+                every=recipe.validate_every,
+                save=partial(save, directory / BEST),
+            )
         ],
         show_progress=ShowCounting,
     )
@@ -141,16 +147,18 @@ def trained_counter(job: Job, directory: Path) -> Counter:
     return counter
 
 
-def check_finished(directory: Path) -> None:
-    """Check that the files of a finished run can be read.
+def check_finished(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Check that the files of a finished run can be read, and are its own.
 
     Raises:
-        EANError: naming the file that cannot be read.
+        EANError: naming the file that cannot be read, or is another run's.
     """
-    read_result(directory / "result.json")
+    key, result = run_key(identity), directory / "result.json"
+    check_keys([read_result(result).get("run")], key, file=result)
     for name in (BEST, FINAL):
         try:
-            load_counter(directory / name)
+            _, content = load_counter(directory / name)
+            check_keys([run_key(content.get("recipe") or {})], key, file=directory / name)
         except EANError as error:
             raise EANError(f"{directory} is finished according to its result.json, but {error}") from None
 
@@ -173,7 +181,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
     tested = {}
     for name, file in (("best", BEST), ("final", FINAL)):
         rows, content = score_file(directory / file, job.data.test)
-        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": summarize_parts(rows)}
+        tested[name] = {key: content.get(key) for key in ("epoch", "validation")} | {"test": test_figures(rows)}
         each = {part: [round(abs(row.error), 4) for row in group] for part, group in group_by_part(rows).items()}
         tested[name]["per_image"] = each.get("", each)  # to compare counters image by image
     train, _ = job.split
@@ -189,6 +197,7 @@ def write_result(job: Job, directory: Path, identity: dict[str, Any], *, seconds
         },
         data_note=job.data.note,
         device=get_device(),
+        run=run_key(identity),
     )
 
 
@@ -203,8 +212,10 @@ def constant_counts(train: Sequence[CrowdImage], test: Sequence[CrowdImage]) -> 
     ]
 
 
-Errors = Mapping[str, float | Mapping[str, float | None] | None]
-"""What `summarize_parts` gives: the errors, or those of each of several parts; undefined ones are None."""
+Figure = float | tuple[RangeErrors, ...] | None
+Errors = Mapping[str, Figure | Mapping[str, Figure]]
+"""What `test_figures` gives: the errors, or those of each of several parts; undefined ones are None. Version 0.1 wrote
+no errors by count."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Count heads in images and videos: one picture each, and one JSON file with all results."""
+"""Count people in images and videos: one picture each, and one JSON file with all results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Settings:
         tile: side in pixels of the tiles that the network sees.
         overlap: pixels around the kept center of a tile.
         every: count and show every n-th frame of a video.
-        annotated: resolved path of an image -> its true number of heads, for those that have annotations.
+        annotated: resolved path of an image -> its true number of people, for those that have annotations.
         errors: of the counter on test photos, for those that come with the project.
     """
 
@@ -136,7 +136,7 @@ def picture_names(files: Sequence[Path]) -> list[str]:
 
 def video_name(source: Path) -> str:
     """The name of the video with the densities of a video."""
-    return f"{source.stem}_density.mp4"
+    return result_name(source.stem, "_density.mp4")
 
 
 def count_image(

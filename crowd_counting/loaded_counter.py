@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from crowd_counting.model.pretrained import counter_from_content, normalization_of
+from crowd_counting.model.counter_file import counter_from_content, normalization_of
 from crowd_counting.predictor import CountPredictor
 from ean_core.inference.explain.targets import count_target
 from ean_core.inference.images import Preparation

@@ -1,4 +1,4 @@
-"""Counting metrics: MAE, RMSE, NAE and GAME, always against the annotated number of heads.
+"""Counting metrics: MAE, RMSE, NAE and GAME, always against the annotated number of people.
 
 Most counting papers, including EAN's, print RMSE as "MSE". GAME:
 Guerrero-Gomez-Olmedo et al., Extremely Overlapping Vehicle Counting (IbPRIA 2015): the image is divided into 4^L equal
@@ -8,7 +8,7 @@ regions and the regions' absolute errors are summed, so that a count that is rig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ean_core.utils.errors import EANError
 
 GAME_LEVELS = (0, 1, 2, 3)
 COUNT_RANGES = (0, 1, 50, 100, 250, 500, 1000)
-"""Smallest true counts of the ranges that errors are given for; the first is of images without heads."""
+"""Smallest true counts of the ranges that errors are given for; the first is of images without people."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class ImageErrors:
 
     Attributes:
         image: name of the image.
-        annotated: annotated number of heads.
-        estimated: predicted number of heads.
+        annotated: annotated number of people.
+        estimated: predicted number of people.
         game: GAME at levels 0 to 3; level 0 is the absolute error.
         part: of the data set, as of `CrowdImage`.
     """
@@ -44,7 +44,7 @@ class ImageErrors:
 
     @property
     def error(self) -> float:
-        """Predicted minus annotated number of heads in an image."""
+        """Predicted minus annotated number of people in an image."""
         return self.estimated - self.annotated
 
 
@@ -80,7 +80,7 @@ def game(difference: np.ndarray, level: int) -> float:
 
 
 def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
-    """Mean errors over all rows: MAE, RMSE, NAE (relative, over images with heads) and GAME 0 to 3.
+    """Mean errors over all rows: MAE, RMSE, NAE (relative, over images with people) and GAME 0 to 3.
 
     Raises:
         EANError: if a count is not finite.
@@ -88,12 +88,12 @@ def summarize_errors(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     for row in rows:
         if not math.isfinite(row.estimated):
             raise EANError(
-                f"the counter predicts {row.estimated} heads for {row.image}: its training diverged, so train it again "
-                "with a lower learning rate"
+                f"the counter predicts {row.estimated} people for {row.image}: its training diverged, so train it "
+                "again with a lower learning rate"
             )
     errors = np.array([row.error for row in rows])
     annotated = np.array([row.annotated for row in rows])
-    nonempty = annotated > 0  # NAE is undefined for an image without heads
+    nonempty = annotated > 0  # NAE is undefined for an image without people
     return {
         "mae": float(np.abs(errors).mean()),
         "rmse": math.sqrt(float((errors**2).mean())),
@@ -148,23 +148,42 @@ def summarize_validation(rows: Sequence[ImageErrors]) -> dict[str, Any]:
     if len(groups) == 1:
         return summarize_errors(rows)
     figures = {part: summarize_errors(group) for part, group in groups.items()}
-    flat = {f"{part}/{key}" if part else key: value for part in figures for key, value in figures[part].items()}
-    return {**flat, "relative_error": relative_error(groups)}
+    flat = {figure_key(part, key): value for part in figures for key, value in figures[part].items()}
+    return {**flat, "relative_error": relative_error(rows)}
 
 
-def relative_error(groups: Mapping[str, Sequence[ImageErrors]]) -> float:
-    """The mean over the parts of MAE / mean count, so that a part with dense crowds does not outweigh the others.
+def figure_key(part: str, key: str) -> str:
+    """The key of a part's figure where several parts have figures side by side, such as "part_A/mae"."""
+    return f"{part}/{key}" if part else key
+
+
+def relative_error(rows: Sequence[ImageErrors]) -> float:
+    """The mean over the parts of MAE / mean count, so that a part with dense crowds does not outweigh the others."""
+    weights = error_weights((row.part, row.annotated) for row in rows)
+    return sum(weights[row.part] * abs(row.error) for row in rows)
+
+
+def error_weights(counts: Iterable[tuple[str, int]]) -> dict[str, float]:
+    """What an error of one person in an image of each part adds to the relative error of all images.
 
     A part without people has no mean count, and takes the average of the others': the error of a photo of nobody is
-    weighed as that of a usual photo. If no part has people, it is the mean of the MAEs.
+    weighed as that of a usual photo. If no part has people, the relative error is the mean of the MAEs.
+
+    Args:
+        counts: part and true count of each image.
+
+    Returns:
+        part -> 1 / (number of parts * images of the part * mean count), in the order in which the parts appear.
     """
-    errors = [float(np.mean([abs(row.error) for row in rows])) for rows in groups.values()]
-    counts = [float(np.mean([row.annotated for row in rows])) for rows in groups.values()]
-    usual = float(np.mean([count for count in counts if count] or [1.0]))
-    return float(np.mean([error / (count or usual) for error, count in zip(errors, counts, strict=True)]))
+    groups: dict[str, list[int]] = {}
+    for part, count in counts:
+        groups.setdefault(part, []).append(count)
+    means = {part: float(np.mean(group)) for part, group in groups.items()}
+    usual = float(np.mean([mean for mean in means.values() if mean] or [1.0]))
+    return {part: 1 / (len(groups) * len(group) * (means[part] or usual)) for part, group in groups.items()}
 
 
-class CountErrors(BaseMetric):
+class CountMetric(BaseMetric):
     """Collects `ImageErrors` over batches and processes, for MMEngine's validation loop."""
 
     default_prefix = ""

@@ -1,4 +1,4 @@
-"""Count the heads in images or a video, and draw where they are."""
+"""Count the people in images or a video, and draw where they are."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ example:
 Writes counts.json and a picture of the density over each image (for a video, an .mp4 of the counted frames). Images
 with a side above --tile pixels are counted in overlapping tiles, so that memory holds little more than the image
 itself, four bytes per pixel; images of more than 536 million pixels are refused. With --part or --annotations the
-pictures of annotated images show the true count too. Where a counter that comes with the project knows it, each count
-comes with how far off the counter was on test photos of about so many people."""
+pictures of annotated images show the true count too. A counter that comes
+with the project also prints its mean error on test photos with a similar count."""
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -56,7 +56,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str]) -> None:
-    """Count the heads in all sources, write the results and print the counts."""
+    """Count the people in all sources, write the results and print the counts."""
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from pathlib import Path
@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
     for entry in counted[:20]:
         name = entry.get("image", f"frame {entry.get('frame')}")
         off = errors.describe(entry["count"]) if errors else ""
-        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}")
+        say(f"{name}: {entry['count']:.1f} people{f' ({off})' if off else ''}", hang=4)
     if len(counted) > 20:
         say(f".. and {len(counted) - 20} more")
     for entry in failed:

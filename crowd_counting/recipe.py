@@ -15,15 +15,13 @@ from mmengine.config import Config
 
 from crowd_counting.density import Kernel
 from crowd_counting.model.losses import LOSSES
-from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES
+from crowd_counting.model.network import FEATURES, HEAD_NORMS, STRIDES, check_choice
 from ean_core.pipeline import recipe
 from ean_core.training.settings import MAX_FACTOR, RANGES, TrainSettings
 from ean_core.utils.checked_dataclasses import Positive, Range, build
 from ean_core.utils.errors import EANError, first_line, unknown_name
 
 BATCH_NORMS = ("train", "frozen")
-
-
 MAX_CROP = 8192  # pixels
 MAX_SCALE = 16
 
@@ -293,9 +291,3 @@ def check_blocks(train: TrainRecipe, stride: int) -> None:
                 f"{train.section}.loss_options.blocks has {side} pixels, which is not a multiple of model.stride "
                 f"{stride}: give multiples of it"
             )
-
-
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    """Raise an `EANError` that lists the choices if the value is not among them."""
-    if value not in choices:
-        raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")

@@ -26,6 +26,7 @@ def register() -> None:
             test_hint="python crowd_counting/test.py CHECKPOINT --part A",
             start_job=_start_job,
             share_full=_share_full,
+            predict="crowd_counting/predict.py",
             model_kind="counter",
             start_trim=_start_trim,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from crowd_counting.cli import default_root
 from crowd_counting.data.demo import PART, draw_demo
 from crowd_counting.data.load import load_crowd
 from crowd_counting.job import Job as CountingJob
+from crowd_counting.model.network import SEARCHED
+from crowd_counting.model.pretrained import check_scheme
 from crowd_counting.recipe import Recipe
 from crowd_counting.task import searched_task
 from ean_core.cli import backends_of
-from ean_core.pipeline.arguments import recipe_options
+from ean_core.pipeline.arguments import recipe_options, schemes_in
 from ean_core.pipeline.job import Job
 from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
 from ean_core.utils.errors import EANError
@@ -42,6 +45,9 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
         sections = [name for name in ("train", "supernet") if getattr(recipe, name) is not None]
         fast = {f"{section}.{name}": value for section in sections for name, value in FAST.items()}
         recipe = Recipe.read(arguments.config, {**fast, **options})
+    for value in schemes_in(arguments):  # before any data is read
+        attention = recipe.model.attention or SEARCHED
+        check_scheme(dataclasses.replace(recipe.model, scheme=value, attention=attention))
     directory = Path(arguments.work_dir or Path("work_dirs") / recipe.name)
     if arguments.resume:
         check_same_files(directory)
@@ -66,18 +72,15 @@ def start_task(recipe: Recipe, *, data_root: str | None, directory: Path) -> Any
         EANError: as `job_from_arguments`.
     """
     parts, annotations = recipe.data.parts, recipe.data.annotations
-    root = data_root or default_root("demo" if "demo" in parts else None)
     if not parts and annotations is None:
         raise EANError(
             f"recipe {recipe.name!r} does not say which images to search on: give --cfg-options data.part=A (or B, or "
-            "demo), or data.annotations=FILE"
+            "demo; \"data.part=['A','B']\" for both), or data.annotations=FILE"
         )
-    if len(parts) > 1:
-        raise EANError(
-            f"recipe {recipe.name!r} names the parts {' and '.join(parts)}, but schemes are searched on one part: give "
-            f"--cfg-options data.part={parts[0]}, and train the scheme on all parts with crowd_counting/train.py"
-        )
-    if parts == ("demo",) and not (Path(root) / PART).exists():
-        run_on_main_process(lambda: say(f"drawn: {draw_demo(Path(root))}"))
-    data = load_crowd(parts=parts, annotations=annotations, data_root=root, empty=recipe.data.empty, refuse_copies=True)
+    drawn = Path(data_root or default_root("demo"))
+    if "demo" in parts and not (drawn / PART).exists():
+        run_on_main_process(lambda: say(f"drawn: {draw_demo(drawn)}"))
+    data = load_crowd(
+        parts=parts, annotations=annotations, data_root=data_root, empty=recipe.data.empty, refuse_copies=True
+    )
     return searched_task(recipe, CountingJob.prepare(recipe, data, directory=directory))

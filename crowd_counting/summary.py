@@ -13,6 +13,7 @@ from crowd_counting.fit import BEST, FINAL, read_result
 from crowd_counting.job import Job
 from ean_core.inference.count_errors import by_part
 from ean_core.io.records import processes_of, read_record, spread, write_record
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.errors import EANError
@@ -56,13 +57,13 @@ def is_finished(job: Job, seed: int) -> bool:
         EANError: if it was trained with other settings.
     """
     directory = job.directory / f"seed{seed}"
+    identity, result = job.identity(seed=seed), directory / "result.json"
     try:
-        read_result(directory / "result.json")
+        key = read_result(result).get("run")
     except EANError:
         return False
-    check_same(
-        read_claim(directory / "run.json"), job.identity(seed=seed), what=f"{directory} holds a counter trained with"
-    )
+    check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a counter trained with")
+    check_keys([key], run_key(identity), file=result)
     return all((directory / name).exists() for name in (BEST, FINAL))
 
 
@@ -102,9 +103,9 @@ def summarize_seeds(job: Job, directories: Sequence[Path]) -> dict[str, Any]:
     return metrics
 
 
-def spreads(tests: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+def spreads(tests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The spread of every error that all seeds have."""
-    shared = [key for key in tests[0] if all(errors.get(key) is not None for errors in tests)]
+    shared = [key for key in tests[0] if all(isinstance(errors.get(key), int | float) for errors in tests)]
     return {key: spread([errors[key] for errors in tests]) for key in shared}
 
 

@@ -17,10 +17,11 @@ from mmengine.device import get_device
 from crowd_counting.data.loader import CrowdLoader
 from crowd_counting.data.points import total_count
 from crowd_counting.fit import BEST, fit_counter, fit_supernet
+from crowd_counting.headline_error import error_figures, error_metrics, image_shares
 from crowd_counting.job import Job, whole_images
-from crowd_counting.metrics import ImageErrors, summarize_errors
+from crowd_counting.metrics import ImageErrors, errors_by_count, group_by_part
+from crowd_counting.model.counter_file import load_counter
 from crowd_counting.model.network import Counter, CounterSpec
-from crowd_counting.model.pretrained import load_counter
 from crowd_counting.model.training_model import CountingModel, evaluate
 from crowd_counting.path_metric import CountBatches, CountScore
 from crowd_counting.recipe import Recipe
@@ -53,11 +54,12 @@ class CountingTask:
     name: ClassVar[str] = "crowd counting"
     model: ClassVar[str] = "counter"
     score: ClassVar[Metric] = Metric("score", "score", "%")
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("mae", "MAE", "people", higher_is_better=False),
-        Metric("rmse", "RMSE", "people", higher_is_better=False),
-    )
     network_file: ClassVar[str] = BEST
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """MAE and RMSE; of several parts the relative error of all, then MAE and RMSE of each."""
+        return error_metrics(image.part for image in self.counting.data.test)
 
     @property
     def recipe(self) -> Recipe:
@@ -90,6 +92,12 @@ class CountingTask:
             note=counting.data.note,
             timing_batch=1,
         )
+
+    def data_arguments(self) -> list[str]:
+        """Own annotations and photos without people; a counter's file names the parts that it was trained on."""
+        data = self.recipe.data
+        flags = {"--annotations": data.annotations, "--empty": data.empty}
+        return [word for flag, value in flags.items() if value is not None for word in (flag, value)]
 
     def count_validation_images(self) -> int:
         """The held-out training images, which also choose the epoch whose weights are kept."""
@@ -155,7 +163,7 @@ class CountingTask:
         return counter.to(memory_format=torch.channels_last) if self.recipe.supernet.channels_last else counter
 
     def make_scorer(self, supernet: Counter) -> SchemeScorer:
-        """100 - 100 MAE / mean count on the whole validation images."""
+        """100 - 100 MAE / mean count on the whole validation images; of several parts, the mean over them."""
         scorer = self.path_scorer(supernet)
 
         def scores(schemes: Sequence[Scheme]) -> list[float]:
@@ -165,20 +173,19 @@ class CountingTask:
 
     def path_scorer(self, supernet: Counter) -> Scorer:
         """A `Scorer` over the validation images, as the recipe's search section says."""
-        search, settings = self.recipe.search, self.recipe.supernet
+        search, settings, metric = self.recipe.search, self.recipe.supernet, self._metric(supernet)
         calibrated = search.bn_images and self.counting.batch_norm != "frozen"
         return Scorer(
             supernet,
-            CountBatches(self.counting.val_loader()),
-            metric=self._metric(supernet),
-            training=CountBatches(self._calibration_loader()) if calibrated else None,
+            CountBatches(self.counting.val_loader(), metric.parts),
+            metric=metric,
+            training=CountBatches(self._calibration_loader(), metric.parts) if calibrated else None,
             dtype=PRECISIONS[settings.precision] or torch.float32,
         )
 
     def _metric(self, supernet: Counter) -> CountScore:
         """The measure of a path on the validation images."""
-        _, val = self.counting.split
-        return CountScore(supernet, self.counting.normalize(), mean_count=total_count(val) / len(val))
+        return CountScore(supernet, self.counting.normalize(), self.counting.split[1])
 
     def _calibration_loader(self) -> CrowdLoader:
         """The first of the shuffled training images, cropped as in training; the same in all processes."""
@@ -190,18 +197,18 @@ class CountingTask:
         return CrowdLoader(images, plan, data, stride=self.counting.spec.stride, device=get_device())
 
     def make_gradient(self, supernet: Counter, *, images: int, seed: int) -> ValidationGradient:
-        """The gradient of the mean absolute count error, in mean counts, on whole images; see `ClassificationTask`."""
-        _, val = self.counting.split
+        """The gradient of the relative error, as a fraction, on whole images; see `ClassificationTask`."""
+        val, metric = self.counting.split[1], self._metric(supernet)
 
         def batches(step: int) -> Iterable[Batch]:
             drawn = np.random.default_rng([seed, step]).choice(len(val), min(images, len(val)), replace=False)
             chosen = tuple(val[index] for index in drawn.tolist())
-            return CountBatches(whole_images(chosen, self.recipe.data, stride=supernet.stride))
+            return CountBatches(whole_images(chosen, self.recipe.data, stride=supernet.stride), metric.parts)
 
         return ValidationGradient(
             supernet,
             batches,
-            metric=self._metric(supernet),
+            metric=metric,
             batch_statistics=self.recipe.search.bn_images > 0,
         )
 
@@ -214,8 +221,11 @@ class CountingTask:
         best, content = load_counter(run.output)
         rows = self._test(best)
         chosen = {key: content.get(key) for key in ("epoch", "validation")}
-        per_image = np.array([abs(row.error) for row in rows])
-        return TrainedNetwork({**summarize_errors(rows), **chosen}, count_parameters(counter), per_image)
+        per_image = image_shares(rows, self.metrics[0])
+        by_count = {part: errors_by_count(group) for part, group in group_by_part(rows).items()}
+        ranges = {part: [dataclasses.asdict(errors) for errors in found] for part, found in by_count.items()}
+        metrics = {**error_figures(rows), "by_count": ranges, **chosen}
+        return TrainedNetwork(metrics, count_parameters(counter), per_image)
 
     def load_network(self, path: Path) -> Counter:
         """Load a counter file in eval mode."""
@@ -223,7 +233,7 @@ class CountingTask:
 
     def evaluate(self, network: Counter, *, batch_size: int) -> Mapping[str, float]:
         """The errors on whole images, one at a time whatever the batch size, since their sizes differ."""
-        return summarize_errors(self._test(network))
+        return error_figures(self._test(network))
 
     def _test(self, counter: Counter) -> list[ImageErrors]:
         """The errors of all test images in order, in every process; the processes share the images."""
@@ -261,7 +271,7 @@ def searched_task(recipe: Recipe, counting: Job) -> CountingTask:
         )
     if not total_count(counting.split[1]):
         raise EANError(
-            f"none of the {len(counting.split[1])} validation images has a head, so that no error has a scale: give "
+            f"none of the {len(counting.split[1])} validation images shows people, so that no error has a scale: give "
             "another data.split_seed or a larger data.val_share"
         )
     resolved = recipe.replace(model=model, **sections)

@@ -25,7 +25,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = make_parser(HELP, usage="CHECKPOINT --part A [options]")
     parser.add_argument("checkpoint", metavar="CHECKPOINT|DIR", help="a best.pth or final.pth, or a seed's directory")
     add_data_arguments(parser)
-    add_empty_argument(parser, use="in which everyone who is counted is an error; its figures stand apart")
+    add_empty_argument(parser, use="in which every person counted is an error; reported separately")
     parser.add_argument("--out-dir", metavar="DIR", help="directory for the results (default: that of the checkpoint)")
     add_own_attention(parser)
     return parser.parse_args(argv)

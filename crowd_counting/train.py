@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, add_empty_argument, data_name
+from crowd_counting.cli import DEFAULT_WORK_DIR, add_data_arguments, add_empty_argument, data_name, data_words
 from ean_core.cli import (
     add_run_arguments,
     at_least,
@@ -21,6 +21,8 @@ from ean_core.cli import (
 from ean_core.utils.errors import EANError, command
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from crowd_counting.job import Job
     from crowd_counting.recipe import Recipe
 
@@ -38,6 +40,7 @@ crowd_counting/recipe.py.
 
 Several parts are trained on together and tested one by one. A share of each is held out, and so is a share of the
 photos without people; with either, the lowest mean of MAE / mean count over the parts chooses the checkpoint."""
+DEMO = "crowd_counting/configs/demo.py"
 FLAGS = {  # flag -> field of the recipe
     "arch": "model.arch",
     "attention": "model.attention",
@@ -88,6 +91,7 @@ def run(arguments: argparse.Namespace) -> None:
     from crowd_counting.dry_run import dry_run
     from crowd_counting.fit import train_counter
     from crowd_counting.job import Job
+    from crowd_counting.model.pretrained import check_scheme
     from crowd_counting.summary import covered_seeds
     from ean_core.pipeline.estimate import announce_networks
     from ean_core.utils.distributed import is_main_process, start_processes, stop_processes
@@ -97,6 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise EANError(f"--seeds must be distinct, got {arguments.seeds}")
     backends = backends_of(arguments.log)
     recipe = recipe_of(arguments)
+    check_scheme(recipe.model)
     launcher = start_processes(arguments.launcher)
     if not arguments.part and arguments.annotations is None:
         arguments.part, arguments.annotations = recipe.data.parts, recipe.data.annotations
@@ -127,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
         train_counter(job, seed=number, on_pace=estimate)
         estimate = None  # said once
     if is_main_process():
-        report(job, seeds, words=arguments.words)
+        report(job, seeds, arguments)
     stop_processes()
 
 
@@ -140,38 +145,71 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     arguments.attention = load_attention(arguments.attention)
     fields = {field: getattr(arguments, flag) for flag, field in FLAGS.items()}
     given = {field: value for field, value in fields.items() if value is not None}
-    demo = Path(__file__).resolve().parent / "configs" / "demo.py"
-    path = arguments.config or (demo if arguments.part == ["demo"] else None)
+    path = arguments.config or (Path(__file__).resolve().parents[1] / DEMO if arguments.part == ["demo"] else None)
     return Recipe.read(path, {**parse_options(arguments.cfg_options), **given})
 
 
-def report(job: Job, seeds: Sequence[int], *, words: Sequence[str]) -> None:
+def report(job: Job, seeds: Sequence[int], arguments: argparse.Namespace) -> None:
     """Write the summary over the seeds, print the errors on the test images, and say what can be done next.
 
     Args:
         job: whose counters are trained.
         seeds: of the counters.
-        words: of the command line.
+        arguments: of the command.
     """
-    from crowd_counting.evaluation import print_scores
+    from crowd_counting.evaluation import print_ranges, print_scores
+    from crowd_counting.fit import read_result
     from crowd_counting.summary import summarize_seeds
-    from crowd_counting.verdict import other_network, verdicts
+    from crowd_counting.verdict import verdicts
     from ean_core.io.records import processes_note
-    from ean_core.utils.screen import say, say_next, script
+    from ean_core.utils.screen import say, say_next, say_verdict
     from ean_core.utils.text import how_many
 
     directories = [job.directory / f"seed{seed}" for seed in seeds]
     summary = summarize_seeds(job, directories)
     title = f"{job.data.name}: {len(job.data.test)} test images, {how_many(len(seeds), 'seed')}"
     print_scores({"best on validation": summary["best"], "last epoch": summary["final"]}, title=title)
+    if len(seeds) == 1:
+        print_ranges("best on validation", read_result(directories[0] / "result.json")["metrics"]["best"]["test"])
     processes = {f"seed {seed}": [count] for seed, count in zip(seeds, summary["processes"], strict=False)}
     if note := processes_note(processes):
         say(f"note: {note}")
-    say(*verdicts(job.directory))
+    say_verdict(verdicts(job.directory))
     say(f"files in {job.directory}/: summary.json  {'  '.join(f'{path.name}/best.pth' for path in directories)}")
-    photo = [*script("crowd_counting/predict.py"), directories[0] / "best.pth", "PHOTO.jpg", "--out-dir", "counts"]
-    other = other_network(words, job)
-    say_next(photo, *([[*script("crowd_counting/train.py"), *other]] if other else []))
+    say_next(*next_commands(arguments, job, directories[0]))
+
+
+def next_commands(arguments: argparse.Namespace, job: Job, directory: Path) -> list[list[object]]:
+    """What the user will want next: to use and test the counter, and the network that it is to be compared with or,
+    where that is trained and the recipe can be searched, a search.
+
+    Args:
+        arguments: of the training.
+        job: made of them.
+        directory: of the first seed.
+    """
+    from crowd_counting.verdict import other_network
+    from ean_core.utils.screen import script
+
+    tested = argparse.Namespace(**{**vars(arguments), "empty": None})  # it has seen those
+    test: list[object] = [*script("crowd_counting/test.py"), directory, *data_words(tested)]
+    photo: list[object] = [*script("crowd_counting/predict.py"), directory / "best.pth", "PHOTO.jpg"]
+    commands = [[*photo, "--out-dir", "counts"], test]
+    if other := other_network(arguments.words, job):
+        commands.append([*script("crowd_counting/train.py"), *other])
+    elif job.recipe.supernet and job.recipe.search:
+        commands.append([*script("tools/search.py"), *search_words(arguments)])
+    return commands
+
+
+def search_words(arguments: argparse.Namespace) -> list[object]:
+    """The arguments of tools/search.py with which it searches on this command's data, with its settings."""
+    parts = list(arguments.part)
+    flags = {field: getattr(arguments, flag) for flag, field in FLAGS.items() if flag != "scheme"}
+    given = {**flags, "data.annotations": arguments.annotations, "data.part": parts[0] if len(parts) == 1 else parts}
+    options = [*arguments.cfg_options, *(f"{name}={value}" for name, value in given.items() if value)]
+    root = ["--data-root", arguments.data_root] if arguments.data_root else []
+    return [arguments.config or DEMO, *root, "--cfg-options", *options]
 
 
 def main(argv: Sequence[str]) -> None:

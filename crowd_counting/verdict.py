@@ -11,6 +11,7 @@ from typing import Any
 from crowd_counting.job import Job
 from ean_core.inference.count_errors import by_part
 from ean_core.io.records import read_record
+from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.comparison_sentences import (
     ONE_SEED,
     Comparison,
@@ -77,10 +78,24 @@ def runs_beside(directory: Path, record: Mapping[str, Any]) -> list[tuple[Path, 
             other = read_record(path)
             same = other["kind"] == "counting" and conditions(other) == conditions(record)
             if same and other["settings"]["model"] != record["settings"]["model"]:
+                network_name(other)
+                for part in by_part(record["metrics"]["best"]):
+                    errors_by_seed(other, part=part)
                 found.append((path.parent, other))
-        except (EANError, KeyError, TypeError, AttributeError):
+        except (EANError, WrongValueError, KeyError, TypeError, ValueError, AttributeError):
             continue  # another kind of run, or a damaged record: nothing to compare with
     return found
+
+
+def errors_by_seed(record: Mapping[str, Any], *, part: str = "") -> dict[int, float]:
+    """Seed -> MAE of its best counter on one of several parts.
+
+    Raises:
+        EANError, WrongValueError, KeyError, ValueError: if the record is damaged.
+    """
+    seeds = convert(record["settings"]["seeds"], list[int], "seeds")
+    values = convert(by_part(record["metrics"]["best"])[part]["mae"]["values"], list[float], "mae")
+    return dict(zip(seeds, values, strict=True))
 
 
 def conditions(record: Mapping[str, Any]) -> str:
@@ -98,25 +113,19 @@ def compare_runs(
     one that they share.
     """
     name, against = network_name(record), f"{network_name(beside)} in {other.name}/"
-    seeds, others = record["settings"]["seeds"], beside["settings"]["seeds"]
-    shared, metric = [seed for seed in seeds if seed in others], f"test MAE on {part}" if part else "test MAE"
+    own, others = (errors_by_seed(run, part=part) for run in (record, beside))
+    shared, metric = [seed for seed in own if seed in others], f"test MAE on {part}" if part else "test MAE"
     if len(shared) > 1:
-        values, reference = (
-            [
-                by_part(run["metrics"]["best"])[part]["mae"]["values"][run["settings"]["seeds"].index(seed)]
-                for seed in shared
-            ]
-            for run in (record, beside)
-        )
+        values, reference = ([errors[seed] for seed in shared] for errors in (own, others))
         return compare_seeds(
-            name, against, values, reference, seeds=shared, metric=metric, unit="heads", higher_is_better=False
+            name, against, values, reference, seeds=shared, metric=metric, unit="people", higher_is_better=False
         )
     if not shared:
         return None
     errors = [read_errors(run / f"seed{shared[0]}" / "result.json", part=part) for run in (directory, other)]
     if errors[0] is None or errors[1] is None or len(errors[0]) != len(errors[1]):
         return None
-    say = partial(compare_errors_sentence, name, against, metric=metric, unit="heads")
+    say = partial(compare_errors_sentence, name, against, metric=metric, unit="people")
     return Comparison(paired_difference(errors[0], errors[1]), say)
 
 
@@ -125,8 +134,8 @@ def read_errors(path: Path, *, part: str = "") -> Sequence[float] | None:
     try:
         values = read_record(path)["metrics"]["best"]["per_image"]
         values = values[part] if part else values
-        return [float(value) for value in values]
-    except (EANError, KeyError, TypeError, ValueError):
+        return convert(values, list[float], "per_image") or None
+    except (EANError, WrongValueError, KeyError, TypeError):
         return None
 
 

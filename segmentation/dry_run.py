@@ -6,7 +6,7 @@ import tempfile
 from copy import deepcopy
 
 from ean_core.pipeline.dry_run import BEGIN, describe_pace, refuse_processes, where_kept
-from ean_core.pipeline.estimate import describe_parts
+from ean_core.pipeline.estimate import describe_total
 from ean_core.training.runner import QuietRunner
 from ean_core.training.step_timing import Pace, StepsTimed, TimeSteps, stop_when_timed
 from ean_core.utils.screen import say
@@ -18,7 +18,10 @@ def dry_run(job: Job) -> None:
     refuse_processes()
     say(BEGIN)
     part = describe_pace("segmentor", time_steps(job))
-    say(describe_parts([part], epochs=["train_cfg.max_iters"]), where_kept(job.directory, resume=job.resume))
+    say(
+        f"estimate: {describe_total([part], epochs=['train_cfg.max_iters'])}",
+        where_kept(job.directory, resume=job.resume),
+    )
 
 
 def time_steps(job: Job) -> Pace:

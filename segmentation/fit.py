@@ -43,11 +43,10 @@ def fit(config: Config, *, name: str, resume: bool, hooks: Sequence[Hook] = (), 
     return runner
 
 
-def place(config: Config, directory: Path, *, seed: int, launcher: str, backends: Sequence[str] = ()) -> None:
-    """Write into a config, in place, where a run is kept, its seed, and how it is started and logged."""
+def place(config: Config, directory: Path, *, seed: int, launcher: str) -> None:
+    """Write into a config, in place, where a run is kept, its seed, and how it is started."""
     config.work_dir, config.launcher = str(directory), launcher
     config.randomness = {**config.get("randomness", {}), "seed": seed}
-    log_to(config, backends)
 
 
 def log_to(config: Config, backends: Sequence[str]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -14,9 +15,10 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ean_core.data.read_image import read_image
-from ean_core.inference.images import write_image
+from ean_core.inference.images import result_name, write_image
 from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import SaveState, ShowProgress, unwrap_model
+from ean_core.utils.checked_dataclasses import Count, Percent, Range, checked
 from ean_core.utils.distributed import is_main_process, rank_and_world
 from ean_core.utils.screen import say
 from segmentation.pictures import draw_sample
@@ -91,10 +93,43 @@ class KeepValidations(Hook):
         runner.message_hub.update_info("validations", [*rows, {"iteration": runner.iter, **scores}])
 
 
-def validations(runner: Any) -> list[dict[str, float]]:
-    """The validations that `KeepValidations` has recorded, in order."""
+@dataclass(frozen=True)
+class ValidationRow:
+    """The scores of a validation, in percent, by which the best one is found."""
+
+    iteration: Count
+    mIoU: Percent
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the hooks here keep in the training state."""
+
+    validations: tuple[ValidationRow, ...] = ()
+    seconds: Annotated[float, Range(0)] = 0.0
+
+
+def kept(runner: Any, name: str, default: Any) -> Any:
+    """A field of `Progress` in the training state; `default` if it was never kept.
+
+    Raises:
+        EANError: if it is damaged.
+    """
     hub = runner.message_hub
-    return list(hub.get_info("validations")) if "validations" in hub.runtime_info else []
+    if name not in hub.runtime_info:
+        return default
+    value = hub.get_info(name)
+    checked(Progress, {name: value}, where=f"the state {STATE}", advice="move it away to start the run over")
+    return value
+
+
+def validations(runner: Any) -> list[dict[str, float]]:
+    """The validations that `KeepValidations` has recorded, in order.
+
+    Raises:
+        EANError: if the state's are damaged.
+    """
+    return list(kept(runner, "validations", []))
 
 
 class DrawPath(Hook):
@@ -128,8 +163,7 @@ class CountSeconds(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Continue from the time in the resumed state."""
-        hub = runner.message_hub
-        self.before = float(hub.get_info("seconds")) if "seconds" in hub.runtime_info else 0.0
+        self.before = float(kept(runner, "seconds", 0.0))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Store the time in the training state."""
@@ -178,7 +212,7 @@ class SidePictures(Hook):
             if self.seen >= self.count:
                 return
             self.seen += 1
-            name = f"{Path(sample.img_path).stem}_{runner.iter:06d}.png"
+            name = result_name(Path(sample.img_path).stem, f"_{runner.iter:06d}.png")
             image = np.asarray(read_image(sample.img_path))
             write_image(
                 Path(runner.work_dir) / "pictures" / name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from mmengine.structures import PixelData
 from ean_core.data.read_image import ImageSource, Picture, name_of, open_picture
 from ean_core.inference.images import result_name, write_image
 from ean_core.io.made_from import Inputs, check_outputs, digest_of, digest_of_files, note_outputs
+from ean_core.io.network_meta import read_spec
 from ean_core.io.safe_load import load_tensors
 from ean_core.io.safetensors_file import SUFFIX
 from ean_core.networks.base import SchemeWarning
@@ -33,6 +34,8 @@ from segmentation.data.masks import save_mask
 from segmentation.data.transforms import as_bgr
 from segmentation.data.voc import CLASSES, PALETTE
 from segmentation.pictures import LONGEST, draw_sample
+from segmentation.recipe import OF_A_NETWORK
+from segmentation.segmentor_file import SegmentorSpec
 from segmentation.third_party import register_all_modules
 
 ENDINGS = (".png", "_mask.png")  # of the picture and of the mask
@@ -101,11 +104,18 @@ class Segmentor:
 def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[str, Any]]:
     """Build a config's segmentor with a run's weights, in eval mode; also return its classes and colors.
 
+    Args:
+        config: of the segmentor. A search trains several networks by one config, and their files say which connections
+            each has: these replace those of the backbone here.
+        checkpoint: see `read_weights`.
+
     Raises:
         EANError: if the file is not a segmentor's, or belongs to another config.
     """
     content = read_weights(Path(checkpoint))
     config.model.backbone.init_cfg = None  # the weights are in the checkpoint
+    if content.get("format") == FORMAT:
+        config.model.backbone.update(connections_of(Path(checkpoint), content))
     model = build_model(config)
     weights = content["state_dict"]
     if content.get("format") == FORMAT:  # exported without the auxiliary head, which only training needs
@@ -126,6 +136,19 @@ def load_segmentor(config: Config, checkpoint: str | Path) -> tuple[Any, dict[st
             "--cfg-options"
         ) from None
     return model.eval(), dataset_meta(checkpoint, content, classes=model.decode_head.num_classes)
+
+
+def connections_of(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a backbone that a segmentor file of a search or an export decides: its attention and scheme.
+
+    Raises:
+        EANError: if the file does not say them, or they are damaged.
+    """
+    model = content.get("model")
+    names = {field.name for field in fields(SegmentorSpec)}
+    known = {name: value for name, value in model.items() if name in names} if isinstance(model, Mapping) else model
+    arguments = read_spec(SegmentorSpec, path, {**content, "model": known}).trunk_arguments()
+    return {name: arguments[name] for name in OF_A_NETWORK}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from segmentation.config import build_datasets, build_model, read_config
 from segmentation.config_checks import check_config
 from segmentation.data.dataset_setup import incomplete
 from segmentation.data.label_checks import Contents, check_parts, pixels_per_class
-from segmentation.fit import fit, log_to
+from segmentation.fit import fit, log_to, place
 from segmentation.hooks import STATE, CountSeconds, validations
 from segmentation.recipe import SECTIONS
 from segmentation.starting_weights import load_backbone, normalize_as, starting_weights
@@ -93,9 +93,13 @@ class Job:
         """
         register_all_modules(init_default_scope=True)
         config = read_config(path, options, data_root=data_root, weights=weights, amp=amp)
-        directory = Path(directory or Path("work_dirs") / Path(path).stem)
-        config.work_dir, config.launcher = str(directory), launcher
-        config.randomness = {**config.get("randomness", {}), "seed": seed}
+        place(config, Path(directory or Path("work_dirs") / Path(path).stem), seed=seed, launcher=launcher)
+        return cls._of(config, resume=resume, backends=backends, dry_run=dry_run)
+
+    @classmethod
+    def _of(cls, config: Config, *, resume: bool, backends: Sequence[str], dry_run: bool) -> Job:
+        """The job of a config that says where the run is kept: its data and weights checked, its directory claimed."""
+        directory = Path(config.work_dir)
         datasets, model = build_datasets(config), build_model(config)
         data, warnings = check_parts(dict(zip(("train", "val"), datasets, strict=True)))
         check_config(config, model, len(datasets[0].metainfo["classes"]))

@@ -92,7 +92,7 @@ def main(argv: Sequence[str]) -> None:
         if isinstance(shares, EANError):
             say(f"{file.name}: skipped: {shares}")
             continue
-        say(f"{file.name}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}")
+        say(f"{file.name}: {', '.join(f'{name} {100 * share:.0f} %' for name, share in shares.items())}", hang=4)
         done += 1
     say(f"written: {out}/ ({how_many(done, 'image')}: a mask and a picture of each)")
     config_words = ["--config", config_file] if arguments.sources[0].endswith(".py") else []

@@ -29,6 +29,7 @@ def register() -> None:
             start_job=_start_job,
             share_full=_share_full,
             load_with_config=_load_with_config,
+            predict="segmentation/predict.py",
             model_kind="segmentor",
             start_trim=_start_trim,
         )

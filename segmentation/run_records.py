@@ -31,6 +31,7 @@ class Scores:
     aAcc: Percent = 0.0
     images: Count = 0
     classes: tuple[ClassRow, ...] = ()
+    per_image: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from mmengine.config import Config
 
 from ean_core.cli import backends_of, load_attention
 from ean_core.networks.weights_file import weights_identity
-from ean_core.pipeline.arguments import recipe_options
+from ean_core.pipeline.arguments import recipe_options, schemes_in
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.search import scheme_of
 from ean_core.utils.distributed import is_main_process, start_processes
 from ean_core.utils.errors import EANError
 from ean_core.utils.process_agreement import check_same_files
@@ -46,7 +47,7 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     config = read_config(arguments.config, options, data_root=arguments.data_root or "data", amp=arguments.fast)
     if attention := replaced.pop("model.attention", None):
         config.model.backbone.attention = load_attention(attention)
-    task, lines = start_task(config, replaced)
+    task, lines = start_task(config, replaced, schemes=schemes_in(arguments))
     directory = Path(arguments.work_dir or Path("work_dirs") / task.recipe.name)
     if arguments.resume:
         check_same_files(directory)
@@ -56,12 +57,15 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     return job
 
 
-def start_task(config: Config, flags: Mapping[str, Any]) -> tuple[SegmentationTask, Sequence[str]]:
+def start_task(
+    config: Config, flags: Mapping[str, Any], *, schemes: Sequence[str] = ()
+) -> tuple[SegmentationTask, Sequence[str]]:
     """The task of a config: everything read and checked.
 
     Args:
         config: as `read_config` returns it.
         flags: top-level fields of the recipe that replace the config's.
+        schemes: that are to be trained, checked before any image is read.
 
     Returns:
         the task, and lines to print.
@@ -78,6 +82,8 @@ def start_task(config: Config, flags: Mapping[str, Any]) -> tuple[SegmentationTa
     config.model.backbone.pop("sharing", None)
     Recipe.of(config, flags)  # a mistake in it must show before images are read
     segmentor = build_model(config)
+    for scheme in schemes:
+        scheme_of(scheme, segmentor.backbone.network.stages_blocks, model.attention)
     weights = starting_weights(config, segmentor.backbone)
     notes = normalize_as(config, weights)
     recipe = Recipe.of(config, flags)  # of the config as it is trained with

@@ -6,13 +6,12 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 
-from ean_core.io.network_meta import building, read_spec
+from ean_core.io.network_meta import building, load_strictly, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks.network_file import check_finite
@@ -82,9 +81,7 @@ def load_segmentor_file(path: Path, config: Config) -> tuple[Any, dict[str, Any]
     spec = read_spec(SegmentorSpec, path, content)
     with building(path):
         segmentor = spec.build(config)
-    try:
-        segmentor.load_state_dict(content.pop("state_dict"))
-    except (RuntimeError, KeyError) as error:
-        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
-        raise EANError(f"the weights in {path} do not fit the config {config.filename} ({first})") from None
+    weights = content.pop("state_dict")
+    what, advice = f"the config {config.filename}", "give the config that it was trained with"
+    load_strictly(segmentor, weights, path=path, what=what, advice=advice)
     return revert_sync_batchnorm(segmentor).eval(), content

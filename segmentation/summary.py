@@ -1,40 +1,42 @@
-"""Summarize runs over several seeds in one record: mean and standard deviation of mIoU, mAcc, aAcc and class IoUs."""
+"""Summarize runs over several seeds in one record."""
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Sequence
 
-from ean_core.cli import file_of
+from ean_core.cli import file_of, make_parser
+from ean_core.utils.errors import command
 
 HELP = """\
 example:
   python segmentation/summary.py work_dirs/seg/* --output results/voc_person_subset.json
 
-Reads the result.json of every directory; runs may differ only in network, initial weights and seed. Prints a table and
-writes it as a record, with pictures of the first directory's last validation next to it as .predictions.jpg.
-"""
-
-MAX_PICTURES = 3
+Reads the result.json of every directory; runs may differ only in network, initial weights and seed. Prints a table of
+mean and standard deviation of mIoU, mAcc, aAcc and class IoUs, and writes it as a record, with pictures of the first
+directory's last validation next to it as .predictions.jpg."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line; nothing heavy is imported for it."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw, usage="%(prog)s DIR.. --output JSON")
+    parser = make_parser(HELP, usage="DIR.. --output JSON")
     parser.add_argument("directories", nargs="+", metavar="DIR", help="work directories of tools/train.py")
     parser.add_argument("--output", required=True, type=file_of(".json"), metavar="JSON", help="path of the record")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@command
+def main(argv: Sequence[str]) -> None:
     """Read and compare the runs, print the table and write the record."""
+    arguments = parse_arguments(argv)
+    from pathlib import Path
+
     from ean_core.io.records import write_record
     from ean_core.utils.files import written_or_replaced
-    from ean_core.utils.screen import say
+    from ean_core.utils.screen import say, say_verdict
     from segmentation.run_records import common_settings, read_run
+    from segmentation.seed_summary import print_rows, stack_pictures, summarize_runs
     from segmentation.verdict import compare_all
 
     records = [read_run(Path(directory)) for directory in arguments.directories]
@@ -43,104 +45,11 @@ def run(arguments: argparse.Namespace) -> None:
     word = written_or_replaced(arguments.output)
     write_record(arguments.output, kind="segmentation", settings=settings, metrics=rows)
     print_rows(rows, title=f"{settings['title']}: {settings['data']['val']['images']} validation images")
-    say(*compare_all(records), f"record {word}: {arguments.output}")
+    say_verdict(compare_all(records))
+    say(f"record {word}: {arguments.output}")
     if sheet := stack_pictures(Path(arguments.directories[0]), settings["iterations"], arguments.output):
         say(f"pictures: {sheet}")
 
 
-def summarize_runs(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row per network and kind of initial weights: mean, standard deviation and values over the seeds.
-
-    Raises:
-        EANError: if a row has the same seed twice.
-    """
-    from ean_core.io.records import spread
-    from ean_core.utils.errors import EANError
-
-    groups: dict[tuple[bool, str], list[dict[str, Any]]] = {}
-    for record in sorted(records, key=lambda run: run["settings"]["seed"]):
-        key = (record["settings"]["weights"] is not None, record["metrics"]["network"])
-        groups.setdefault(key, []).append(record)
-    rows = []
-    order = ("Org", "Org-full", "Share-full", "EAN")
-    for (pretrained, network), runs in sorted(
-        groups.items(), key=lambda item: (not item[0][0], order.index(item[0][1].rpartition("-")[0] or "Org"))
-    ):
-        seeds = [run["settings"]["seed"] for run in runs]
-        if len(set(seeds)) < len(seeds):
-            twice = [run["directory"] for run in runs]
-            raise EANError(f"{network} has the same seed twice in {', '.join(twice)}: give each run once")
-        last = [run["metrics"]["last"] for run in runs]
-        rows.append(
-            {
-                "network": network,
-                "pretrained": pretrained,
-                "seeds": seeds,
-                **{name: spread([run[name] for run in last]) for name in ("mIoU", "mAcc", "aAcc")},
-                "classes": class_spreads(last),
-                "best_of_validations": spread([run["metrics"]["best_of_validations"]["mIoU"] for run in runs]),
-                "images": last[0]["images"],
-                "parameters": runs[0]["metrics"]["parameters"],
-                "backbone_parameters": runs[0]["metrics"]["backbone_parameters"],
-            }
-        )
-    return rows
-
-
-def class_spreads(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """IoU of every class over the seeds; None if a seed has none."""
-    from ean_core.io.records import spread
-
-    spreads = []
-    for rows in zip(*(table["classes"] for table in tables), strict=True):
-        complete = all(row["IoU"] is not None for row in rows)
-        spreads.append({"class": rows[0]["class"], "IoU": spread([row["IoU"] for row in rows]) if complete else None})
-    return spreads
-
-
-def stack_pictures(directory: Path, iterations: int, output: Path) -> Path | None:
-    """Stack pictures of a run's last validation in a JPEG next to the record; None if there are none."""
-    from PIL import Image
-
-    from ean_core.data.read_image import read_image
-    from ean_core.utils.files import atomic_path
-
-    images = [
-        read_image(file) for file in sorted((directory / "pictures").glob(f"*_{iterations:06d}.png"))[:MAX_PICTURES]
-    ]
-    if not images:
-        return None
-    sheet = Image.new("RGB", (max(image.width for image in images), sum(image.height for image in images)), "white")
-    top = 0
-    for image in images:
-        sheet.paste(image, (0, top))
-        top += image.height
-    path = output.with_suffix(".predictions.jpg")
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="JPEG", quality=85)
-    return path
-
-
-def print_rows(rows: list[dict[str, Any]], *, title: str) -> None:
-    """Print the rows as a table."""
-    from ean_core.utils.screen import make_table, print_table
-
-    heads = ["network", "pretrained backbone", "mIoU %", "mAcc %", "aAcc %", "seeds", "parameters"]
-    table = make_table(title, heads)
-    for row in rows:
-        cells = [mean_and_std(row[name]) for name in ("mIoU", "mAcc", "aAcc")]
-        start = "yes" if row["pretrained"] else "no"
-        table.add_row(row["network"], start, *cells, str(len(row["seeds"])), f"{row['parameters']:,}")
-    print_table(table)
-
-
-def mean_and_std(value: dict[str, Any]) -> str:
-    """Format a spread as mean ± standard deviation."""
-    return f"{value['mean']:.2f}" + ("" if value["std"] is None else f" ± {value['std']:.2f}")
-
-
 if __name__ == "__main__":
-    parsed = parse_arguments()  # before the heavy imports, so that --help is instant
-    from ean_core.utils.errors import command
-
-    command(partial(run, parsed))()
+    main(sys.argv[1:])

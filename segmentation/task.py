@@ -30,7 +30,7 @@ from segmentation import SEGMENTOR_FILES
 from segmentation.config import build_dataset
 from segmentation.data.search_split import SearchSplit
 from segmentation.evaluation import score
-from segmentation.fit import fit, place
+from segmentation.fit import fit, log_to, place
 from segmentation.hooks import DrawPath
 from segmentation.model.logits_network import Logits
 from segmentation.path_metric import LabeledImages, MeanIoU, TrainingCrops
@@ -93,6 +93,10 @@ class SegmentationTask:
             timing_batch=1,
         )
 
+    def data_arguments(self) -> list[str]:
+        """None: the config names the data."""
+        return []
+
     def count_validation_images(self) -> int:
         """The config's validation images, or those held out of its training images."""
         return len(self.split.val_indices)
@@ -136,7 +140,8 @@ class SegmentationTask:
     def _train(self, run: TrainingRun, config: Config, *, hooks: Sequence[Any] = ()) -> Any:
         """Claim the directory and train, or go on; the runner after its last step."""
         run.claim()
-        place(config, run.directory, seed=run.seed, launcher=run.launcher, backends=run.backends)
+        place(config, run.directory, seed=run.seed, launcher=run.launcher)
+        log_to(config, run.backends)
         prepare = (lambda model: forget_path_in_state(unwrap_model(model))) if hooks else None
         return fit(config, name=run.name, resume=run.resume, hooks=hooks, prepare=prepare)
 
@@ -207,7 +212,7 @@ class SegmentationTask:
         """Train on all the config's training images as tools/train.py does, and test the final weights."""
         config = spec.config(self.config)
         segmentor = unwrap_model(self._train(run, copy.deepcopy(config)).model)
-        metrics = test(config, segmentor.eval())
+        metrics = score_in_all_processes(config, segmentor.eval())
         self._save(run, spec, metrics={metric.key: metrics[metric.key] for metric in self.metrics})
         return TrainedNetwork(metrics, count_parameters(Logits(segmentor)))
 
@@ -221,15 +226,12 @@ class SegmentationTask:
         segmentor.backbone, segmentor.decode_head = network.backbone, network.decode_head
         if segmentor.with_neck:
             segmentor.neck = network.neck
-        return test(self.config, segmentor.to(get_device()).eval())
+        return score_in_all_processes(self.config, segmentor.to(get_device()).eval())
 
 
-def test(config: Config, segmentor: Any) -> dict[str, Any]:
-    """mIoU, mAcc, aAcc and the classes' figures on the test images, in every process."""
+def score_in_all_processes(config: Config, segmentor: Any) -> dict[str, Any]:
+    """mIoU, mAcc, aAcc and the classes' figures on the test images; every process has them."""
     table = [score(config, segmentor)]
     if dist.is_initialized():
         dist.broadcast_object_list(table, src=0)
     return table[0]
-
-
-test.__test__ = False  # keeps pytest from collecting it

@@ -35,6 +35,7 @@ from segmentation.config import build_dataset, read_config
 from segmentation.data.label_checks import check_parts
 from segmentation.evaluation import check_test_parts
 from segmentation.inference import load_segmentor
+from segmentation.recipe import OF_A_NETWORK
 
 TIMED_SIDE = 512
 """Pixels a side of the images that segmentors are timed on."""
@@ -110,6 +111,10 @@ class SegmentorTrim:
             raise EANError(f"the outputs of {self.model.path} are not finite: its training diverged")
         return np.array([np.stack([intersection, union], axis=1) for intersection, union, *_ in metric.results])
 
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """None: all images are one group."""
+        return {}
+
     def save(self, network: Any, path: Path, info: Mapping[str, Any]) -> list[Path]:
         """A .safetensors and a config with the connections that are left, which go together, and a scheme.json."""
         content, backbone = self.model.content, self.segmentor.backbone
@@ -126,9 +131,11 @@ class SegmentorTrim:
         return [file, config, path.with_name("scheme.json")]
 
     def config_text(self, scheme: str, file: str) -> str:
-        """The segmentor's config with another scheme: whole, so that it and the weights can be moved together."""
+        """The config with the segmentor's attention and another scheme: whole, so that it moves with the weights."""
         whole = Config.fromfile(self.config.filename)  # as the user wrote it, without this command's --data-root
-        whole.model.backbone.scheme = scheme
+        backbone = self.config.model.backbone  # as it was built: a search trains several networks by one config
+        network = {name: backbone[name] for name in OF_A_NETWORK if name in backbone}
+        whole.model.backbone.update({**network, "scheme": scheme})
         fields = {name: value for name, value in whole.to_dict().items() if not name.startswith("_")}
         lines = [f"{name} = {pformat(value, width=110, sort_dicts=False)}\n" for name, value in fields.items()]
         return f"# {Path(self.config.filename).stem}, trimmed: the config of {file}.\n{''.join(lines)}"
@@ -139,9 +146,7 @@ class SegmentorTrim:
         Raises:
             EANError: always.
         """
-        raise EANError(
-            "--finetune trains classifiers on, and this is a segmentor: train it with the scheme.json instead"
-        )
+        raise EANError("--finetune is for classifiers, and this is a segmentor: train it with the scheme.json instead")
 
 
 def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTrim:
@@ -155,8 +160,9 @@ def start_trim(model: LoadedModel, arguments: argparse.Namespace) -> SegmentorTr
         EANError: if they cannot be read.
     """
     if arguments.finetune:
-        raise EANError("--finetune trains classifiers on, and this is a segmentor: leave it out")
-    if arguments.part or arguments.annotations or arguments.test_root or arguments.test_is_validation:
+        raise EANError("--finetune is for classifiers, and this is a segmentor: leave it out")
+    others = ("part", "annotations", "empty", "test_root", "test_is_validation")
+    if any(getattr(arguments, name) for name in others):
         raise EANError(f"{model.path} is a segmentor: its config names its data, so give --data-root alone")
     config = read_config(model.config, data_root=arguments.data_root or "data")
     check_test_parts(config)

@@ -30,9 +30,8 @@ def verdicts(directory: Path) -> list[str]:
         directory: of the run, with its result.json; the directories beside it may hold runs to compare with, and runs
             of the same network with other seeds.
     """
-    own = read_run(directory)
+    own, groups = read_run(directory), networks_beside(directory)
     sentences = list(on_classes(own))
-    groups = networks_of([own, *runs_beside(directory, own)])
     compared = corrected_sentences([found for others in groups[1:] if (found := compare_networks(groups[0], others))])
     if not compared:
         sentences.append(
@@ -42,6 +41,12 @@ def verdicts(directory: Path) -> list[str]:
     elif len(groups[0]) == 1:
         compared.append(ONE_SEED)
     return [*sentences, *compared]
+
+
+def networks_beside(directory: Path) -> list[list[Record]]:
+    """The networks to compare: the runs of a run's own network, which comes first, and of those beside it."""
+    own = read_run(directory)
+    return networks_of([own, *runs_beside(directory, own)])
 
 
 def on_classes(run: Record) -> list[str]:
@@ -111,6 +116,8 @@ def compare_networks(runs: Sequence[Record], others: Sequence[Record]) -> Compar
     if not first or not second or len(first) != len(second):
         return None
     pairs = [pair for pair in zip(first, second, strict=True) if None not in pair]
+    if not pairs:
+        return None
     difference = paired_difference(*([pair[side] for pair in pairs] for side in (0, 1)))
     say = partial(
         compare_errors_sentence,

@@ -1,4 +1,7 @@
-"""What all tests share: the repository's root, quiet threads, and runners of the real commands."""
+"""What all tests share: the repository's root, quiet threads, and runners of the real commands.
+
+Nothing here imports torch before a test needs it: of several processes the first one only distributes the tests.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
-from ean_core.benchmark import timing
-from tests.helpers.process_state import process_state_kept
-from tests.helpers.processes import ROOT, environment, warm_python
+from tests.helpers.processes import ROOT, environment, run_warm, share_warm_python
 
 Run = Callable[..., subprocess.CompletedProcess]
 Script = Callable[..., int]
 
 
-def pytest_configure() -> None:
-    """One thread: the tensors are tiny, and threads that wait for each other take longer than the work."""
-    torch.set_num_threads(1)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start what the processes of `pytest -n` share, in the one that starts them."""
+    if config.getoption("numprocesses", None):
+        share_warm_python()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU where there is none."""
+    import torch
+
     if torch.cuda.is_available():
         return
     for item in items:
@@ -34,8 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _short_turns() -> Iterator[None]:
-    """A turn of timing lasts for 0.1 ms: what is timed does not matter here, and 20 ms of it add up to minutes."""
+def _quick_process() -> Iterator[None]:
+    """One thread, since the tensors are tiny and threads that wait for each other take longer than the work.
+
+    And 0.1 ms for a turn of timing: what is timed does not matter here, and 20 ms of it add up to minutes.
+    """
+    import torch
+
+    from ean_core.benchmark import timing
+
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "TURN_SECONDS", 1e-4)
         yield
@@ -57,18 +68,14 @@ def run(tmp_path: Path) -> Run:
     with what was printed. With `gpu=True` it sees what GPUs there are, else none, and `warm_python` runs it.
     """
 
-    def start(
-        script: str, *arguments: object, code: int = 0, gpu: bool = False, **changes: str
-    ) -> subprocess.CompletedProcess:
-        python, hidden = (sys.executable, {}) if gpu else (warm_python(), {"CUDA_VISIBLE_DEVICES": ""})
-        done = subprocess.run(
-            [python, str(ROOT / script), *map(str, arguments)],
-            cwd=tmp_path,
-            env=environment(**hidden, **changes),
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+    def start(script: str, *arguments: object, code: int = 0, gpu: bool = False) -> subprocess.CompletedProcess:
+        if gpu:
+            command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+            done = subprocess.run(
+                command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=240, check=False
+            )
+        else:
+            done = run_warm(ROOT / script, *arguments, directory=tmp_path)
         check_status(done, code)
         return done
 
@@ -82,6 +89,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Script:
     `script("tools/search.py", "--seed", 1)` is as `python tools/search.py --seed 1` in the test's directory, and gives
     the exit status. What it changes in the process is put back; the test stays in its directory.
     """
+
+    from tests.helpers.process_state import process_state_kept
 
     def call(name: str, *arguments: object) -> int:
         monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.helpers.processes import environment
+from tests.helpers.processes import environment, run_warm
 
 FOLDERS = ("ean_core", "classification", "crowd_counting", "segmentation", "tools")
 FILES = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
@@ -35,19 +35,16 @@ for line in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the wheel is installed, built from a copy of the repository."""
+    """A folder in which the wheel that pip builds of a copy of the repository is installed."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in FILES:
         shutil.copy(ROOT / name, source)
-    pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-input"]
-    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(target / "wheels"))
-    subprocess.run([*pip, *build, str(source)], check=True, timeout=240)
-    (wheel,) = (target / "wheels").glob("*.whl")
-    install = ("install", "--no-deps", "--no-compile", "--target", str(target / "site"))
-    subprocess.run([*pip, *install, str(wheel)], check=True, timeout=240)
-    return target / "site"
+    pip = (sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "--no-input", "install")
+    options = ("--no-deps", "--no-build-isolation", "--no-index", "--no-compile", "--target", target)
+    subprocess.run([*pip, *options, source], check=True, timeout=240)
+    return target
 
 
 def test_it_brings_no_common_names(installed: Path) -> None:
@@ -65,8 +62,9 @@ def test_every_recipe_scheme_and_figure_is_in_it(installed: Path) -> None:
 
 def test_the_command_lists_its_verbs(installed: Path, tmp_path: Path) -> None:
     run = [str(installed / "bin" / "ean")]
-    shown = {"PYTHONPATH": str(installed)}
-    done = subprocess.run(run, cwd=tmp_path, env=environment() | shown, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        run, cwd=tmp_path, env=environment(PYTHONPATH=str(installed)), capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     verbs = re.findall(r"^  (\w[\w -]*?)  +\w", done.stdout, re.MULTILINE)
     assert {"search", "train", "count", "predict", "prepare crowd", "report"} <= set(verbs)
@@ -80,14 +78,7 @@ def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
         "pareto nowhere",
         "models",
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", USE, str(installed), *lines],
-        cwd=tmp_path,
-        env=environment() | {"PYTHONPATH": str(installed)},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = run_warm("-c", USE, installed, *lines, directory=tmp_path, PYTHONPATH=str(installed))
     assert done.returncode == 0, done.stderr
     assert "connections: 7" in done.stdout
     assert "ean has no command 'segmnt'; did you mean 'segment'?" in done.stderr

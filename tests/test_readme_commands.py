@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ean_core.io.records import read_record
 from tests.conftest import ROOT, Script
 from tests.helpers.quick_runs import quick_runs
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
@@ -22,9 +24,9 @@ __all__ = ["quick_runs", "tiny_arch"]
 SECTIONS = ("Your own", "Crowd counting and segmentation", "Look at it, use it, share it")
 SHORT_CLASSIFYING = "--cfg-options train.epochs=1 supernet.epochs=1 search.steps=1 data.workers=0"
 RUN = {
-    "tools/search.py --data-root my_images": SHORT_CLASSIFYING,
+    "tools/search.py --data-root my_images": f"--attention gate.py:Gate --method own.py:Flips {SHORT_CLASSIFYING}",
     "crowd_counting/prepare.py --demo": "--no-cache",
-    "crowd_counting/train.py --part demo": "--epochs 1",
+    "crowd_counting/train.py --part demo": "--epochs 6",
     "crowd_counting/test.py RUN_DIRECTORY/seed0 --part demo": "",
     "crowd_counting/predict.py PHOTO.jpg --out-dir counted": "",
     "segmentation/predict.py STREET.jpg": "",
@@ -34,12 +36,11 @@ RUN = {
 }
 """Line of the README -> arguments that are added, so that it ends soon."""
 PARSED_ONLY = {
+    "tools/search.py --attention gate.py:Gate": "goes with --data-root my_images here",
     "tools/train_cls.py CONFIG --scheme org 100100100 FOUND/scheme.json --seeds 0 1 2": "tests/pipeline trains such",
     "crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A": "needs ShanghaiTech",
-    "crowd_counting/train.py crowd_counting/configs/shanghaitech_a_lite0.py --part A B --empty NOBODY/": "the same",
     "tools/train.py segmentation/configs/ean_se_demo.py": "tests/segmentation trains such",
     "segmentation/prepare.py --download": "2 GB",
-    "tools/test.py segmentation/configs/ean_se_voc.py work_dirs/ean_se_voc/last.pth --tta": "needs VOC",
     "tools/search.py crowd_counting/configs/demo.py": "tests/pipeline searches such",
     "tools/search.py segmentation/configs/ean_se_demo.py": "tests/pipeline searches such",
     "tools/export.py classifier.pth --to onnx torch safetensors --output-dir exported": "tests/tools exports such",
@@ -83,18 +84,26 @@ def test_every_command_of_the_sections_is_run_or_has_a_reason() -> None:
 
 
 def test_own_images_are_searched(readme: Callable[..., None], tmp_path: Path) -> None:
+    """With the attention of the README, and the search method of docs/search.md."""
+    for name, page in (("gate.py", "README.md"), ("own.py", "docs/search.md")):
+        blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+        (tmp_path / name).write_text(blocks[-1], encoding="utf-8")
     for number in range(12):
         photo(tmp_path / "my_images" / ("bee" if number % 2 else "ant") / f"{number}.png", seed=number, size=(20, 20))
     readme("tools/search.py --data-root my_images")
-    assert (tmp_path / "work_dirs/my_images/scheme.json").is_file()
+    found = json.loads((tmp_path / "work_dirs/my_images/scheme.json").read_text())
+    assert (found["attention"], found["method"]) == ("gate.py:Gate", "own.py:Flips")
 
 
 def test_counting(readme: Callable[..., None], tmp_path: Path) -> None:
+    """A short run on the drawn crowd is better than always giving the mean count."""
     readme("crowd_counting/prepare.py --demo")
     readme("crowd_counting/train.py --part demo")
     (run,) = (tmp_path / "work_dirs/crowd_counting").glob("part_demo-*")
     readme("crowd_counting/test.py RUN_DIRECTORY/seed0 --part demo", RUN_DIRECTORY=run)
     assert (run / "seed0/test.json").is_file()
+    metrics = read_record(run / "seed0/result.json")["metrics"]
+    assert metrics["best"]["test"]["mae"] < 0.7 * metrics["always_the_mean"]["mae"]
 
 
 def test_what_comes_trained_counts_and_segments(readme: Callable[..., None], tmp_path: Path) -> None:

@@ -84,6 +84,10 @@ def test_file_keeps_bits_and_provenance(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "scheme.json").read_text())
     assert record["stages"] == ["011", "0101", "10"]
     assert (record["arch"], record["seed"], record["connections"]) == ("resnet29", 3, 5)
+    other = Scheme.all_on((2, 1))
+    other.save(tmp_path / "other.json", **record)  # what another file says of its own bits is not provenance
+    assert Scheme.load(tmp_path / "other.json") == other
+    assert json.loads((tmp_path / "other.json").read_text())["connections"] == 3
 
 
 def test_file_of_another_network_is_refused(tmp_path: Path) -> None:

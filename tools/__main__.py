@@ -81,6 +81,9 @@ def find_verb(words: Sequence[str]) -> str:
     for count in (2, 1):
         if (name := " ".join(words[:count])) in VERBS:
             return name
+    scripts = {verb.script: name for name, verb in VERBS.items()}
+    if (script := words[0].removeprefix("./")) in scripts:
+        raise EANError(f"ean has no command {words[0]!r}: that script is ean {scripts[script]}")
     followers = [name for name in VERBS if name.split()[0] == words[0]]
     if followers:
         raise EANError(f"ean {words[0]} needs one more word: {', '.join(f'ean {name}' for name in followers)}")

@@ -165,8 +165,7 @@ def time_networks(arguments: argparse.Namespace, *, kept: bool) -> None:
     from ean_core.utils.screen import say
 
     networks = build_networks(arguments)
-    if arguments.output:
-        writable(arguments.output.parent)
+    writable(arguments.output.parent if arguments.output else benchmark.FOLDER)
     shape = benchmark.batch_shape(arguments, networks["Org"])
     batch = torch.randn(arguments.batch_size, *shape).to(arguments.device)
     results, skipped = benchmark.time_rows(
@@ -176,7 +175,7 @@ def time_networks(arguments: argparse.Namespace, *, kept: bool) -> None:
     threads = torch.get_num_threads()
     settings = {**vars(arguments), "image_size": shape[1], "threads": threads, "kept_memory": kept, "skipped": skipped}
     settings["settings"] = settings.pop("modes")  # the key of earlier records
-    output = arguments.output or free_path(f"work_dirs/benchmark/{benchmark.benchmark_name(arguments)}.json")
+    output = arguments.output or free_path(f"{benchmark.FOLDER}/{benchmark.benchmark_name(arguments)}.json")
     benchmark.print_tables(rows, list(results))
     for mode, reason in skipped.items():
         say(f"skipped {mode}: {reason}")

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = parse_arguments(argv)
     load_attention(arguments.attention)
     from ean_core.inference.explain.gallery import explain, explain_masks, headings_of
+    from ean_core.inference.images import result_name
     from ean_core.inference.loaded_model import load_file
     from ean_core.utils.files import free_path, written_or_replaced
     from ean_core.utils.screen import say, say_next, script
@@ -86,7 +87,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.masks:
         for label, network in zip(headings_of(networks), networks, strict=True):
             if network.trunk.scheme.connections:
-                path = output.with_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}.png")
+                path = output.with_name(result_name(f"{output.stem}_masks_{label.replace(os.sep, '-')}", ".png"))
                 said.append(written_or_replaced(path))
                 pictures.append(explain_masks(network, labeled_images(), path))
             else:

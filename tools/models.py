@@ -24,7 +24,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 @command
 def main(argv: Sequence[str]) -> None:
-    """Print a paragraph per model."""
+    """Print a few lines per model."""
     parse_arguments(argv)
     from ean_core.inference.shipped_models import models
     from ean_core.utils.screen import say

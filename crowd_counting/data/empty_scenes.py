@@ -24,10 +24,8 @@ def load_empty_scenes(folder: str | Path, annotated: Sequence[CrowdImage] = ()) 
         EANError: if the folder is missing or has no images, a file is not an image, or one is an annotated image.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
+    if folder.is_file():  # `find_images` would take it for the only photo
         raise EANError(f"{folder} is not a folder: give the folder of the photos without people")
-    if not folder.exists():
-        raise EANError(f"the folder {folder} does not exist: give the folder of the photos without people")
     files = find_images([folder]).files
     check_not_annotated(files, annotated)
     nobody = np.zeros((0, 2), dtype=np.float32)

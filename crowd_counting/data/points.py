@@ -103,7 +103,7 @@ def checked_points(points: Any, *, where: str) -> np.ndarray:
     """Convert points to finite float32 (N, 2), or raise an `EANError` that names `where`."""
     try:
         array = np.asarray(points, dtype=np.float32)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise EANError(f"the points of {where} are not numbers: expected rows of x and y in pixels") from None
     if array.size == 0:
         return np.zeros((0, 2), dtype=np.float32)

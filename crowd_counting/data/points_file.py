@@ -19,7 +19,6 @@ CSV, one line per point; an image without points has one line with empty x and y
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +28,12 @@ import numpy as np
 
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
 from crowd_counting.density import inside
-from ean_core.io.json_file import without_repeats
-from ean_core.utils.errors import EANError, first_line
+from ean_core.io.json_file import parse_json, read_text
+from ean_core.utils.errors import EANError
 from ean_core.utils.text import how_many
 
 PARTS = ("train", "test")
+_ADVICE = "give a .json or .csv file of points as crowd_counting/data/points_file.py shows them"
 MAX_OUTSIDE = 0.05  # fraction of points that may lie outside their images without a warning
 COLUMNS = ["part", "image", "x", "y"]
 Lists = dict[str, dict[str, Any]]  # part -> image -> points
@@ -51,12 +51,7 @@ def load_points_file(path: str | Path) -> CrowdData:
         raise EANError(
             f"annotations {path} must be a .json or .csv file: crowd_counting/data/points_file.py shows both formats"
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise EANError(f"annotations {path} do not exist: give the .json or .csv file of the points") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EANError(f"annotations {path} cannot be read ({error})") from None
+    text = read_text(path, what="the file of annotations", advice=_ADVICE)
     lists = readers[path.suffix.lower()](text, path)
     train, test = (make_images(lists[part], path) for part in PARTS)
     for part, images in zip(PARTS, (train, test), strict=True):
@@ -95,10 +90,7 @@ def make_images(points: dict[str, Any], path: Path) -> tuple[CrowdImage, ...]:
 
 def read_json(text: str, path: Path) -> Lists:
     """Read the images and points of both parts from JSON."""
-    try:
-        content = json.loads(text, object_pairs_hook=without_repeats)
-    except (ValueError, RecursionError) as error:  # also for numbers with thousands of digits, and for deep nesting
-        raise EANError(f"annotations {path} are not valid JSON ({first_line(error)})") from None
+    content = parse_json(text, where=f"the file of annotations {path}", advice=_ADVICE)
     try:
         lists: Lists = {}
         for part in PARTS:

@@ -18,6 +18,7 @@ import scipy.io
 from crowd_counting.data.points import CrowdData, CrowdImage, make_image
 from ean_core.data.find_images import FoundImages, images_in
 from ean_core.utils.errors import EANError
+from ean_core.utils.regular_file import check_regular
 
 # Number of (training, test) images in each full part. The demo set of prepare.py may have any number.
 EXPECTED: dict[str, tuple[int, int] | None] = {"A": (300, 182), "B": (400, 316), "demo": None}
@@ -100,6 +101,7 @@ def check_pairs(files: list[Path], points_folder: Path) -> None:
 
 def read_mat(path: Path) -> np.ndarray:
     """Read the points (N, 2) of an annotation file: image_info[0, 0][0, 0][0]."""
+    check_regular(path, what="the annotation file", advice="replace it")
     try:
         content = scipy.io.loadmat(path)
     except Exception as error:  # SciPy raises many exception types for a damaged file

@@ -27,6 +27,8 @@ FEATURES = ("stage3", "all", "stride16")
 STRIDES = (4, 8, 16)
 HEAD_NORMS = ("none", "group")
 GROUPS = 8
+SEARCHED = "se"
+"""The attention that is searched where a recipe names none."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class CounterSpec(TrunkSpec):
 
     def share_full(self) -> CounterSpec:
         """With attention at every block, one module per stage: the network that schemes are searched in."""
-        return dataclasses.replace(self, attention=self.attention or "se", sharing="stage", scheme=None)
+        return dataclasses.replace(self, attention=self.attention or SEARCHED, sharing="stage", scheme=None)
 
     def build(self) -> Counter:
         """Build the counter with random weights, without attention modules that the scheme does not connect."""
@@ -62,8 +64,7 @@ class CounterSpec(TrunkSpec):
             ("stride", self.stride, STRIDES),
             ("head_norm", self.head_norm, HEAD_NORMS),
         ):
-            if value not in choices:
-                raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+            check_choice(name, value, choices)
         if self.head_channels < GROUPS or self.head_channels % GROUPS:
             raise EANError(f"head_channels must be a multiple of {GROUPS}, got {self.head_channels}")
         pool, strides = layout(self.arch, features=self.features, stride=self.stride)
@@ -84,6 +85,12 @@ class CounterSpec(TrunkSpec):
         return Counter(
             trunk, fusion, head, pool=pool, stride=self.stride, pad_to=deepest, output_scale=self.output_scale
         )
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise an `EANError` that lists the choices if the value is not among them."""
+    if value not in choices:
+        raise EANError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
 def build_counter(

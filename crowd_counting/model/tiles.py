@@ -15,27 +15,31 @@ from ean_core.utils.errors import EANError
 
 
 class Tile(NamedTuple):
-    """A tile along one axis, in cells: the range that the network sees, and the range of its output that is kept."""
+    """A tile along one axis, in steps: the range that the network sees, and the range of its output that is kept."""
 
     first: int
     end: int
     keep_first: int
     keep_end: int
 
+    def kept(self, cells: int) -> slice:
+        """What is kept of the network's output for this tile, which has so many cells per step."""
+        return slice((self.keep_first - self.first) * cells, (self.keep_end - self.first) * cells)
 
-def tiles_along(cells: int, *, tile: int, overlap: int) -> Iterator[Tile]:
-    """Tiles of at most `tile` cells whose kept ranges partition 0 to `cells`.
+
+def tiles_along(steps: int, *, tile: int, overlap: int) -> Iterator[Tile]:
+    """Tiles of at most `tile` steps whose kept ranges partition 0 to `steps`.
 
     Each kept range has `overlap` cells on both sides, or the border of the image.
     """
-    if cells <= tile:
-        yield Tile(0, cells, 0, cells)
+    if steps <= tile:
+        yield Tile(0, steps, 0, steps)
         return
     keep_first = 0
-    while keep_first < cells:
-        first = min(max(0, keep_first - overlap), cells - tile)
+    while keep_first < steps:
+        first = min(max(0, keep_first - overlap), steps - tile)
         end = first + tile
-        keep_end = cells if end == cells else end - overlap
+        keep_end = steps if end == steps else end - overlap
         yield Tile(first, end, keep_first, keep_end)
         keep_first = keep_end
 
@@ -62,24 +66,23 @@ def predict_density(
     Raises:
         EANError: if the overlap leaves no center.
     """
-    stride = model.counter.stride
-    side, margin = tile // stride, -(-overlap // stride)
+    # In steps of what the network pads to: from other starts its deepest features would be of other pixels.
+    step, stride = model.counter.pad_to, model.counter.stride
+    side, margin, cells = tile // step, -(-overlap // step), step // stride
     if overlap < 0 or side <= 2 * margin:
         raise EANError(
             f"a tile of {tile} pixels with an overlap of {overlap} keeps nothing: use a tile over twice the overlap"
         )
     device = next(model.parameters()).device
-    height, width = (-(-length // stride) for length in pixels.shape[:2])
-    density, count = torch.zeros(height, width), 0
-    for row in tiles_along(height, tile=side, overlap=margin):
-        for column in tiles_along(width, tile=side, overlap=margin):
-            part = pixels[row.first * stride : row.end * stride, column.first * stride : column.end * stride]
+    steps_down, steps_across = (-(-length // step) for length in pixels.shape[:2])
+    density, count = torch.zeros([-(-length // stride) for length in pixels.shape[:2]]), 0
+    for row in tiles_along(steps_down, tile=side, overlap=margin):
+        for column in tiles_along(steps_across, tile=side, overlap=margin):
+            part = pixels[row.first * step : row.end * step, column.first * step : column.end * step]
             image = torch.from_numpy(part.transpose(2, 0, 1).copy())[None].to(device)
-            predicted = model.counter(model.normalize(image))[0, 0].float().cpu()  # (row.end - row.first, ..)
-            kept = predicted[
-                row.keep_first - row.first : row.keep_end - row.first,
-                column.keep_first - column.first : column.keep_end - column.first,
-            ]
-            density[row.keep_first : row.keep_end, column.keep_first : column.keep_end] = kept
+            predicted = model.counter(model.normalize(image))[0, 0].float().cpu()  # up to the image's border
+            kept = predicted[row.kept(cells), column.kept(cells)]
+            down, across = row.keep_first * cells, column.keep_first * cells
+            density[down : down + kept.shape[0], across : across + kept.shape[1]] = kept
             count += 1
     return density, count

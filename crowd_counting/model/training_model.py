@@ -79,7 +79,7 @@ class CountingModel(BaseModel):
         return inside_mask(-(-sizes // self.counter.stride), maps.shape[-2:])
 
     def losses(self, predicted: Tensor | ZeroInflated, target: Target) -> dict[str, Tensor]:
-        """The loss, and for the log the mean absolute count error per crop, in heads."""
+        """The loss, and for the log the mean absolute count error per crop, in people."""
         assert self.loss is not None
         density = predicted.expected() if isinstance(predicted, ZeroInflated) else predicted
         heads = density.new_tensor([len(points) for points in target.points])

@@ -38,9 +38,18 @@ def channel_masks(mask: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
 
 def nearest_masks(residual: Tensor, recalibrated: Tensor) -> tuple[Tensor, Tensor]:
     """The scales (B, C), float32, that bring `residual` nearest to `recalibrated` (least squares), and where known."""
-    x, y = residual.float().flatten(2), recalibrated.float().flatten(2)
-    energy = (x * x).sum(dim=2)
-    return (x * y).sum(dim=2) / energy.clamp(min=1e-12), energy > 1e-12
+    scale, known = nearest_scale(residual.float(), recalibrated.float(), dim=(2, 3))
+    return scale.flatten(1), known.flatten(1)
+
+
+def nearest_scale(x: Tensor, y: Tensor, *, dim: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The factor, one for all positions along `dim`, that brings `x` nearest to `y` (least squares).
+
+    Returns:
+        the factors, of size 1 along `dim`, and where they are known (bool): not where `x` is zero.
+    """
+    energy = x.square().sum(dim, keepdim=True)
+    return (x * y).sum(dim, keepdim=True) / energy.clamp(min=1e-12), energy > 1e-12
 
 
 def only_multiplies(module: nn.Module) -> bool:

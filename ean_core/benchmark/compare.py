@@ -15,8 +15,9 @@ from ean_core.attention import load
 from ean_core.benchmark.mode_comparison import compare_modes
 from ean_core.benchmark.timing import Comparison, multiply_adds, noise_warning
 from ean_core.deploy.modes import check_mode
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.networks import StagedNetwork, count_parameters, create_model, input_shape
-from ean_core.scheme import read_scheme_file, scheme_file
+from ean_core.scheme import scheme_file
 from ean_core.utils.devices import choose_device
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.intervals import Interval
@@ -24,6 +25,7 @@ from ean_core.utils.progress import bar
 from ean_core.utils.screen import make_table, print_table
 from ean_core.utils.text import how_many, network_label
 
+FOLDER = "work_dirs/benchmark"  # of results for which no other place is given
 WHOLE_SIZE = 512
 RECURRENT = ("dia",)  # shares one module by construction, so the paper has no Org-full of it
 

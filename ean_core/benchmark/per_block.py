@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ean_core.benchmark.compare import batch_shape, round_bars
+from ean_core.benchmark.compare import FOLDER, batch_shape, round_bars
 from ean_core.benchmark.latency_table import ORG, LatencyTable, check_table, measure_table
 from ean_core.cli import parse_options
 from ean_core.networks import StagedNetwork, create_model
@@ -33,8 +33,7 @@ def measure_blocks(arguments: argparse.Namespace) -> tuple[LatencyTable, Path]:
     network, names = network_of_config(arguments.config) if arguments.config else classifier(arguments)
     network = network.eval().to(arguments.device)
     batch = torch.randn(arguments.batch_size, *batch_shape(arguments, network)).to(arguments.device)
-    if arguments.output:
-        writable(arguments.output.parent)
+    writable(arguments.output.parent if arguments.output else FOLDER)
     phases = ("connections", "whole networks")
     with round_bars(phases, arguments.rounds) as advance:
         first, second = (partial(advance, phase) for phase in phases)
@@ -76,7 +75,7 @@ def default_output(table: LatencyTable) -> Path:
     """work_dirs/benchmark/latency_ARCH_ATTENTION.json (counter_ARCH.. for a counter), numbered where there is one."""
     model = "" if table.model == "classifier" else f"{table.model}_"
     name = f"latency_{model}{table.arch}_{table.attention}".replace(":", "-").replace("/", "-")
-    return free_path(f"work_dirs/benchmark/{name}.json")
+    return free_path(f"{FOLDER}/{name}.json")
 
 
 def block_names(table: LatencyTable) -> list[str]:

@@ -150,7 +150,7 @@ def find_images(sources: Sequence[str | Path], *, below: bool = True) -> FoundIm
     images = FoundImages()
     visited: set[tuple[int, int]] = set()
     if any(isinstance(source, str) and not source.strip() for source in sources):
-        raise EANError("an image or folder has an empty name, as an unset variable gives it: give its path")
+        raise EANError("an image or folder has an empty name, as from an unset variable: give its path")
     for source in map(Path, sources):
         if source.is_dir():
             if identity(source) in visited:

@@ -23,6 +23,8 @@ class ImageData:
         train: training images; the search takes its validation images from them (`search_split`).
         test: test images, used by neither training nor search.
         fingerprint: 16 hexadecimal digits that change with the data; a run does not resume on other data.
+        content: 16 more that change with the images' content, where the fingerprint is of names and sizes only and
+            there are not too many to look at; else None.
         note: origin of the files, if known; kept in the record of a run.
         val: int64 (N,), sorted positions in `train` of the folder's own validation images; None: `search_split` draws
             them.
@@ -36,6 +38,7 @@ class ImageData:
     train: ArraySource | FolderSource
     test: ArraySource | FolderSource
     fingerprint: str
+    content: str | None = None
     note: str = ""
     val: Tensor | None = None
     remarks: tuple[str, ...] = ()

@@ -334,7 +334,7 @@ def gray_top(image: Image.Image) -> int:
 
     Integers never use 1 and 16-bit files never 255, so that dark images stay dark.
     """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return 65535
     values = np.asarray(image)
     finite = np.isfinite(values)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ean_core.io.pickle_allowlist import ArrayStandIn, DTypeStandIn
 from ean_core.utils.errors import EANError
+from ean_core.utils.regular_file import check_regular
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -73,6 +74,8 @@ def load_pickle(path: Path) -> dict[str, object]:
     Raises:
         EANError: if the file is missing or damaged, holds something else, or asks for a name that is not allowed.
     """
+    if path.exists():
+        check_regular(path, advice="replace it by the file itself")
     try:
         with path.open("rb") as file:
             _check_memo(file, path.stat().st_size)

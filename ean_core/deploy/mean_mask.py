@@ -101,8 +101,8 @@ class GateCall:
             scale_input(after, mask)
         else:
             raise EANError(
-                f"the attention {self.name} stands beside neither a batch norm nor a convolution, so its mean mask has "
-                "nowhere to go: trim a network whose SE follows one of them, or is followed by a convolution"
+                f"the attention {self.name} is next to neither a batch norm nor a convolution, so its mean mask "
+                "cannot be folded: trim a network whose SE follows one of them, or is followed by a convolution"
             )
         self.drop(network)
 

@@ -63,7 +63,7 @@ def facts(model: LoadedModel, sizes: Sizes) -> dict[str, str]:
     texts = {"kind": model.kind, "arch": spec["arch"], "attention": spec.get("attention") or "none"}
     texts["scheme"] = str(model.trunk.scheme)
     texts["output"] = f"{model.output} {OUTPUTS[model.kind]}"
-    texts["input"] = "RGB or grey values / 255, minus mean, by std, float32 (batch, channels, height, width)"
+    texts["input"] = "RGB or gray values / 255, minus mean, by std, float32 (batch, channels, height, width)"
     return {**texts, **{name: json.dumps(value) for name, value in values.items()}}
 
 

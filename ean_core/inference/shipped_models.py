@@ -57,7 +57,7 @@ class About:
 
 @dataclass(frozen=True)
 class ShippedModel:
-    """A trained model that comes with the project; `str()` gives all that a user must know.
+    """A trained model that comes with the project; `str()` gives all that is known of it, in lines.
 
     Attributes:
         name: for `ean_core.load`, and for every command that takes a checkpoint.
@@ -71,14 +71,36 @@ class ShippedModel:
     network: str
     about: About
 
+    @property
+    def notice(self) -> str:
+        """A paragraph for whoever sees its results: figures, data and limits."""
+        about = self.about
+        return f"{self.name}: {self.figures}; trained on {about.trained_on}. {about.limits}"
+
+    @property
+    def figures(self) -> str:
+        """The metrics, and the test images that they are of."""
+        metrics = ", ".join(figure(name, value) for name, value in self.about.metrics.items())
+        return f"{metrics} on {self.about.tested_on}"
+
     def __str__(self) -> str:
         about = self.about
-        figures = ", ".join(figure(name, value) for name, value in about.metrics.items())
-        return (
-            f"{self.name} ({about.task}, {self.network}, {self.path.stat().st_size / 1e6:.1f} MB): {figures} on "
-            f"{about.tested_on}; trained on {about.trained_on} (license of the data: {about.license}; record: "
-            f"{about.record}). {about.limits}"
-        )
+        lines = [
+            f"{self.name}: {about.task}, {self.network}, {self.path.stat().st_size / 1e6:.1f} MB",
+            f"tested: {self.figures}",
+            f"trained on: {about.trained_on}",
+            f"limits: {about.limits}",
+            *([f"errors: {about.count_errors}"] if about.count_errors else []),
+            f"license of the data: {about.license}",
+            f"record: {about.record}",
+        ]
+        return "\n  ".join(lines)
+
+    @property
+    def errors(self) -> str:
+        """How far off a counter is by the number of people; "" where that is not known."""
+        errors = self.about.count_errors
+        return f"Errors of {self.name}: {errors}." if errors else ""
 
 
 def figure(name: str, value: float) -> str:
@@ -120,7 +142,7 @@ def announce_model(name: str | Path) -> ShippedModel | None:
     """Find the shipped model that a checkpoint argument names, and print what its user must know; None for a file."""
     model = find_model(name)
     if model is not None:
-        say(f"model: {model}")
+        say(model.notice)
     return model
 
 
@@ -151,7 +173,7 @@ def split_sources(
         EANError: if there is neither a checkpoint nor a shipped model, or an argument is empty.
     """
     if any(not name.strip() for name in (*sources, checkpoint or "-")) or checkpoint == "":
-        raise EANError("an argument is empty, as an unset variable gives it: give the path of an image or checkpoint")
+        raise EANError("an argument is empty, as from an unset variable: give the path of an image or checkpoint")
     if checkpoint is not None:
         path = Path(checkpoint)
         if not (path.is_dir() or path.suffix.lower() in (*SUFFIXES, *endings)):

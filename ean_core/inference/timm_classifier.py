@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -19,15 +18,15 @@ from torch import Tensor, nn
 from ean_core.inference.explain.targets import class_target
 from ean_core.inference.images import Preparation
 from ean_core.inference.loaded_model import LoadedModel
-from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.network_meta import building, check_meta, load_strictly, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.networks.network_file import check_finite
 from ean_core.networks.timm_families import PREFIX, make_timm
 from ean_core.networks.timm_weights import GOOGLES_STEM, timms_name
 from ean_core.networks.weights_file import read_weights
-from ean_core.utils.errors import EANError
 
 FORMAT = "ean-timm-1"
+SAME = "give those of the same network"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def load_timm_weights(arch: str, weights: str | Path | None) -> LoadedModel:
     if GOOGLES_STEM in tensors:
         tensors = {timms_name(key, list(public.blocks)): value for key, value in tensors.items()}
     network = make_timm(name, num_classes=classes_of(tensors, public))
-    load_tensors_into(network, tensors, where=read.source)
+    load_strictly(network, tensors, path=read.source, what="the network", advice=SAME)
     prepared = network.pretrained_cfg
     mean, std = read.normalization or (prepared["mean"], prepared["std"])
     channels, side, _ = prepared["input_size"]
@@ -107,19 +106,6 @@ def classes_of(tensors: Mapping[str, Tensor], public: nn.Module) -> int:
     return public.num_classes if bias is None else len(bias)
 
 
-def load_tensors_into(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
-    """Load weights.
-
-    Raises:
-        EANError: if they do not fit.
-    """
-    try:
-        network.load_state_dict(dict(tensors))
-    except (RuntimeError, KeyError) as error:
-        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
-        raise EANError(f"the weights in {where} do not fit the network ({first}): give those of the same one") from None
-
-
 def save_timm(path: Path, network: nn.Module, spec: TimmSpec, **info: Any) -> None:
     """Write a file for `ean_core.load`, atomically.
 
@@ -141,7 +127,7 @@ def load_timm_file(path: Path, content: dict[str, Any]) -> LoadedModel:
     check_meta(path, content, classes=spec.num_classes, channels=spec.in_channels)
     with building(path):
         network = spec.build()
-    load_tensors_into(network, content.pop("state_dict"), where=str(path))
+    load_strictly(network, content.pop("state_dict"), path=path, what="the network", advice=SAME)
     return as_loaded(path, network, spec, content)
 
 

@@ -48,6 +48,8 @@ def fetch(url: str, *, name: str | None = None, sha256: str = "", max_bytes: int
     if scheme not in ("http", "https"):
         raise EANError(f"{url} cannot be downloaded: give a URL that begins with https://, or a file")
     path = Path(torch.hub.get_dir()) / "checkpoints" / (name or _name_of(url))
+    if path.is_file():  # complete; its folder may be read-only
+        return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):  # all processes of a run request it
         if not path.is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.regular_file import check_regular
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -24,10 +25,7 @@ def read_text(path: str | Path, *, what: str = "file", advice: str) -> str:
         EANError: if it is missing, cannot be read, or is in another encoding.
     """
     path = Path(path)
-    if not path.exists():
-        raise EANError(f"{what} {path} does not exist: {advice}")
-    if not path.is_file():  # reading a FIFO would never end
-        raise EANError(f"{what} {path} is {'a folder' if path.is_dir() else 'not a regular file'}: {advice}")
+    check_regular(path, what=what, advice=advice)
     try:
         raw = path.read_bytes()
     except OSError as error:

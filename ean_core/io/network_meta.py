@@ -1,4 +1,4 @@
-"""The metadata of a network file, checked before the network is built."""
+"""The metadata of a network file, checked before the network is built, and its weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ean_core.utils.checked_dataclasses import Positive, Range, checked
 from ean_core.utils.errors import EANError, first_line
@@ -118,3 +119,25 @@ def building(path: str | Path) -> Iterator[None]:
         raise EANError(
             f"{path} is damaged (its network cannot be built: {first_line(error)}): {remedy(path)}"
         ) from None
+
+
+def load_strictly(
+    network: nn.Module, weights: Mapping[str, Tensor], *, path: str | Path, what: str, advice: str
+) -> None:
+    """Load a file's weights, which must be those of the network and no others.
+
+    Args:
+        network: changed in place.
+        weights: a state dict; its metadata, if it has any, is respected.
+        path: of the file, for the error message.
+        what: the network, for the error message.
+        advice: what to do where they do not fit, for the error message.
+
+    Raises:
+        EANError: if they do not fit, with the last line of what PyTorch says.
+    """
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, KeyError) as error:
+        last = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
+        raise EANError(f"the weights in {path} do not fit {what} ({last}): {advice}") from None

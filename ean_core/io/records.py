@@ -115,8 +115,8 @@ def processes_note(by_network: Mapping[str, Sequence[int]]) -> str | None:
         f"{name} {'/'.join(map(str, sorted(set(counts))))}" for name, counts in by_network.items() if counts
     )
     return (
-        f"Trained by different numbers of processes ({said}), each of which normalizes its own part of a batch: not "
-        "the same training."
+        f"Trained by different numbers of processes ({said}): each normalizes its own part of a batch, so the "
+        "trainings are not the same."
     )
 
 

@@ -20,6 +20,7 @@ from ean_core.io.checksum import KEY, checksum_of
 from ean_core.io.pickle_allowlist import STATES, WEIGHTS, names_in, plain
 from ean_core.io.safetensors_file import SUFFIX, read_safetensors
 from ean_core.utils.errors import EANError, first_line, nearest
+from ean_core.utils.regular_file import check_regular
 from ean_core.utils.shipped_files import model_names, model_path, remedy
 
 A_STATE = (
@@ -49,11 +50,7 @@ def load_tensors(path: str | Path, *, state: bool = False) -> Any:
         EANError: if the file is missing, damaged, asks for code, or holds weights that are not finite.
     """
     path = model_path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
-        raise EANError(
-            f"{path} {problem}: give a file that a training command wrote{nearest(path.name, model_names())}"
-        )
+    check_regular(path, advice=f"give a file that a training command wrote{nearest(path.name, model_names())}")
     if path.suffix in EXPORTED:
         raise EANError(
             f"{path} is an exported network, which other programs run: give the .pth or {SUFFIX} that it was made of"

@@ -81,7 +81,7 @@ def stage_strides(arch: str) -> tuple[int, ...]:
 
 
 def architecture_family(arch: str) -> str:
-    """ "cifar" for networks of small images, "imagenet" for others; defaults of `create_model` depend on it.
+    """ "cifar" for networks of small images, "mobile" or "imagenet"; defaults of `create_model` depend on it.
 
     Raises:
         EANError: as `stages_blocks`.

@@ -75,7 +75,8 @@ class StagedNetwork(nn.Module):
     def keep_mean_masks(self) -> None:
         """Multiply the residuals of blocks that are not connected by their running mean masks, from now on."""
         for stage, channels in zip(self.stages, self.stage_channels, strict=True):
-            stage.mean_masks = MeanMasks(stage.depth, channels).train(self.training)
+            means = MeanMasks(stage.depth, channels).train(self.training)
+            stage.mean_masks = means.to(next(stage.parameters()).device)
 
     def prune(self: _Network) -> _Network:
         """A copy with the current scheme, without the attention modules and the mean masks that it does not need.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ean_core.attention import build_attention
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.networks.architectures import ARCHITECTURES, architecture_family, is_timm, stages_blocks, timm_name
 from ean_core.networks.base import StagedNetwork
 from ean_core.networks.mean_masks import check_unconnected
@@ -15,7 +16,7 @@ from ean_core.networks.pretrained import load_weights
 from ean_core.networks.resnet import ResNet
 from ean_core.networks.timm_backbone import TimmNetwork, output_stride_of
 from ean_core.networks.weights_file import read_weights
-from ean_core.scheme import SchemeLike, as_scheme, read_scheme_file, scheme_file
+from ean_core.scheme import SchemeLike, as_scheme, scheme_file
 from ean_core.utils.checked_dataclasses import Range, check_arguments
 from ean_core.utils.errors import EANError
 

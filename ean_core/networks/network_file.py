@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import torch
 from torch import nn
 
 from ean_core.io.file_format import later_version
-from ean_core.io.network_meta import building, check_meta, read_spec
+from ean_core.io.network_meta import building, check_meta, load_strictly, read_spec
 from ean_core.io.pth_file import write_pth
 from ean_core.io.safe_load import load_tensors
 from ean_core.networks import StagedNetwork, create_model
@@ -121,9 +120,6 @@ def build_network(path: str | Path, content: dict[str, Any]) -> StagedNetwork:
     check_meta(path, content, classes=spec.num_classes, channels=spec.in_channels)
     with building(path):
         network = spec.build()
-    try:
-        network.load_state_dict(content.pop("state_dict"))
-    except (RuntimeError, KeyError) as error:
-        first = shorten(str(error).splitlines()[-1], 200, placeholder=" ..")
-        raise EANError(f"the weights in {path} do not fit the network it names ({first}): train it again") from None
+    weights = content.pop("state_dict")
+    load_strictly(network, weights, path=path, what="the network it names", advice="train it again")
     return network.eval()

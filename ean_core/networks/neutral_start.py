@@ -81,6 +81,9 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
     """
     masks: list[float] = []
     left = approximate = 0
+    settled: set[nn.Module] = set()
+    modes = {module: module.training for module in network.modules()}
+    network.eval()  # the samples that are run here must move no running statistics
     for stage in network.stages:
         state: State = None
         for block, index, bit in zip(stage.blocks, range(stage.depth), stage.bits, strict=True):
@@ -89,8 +92,9 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
             attention = stage.attention_of(index)
             norm, after = block.residual_end()
             state = state if stage.is_shared else None
-            if state is None:
+            if attention not in settled:  # once: blocks that follow must find what the first one was scaled for
                 settle(norm, after, attention)
+                settled.add(attention)
             scale, state = neutral_scale(norm, after, attention, state)
             if scale is None:
                 left += 1
@@ -100,6 +104,8 @@ def start_neutral(network: StagedNetwork) -> NeutralStart:
             scale_output(norm, scale)
             if stage.mean_masks is not None:
                 stage.mean_masks.masks[index] = 1 / scale
+    for module, training in modes.items():
+        module.training = training
     return NeutralStart(tuple(masks), left, approximate)
 
 
@@ -129,15 +135,13 @@ def neutral_scale(
 
     Args:
         norm: the last one of a residual branch, with weight and bias (C,).
-        after: the branch's layers after it, such as an attention of its own.
-        attention: untrained.
+        after: the branch's layers after it, such as an attention of its own; in eval mode.
+        attention: untrained; in eval mode.
         state: the attention's, as the block before leaves it.
 
     Returns:
         the factors, None if the attention does not weight the features; and the attention's state after the block.
     """
-    training = attention.training
-    attention.eval()
     outputs = sample_outputs(norm, multiple_of=getattr(attention, "multiple_of", 1))
     wanted = run(after, outputs)
     scale = torch.ones_like(norm.weight)
@@ -147,7 +151,6 @@ def neutral_scale(
     valid = bool(((scale > 0) & (scale < LARGEST)).all()) and correlation(wanted, got) > ALIKE
     scale = scale if valid else torch.ones_like(scale)
     _, state = attention(run(after, outputs * scale[:, None, None]), state)
-    attention.train(training)
     return (scale if valid else None), state
 
 

@@ -44,6 +44,6 @@ def scale_last(block: nn.Module, scale: Tensor, *, name: str) -> None:
     if last is None or last.weight is None or len(last.weight) != len(scale):
         raise EANError(
             f"the block {name} does not end with a batch norm or convolution of {len(scale)} channels, so its mean "
-            "mask has nowhere to go: trim a network of residual blocks that do"
+            "mask cannot be folded: trim a network of residual blocks that do"
         )
     scale_output(last, scale)

@@ -33,7 +33,7 @@ _WHY_NOT = {
     "ByobNet": "its blocks are built from a list of parts and end with several activations",
     "ConvNeXt": "it scales its residuals and normalizes layers",
     "MobileNetV3": "its head pools before its last convolution",
-    "GhostNet": "its blocks join two halves, of which one is computed from the other",
+    "GhostNet": "its blocks join two halves, one computed from the other",
     "RexNet": "its shortcuts hold only a part of the channels",
     "SENet": "it is timm's older copy of seresnet, which timm:seresnet50 and its like replace",
 }

@@ -101,7 +101,8 @@ def start_job(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     Raises:
         EANError: for a scheme that is none, a recipe of no task, or of a task without a search.
     """
-    from ean_core.scheme import read_scheme_file, scheme_file
+    from ean_core.io.scheme_record import read_scheme_file
+    from ean_core.scheme import scheme_file
     from ean_core.utils.task_registry import get_task, task_of_config
 
     for file in filter(None, map(scheme_file, schemes_in(arguments))):

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.device import get_device
 
 from ean_core.networks.trunk_spec import TrunkSpec
-from ean_core.pipeline.estimate import Part, describe_parts
+from ean_core.pipeline.estimate import Part, describe_total
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import Target
 from ean_core.pipeline.summary import name_of
@@ -42,9 +42,11 @@ def dry_run(job: Job, targets: Sequence[tuple[Target, int]], *, schemes: int | N
         epochs.append("supernet.epochs")
     for target, count in targets:
         pace = time_training(job, "train", job.task.train_network, target.spec, seed=job.recipe.seeds[0])
-        parts.append(describe_pace(f"{how_many(count, 'network')} ({name_of(target.label)})", pace, count=count))
+        parts.append(
+            describe_pace(f"{name_of(target.label)}{f' ({count} networks)' if count > 1 else ''}", pace, count=count)
+        )
     epochs += ["train.epochs"] if targets else []
-    say(describe_parts(parts, epochs=epochs), where_kept(job.directory, resume=job.resume))
+    say(f"estimate: {describe_total(parts, epochs=epochs)}", where_kept(job.directory, resume=job.resume))
 
 
 def time_search(job: Job, schemes: int) -> list[Part]:
@@ -71,12 +73,12 @@ def describe_pace(name: str, pace: Pace, *, count: int = 1) -> Part:
 def where_kept(directory: Path, *, resume: bool) -> str:
     """Where the run would write, and what is there."""
     if not directory.exists():
-        there = "which is new"
+        there = "a new directory"
     elif resume:
-        there = "and what is finished there would be taken as it is"
+        there = "where finished parts would be reused"
     else:
         there = "which exists already: give --resume, or another --work-dir"
-    return f"it would be kept in {directory}/, {there}"
+    return f"the results would be written to {directory}/, {there}"
 
 
 def refuse_processes() -> None:

@@ -36,16 +36,27 @@ def describe_parts(parts: Sequence[Part], *, epochs: Sequence[str] = ()) -> str:
         parts: of the run that are still to be done.
         epochs: fields of the recipe that hold numbers of epochs, for the advice.
     """
+    each = ", ".join(f"{part.name} about {about(part.seconds)}" for part in parts)
+    if len(parts) == 1:
+        return f"estimate: {each}{describe_device(parts, epochs=epochs)}"
+    return f"estimate: {each}; {describe_total(parts, epochs=epochs)}"
+
+
+def describe_total(parts: Sequence[Part], *, epochs: Sequence[str] = ()) -> str:
+    """The whole in a few words, with advice for a run that takes days; arguments as for `describe_parts`."""
     total = sum(part.seconds for part in parts)
+    return f"in all about {about(total)}{describe_device(parts, epochs=epochs)}"
+
+
+def describe_device(parts: Sequence[Part], *, epochs: Sequence[str]) -> str:
+    """The end of a sentence: where the parts take so long, and what to try if that is long."""
     device = "CPU" if get_device() == "cpu" else "GPU"
-    sentence = f"estimate: {', '.join(f'{part.name} about {about(part.seconds)}' for part in parts)}"
-    sentence += f": all about {about(total)} on this {device}" if len(parts) > 1 else f" on this {device}"
-    if total < LONG:
-        return sentence
+    if sum(part.seconds for part in parts) < LONG:
+        return f" on this {device}"
     fewer = " ".join(f"{name}=1" for name in epochs)
-    advice = [f"--cfg-options {fewer} to see every part at work first"] if fewer else []
+    advice = [f"--cfg-options {fewer} to try every part first"] if fewer else []
     advice += ["a GPU"] if device == "CPU" else ["several GPUs (docs/scaling.md)"]
-    return f"{sentence}; try {', or '.join(advice)}"
+    return f" on this {device}; try {', or '.join(advice)}"
 
 
 def announce(job: Job, *, targets: int) -> Callable[[Pace], None] | None:

@@ -29,6 +29,6 @@ def write_job_list(path: Path, commands: Sequence[Command]) -> None:
     lines = [shlex.join([sys.executable, *map(str, command)]) + "\n" for command in commands]
     write_atomic(path, "".join(lines))
     say(
-        f"{how_many(len(lines), 'job')} in {path}, a command a line: run them from this directory (docs/scaling.md "
+        f"{how_many(len(lines), 'job')} in {path}, one command per line: run them from this directory (docs/scaling.md "
         "shows how), then this command again with --resume and without --jobs"
     )

@@ -13,16 +13,17 @@ from ean_core.pipeline.estimate import announce
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.retrain import Target, make_target, train_all
-from ean_core.pipeline.search import search_scheme
+from ean_core.pipeline.search import check_own_scheme, search_scheme
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.search_sentences import describe_search
 from ean_core.pipeline.summary import print_files, print_summary, summarize, write_summary
 from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.supernet import train_supernet
+from ean_core.pipeline.task import summary_metrics
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.scheme import Scheme
-from ean_core.utils.distributed import is_main_process
-from ean_core.utils.screen import say
+from ean_core.utils.distributed import is_main_process, run_on_main_process
+from ean_core.utils.screen import say, say_verdict
 from ean_core.utils.shipped_files import SCHEMES
 from ean_core.utils.text import how_many
 
@@ -44,6 +45,7 @@ def run_pipeline(job: Job, *, retrain: bool = True) -> Path:
     # A mistake in the search's settings must show before hours of training.
     constraints.make_method(search.method, search.options, seed=job.recipe.seed, supernet=None)
     constraints.print_warnings()
+    run_on_main_process(lambda: check_own_scheme(job.directory))
     estimate = announce(job, targets=len(job.recipe.retrain) if retrain else 0)
     scheme = search_scheme(job, train_supernet(job, on_pace=estimate))
     if is_main_process():
@@ -84,10 +86,9 @@ def retrain_and_summarize(job: Job, targets: list[Target], path: Path, *, with_n
     write_summary(path, rows, job, comparisons=comparisons)
     seeds, images = how_many(len(recipe.seeds), "seed"), job.task.dataset().test_images
     title = f"{recipe.name}: {how_many(images, 'test image')}, {seeds}"
-    metric = job.task.metrics[0]
-    print_summary(rows, metric=metric, title=title, images=images)
+    print_summary(rows, metrics=summary_metrics(job.task.metrics), title=title, images=images)
     print_files(trained)
-    say(*comparisons)
+    say_verdict(comparisons)
     if with_note and recipe.note:
         say(recipe.note)
 
@@ -122,7 +123,7 @@ def run_comparison(job: Job, comparison: Comparison, *, retrain: bool = False) -
             from ean_core.report.plots_search import draw_retrained  # matplotlib takes a second to import
 
             record, metric = read_record(table), job.task.metrics[0]
-            print_retrained(record, metric=metric)
+            print_retrained(record, metrics=summary_metrics(job.task.metrics))
             picture = draw_retrained(table.with_suffix(".png"), record, key=metric.key, metric=metric.axis)
             say(f"files: {table}  {picture}")
     return path

@@ -66,7 +66,7 @@ class SupernetRecipe(TrainSettings):
             )
         if self.sandwich and self.cuda_graph:
             raise EANError(
-                "supernet.sandwich trains several paths a step and supernet.cuda_graph one: give one of them"
+                "supernet.sandwich trains several paths per step and supernet.cuda_graph one: give one of them"
             )
         if self.sandwich:
             object.__setattr__(self, "cuda_graph", False)

@@ -16,12 +16,14 @@ import numpy as np
 from torch import nn
 
 from ean_core.io.records import read_record, write_record
+from ean_core.io.safe_load import load_tensors
 from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.pipeline.estimate import announce_networks
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.search import scheme_of
 from ean_core.pipeline.task import Task
 from ean_core.scheme import MODES, Scheme, scheme_file
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import check_same, read_claim
 from ean_core.utils.checked_dataclasses import Percent, WrongValueError, convert
@@ -44,7 +46,10 @@ class Target:
     scheme: Scheme
 
     def directory(self, seed: int) -> str:
-        """Name of a seed's directory: by mode, or for a scheme by its bits, so that no two schemes share one."""
+        """Name of a seed's directory: by mode, or for a scheme by a hash of its bits.
+
+        The hash is short. Should two schemes of a study share one, the directory's claim refuses the second.
+        """
         if self.label in MODES:
             return f"{self.label}-seed{seed}"
         return f"ean-{self.digest}-seed{seed}"
@@ -104,7 +109,7 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     identity, directory = network_identity(job, target, seed=seed), job.directory / target.directory(seed)
     if finished(directory, job.task):
         job.task.load_network(directory / job.task.network_file)  # a damaged one does not count as finished
-        check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+        check_trained(directory, identity, job.task)
         return directory
     run = job.training_run(
         f"{target.label} seed {seed}",
@@ -127,7 +132,9 @@ def train_network(job: Job, target: Target, *, seed: int, on_pace: Callable[[Pac
     }
     settings = {"recipe": job.recipe.name, **identity}
     run_on_main_process(
-        lambda: write_record(directory / "result.json", kind="train", settings=settings, metrics=result)
+        lambda: write_record(
+            directory / "result.json", kind="train", settings=settings, metrics=result, run=run_key(identity)
+        )
     )
     return directory
 
@@ -143,12 +150,12 @@ def unpack_results(packed: Mapping[str, Any] | Sequence[float] | None) -> np.nda
     """What `pack_results` packed; None for nothing.
 
     Raises:
-        KeyError, TypeError, ValueError: for what it cannot have packed.
+        WrongValueError, KeyError, TypeError, ValueError: for what it cannot have packed.
     """
     if packed is None:
         return None
     if not isinstance(packed, Mapping):
-        return np.asarray(packed, dtype=float)
+        return np.asarray(convert(packed, list[float], "per_image"), dtype=float)
     bits = np.frombuffer(base64.b64decode(packed["right"], validate=True), dtype=np.uint8)
     if len(bits) != -(-packed["images"] // 8):
         raise ValueError(f"per_image holds {len(bits)} bytes for {packed['images']} images")
@@ -166,6 +173,20 @@ def network_identity(job: Job, target: Target, *, seed: int) -> dict[str, Any]:
         "seed": seed,
         **job.task.starting_weights(),
     }
+
+
+def check_trained(directory: Path, identity: Mapping[str, Any], task: Task) -> None:
+    """Make sure that a finished training, its record and its network are those of an identity.
+
+    Raises:
+        EANError: naming the setting or the file that is another training's.
+    """
+    check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+    record, network = directory / "result.json", directory / task.network_file
+    check_keys([read_record(record).get("run")], run_key(identity), file=record)
+    content = load_tensors(network)
+    recipe = content.get("recipe") if isinstance(content, Mapping) else None
+    check_keys([run_key(recipe or {})], run_key(identity), file=network)
 
 
 def finished(directory: Path, task: Task) -> bool:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.recipe import SearchRecipe
 from ean_core.pipeline.search_constraints import SearchConstraints
 from ean_core.pipeline.task import Metric
-from ean_core.scheme import Scheme, as_scheme, check_attention, read_scheme_file
+from ean_core.scheme import Scheme, as_scheme, check_attention
 from ean_core.search import ANSWERS, STREAMS, History, SearchResult, Trial, run_search
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.search.latency_limited_method import Limited
 from ean_core.search.method_choice import MethodChoice
+from ean_core.training.run_key import check_keys, run_key
 from ean_core.training.work_dir import check_same, claim, read_claim
+from ean_core.utils.checked_dataclasses import checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError, batch_of
 from ean_core.utils.files import sha256_of
@@ -44,8 +48,7 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     if ended_by_earlier_version(job, identity):
         return output
     claim(job.directory / "search", identity, resume=job.resume, begun=[path], work_dir=job.work_dir())
-    history = History.open(path, resume=job.resume) if is_main_process() else History.follow(path)
-    barrier()
+    history = open_history(path, resume=job.resume, run=run_key(identity))
     memory = batch_of(recipe.batch_size, option="--cfg-options search.batch_size")
     with memory, bar("search", recipe.steps, show=is_main_process()) as progress:
         result = run_search(
@@ -71,6 +74,74 @@ def search_scheme(job: Job, supernet: Path) -> Path:
     if isinstance(method, Limited) and is_main_process():
         say(method.account(scored=result.evaluations, proposals=result.proposals))
     return output
+
+
+def open_history(path: Path, *, resume: bool, run: str) -> History:
+    """The file of a search's proposals or scores, which only the first process writes.
+
+    Args:
+        path: of the file.
+        resume: go on with what it holds.
+        run: key of the run.
+
+    Raises:
+        EANError: if it holds lines of another run, or as `History.open`.
+    """
+
+    def check() -> None:
+        if resume and path.exists():
+            check_keys((line.run for line in read_lines(path)), run, file=path)
+
+    run_on_main_process(check)
+    history = History.open(path, resume=resume, run=run) if is_main_process() else History.follow(path)
+    barrier()
+    return history
+
+
+@dataclass(frozen=True)
+class OwnScheme:
+    """What tells a scheme.json that a search has written from others.
+
+    Attributes:
+        stages: bits of each stage.
+        returned: which of the search's answers it is.
+        supernet_sha256: that it was searched on.
+    """
+
+    stages: tuple[str, ...]
+    returned: str | None = None
+    supernet_sha256: str | None = None
+
+
+def check_own_scheme(directory: Path) -> None:
+    """Refuse to replace a scheme.json that is another search's, edited or damaged, before anything is trained.
+
+    Args:
+        directory: of the run.
+
+    Raises:
+        EANError: saying which.
+    """
+    path, supernet = directory / "scheme.json", directory / "supernet.pth"
+    if not path.exists():
+        return
+    try:
+        record = read_scheme_file(path)
+        own = checked(OwnScheme, record, where=str(path), advice="")
+    except EANError:
+        raise EANError(f"{path} is damaged, and this search would replace it: move it away, and resume") from None
+    answer = record.get(own.returned or "")
+    bits = answer.get("bits") if isinstance(answer, Mapping) else None
+    if not supernet.exists() or own.supernet_sha256 != sha256_of(supernet):
+        reason = "is not of a search on the supernet here"
+    elif bits == " | ".join(own.stages):
+        return
+    else:
+        reason = "is not as the search wrote it"
+    raise EANError(
+        f"{path} {reason}, and this search would replace it: give it another name or folder, and train it with "
+        "tools/train_cls.py --scheme"
+    )
 
 
 def search_identity(job: Job, supernet_sha256: str) -> dict[str, Any]:

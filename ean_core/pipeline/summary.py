@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 import torch
 
 from ean_core.benchmark.timing import increment, measure, noise_warning
-from ean_core.io.records import environment, processes_note, processes_of, read_record, spread, write_record
+from ean_core.io.records import (
+    environment,
+    portable,
+    processes_note,
+    processes_of,
+    read_record,
+    spread,
+    write_record,
+)
 from ean_core.networks import count_parameters
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.retrain import TrainedTarget
@@ -86,7 +95,7 @@ def summarize(trained: Sequence[TrainedTarget], job: Job, *, earlier: Path | Non
         earlier: a record whose increments are kept if they are of these networks on this device: measured again, they
             would differ at every `--resume`.
     """
-    increments = recorded_increments(earlier, trained, timing_of(job)) if earlier and earlier.exists() else None
+    increments = recorded_increments(earlier, trained, job) if earlier and earlier.exists() else None
     if increments is None:
         increments = measure_increments(trained, job)
     return [
@@ -120,19 +129,18 @@ def measure_increments(trained: Sequence[TrainedTarget], job: Job) -> dict[str, 
     return {label: Interval(100 * ratio.value, 100 * ratio.low, 100 * ratio.high) for label, ratio in ratios.items()}
 
 
-def recorded_increments(
-    path: Path, trained: Sequence[TrainedTarget], timing: Mapping[str, Any]
-) -> dict[str, Interval] | None:
+def recorded_increments(path: Path, trained: Sequence[TrainedTarget], job: Job) -> dict[str, Interval] | None:
     """The time increments of a record, by label.
 
-    None if it lacks one of the networks, is of another device, or was not timed as `timing_of` says.
+    None if it lacks one of the networks, is of another device or other data, or was not timed as `timing_of` says.
     """
     try:
         record = read_record(path)
         here = environment()
         if any(record["environment"][name] != here[name] for name in ("device", "threads")):
             return None
-        if record["settings"]["timing"] != timing:
+        settings, data = record["settings"], portable(job.record_settings()["data"])
+        if settings["timing"] != timing_of(job) or settings["data"] != json.loads(json.dumps(data, default=str)):
             return None
         rows = {(row["scheme"], row["parameters"]): row["time_increment"] for row in record["metrics"]}
         return {
@@ -183,21 +191,22 @@ def print_files(trained: Sequence[TrainedTarget], names: Mapping[str, str] | Non
         say(f"{(names or {}).get(label) or name_of(label)}: {', '.join(map(str, entry.files))}")
 
 
-def print_summary(rows: Sequence[NetworkSummary], *, metric: Metric, title: str, images: int) -> None:
+def print_summary(rows: Sequence[NetworkSummary], *, metrics: Sequence[Metric], title: str, images: int) -> None:
     """Print the rows.
 
     Args:
         rows: of `summarize`.
-        metric: the one to show, the task's first.
+        metrics: those to show, see `summary_metrics`.
         title: of the table.
         images: that the networks were tested on, for the interval of a single seed's percentage.
     """
-    heads = ["network", f"test {metric.heading}", "parameters", "connections", "time increment % (95 %)", "scheme"]
+    tests = [f"test {metric.heading}" for metric in metrics]
+    heads = ["network", *tests, "parameters", "connections", "time increment % (95 %)", "scheme"]
     table = make_table(title, heads, left=["scheme"])
     for row in rows:
         table.add_row(
             row.name,
-            show_result(row.results[metric.key], metric, images=images),
+            *(show_result(row.results[metric.key], metric, images=images) for metric in metrics),
             f"{row.parameters:,}",
             f"{row.scheme.connections}/{len(row.scheme)}",
             show_increment(row),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ean_core.io.records import read_record
 from ean_core.pipeline.job import Job
-from ean_core.pipeline.retrain import Target, finished, network_identity
+from ean_core.pipeline.retrain import Target, check_trained, finished, network_identity
 from ean_core.pipeline.summary import name_of
-from ean_core.training.work_dir import check_same, lock, read_claim
+from ean_core.training.work_dir import lock
 from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
@@ -91,8 +91,7 @@ def trained_seeds(job: Job, target: Target) -> set[int]:
     for directory in job.directory.glob(f"{prefix}*"):
         number = directory.name.removeprefix(prefix)
         if re.fullmatch("0|[1-9][0-9]*", number) and finished(directory, job.task):
-            identity = network_identity(job, target, seed=int(number))
-            check_same(read_claim(directory / "run.json"), identity, what=f"{directory} holds a network trained with")
+            check_trained(directory, network_identity(job, target, seed=int(number)), job.task)
             seeds.add(int(number))
     return seeds
 

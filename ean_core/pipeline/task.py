@@ -24,6 +24,7 @@ from ean_core.search.base import LossGradient
 from ean_core.training.step_timing import Pace
 from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.errors import EANError
+from ean_core.utils.text import difference_unit
 
 SchemeScorer = Callable[[Sequence[Scheme]], Sequence[float]]
 """Schemes -> the score of each, in percent and higher for better ones. A scheme that was scored before costs nothing,
@@ -41,6 +42,7 @@ class Metric:
         higher_is_better: false for errors.
         proportion: whether it is the percentage of images that a network gets right, so that its standard error follows
             from the number of images alone (binomial).
+        in_summary: whether the table at the end of a run has it beside the first of `Task.metrics`.
     """
 
     key: str
@@ -48,6 +50,7 @@ class Metric:
     unit: str = ""
     higher_is_better: bool = True
     proportion: bool = False
+    in_summary: bool = False
 
     @property
     def heading(self) -> str:
@@ -55,9 +58,19 @@ class Metric:
         return f"{self.name} {self.unit}".rstrip()
 
     @property
+    def difference_unit(self) -> str:
+        """The unit of a difference of two values."""
+        return difference_unit(self.unit, self.name)
+
+    @property
     def axis(self) -> str:
         """Name and unit, as beside a picture's axis."""
         return f"{self.name}, {self.unit}" if self.unit else self.name
+
+
+def summary_metrics(metrics: Sequence[Metric]) -> list[Metric]:
+    """Those of `Task.metrics` that the table at the end of a run shows."""
+    return [metric for number, metric in enumerate(metrics) if number == 0 or metric.in_summary]
 
 
 @dataclass(frozen=True)
@@ -202,6 +215,11 @@ class Task(Protocol):
 
     def dataset(self) -> DatasetInfo:
         """What there is to know of the data."""
+        ...
+
+    def data_arguments(self) -> list[str]:
+        """The flags besides --data-root that name the data in the commands that take a trained network's file, such as
+        `tools/trim.py`; none where the file or its configuration names them."""
         ...
 
     def count_validation_images(self) -> int:

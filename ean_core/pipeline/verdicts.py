@@ -56,7 +56,7 @@ def compare(first: TrainedTarget, second: TrainedTarget, name: str, other: str) 
         *values,
         seeds=first.seeds,
         metric=f"test {metric.name}",
-        unit=unit_of(metric),
+        unit=metric.difference_unit,
         higher_is_better=metric.higher_is_better,
     )
 
@@ -74,12 +74,7 @@ def compare_one_seed(
         name,
         other,
         metric=f"test {metric.name}",
-        unit=unit_of(metric),
+        unit=metric.difference_unit,
         higher_is_better=metric.higher_is_better,
     )
     return Comparison(paired_difference(first.tolist(), second.tolist()), say)
-
-
-def unit_of(metric: Metric) -> str:
-    """Of a difference: points for percentages."""
-    return "points" if metric.unit == "%" else metric.unit

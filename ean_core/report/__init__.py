@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ean_core.io.json_file import read_text
 from ean_core.report import (
     all_attentions,
     bn_calibration,
@@ -47,6 +48,7 @@ BEGIN, END = "<!-- report: begin -->", "<!-- report: end -->"
 """Marks around the one table, in the README."""
 BEGIN_ALL, END_ALL = "<!-- report of everything: begin -->", "<!-- report of everything: end -->"
 """Marks around all tables, in docs/results.md."""
+_ADVICE = f"give a file with the lines {BEGIN} and {END}"
 
 SECTIONS: tuple[Callable[[Results], Section], ...] = (
     overview.section,
@@ -97,8 +99,8 @@ def report(directory: Path) -> str:
     elements = overview.summary(results)
     missing = [gap.what for part in all_sections(results) for gap in part.elements if isinstance(gap, Gap)]
     if missing:
-        text = f"{'; '.join(missing)}. The commands that make them stand in docs/results.md."
-        elements.append(Text(text, title="Without a record yet"))
+        text = f"{'; '.join(missing)}. The commands are in docs/results.md."
+        elements.append(Text(text, title="Not measured yet"))
     return markdown.elements(elements, directory=directory, prefix="results/")
 
 
@@ -193,9 +195,7 @@ def refresh(path: Path, directory: Path) -> tuple[str, str]:
     Raises:
         EANError: as `report`; or if the file has no marks.
     """
-    if not path.is_file():
-        raise EANError(f"{path} does not exist: give a file with the lines {BEGIN} and {END}")
-    if BEGIN_ALL in path.read_text(encoding="utf-8"):
+    if BEGIN_ALL in read_text(path, advice=_ADVICE):
         return replace_report(path, report_all(directory), begin=BEGIN_ALL, end=END_ALL)
     return replace_report(path, report(directory))
 
@@ -206,7 +206,7 @@ def replace_report(path: Path, text: str, *, begin: str = BEGIN, end: str = END)
     Raises:
         EANError: if the file has no marks.
     """
-    old = path.read_text(encoding="utf-8")
+    old = read_text(path, advice=_ADVICE)
     before, begin_mark, rest = old.partition(begin)
     _, end_mark, after = rest.partition(end)
     if not begin_mark or not end_mark:

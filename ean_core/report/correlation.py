@@ -59,7 +59,7 @@ def table(record: Record, results: Results) -> Table:
         for way, values in metrics.get("correlations", {}).items()
     ]
     if metrics.get("difference"):
-        rows.append(coefficient_row("re-estimated minus running", metrics["difference"]))
+        rows.append(coefficient_row("calibrated minus running", metrics["difference"]))
     ceiling = metrics.get("ceiling") or {}
     if ceiling:
         rows.append(["a score without error, at most", recorded_interval(ceiling, 2), GAP, GAP])

@@ -52,8 +52,8 @@ def section(results: Results) -> Section:
         "figure-1",
         "Figure 1: accuracy against time increment",
         elements,
-        "Up and to the left is better; the least area of a panel is its fewest parameters and the largest its most. "
-        "Panels are of different set-ups: compare points within a panel only.",
+        "Up and to the left is better. In each panel the smallest area stands for the fewest parameters and the "
+        "largest for the most. Panels are of different set-ups: compare points within a panel only.",
     )
 
 

@@ -121,9 +121,9 @@ def summary(results: Results) -> list[Element]:
     evaluations = ", ".join(str(chosen[bits][0].settings["sizes"][str(bits)]["evaluations"]) for bits in sizes)
     seeds = ", ".join(dict.fromkeys(str(record.settings["seeds"]) for record in records))
     note = (
-        f"Regret in points of reward (0 is the best scheme) at the end of a budget of {evaluations} different schemes: the "
-        f"mean over {len(kinds)} kinds of landscape ({', '.join(kinds)}), {seeds} of each, with the mean of their 95 % "
-        f"intervals. {'; '.join(dict.fromkeys(record.machine for record in records))}."
+        f"Regret in points of reward (0 is the best scheme) at the end of a budget of {evaluations} different schemes: "
+        f"the mean over {len(kinds)} kinds of landscape ({', '.join(kinds)}), {seeds} of each, with the mean of their "
+        f"95 % intervals. {'; '.join(dict.fromkeys(record.machine for record in records))}."
     )
     note += "".join(f" {bits} blocks:{own_note(chosen[bits][0])}" for bits in sizes if own_note(chosen[bits][0]))
     return [

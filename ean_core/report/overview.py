@@ -13,7 +13,7 @@ from typing import Any
 from ean_core.inference.count_errors import by_part
 from ean_core.report import table1, table3, table5, titles
 from ean_core.report.elements import GAP, Element, Numbered, Section, Table, Text
-from ean_core.report.formatting import counted, mean, percent, recorded_mean, seeds
+from ean_core.report.formatting import counted, mean, percent, recorded_mean
 from ean_core.report.results import Record, Results
 from ean_core.report.typed_rows import RunSettings, timed_rows, trained_rows
 from ean_core.utils.text import attention_label, how_many
@@ -21,6 +21,10 @@ from ean_core.utils.text import attention_label, how_many
 NETWORKS = ("Org", "Share-full", "EAN")
 ATTENTION = "se"
 """The attention that is shown where a record has several."""
+NOTE = (
+    "Ours: mean ± standard deviation over seeds; time increments with their 95 % interval. The paper's times: batch 50 "
+    "on a V100. What each row is, and the command that makes it:"
+)
 IMAGENET = "imagenet"
 COUNTER_RECIPES = {
     "resnet29": "crowd_counting/configs/shanghaitech_a_r29.py",
@@ -72,7 +76,7 @@ def summary(results: Results) -> list[Element]:
     rows = [[f"{n}. {row.title}", *row.ours, *row.paper] for n, each in enumerate(found, 1) for row in each.rows]
     texts = tuple(Text(f"{each.setup}: `{each.command}`", records=each.records) for each in found)
     groups = (("", 1), ("ours", 3), ("paper", 3))
-    return [Table("", ("what", *NETWORKS, *NETWORKS), rows, groups), Numbered(texts)]
+    return [Table("", ("what", *NETWORKS, *NETWORKS), rows, groups, notes=(NOTE,)), Numbered(texts)]
 
 
 def classification(results: Results) -> Iterator[Measurement]:
@@ -92,7 +96,8 @@ def classification(results: Results) -> Iterator[Measurement]:
         )
         setup = (
             f"{titles.arch_title(run.arch)} with {attention_label(run.attention)}, {run.train:,} training images, "
-            f"{how_many(run.epochs, 'epoch')}, {seeds(n)}{'' if same else f' (paper: {table1.SETUPS[column]})'}"
+            f"{how_many(run.epochs, 'epoch')}, {how_many(n, 'seed')}"
+            f"{'' if same else f' (paper: {table1.SETUPS[column]})'}"
         )
         command = f"python tools/search.py classification/configs/{run.name}.py"
         yield Measurement((figures,), setup, command, (record.name,))
@@ -118,7 +123,7 @@ def times(results: Results) -> Iterator[Measurement]:
             )
             setup = (
                 f"{attention_label(ATTENTION)}, the paper's scheme, batch {settings['batch_size']}, "
-                f"{how_many(settings['threads'], 'thread')}, {record.machine.split(',')[0]} (paper: batch 50, V100)"
+                f"{how_many(settings['threads'], 'thread')}, {record.machine.split(',')[0].replace('(R)', '')}"
             )
             yield Measurement((sizes, increments), setup, benchmark_command(settings), (record.name,))
 
@@ -146,7 +151,7 @@ def counting(results: Results) -> Iterator[Measurement]:
         setup = (
             f"{titles.arch_title(settings['model']['arch'])} "
             f"{start_of(settings)}, {images['train']} training and {images['test']} test images, "
-            f"{seeds(len(settings['seeds']))}"
+            f"{how_many(len(settings['seeds']), 'seed')}"
             f"{'; Org without `--attention` and `--scheme`, Share-full without `--scheme`' if len(shown) > 1 else ''}"
         )
         yield Measurement(figures, setup, counting_command(shown[-1]), tuple(record.name for record in shown))
@@ -202,8 +207,8 @@ def segmentation(results: Results) -> Iterator[Measurement]:
         data, n = settings["data"], max(len(row["seeds"]) for row in rows.values())
         setup = (
             f"{settings['head']} over {titles.arch_title(settings['arch'])} from a classifier of ours, "
-            f"{data['train']['images']:,} training and {data['val']['images']:,} validation images, {seeds(n)}; Org: "
-            "`org_voc_small.py`, Share-full: `share_full_se_voc_small.py`"
+            f"{data['train']['images']:,} training and {data['val']['images']:,} validation images, "
+            f"{how_many(n, 'seed')}; Org: `org_voc_small.py`, Share-full: `share_full_se_voc_small.py`"
         )
         command = "python tools/train.py segmentation/configs/ean_se_voc_small.py --amp --weights CLASSIFIER.pth"
         yield Measurement((figures,), setup, command, (record.name,))

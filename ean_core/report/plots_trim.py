@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ean_core.report.plots import COLORS, save, tidy
 from ean_core.utils.drawing import skip_on_error
+from ean_core.utils.text import difference_unit
 
 
 @skip_on_error
@@ -26,7 +27,7 @@ def draw_trim(path: str | Path, record: Mapping[str, Any]) -> Path:
     figure = Figure(figsize=(11.0, 4.6), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_path(left, metrics, heading)
-    _draw_calls(right, metrics, unit="points" if metric["unit"] == "%" else metric["unit"] or metric["name"])
+    _draw_calls(right, metrics, unit=difference_unit(metric["unit"], metric["name"]))
     figure.suptitle(f"{settings['model']['arch']}: {metrics['sentence']}", fontsize=9, x=0.01, ha="left", wrap=True)
     parts = settings["parts"]
     note = (

@@ -11,8 +11,9 @@ from typing import Any
 from ean_core.io.file_format import is_later
 from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.report.elements import Element
-from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.files import is_hidden
 from ean_core.utils.shipped_files import SCHEMES
@@ -150,8 +151,8 @@ class Results:
 
 
 def visible(directory: Path, pattern: str) -> list[Path]:
-    """The files of a pattern by name, without hidden ones: a killed run can have left parts of files."""
-    return [path for path in sorted(directory.glob(pattern)) if not is_hidden(path, directory)]
+    """The regular files of a pattern by name, without hidden ones: a killed run can have left parts of files."""
+    return [path for path in sorted(directory.glob(pattern)) if path.is_file() and not is_hidden(path, directory)]
 
 
 def read_file(path: Path, name: str, pictures: Iterable[Path]) -> Record:

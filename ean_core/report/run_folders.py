@@ -10,6 +10,7 @@ from inspect import unwrap
 from pathlib import Path
 from typing import Any
 
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.report import fallback_table
 from ean_core.report.elements import GAP, Element, Map, Maps, Picture, Section, Table, Verdict
 from ean_core.report.formatting import counted, number
@@ -28,7 +29,7 @@ from ean_core.report.table2 import connections_text
 from ean_core.report.titles import DATA, network_title, record_title, words_of
 from ean_core.report.training_curves import loss_elements
 from ean_core.report.verdicts import verdicts
-from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.scheme import Scheme
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError
 

@@ -36,8 +36,8 @@ def section(results: Results) -> Section:
     """All figures of every comparison with another way of doing the same."""
     return Section(
         "speed",
-        "Speed: ours against the plain way",
-        results.elements(KINDS, elements_of) or [Gap("speed against the plain way", COMMAND)],
+        "Speed: ours against plain PyTorch",
+        results.elements(KINDS, elements_of) or [Gap("speed against plain PyTorch", COMMAND)],
         "Both sides take turns in one run. In float32 they give the same results within rounding; in bfloat16 results "
         "differ, those of scores by up to the points that a table gives as the largest difference. A speed-up over "
         f"fewer than {FEWEST_ROUNDS} rounds has no interval.",

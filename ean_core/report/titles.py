@@ -43,7 +43,8 @@ SPEEDS = {
 
 
 def arch_title(arch: str) -> str:
-    """An architecture as the paper writes it: "ResNet-164" for `resnet164`; other names stay as they are."""
+    """An architecture as papers write it: "ResNet-164", "EfficientNet-Lite0"; other names stay as they are."""
+    arch = re.sub(r"^timm:tf_efficientnet_lite(\d)$", r"EfficientNet-Lite\1", arch)
     return re.sub(r"^resnet(\d+)", r"ResNet-\1", arch)
 
 

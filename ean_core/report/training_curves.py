@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from functools import partial
 from pathlib import Path
 
+from ean_core.io.json_file import parse_json
 from ean_core.report.elements import Element, Picture
 from ean_core.report.labels import LABELS
 from ean_core.report.results import visible
+from ean_core.utils.errors import EANError
 
 Curve = dict[int, float]
 """Step -> mean loss since the last line of the log."""
@@ -44,9 +45,9 @@ def read_losses(path: Path) -> Curve:
     losses: Curve = {}
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            line = json.loads(text)
+            line = parse_json(text, where=str(path), advice="")
             step, loss = int(line["step"]), float(line["loss"])
-        except (ValueError, RecursionError, KeyError, TypeError):
+        except (EANError, ValueError, KeyError, TypeError, OverflowError):
             continue
         losses[step] = loss
     return losses

@@ -10,7 +10,7 @@ from ean_core.report.elements import Element, Gap, Section, Table, Text
 from ean_core.report.formatting import number, recorded_interval, sentence
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
-from ean_core.utils.text import attention_label, how_many
+from ean_core.utils.text import attention_label, difference_unit, how_many
 
 KINDS = ("trim",)
 OPTIMISTIC = "(on the images that chose, which is optimistic; chosen"
@@ -29,12 +29,13 @@ def section(results: Results) -> Section:
 
 
 def elements_of(results: Results, record: Record) -> list[Element]:
-    """The conclusion, the table of the calls, the way from all to none, and the picture."""
+    """The conclusion, the table of the calls, the way from all to none, the parts of the images, and the picture."""
     del results
     return [
         Text(sentence(conclusion(record.metrics)), title=title_of(record), records=(record.name,)),
         calls_table(record),
         path_table(record),
+        *group_table(record),
         *pictures_of(record, "the metric against the time on the way from all attention calls to none"),
     ]
 
@@ -50,11 +51,6 @@ def title_of(record: Record) -> str:
     model, data = record.settings["model"], record.settings["data"]
     network = f"{model['arch']} {attention_label(model.get('attention'))}".rstrip()
     return f"{network}, {data.get('name') or record.settings['task']}"
-
-
-def unit_of(metric: Mapping[str, Any]) -> str:
-    """The unit of a loss."""
-    return "points" if metric["unit"] == "%" else metric["unit"] or metric["name"]
 
 
 def calls_table(record: Record) -> Table:
@@ -73,11 +69,11 @@ def calls_table(record: Record) -> Table:
     loss = recorded_interval(masks["drop"], 2)
     totals = [number(dropped["value"]), number(milliseconds, 3), number(share, 1)]
     rows.append(["all", number(masks["value"]), loss, *totals])
-    unit, settings = unit_of(metric), record.settings
+    unit, settings = difference_unit(metric["unit"], metric["name"]), record.settings
     note = (
         f"Validation {metric['name']} {metrics['validation']:.2f} {metric['unit']}".rstrip() + " as trained; attention "
-        f"is worth {recorded_interval(worth['total'], 2)} {unit}, of which a scale that folds away does "
-        f"{recorded_interval(worth['static'], 2)} and only attention {recorded_interval(worth['dynamic'], 2)}. With "
+        f"is worth {recorded_interval(worth['total'], 2)} {unit}: {recorded_interval(worth['static'], 2)} from a scale "
+        f"that can be folded away and {recorded_interval(worth['dynamic'], 2)} from attention itself. With "
         f"batch norm calibrated all mean masks give {together['mean_masks_calibrated']['value']:.2f}, all dropped "
         f"{together['dropped_calibrated']['value']:.2f}. {how_many(settings['parts']['validation'], 'image')}: "
         f"{settings['parts']['note']}. Times: batch {settings['batch_size']}, mode {settings['mode']}, "
@@ -91,12 +87,24 @@ def calls_table(record: Record) -> Table:
 def path_table(record: Record) -> Table:
     """The calls in the order of folding."""
     metrics, metric = record.metrics, record.metrics["metric"]
-    rows = []
+    unit, rows = difference_unit(metric["unit"], metric["name"]), []
     for count, step in enumerate(metrics["path"]):
         name = f"{step['call'] or 'none'}{' (batch norm calibrated)' if step['calibrated'] else ''}"
         taken = "taken" if count == metrics["chosen"] else ""
         figures = (number(step["value"]), recorded_interval(step["drop"], 2), number(step["increment"], 1))
         rows.append([str(count), name, *figures, taken])
-    heads = ("folded", "the last one", f"{metric['name']} {metric['unit']}".rstrip(), f"loss, {unit_of(metric)}")
+    heads = ("folded", "the last one", f"{metric['name']} {metric['unit']}".rstrip(), f"loss, {unit}")
     heads = (*heads, "time over none, %", "")
     return Table("Folded one after the other", heads, rows, (), (), (record.name,), left=(1, 5))
+
+
+def group_table(record: Record) -> list[Table]:
+    """The figures of each group of images, before and after; no table where there are no groups."""
+    groups = record.metrics.get("groups") or {}  # records of version 0.1 have none
+    rows = [
+        [f"{part} {name}", number(value["before"]), number(value["after"])]
+        for part, figures in groups.items()
+        for name, value in figures.items()
+    ]
+    heads = ("images", "as trained", "trimmed")
+    return [Table("Part by part", heads, rows, (), (), (record.name,))] if rows else []

@@ -7,6 +7,7 @@ from typing import Any
 
 from ean_core.report.results import Record
 from ean_core.utils.comparison_sentences import ONE_SEED, compare_seeds, corrected_sentences, pairs_of
+from ean_core.utils.text import difference_unit
 
 ACCURACY = {"key": "top1", "name": "accuracy", "unit": "%", "higher_is_better": True}
 """The metric of records that name none, those of classifiers."""
@@ -38,7 +39,7 @@ def verdicts(record: Record) -> list[str]:
             values[second],
             seeds=range(len(values[first])),
             metric=f"test {metric['name']}",
-            unit="points" if metric["unit"] == "%" else metric["unit"],
+            unit=difference_unit(metric["unit"], metric["name"]),
             higher_is_better=metric["higher_is_better"],
         )
         for first, second in pairs_of(list(values))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ean_core.io.json_file import parse_json, read_text
@@ -33,6 +33,7 @@ class HistoryLine:
         p_mean: mean probability of the scheme's bits (Fig. 5); None for methods without.
         seconds: the step's duration divided by its number of proposals; None for the final line.
         final: whether it is the method's most probable scheme at the end, which was not proposed.
+        run: key of the run that wrote it; None in files of earlier versions.
     """
 
     step: Count
@@ -48,11 +49,13 @@ class HistoryLine:
     p_mean: float | None = None
     seconds: float | None = None
     final: bool = False
+    run: str | None = None
 
     def to_json(self) -> str:
         """The line without its newline; fields that are None are left out."""
         if self.reward is None:
-            return json.dumps({"step": self.step, "bits": self.bits, "accuracy": self.accuracy})
+            run = {} if self.run is None else {"run": self.run}
+            return json.dumps({"step": self.step, "bits": self.bits, "accuracy": self.accuracy, **run})
         content = {name: value for name, value in asdict(self).items() if value is not None}
         if not self.final:
             del content["final"]
@@ -67,20 +70,21 @@ class History:
 
     Args:
         path: the file, or None to keep the lines in memory only (processes other than the first).
+        run: key of the run, which new lines get.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, *, run: str | None = None) -> None:
+        self.path, self.run = path, run
         self.lines: list[HistoryLine] = []
 
     @classmethod
-    def open(cls, path: Path, *, resume: bool) -> History:
+    def open(cls, path: Path, *, resume: bool, run: str | None = None) -> History:
         """Start a file, or read what an interrupted search left.
 
         Raises:
             EANError: if the file exists and `resume` is false, or a line other than the last cannot be read.
         """
-        history = cls(path)
+        history = cls(path, run=run)
         if path.exists():
             if not resume:
                 raise EANError(f"{path} holds an earlier search: continue it with --resume, or give another --work-dir")
@@ -98,7 +102,7 @@ class History:
 
     def append(self, lines: Sequence[HistoryLine]) -> None:
         """Append a step's lines, and flush them to disk before the search continues."""
-        begun = bool(self.lines)
+        begun, lines = bool(self.lines), [replace(line, run=self.run) for line in lines]
         self.lines.extend(lines)
         if self.path is None:
             return

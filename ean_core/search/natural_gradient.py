@@ -33,6 +33,8 @@ from ean_core.utils.errors import EANError
 class NaturalSettings:
     """Hyperparameters; the defaults were chosen on landscapes of 9, 16 and 54 blocks (`reward_landscapes.py`).
 
+    Those landscapes have seeds below 1000. Comparisons on later seeds are on landscapes that chose nothing.
+
     Attributes:
         schemes_per_step: schemes sampled and scored per step.
         step_size: eta, the change of a logit per standard deviation of the reward that its bit's effect amounts to.

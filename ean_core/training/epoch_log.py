@@ -14,6 +14,7 @@ from ean_core.io.json_file import parse_json
 from ean_core.utils.checked_dataclasses import Count, Percent, checked
 from ean_core.utils.distributed import run_on_main_process
 from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
 
 
 class LogTestAccuracy(Hook):
@@ -25,6 +26,17 @@ class LogTestAccuracy(Hook):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def before_train(self, runner: Any) -> None:
+        """Drop epochs later than the resumed state: all that an abandoned run left where a new one begins."""
+
+        def drop() -> None:
+            kept = {epoch: top1 for epoch, top1 in read_epochs(self.path).items() if epoch <= runner.epoch}
+            if self.path.exists():
+                lines = (json.dumps({"epoch": epoch, "top1": top1}) + "\n" for epoch, top1 in kept.items())
+                write_atomic(self.path, "".join(lines))
+
+        run_on_main_process(drop)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Append the line on the first process."""
@@ -47,6 +59,17 @@ class EpochLine:
     top1: Percent
 
 
+def read_epochs(path: Path) -> dict[int, float]:
+    """Epoch -> test accuracy in percent, in a `LogTestAccuracy` file; empty if there is none."""
+    tested: dict[int, float] = {}
+    for text in path.read_bytes().splitlines() if path.exists() else []:
+        with suppress(EANError, UnicodeDecodeError):  # a line that was cut off when the run was killed
+            content = parse_json(text.decode(), where=str(path), advice="")
+            line = checked(EpochLine, content, where=str(path), advice="")
+            tested[line.epoch] = line.top1
+    return tested
+
+
 def best_test_epoch(path: Path) -> dict[str, float] | None:
     """The first epoch with the highest test accuracy in a `LogTestAccuracy` file.
 
@@ -55,12 +78,7 @@ def best_test_epoch(path: Path) -> dict[str, float] | None:
     Returns:
         "epoch", "top1" in percent, and "tested", the number of tested epochs; None if fewer than two were tested.
     """
-    tested: dict[int, float] = {}
-    for text in path.read_bytes().splitlines() if path.exists() else []:
-        with suppress(EANError, UnicodeDecodeError):  # a line that was cut off when the run was killed
-            content = parse_json(text.decode(), where=str(path), advice="")
-            line = checked(EpochLine, content, where=str(path), advice="")
-            tested[line.epoch] = line.top1
+    tested = read_epochs(path)
     if len(tested) < 2:
         return None
     epoch = max(tested, key=lambda epoch: (tested[epoch], -epoch))

@@ -14,6 +14,7 @@ from torch import nn
 
 from ean_core.supernet.paths import draw_path, sandwich_paths
 from ean_core.training.finite_guard import check_run
+from ean_core.training.run_key import key_of
 from ean_core.training.state import plain_state
 from ean_core.training.work_dir import check_held
 from ean_core.utils.distributed import barrier, is_main_process
@@ -121,8 +122,9 @@ class SaveState(Hook):
         barrier()
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Convert to tensors and plain values, so that `read_state` can load them safely."""
+        """Add the run's key, and convert to tensors and plain values, so that `read_state` can load them safely."""
         weights = ("state_dict", "ema_state_dict")
+        checkpoint["meta"]["run"] = key_of(self.path.parent)
         checkpoint.update({name: plain_state(value) for name, value in checkpoint.items() if name not in weights})
 
 

@@ -22,6 +22,7 @@ import ean_core.training.wandb_backend  # noqa: F401 (registers it)
 from ean_core.io.safe_load import load_tensors
 from ean_core.training.finite_guard import StopIfNotFinite
 from ean_core.training.hooks import SaveState, SyncBuffers, unwrap_model
+from ean_core.training.run_key import check_keys, key_of
 from ean_core.training.settings import TrainSettings, optimizer_and_schedule
 from ean_core.training.state import log_buffers, read_state
 from ean_core.training.step_log import LOG_EVERY, QuietRuntimeInfo
@@ -77,10 +78,10 @@ class QuietRunner(Runner):
         """Resume from a run's state when training starts, if there is one.
 
         Raises:
-            EANError: if the file is damaged or not a run's state, or differs between processes.
+            EANError: if the file is damaged, not a state or another run's, or differs between processes.
         """
         if state_to_resume(state) is not None:
-            read_state(state)
+            check_keys([read_state(state)["meta"].get("run")], key_of(state.parent), file=state)
             self._resume, self._load_from = True, str(state)
 
     def load_checkpoint(self, filename: str, *_: Any, **__: Any) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _fits(filename: str) -> Iterator[None]:
     """Turn errors of MMEngine and torch for a state of another run into an `EANError`."""
     try:
         yield
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, AssertionError) as error:
         if isinstance(error, EANError) or out_of_memory(error):
             raise
         raise EANError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -21,6 +22,7 @@ from ean_core.utils.process_agreement import check_agreement, check_same_files
 
 LOCK = ".run.lock"
 WORK_DIR = "work_dir.json"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 PATIENCE = 2.0
 """Seconds to wait for a lock, since a killed process may hold it for a moment."""
 
@@ -29,7 +31,9 @@ _held: dict[Path, tuple[BaseFileLock, tuple[int, int] | None]] = {}  # locks and
 
 HARMLESS = frozenset(
     {
-        "custom_imports",  # of a segmentation config: locations of modules, which do not affect results
+        "custom_imports",  # of a segmentation config: locations of modules and of data, whose content is compared
+        *("env_cfg", "model_wrapper_cfg"),  # which follow from the device
+        *(f"{part}_dataloader.dataset.data_root" for part in ("train", "val", "test")),
         "data.workers",
         "supernet.validate_every",
         "search.steps",
@@ -142,7 +146,7 @@ def lock(directory: Path, *, shared: bool = False) -> None:
         shared: allow other processes that lock it as shared.
 
     Raises:
-        EANError: if another process works there.
+        EANError: if another process works there, or the file system has no locks.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory = directory.resolve()
@@ -153,6 +157,13 @@ def lock(directory: Path, *, shared: bool = False) -> None:
         file_lock.acquire(timeout=PATIENCE)
     except Timeout:
         raise _in_use(directory) from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise EANError(
+            f"the file system of {directory} has no locks, which keep two runs apart: mount it with them (Lustre: "
+            "-o flock), or give a --work-dir on another disk"
+        ) from None
     members = [FileLock(member) for member in directory.glob(f"{LOCK}.*")]
     free = [member for member in members if _is_free(member)]
     if len(free) == len(members):

@@ -165,16 +165,22 @@ def run_on_main_process(work: Callable[[], object]) -> None:
     Otherwise the others would wait for ever for a process that has stopped.
 
     Raises:
-        EANError: the error of `work`, in every process.
+        EANError: the error of `work`, in every process. An error that is neither an `EANError` nor an `OSError`, a bug,
+            stays as it is in the first one.
     """
     error: list[str | None] = [None]
+    bug: Exception | None = None
     if is_main_process():
         try:
             work()
         except (EANError, OSError) as raised:
             error = [sentence(raised)]
+        except Exception as raised:
+            error, bug = [f"the first process stopped ({first_line(raised)})"], raised
     if dist.is_initialized():
         dist.broadcast_object_list(error, src=0)
+    if bug is not None:
+        raise bug
     if error[0] is not None:
         raise (SharedError if dist.is_initialized() else EANError)(error[0])
 

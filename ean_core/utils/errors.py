@@ -69,6 +69,7 @@ def command(main: Callable[_P, None]) -> Callable[_P, None]:
 def _run_command(main: Callable[[], None]) -> None:
     """Run a command; on an error, print one line and exit."""
     try:
+        check_current_directory()
         main()
         distributed = sys.modules.get("ean_core.utils.distributed")
         if distributed is not None and distributed.joined_group():
@@ -89,6 +90,18 @@ def _run_command(main: Callable[[], None]) -> None:
             process = f"in process {rank} of {world}: " if rank else ""
             print_wrapped(f"error: {process}{one_line(spelled(message))}", file=sys.stderr)
         sys.exit(2)
+
+
+def check_current_directory() -> None:
+    """Make sure that the current directory exists: libraries fail on a removed one with messages about other files.
+
+    Raises:
+        EANError: if it was removed.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise EANError("the current directory was removed: change to one that exists") from None
 
 
 def end_now() -> None:

@@ -38,7 +38,7 @@ def explain(error: BaseException) -> str | None:
     worker = " ".join(text for text in texts if "DataLoader worker" in text)
     if worker and lacks_shared_memory(worker):
         return (
-            "a process that reads images has no room left in /dev/shm, where it hands them over: give the machine more "
+            "/dev/shm, through which processes hand over the images that they read, is full: give the machine more "
             "(docker run --shm-size=8g), or read without such processes (--cfg-options data.workers=0; segmentation: "
             "train_dataloader.num_workers=0 train_dataloader.persistent_workers=False), and start again with --resume"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import itertools
 import os
@@ -27,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=f".tmp{path.suffix}")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path), suffix=f".tmp{path.suffix}")
         os.close(handle)
     temporary = Path(name)
     try:
@@ -46,15 +47,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Leftovers of killed processes are removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*.tmp"):
         shutil.rmtree(leftover)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_prefix(path), suffix=".tmp"))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prefix(path: Path) -> str:
+    """The start of a temporary file's name; file systems allow 255 bytes, which the whole name may have already."""
+    return f".{path.name[:50]}."
 
 
 def put_in_place(temporary: Path, path: Path) -> None:
@@ -100,7 +106,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None or Path(str(error.filename)).name.startswith(f".{path.name}."):
+        if error.filename is None or Path(str(error.filename)).name.startswith(_prefix(path)):
             error.filename = str(path)
         raise
 

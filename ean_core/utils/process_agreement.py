@@ -83,7 +83,7 @@ def state_to_resume(state: Path) -> Path | None:
     """
     exists = state.exists()
     digest = f"one with SHA-256 {sha256_of(state)[:12]}" if exists else "nothing"
-    check_agreement({f"the state {state.name} to go on from": digest}, advice=SHARED_FOLDER)
+    check_agreement({f"the state {state.name} to continue from": digest}, advice=SHARED_FOLDER)
     return state if exists else None
 
 

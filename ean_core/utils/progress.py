@@ -70,7 +70,9 @@ class Bar:
         return line
 
     def times(self) -> str:
-        """The time that has passed, and that remains if the steps to come take as long as those so far."""
+        """The time that has passed, and the time that remains at the same pace; at the end the time that all took."""
+        if self.done >= self.total:
+            return f"took {clock(self.updated - self.start)}"
         now = time.monotonic()
         elapsed = f"elapsed {clock(now - self.start)}"
         if self.done <= self.first:
@@ -85,7 +87,8 @@ class Bar:
         room = min(BAR_WIDTH, options.max_width - text.cell_len - 2)
         if room >= LEAST_BAR:
             filled = round(room * min(1.0, self.done / max(1, self.total)))
-            text.append("  ").append("━" * filled, style="bar.complete").append("━" * (room - filled), style="bar.back")
+            done, left = ("#", "-") if options.ascii_only else ("━", "━")
+            text.append("  ").append(done * filled, style="bar.complete").append(left * (room - filled), "bar.back")
         yield text
 
 

@@ -11,6 +11,7 @@ import yaml
 from mmengine.config import Config
 
 from ean_core.utils.errors import EANError, first_line
+from ean_core.utils.regular_file import check_regular
 
 DATA = (".yaml", ".yml", ".json")
 _ADVICE = "see the recipes in classification/configs/"
@@ -63,6 +64,7 @@ def _parse(path: Path) -> Any:
     Raises:
         EANError: for a file that is damaged.
     """
+    check_regular(path, what="recipe", advice=_ADVICE)
     try:
         text = path.read_text(encoding="utf-8-sig")
         depth = 0

@@ -18,7 +18,7 @@ from rich.table import Column, Table
 
 from ean_core.utils.command_names import spelled
 from ean_core.utils.errors import legible, steers
-from ean_core.utils.wrapping import wrap_lines
+from ean_core.utils.wrapping import wrap_command, wrap_lines
 
 LOG_WIDTH = 160
 """Columns of tables in a file or pipe, which has no width of its own."""
@@ -50,15 +50,26 @@ def drawn_on(screen: Console) -> Iterator[None]:
         _drawn_on.remove(screen)
 
 
-def say(*lines: object) -> None:
-    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words."""
+def say(*lines: object, hang: int = 0) -> None:
+    """Print lines of prose, `legible` and with commands as `spelled`; on a terminal they are wrapped between words.
+
+    Args:
+        lines: of text.
+        hang: columns by which the continuation of a line is indented, to tell entries of a list apart.
+    """
     screen = console()
     for line in (legible(spelled(str(line))) for line in lines):
         if screen.is_terminal:
-            wrapped = wrap_lines(line, width=screen.width)
+            wrapped = wrap_lines(line, width=screen.width, hang=hang)
             screen.print(wrapped, markup=False, emoji=False, highlight=False, soft_wrap=True)
         else:
             print(line, flush=True)
+
+
+def say_verdict(sentences: Sequence[str]) -> None:
+    """Print what the reader of a run wants to know, under a heading that is easy to find; nothing without sentences."""
+    if sentences:
+        say("verdict:", *(f"- {sentence}" for sentence in sentences), hang=2)
 
 
 class LegibleTable(Table):
@@ -165,13 +176,19 @@ def _wrap_cell(text: str, width: int) -> str:
 
 
 def say_next(*commands: Sequence[object]) -> None:
-    """Print the one or two commands that the user will want next, ready to be copied: they are not wrapped.
+    """Print the few commands that the user will want next, ready to be copied.
+
+    On a terminal a command that does not fit continues after a backslash; in a file or pipe it is one line.
 
     Args:
         commands: the words of each command; what a shell would split is quoted.
     """
+    screen = console()
+    width = screen.width if screen.is_terminal else sys.maxsize
     for number, words in enumerate(commands):
-        print(f"{'next: ' if number == 0 else '      '}{' '.join(quoted(str(word)) for word in words)}", flush=True)
+        first = "next: " if number == 0 else " " * 6
+        lines = wrap_command([quoted(str(word)) for word in words], width=width, first=first, further=" " * 10)
+        print("\n".join(lines), flush=True)
 
 
 def quoted(word: str) -> str:

@@ -22,6 +22,7 @@ def prepare() -> None:
     run_package_beside()
     open_missing_streams()
     tolerate_names()
+    keep_own_rights()
     ignore_warnings()
     os.environ["MPLBACKEND"] = "Agg"  # all pictures go to files; a notebook's own backend may not be installed here
 
@@ -36,6 +37,11 @@ def ignore_warnings() -> None:
         warnings.filterwarnings("ignore", message=text)
     # DistributedDataParallel's on unused parameters, which a supernet has in most of its steps, not in each.
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
+def keep_own_rights() -> None:
+    """Whatever the umask, let the owner read and write the files of a run: it is resumed from them."""
+    os.umask(os.umask(0o077) & 0o077)
 
 
 # -- the package ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import Any
 
 from ean_core.utils.config_path import find_config_file
 from ean_core.utils.errors import EANError, first_line, unknown_name
+from ean_core.utils.screen import script
 
 GROUP = "ean.tasks"
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,7 @@ class TaskEntry:
             `ean_core.pipeline.task.Task`.
         share_full: for latency tables of whole models; None for classifiers, which --arch names.
         load_with_config: for checkpoints that need their configuration.
+        predict: script that uses its networks on images, after their configuration if they need it.
         model_kind: what `LoadedModel.kind` calls its networks, such as "classifier".
         start_trim: for `tools/trim.py`; None for a task whose networks it cannot trim.
     """
@@ -72,8 +74,21 @@ class TaskEntry:
     start_job: StartJob | None = None
     share_full: ShareFull | None = None
     load_with_config: LoadWithConfig | None = None
+    predict: str = "tools/predict.py"
     model_kind: str = ""
     start_trim: StartTrim | None = None
+
+    def predict_words(self, checkpoint: object, *, config: object = None, options: Sequence[str] = ()) -> list[object]:
+        """The command that uses a network on a photo, for `ean_core.utils.screen.say_next`.
+
+        Args:
+            checkpoint: of the network.
+            config, options: the configuration, and what --cfg-options replaces in it, where the network needs them.
+        """
+        if self.load_with_config is None:
+            return [*script(self.predict), checkpoint, "PHOTO.jpg"]
+        replaced = ["--cfg-options", *options] if options else []
+        return [*script(self.predict), config, checkpoint, "PHOTO.jpg", *replaced]
 
 
 _TASKS: dict[str, TaskEntry] = {}

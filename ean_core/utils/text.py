@@ -35,6 +35,15 @@ def about(seconds: float) -> str:
     return how_many(max(1, round(seconds)), "second")
 
 
+def difference_unit(unit: str, name: str) -> str:
+    """The unit of a difference of two values of a metric: points for percentages, the metric's name for plain numbers.
+
+    Args:
+        unit, name: of the metric.
+    """
+    return "points" if unit == "%" else unit or name
+
+
 def attention_label(name: str | None) -> str:
     """The display name of an attention.
 

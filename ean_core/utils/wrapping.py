@@ -20,6 +20,11 @@ GAP = 3
 MAX_HANGING = 24
 """Where the second column begins at most, for its text to continue below itself."""
 REMARK_INDENT = 6
+_UNIT = re.compile(r"(?<=\d) (?=(?:%|ms|[kMG]B)(?![\w-]))")
+"""The space between a number and its unit."""
+_COMMAND = re.compile(r" +(?:python|ean|torchrun) ")
+_WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
+"""A word of a command, with what is quoted in it."""
 _ROW = re.compile(r"(?P<indent> +)(?P<first>\S.*?)(?: {2,}(?P<second>\S.*))?$")
 
 
@@ -37,11 +42,27 @@ def print_wrapped(*lines: str, file: TextIO | None = None) -> None:
         print(line, file=stream, flush=True)
 
 
-def wrap_lines(text: str, *, width: int) -> str:
-    """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied."""
-    return "\n".join(
-        textwrap.fill(line, width, break_long_words=False, break_on_hyphens=False) for line in text.split("\n")
-    )
+def wrap_lines(text: str, *, width: int, hang: int = 0) -> str:
+    """A text whose lines are wrapped between words; a longer word, such as a path, stays whole, to be copied.
+
+    A number stays with its unit, and an indented command can be copied: it continues after a backslash.
+
+    Args:
+        text: of one or several lines.
+        width: in columns.
+        hang: columns by which the continuation of a line is indented; an indented line has at least two.
+    """
+    return "\n".join(_wrap_line(line, width, hang) for line in text.split("\n"))
+
+
+def _wrap_line(line: str, width: int, hang: int) -> str:
+    indent = re.match(" *", line)[0]
+    if _COMMAND.match(line):
+        return "\n".join(wrap_command(words_of(line), width=width, first=indent, further=indent + " " * 4))
+    glued = _UNIT.sub("\xa0", line)
+    further = indent + " " * (max(hang, 2) if indent else hang)
+    wrapped = textwrap.fill(glued, width, subsequent_indent=further, break_long_words=False, break_on_hyphens=False)
+    return wrapped.replace("\xa0", " ")
 
 
 def terminal_width() -> int:
@@ -84,21 +105,41 @@ def _wrap_rows(rows: Sequence[str], width: int) -> Iterator[str]:
                 second, width, initial_indent=row, subsequent_indent=" " * column, break_on_hyphens=False
             )
             continue
-        yield from _wrap_command(first, indent, width)
+        yield from wrap_command(words_of(first), width=width, first=indent, further=indent + " " * 4)
         if second:
             remark = " " * REMARK_INDENT
             yield from textwrap.wrap(second, width, initial_indent=remark, subsequent_indent=remark)
 
 
-def _wrap_command(command: str, indent: str, width: int) -> Iterator[str]:
-    """A command; where it is too long, all lines but the last end with a backslash."""
-    further = indent + " " * 4
-    whole = {"initial_indent": indent, "subsequent_indent": further, "break_long_words": False}
-    lines = textwrap.wrap(command, width, break_on_hyphens=False, **whole)
-    if len(lines) > 1:
-        lines = textwrap.wrap(command, width - 2, break_on_hyphens=False, **whole)
-    yield from (f"{line} \\" for line in lines[:-1])
-    yield lines[-1]
+def words_of(command: str) -> list[str]:
+    """The words of a command line, with their quotes."""
+    return _WORD.findall(command)
+
+
+def wrap_command(words: Sequence[str], *, width: int, first: str, further: str) -> list[str]:
+    """Lines of a command that a shell reads as one, so that it can be copied: all but the last end with a backslash.
+
+    Args:
+        words: of the command, quoted where a shell would split them; none of them is broken.
+        width: in columns. An option stays with its first value where both fit.
+        first, further: what the first line and the others begin with.
+    """
+    if len(whole := first + " ".join(words)) <= width:
+        return [whole]
+    groups: list[str] = []
+    for word in words:
+        follows_option = groups and re.fullmatch(r"--?[a-z]\S*", groups[-1]) and not word.startswith("-")
+        if follows_option and len(f"{further}{groups[-1]} {word} \\") <= width:
+            groups[-1] += f" {word}"
+        else:
+            groups.append(word)
+    lines = [first + groups[0]]
+    for group in groups[1:]:
+        if len(f"{lines[-1]} {group} \\") <= width:
+            lines[-1] += f" {group}"
+        else:
+            lines.append(further + group)
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 class WrappedHelp(argparse.HelpFormatter):

@@ -14,6 +14,7 @@ import scipy.io
 from ean_core.utils.errors import EANError, first_line
 from ean_core.utils.files import write_atomic
 from ean_core.utils.progress import bar
+from ean_core.utils.regular_file import check_regular
 from segmentation.data.masks import count_labels, read_mask, save_mask
 from segmentation.data.voc import CLASSES, PALETTE, read_list
 
@@ -62,6 +63,7 @@ def read_mat(path: Path) -> np.ndarray:
     Raises:
         EANError: if the file cannot be read or has other content.
     """
+    check_regular(path, what="the mask", advice="replace it")
     try:
         return np.asarray(scipy.io.loadmat(path)["GTcls"][0]["Segmentation"][0], dtype=np.uint8)
     except Exception as error:  # SciPy raises many exception types for a damaged file

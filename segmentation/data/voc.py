@@ -13,6 +13,7 @@ from typing import Any
 from mmseg.registry import DATASETS
 
 from ean_core.utils.errors import EANError, unknown_name
+from ean_core.utils.regular_file import check_regular
 from segmentation.data.sampling import SeededPairs
 from segmentation.third_party import PascalVOCDataset
 
@@ -103,8 +104,7 @@ def read_list(path: Path) -> list[str]:
     Raises:
         EANError: if it is missing, empty or not UTF-8, or has duplicates.
     """
-    if not path.is_file():
-        raise EANError(f"the list {path} does not exist: expected a file with one image name per line")
+    check_regular(path, what="the list", advice="expected a file with one image name per line")
     try:
         text = path.read_text(encoding="utf-8-sig")  # with or without a byte order mark
     except UnicodeDecodeError:

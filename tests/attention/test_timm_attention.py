@@ -6,7 +6,6 @@ import copy
 import inspect
 import re
 import runpy
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from ean_core.networks.network_file import ModelSpec, load_network, save_network
 from ean_core.supernet.bn_calibration import BNCalibration, batch_norms
 from ean_core.supernet.path_metric import Top1
 from tests.conftest import ROOT
-from tests.helpers.processes import warm_python
+from tests.helpers.processes import run_warm
 
 timm = pytest.importorskip("timm")
 ALL = [timm_attention.PREFIX + kind for kind in timm_attention.NAMES]
@@ -154,8 +153,7 @@ def test_timm_is_imported_only_when_it_is_asked_for() -> None:
     code = (
         "import sys; import ean_core; ean_core.create_model('resnet20', attention='se'); print('timm' in sys.modules)"
     )
-    done = subprocess.run([warm_python(), "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert run_warm("-c", code).stdout.strip() == "False"
 
 
 def test_the_table_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

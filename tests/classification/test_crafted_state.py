@@ -15,12 +15,9 @@ from ean_core.training import work_dir
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.utils.errors import EANError
 from tests.helpers.crafted_files import crafted_state
+from tests.helpers.killing import Killed
 
 MakeJob = Callable[..., Job]
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
 
 
 @pytest.mark.parametrize("part", ["supernet", "org-seed0"])

@@ -20,9 +20,11 @@ from classification.arguments import recipe_of_own_images
 from classification.own_images import pretrained_hint, recipe_name, write_recipe
 from classification.recipe import Recipe
 from classification.recommend import Facts, as_text, batch_size, choose_network, recommend
+from classification.task import ClassificationTask
 from ean_core.data import load_data, search_split
 from ean_core.data.split import class_share
 from ean_core.networks.network_file import load_network
+from ean_core.training.work_dir import first_difference
 from ean_core.utils.errors import EANError
 from tests.conftest import ROOT, Run
 
@@ -83,7 +85,7 @@ def test_the_command_from_a_bare_folder_to_checkpoints(run_here: Run, images: Ma
 
 def test_few_photos_are_told_of_imagenet_weights() -> None:
     facts = Facts(train_images=24, smallest_class=12, side=375, device="cpu", processors=2)
-    (line,) = pretrained_hint(facts, Path("my photos"))
+    _, line = pretrained_hint(facts, Path("my photos"))
     command = shlex.split(line.partition("python ")[2])
     assert (ROOT / command[1]).is_file()
     assert command[2:] == ["--data-root", "my photos"]
@@ -108,6 +110,22 @@ def test_the_split_is_the_same_every_time_and_stratified(images: MakeImages, tmp
         search_split(torch.tensor([0] * 9 + [1]), fraction=0.3)
     with pytest.raises(EANError, match="fraction is 1.5"):
         class_share(labels, 1.5, seed=0)
+
+
+def test_images_that_were_exchanged_are_other_data(tmp_path: Path) -> None:
+    """Their names and sizes are the same."""
+    for number, name in enumerate(("cat/0", "cat/1", "dog/0", "dog/1")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (80, 80), (number, 0, 0)).save(tmp_path / f"{name}.ppm")
+    recipe = Recipe.from_values(recommend(Facts(24, 8, 21, "cpu", 2), name="r"), where="")
+    before, again = (ClassificationTask(recipe, load_data("folder", tmp_path)).dataset().fingerprint for _ in "ab")
+    assert before == again
+    (tmp_path / "cat/0.ppm").rename(tmp_path / "kept")
+    (tmp_path / "dog/0.ppm").rename(tmp_path / "cat/0.ppm")
+    (tmp_path / "kept").rename(tmp_path / "dog/0.ppm")
+    after = ClassificationTask(recipe, load_data("folder", tmp_path)).dataset().fingerprint
+    assert after["fingerprint"] == before["fingerprint"]
+    assert first_difference(before, after) == ("content", before["content"], after["content"])
 
 
 def test_copies_between_the_parts_are_refused(images: MakeImages, run_here: Run, tmp_path: Path) -> None:
@@ -198,6 +216,21 @@ def test_wrong_options_write_nothing(images: MakeImages, tmp_path: Path) -> None
     with pytest.raises(EANError, match="unknown field 'epoch' in .*the recipe chosen for your images.*'epochs'"):
         write_recipe(root, tmp_path / "w", {"train.epoch": 3})
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], r"the scheme 0101 fits none of the networks that may be chosen for your images \(resnet20 with 3\+3\+3"),
+        (["--cfg-options", "model.arch=resnet20"], "the scheme has 4 bits but the network needs 9"),
+    ],
+)
+def test_a_scheme_of_wrong_length_is_refused_before_an_image_is_read(
+    run_here: Run, images: MakeImages, options: list[str], sentence: str
+) -> None:
+    (images({"cat": 8, "dog": 8}) / "cat" / "0.JPG").write_bytes(b"damaged")
+    done = run_here("tools/train_cls.py", "--data-root", "my images", "--scheme", "org", "0101", *options, code=2)
+    assert re.search(sentence, done.stderr)
 
 
 def test_a_mistake_behind_the_recipe_is_mended_by_the_next_command(

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from crowd_counting.data.demo import save_mat
 from crowd_counting.data.points import CrowdData
 from crowd_counting.data.shanghaitech import load_shanghaitech
+from crowd_counting.model.network import build_counter
+from crowd_counting.model.training_model import CountingModel
+from ean_core.data.normalize import Normalize
 from tests.conftest import Script
 
 TINY = ("--arch", "resnet20", "--epochs", "2", "--batch-size", "2", "--lr", "1e-3", "--cfg-options", "data.crop=48")
@@ -36,10 +40,8 @@ def random_points(count: int, size: tuple[int, int], *, seed: int = 0) -> np.nda
     return (unit * (size[1], size[0])).astype(np.float32)
 
 
-@pytest.fixture
-def crowd_root(tmp_path: Path) -> Path:
+def draw_crowd(root: Path) -> Path:
     """part_A with 8 training and 3 test images of odd and unlike sizes, one grayscale, one below the crop size."""
-    root = tmp_path / "data"
     sizes = [(70, 93), (64, 80), (41, 45), (75, 66), (64, 64), (90, 71), (66, 81), (72, 72)]
     for number, size in enumerate(sizes, start=1):
         points = random_points(3 + number, size, seed=number)
@@ -51,9 +53,24 @@ def crowd_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def crowd_root(tmp_path: Path) -> Path:
+    """The directory of a data set that `draw_crowd` has drawn."""
+    return draw_crowd(tmp_path / "data")
+
+
+@pytest.fixture
 def crowd(crowd_root: Path) -> CrowdData:
     """Part A of `crowd_root`, as the reader gives it."""
     return load_shanghaitech(crowd_root, "A")
+
+
+@pytest.fixture
+def model() -> CountingModel:
+    """An untrained counter whose maps vary."""
+    torch.manual_seed(0)
+    counter = build_counter("resnet20", head_channels=8)
+    torch.nn.init.normal_(counter.head[-1].weight, std=2.0)
+    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
 
 
 @pytest.fixture

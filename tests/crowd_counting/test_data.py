@@ -206,13 +206,18 @@ def test_json_and_csv_say_the_same(pictures: Path) -> None:
     ("name", "text", "sentence"),
     [
         ("s.txt", "", r"must be a .json or .csv file"),
-        ("s.json", "{", "are not valid JSON"),
+        ("s.json", "{", "cannot be read as JSON"),
         ("s.json", '{"train": []}', 'have the wrong form .*expected "train" and "test"'),
         ("s.json", '{"train": [1], "test": []}', "have the wrong form"),
         ("s.json", '{"train": [], "test": []}', "have no train images"),
         ("s.json", '{"train": [], "train": [], "test": []}', "gives 'train' twice"),
         ("s.json", json.dumps({**JSON_SET, "test": JSON_SET["test"] * 2}), "list the image i/c.png twice"),
         ("s.json", json.dumps(JSON_SET).replace("[5, 6]", "[5]"), r"the points of i/c.png .* have shape \(1, 1\)"),
+        (
+            "s.json",
+            json.dumps(JSON_SET).replace("[5, 6]", f"[5, 1{'0' * 400}]"),
+            "the points of i/c.png .* not numbers",
+        ),
         ("s.json", json.dumps(JSON_SET).replace("i/c", "i/d"), r"the image .*i/d.png does not exist"),
         ("s.csv", "a,b\n", "the first line must be part,image,x,y"),
         ("s.csv", CSV_SET + "val,i/a.png,1,2\n", "line 6: expected train or test, an image, x and y"),
@@ -227,7 +232,7 @@ def test_bad_point_files(pictures: Path, name: str, text: str, sentence: str) ->
 
 
 def test_missing_points_file(tmp_path: Path) -> None:
-    with pytest.raises(EANError, match=r"no.json do not exist"):
+    with pytest.raises(EANError, match=r"no.json does not exist"):
         load_points_file(tmp_path / "no.json")
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from crowd_counting.density_overlay import overlay, write_text
 from crowd_counting.inference import Settings, predict
@@ -19,14 +18,6 @@ from crowd_counting.model.tiles import predict_density, tiles_along
 from crowd_counting.model.training_model import CountingModel
 from ean_core.data.normalize import Normalize
 from ean_core.utils.errors import EANError
-
-
-@pytest.fixture
-def model() -> CountingModel:
-    torch.manual_seed(0)
-    counter = build_counter("resnet20", head_channels=8)
-    nn.init.normal_(counter.head[-1].weight, std=2.0)  # maps that vary
-    return CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -44,6 +35,20 @@ def test_tiles_part_the_axis(cells: int, tile: int, overlap: int) -> None:
         assert span.end == cells or span.end - span.keep_end >= overlap
         covered += range(span.keep_first, span.keep_end)
     assert covered == list(range(cells))
+
+
+def test_tiles_of_a_network_deeper_than_its_map_equal_the_whole_image() -> None:
+    """Features of stride 16 under a map of stride 8: a tile that starts at an odd cell would shift them."""
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    counter = build_counter("timm:mobilenetv2_035", features="stride16", head_channels=8, stride=8)
+    torch.nn.init.normal_(counter.head[-1].weight, std=2.0)
+    model = CountingModel(counter, Normalize((0.5,) * 3, (0.25,) * 3)).eval()
+    pixels = noise(120, 648)  # 81 cells across
+    whole, _ = predict_density(model, pixels)
+    tiled, tiles = predict_density(model, pixels, tile=512, overlap=192)
+    assert (whole.shape, tiles, counter.pad_to) == ((15, 81), 3, 16)
+    torch.testing.assert_close(tiled, whole, rtol=1e-3, atol=1e-5)
 
 
 def test_tiles_equal_the_whole_image(model: CountingModel) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from crowd_counting.hooks import ShowCounting
 from crowd_counting.metrics import (
-    CountErrors,
+    CountMetric,
     ImageErrors,
     errors_by_count,
     game,
@@ -84,7 +84,7 @@ def test_score_is_against_the_annotated_number() -> None:
 
 
 def test_the_metric_adds_up_over_batches() -> None:
-    metric = CountErrors()
+    metric = CountMetric()
     rows = [ImageErrors(str(i), i, i + 0.5 * i, (0.5 * i,) * 4) for i in range(5)]
     for row in rows:
         metric.process(None, [row])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +17,17 @@ from crowd_counting.data.density_cache import DensityCache, write_cache
 from crowd_counting.data.holdout import hold_out, load_split, save_split
 from crowd_counting.data.load import load_crowd
 from crowd_counting.density import render_density
+from crowd_counting.evaluation import score_file
 from crowd_counting.hooks import KeepBest
+from crowd_counting.metrics import ImageErrors
+from crowd_counting.model.training_model import CountingModel, evaluate
 from crowd_counting.recipe import DataRecipe
 from ean_core.io.records import read_record
+from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from tests.crowd_counting.conftest import TINY, random_points, write_pair
+from tests.crowd_counting.test_task import SEARCH, make_job, random_supernet
+from tests.helpers.quick_runs import quick_runs  # noqa: F401
 
 
 @pytest.fixture
@@ -102,7 +108,8 @@ def test_a_recipe_names_one_part_or_several() -> None:
 
 def test_the_best_has_the_lowest_relative_error_of_the_parts(tmp_path: Path) -> None:
     saved: list[int] = []
-    hook = KeepBest(tmp_path / "validation.json", every=1, save=lambda epoch, metrics: saved.append(epoch))
+    files = {"history": tmp_path / "validation.json", "best": tmp_path / "best.pth"}
+    hook = KeepBest(**files, every=1, save=lambda epoch, metrics: saved.append(epoch))
     for epoch, (dense, relative) in enumerate([(90.0, 0.3), (80.0, 0.4), (95.0, 0.2)], start=1):
         metrics = {"part_A/mae": dense, "part_B/mae": 1.0, "relative_error": relative}
         hook.after_val_epoch(SimpleNamespace(epoch=epoch), metrics)
@@ -161,18 +168,79 @@ def test_parts_are_trained_on_together_and_tested_one_by_one(
     assert "data.fingerprint" in capsys.readouterr().err
 
 
+def relative_error_slowly(rows: Sequence[ImageErrors]) -> float:
+    """The mean over the parts of MAE / mean count; photos of nobody have the mean of the other parts' mean counts."""
+    errors, counts = {}, {}
+    for part in {row.part for row in rows}:
+        group = [row for row in rows if row.part == part]
+        errors[part] = sum(abs(row.estimated - row.annotated) for row in group) / len(group)
+        counts[part] = sum(row.annotated for row in group) / len(group)
+    usual = [count for count in counts.values() if count]
+    total = sum(errors[part] / (counts[part] or sum(usual) / len(usual)) for part in errors)
+    return total / len(errors)
+
+
+def test_a_scheme_of_several_parts_is_scored_by_the_mean_over_them(both: Path, tmp_path: Path) -> None:
+    nobody = photos(tmp_path / "nobody", count=4, seed=0)
+    data = load_crowd(parts=["A", "B"], data_root=str(both), empty=str(nobody))
+    task = make_job(data, tmp_path / "run").task
+    supernet, val = random_supernet(task), task.counting.split[1]
+    assert {image.part for image in val} == {"part_A", "part_B", "empty"}
+    schemes = [Scheme.parse(bits, blocks=(3, 3, 3)) for bits in ("101011100", "101000001", "0" * 9)]
+
+    def slowly(scheme: Scheme) -> float:
+        supernet.set_scheme(scheme)
+        rows = evaluate(CountingModel(supernet, task.counting.normalize()), task.counting.val_loader())
+        return 100 - 100 * relative_error_slowly(rows)
+
+    wanted = [slowly(scheme) for scheme in schemes]
+    assert len({round(value, 3) for value in wanted}) == 3
+    assert task.make_scorer(supernet)(schemes) == pytest.approx(wanted, abs=1e-3)
+    gradient = task.make_gradient(supernet, images=len(val), seed=0)
+    loss, _ = gradient(np.array(schemes[0].bits, dtype=float), step=0)  # on all images: the score's complement
+    assert 100 - 100 * loss == pytest.approx(wanted[0], abs=0.01)
+
+
+def test_parts_are_searched_together_and_the_result_has_each(
+    both: Path, tmp_path: Path, script: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A search, and the same again with --resume."""
+    nobody = photos(tmp_path / "nobody", count=4, seed=0)
+    options = [f"{name}={value}" for name, value in {**SEARCH, "search.steps": 1, "retrain": ["org"]}.items()]
+    options += ["data.part=['A', 'B']", f"data.empty={nobody}"]
+    run = ("../tools/search", "crowd_counting/configs/demo.py", "--data-root", both, "--work-dir", tmp_path / "run")
+    assert script(*run, "--cfg-options", *options) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for head in ("test relative error %", "test MAE on part_A people", "test MAE on part_B people"):
+        assert head in printed, head
+    (row,) = first = read_record(tmp_path / "run/summary.json")["metrics"]
+    data = load_crowd(parts=["A", "B"], data_root=str(both), empty=str(nobody))
+    rows, _ = score_file(tmp_path / "run/org-seed0/best.pth", data.test)
+    error = 100 * relative_error_slowly(rows)
+    assert row["relative_error_percent"]["mean"] == pytest.approx(error)
+    of_a = [abs(each.error) for each in rows if each.part == "part_A"]
+    assert row["part_A/mae"]["mean"] == pytest.approx(np.mean(of_a))
+    result = read_record(tmp_path / "run/org-seed0/result.json")["metrics"]
+    assert np.mean(result["per_image"]) == pytest.approx(error)
+    assert sum(entry["images"] for entry in result["by_count"]["part_B"]) == 2
+    assert script(*run, "--resume", "--cfg-options", *options) == 0
+    assert read_record(tmp_path / "run/summary.json")["metrics"] == first
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["train", "--part", "A", "A"], "part A is given twice: give each part once"),
         (["train", "--part", "A", "C"], "unknown part 'C': choose one of A, B, demo"),
         (["train", "--part", "A", "--empty", "bare"], "no images in the folder bare"),
-        (["train", "--part", "A", "--empty", "nowhere"], "the folder nowhere does not exist"),
+        (
+            ["train", "--part", "A", "--empty", "nowhere"],
+            "nowhere does not exist: give image files, or folders",
+        ),
         (["test", "best.pth", "--part", "A", "--empty", "one/IMG_0.png"], "one/IMG_0.png is not a folder"),
         (["train", "--part", "A", "--empty", "one"], "cannot split 1 training image of empty into training and"),
         (["train", "--part", "A", "--empty", "mixed"], "mixed/a.jpg is the annotated image "),
         (["test", "best.pth", "--part", "A", "--empty", "mixed"], "mixed/a.jpg is the annotated image "),
-        (["../tools/search", "demo", "--cfg-options", "data.part=['A', 'B']"], "schemes are searched on one part"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -188,12 +256,7 @@ def test_bad_input_is_one_sentence(
     photos(tmp_path / "mixed", count=2, seed=0)
     shutil.copy(both / "part_A/test_data/images/IMG_2.jpg", tmp_path / "mixed/a.jpg")
     (tmp_path / "best.pth").write_bytes(b"")
-    if arguments[1] == "demo":
-        arguments = [arguments[0], "crowd_counting/configs/demo.py", *arguments[2:]]
-    name, *rest = arguments
-    if "search" not in name:
-        rest += ["--data-root", str(both)]
-    assert script(name, *rest) == 2
+    assert script(*arguments, "--data-root", both) == 2
     (message,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("usage: "))
     assert sentence in message
     assert not (tmp_path / "work_dirs").exists()

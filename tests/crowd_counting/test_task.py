@@ -35,8 +35,9 @@ from ean_core.supernet.paths import draw_path
 from ean_core.training.hooks import DrawPaths, ShowProgress
 from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval
-from tests.crowd_counting.test_fit import TINY, Killed, kill_after
+from tests.crowd_counting.test_fit import TINY
 from tests.crowd_counting.test_recipe import CONFIGS
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
 from tests.helpers.search_of_two import check_search, search_and_train
@@ -114,12 +115,13 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
         original(self, runner, *rest, **more)
         drawn.append((runner.iter, runner.model.paths))
 
-    for number, times in enumerate((5, 4)):  # in the supernet's second epoch; and in Org, after that epoch's 3 steps
+    # In the supernet's second epoch; and in Org, after that epoch's 3 steps.
+    for resume, number in ((False, 5), (True, 4)):
         with monkeypatch.context() as patch:
             patch.setattr(DrawPaths, "before_train_iter", draw)
-            kill_after(patch, ShowProgress, "after_train_iter", times=times)
+            kill_at(patch, ShowProgress, "after_train_iter", number, done=True)
             with pytest.raises(Killed):
-                run_pipeline(make_job(crowd, tmp_path / "stopped", resume=bool(number)))
+                run_pipeline(make_job(crowd, tmp_path / "stopped", resume=resume))
     resumed = run_pipeline(make_job(crowd, tmp_path / "stopped", resume=True))
     assert all(paths == [draw_path((3, 3, 3), seed=0, step=step)] for step, paths in drawn)
     assert resumed.read_text().replace("stopped", "") == straight.read_text().replace("straight", "")
@@ -214,7 +216,7 @@ def test_mistakes_have_their_sentences(crowd: CrowdData, tmp_path: Path, options
 
 def test_no_heads_and_no_search(crowd: CrowdData, tmp_path: Path) -> None:
     nobody = [dataclasses.replace(image, points=image.points[:0]) for image in crowd.train]
-    with pytest.raises(EANError, match="none of the 2 validation images has a head"):
+    with pytest.raises(EANError, match="none of the 2 validation images shows people"):
         make_job(dataclasses.replace(crowd, train=tuple(nobody)), tmp_path)
     recipe = Recipe.read(None, {name: value for name, value in SEARCH.items() if "search" not in name})
     task = searched_task(recipe, CountingJob.prepare(recipe, crowd, directory=tmp_path))

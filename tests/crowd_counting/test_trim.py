@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from crowd_counting.data.holdout import hold_out
+from crowd_counting.data.load import load_crowd
 from crowd_counting.data.points import CrowdData
 from crowd_counting.evaluation import score_file
 from crowd_counting.metrics import summarize_errors
+from crowd_counting.model.counter_file import load_counter, save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import load_counter, save_counter
 from ean_core.deploy.mean_mask import find_calls
 from ean_core.io.records import read_record
 from ean_core.scheme import Scheme
 from tests.conftest import Script
+from tests.crowd_counting.test_several_parts import both, photos, relative_error_slowly
+
+__all__ = ["both"]
 
 
 def counter(folder: Path, crowd: CrowdData, *, fingerprint: str | None = None, **changes: Any) -> Path:
@@ -28,6 +34,8 @@ def counter(folder: Path, crowd: CrowdData, *, fingerprint: str | None = None, *
     data = {"name": crowd.name, "fingerprint": fingerprint or crowd.fingerprint(), "val": val, "crop": 48, "workers": 0}
     data |= changes
     path = folder / "best.pth"
+    if crowd.empty_scenes:
+        data["empty"] = crowd.empty_scenes
     plain = {"mean": [0.5] * 3, "std": [0.25] * 3, "epoch": 2, "recipe": {"part": "counter", "data": data}}
     save_counter(path, spec.build().eval(), spec, **plain)
     return path
@@ -64,10 +72,34 @@ def test_other_photos_and_flags_of_other_tasks_are_refused(
     path = counter(tmp_path, crowd, fingerprint="0" * 16)
     assert trim(path) == 2
     assert "was trained on part_A, and not on these photos of part_A" in capsys.readouterr().err
-    counter(tmp_path, crowd, name="part_A+part_B", empty={"images": 3, "content": "0"})
+    counter(tmp_path, crowd, name="points")
     assert trim(path) == 2
-    assert "was trained on part_A and part_B and photos without people: " in capsys.readouterr().err
+    assert "was trained on points: give --annotations FILE or --part" in capsys.readouterr().err
     assert trim(path, "--finetune", 3) == 2
-    assert "--finetune trains classifiers on" in capsys.readouterr().err
+    assert "--finetune is for classifiers" in capsys.readouterr().err
     assert trim(path, "--test-is-validation") == 2
     assert "is a crowd counter" in capsys.readouterr().err
+
+
+def test_a_counter_of_several_parts_is_trimmed_by_the_relative_error_of_all(
+    both: Path, tmp_path: Path, trim: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("crowd_counting.trim.CounterTrim.image_shape", (3, 32, 32))
+    nobody, other = (photos(tmp_path / name, count=4, seed=seed) for seed, name in enumerate(("nobody", "other")))
+    data = load_crowd(parts=["A", "B"], data_root=str(both), empty=str(nobody))
+    path, how = counter(tmp_path, data), ("--rounds", 2, "--batch-size", 1, "--max-drop", 1000)
+    assert trim(path, *how) == 2
+    assert "was trained with 4 photos without people: give their folder, --empty FOLDER" in capsys.readouterr().err
+    assert trim(path, *how, "--empty", other) == 2
+    assert "not on these photos of part_A+part_B and without people: give" in capsys.readouterr().err
+    assert trim(path, *how, "--empty", nobody) == 0
+    printed = capsys.readouterr().out
+    assert "points of relative error (95 %: " in printed
+    assert re.search(r"next: python \S*crowd_counting/predict.py \S*trimmed.pth PHOTO.jpg", printed)
+    metrics = read_record(tmp_path / "trim_best/trim.json")["metrics"]
+    assert list(metrics["groups"]["validation"]) == [f"MAE on {name}, people" for name in ("part_A", "part_B", "empty")]
+    for file, value in ((path, "before"), (tmp_path / "trim_best/trimmed.pth", "after")):
+        rows, _ = score_file(file, data.test)
+        assert metrics["test"][value] == pytest.approx(100 * relative_error_slowly(rows), rel=1e-4)
+        of_a = [abs(row.error) for row in rows if row.part == "part_A"]
+        assert metrics["groups"]["test"]["MAE on part_A, people"][value] == pytest.approx(np.mean(of_a), rel=1e-4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def test_runs_beside_are_compared_by_their_seeds_or_images(tmp_path: Path) -> No
         tmp_path / "ean", {0: 10.0, 1: 11.1, 2: 10.4, 3: 10.1, 4: 10.9, 5: 10.3}, attention="se", scheme="010"
     )
     _, by_seed = verdicts(searched)
-    assert by_seed.startswith("EAN SE is better than Org in org/: -5.02 heads of test MAE (95 % interval ")
+    assert by_seed.startswith("EAN SE is better than Org in org/: -5.02 people of test MAE (95 % interval ")
     _, by_image, advice = verdicts(write_run(tmp_path / "full", {3: 10.0}, attention="se"))[:3]
-    assert by_image.startswith("Share-full SE is better than EAN SE in ean/ on images like these: -0.10 heads") or (
+    assert by_image.startswith("Share-full SE is better than EAN SE in ean/ on images like these: -0.10 people") or (
         "between Share-full SE and EAN SE in ean/" in by_image
     )
     assert "Org in org/" in advice
@@ -52,6 +53,17 @@ def test_runs_beside_are_compared_by_their_seeds_or_images(tmp_path: Path) -> No
 def test_other_data_and_damaged_records_are_passed_over(tmp_path: Path) -> None:
     write_run(tmp_path / "broken", {0: 10.0}, attention="se")
     (tmp_path / "broken/summary.json").write_text("{")
+    damages = (
+        {"mae": {"values": ["x"]}},
+        {"mae": {"values": [1.0, 2.0]}},
+        {"mae": 3},
+        [],
+        {"mae": {"values": [10**400]}},
+    )
+    for number, best in enumerate(damages):
+        file = write_run(tmp_path / f"damaged{number}", {0: 10.0}, attention="se") / "summary.json"
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps({**record, "metrics": {**record["metrics"], "best": best}}))
     (tmp_path / "none").mkdir()
     assert verdicts(write_run(tmp_path / "org", {0: 15.0}))[-1].startswith("Nothing can be said about attention yet")
 

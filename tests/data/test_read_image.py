@@ -81,14 +81,16 @@ def test_what_is_transparent_is_white(tmp_path: Path, kind: str) -> None:
     assert np.array_equal(got[~clear], expected[~clear])
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_sixteen_bits_of_either_byte_order_are_one_picture(tmp_path: Path, suffix: str, order: str) -> None:
+@pytest.mark.parametrize("white", [65535, 0])
+@pytest.mark.parametrize(("suffix", "order"), [("png", "<"), ("tif", "<"), ("tif", ">"), ("pgm", ">")])
+def test_sixteen_bits_of_either_byte_order_are_one_picture(tmp_path: Path, suffix: str, order: str, white: int) -> None:
     values = GRAY.astype(np.uint16) // 2  # nearly black, and no reason to stretch it
-    values[0, 0] = 65535
+    values[0, 0] = white
     path = tmp_path / f"x.{suffix}"
     if suffix == "tif" and order == ">":
         path.write_bytes(big_endian_tiff(values))
+    elif suffix == "pgm":
+        path.write_bytes(b"P5\n%d %d\n65535\n" % values.shape[::-1] + values.astype(">u2").tobytes())
     else:
         save(path, values)
     expected = np.rint(values / 65535 * 255).astype(np.uint8)

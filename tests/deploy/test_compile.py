@@ -16,7 +16,7 @@ from ean_core.deploy import fused_attention
 from ean_core.deploy.compile import captured, compile_frozen, compile_network, compile_now, compile_stages
 from ean_core.deploy.fold import fold_batch_norm, in_channels_last
 from ean_core.deploy.modes import MODES
-from tests.helpers.tiny_networks import difference, images, trained
+from tests.helpers.tiny_networks import SHORT, difference, images, trained
 
 
 def test_the_compiler_is_given_means_over_the_hidden_features(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,13 +27,13 @@ def test_the_compiler_is_given_means_over_the_hidden_features(monkeypatch: pytes
         channels.extend(n.args[0].meta["example_value"].shape[1] for n in graph.graph.nodes if n.target == "mean")
         return graph.forward
 
-    network = fold_batch_norm(trained("resnet29", "se", scheme="110 | 000 | 011"))
+    network = fold_batch_norm(trained("short29", "se", scheme="110 | 0 | 1"))
     x = images(network, size=8)
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend=backend, dynamic=False))
     with torch.inference_mode():
         compile_network(network, x)
-    assert channels == [16, 16, 64, 64, 256]  # the last: before the classifier
+    assert channels == [16, 16, 64, 256]  # the last: before the classifier
 
 
 @pytest.mark.parametrize("attention", ["se", "dia"])
@@ -45,7 +45,7 @@ def test_blocks_read_the_weights_that_they_share_and_no_copies(attention: str, m
         met.append([n.args[1] for n in graph.graph.nodes if n.target is torch.nn.functional.linear])
         return graph.forward
 
-    network = trained("resnet29", attention)
+    network = trained("short29", attention)
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend=backend, dynamic=False))
     for count in (1, 2):
@@ -54,7 +54,7 @@ def test_blocks_read_the_weights_that_they_share_and_no_copies(attention: str, m
             compiled = compile_network(fold_batch_norm(network), x)
             assert difference(network(x), compiled(x)) < 1e-4
     one, several = met
-    assert len(one) == len(set(one)) == 9 + 1  # a block's own layer, and the classifier
+    assert len(one) == len(set(one)) == sum(SHORT) + 1  # a block's own layer, and the classifier
     assert len(several) > len(set(several))
     monkeypatch.setattr(fused_attention, "CACHE_BYTES", 100)  # larger layers are left to the compiler's product
     with torch.inference_mode():
@@ -69,7 +69,7 @@ def test_an_attention_that_needs_python_is_compiled_around(monkeypatch: pytest.M
 
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **options: real(f, backend="eager", **options))
-    network = trained("resnet20", "se")
+    network = trained("short20", "se")
     for stage in network.stages:
         stage.attention = Asks().eval()
     x = images(network, size=8)
@@ -100,7 +100,7 @@ def test_before_a_call_of_a_frozen_network_only_the_images_and_the_mode_are_look
 
 @pytest.mark.slow
 def test_machine_code_equals_eager() -> None:
-    network = trained("resnet20", "sge", scheme="010 | 000 | 000")
+    network = trained("short20", "sge", scheme="010 | 0 | 0")
     x = images(network, size=8)
     folded = fold_batch_norm(network)
     compiled = compile_network(folded, x)
@@ -117,18 +117,18 @@ def test_schemes_share_the_compiled_blocks() -> None:
         graphs.append(graph)
         return graph.forward
 
-    network = fold_batch_norm(trained("resnet29", "se"), prune=False)
+    network = fold_batch_norm(trained("short29", "se"), prune=False)
     x = images(network, size=8)
     real = torch.compile
     with pytest.MonkeyPatch.context() as patched, torch.inference_mode():
         patched.setattr(torch, "compile", lambda f, *, dynamic: real(f, backend=backend, dynamic=dynamic))
         compile_stages(network)
-        for bits in ("110011010", "001100101"):
+        for bits in ("11001", "00110"):
             network.set_scheme(bits)
             network(x)
         ready = len(graphs)
-        assert ready <= 12  # 3 stages; a stage's first block and the others; connected and not
-        for bits in ("111111111", "000000000", "010101010"):
+        assert ready <= 8  # first blocks of three stages, and the others of one; connected and not
+        for bits in ("11111", "00000", "01010"):
             network.set_scheme(bits)
             network(x)
     assert len(graphs) == ready

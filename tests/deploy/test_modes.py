@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from ean_core import EANError, create_model
+from ean_core import EANError
 from ean_core.attention import ATTENTIONS
 from ean_core.deploy.compile import ModeUnavailable
 from ean_core.deploy.modes import MODES, Mode, allowed_difference, optimize_for_inference
@@ -23,7 +23,7 @@ NEAR_ON_CUDA = 1e-3
 @pytest.mark.parametrize("attention", [None, *ATTENTIONS])
 @pytest.mark.parametrize("mode", FAST)
 def test_modes_equal_eager(mode: str, attention: str | None) -> None:
-    network = trained("resnet29", attention, scheme=attention and "101 | 000 | 011").train()
+    network = trained("short29", attention, scheme=attention and "101 | 0 | 1").train()
     x = images(network, size=8)
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
@@ -31,7 +31,7 @@ def test_modes_equal_eager(mode: str, attention: str | None) -> None:
 
 
 def test_modes_leave_the_network_alone() -> None:
-    network = create_model("resnet20", attention="se")
+    network = trained("short20", "se").train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     for mode in FAST:
         with torch.inference_mode():
@@ -43,7 +43,7 @@ def test_modes_leave_the_network_alone() -> None:
 
 def test_modes_are_what_they_say() -> None:
     """Layout and type of the images inside, whether batch norm is there, layout of the weights."""
-    network, seen = trained("resnet20"), {}
+    network, seen = trained("short20"), {}
     for mode in FAST:
         network.layer2.get_submodule("0").register_forward_pre_hook(
             lambda module, inputs: seen.update(
@@ -70,7 +70,7 @@ def test_compiled_equals_eager(mode: str, attention: str | None, monkeypatch: py
     """What the compiler is given, without the minutes that it takes to make machine code of it."""
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **_: real(f, backend="eager", fullgraph=True, dynamic=False))
-    network = trained("resnet29", attention, scheme=attention and "110 | 000 | 011")
+    network = trained("short29", attention, scheme=attention and "110 | 0 | 1")
     x = images(network, size=8)
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
@@ -83,7 +83,7 @@ def test_compiled_equals_eager(mode: str, attention: str | None, monkeypatch: py
 @pytest.mark.parametrize("mode", ["cuda_graph", "fused", "fused_bf16"])
 def test_cuda_graph_equals_eager(mode: str, attention: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    network = trained("resnet29", attention).to("cuda")
+    network = trained("short29", attention).to("cuda")
     x = images(network, size=8, device="cuda")
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
@@ -108,7 +108,7 @@ def test_what_float32_may_differ_by_on_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("mode", ["compiled", "max_autotune"])
 def test_compiled_on_cuda_equals_eager(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    network = trained("resnet20", "se").to("cuda")
+    network = trained("short20", "se").to("cuda")
     x = images(network, size=8, device="cuda")
     optimized = MODES[mode].build(network, x)
     with torch.inference_mode():
@@ -123,7 +123,7 @@ def test_a_compiler_that_fails_is_reported_in_a_sentence(monkeypatch: pytest.Mon
     def broken(*inputs):
         raise RuntimeError("no compiler\nlong story")
 
-    network = trained("resnet20")
+    network = trained("short20")
     monkeypatch.setattr(torch, "compile", lambda function, **options: broken)
     with pytest.raises(ModeUnavailable, match=r"does not work here \(no compiler\)$"):
         MODES["compiled"].build(network, images(network, size=8))
@@ -131,13 +131,13 @@ def test_a_compiler_that_fails_is_reported_in_a_sentence(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("mode", CUDA_ONLY)
 def test_modes_of_a_gpu_say_so_elsewhere(mode: str) -> None:
-    network = trained("resnet20")
+    network = trained("short20")
     with pytest.raises(ModeUnavailable, match=f"^{mode} needs a CUDA device, and this runs on cpu$"):
         MODES[mode].build(network, images(network, size=8))
 
 
 def test_an_optimized_network_predicts_without_gradients_and_leaves_the_network() -> None:
-    network = trained("resnet20", "se")
+    network = trained("short20", "se")
     x = images(network, size=8)
     optimized = optimize_for_inference(network, x, mode="folded")
     logits = optimized(x)
@@ -154,7 +154,7 @@ def test_logits_are_not_overwritten_by_the_next_call(monkeypatch: pytest.MonkeyP
     """As a CUDA graph does with its output."""
     output = torch.zeros(2, 3)
     monkeypatch.setitem(MODES, "folded", Mode(lambda *_: lambda images: output.copy_(images), 0.0))
-    optimized = optimize_for_inference(trained("resnet20"), output, mode="folded")
+    optimized = optimize_for_inference(trained("short20"), output, mode="folded")
     first = optimized(torch.ones(2, 3))
     optimized(torch.zeros(2, 3))
     assert torch.equal(first, torch.ones(2, 3))

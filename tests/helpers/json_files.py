@@ -22,13 +22,13 @@ from ean_core.pipeline.comparison.compare import describe_run
 from ean_core.pipeline.comparison.compare import read_run as read_search
 from ean_core.pipeline.correlation.coverage import read_coverage as read_study_coverage
 from ean_core.pipeline.correlation.study import WAYS, read_scores_file
+from ean_core.pipeline.pareto_file import FORMAT as FRONT
+from ean_core.pipeline.pareto_file import read_front
 from ean_core.pipeline.retrain import pack_results, read_result
 from ean_core.pipeline.summary_coverage import read_coverage
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
 from ean_core.search.comparison import summarize_methods
-from ean_core.search.pareto import FORMAT as FRONT
-from ean_core.search.pareto import read_front
 from ean_core.training.epoch_log import best_test_epoch
 from ean_core.training.work_dir import WorkDir, check_same, read_claim, read_work_dir
 from ean_core.utils.recipe_file import read_recipe_file
@@ -126,7 +126,7 @@ def json_files() -> dict[str, Kind]:
         "work_dir.json": Kind(work_dir, lambda path: read_work_dir(WorkDir(path.parent, "t"))),
         "latency.json": Kind(table, LatencyTable.load),
         "pareto.json": Kind(front, read_front),
-        "validation.json": Kind(validations, lambda path: KeepBest(path, every=1, save=print).entries()),
+        "validation.json": Kind(validations, lambda path: KeepBest(path, best=path, every=1, save=print).entries()),
         "recipe.json": Kind(recipe, read_recipe_file),
         **results_of_trainings(),
         **summaries(),

@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.helpers.processes import ROOT, environment, warm_python
+from tests.helpers.processes import ROOT, environment, run_warm, warm_python
 
 START = """\
 from ean_core.utils.distributed import *
@@ -31,16 +32,8 @@ def torchrun(script: str, *arguments: object, directory: Path) -> subprocess.Com
     Raises:
         AssertionError: if it fails or passes on another package's warning, with what it printed.
     """
-    launcher = (warm_python(), "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = subprocess.run(
-        [*launcher, str(ROOT / script), *map(str, arguments)],
-        cwd=directory,
-        env=environment(CUDA_VISIBLE_DEVICES=""),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2)
+    done = run_warm(*launcher, ROOT / script, *arguments, directory=directory)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "Warning:" not in done.stderr, done.stderr
     return done
@@ -92,29 +85,36 @@ def two_ranks(
     return done
 
 
-def two_forks(work: Callable[..., None], *arguments: object) -> None:
+def two_forks(work: Callable[[str, int, Path], None], directory: Path) -> None:
     """Run a function of a test module in two gloo processes, as torchrun would start them.
 
     They are forked from a process that has imported the module and done nothing else: where a test has trained before,
     PyTorch refuses to train in a fork.
 
     Args:
-        work: takes the launcher, the rank and `arguments`.
+        work: takes the launcher, the rank and the directory.
 
     Raises:
-        AssertionError: if a process fails.
+        AssertionError: if a process fails, with what both printed.
     """
-    context, port = multiprocessing.get_context("forkserver"), free_port()
-    context.set_forkserver_preload([work.__module__])
-    processes = [context.Process(target=as_rank, args=(rank, port, work, arguments)) for rank in range(2)]
+    name = work.__name__
+    code = f"from {work.__module__} import {name}\nfrom {__name__} import fork_ranks\n"
+    done = run_warm("-c", f"{code}fork_ranks({name}, {str(directory)!r})")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def fork_ranks(work: Callable[[str, int, Path], None], directory: str) -> None:
+    """Fork both processes of `two_forks`, and exit with 1 if one of them fails."""
+    context, port = multiprocessing.get_context("fork"), free_port()
+    processes = [context.Process(target=as_rank, args=(rank, port, work, Path(directory))) for rank in range(2)]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(600)
-    assert [process.exitcode for process in processes] == [0, 0]
+        process.join()
+    sys.exit(any(process.exitcode for process in processes))
 
 
-def as_rank(rank: int, port: int, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+def as_rank(rank: int, port: int, work: Callable[[str, int, Path], None], directory: Path) -> None:
     """One of the processes of `two_forks`."""
     import torch
 
@@ -123,5 +123,5 @@ def as_rank(rank: int, port: int, work: Callable[..., None], arguments: tuple[ob
     place = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", **place)
     torch.set_num_threads(1)
-    work(start_processes("auto"), rank, *arguments)
+    work(start_processes("auto"), rank, directory)
     stop_processes()

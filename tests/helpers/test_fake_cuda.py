@@ -18,12 +18,14 @@ from ean_core.data import Augment
 from ean_core.data.normalize import Normalize
 from ean_core.deploy.kernels import reference
 from ean_core.deploy.modes import MODES
+from ean_core.networks import StagedNetwork
 from ean_core.supernet.gates import gated_logits
 from ean_core.supernet.path_metric import Top1
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.graphed_step import GraphedStep
 from tests.helpers.fake_cuda import NoTransfers, fake_cuda
+from tests.helpers.tiny_networks import SHORT, small_architectures
 
 TRACED = [name for name in MODES if name != "max_autotune"]  # which hands the folded network to the compiler
 
@@ -33,6 +35,12 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU that has it."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+
+
+def short_network(attention: str | None, **options: object) -> StagedNetwork:
+    """A network of five bottlenecks."""
+    with small_architectures():
+        return create_model("short29", attention=attention, **options)
 
 
 def use_plain_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +67,7 @@ def test_nothing_in_a_mode_waits(mode: str, attention: str | None, monkeypatch: 
     # The flag and not the function, which the compiler knows by its identity from when it first looks.
     monkeypatch.setattr(torch.compiler, "_is_compiling_flag", mode.startswith("compiled"))
     with fake_cuda():
-        network = create_model("resnet29", attention=attention, scheme=attention and "101 | 000 | 011").eval()
+        network = short_network(attention, scheme=attention and "101 | 0 | 1").eval()
         images = torch.randn(2, 3, 16, 16)
         optimized = MODES[mode].build(network, images)
         with torch.inference_mode(), NoTransfers():
@@ -67,9 +75,8 @@ def test_nothing_in_a_mode_waits(mode: str, attention: str | None, monkeypatch: 
         assert (logits.device.type, logits.dtype, logits.shape) == ("cuda", torch.float32, (2, 100))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("kind", [SupernetClassifier, ImageClassifier])
+@pytest.mark.parametrize(("kind", "precision"), [(SupernetClassifier, "bfloat16"), (ImageClassifier, "float32")])
 def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention: str, precision: str) -> None:
     """But for the backward pass, for which PyTorch wants a real device."""
 
@@ -79,10 +86,10 @@ def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention
         return lambda: losses
 
     with fake_cuda(), patch.object(Tensor, "backward", lambda _: None), patch.object(Tensor, "pin_memory", lambda x: x):
-        network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
+        network = short_network(attention).to(memory_format=torch.channels_last)
         normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
         model = kind(network, normalize, label_smoothing=0.1, precision=precision).train()
-        model.paths = [Scheme.parse("101 | 000 | 011", blocks=(3, 3, 3))]
+        model.paths = [Scheme.parse("101 | 0 | 1", blocks=SHORT)]
         images, labels = torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
         losses = GraphedStep(model, images, labels, capture=traced)(images, labels)
         assert {loss.device.type for loss in losses.values()} == {"cuda"}
@@ -92,17 +99,17 @@ def test_nothing_in_a_training_step_waits(kind: type[ImageClassifier], attention
 @pytest.mark.parametrize("attention", ATTENTIONS)
 def test_no_batch_of_a_score_waits(attention: str, reestimated: bool) -> None:
     with fake_cuda():
-        network = create_model("resnet29", attention=attention).to(memory_format=torch.channels_last)
+        network = short_network(attention).to(memory_format=torch.channels_last)
         batch = {"inputs": torch.zeros(4, 3, 16, 16, dtype=torch.uint8), "labels": torch.zeros(4, dtype=torch.int64)}
         normalize = Normalize((0.5,) * 3, (0.25,) * 3, channels_last=True)
         training = [batch] * 2 if reestimated else None
         how = {"metric": Top1(normalize), "training": training, "dtype": torch.bfloat16, "max_bytes": 10**9}
         scorer = Scorer(network, [batch] * 2, **how)
-        for bits in ("111 | 111 | 111", "111 | 000 | 010"):
+        for bits in ("111 | 1 | 1", "111 | 0 | 1"):
             with NoTransfers():
-                assert scorer._pass(Scheme.parse(bits, blocks=(3, 3, 3))).device.type == "cuda"
+                assert scorer._pass(Scheme.parse(bits, blocks=SHORT)).device.type == "cuda"
         with NoTransfers():
-            assert gated_logits(network, torch.ones(9), normalize(batch["inputs"])).device.type == "cuda"
+            assert gated_logits(network, torch.ones(sum(SHORT)), normalize(batch["inputs"])).device.type == "cuda"
 
 
 @pytest.mark.parametrize("fill", [0, (1, 2, 3)])

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from crowd_counting.model.counter_file import save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import save_counter
 from ean_core.networks import ARCHITECTURES
 from ean_core.networks.blocks import BasicBlock
 from ean_core.networks.network_file import ModelSpec, save_network

@@ -12,11 +12,19 @@ from ean_core import create_model
 from ean_core.attention import SpatialGroupEnhance
 from ean_core.networks import ARCHITECTURES, StagedNetwork, input_shape
 
+SHORT = (3, 1, 1)
+"""Blocks per stage of "short20" and "short29": a block after one that is not connected, and stages that end at once."""
 
-def thin_architectures() -> AbstractContextManager:
-    """In the block ImageNet's networks have their blocks, and 64 channels in all stages: most weights are elsewhere."""
+
+def small_architectures() -> AbstractContextManager:
+    """In the block ImageNet's networks have their blocks, and 64 channels in all stages: most weights are elsewhere.
+
+    "short20" and "short29" are ResNet-20 and ResNet-29 with fewer blocks.
+    """
     layouts = {name: layout for name, layout in ARCHITECTURES.items() if layout["stem"] == "imagenet"}
-    return patch.dict(ARCHITECTURES, {name: {**layout, "widths": (64,) * 4} for name, layout in layouts.items()})
+    thin = {name: {**layout, "widths": (64,) * 4} for name, layout in layouts.items()}
+    short = {f"short{depth}": {**ARCHITECTURES[f"resnet{depth}"], "depths": SHORT} for depth in (20, 29)}
+    return patch.dict(ARCHITECTURES, thin | short)
 
 
 def trained(
@@ -25,7 +33,7 @@ def trained(
     """A network in eval mode whose batch norms and biases are not at their initial values; ImageNet's are thinner."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    with thin_architectures():
+    with small_architectures():
         network = create_model(arch, num_classes=7, attention=attention, sharing=sharing, scheme=scheme)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

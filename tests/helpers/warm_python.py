@@ -23,7 +23,9 @@ def read_at_start(environment: dict[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(READ_AT_START) and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
+        if name.startswith(READ_AT_START)
+        and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
+        and (value or not name.startswith("LD_"))  # an empty one is as none
     }
 
 
@@ -137,7 +139,9 @@ def wait(connection, process: int) -> None:
 
     end = os.pidfd_open(process)
     while end not in (ready := select.select([connection, end], [], [])[0]):
-        number = connection.recv(1) if connection in ready else b""
+        number = b""
+        with contextlib.suppress(ConnectionResetError):  # killed before it read its answer
+            number = connection.recv(1) if connection in ready else b""
         os.kill(process, number[0] if number else signal.SIGKILL)
         if not number:
             break

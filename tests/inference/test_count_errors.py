@@ -11,7 +11,7 @@ DENSE = [RangeErrors(100, 249, 12, 20.0, -3.0, 0.11), RangeErrors(1000, None, 3,
 SPARSE = [RangeErrors(0, 0, 2, 3.0, 3.0, None), RangeErrors(100, 249, 40, 9.04, 1.0, 0.06)]
 ERRORS = CountErrors({"part A": DENSE, "part B": SPARSE}, EmptyScenes(7, 2.5, 11.0))
 
-UNKNOWN = "how far off is not known, since no test photo has about so many people"
+UNKNOWN = "its error is unknown, since no test photo has a similar count"
 
 
 def test_a_count_is_said_with_the_errors_on_photos_of_about_so_many_people() -> None:
@@ -30,6 +30,15 @@ def test_a_small_count_may_be_of_nobody() -> None:
     assert ERRORS.describe(11) == f"{UNKNOWN}; {nobody}"
     assert ERRORS.describe(11.1) == UNKNOWN
     assert CountErrors({}).describe(3) == ""
+
+
+def test_all_errors_in_a_sentence() -> None:
+    assert str(ERRORS) == (
+        "on the test photos of part A off by 20.0 people on average (11 %) with 100 to 249 people (12 photos), by "
+        "210.0 (15 %) with 1,000 and more people (3 photos); on the test photos of part B off by 3.0 people on average "
+        "with 0 people (2 photos), by 9.0 (6 %) with 100 to 249 people (40 photos); it counts 2.5 people on average, "
+        "11.0 at most, in 7 photos without any"
+    )
 
 
 def test_figures_of_a_record_make_it_and_files_keep_it() -> None:

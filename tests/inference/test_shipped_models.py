@@ -6,7 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -45,13 +44,6 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
 def test_without_any_a_sentence_says_so(
     shipped: Path, photo: Path, script: Script, capsys: pytest.CaptureFixture
 ) -> None:
@@ -73,8 +65,10 @@ def test_a_counter_by_name(
     path = ship(file, "counter-a", About(task="counter", **ABOUT, count_errors=errors))
     assert path.stat().st_size < 0.8 * file.stat().st_size
     (model,) = ean_core.models()
-    for part in ("counter-a (counter, tiny, se", "MAE 98.25 people on 182 test images", *ABOUT["limits"].split(". ")):
+    for part in ("counter-a: counter, tiny, se", "MAE 98.25 people on 182 test images", *ABOUT["limits"].split(". ")):
         assert part in str(model)
+    for part in ("MAE 98.25 people on 182 test images", "trained on photos of crowds", ABOUT["limits"]):
+        assert part in model.notice
     by_name, by_file = ean_core.load("counter-a"), ean_core.load(file)
     count = by_name.predict(photo)
     assert count == pytest.approx(by_file.predict(photo), rel=0.02)  # half precision
@@ -83,9 +77,12 @@ def test_a_counter_by_name(
     with pytest.raises(EANError, match="did you mean 'counter-a'"):
         ean_core.load("counter-b")
 
+    assert script("tools/models.py") == 0
+    assert "  errors: on the test photos of the fair off by 9.5 people" in capsys.readouterr().out
+    assert "(off by 9.5 on average on the 12 test photos of the fair" in by_name.show(photo)[0]
     assert script("crowd_counting/predict.py", photo) == 0
     printed = capsys.readouterr().out
-    assert f"model: {model}" in printed
+    assert model.notice in printed
     assert f"photo.png: {count:.1f}" in printed
     assert "(off by 9.5 on average on the 12 test photos of the fair with 0 and more people" in printed
     (entry,) = json.loads((tmp_path / "counts" / "counts.json").read_text())
@@ -161,7 +158,7 @@ def test_a_shipped_model_says_what_its_record_says(model: ShippedModel) -> None:
         measured = {"mIoU, %": record["metrics"]["mIoU"], "pixel accuracy, %": record["metrics"]["aAcc"]}
         assert record["settings"]["config"] == Path(model.about.config).stem
     assert {name: round(value, 1) for name, value in measured.items()}.items() <= model.about.metrics.items()
-    assert str(model) in str(list(map(str, ean_core.models())))
+    assert str(model) in map(str, ean_core.models())
 
 
 def test_what_the_counter_makes_of_two_photos() -> None:
@@ -186,7 +183,7 @@ def test_a_photo_is_segmented_without_a_checkpoint(
     for sources in ([photo], ["segmentor-camvid", photo]):
         assert script("segmentation/predict.py", *sources) == 0
         printed = capsys.readouterr().out
-        assert "model: segmentor-camvid (segmentor, timm:tf_efficientnet_lite0" in printed
+        assert "segmentor-camvid: mIoU 59.9 %" in printed
         assert "written: segmented/ (1 image" in printed
     for sources, sentence in (
         (["segmentor-camvid"], "there is no image to segment"),

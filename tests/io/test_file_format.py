@@ -15,9 +15,9 @@ from ean_core.inference.loaded_model import load_file
 from ean_core.io.file_format import is_later
 from ean_core.io.records import read_record, write_record
 from ean_core.networks.network_file import load_network
+from ean_core.pipeline.pareto_file import read_front
 from ean_core.report import html_report
 from ean_core.scheme import Scheme
-from ean_core.search.pareto import read_front
 from ean_core.utils.errors import EANError
 
 

@@ -20,7 +20,7 @@ from mmengine.logging import HistoryBuffer
 from crowd_counting.data.density_cache import DensityCache, write_cache
 from crowd_counting.data.holdout import load_split, save_split
 from crowd_counting.data.points import CrowdData, CrowdImage
-from crowd_counting.model.pretrained import load_counter
+from crowd_counting.model.counter_file import load_counter
 from ean_core.data.unpickle import load_pickle
 from ean_core.inference.loaded_model import load_file
 from ean_core.io.checksum import KEY

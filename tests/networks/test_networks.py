@@ -12,7 +12,7 @@ from ean_core import EANError, Scheme, count_parameters, create_model
 from ean_core.attention import ATTENTIONS
 from ean_core.networks import ARCHITECTURES, stages_blocks
 from tests.helpers.tiny_files import tiny_arch
-from tests.helpers.tiny_networks import thin_architectures
+from tests.helpers.tiny_networks import small_architectures
 
 __all__ = ["tiny_arch"]
 
@@ -51,7 +51,7 @@ def mode_scheme(mode: str, blocks: tuple[int, ...]) -> Scheme:
 
 def gradients_are_finite(arch: str, attention: str | None, sharing: str, scheme: Scheme | None) -> None:
     torch.manual_seed(0)
-    with thin_architectures():
+    with small_architectures():
         net = create_model(arch, num_classes=5, attention=attention, sharing=sharing, scheme=scheme)
     size = 32 if net.stem_kind == "imagenet" else 8
     logits = net(torch.randn(2, 3, size, size))
@@ -93,7 +93,7 @@ def test_every_architecture_trains_without_attention(arch: str) -> None:
 @pytest.mark.parametrize("arch", ["resnet20", "resnet50"])
 def test_pruned_equals_masked_in_eval_mode(arch: str, attention: str, sharing: str) -> None:
     torch.manual_seed(0)
-    with thin_architectures():
+    with small_architectures():
         net = create_model(arch, num_classes=4, attention=attention, sharing=sharing).eval()
         org = create_model(arch, num_classes=4)
     images, blocks = torch.randn(2, 3, 24, 24), net.stages_blocks

@@ -13,6 +13,7 @@ from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model
 from ean_core.networks import StagedNetwork
 from ean_core.networks.network_file import ModelSpec, save_network
+from ean_core.networks.neutral_start import start_neutral
 from ean_core.networks.pretrained import load_torchvision_weights, load_weights
 from ean_core.networks.trunk_spec import TrunkSpec
 from ean_core.networks.weights_file import read_weights
@@ -108,6 +109,19 @@ def test_only_new_attention_at_connected_blocks_is_made_up_for(tmp_path: Path) -
         network, line = for_classifier(tmp_path / f"{file}.pth", "resnet20", attention)
         assert "neutral" not in line
         assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in network.state_dict().items())
+
+
+def test_the_samples_move_no_statistics_and_no_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers of the trunk's own after the norm run in eval mode, whatever mode the network is in."""
+    network = create_model("resnet20", num_classes=7, attention="se").train()
+    network.layer2.eval()
+    own = nn.BatchNorm2d(32).train()
+    monkeypatch.setattr(network.layer2.blocks[1], "residual_end", lambda: (network.layer2.blocks[1].bn2, (own,)))
+    network.layer2.blocks[1].after = own
+    modes = [module.training for module in network.modules()]
+    start_neutral(network)
+    assert int(own.num_batches_tracked) == 0
+    assert [module.training for module in network.modules()] == modes
 
 
 def test_attention_that_replaces_features_is_left_as_it_is() -> None:

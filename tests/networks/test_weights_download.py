@@ -72,6 +72,20 @@ def test_an_address_is_downloaded_once_and_read_like_a_file(
     assert name.endswith("-w.pth")
 
 
+def test_a_downloaded_file_in_a_read_only_folder_is_used(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, folder, _ = server
+    (folder / "w.pth").write_bytes(b"weights")
+    path = fetch(f"{address}/w.pth")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("ean_core.io.download.FileLock", refuse)
+    assert fetch(f"{address}/w.pth") == path
+
+
 class Evil:
     """Runs a command when it is unpickled."""
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from crowd_counting.model.counter_file import save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights, save_counter
+from crowd_counting.model.pretrained import load_initial_weights, make_spec, read_initial_weights
 from crowd_counting.recipe import ModelRecipe
 from ean_core import create_model, load_torchvision_weights
 from ean_core.io.safe_load import load_tensors

@@ -61,6 +61,9 @@ class MadeUpCounting:
         fingerprint = {"name": "crowds", "split_seed": self.recipe.data["split_seed"]}
         return DatasetInfo("crowds", 3, 2, (3, 16, 16), fingerprint, search_only=frozenset({"split_seed"}))
 
+    def data_arguments(self) -> list[str]:
+        return []
+
     def count_validation_images(self) -> int:
         return 1
 

@@ -29,6 +29,7 @@ from ean_core.pipeline.comparison.show import (
     published_schemes,
 )
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.pareto_file import read_front, take_point
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.pipeline.search import search_scheme, with_method
 from ean_core.pipeline.supernet import train_supernet
@@ -36,10 +37,10 @@ from ean_core.report.plots_search import draw_retrained, draw_schemes
 from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_method, parse_methods
-from ean_core.search.pareto import read_front, take_point
 from ean_core.supernet.scorer import Score, Scorer
 from ean_core.utils.shipped_files import SCHEMES
 from tests.conftest import Run
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.tiny_recipe import TINY
 
 METHODS = "ean,ean:natural,random,genetic:population=4,enas,darts,hsp"
@@ -218,23 +219,11 @@ def test_a_higher_reward_is_not_called_a_better_scheme() -> None:
     assert sentence.startswith("No difference between the rewards of natural and random can be shown: ")
 
 
-class Killed(BaseException):
-    """Raised where a test ends a run, as a kill would."""
-
-
 def test_killed_and_resumed_equals_uninterrupted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     what = comparison("random,ean,darts,genetic:population=4")
     whole = compare(start("whole"), what)
-    original, calls = Scorer._pass, []
-
-    def killing(self, scheme):
-        calls.append(scheme.text)
-        if len(calls) == 25:
-            raise Killed
-        return original(self, scheme)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Scorer, "_pass", killing)
+        kill_at(patch, Scorer, "_pass", 25)
         with pytest.raises(Killed):
             compare(start("cut"), what)
     assert stripped(compare(start("cut"), what)) == stripped(whole)
@@ -313,7 +302,7 @@ def test_each_different_scheme_is_trained_once(start: Start, capsys: pytest.Capt
     assert [row["top1"] for row in again] == [row["top1"] for row in rows]
     assert stamps == {path: path.stat().st_mtime_ns for path in job.directory.glob("*-seed0/classifier.pth")}
     assert f"random, hsp: {job.directory / 'ean-'}" in capsys.readouterr().out  # where the networks are
-    print_retrained(retrained, metric=job.task.metrics[0])
+    print_retrained(retrained, metrics=job.task.metrics[:1])
     assert "random, hsp" in capsys.readouterr().out
     assert draw_retrained(path.with_suffix(".png"), retrained).read_bytes()[:4] == b"\x89PNG"
 
@@ -351,7 +340,7 @@ def test_the_command_compares_and_refuses(run_here: Run, trained: Path, tmp_path
     assert front["scored"] == len(read_lines(tmp_path / "w" / "comparison" / "scores.jsonl"))
     write_front(tmp_path / "w" / "comparison")  # as tools/pareto.py does
     number = len(front["points"])
-    taken = take_point(front, number, front["blocks"], tmp_path / "s.json")
+    taken = take_point(front, number, tmp_path / "s.json")
     assert taken.text == front["points"][-1]["bits"]
     content = json.loads((tmp_path / "s.json").read_text())
     assert (content["arch"], content["attention"], content["method"]) == ("resnet20", "se", "random, darts, hsp")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
@@ -18,6 +21,7 @@ from ean_core.pipeline.supernet import train_supernet
 from ean_core.search.history import read_lines
 from ean_core.supernet.scorer import Scorer
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.tiny_recipe import ean_directory, start_tiny
 from tests.pipeline.conftest import MakeJob
 
@@ -63,44 +67,27 @@ def begun(short_supernet: Path, tmp_path: Path) -> Path:
     return shutil.copytree(short_supernet, tmp_path / "run")
 
 
-def test_the_same_seed_gives_the_same_everything_and_another_seed_does_not(
-    job: MakeJob, tmp_path: Path, uninterrupted: tuple
-) -> None:
-    run_pipeline(job("one"))
-    assert outcome(tmp_path / "one") == uninterrupted
-    run_pipeline(job("three", seed=1), retrain=False)
-    assert read_lines(tmp_path / "one" / "history.jsonl") != read_lines(tmp_path / "three" / "history.jsonl")
+def test_another_seed_gives_something_else(job: MakeJob, tmp_path: Path, whole: Path) -> None:
+    """The same seed gives the same everything, as the test of interruptions shows."""
+    run_pipeline(job("other", seed=1), retrain=False)
+    assert read_lines(tmp_path / "other" / "history.jsonl") != read_lines(whole / "history.jsonl")
 
 
-class Killed(BaseException):
-    """Stands for a kill: nothing catches it."""
-
-
-@pytest.mark.parametrize(
-    ("where", "call"),
-    [
-        ((SupernetClassifier, "losses"), 1),  # in the first epoch: nothing saved yet
-        ((SupernetClassifier, "losses"), 9),  # in the third epoch
-        ((Scorer, "_pass"), 11),  # in the search, after the validation's five passes
-        ((ImageClassifier, "losses"), 18),  # in the retraining: the supernet's twelve steps call it as well
-    ],
-)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple, where: tuple, call: int
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: tuple
 ) -> None:
-    owner, name = where
-    original, calls = getattr(owner, name), []
-
-    def killing(self, *args, **kwargs):
-        calls.append(1)
-        if len(calls) == call:
-            raise Killed
-        return original(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, killing)
-        with pytest.raises(Killed):
-            run_pipeline(job("cut"))
+    """One run, killed in each of its parts."""
+    for owner, name, call, begun in (
+        (SupernetClassifier, "losses", 1, "supernet/run.json"),  # in the first epoch: nothing saved yet
+        (SupernetClassifier, "losses", 9, "supernet/last.pth"),  # in the third epoch
+        (Scorer, "_pass", 8, "history.jsonl"),  # in the search, after the validation's five passes at the most
+        (ImageClassifier, "losses", 6, "org-seed0/last.pth"),  # in the second epoch of a network
+    ):
+        with monkeypatch.context() as patch:
+            kill_at(patch, owner, name, call)
+            with pytest.raises(Killed):
+                run_pipeline(job("cut", resume=True))
+        assert (tmp_path / "cut" / begun).exists()
     run_pipeline(job("cut", resume=True))
     assert outcome(tmp_path / "cut") == uninterrupted
 
@@ -116,6 +103,61 @@ def test_a_finished_run_resumed_does_nothing_again(
     monkeypatch.setattr(ImageClassifier, "losses", never)
     run_pipeline(job("run", resume=True))
     assert outcome(tmp_path / "run") == uninterrupted
+
+
+def of_another_run(path: Path) -> None:
+    """Change the key of the run that wrote a file."""
+    if path.suffix == ".pth":
+        content = torch.load(path, weights_only=True)
+        content["meta"]["run"] = "0" * 12
+        torch.save(content, path)
+    else:
+        path.write_text(re.sub(r'"run": "[0-9a-f]{12}"', f'"run": "{"0" * 12}"', path.read_text()))
+
+
+def of_the_other_network(path: Path) -> None:
+    """Replace a file of Org's training by that of the searched network's."""
+    shutil.copy(ean_directory(path.parents[1]) / path.name, path)
+
+
+def edited(path: Path) -> None:
+    """Connect every block of a scheme.json by hand."""
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "stages": ["111"] * 3, "connections": 9}))
+
+
+def of_another_supernet(path: Path) -> None:
+    """Change the checksum of the supernet in a file."""
+    path.write_text(re.sub(r'("supernet_sha256": ")[0-9a-f]+', rf"\g<1>{'0' * 64}", path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("history.jsonl", of_another_run, "was written by a run with other settings"),
+        ("org-seed0/result.json", of_the_other_network, "was written by a run with other settings"),
+        ("org-seed0/classifier.pth", of_the_other_network, "was written by a run with other settings"),
+        ("supernet/last.pth", of_another_run, "was written by a run with other settings"),
+        ("scheme.json", edited, "is not as the search wrote it"),
+        ("scheme.json", lambda path: path.write_text("{"), "is damaged, and this search would replace it"),
+        ("scheme.json", of_another_supernet, "is not of a search on the supernet here"),
+        ("pareto.json", of_another_supernet, "is the front of a search on another supernet"),
+    ],
+)
+def test_a_file_of_another_run_is_neither_used_nor_replaced(
+    job: MakeJob, tmp_path: Path, whole: Path, name: str, change: Callable[[Path], None], sentence: str
+) -> None:
+    file = shutil.copytree(whole, tmp_path / "run") / name
+    before = file.read_bytes()
+    change(file)
+    after = file.read_bytes()
+    assert after != before
+    if name == "supernet/last.pth":
+        for finished in ("supernet.pth", "scheme.json"):
+            (tmp_path / "run" / finished).unlink()
+    with pytest.raises(EANError, match=f"{name} {sentence}"):
+        run_pipeline(job("run", resume=True))
+    assert file.read_bytes() == after
 
 
 @pytest.mark.parametrize(

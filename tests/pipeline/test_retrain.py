@@ -16,7 +16,7 @@ from ean_core.networks.network_file import load_network
 from ean_core.pipeline.retrain import make_target, train_all, train_network
 from ean_core.pipeline.summary import summarize
 from ean_core.training.classifier import ImageClassifier
-from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch
+from ean_core.training.epoch_log import LogTestAccuracy, best_test_epoch, read_epochs
 from tests.conftest import ROOT
 from tests.helpers.tiny_recipe import start_tiny
 from tests.pipeline.conftest import MakeJob
@@ -100,6 +100,10 @@ def test_of_a_damaged_or_repeated_test_line_the_later_one_counts(tmp_path: Path)
     path.write_text('{"epoch": 1, "top1": 40.0}\n{"epoch": 2, "to')
     LogTestAccuracy(path).after_val_epoch(SimpleNamespace(epoch=2), {"top1": 50.0})
     assert best_test_epoch(path) == {"epoch": 2, "top1": 50.0, "tested": 2}  # behind the line that was cut off
+    LogTestAccuracy(path).before_train(SimpleNamespace(epoch=1))  # resumed from a state before that epoch
+    assert read_epochs(path) == {1: 40.0}
+    LogTestAccuracy(path).before_train(SimpleNamespace(epoch=0))  # another run, where one was given up
+    assert read_epochs(path) == {}
 
 
 def test_finished_networks_are_taken_and_others_refused(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from ean_core import EANError, Scheme
 from ean_core.benchmark.latency_table import device_name
 from ean_core.pipeline.comparison.compare import Comparison
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.pareto_file import read_front
 from ean_core.pipeline.pipeline import run_comparison, run_pipeline
 from ean_core.pipeline.search import search_scheme
 from ean_core.pipeline.search_constraints import latency_table
@@ -20,7 +21,6 @@ from ean_core.search import METHODS
 from ean_core.search.comparison import Budget
 from ean_core.search.history import read_lines
 from ean_core.search.method_choice import parse_methods
-from ean_core.search.pareto import read_front
 from ean_core.utils.intervals import Interval
 from tests.benchmark.test_latency_table import COSTS, made_up
 from tests.pipeline.conftest import MakeJob

@@ -59,9 +59,10 @@ def test_the_readmes_table_has_a_row_for_each_task_and_a_command_for_each_row(re
         "| 4. VOC person subset, mIoU, % ↑ | 40.50 ± 0.50 | – | 42.50 ± 0.50 | – | – | – |",
         "",
     ]
-    assert [line[:3] for line in lines[8:12]] == ["1. ", "2. ", "3. ", "4. "]
-    assert "`python tools/search.py classification/configs/long.py` ([record](results/long.json))" in lines[8]
-    assert "--part A --attention se --scheme 010100101 --weights CLASSIFIER.pth" in lines[10]
+    assert lines[8].startswith("Ours: mean ± standard deviation over seeds")
+    assert [line[:3] for line in lines[10:14]] == ["1. ", "2. ", "3. ", "4. "]
+    assert "`python tools/search.py classification/configs/long.py` ([record](results/long.json))" in lines[10]
+    assert "--part A --attention se --scheme 010100101 --weights CLASSIFIER.pth" in lines[12]
     assert "short" not in report(results)
 
 
@@ -132,6 +133,9 @@ def test_damaged_and_missing_inputs_are_named(results: Path, tmp_path: Path) -> 
         replace_report(tmp_path / "plain.md", "x")
     with pytest.raises(EANError, match="does not exist"):
         refresh(tmp_path / "none.md", results)
+    (tmp_path / "latin.md").write_bytes("é".encode("latin-1"))
+    with pytest.raises(EANError, match="latin.md cannot be read as text in UTF-8"):
+        refresh(tmp_path / "latin.md", results)
 
 
 def test_the_command_writes_and_checks_several_files(run_here: Run, results: Path, tmp_path: Path) -> None:

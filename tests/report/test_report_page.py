@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -186,7 +187,8 @@ def test_losses_are_read_from_all_logs_of_a_training(tmp_path: Path) -> None:
     for start, lines in (("1", [(20, 2.0), (40, 1.0)]), ("2", [(40, 0.9), (60, 0.5)])):
         log = tmp_path / "org-seed0" / start / "vis_data" / "scalars.json"
         log.parent.mkdir(parents=True)
-        log.write_text("".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in lines))
+        damaged = f'{{"step": 1e999, "loss": 1}}\n{{"step": 9, "loss": 1{"0" * 400}}}\n[1]\n{{"step": 9, "lo'
+        log.write_text("".join(json.dumps({"step": step, "loss": loss}) + "\n" for step, loss in lines) + damaged)
     assert read_curves(tmp_path) == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}  # what was repeated counts
     assert read_curves(tmp_path / "org-seed0") == {"org-seed0": {20: 2.0, 40: 0.9, 60: 0.5}}
     assert [network_of(name) for name in ("share-full-seed1", "ean-95b4f5-seed0", "seed0")] == [
@@ -282,6 +284,8 @@ def test_what_killed_runs_left_is_neither_a_record_nor_a_picture(tmp_path: Path)
     (tmp_path / "results" / ".a.png.x1.tmp.png").write_bytes(b"\x89PN")
     (tmp_path / "results" / ".hidden").mkdir()
     (tmp_path / "results" / ".hidden" / "a.png").write_bytes(b"\x89PN")
+    (tmp_path / "results" / "folder.json").mkdir()
+    os.mkfifo(tmp_path / "results" / "pipe.png")  # reading it would never end
     assert [path.name for path in visible(tmp_path / "results", "**/*.json")] == ["a.json"]
     assert not visible(tmp_path / "results", "**/*.png")
     assert find_records(tmp_path / "results")[0].pictures == ()

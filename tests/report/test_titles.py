@@ -8,7 +8,7 @@ import pytest
 
 from ean_core.io.records import write_record
 from ean_core.report.results import Record, Results, read_file
-from ean_core.report.titles import recipe_title, record_title, words_of
+from ean_core.report.titles import arch_title, recipe_title, record_title, words_of
 from tests.conftest import ROOT
 
 
@@ -23,6 +23,11 @@ from tests.conftest import ROOT
 )
 def test_names_of_files_become_words(name: str, words: str) -> None:
     assert words_of(name) == words
+
+
+def test_architectures_are_named_as_in_papers() -> None:
+    names = ("resnet164", "timm:tf_efficientnet_lite0", "timm:resnet50")
+    assert [arch_title(name) for name in names] == ["ResNet-164", "EfficientNet-Lite0", "timm:resnet50"]
 
 
 def test_no_heading_of_a_committed_record_is_a_files_name() -> None:

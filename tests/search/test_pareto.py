@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ean_core import EANError, Scheme
+from ean_core.pipeline.pareto_file import read_front, take_point
 from ean_core.pipeline.pareto_front import write_front
 from ean_core.report import plots_analysis
 from ean_core.search.history import HistoryLine
-from ean_core.search.pareto import Point, front_of, points_of, read_front, take_point
+from ean_core.search.pareto import Point, front_of, points_of
 from tests.benchmark.test_latency_table import BLOCKS, COSTS, made_up
 from tests.conftest import Run
 
@@ -80,13 +82,13 @@ def test_front_file_picture_and_point(work_dir: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert front["scored"] == 5
     assert (work_dir / "pareto.png").read_bytes()[:4] == b"\x89PNG"
-    taken = take_point(front, 2, BLOCKS, tmp_path / "s.json")
+    taken = take_point(front, 2, tmp_path / "s.json")
     assert taken == Scheme.load(tmp_path / "s.json", blocks=BLOCKS)
     content = json.loads((tmp_path / "s.json").read_text())
     assert (content["arch"], content["method"], content["seed"]) == ("resnet20", "ean", 7)
     assert (content["returned"], content["validation_accuracy"]) == ("point 2 of the Pareto front", 66.0)
     with pytest.raises(EANError, match="has no point 4: choose one from 1 to 3"):
-        take_point(front, 4, BLOCKS, tmp_path / "t.json")
+        take_point(front, 4, tmp_path / "t.json")
     assert not (tmp_path / "t.json").exists()
 
 
@@ -100,9 +102,9 @@ def test_equal_points_of_the_front_share_a_label(tmp_path: Path, monkeypatch: py
 
 def test_a_point_taken_as_the_directorys_scheme_can_be_followed_by_another(work_dir: Path, tmp_path: Path) -> None:
     front = read_front(write_front(work_dir, table=made_up()))
-    take_point(front, 1, BLOCKS, work_dir / "scheme.json")
+    take_point(front, 1, work_dir / "scheme.json")
     again = read_front(write_front(work_dir))
-    assert take_point(again, 2, BLOCKS, tmp_path / "s.json").text == "000000010"
+    assert take_point(again, 2, tmp_path / "s.json").text == "000000010"
     assert "predicted_increment" not in json.loads((tmp_path / "s.json").read_text())
 
 
@@ -111,6 +113,16 @@ def test_an_empty_history_has_no_front(work_dir: Path) -> None:
     with pytest.raises(EANError, match=r"history.jsonl contains no scored schemes"):
         write_front(work_dir)
     assert not (work_dir / "pareto.json").exists()
+
+
+def test_another_runs_history_has_no_front_here(work_dir: Path) -> None:
+    (work_dir / "search").mkdir()
+    (work_dir / "search/run.json").write_text('{"part": "search", "seed": 7}')
+    write_front(work_dir)  # a history of an earlier version has no key
+    lines = (dataclasses.replace(line, run="0" * 12).to_json() + "\n" for line in LINES)
+    (work_dir / "history.jsonl").write_text("".join(lines))
+    with pytest.raises(EANError, match=r"history.jsonl was written by a run with other settings"):
+        write_front(work_dir)
 
 
 def test_a_table_of_another_network_is_refused(work_dir: Path) -> None:

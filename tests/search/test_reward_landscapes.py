@@ -100,12 +100,12 @@ def test_regret_is_looked_at_where_it_was_asked_for():
     assert min(natural.most_probable) >= -1e-9
 
 
-def test_the_benchmark_writes_a_record_and_goes_on_from_its_cache(run, tmp_path):
+def test_the_benchmark_writes_a_record_and_goes_on_from_its_cache(run_here, tmp_path):
     script, few = "benchmarks/search_landscapes.py", ["--bits", 9, "--landscapes", "noise", "--seeds", 2]
-    run(script, "--methods", "natural", *few, "--output", "one.json")
+    run_here(script, "--methods", "natural", *few, "--output", "one.json")
     cache = tmp_path / "work_dirs/search_landscapes.jsonl"
     cache.write_text(cache.read_text() + '["cut sho')
-    done = run(script, "--methods", "random", "natural", *few, "--output", "two.json")
+    done = run_here(script, "--methods", "random", "natural", *few, "--output", "two.json")
     assert "9 bits, 100 evaluations, n = 2" in done.stdout
     record = read_record(tmp_path / "two.json")
     assert record["kind"] == "search-benchmark"

@@ -34,7 +34,7 @@ from segmentation.model.logits_network import Logits
 from segmentation.search_job import start_task
 from segmentation.task import SegmentationTask
 from segmentation.third_party import register_all_modules
-from tests.crowd_counting.test_fit import Killed, kill_after
+from tests.helpers.killing import Killed, kill_at
 from tests.helpers.mobile_trunk import mobile_arch
 from tests.helpers.quick_runs import quick_runs  # noqa: F401
 from tests.helpers.ranks import two_forks
@@ -136,12 +136,12 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
         original(self, runner, *rest, **more)
         drawn.append((runner.iter, runner.model.backbone.network.scheme))
 
-    for number, times in enumerate((3, 2)):  # in the supernet after its saved second step; and in Org
+    for resume, number in ((False, 3), (True, 3)):  # in the supernet after its saved second step; and in Org
         with monkeypatch.context() as patch:
             patch.setattr(DrawPath, "before_train_iter", draw_and_note)
-            kill_after(patch, ShowProgress, "after_train_iter", times=times + number)
+            kill_at(patch, ShowProgress, "after_train_iter", number, done=True)
             with pytest.raises(Killed):
-                run_pipeline(make_job(tmp_path, tmp_path / "stopped", resume=bool(number)))
+                run_pipeline(make_job(tmp_path, tmp_path / "stopped", resume=resume))
     resumed = run_pipeline(make_job(tmp_path, tmp_path / "stopped", resume=True))
     assert {step for step, _ in drawn} == {0, 1, 2, 3}
     assert all(path == draw_path((3, 3, 3), seed=0, step=step) for step, path in drawn)
@@ -152,9 +152,9 @@ def test_interrupted_anywhere_and_resumed_equals_uninterrupted(
     rows = [read_record(path.with_name("summary.json"))["metrics"] for path in (straight, resumed)]
     assert [row["mIoU"] for row in rows[0]] == [row["mIoU"] for row in rows[1]]
     assert not [warning for warning in recwarn if isinstance(warning.message, SchemeWarning)]
-    # The tools take the file with a config that names the scheme, and give the same figures.
-    searched = {**OPTIONS, "model.backbone.scheme": str(straight)}
-    config = read_config(tmp_path / "tiny.py", searched, data_root=str(tmp_path / "data"))
+    # The tools take the file with the config of the search, whatever its own scheme, and give the same figures.
+    config = read_config(tmp_path / "tiny.py", OPTIONS, data_root=str(tmp_path / "data"))
+    assert config.model.backbone.scheme != Scheme.load(straight).text
     segmentor = Segmentor(config, found / "segmentor.pth", device="cpu")
     assert score(config, segmentor.model)["mIoU"] == pytest.approx(rows[0][1]["mIoU"]["mean"])
 
@@ -203,6 +203,8 @@ def test_mistakes_have_their_sentences(voc: Path, tmp_path: Path, text: str, opt
 def test_missing_data_and_no_search(voc: Path, tmp_path: Path) -> None:
     with pytest.raises(EANError, match="is not a folder: expected Pascal VOC's layout"):
         start_task(read_config(SMALL, OPTIONS, data_root=str(tmp_path / "nowhere")), {})
+    with pytest.raises(EANError, match="4 bits but the network needs 9"):
+        start_task(read_config(SMALL, OPTIONS, data_root=str(tmp_path / "nowhere")), {}, schemes=["0101"])
     plain = make_job(tmp_path, tmp_path / "run", text="_base_ = {base!r}\ndata = dict(val_share=0.4)")
     with pytest.raises(EANError, match="no supernet and search sections"):
         run_pipeline(plain)

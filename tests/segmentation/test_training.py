@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from ean_core.io.records import read_record
 from ean_core.training.runner import QuietRunner
 from ean_core.training.state import read_state
 from ean_core.utils.errors import EANError
-from segmentation.hooks import SaveIterations, validations
+from segmentation.hooks import CountSeconds, SaveIterations, SidePictures, validations
 from segmentation.job import Job
+from tests.helpers.killing import Killed
 from tests.helpers.ranks import two_forks
 from tests.segmentation.conftest import CONFIGS, SMALL, TINY, flags
 from tests.segmentation.test_backbone import write_classifier
@@ -40,12 +42,36 @@ def prepare(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("validations", 3),
+        ("validations", [{"iteration": 1}]),
+        ("validations", ["x"]),
+        ("seconds", "x"),
+        ("seconds", -1),
+    ],
+)
+def test_damaged_values_in_a_state_are_named(name: str, value: Any) -> None:
+    state = {name: value}
+    runner = SimpleNamespace(message_hub=SimpleNamespace(runtime_info=state, get_info=state.__getitem__))
+    with pytest.raises(EANError, match=f"the state last.pth is damaged .*{name}"):
+        CountSeconds().before_train(runner)
+        validations(runner)
+
+
+def test_a_long_name_stops_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = tmp_path / f"{'n' * 250}.png"
+    Image.new("RGB", (4, 4)).save(photo)
+    monkeypatch.setattr("segmentation.hooks.draw_sample", lambda image, *_: image)
+    images = SimpleNamespace(dataset=SimpleNamespace(metainfo={}))
+    runner = SimpleNamespace(iter=100, work_dir=tmp_path, val_dataloader=images)
+    SidePictures().after_val_iter(runner, 0, outputs=[SimpleNamespace(img_path=str(photo))])
+    assert len(list((tmp_path / "pictures").glob("*_000100.png"))) == 1
+
+
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     return read_state(directory / "last.pth")["state_dict"]
-
-
-class Killed(Exception):
-    """In place of a signal."""
 
 
 class KillAt(Hook):
@@ -104,14 +130,14 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(voc, tmp_path, monkeypatch):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-@pytest.mark.parametrize("step", [2, 4])
-def test_a_run_killed_between_a_steps_state_and_its_validation_makes_up_for_it(voc, tmp_path, monkeypatch, step):
+def test_a_run_killed_between_a_steps_state_and_its_validation_makes_up_for_it(voc, tmp_path, monkeypatch):
     length = {"train_cfg__max_iters": 4, "train_cfg__val_interval": 2}
     whole = prepare(tmp_path, "whole", **length).run()
-    run_killed(prepare(tmp_path, "killed", **length), KillAt(step, validating=True), monkeypatch)
-    assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == step
-    resumed = prepare(tmp_path, "killed", resume=True, **length).run()
     assert [row["iteration"] for row in whole["validations"]] == [2, 4]
+    for step, resume in ((2, False), (4, True)):
+        run_killed(prepare(tmp_path, "killed", resume=resume, **length), KillAt(step, validating=True), monkeypatch)
+        assert read_state(tmp_path / "killed/last.pth")["meta"]["iter"] == step
+    resumed = prepare(tmp_path, "killed", resume=True, **length).run()
     for name in ("validations", "last", "best_of_validations"):
         assert resumed[name] == whole[name], name
     assert read_record(tmp_path / "killed/result.json")["metrics"]["last"] == whole["last"]
@@ -193,7 +219,10 @@ def test_the_demo_learns_and_its_loss_falls(tmp_path, script, capsys):
     first, last = (float(re.search(rf"^training {step}/30 .*loss ([\d.]+)", out, re.MULTILINE)[1]) for step in (1, 30))
     assert last < 0.6 * first
     assert "Could not import OneDL" not in out
-    assert "next: python " in out
+    following = out.partition("next: ")[2].splitlines()
+    scripts = ("segmentation/predict.py", "tools/test.py", "tools/train.py")
+    assert [re.search(r"python \S*?(\w+/\w+.py) ", line)[1] for line in following] == list(scripts)
+    assert following[2].endswith("model.backbone.scheme=org")  # to compare with
 
 
 @pytest.mark.parametrize(
@@ -246,12 +275,12 @@ def test_mistakes_get_a_sentence_and_claim_nothing(voc, script, tmp_path, capsys
 # -- two processes ----------------------------------------------------------------------------------------------------
 
 
-def work(launcher: str, rank: int, root: str) -> None:
+def work(launcher: str, rank: int, root: Path) -> None:
     """One of two processes, as torchrun would start it."""
-    job = prepare(Path(root), "two", launcher=launcher, train_cfg__max_iters=3)
+    job = prepare(root, "two", launcher=launcher, train_cfg__max_iters=3)
     metrics = job.run()
     state = {name: value.double().sum().item() for name, value in job_weights(job).items()}
-    (Path(root) / f"rank{rank}.json").write_text(json.dumps([metrics.get("last"), state]))
+    (root / f"rank{rank}.json").write_text(json.dumps([metrics.get("last"), state]))
 
 
 def job_weights(job: Job) -> dict[str, torch.Tensor]:
@@ -259,7 +288,7 @@ def job_weights(job: Job) -> dict[str, torch.Tensor]:
 
 
 def test_two_processes_train_one_network(voc, tmp_path):
-    two_forks(work, str(tmp_path))
+    two_forks(work, tmp_path)
     (first, state), (other, same) = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first["images"] == 3
     assert other is None  # only the first process has, and writes, the record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ean_core.pipeline.trim.metric import metric_value
 from segmentation.config import read_config
 from segmentation.evaluation import score
 from segmentation.inference import load_segmentor
+from segmentation.segmentor_file import SegmentorSpec, save_segmentor
 from segmentation.trim import SegmentorTrim, split_images
 from tests.conftest import Script
 from tests.segmentation.conftest import SMALL, TINY
@@ -30,17 +32,22 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_segmentor_is_trimmed_and_its_files_load(
-    trained: Path, config: Path, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+def test_a_segmentor_of_a_search_is_trimmed_and_its_files_load(
+    trained: Path, config: Path, tmp_path: Path, script: Script, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     pytest.importorskip("safetensors")
     monkeypatch.setattr("segmentation.trim.SegmentorTrim.image_shape", (3, 32, 32))
-    state, data = trained / "run/last.pth", ("--data-root", trained / "data")
+    state, data = tmp_path / "segmentor.pth", ("--data-root", trained / "data")
+    spec = SegmentorSpec("resnet20", "se", scheme="001001001")
+    save_segmentor(state, read_config(config), spec, trained / "run/last.pth", recipe={"part": "network"})
+    config.write_text(f"{config.read_text()}model['backbone'].update(attention=None, scheme=None)\n")  # Org's
     limits = ("--max-drop", 100, "--rounds", 2, "--work-dir", "out")
     assert script("tools/trim.py", state, "--config", config, *data, *limits) == 0
     record, out = read_record(tmp_path / "out/trim.json"), tmp_path / "out"
     assert record["metrics"]["metric"]["name"] == "mIoU"
     assert sorted(record["metrics"]["folded"]) == ["layer1.2", "layer2.2", "layer3.2"]
+    printed = capsys.readouterr().out
+    assert re.search(r"next: python \S*segmentation/predict.py out/trimmed.py out/trimmed.safetensors PHOTO", printed)
     moved = tmp_path / "elsewhere" / "trimmed"
     shutil.move(out, moved)
     config.rename(tmp_path / "another name.py")

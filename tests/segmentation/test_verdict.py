@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from ean_core.io.records import write_record
+from ean_core.utils.errors import EANError
 from segmentation.data.dataset_setup import subset_note
 from segmentation.data.voc import CLASSES
+from segmentation.run_records import read_run
 from segmentation.verdict import most_frequent_class, verdicts
 
 
-def write_run(directory: Path, miou: float, *, network: str = "Org", seed: int = 0, iterations: int = 100) -> Path:
+def write_run(
+    directory: Path, miou: float, *, network: str = "Org", seed: int = 0, iterations: int = 100, scored: bool = True
+) -> Path:
     """A finished run on two images."""
     data = {"fingerprint": "f", "images": 2}
     settings = {
@@ -20,7 +25,13 @@ def write_run(directory: Path, miou: float, *, network: str = "Org", seed: int =
         "processes": 1, "note": None, "data": {"train": data, "val": data}, "backbone": {"scheme": network},
         "weights": None, "weights_sha256": None, "seed": seed,
     }  # fmt: skip
-    scores = {"mIoU": miou, "mAcc": miou, "aAcc": 90.0, "images": 2, "per_image": [miou, miou + 1]}
+    scores = {
+        "mIoU": miou,
+        "mAcc": miou,
+        "aAcc": 90.0,
+        "images": 2,
+        "per_image": [miou, miou + 1] if scored else [None, None],
+    }
     scores["classes"] = [{"class": "background", "IoU": 90.0}, {"class": "bus", "IoU": 0.5}]
     metrics = {"network": network, "last": scores, "best_of_validations": scores, "parameters": 1, "seconds": 1.0}
     metrics |= {"backbone_parameters": 1, "most_frequent_class": {"class": "background", "mIoU": 40.0}}
@@ -54,6 +65,18 @@ def test_runs_beside_are_compared(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / f"full{seed}", 55.0 + seed, network="Share-full-SE", seed=seed)
     assert all("p = 0.5 corrected for 2 comparisons)" in sentence for sentence in verdicts(one)[2:])
+
+
+def test_runs_without_a_pixel_that_counts_are_not_compared(tmp_path: Path) -> None:
+    write_run(tmp_path / "org", 50.0)
+    said = verdicts(write_run(tmp_path / "ean", 60.0, network="EAN-SE", scored=False))
+    assert said[2].startswith("Nothing can be said about attention yet: ")
+    file = tmp_path / "org/result.json"
+    record = json.loads(file.read_text())
+    record["metrics"]["last"]["per_image"] = [50.0, "x"]
+    file.write_text(json.dumps(record))
+    with pytest.raises(EANError, match="result.json: metrics is damaged .*last.per_image.1 is 'x'"):
+        read_run(tmp_path / "org")
 
 
 def test_the_baseline_is_the_most_frequent_class() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,23 +12,16 @@ from ean_core import Scheme, count_parameters, create_model
 from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.deploy.modes import MODES
 from ean_core.io.records import read_record
-from tests.conftest import ROOT, Script
-from tests.helpers.processes import environment, warm_python
+from tests.conftest import Script
 
-TOOL = ROOT / "tools" / "benchmark.py"
 TINY = ("--batch-size", "2", "--rounds", "3", "--image-size", "8", "--device", "cpu", "--threads", "1")
 
 
-def benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command, variables = [warm_python(), str(TOOL), *arguments], environment(CUDA_VISIBLE_DEVICES="")
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True)
-
-
-def test_table_record_and_chart(tmp_path: Path) -> None:
+def test_table_record_and_chart(in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schemes = ("010 | 000 | 011", "111 000 000")
     options = ("--arch", "resnet20", "--attention", "se", "dia", "--modes", "eager", "folded", "cuda_graph")
-    done = benchmark(*options, *TINY, "--scheme", *schemes, "--output", "out/run.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert in_process(*options, *TINY, "--scheme", *schemes, "--output", "out/run.json") == 0
+    printed = capsys.readouterr().out
 
     record = read_record(tmp_path / "out/run.json")
     assert record["kind"] == "benchmark"
@@ -55,7 +46,7 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
             assert (timing["increment"] is None) == (name == "Org")
 
     assert (tmp_path / "out/run.png").read_bytes().startswith(b"\x89PNG")
-    lines = done.stdout.splitlines()
+    lines = printed.splitlines()
     for name, row in rows.items():
         shown = name.replace(" se", " SE").replace(" dia", " DIA")
         line = next(line for line in lines if line.startswith(f"{shown} "))
@@ -63,10 +54,10 @@ def test_table_record_and_chart(tmp_path: Path) -> None:
         assert f"{row['parameters']:,}" in line
         assert f"{1e3 * row['timings']['eager']['median']['value']:.2f}" in line
     assert max(map(len, lines)) > 80
-    assert "…" not in done.stdout
-    assert "\x1b" not in done.stdout
-    assert "skipped cuda_graph" in done.stdout
-    assert "batch of 2, 8x8 pixels, CPU, 1 thread, 3 rounds, networks interleaved" in done.stdout
+    assert "…" not in printed
+    assert "\x1b" not in printed
+    assert "skipped cuda_graph" in printed
+    assert "batch of 2, 8x8 pixels, CPU, 1 thread, 3 rounds, networks interleaved" in printed
 
 
 def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_path: Path) -> None:
@@ -77,14 +68,20 @@ def test_a_scheme_file_names_architecture_and_attention(in_process: Script, tmp_
     assert record["metrics"][-1]["scheme"] == "010 | 000 | 011"
 
 
+@pytest.mark.parametrize("output", [("--output", "file/record.json"), ()])
 @pytest.mark.parametrize("options", [("--modes", "eager"), ("--per-block",)])
 def test_nothing_is_measured_that_cannot_be_written(
-    in_process: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...]
+    in_process: Script,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    output: tuple[str, ...],
 ) -> None:
-    (tmp_path / "file").touch()
-    assert in_process("--arch", "resnet20", *TINY, *options, "--output", "file/record.json") == 2
+    for name in ("file", "work_dirs"):
+        (tmp_path / name).touch()
+    assert in_process("--arch", "resnet20", *TINY, *options, *output) == 2
     done = capsys.readouterr()
-    assert "error: file cannot be read or written" in done.err
+    assert f"error: {'file' if output else 'work_dirs/benchmark'} cannot be read or written" in done.err
     assert not done.out
 
 
@@ -120,13 +117,10 @@ def test_a_latency_table_of_every_block_and_its_check(
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_help_is_quick_begins_with_an_example_and_names_every_setting(tmp_path: Path) -> None:
-    start = time.perf_counter()
-    done = benchmark("--help", cwd=tmp_path)
-    assert time.perf_counter() - start < 2
-    assert done.returncode == 0
-    assert "python tools/benchmark.py --arch" in done.stdout.split("options:")[0]
-    assert all(f"\n  {mode} " in done.stdout for mode in MODES)
+def test_help_names_every_mode(in_process: Script, capsys: pytest.CaptureFixture[str]) -> None:
+    assert in_process("--help") == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {mode} " in shown for mode in MODES)
 
 
 @pytest.mark.parametrize(

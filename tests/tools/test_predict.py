@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pytest
 from PIL import Image
 
 import ean_core
-from tests.conftest import ROOT, Script
+from tests.conftest import Script
 from tests.data.test_read_image import png_of
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier, tiny_counter
 
@@ -92,21 +91,6 @@ def test_a_slip_does_not_write_over_a_photo(photos: Path, refused: Callable[...,
     message = refused("predict", "classifier.pth", "photos/1.png", "--json", file)
     assert "--json: the file to write ends with .json, got " in message
     assert file.read_bytes() == content
-
-
-@pytest.mark.parametrize("name", ["predict", "export", "gradcam"])
-def test_help_starts_with_an_example_and_loads_nothing_heavy(name: str) -> None:
-    code = f"""
-import runpy, sys
-sys.argv = ["{name}.py", "--help"]
-try:
-    runpy.run_path("tools/{name}.py", run_name="__main__")
-finally:
-    assert "torch" not in sys.modules
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "\nexample:\n  python tools/" in done.stdout
 
 
 def strange_files(folder: Path) -> None:

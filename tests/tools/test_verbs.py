@@ -45,6 +45,7 @@ def test_the_list_has_a_line_for_each(
     [
         (("serch",), "ean has no command 'serch'; did you mean 'search'?"),
         (("xyzzy",), "ean has no command 'xyzzy': run ean without arguments for the list"),
+        (("crowd_counting/train.py", "--part", "A"), "that script is ean train-counter"),
         (("prepare",), "ean prepare needs one more word: ean prepare crowd, ean prepare voc"),
         (("prepare", "coco"), "ean prepare needs one more word"),
     ],

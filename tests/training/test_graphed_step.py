@@ -15,13 +15,15 @@ from ean_core.supernet.paths import draw_path
 from ean_core.training.classifier import ImageClassifier, SupernetClassifier
 from ean_core.training.graphed_step import GraphedStep
 from ean_core.utils.cuda_graph import CaptureFailed
+from tests.helpers.tiny_networks import SHORT, small_architectures
 
-PATHS = ["101 011 110", "000 111 010", "000 000 000", "111 111 111"]
+PATHS = ["101 1 0", "000 1 1", "000 0 0", "111 1 1"]
 
 
 def model_of(attention: str, kind: type[ImageClassifier] = SupernetClassifier, **options: object) -> ImageClassifier:
     torch.manual_seed(0)
-    network = create_model("resnet20", attention=attention, num_classes=4, **options)
+    with small_architectures():
+        network = create_model("short20", attention=attention, num_classes=4, **options)
     return kind(network, Normalize((0.5,) * 3, (0.25,) * 3)).train()
 
 
@@ -63,12 +65,12 @@ def trained(model: ImageClassifier, *, graph: bool, device: str = "cpu") -> tupl
     model = copy.deepcopy(model).to(device)
     data = [(images.to(device), labels.to(device)) for images, labels in batches()]
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
-    model.paths = [Scheme.parse(PATHS[0], blocks=(3, 3, 3))]
+    model.paths = [Scheme.parse(PATHS[0], blocks=SHORT)]
     how = {} if device == "cuda" else {"capture": imitated(model)}
     step = GraphedStep(model, *data[0], **how) if graph else None
     losses = []
     for path, (images, labels) in zip(PATHS, data, strict=True):
-        model.paths = [Scheme.parse(path, blocks=(3, 3, 3))]
+        model.paths = [Scheme.parse(path, blocks=SHORT)]
         result = step(images, labels) if step else model(images, labels, mode="loss")
         if step is None:
             result["loss"].backward()
@@ -94,9 +96,9 @@ def test_one_graph_trains_every_path(attention: str, sharing: str) -> None:
 
 
 def test_a_final_network_keeps_its_scheme() -> None:
-    model = model_of("se", ImageClassifier, scheme="010 000 110")
+    model = model_of("se", ImageClassifier, scheme="010 0 1")
     check_same(model)
-    assert str(model.network.scheme) == "010 | 000 | 110"
+    assert str(model.network.scheme) == "010 | 0 | 1"
 
 
 @pytest.mark.gpu
@@ -109,7 +111,7 @@ def test_a_cuda_graph_trains_every_path(attention: str, monkeypatch: pytest.Monk
 def test_without_a_gpu_the_step_is_the_ordinary_one() -> None:
     model = model_of("se")
     model.cuda_graph = True
-    model.paths = [draw_path((3, 3, 3), seed=0, step=0)]
+    model.paths = [draw_path(SHORT, seed=0, step=0)]
     images, labels = batches()[0]
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
     assert set(model.train_step({"inputs": images, "labels": labels}, wrapper)) == {"loss", "top1"}
@@ -131,7 +133,7 @@ def test_without_a_capture_training_goes_on(monkeypatch: pytest.MonkeyPatch, cap
     for model in (plain, other):
         wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
         for step, (images, labels) in enumerate(batches()):
-            model.paths = [draw_path((3, 3, 3), seed=0, step=step)]
+            model.paths = [draw_path(SHORT, seed=0, step=step)]
             model.train_step({"inputs": images, "labels": labels}, wrapper)
     warning = "warning: the CUDA graph cannot be captured (no); training continues without it"
     assert capsys.readouterr().out.splitlines() == [warning]

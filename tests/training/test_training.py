@@ -6,6 +6,7 @@ import errno
 import os
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +14,10 @@ from mmengine.model import BaseModel
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from ean_core import EANError
+from ean_core import EANError, Scheme, create_model
 from ean_core.training import hooks
 from ean_core.training import runner as runner_module
-from ean_core.training.classifier import autocast_for
+from ean_core.training.classifier import ImageClassifier, SupernetClassifier, autocast_for
 from ean_core.training.hooks import SaveState
 from ean_core.training.metrics import Confusion
 from ean_core.training.runner import build_runner
@@ -240,3 +241,51 @@ def test_the_engine_looks_at_the_loss_only_when_a_line_is_due(
     assert looked.count <= 1 + 2 * len(due)  # the data loader draws its seed, too
     means = {last: sum(range(first + 2, last + 2)) / (last - first) for first, last in pairwise([-1, *due])}
     assert {last: looked.said[last] for last in due} == means
+
+
+def test_a_saved_average_weighs_old_and_new_as_its_decay_says(tmp_path: Path) -> None:
+    """Beginning with the first step's weights, as MMEngine does."""
+
+    class Model(BaseModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, inputs: Tensor, mode: str) -> dict[str, Tensor]:
+            return {"loss": -self.weight.sum()}  # a step of 1 upwards
+
+    settings = TrainSettings(epochs=3, batch_size=1, lr=1.0, momentum=0.0, weight_decay=0.0, ema=0.75)
+    loader = DataLoader([{"inputs": torch.zeros(1)}])
+    build_runner(Model(), loader, settings, work_dir=tmp_path, seed=0).train()
+    state = torch.load(tmp_path / "last.pth", weights_only=True)
+    averaged = 0.75 * (0.75 * 1 + 0.25 * 2) + 0.25 * 3
+    assert state["state_dict"]["weight"].item() == pytest.approx(averaged)
+    assert state["ema_state_dict"]["module.weight"].item() == 3
+
+
+def test_the_state_is_saved_as_often_as_asked_and_after_the_last_epoch() -> None:
+    saved: list[int] = []
+    hook = SaveState(Path("last.pth"), interval=3)
+    hook.save = lambda runner, *, by_epoch: saved.append(runner.epoch + 1)
+    for epoch in range(7):
+        hook.after_train_epoch(SimpleNamespace(epoch=epoch, max_epochs=7))
+    assert saved == [3, 6, 7]
+
+
+def test_the_loss_is_the_smoothed_cross_entropy_and_a_supernets_the_mean_over_its_paths() -> None:
+    torch.manual_seed(0)
+    network = create_model("resnet20", attention="se", num_classes=5)
+    images, labels = torch.randn(4, 3, 8, 8), torch.tensor([0, 4, 2, 2])
+    smoothed = 0.8 * torch.eye(5)[labels] + 0.2 / 5
+
+    def loss(scheme: Scheme) -> Tensor:
+        network.set_scheme(scheme)
+        return -(smoothed * network(images).log_softmax(dim=1)).sum(dim=1).mean()
+
+    paths = [Scheme.parse(bits, blocks=(3, 3, 3)) for bits in ("111000111", "000000000", "010101010")]
+    wanted = [loss(path) for path in paths]
+    one = ImageClassifier(network, torch.nn.Identity(), label_smoothing=0.2)
+    torch.testing.assert_close(one.losses(images, labels)["loss"], wanted[-1])
+    supernet = SupernetClassifier(network, torch.nn.Identity(), label_smoothing=0.2)
+    supernet.paths = paths
+    torch.testing.assert_close(supernet.losses(images, labels)["loss"], torch.stack(wanted).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_what_changes_no_result_may_differ() -> None:
     old = {"search": {"steps": 10, "bn_images": 0}}
     assert first_difference(old, {"search": {"steps": 99, "bn_images": 0}}) is None
     assert first_difference(old, {"search": {"steps": 10, "bn_images": 50}}) == ("search.bn_images", 0, 50)
+    roots = [{"train_dataloader": {"dataset": {"data_root": root}}} for root in ("data", "/mnt/data")]
+    assert first_difference(*roots) is None
+    devices = [
+        {"env_cfg": {"dist_cfg": {"backend": "gloo"}}, "model_wrapper_cfg": {"device_ids": None}},
+        {"env_cfg": {}},
+    ]
+    assert first_difference(*devices) is first_difference(*devices[::-1]) is None
 
 
 def test_a_claim_without_work_is_replaced_and_one_with_work_is_not(tmp_path: Path) -> None:
@@ -103,6 +111,18 @@ def test_a_second_run_is_refused_and_writes_nothing(forgotten: None, tmp_path: P
     claim(tmp_path / "seed1", {"seed": 1}, resume=resume, begun=[], work_dir=work(tmp_path))  # of the same run
     with pytest.raises(Timeout):
         another_process(tmp_path)
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no flock"), OSError(errno.ENOLCK, "No locks available")])
+def test_a_file_system_without_locks_is_named(
+    forgotten: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def acquire(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    with pytest.raises(EANError, match="the file system of .* has no locks"):
+        lock(tmp_path)
 
 
 def test_nothing_is_written_where_a_removed_directory_was(forgotten: None, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from ean_core.io.json_file import read_json
 from ean_core.io.records import FORMAT, read_record
-from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.io.scheme_record import read_scheme_file
+from ean_core.scheme import Scheme
 from ean_core.search.history import read_lines
 from ean_core.utils.checked_dataclasses import Count, Range, arguments_class, build, checked
 from ean_core.utils.errors import EANError

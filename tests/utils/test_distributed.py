@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
+from torch import distributed as dist
 
-from ean_core.utils.distributed import slurm_port, start_processes
+from ean_core.utils.distributed import run_on_main_process, slurm_port, start_processes
 from ean_core.utils.errors import EANError
 from tests.helpers.ranks import two_ranks
 
@@ -70,13 +71,29 @@ def test_a_port_that_is_taken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MASTER_PORT" in os.environ
 
 
+def test_the_other_processes_hear_of_any_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str | None] = []
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "broadcast_object_list", lambda values, src: heard.extend(values))
+
+    def broken() -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        run_on_main_process(broken)
+    run_on_main_process(lambda: None)
+    assert heard == ["the first process stopped (a bug)", None]
+
+
 def test_nobody_leaves_while_another_works_and_an_end_by_an_error_is_said(tmp_path: Path) -> None:
     """The second has nothing to do at the end; it must be there until the first has told the time."""
     work = """\
 import time
 from pathlib import Path
 if is_main_process():
-    time.sleep(1.5)
+    time.sleep(0.5)
     Path("ended").touch()
 stop_processes()
 assert Path("ended").exists()

@@ -34,6 +34,14 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["n" * 250 + ".json", "\N{GRINNING FACE}" * 62 + ".json"])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    write_atomic(tmp_path / name, "{}")
+    with atomic_folder(tmp_path / f"f{name[1:]}"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"f{name[1:]}"}
+
+
 def test_sha256_is_the_known_one(tmp_path: Path) -> None:
     write_atomic(tmp_path / "abc", "abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

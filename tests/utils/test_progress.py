@@ -64,6 +64,9 @@ def test_a_resumed_run_counts_from_where_it_began(clock: Clock) -> None:
     clock.now = 10.0
     progress.update(95)
     assert progress.times() == "elapsed 0:10, remaining 0:10"
+    clock.now += 5
+    progress.update(progress.total)
+    assert progress.times() == "took 0:15"
 
 
 @pytest.mark.parametrize("width", [80, 100])
@@ -74,6 +77,11 @@ def test_the_line_on_a_terminal_fits(clock: Clock, width: int) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
     screen.print(progress)
     (line,) = screen.file.getvalue().splitlines()
+    content = io.BytesIO()
+    ascii_file = io.TextIOWrapper(content, encoding="ascii")
+    Console(file=ascii_file, force_terminal=True, width=width, color_system=None).print(progress)
+    ascii_file.flush()
+    assert content.getvalue().decode("ascii").strip() == line.replace("━", "-")
     assert len(line) <= width
     assert "…" not in line
     assert "remaining 1:25:09" in line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import shlex
 from collections.abc import Callable
@@ -17,20 +16,15 @@ from ean_core.pipeline.summary import NetworkSummary, print_summary
 from ean_core.pipeline.task import Metric
 from ean_core.scheme import Scheme
 from ean_core.utils.intervals import Interval
-from ean_core.utils.screen import make_table, print_table, say, say_next, script
+from ean_core.utils.screen import make_table, print_table, say, say_next, say_verdict, script
 from segmentation.metrics_table import print_metrics
-from segmentation.summary import print_rows
+from segmentation.seed_summary import print_rows
 from tests.conftest import ROOT
+from tests.helpers.terminal import Terminal
+from tests.utils.test_wrapping import words_of
 
 DEEP = Scheme.all_on((18, 18, 18))
 SPREAD = {"mean": 272.14, "std": 12.25, "n": 3}
-
-
-class Terminal(io.StringIO):
-    """A stream that passes for a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def print_networks() -> None:
@@ -46,7 +40,9 @@ def print_networks() -> None:
         )
         for label in ("org", "share-full", "ean")
     ]
-    print_summary(rows, metric=Metric("top1", "accuracy", "%"), title="ean_se_r164_cifar100: test images", images=500)
+    print_summary(
+        rows, metrics=[Metric("top1", "accuracy", "%")], title="ean_se_r164_cifar100: test images", images=500
+    )
 
 
 def print_benchmark() -> None:
@@ -67,7 +63,7 @@ def print_methods() -> None:
 
 
 def print_crowds() -> None:
-    heads = ["images", "grayscale", "heads", "heads per image", "H x W, pixels", "points outside", "duplicate points"]
+    heads = ["images", "grayscale", "people", "people per image", "H x W, pixels", "points outside", "duplicate points"]
     table = make_table("part_A", ["part", *heads])
     table.add_row("train", "270", "6", "148,130", "33 to 3,138", "182 x 299 to 1024 x 1024", "1,215", "12")
     print_table(table)
@@ -140,6 +136,13 @@ def test_prose_is_wrapped_between_words_on_a_terminal_only(
     assert path in shown(lambda: say(f"written: {path}, and more"), 40, monkeypatch), "a path is not broken"
 
 
+def test_a_verdict_is_easy_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    sentences = ["EAN is better than Org: +2.00 points.", "With one seed each .."]
+    lines = shown(lambda: say_verdict(sentences), 30, monkeypatch).splitlines()
+    assert lines == ["verdict:", "- EAN is better than Org:", "  +2.00 points.", "- With one seed each .."]
+    assert shown(lambda: say_verdict([]), 30, monkeypatch) == ""
+
+
 def test_a_name_is_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     table = make_table("classes [bold]", ["class", "images"])
     table.add_row("[red]bus", "3")
@@ -156,6 +159,18 @@ def test_hints_can_be_copied(capsys: pytest.CaptureFixture, monkeypatch: pytest.
     assert second.strip() == "true"
     monkeypatch.chdir(tmp_path)
     assert Path(script("tools/predict.py")[1]).is_file()
+
+
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_a_long_hint_goes_on_after_a_backslash(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = ["python", "tools/report.py", "--html", "my run/report.html", "my run"]
+    more = ["python", "tools/train_cls.py", "--scheme", "org", "work_dirs/a/scheme.json", "--seeds", "0", "1", "2"]
+    lines = shown(lambda: say_next(report, more), width, monkeypatch).splitlines()
+    assert max(map(len, lines)) <= width
+    second = next(number for number, line in enumerate(lines) if "train_cls" in line)
+    assert words_of(lines[:second]) == ["next:", *report]
+    assert words_of(lines[second:]) == more
+    assert any("--scheme org" in line for line in lines), "an option stays with its value"
 
 
 def test_game_0_is_not_shown_twice() -> None:

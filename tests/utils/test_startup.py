@@ -16,7 +16,7 @@ from ean_core.attention import build_attention
 from ean_core.training.device_defaults import Placement, for_device
 from ean_core.utils.errors import EANError, SharedError, command, unknown_name
 from ean_core.utils.failure_messages import explain
-from tests.helpers.processes import ROOT, environment
+from tests.helpers.processes import ROOT, environment, warm_python
 from tests.helpers.tiny_files import tiny_arch, tiny_classifier
 
 __all__ = ["tiny_arch"]
@@ -33,11 +33,11 @@ main()
 
 
 def shell(line: str, folder: Path, **changes: str) -> subprocess.CompletedProcess:
-    """A line of bash, with {python} for this one."""
+    """A line of bash, with {python} for this one, and {warm} for one that has imported torch."""
     return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line.replace("{python}", sys.executable)],
+        ["bash", "-o", "pipefail", "-c", line.format(python=sys.executable, warm=warm_python())],
         cwd=folder,
-        env=environment(**changes),
+        env=environment(CUDA_VISIBLE_DEVICES="", **changes),
         capture_output=True,
         text=True,
         timeout=120,
@@ -164,7 +164,7 @@ main()
 def test_a_lost_data_worker_ends_a_run_with_a_sentence(mode: str, tmp_path: Path) -> None:
     """Without the guard a full /dev/shm lets loaders with their own collating, as the project's, wait for ever."""
     (tmp_path / "read.py").write_text(READ)
-    done = shell(f"{{python}} read.py {mode}", tmp_path)
+    done = shell(f"{{warm}} read.py {mode}", tmp_path)
     assert done.returncode == 2, done.stderr
     message = done.stderr.splitlines()[-1]
     assert message.startswith("error: a process that reads images ")
@@ -238,7 +238,7 @@ def main():
 main()
 """
     (tmp_path / "program.py").write_text(program)
-    done = shell("{python} program.py", tmp_path)
+    done = shell("{warm} program.py", tmp_path)
     assert done.stdout == "ERROR\n"
     assert done.stderr.count("Warning:") == 1
     assert "the user's own" in done.stderr

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from crowd_counting.model.counter_file import save_counter
 from crowd_counting.model.network import CounterSpec
-from crowd_counting.model.pretrained import save_counter
 from ean_core import EANError
 from ean_core.utils import task_registry
 from ean_core.utils.task_registry import TaskEntry, all_tasks, get_loader, get_task, task_of_config
-from tests.conftest import ROOT
+from tests.helpers.processes import ROOT, run_warm
 
 
 @pytest.fixture
@@ -72,6 +70,16 @@ def test_every_config_has_one_task() -> None:
         get_task("segmentatoin")
 
 
+def test_the_command_that_uses_a_network_has_its_config_where_it_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = {name: task.predict_words("a.pth", config="c.py", options=["b=1"]) for name, task in all_tasks().items()}
+    assert words == {
+        "classification": ["python", "tools/predict.py", "a.pth", "PHOTO.jpg"],
+        "crowd_counting": ["python", "crowd_counting/predict.py", "a.pth", "PHOTO.jpg"],
+        "segmentation": ["python", "segmentation/predict.py", "c.py", "a.pth", "PHOTO.jpg", "--cfg-options", "b=1"],
+    }
+
+
 def test_plain_python_loads_a_counter_in_a_checkout(tmp_path: Path) -> None:
     """Nothing but `ean_core` is imported by the user."""
     spec = CounterSpec(arch="resnet20", attention="se")
@@ -82,5 +90,5 @@ def test_plain_python_loads_a_counter_in_a_checkout(tmp_path: Path) -> None:
         "assert not any(name.startswith('crowd_counting') for name in sys.modules)\n"
         "print(load_file(sys.argv[1], device='cpu').kind)"
     )
-    done = subprocess.run([sys.executable, "-c", program, path], cwd=tmp_path, capture_output=True, text=True)
+    done = run_warm("-c", program, path, directory=tmp_path)
     assert done.stdout.strip() == "counter", done.stderr

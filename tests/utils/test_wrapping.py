@@ -9,7 +9,8 @@ import pytest
 
 from ean_core.cli import make_parser
 from ean_core.utils.errors import EANError, command
-from ean_core.utils.wrapping import print_wrapped, wrap_help
+from ean_core.utils.wrapping import print_wrapped, wrap_help, wrap_lines
+from tests.helpers.terminal import Terminal
 
 TEXT = """\
 example:
@@ -21,13 +22,6 @@ Trains every network with every seed by the recipe's train section, and tests th
 modes:
   eager     the network as it was trained: float32, contiguous, and nothing that would make it faster
   folded    channels_last"""
-
-
-class Terminal(io.StringIO):
-    """A stream that passes for a terminal."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def test_remarks_go_below_their_commands_where_there_is_no_room() -> None:
@@ -73,6 +67,20 @@ def test_sentences_are_wrapped_on_a_terminal_alone(monkeypatch: pytest.MonkeyPat
     assert path in terminal.getvalue(), "whole, so that it can be copied"
     assert " ".join(terminal.getvalue().split()) == sentence
     assert max(len(line) for line in terminal.getvalue().splitlines() if path not in line) <= 30
+
+
+def test_a_number_stays_with_its_unit_and_an_indented_line_with_its_own() -> None:
+    assert wrap_lines("accuracy 51.4 %, 1.7 MB", width=14) == "accuracy\n51.4 %, 1.7 MB"
+    assert wrap_lines("  limits: few people", width=14) == "  limits: few\n    people"
+    assert wrap_lines("a.jpg: bee, ant", width=14, hang=4) == "a.jpg: bee,\n    ant"
+
+
+def test_a_command_within_a_text_can_be_copied() -> None:
+    command = "python tools/search.py configs/a.py --data-root 'my images' --seeds 0 1 2"
+    lines = wrap_lines(f"to start from weights:\n  {command}", width=40).splitlines()
+    assert lines[0] == "to start from weights:"
+    assert max(map(len, lines)) <= 40
+    assert words_of(lines[1:]) == shlex.split(command)
 
 
 def test_errors_are_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:

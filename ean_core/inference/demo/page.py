@@ -42,9 +42,10 @@ def answer_upload(path: str, models: Sequence[LoadedModel]) -> str:
 
 
 def about(models: Sequence[LoadedModel]) -> list[str]:
-    """What a user must know of the networks that come with the project: figures, data and limits."""
+    """What a user must know of the networks that come with the project: figures, data, limits and errors by count."""
     shipped = [model for network in models if (model := find_model(network.path.stem)) is not None]
-    return [str(model) for model in shipped if model.path in [network.path for network in models]]
+    paths = [network.path for network in models]
+    return [line for model in shipped if model.path in paths for line in (model.notice, model.errors) if line]
 
 
 @contextmanager

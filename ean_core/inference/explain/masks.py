@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ean_core.attention.masks import gives_mask
+from ean_core.attention.masks import gives_mask, nearest_scale
 from ean_core.inference.explain.module_outputs import watch
 from ean_core.networks import StagedNetwork
 
@@ -74,11 +74,11 @@ def fit_mask(residual: Tensor, out: Tensor) -> Tensor:
     Returns:
         (B, C, 1, 1), one factor per channel, where that is all the module did; else (B, 1, H, W), one per position.
     """
-    product, square = (residual * out).double(), residual.double() ** 2
-    of_channels = product.sum(dim=(2, 3), keepdim=True) / square.sum(dim=(2, 3), keepdim=True).clamp(min=1e-12)
-    if torch.allclose(of_channels * residual, out.double(), rtol=1e-3, atol=1e-5):
+    residual, out = residual.double(), out.double()
+    of_channels, _ = nearest_scale(residual, out, dim=(2, 3))
+    if torch.allclose(of_channels * residual, out, rtol=1e-3, atol=1e-5):
         return of_channels
-    return product.sum(dim=1, keepdim=True) / square.sum(dim=1, keepdim=True).clamp(min=1e-12)
+    return nearest_scale(residual, out, dim=(1,))[0]
 
 
 def connections(trunk: StagedNetwork) -> Iterator[tuple[int, int, nn.Module]]:

@@ -21,6 +21,7 @@ from ean_core.search import ANSWERS, STREAMS
 from ean_core.search.comparison import GRADIENT_PASSES, Budget, run_entry, summarize_methods
 from ean_core.search.method_choice import MethodChoice
 from ean_core.search.shared_scores import SharedScores, all_schemes
+from ean_core.training.run_key import key_of
 from ean_core.utils.checked_dataclasses import Count, checked
 from ean_core.utils.distributed import barrier, is_main_process, run_on_main_process
 from ean_core.utils.errors import EANError
@@ -154,6 +155,7 @@ class Searches:
             "answers": ANSWERS,
             "ends": "with its budget",  # earlier ones went on to all their proposals
             "streams": STREAMS,
+            "run": key_of(self.directory.parent),  # the scores'
         }
 
 
@@ -216,7 +218,8 @@ def read_run(path: Path, key: dict[str, Any]) -> dict[str, Any] | None:
         file = checked(RunFile, content, where=str(path), advice="")
     except EANError:  # missing or damaged: it is searched again
         return None
-    return content["run"] if file.key == json.loads(json.dumps(key)) else None
+    earlier = {"run": key.get("run"), **file.key}  # earlier versions did not write it
+    return content["run"] if earlier == json.loads(json.dumps(key)) else None
 
 
 def describe_run(run: dict[str, Any], score: Metric) -> str:

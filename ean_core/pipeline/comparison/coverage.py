@@ -74,4 +74,4 @@ def check_coverage(path: Path, comparison: Comparison, job: Job) -> None:
                 f"{path} compares searches with {before} {name}, and this run has {value}: give as many, {_ANOTHER}"
             )
     if earlier.exhaustive and not comparison.scores_every_scheme(job.task.blocks()):
-        raise EANError(f"{path} knows the scores of all schemes: give --exhaustive, {_ANOTHER}")
+        raise EANError(f"{path} holds the scores of all schemes: give --exhaustive, {_ANOTHER}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ean_core.pipeline.summary_coverage import with_covered_seeds
 from ean_core.pipeline.task import Metric
 from ean_core.pipeline.verdicts import comparison_sentences
 from ean_core.utils.distributed import run_on_main_process
-from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.screen import make_table, print_table, say_verdict
 
 
 def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
@@ -56,24 +56,25 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def print_retrained(record: Mapping[str, Any], *, metric: Metric) -> None:
+def print_retrained(record: Mapping[str, Any], *, metrics: Sequence[Metric]) -> None:
     """Print Table 4.
 
     Args:
         record: of kind "search-retrained".
-        metric: the one to show, the task's first.
+        metrics: those to show, see `summary_metrics`.
     """
     settings = record["settings"]
     title = f"{settings['recipe']['name']}: trained from scratch, {settings['images']['test']:,} test images"
-    heads = ["found by", f"test {metric.heading}", "time increment % (95 %)", "connections", "parameters", "scheme"]
+    tests = [f"test {metric.heading}" for metric in metrics]
+    heads = ["found by", *tests, "time increment % (95 %)", "connections", "parameters", "scheme"]
     table = make_table(title, heads, left=["scheme"])
     for row in record["metrics"]:
         time = row["time_increment"]
         cells = [
-            show_spread(row[metric.key]["values"]),
+            *(show_spread(row[metric.key]["values"]) for metric in metrics),
             "0" if time is None else show_mean({"mean": time["value"], **time}),
         ]
         cells += [f"{row['connections']}/{row['blocks']}", f"{row['parameters']:,}"]
         table.add_row(", ".join(row["methods"]), *cells, row["scheme"])
     print_table(table)
-    say(*record.get("comparisons", []))
+    say_verdict(record.get("comparisons", []))

@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from ean_core.pipeline.job import Job
+from ean_core.pipeline.search import open_history
 from ean_core.scheme import Scheme
-from ean_core.search import History
 from ean_core.search.history import read_lines
 from ean_core.search.shared_scores import SharedScores
+from ean_core.training.run_key import run_key
 from ean_core.training.work_dir import claim, first_difference, read_claim
-from ean_core.utils.distributed import barrier, is_main_process
+from ean_core.utils.distributed import is_main_process
 from ean_core.utils.progress import bar
 
 
@@ -42,8 +43,7 @@ def open_scores(job: Job, network: nn.Module, directory: Path, *, supernet_sha25
     }
     path = directory / "scores.jsonl"
     claim(directory, identity, resume=job.resume, begun=[path, directory / "runs"], work_dir=job.work_dir())
-    history = History.open(path, resume=job.resume) if is_main_process() else History.follow(path)
-    barrier()
+    history = open_history(path, resume=job.resume, run=run_key(identity))
     scores = SharedScores(history, job.task.make_scorer(network))
     scores.add(earlier_scores(job, identity))
     return scores
@@ -64,7 +64,7 @@ def earlier_scores(job: Job, identity: dict[str, Any]) -> list[tuple[str, float]
     }
     if first_difference(same, json.loads(json.dumps(identity))):
         return []
-    return [(line.bits, line.accuracy) for line in read_lines(path)]
+    return [(line.bits, line.accuracy) for line in read_lines(path) if line.run in (None, run_key(earlier))]
 
 
 def score_all(scores: SharedScores, schemes: Sequence[Scheme]) -> None:

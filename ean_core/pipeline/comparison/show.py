@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from ean_core.io.scheme_record import read_scheme_file
 from ean_core.pipeline.task import Metric
 from ean_core.report.labels import label_of
-from ean_core.scheme import Scheme, read_scheme_file
+from ean_core.scheme import Scheme
 from ean_core.utils.errors import EANError
 from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.significance import SIGNIFICANCE, compare_samples, holm

@@ -48,7 +48,7 @@ def with_earlier_seeds(study: Study) -> Study:
         return study
     if lost := schemes - {scheme.text for scheme in study.schemes}:
         raise EANError(
-            f"{path} has {len(schemes)} schemes, of which this study lacks {len(lost)}, such as {min(lost)}: give the "
+            f"this study lacks {len(lost)} of the {len(schemes)} schemes in {path}, such as {min(lost)}: give the "
             "flags that drew them, --report alone to report on all, or another --work-dir"
         )
     job = study.job.replace_recipe(seeds=tuple(sorted({*study.job.recipe.seeds, *seeds})))

@@ -11,7 +11,7 @@ from ean_core.pipeline.task import Metric
 from ean_core.report.correlation import with_fisher
 from ean_core.utils.intervals import FEWEST_FOR_INTERVAL, FEWEST_PAIRS
 from ean_core.utils.screen import make_table, print_table, say
-from ean_core.utils.text import how_many
+from ean_core.utils.text import difference_unit, how_many
 
 WAY_NAMES = {"running": "score with running BN statistics", "re-estimated": "score with calibrated BN"}
 """What a record's ways of scoring are called."""
@@ -79,14 +79,13 @@ def sentence_of(text: str) -> str:
 
 def describe_spread(name: str, spread: Mapping[str, float | None], unit: str) -> str:
     """Mean, deviation and error of some schemes' values in a sentence."""
-    points = "points" if unit == "%" else unit
     text = f"{name}: mean {spread['mean']:.2f} {unit}, deviation {spread['deviation']:.2f}"
     errors = {
         "standard error of one": spread["standard_error"],
         "deviation between seeds": spread.get("seed_deviation"),
     }
     shown = ", ".join(f"{what} {error:.2f}" for what, error in errors.items() if error is not None)
-    return f"{text}, range {spread['range']:.2f} {points}" + (f"; {shown}" if shown else "")
+    return f"{text}, range {spread['range']:.2f} {difference_unit(unit, name)}" + (f"; {shown}" if shown else "")
 
 
 def print_line(figures: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 
 from ean_core.io.json_file import read_json
@@ -131,7 +132,8 @@ def score_schemes(study: Study, supernet: Path) -> dict[str, list[float]]:
     scores = read_scores(path, checksum)
     network = study.job.task.load_supernet(supernet)
     for way in WAYS:
-        unseen = [scheme for scheme in study.schemes if scheme.text not in scores[way]]
+        # In the order in which neighbors share most of their first blocks, whose outputs are cached.
+        unseen = sorted((scheme for scheme in study.schemes if scheme.text not in scores[way]), key=attrgetter("text"))
         if not unseen:
             continue
         bn_images = 0 if way == "running" else study.images
@@ -208,8 +210,8 @@ def check_scored(directory: Path, groups: Groups) -> None:
     asked = {scheme.text for schemes in groups.values() for scheme in schemes}
     if missing := asked - scored:
         raise EANError(
-            f"{len(scored)} schemes are scored, and --report was asked for {len(asked)}, of which {len(missing)} are "
-            "not: leave out one of the two"
+            f"{len(scored)} schemes are scored, but {len(missing)} of the {len(asked)} that --report is asked for are "
+            "not: leave out --report, or the flags that draw schemes"
         )
 
 

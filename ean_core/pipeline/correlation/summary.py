@@ -79,7 +79,7 @@ def study_figures(
         validation, test: numbers of images of the scores and of the test results.
 
     Returns:
-        "schemes", "trained", "correlations" (way -> coefficient), "difference" (re-estimated minus running) and
+        "schemes", "trained", "correlations" (way -> coefficient), "difference" (calibrated minus running) and
         "spread" (way -> figures of all the scores; "trained" -> of the test results), and "ceiling" (see
         `ean_core.utils.intervals.ceiling`; None with one seed). Without `FEWEST_PAIRS` trained schemes there are only
         the first two and "spread".

@@ -47,10 +47,12 @@ class Costs:
     Attributes:
         bare: milliseconds per forward pass without attention.
         calls: call -> its cost.
+        run: key of the run that measured them, and of the device; None in files of earlier versions.
     """
 
     bare: float
     calls: Mapping[str, CallCost]
+    run: str | None = None
 
     def increment(self, calls: Iterable[str]) -> float:
         """Time that some calls add, in percent of the time without attention (Eq. 9)."""
@@ -155,8 +157,12 @@ def _negative(interval: Interval) -> Interval:
 
 
 def without(network: nn.Module, absent: list[str]) -> nn.Module:
-    """A copy without some calls and without the modules that no call needs; it shares the network's weights."""
-    tensors = [*network.parameters(), *network.buffers()]
+    """A copy without some calls and without the modules that no call needs.
+
+    It shares the network's weights, except those of a supernet whose mean masks are folded into them.
+    """
+    folds = any(stage.mean_masks is not None for stage in getattr(network, "stages", ()))
+    tensors = [] if folds else [*network.parameters(), *network.buffers()]
     shared = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     for call in find_calls(shared):
         if call.name in absent:

@@ -11,7 +11,10 @@ import numpy as np
 from torch import nn
 
 from ean_core.pipeline.retrain import pack_results, unpack_results
+from ean_core.training.run_key import check_keys
+from ean_core.utils.checked_dataclasses import WrongValueError
 from ean_core.utils.errors import EANError
+from ean_core.utils.files import write_atomic
 
 
 class Evaluations:
@@ -19,17 +22,23 @@ class Evaluations:
 
     Args:
         path: a .jsonl file, read if it exists and appended to.
+        run: key of the run, which each line gets; None for none.
         evaluate: a network and a part -> the images' results, see `TrimTask.results`.
         after: called after each new evaluation.
 
     Raises:
-        EANError: if the file is damaged; a last line that was cut off does not count.
+        EANError: if the file is damaged or another run's; a last line that was cut off does not count.
     """
 
     def __init__(
-        self, path: Path, evaluate: Callable[[nn.Module, str], np.ndarray], *, after: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        evaluate: Callable[[nn.Module, str], np.ndarray],
+        *,
+        run: str | None = None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
-        self.path, self.evaluate, self.after = path, evaluate, after
+        self.path, self.evaluate, self.run, self.after = path, evaluate, run, after
         self.known: dict[tuple[str, str], np.ndarray] = {}
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]
@@ -37,13 +46,15 @@ class Evaluations:
             try:
                 entry = json.loads(line)
                 self.known[entry["part"], entry["network"]] = _unpack(entry["results"])
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                key = entry.get("run")
+            except (WrongValueError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
                 raise EANError(
                     f"{path} is damaged in line {number} ({type(error).__name__}): remove the file, and what it held "
                     "is measured again"
                 ) from None
+            check_keys([key], run, file=path)
         if len(whole) < len(lines):
-            path.write_text("".join(whole), encoding="utf-8")
+            write_atomic(path, "".join(whole))
 
     def results(self, network: nn.Module | Callable[[], nn.Module], *, name: str, part: str) -> np.ndarray:
         """The results of a network, or of the one that a function makes, on a part of the images."""
@@ -51,7 +62,7 @@ class Evaluations:
         if key not in self.known:
             made = network if isinstance(network, nn.Module) else network()
             results = self.evaluate(made, part)
-            entry = {"part": part, "network": name, "results": _pack(results)}
+            entry = {"part": part, "network": name, "results": _pack(results), "run": self.run}
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
             self.known[key] = results

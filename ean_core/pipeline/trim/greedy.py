@@ -140,8 +140,8 @@ def walk(bench: Bench, costs: Costs, limits: Limits) -> tuple[list[Step], int, n
     index = choose(path, limits)
     if index is None or chosen is None:
         least = min(path, key=lambda step: step.drop.value)
+        wanted = limits.describe(bench.task.metric.difference_unit)
         raise EANError(
-            f"no network on the way keeps {limits.describe(bench.task.metric.unit or 'in its metric')}: the one that "
-            f"loses least within the time loses {least.drop.value:.2f}; give wider limits"
+            f"no network along the way meets {wanted}: the smallest loss is {least.drop.value:.2f}; give wider limits"
         )
     return path, index, chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,17 @@ from ean_core.pipeline.trim.evaluations import Evaluations
 from ean_core.pipeline.trim.greedy import Limits, Step, walk
 from ean_core.pipeline.trim.metric import metric_drop, metric_value
 from ean_core.pipeline.trim.sentence import conclusion
-from ean_core.pipeline.trim.task import TEST, TrimTask
+from ean_core.pipeline.trim.task import TEST, VALIDATION, TrimTask
 from ean_core.pipeline.trim.worth import AS_TRAINED, Bench, masks_of_network, worth_of_all, worth_of_calls
-from ean_core.training.work_dir import claim
+from ean_core.training.run_key import run_key
+from ean_core.training.work_dir import WorkDir, claim
 from ean_core.utils.errors import EANError
 from ean_core.utils.progress import bar
 from ean_core.utils.text import how_many
 
 EVALUATIONS, COSTS, RECORD, NETWORK = "evaluations.jsonl", "costs.json", "trim.json", "trimmed"
+PARTS = ("trim", "finetune")
+"""What the claims on the work directory and on the folders in it call them."""
 MASK_BYTES = 200e6
 """Memory for the training images that mean masks and batch norm calibration run over."""
 
@@ -69,20 +72,23 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     batch = example_batch(task.image_shape, batch_size=settings.batch_size, device=device_of(task.network))
     how = {"mode": settings.mode, "batch_size": len(batch), "image_shape": list(task.image_shape)}
     files = [directory / EVALUATIONS, directory / RECORD]
-    claim(directory, {"part": "trim", **task.identity, **how}, resume=resume, begun=files)
-    costs = measured_costs(task.network, batch, settings, directory / COSTS)
+    identity = {"part": "trim", **task.identity, **how}
+    claim(directory, identity, resume=resume, begun=files, work_dir=WorkDir(directory, "trim", PARTS))
+    costs = measured_costs(task.network, batch, settings, directory / COSTS, identity)
     with bar("evaluate", count_evaluations(len(calls))) as progress:
         evaluations = Evaluations(
-            directory / EVALUATIONS, task.results, after=lambda: progress.update(progress.done + 1)
+            directory / EVALUATIONS,
+            task.results,
+            run=run_key(identity),
+            after=lambda: progress.update(progress.done + 1),
         )
         bench = Bench(task, evaluations, training_batches(task))
         masks = masks_of_network(bench)
         one_by_one, together = worth_of_calls(bench, masks), worth_of_all(bench, masks)
         limits = settings.limits.or_default(task.metric, bench.value(bench.before))
         path, chosen, network = walk(bench, costs, limits)
-        if settings.finetune and chosen:
-            folder = directory / f"finetune_{chosen}_{settings.finetune}"
-            network = task.finetune(network, epochs=settings.finetune, directory=folder, resume=resume)
+        if chosen:
+            network = finetuned(task, network, settings.finetune, directory / f"finetune_{chosen}", resume=resume)
         final = final_results(bench, network, path[: chosen + 1], finetune=settings.finetune)
     metrics = {
         "metric": asdict(task.metric),
@@ -101,6 +107,14 @@ def trim(task: TrimTask, settings: TrimSettings, *, directory: Path, resume: boo
     metrics["sentence"] = conclusion(metrics, limits=limits, parts=asdict(task.parts), device=device)
     how |= {"device": device, "limits": asdict(limits)}
     return write_results(task, settings, network, metrics, directory=directory, how=how)
+
+
+def finetuned(task: TrimTask, network: nn.Module, epochs: int, directory: Path, *, resume: bool) -> nn.Module:
+    """A trimmed network trained on, in a directory with the number of epochs in its name; as it is for no epochs."""
+    if not epochs:
+        return network
+    folder = directory.with_name(f"{directory.name}_{epochs}")
+    return task.finetune(network, epochs=epochs, directory=folder, resume=resume)
 
 
 def check_calls(count: int, what: str) -> None:
@@ -134,13 +148,25 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def measured_costs(network: nn.Module, batch: Tensor, settings: TrimSettings, path: Path) -> Costs:
-    """What the calls cost: read where an interrupted run has measured it, so that its order of folding is the same."""
+def measured_costs(
+    network: nn.Module, batch: Tensor, settings: TrimSettings, path: Path, identity: Mapping[str, Any]
+) -> Costs:
+    """What the calls cost, measured or, so that the order of folding is the same, as this device measured it before.
+
+    Args:
+        network, batch, settings: as for `trim`.
+        path: of the file that keeps the costs.
+        identity: of the run.
+    """
+    key, names = run_key({**identity, "device": device_name(batch.device)}), [call.name for call in find_calls(network)]
     if path.exists():
-        return Costs.load(path)
+        costs = Costs.load(path)
+        if costs.run in (None, key) and list(costs.calls) == names:
+            return costs
     costs = with_bar(
         "time", settings.rounds, lambda step: call_costs(network, batch, **timing(settings), after_round=step)
     )
+    costs = replace(costs, run=key)
     costs.save(path)
     return costs
 
@@ -180,19 +206,26 @@ def training_batches(task: TrimTask) -> list[Tensor]:
 
 
 def final_results(bench: Bench, network: nn.Module, way: Sequence[Step], *, finetune: int) -> dict[str, Any]:
-    """Value and drop of the chosen network on the validation and, at last, the test images."""
+    """Value and drop of the chosen network on the validation and, at last, the test images, and their groups' figures:
+    image part -> group -> its figure before and after."""
     name = " ".join(f"{step.call}{'*' if step.calibrated else ''}" for step in way[1:]) or AS_TRAINED
     name += f", {how_many(finetune, 'epoch')}" if finetune and len(way) > 1 else ""
-    final = {"trimmed": bench.measure(network, name), "test": None}
-    if bench.task.parts.test:
-        metric, results = bench.task.metric, bench.evaluations.results
-        before = results(bench.task.network, name=AS_TRAINED, part=TEST)
-        after = results(network, name=name, part=TEST)
-        final["test"] = {
-            "before": metric_value(before, metric),
-            "after": metric_value(after, metric),
-            "drop": asdict(metric_drop(before, after, metric)),
-        }
+    task, results = bench.task, bench.evaluations.results
+    final = {"trimmed": bench.measure(network, name), "test": None, "groups": {}}
+    for part in (VALIDATION, TEST) if task.parts.test else (VALIDATION,):
+        before = results(task.network, name=AS_TRAINED, part=part)
+        after = results(network, name=name, part=part)
+        figures = [task.group_figures(each, part) for each in (before, after)]
+        if figures[0]:
+            final["groups"][part] = {
+                group: {"before": value, "after": figures[1][group]} for group, value in figures[0].items()
+            }
+        if part == TEST:
+            final["test"] = {
+                "before": metric_value(before, task.metric),
+                "after": metric_value(after, task.metric),
+                "drop": asdict(metric_drop(before, after, task.metric)),
+            }
     return final
 
 

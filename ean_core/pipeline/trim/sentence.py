@@ -8,15 +8,10 @@ from typing import Any
 from ean_core.pipeline.trim.cost import TRIMMED
 from ean_core.pipeline.trim.greedy import Limits
 from ean_core.utils.screen import make_table, print_table, say
-from ean_core.utils.text import how_many
+from ean_core.utils.text import difference_unit, how_many
 
 MOST_APART = 5.0
 """Percent by which the sum of the calls' times and the times of whole networks may differ without a warning."""
-
-
-def unit_of(metric: Mapping[str, Any]) -> str:
-    """The unit of a difference of the metric: points of a percentage, else its name."""
-    return "points" if metric["unit"] == "%" else metric["unit"] or metric["name"]
 
 
 def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str, Any], device: str) -> str:
@@ -28,21 +23,22 @@ def conclusion(metrics: Mapping[str, Any], *, limits: Limits, parts: Mapping[str
         parts: the fields of `Parts`.
         device: its name; any CPU is called "this CPU".
     """
-    unit, total, folded = unit_of(metrics["metric"]), len(metrics["calls"]), len(metrics["folded"])
+    metric, total, folded = metrics["metric"], len(metrics["calls"]), len(metrics["folded"])
+    name, unit = metric["name"], difference_unit(metric["unit"], metric["name"])
     wanted = limits.describe(unit)
     chosen = how_many(parts["validation"], "validation image")
     if not folded:
-        return f"None of {how_many(total, 'attention call')} can go with {wanted} on {chosen}"
+        return f"None of {how_many(total, 'attention call')} can be removed with {wanted} on {chosen}"
     drop, saved = (metrics["test"] or metrics["trimmed"])["drop"], metrics["times"][TRIMMED]["saved"]
-    name = metrics["metric"]["name"]
-    lost = f"{drop['value']:.2f} {unit}" + ("" if unit == name else f" of {name}")
+    lost = f"{rounded(drop['value'])} {unit}" + ("" if unit == name else f" of {name}")
     measured = "on the images that chose, which is optimistic"  # an interval would hold the true loss too rarely
     if metrics["test"]:
-        measured = f"95 %: {drop['low']:.2f} to {drop['high']:.2f}; {how_many(parts['test'], 'test image')}"
+        interval = f"{rounded(drop['low'])} to {rounded(drop['high'])}"
+        measured = f"95 %: {interval}; {how_many(parts['test'], 'test image')}"
     where = "this CPU" if device.endswith("CPU") else device
     return (
-        f"{folded} of {how_many(total, 'attention call')} can go for {lost} ({measured}; chosen for {wanted} "
-        f"on {chosen}); {time_saved(saved, where=where)}"
+        f"{folded} of {how_many(total, 'attention call')} can be removed at a loss of {lost} ({measured}; "
+        f"chosen for {wanted} on {chosen}); {time_saved(saved, where=where)}"
     )
 
 
@@ -50,7 +46,7 @@ def time_saved(saved: Mapping[str, float], *, where: str) -> str:
     """What the whole network's time was measured to save, in percent; an interval with 0 in it shows no saving."""
     interval = f"{saved['low']:.0f} to {saved['high']:.0f}"
     if round(saved["low"]) <= 0 <= round(saved["high"]):
-        return f"whether that saves time on {where} cannot be said ({saved['value']:.0f} %, 95 %: {interval})"
+        return f"whether that saves time on {where} is unclear ({saved['value']:.0f} %, 95 %: {interval})"
     if saved["high"] < 0:
         return f"that takes {-saved['value']:.0f} % ({-saved['high']:.0f} to {-saved['low']:.0f}) more time on {where}"
     return f"that saves {saved['value']:.0f} % ({interval}) of the time on {where}"
@@ -72,7 +68,7 @@ def disagreement(metrics: Mapping[str, Any]) -> str | None:
 def print_tables(metrics: Mapping[str, Any]) -> None:
     """The calls, the worth of them all, and the order of folding."""
     metric = metrics["metric"]
-    heading, unit = f"{metric['name']} {metric['unit']}".rstrip(), unit_of(metric)
+    heading, unit = f"{metric['name']} {metric['unit']}".rstrip(), difference_unit(metric["unit"], metric["name"])
     heads = ["call", "with its mean mask", f"loss, {unit} (95 %)", "dropped", "ms (95 %)", "share of time %"]
     table = make_table(f"each call alone; {heading} as trained: {metrics['validation']:.2f}", heads)
     for name, call in metrics["calls"].items():
@@ -96,7 +92,7 @@ def print_tables(metrics: Mapping[str, Any]) -> None:
     )
     worth = together["worth"]
     say(
-        f"worth of the attention, {unit}: {ranged(worth['total'])}, of which static (a scale that folds away) "
+        f"worth of the attention, {unit}: {ranged(worth['total'])}; static (a scale that folds away) "
         f"{ranged(worth['static'])}, dynamic {ranged(worth['dynamic'])}"
     )
     print_path(metrics, heading=heading, unit=unit)
@@ -114,8 +110,25 @@ def print_path(metrics: Mapping[str, Any], *, heading: str, unit: str) -> None:
     print_table(table)
     if (warning := disagreement(metrics)) is not None:
         say(f"warning: {warning}")
+    print_groups(metrics["groups"])
+
+
+def print_groups(groups: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Print the figures of the groups of images, before and after; nothing where there are no groups."""
+    table = make_table("the network that was taken, part by part", ["", "as trained", "trimmed"])
+    for part, figures in groups.items():
+        for name, value in figures.items():
+            table.add_row(f"{part} {name}", f"{value['before']:.2f}", f"{value['after']:.2f}")
+    if groups:
+        print_table(table)
 
 
 def ranged(interval: Mapping[str, float], digits: int = 2) -> str:
     """A value with its interval, such as `0.20 (0.10 to 0.30)`."""
-    return "{value:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(**interval, d=digits)
+    value, low, high = (rounded(interval[name], digits) for name in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
+
+
+def rounded(value: float, digits: int = 2) -> str:
+    """A value with so many decimals; a zero has no sign."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from ean_core.pipeline.task import Metric
-from ean_core.scheme import Scheme, SchemeLike, as_scheme
+from ean_core.scheme import Scheme, SchemeLike, as_scheme_of_first_stages
 from ean_core.utils.files import sha256_of
 from ean_core.utils.text import how_many
 
@@ -50,10 +50,11 @@ def with_later_stages(kept: Scheme, scheme: SchemeLike, blocks: Sequence[int]) -
 
     Args:
         kept: of the stages that the network keeps.
-        scheme: of all stages, as the network was trained.
+        scheme: as the network was trained, of all stages or, as a search finds it, of those that it keeps.
         blocks: of all stages.
     """
-    return Scheme(kept.bits + as_scheme(scheme, blocks).bits[len(kept) :], tuple(blocks))
+    whole = as_scheme_of_first_stages(scheme, blocks, stages=len(kept.blocks))
+    return Scheme(kept.bits + whole.bits[len(kept) :], tuple(blocks))
 
 
 class TrimTask(Protocol):
@@ -87,6 +88,18 @@ class TrimTask(Protocol):
             (N,) bool, whether an image is right, where the metric is a proportion; (N,) float, an error whose mean is
             the metric; or (N, K, 2) whole numbers, the pixels in the intersection and in the union of each class, where
             it is the mean IoU.
+        """
+        ...
+
+    def group_figures(self, results: np.ndarray, part: str) -> Mapping[str, float]:
+        """What the metric sums up, where it is made of groups of images, such as "MAE on part_A, people".
+
+        Args:
+            results: of a network on a part, as `results` returns them.
+            part: "validation" or "test".
+
+        Returns:
+            name -> value; empty where there are no groups.
         """
         ...
 

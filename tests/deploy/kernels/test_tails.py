@@ -42,8 +42,11 @@ def test_a_network_with_kernels_equals_itself() -> None:
 
 
 def check_networks() -> None:
-    """All three attentions, and one of another's own that makes its mask of means and remembers it, here and there."""
-    from ean_core.attention import register
+    """All three attentions, and two of another's own, here and there.
+
+    One makes its mask of means and remembers it; a subclass of SE, which has a kernel, computes something else.
+    """
+    from ean_core.attention import SqueezeExcitation, register
     from ean_core.attention.base import ChannelAttention
 
     @register("root")
@@ -55,7 +58,13 @@ def check_networks() -> None:
             mask = (pooled.abs() + (0 if state is None else state[0])).sqrt()
             return mask, (mask, mask)
 
-    for arch, attention in product(("resnet20", "resnet29"), ("se", "sge", "dia", "root")):
+    @register("half-se")
+    class Half(SqueezeExcitation):
+        def mask(self, residual: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
+            mask, state = super().mask(residual, state)
+            return mask / 2, state
+
+    for arch, attention in product(("resnet20", "resnet29"), ("se", "sge", "dia", "root", "half-se")):
         network = trained(arch, attention, scheme="010 | 000 | 011")
         check_network(network)
 
@@ -150,21 +159,3 @@ def test_blocks_that_are_not_connected_keep_their_mean_masks(arch: str, monkeypa
     x = images(network, size=8)
     with torch.inference_mode():
         assert difference(network(x), in_channels_last(folded)(x)) < 1e-4
-
-
-def test_a_subclass_that_computes_something_else_keeps_its_own_way() -> None:
-    interpreted("from tests.deploy.kernels.test_tails import check_subclass; check_subclass()")
-
-
-def check_subclass() -> None:
-    """Half the excitation, under a name of its own."""
-    from ean_core.attention import SqueezeExcitation, register
-
-    @register("half-se")
-    class Half(SqueezeExcitation):
-        def mask(self, residual: torch.Tensor, state: None) -> tuple[torch.Tensor, None]:
-            mask, state = super().mask(residual, state)
-            return mask / 2, state
-
-    network = trained("resnet20", "half-se", scheme="010 | 000 | 011")
-    check_network(network)

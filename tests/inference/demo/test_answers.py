@@ -29,13 +29,6 @@ def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
-
-
-@pytest.fixture
 def classifiers(tiny_arch: str, tmp_path: Path) -> list[LoadedModel]:
     paths = [
         tiny_classifier(tmp_path / "org.pth", None),
@@ -63,7 +56,7 @@ def test_a_counter_says_what_predict_says(tiny_arch: str, tmp_path: Path, photo:
     path = tiny_counter(tmp_path / "best.pth")
     (found,) = answer([load_file(path, device="cpu")], Image.open(photo))
     count = ean_core.load(path, device="cpu").predict(photo)
-    assert re.search(r"^about (-?\d+) heads?$", found.result)[1] == str(round(count))
+    assert re.search(r"^about (-?\d+) (?:person|people)$", found.result)[1] == str(round(count))
     assert found.picture.shape == (40, 50, 3)
     assert not np.array_equal(found.picture, np.asarray(Image.open(photo)))
 
@@ -105,8 +98,9 @@ def test_tabs_are_by_kind_and_shipped_models_say_their_limits(classifiers: list[
     counter = load_file("counter-shanghaitech-a", device="cpu")
     groups = by_kind([*classifiers, counter])
     assert groups == {"counter": [counter], "classifier": classifiers}
-    (sentence,) = about(groups["counter"])
+    sentence, errors = about(groups["counter"])
     assert "unreliable for few people" in sentence
+    assert "by 32.8 (18 %) with 100 to 249 people (62 photos)" in errors
     assert about(classifiers) == []
 
 

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from ean_core import EANError
 from ean_core.attention import SqueezeExcitation
 from ean_core.deploy.mean_mask import drop_calls, find_calls
 from ean_core.networks import ResNet
-from ean_core.pipeline.trim.cost import Costs, call_costs, compare_times, example_batch, ready, without
+from ean_core.pipeline.trim.cost import CallCost, Costs, call_costs, compare_times, example_batch, ready, without
+from ean_core.pipeline.trim.greedy import Limits
+from ean_core.pipeline.trim.run import TrimSettings, measured_costs
+from ean_core.utils.intervals import Interval
 from tests.helpers.tiny_networks import images, trained
 
 
@@ -25,6 +29,19 @@ def test_a_network_without_some_calls_shares_the_weights_and_computes_the_same()
     with torch.inference_mode():
         assert torch.equal(less(x), drop_calls(network, ["layer1.0", "layer1.2"])(x))
     assert len(find_calls(network)) == 4
+
+
+@torch.no_grad()
+def test_a_supernet_with_mean_masks_keeps_its_weights() -> None:
+    """They are folded into the copy's norms."""
+    network = trained("resnet20", "se")
+    network.keep_mean_masks()
+    for stage in network.stages:
+        stage.mean_masks.masks.uniform_(0.2, 0.9)
+    network.set_scheme("110 | 000 | 011")
+    before = {name: value.clone() for name, value in network.eval().state_dict().items()}
+    without(network, ["layer1.0"])
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 class Clock:
@@ -67,6 +84,24 @@ def test_each_call_costs_what_the_clock_says(monkeypatch: pytest.MonkeyPatch, tm
     assert times["all"]["saved"] is None
     assert times["none"]["saved"]["value"] == pytest.approx(50.0)
     assert times["none"]["saved"]["low"] <= times["none"]["saved"]["high"]
+
+
+def test_costs_are_measured_again_on_another_device_or_of_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = trained("resnet20", "se", scheme="100 | 000 | 001")
+    settings, batch, asked = TrimSettings(Limits()), images(network, size=8), []
+
+    def costs_of(network: nn.Module, *_: object, **__: object) -> Costs:
+        asked.append(1)
+        cost = CallCost(Interval(1.0, 1.0, 1.0), Interval(1.0, 1.0, 1.0))
+        return Costs(10.0, {call.name: cost for call in find_calls(network)})
+
+    monkeypatch.setattr("ean_core.pipeline.trim.run.call_costs", costs_of)
+    for identity, device, count in (({}, "one", 1), ({}, "one", 1), ({}, "other", 2), ({"seed": 1}, "other", 3)):
+        monkeypatch.setattr("ean_core.pipeline.trim.run.device_name", lambda _, name=device: name)
+        costs = measured_costs(network, batch, settings, tmp_path / "costs.json", identity)
+        assert (list(costs.calls), len(asked)) == (["layer1.0", "layer3.2"], count)
 
 
 def test_small_images_are_timed_by_fifty_and_large_ones_alone() -> None:

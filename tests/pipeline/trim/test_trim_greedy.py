@@ -128,7 +128,7 @@ def test_the_network_that_is_taken_has_the_calls_that_are_left(tmp_path: Path) -
 
 
 def test_limits_that_nothing_keeps_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EANError, match=r"at most 1 .* at most 5 % to the time: .* loses 0\.00; give wider limits"):
+    with pytest.raises(EANError, match=r"at most 1 .* at most 5 % to the time: the smallest loss is 0\.00;"):
         walk(bench_of(MadeUpTask(), tmp_path), costs(), Limits(max_drop=1.0, max_increment=5.0))
 
 
@@ -153,6 +153,10 @@ def test_what_was_evaluated_is_not_evaluated_again(tmp_path: Path) -> None:
         end.write('{"part": "validation", "netw')  # a line that an interruption cut off
     assert [step for step, _ in fold_greedily(bench_of(second, tmp_path), costs())] == before
     assert (first.asked, second.asked) == (1 + 4 + 3 + 2 + 1 + 4, 0)
+    Evaluations(file, second.results, run="a").results(second.network, name="new", part="validation")
+    Evaluations(file, second.results, run="a")
+    with pytest.raises(EANError, match="was written by a run with other settings"):
+        Evaluations(file, second.results, run="b")
     entry = '{"part": "validation", "network": "x", "results": %s}\n'
     wrong = [b"nonsense\n", b"\xff\xfe\n", b"[" * 100_000 + b"\n", *(entry % x for x in ("[NaN]", '[["a"]]', "null"))]
     for line in wrong:

@@ -6,7 +6,7 @@ import pytest
 
 from ean_core.pipeline.trim.cost import TRIMMED
 from ean_core.pipeline.trim.greedy import Limits
-from ean_core.pipeline.trim.sentence import conclusion, disagreement, time_saved
+from ean_core.pipeline.trim.sentence import conclusion, disagreement, ranged, time_saved
 from ean_core.report.trim import conclusion as shown_conclusion
 
 
@@ -14,8 +14,8 @@ from ean_core.report.trim import conclusion as shown_conclusion
     ("interval", "sentence"),
     [
         ((18.7, 18.1, 19.0), "that saves 19 % (18 to 19) of the time on this CPU"),
-        ((14.0, -3.0, 30.0), "whether that saves time on this CPU cannot be said (14 %, 95 %: -3 to 30)"),
-        ((16.0, 0.3, 28.0), "whether that saves time on this CPU cannot be said (16 %, 95 %: 0 to 28)"),
+        ((14.0, -3.0, 30.0), "whether that saves time on this CPU is unclear (14 %, 95 %: -3 to 30)"),
+        ((16.0, 0.3, 28.0), "whether that saves time on this CPU is unclear (16 %, 95 %: 0 to 28)"),
         ((-5.0, -9.0, -2.0), "that takes 5 % (2 to 9) more time on this CPU"),
     ],
 )
@@ -32,10 +32,7 @@ def test_a_loss_on_the_images_that_chose_has_no_interval() -> None:
     }  # fmt: skip
     limits, parts = Limits(max_drop=0.3), {"validation": 500, "test": 0}
     said = conclusion(metrics, limits=limits, parts=parts, device="a CPU")
-    assert (
-        "1 of 2 attention calls can go for 0.10 points of accuracy (on the images that chose, which is optimistic"
-        in said
-    )
+    assert "at a loss of 0.10 points of accuracy (on the images that chose, which is optimistic; chosen for " in said
     assert "95 %" not in said
     said = conclusion({**metrics, "test": {"drop": drop}}, limits=limits, parts={**parts, "test": 200}, device="a CPU")
     assert "(95 %: -0.20 to 0.40; 200 test images; chosen for " in said
@@ -56,3 +53,7 @@ def test_table_and_sentence_that_do_not_agree_are_warned_of() -> None:
     assert "add up to 3 % of the time, and whole networks differ by 19 %" in disagreement(metrics)
     saved.update(low=2.0, high=30.0)  # an interval that wide disagrees with little
     assert disagreement(metrics) is None
+
+
+def test_a_zero_has_no_sign() -> None:
+    assert ranged({"value": -0.001, "low": -0.006, "high": 0.2}) == "0.00 (-0.01 to 0.20)"
