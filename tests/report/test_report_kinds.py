@@ -98,7 +98,7 @@ def test_correlation_and_batch_norm(results: Path) -> None:
     made.batch_norm(results / "norm.json")
     text = report_all(results)
     assert "| supernet, batch norm running | 0.50 (-0.19 to 0.86) | 0.50 (" in text, "Fisher's interval of ten pairs"
-    assert "| re-estimated minus running | 0.50 (-0.25 to 0.75) |" in text
+    assert "| calibrated minus running | 0.50 (-0.25 to 0.75) |" in text
     assert "| a score without error, at most | 0.62 (0.50 to 0.75) | – | – |" in text
     assert "accuracies of one scheme deviate by 0.60 points between seeds" in text
     assert "| paper (42 schemes) | 0.71 | – | – |" in text
