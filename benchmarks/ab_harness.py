@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -15,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from ean_core.benchmark.timing import round_order
 from ean_core.io.records import write_record
 from ean_core.utils.allocator import keep_freed_memory
 from ean_core.utils.errors import EANError
-from ean_core.utils.intervals import Interval, bootstrap
+from ean_core.utils.intervals import Interval, bootstrap_median
 
 Turn = Callable[[], dict[str, Any]]
 """Does a piece of work, and returns at least {"seconds": ..}."""
@@ -183,14 +183,14 @@ def middle(turns: Sequence[Mapping[str, Any]]) -> float:
 
 
 def times_as_fast(slow: Sequence[Mapping[str, Any]], fast: Sequence[Mapping[str, Any]]) -> Interval:
-    """Median over the rounds of the ratio of their times, and its 95 % interval."""
-    return bootstrap(np.median, np.array(seconds(slow)) / np.array(seconds(fast)))
+    """Median over the rounds of the ratio of their times, and its 95 % interval (see `bootstrap_median`)."""
+    return bootstrap_median((np.array(seconds(slow)) / np.array(seconds(fast))).tolist())
 
 
 def row(plain: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What a record holds of a side: the seconds of its turns, how much faster than plain they are, its memory."""
     ratio = times_as_fast(plain, turns)
-    return {"seconds": seconds(turns), "times_as_fast": asdict(ratio), "peak_mib": turns[-1].get("peak_mib")}
+    return {"seconds": seconds(turns), "times_as_fast": ratio.to_record(), "peak_mib": turns[-1].get("peak_mib")}
 
 
 def image_row(first: Sequence[Mapping[str, Any]], turns: Sequence[Mapping[str, Any]], pixels: int) -> dict[str, Any]:
@@ -229,5 +229,7 @@ def write(arguments: argparse.Namespace, metrics: Any, *, last: bool = True, **s
 
 
 def in_words(interval: Interval, unit: str = "x") -> str:
-    """Such as "2.51x (2.40 to 2.66)"."""
+    """Such as "2.51x (2.40 to 2.66)"; the value alone over too few rounds for an interval."""
+    if None in (interval.low, interval.high) or math.isnan(interval.low):
+        return f"{interval.value:.2f}{unit}"
     return f"{interval.value:.2f}{unit} ({interval.low:.2f} to {interval.high:.2f})"

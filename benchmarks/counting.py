@@ -7,7 +7,6 @@ and added up; here each is divided by its sum, as our maps are, so that both sid
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +123,7 @@ def compare_density(arguments: argparse.Namespace, kernel: str) -> dict[str, Any
     ratio = times_as_fast(timings["plain"], timings["ours"])
     print(f"density maps, {kernel:<9} {in_words(ratio)} as fast as SciPy; the maps differ by {difference:.1e}")
     times = {name: seconds(turns) for name, turns in timings.items()}
-    return {"seconds": times, "times_as_fast": asdict(ratio), "difference": difference}
+    return {"seconds": times, "times_as_fast": ratio.to_record(), "difference": difference}
 
 
 # -- prediction -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -154,7 +153,7 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if {"bare", "engine"} <= rows.keys():
         over = times_as_fast(turns["engine"], turns["bare"])
-        rows["engine"]["over_bare"] = asdict(over)
+        rows["engine"]["over_bare"] = over.to_record()
         print(f"engine takes {in_words(over)} as long as bare")
     write(arguments, rows)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from crowd_counting.job import Job
 from ean_core.inference.count_errors import by_part
 from ean_core.io.records import read_record
 from ean_core.utils.checked_dataclasses import WrongValueError, convert
-from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
+from ean_core.utils.comparison_sentences import (
+    ONE_SEED,
+    Comparison,
+    compare_errors_sentence,
+    compare_seeds,
+    corrected_sentences,
+)
 from ean_core.utils.errors import EANError
 from ean_core.utils.significance import paired_difference
 from ean_core.utils.text import attention_label
 
-MARGIN_SHARE = 0.01
-"""Counters are level whose errors differ by less than this share of the other one's."""
 HARMLESS = ("channels_last", "save_interval", "validate_every")
 """Fields of the training that two runs which are compared may differ in."""
 
@@ -36,10 +41,11 @@ def verdicts(directory: Path) -> list[str]:
         for other, found in runs_beside(directory, record)
         for part in best
     ]
-    sentences += [sentence for sentence in compared if sentence]
-    if len(record["settings"]["seeds"]) == 1 and any(compared):
+    said = corrected_sentences([comparison for comparison in compared if comparison])
+    sentences += said
+    if len(record["settings"]["seeds"]) == 1 and said:
         sentences.append(ONE_SEED)
-    if not any(compared):
+    if not said:
         sentences.append(
             f"Nothing can be said about attention yet: no other network was trained in {directory.parent}/ on the "
             "same data with the same settings."
@@ -102,8 +108,8 @@ def conditions(record: Mapping[str, Any]) -> str:
 
 def compare_runs(
     directory: Path, record: Mapping[str, Any], other: Path, beside: Mapping[str, Any], *, part: str = ""
-) -> str | None:
-    """The sentence on two runs, on one of several parts: by their seeds if they share several, else image by image for
+) -> Comparison | None:
+    """Compare two runs, on one of several parts: by their seeds if they share several, else image by image for
     one that they share.
     """
     name, against = network_name(record), f"{network_name(beside)} in {other.name}/"
@@ -111,17 +117,16 @@ def compare_runs(
     shared, metric = [seed for seed in own if seed in others], f"test MAE on {part}" if part else "test MAE"
     if len(shared) > 1:
         values, reference = ([errors[seed] for seed in shared] for errors in (own, others))
-        margin = float(f"{MARGIN_SHARE * sum(reference) / len(reference):.1g}")
-        difference = paired_difference(values, reference)
-        return compare_seeds_sentence(
-            name, against, difference, metric=metric, unit="people", margin=margin, higher_is_better=False
+        return compare_seeds(
+            name, against, values, reference, seeds=shared, metric=metric, unit="people", higher_is_better=False
         )
     if not shared:
         return None
     errors = [read_errors(run / f"seed{shared[0]}" / "result.json", part=part) for run in (directory, other)]
     if errors[0] is None or errors[1] is None or len(errors[0]) != len(errors[1]):
         return None
-    return compare_errors_sentence(name, against, paired_difference(errors[0], errors[1]), metric=metric, unit="people")
+    say = partial(compare_errors_sentence, name, against, metric=metric, unit="people")
+    return Comparison(paired_difference(errors[0], errors[1]), say)
 
 
 def read_errors(path: Path, *, part: str = "") -> Sequence[float] | None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ean_core.utils.comparison_sentences import ONE_SEED, compare_errors_sentence, compare_seeds_sentence
+from ean_core.utils.comparison_sentences import (
+    ONE_SEED,
+    Comparison,
+    compare_errors_sentence,
+    compare_seeds,
+    corrected_sentences,
+)
 from ean_core.utils.errors import EANError
 from ean_core.utils.significance import paired_difference
 from segmentation.run_records import common_settings, read_run
@@ -25,7 +32,7 @@ def verdicts(directory: Path) -> list[str]:
     """
     own, groups = read_run(directory), networks_beside(directory)
     sentences = list(on_classes(own))
-    compared = [sentence for others in groups[1:] if (sentence := compare_networks(groups[0], others))]
+    compared = corrected_sentences([found for others in groups[1:] if (found := compare_networks(groups[0], others))])
     if not compared:
         sentences.append(
             f"Nothing can be said about attention yet: no other network was trained in {directory.parent}/ on the same "
@@ -90,19 +97,19 @@ def compare_all(runs: Sequence[Record]) -> list[str]:
     groups = networks_of(runs)
     reference = next((group for group in groups if group[0]["metrics"]["network"] == "Org"), groups[0])
     others = [group for group in groups if group is not reference]
-    compared = [sentence for group in others if (sentence := compare_networks(group, reference))]
+    compared = corrected_sentences([found for group in others if (found := compare_networks(group, reference))])
     one_seed = any(len(group) == 1 for group in groups)
     return [*compared, ONE_SEED] if compared and one_seed else compared
 
 
-def compare_networks(runs: Sequence[Record], others: Sequence[Record]) -> str | None:
-    """The sentence on two networks: by the seeds that both were trained with, or image by image for a single one."""
+def compare_networks(runs: Sequence[Record], others: Sequence[Record]) -> Comparison | None:
+    """Compare two networks: by the seeds that both were trained with, or image by image for a single one."""
     name, other = runs[0]["metrics"]["network"], f"{others[0]['metrics']['network']} in {others[0]['directory']}/"
     by_seed = [{run["settings"]["seed"]: run["metrics"]["last"] for run in group} for group in (runs, others)]
     shared = [seed for seed in by_seed[0] if seed in by_seed[1]]
     if len(shared) > 1:
-        difference = paired_difference(*([scores[seed]["mIoU"] for seed in shared] for scores in by_seed))
-        return compare_seeds_sentence(name, other, difference, metric="mIoU")
+        values = ([scores[seed]["mIoU"] for seed in shared] for scores in by_seed)
+        return compare_seeds(name, other, *values, seeds=shared, metric="mIoU", unit="points")
     if not shared:
         return None
     first, second = (scores[shared[0]].get("per_image") for scores in by_seed)
@@ -112,15 +119,16 @@ def compare_networks(runs: Sequence[Record], others: Sequence[Record]) -> str | 
     if not pairs:
         return None
     difference = paired_difference(*([pair[side] for pair in pairs] for side in (0, 1)))
-    return compare_errors_sentence(
+    say = partial(
+        compare_errors_sentence,
         name,
         other,
-        difference,
         metric="pixel accuracy",
         unit="points",
         images="validation image",
         higher_is_better=True,
     )
+    return Comparison(difference, say)
 
 
 def most_frequent_class(pixels: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ example:
   python tools/correlation.py CONFIG --schemes 24 --jobs jobs.txt                       a list of commands
 
 Chooses schemes, scores each on the supernet with and without BN calibration, trains each from scratch with
-the recipe's train section, and reports Pearson's r, Spearman's rho and Kendall's tau with 95 % bootstrap intervals.
+the recipe's train section, and reports Pearson's r, Spearman's rho and Kendall's tau with 95 % intervals.
 --schemes draws evenly spread numbers of connections, --random independent fair bits; --searched puts schemes of a
 search beside random ones, the last and first blocks and a periodic scheme (HSP) with as many connections.
 

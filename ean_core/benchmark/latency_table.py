@@ -82,6 +82,23 @@ class LatencyTable:
         return tuple(increment.value for increment in self.increments)
 
     @property
+    def bias_warning(self) -> str | None:
+        """A warning where most predictions lie outside the intervals of whole networks; None for other tables.
+
+        A limit on the increment is too strict then by as much as predictions are too high, and the other way round.
+        """
+        rows = self.check.get("schemes", ())
+        within = sum(Interval(**row["measured"]).contains(row["predicted"]) for row in rows)
+        if not rows or 2 * within >= len(rows):
+            return None
+        bias = float(np.mean([row["error"] for row in rows]))
+        return (
+            f"only {within} of {len(rows)} predictions lie in the 95 % interval of the measured whole network: they "
+            f"are {abs(bias):.2f} points too {'high' if bias > 0 else 'low'} on average, and a limit (max_increment) "
+            f"is that much too {'strict' if bias > 0 else 'loose'}"
+        )
+
+    @property
     def noise_warning(self) -> str | None:
         """A warning, where the increments are smaller than their uncertainty; None for a sound table."""
         return noise_warning(self.increments)
@@ -249,9 +266,9 @@ def check_table(
         seed: of the schemes and the bootstrap.
 
     Returns:
-        a copy whose `check` holds "schemes" (bits, connections, predicted, measured, error) and their "mean_absolute"
-        and "max" error, all in percentage points of the increment, and how many predictions lie "within" the interval
-        of their measurement.
+        a copy whose `check` holds "schemes" (bits, connections, predicted, measured, error) and the errors' mean
+        ("bias"), "mean_absolute" and "max", all in percentage points of the increment, and how many predictions lie
+        "within" the interval of their measurement.
     """
     schemes = {scheme.text: scheme for scheme in check_schemes(table.blocks, count, seed=seed)}
     networks = build_networks(network, {ORG: Scheme.all_off(table.blocks), **schemes}, batch, table.setting)
@@ -271,9 +288,11 @@ def check_table(
                 "error": predicted - measured.value,
             }
         )
-    errors = [abs(row["error"]) for row in rows]
+    errors = np.array([row["error"] for row in rows])
     within = sum(Interval(**row["measured"]).contains(row["predicted"]) for row in rows)
-    check = {"schemes": rows, "mean_absolute": float(np.mean(errors)), "max": max(errors), "within": within}
+    absolute = np.abs(errors)
+    means = {"bias": float(errors.mean()), "mean_absolute": float(absolute.mean()), "max": float(absolute.max())}
+    check = {"schemes": rows, **means, "within": within}
     return dataclasses.replace(table, check=check)
 
 

@@ -114,11 +114,13 @@ def print_latency_table(table: LatencyTable) -> None:
         )
     print_table(shown)
     say(
-        f"error of the prediction: mean {table.check['mean_absolute']:.2f}, at most {table.check['max']:.2f} "
+        f"error of the prediction: mean {table.check['bias']:+.2f}, at most {table.check['max']:.2f} "
         f"percentage points of the increment, on "
         f"{how_many(len(table.check['schemes']), 'network')}; {table.check['within']} of the predictions lie within "
         "the interval of the measurement"
     )
+    if table.bias_warning is not None:
+        say(f"warning: {table.bias_warning}")
     if table.noise_warning is not None:
         say(f"warning: {table.noise_warning}")
     say(f"{ORG}: {table.org.value * 1e3:.2f} ms; {describe(table)}.")

@@ -87,7 +87,8 @@ class SearchConstraints:
             return
         device = get_device()
         threads = torch.get_num_threads() if device == "cpu" else None
-        warnings = (self.table.noise_warning, self.table.device_warning(device_name(device), threads))
+        device_warning = self.table.device_warning(device_name(device), threads)
+        warnings = (self.table.noise_warning, self.table.bias_warning, device_warning)
         for warning in filter(None, warnings):
             say(f"warning: {self.job.search.latency}: {warning}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
 from ean_core.report.formatting import recorded_interval, sentence
@@ -11,6 +13,7 @@ from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import DATA, record_title
 from ean_core.report.typed_rows import RunSettings
+from ean_core.utils.intervals import fisher_interval
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("correlation",)
@@ -50,23 +53,28 @@ def elements_of(results: Results, record: Record) -> list[Element]:
 def table(record: Record, results: Results) -> Table:
     """The coefficients with their intervals, a row for each way of scoring."""
     run, settings, metrics = RunSettings.of(record), record.settings, record.metrics
-    rows = [coefficient_row(score_label(way), values) for way, values in metrics.get("correlations", {}).items()]
+    trained = metrics["trained"]
+    rows = [
+        coefficient_row(score_label(way), with_fisher(values, pairs=trained))
+        for way, values in metrics.get("correlations", {}).items()
+    ]
     if metrics.get("difference"):
         rows.append(coefficient_row("calibrated minus running", metrics["difference"]))
     ceiling = metrics.get("ceiling") or {}
     if ceiling:
         rows.append(["a score without error, at most", recorded_interval(ceiling, 2), GAP, GAP])
-    # Older records have a bootstrap there too.
+    # Older records have a bootstrap there.
     jackknife = ", of a score without error by a jackknife" if ceiling.get("interval") == "jackknife" else ""
     if run.data == "cifar100":  # the paper's
         paper = results.paper["supernet_correlation"]
         rows.append([f"paper ({paper['samples']} schemes)", f"{paper['pearson']:.2f}", GAP, GAP])
+    how = f"95 % intervals by Fisher's z, of the difference by a bootstrap over schemes{jackknife}"
     note = (
         f"Ours: {metrics['trained']} of {len(metrics['schemes'])} schemes trained from scratch, "
         f"{run.arch}, {attention_label(run.attention)}, {DATA.get(run.data, run.data)}, "
         f"{run.train:,} training, {settings['images']['validation']:,} validation and {run.test:,} test images, "
-        f"{how_many(run.epochs, 'epoch')}, {how_many(len(settings['seeds']), 'seed')} each; 95 % bootstrap "
-        f"intervals over schemes{jackknife}; {record.machine}. {spread_sentence(metrics.get('spread', {}))}"
+        f"{how_many(run.epochs, 'epoch')}, {how_many(len(settings['seeds']), 'seed')} each; {how}; "
+        f"{record.machine}. {spread_sentence(metrics.get('spread', {}))}"
     )
     return Table(
         f"Correlation of the score with the accuracy from scratch, {record_title(record)}",
@@ -75,6 +83,14 @@ def table(record: Record, results: Results) -> Table:
         notes=(note.strip(),),
         records=(record.name,),
     )
+
+
+def with_fisher(values: Mapping[str, Mapping[str, Any]], *, pairs: int) -> dict[str, dict[str, float | None]]:
+    """Coefficients with Fisher's intervals; older records hold those of a bootstrap, which are too narrow."""
+    return {
+        name: fisher_interval(name, math.nan if value["value"] is None else value["value"], pairs).to_record()
+        for name, value in values.items()
+    }
 
 
 def coefficient_row(label: str, values: Mapping[str, Mapping[str, float | None]]) -> list[str]:

@@ -10,6 +10,7 @@ from ean_core.report.formatting import recorded_interval, recorded_mean
 from ean_core.report.pictures import pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import record_title
+from ean_core.utils.intervals import FEWEST_ROUNDS
 
 MAX_ROWS, MAX_COLUMNS = 60, 10
 HEADS = {
@@ -72,8 +73,18 @@ def rows_of(metrics: Any) -> list[dict[str, Any]]:
 
 def only_fitting(row: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a row that fit a cell, texts first."""
-    kept = {key: value for key, value in row.items() if fits(value)}
+    kept = {key: value for key, value in without_few_rounds(row).items() if fits(value)}
     return dict(sorted(kept.items(), key=lambda item: not isinstance(item[1], str)))
+
+
+def without_few_rounds(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row without the ends of its intervals if they are over fewer than `FEWEST_ROUNDS`."""
+    seconds = row.get("seconds")
+    rounds = list(seconds.values()) if isinstance(seconds, Mapping) else [seconds]
+    if not any(isinstance(times, Sequence) and len(times) < FEWEST_ROUNDS for times in rounds):
+        return row
+    intervals = {key: value for key, value in row.items() if isinstance(value, Mapping) and "low" in value}
+    return {**row, **{key: {**value, "low": None, "high": None} for key, value in intervals.items()}}
 
 
 def head_of(key: str) -> str:

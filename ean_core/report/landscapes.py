@@ -23,7 +23,8 @@ def section(results: Results) -> Section:
         "synthetic-rewards",
         "Searches on synthetic rewards with a known best scheme",
         [*summary(results), *results.elements(KINDS, elements_of)] or [Gap("searches on synthetic rewards", COMMAND)],
-        "No training is needed here, the best scheme is known, and all methods score equally many schemes.",
+        "No training is needed here, and the best scheme is known. All methods have the same limits on schemes scored "
+        "and proposed; one that proposes the same schemes again ends with fewer scored.",
     )
 
 
@@ -40,20 +41,32 @@ def full_table(record: Record) -> Table:
     """A row per method and answer, a column per landscape and size."""
     cells: dict[str, dict[str, str]] = {}
     columns: dict[str, None] = {}
+    scored: dict[str, list[Mapping[str, Any]]] = {}
     for row in record.metrics:
         column = f"{row['landscape']}, {row['bits']} blocks"
         columns[column] = None
         for answer, answer_text in ANSWER_LABELS.items():
             if row.get(answer):
-                cells.setdefault(f"{method_label(record, row)}, {answer_text}", {})[column] = ranged(*row[answer][-1])
-    rows = [[label, *(row.get(column, GAP) for column in columns)] for label, row in cells.items()]
+                label = f"{method_label(record, row)}, {answer_text}"
+                cells.setdefault(label, {})[column] = ranged(*row[answer][-1])
+                scored.setdefault(label, []).append(row)
+    rows = [
+        [label, *(row.get(column, GAP) for column in columns), mean_scored(scored[label])]
+        for label, row in cells.items()
+    ]
     return Table(
         f"Regret at the end, {record_title(record)}",
-        ("method, its answer", *columns),
+        ("method, its answer", *columns, "schemes scored"),
         rows,
         notes=(setup_note(record),),
         records=(record.name,),
     )
+
+
+def mean_scored(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many different schemes a method scored, on average over rows; a gap where that was not recorded."""
+    counts = [row["mean_evaluations"] for row in rows if row.get("mean_evaluations") is not None]
+    return f"{fmean(counts):,.0f}" if counts else GAP
 
 
 def method_label(record: Record, row: Mapping[str, Any]) -> str:
@@ -67,7 +80,9 @@ def setup_note(record: Record) -> str:
     budgets = ", ".join(f"{size['evaluations']} for {bits} blocks" for bits, size in settings["sizes"].items())
     return (
         f"Regret in points of reward (0 is the best scheme), mean and 95 % interval over {settings['seeds']} "
-        f"landscapes of a kind; different schemes scored: {budgets}. {record.machine}.{own_note(record)}"
+        f"landscapes of a kind; a search ends with the step that reaches its limit of different schemes scored "
+        f"({budgets}), or half as many again proposed. {record.machine}."
+        f"{own_note(record)}"
     )
 
 
@@ -83,15 +98,22 @@ def summary(results: Results) -> list[Element]:
         return []
     sizes = sorted(chosen)
     labels: dict[tuple[str, str], dict[int, str]] = {}
+    scored: dict[tuple[str, str], dict[int, str]] = {}
     for bits, (record, rows) in chosen.items():
         for method in dict.fromkeys(method_label(record, row) for row in rows):
             for answer in ANSWER_LABELS:
-                ends = [row[answer][-1] for row in rows if method_label(record, row) == method and row.get(answer)]
-                if ends:
-                    means = (fmean(end[n] for end in ends) for n in range(3))
+                of_method = [row for row in rows if method_label(record, row) == method and row.get(answer)]
+                if of_method:
+                    means = (fmean(row[answer][-1][n] for row in of_method) for n in range(3))
                     labels.setdefault((method, answer), {})[bits] = ranged(*means)
+                    scored.setdefault((method, answer), {})[bits] = mean_scored(of_method)
     rows = [
-        [method, ANSWER_LABELS[answer], *(cells.get(bits, GAP) for bits in sizes)]
+        [
+            method,
+            ANSWER_LABELS[answer],
+            *(cells.get(bits, GAP) for bits in sizes),
+            " / ".join(scored[method, answer].get(bits, GAP) for bits in sizes),
+        ]
         for (method, answer), cells in labels.items()
     ]
     records = [chosen[bits][0] for bits in sizes]
@@ -99,15 +121,15 @@ def summary(results: Results) -> list[Element]:
     evaluations = ", ".join(str(chosen[bits][0].settings["sizes"][str(bits)]["evaluations"]) for bits in sizes)
     seeds = ", ".join(dict.fromkeys(str(record.settings["seeds"]) for record in records))
     note = (
-        f"Regret in points of reward (0 is the best scheme) after scoring {evaluations} different schemes: the mean "
-        f"over {len(kinds)} kinds of landscape ({', '.join(kinds)}), {seeds} of each, with the mean of their 95 % "
-        f"intervals. {'; '.join(dict.fromkeys(record.machine for record in records))}."
+        f"Regret in points of reward (0 is the best scheme) at the end of a budget of {evaluations} different schemes: "
+        f"the mean over {len(kinds)} kinds of landscape ({', '.join(kinds)}), {seeds} of each, with the mean of their "
+        f"95 % intervals. {'; '.join(dict.fromkeys(record.machine for record in records))}."
     )
     note += "".join(f" {bits} blocks:{own_note(chosen[bits][0])}" for bits in sizes if own_note(chosen[bits][0]))
     return [
         Table(
             "Searches on synthetic rewards with a known best scheme",
-            ("method", "its answer", *(f"{bits} blocks" for bits in sizes)),
+            ("method", "its answer", *(f"{bits} blocks" for bits in sizes), "schemes scored"),
             rows,
             notes=(note,),
             records=tuple(dict.fromkeys(record.name for record in records)),

@@ -64,9 +64,14 @@ def check_tables(record: Record) -> list[Element]:
         ]
         for scheme in check["schemes"]
     ]
+    errors = [scheme["error"] for scheme in check["schemes"]]
+    within = sum(
+        scheme["measured"]["low"] <= scheme["predicted"] <= scheme["measured"]["high"] for scheme in check["schemes"]
+    )
     note = (
         "Time increments in percent of Org's, measured with 95 % intervals; the error, predicted minus measured, is "
-        f"{check['mean_absolute']:.2f} points on average and {check['max']:.2f} at most. {record.machine}."
+        f"{fmean(errors):+.2f} points on average and {check['max']:.2f} at most; {within} of {len(errors)} predictions "
+        f"lie in their interval. {record.machine}."
     )
     heads = ("scheme", "connections", "predicted, %", "measured, %", "error, points")
     return [Table("Predicted and measured whole networks", heads, rows, (), (note,), (record.name,))]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from ean_core.report.colors import FURTHER_COLORS, colors_of
+from ean_core.report.figure4_tests import against_random
 from ean_core.report.labels import label_of
 from ean_core.report.plots import COLORS, log_axes, save, tidy, whole_numbers
 from ean_core.scheme import Scheme
@@ -102,10 +103,10 @@ def draw_distributions(path: str | Path, record: Record) -> Path:
             weights = np.full(len(accuracies), 1 / len(accuracies))
             axes.hist(accuracies, edges, weights=weights, color=color, alpha=0.55, label=name)
             axes.axvline(float(np.mean(accuracies)), color=color, linewidth=1.2)
-        tests = sample["against_random"]
+        tests = against_random(record, label)
         text = (
-            f"{tests['difference']:+.2f} points\nWelch p {_p(tests['welch_p'])}\n"
-            f"Mann-Whitney p {_p(tests['mann_whitney_p'])}\n{sample['different']} different of {sample['n']}"
+            f"{tests['difference']:+.2f} points\nWelch p {_p(tests['welch_p'])}, {how_many(tests['groups'], 'seed')}\n"
+            f"{sample['different']} different of {sample['n']}"
         )
         axes.text(1.01, 0.5, text, transform=axes.transAxes, fontsize=7, va="center")
         axes.legend(frameon=False, fontsize=7, loc="upper left")

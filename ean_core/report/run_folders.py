@@ -28,6 +28,7 @@ from ean_core.report.results import (
 from ean_core.report.table2 import connections_text
 from ean_core.report.titles import DATA, network_title, record_title, words_of
 from ean_core.report.training_curves import loss_elements
+from ean_core.report.verdicts import verdicts
 from ean_core.scheme import Scheme
 from ean_core.search.history import HistoryLine, read_lines
 from ean_core.utils.errors import EANError
@@ -52,7 +53,7 @@ def section(folder: Path, results: Results, kinds: Mapping[str, Any], *, number:
         raise EANError(f"run folder {folder} does not exist: give a directory that a command wrote, as work_dirs/NAME")
     records = find_records(folder)
     elements: list[Element] = []
-    if sentences := [str(text) for record in records for text in record.content.get("comparisons") or ()]:
+    if sentences := [text for record in records for text in verdicts(record)]:
         elements.append(Verdict(tuple(dict.fromkeys(sentences))))
         records = [without_comparisons(record) for record in records]  # which the tables would say again
     trained = [record for record in records if record.kind == "train"]

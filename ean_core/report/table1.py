@@ -10,6 +10,7 @@ from ean_core.report.formatting import counted, interval, mean, number, percent,
 from ean_core.report.results import Record, Results
 from ean_core.report.titles import DATA, arch_title, record_title
 from ean_core.report.typed_rows import RunSettings, TimedRow, TrainedRow, timed_rows, trained_rows, unlike_trainings
+from ean_core.report.verdicts import verdicts
 from ean_core.utils.text import attention_label, how_many
 
 KINDS = ("pipeline",)
@@ -225,4 +226,4 @@ def run_notes(record: Record) -> tuple[str, ...]:
         same = is_papers_setup(record, column.split("_")[1])
         caution = "" if same else ": another set-up, so compare rows, not columns"
         notes.append(f"Paper: {SETUPS[column]}{caution}. {LAST_EPOCH}")
-    return (*notes, *map(sentence, record.content.get("comparisons", [])))
+    return (*notes, *map(sentence, verdicts(record)))

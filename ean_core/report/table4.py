@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
 from ean_core.report.elements import GAP, Element, Gap, Section, Table
-from ean_core.report.formatting import mean, number, ranged, recorded_mean, seeds, sentence
+from ean_core.report.figure4_tests import against_random
+from ean_core.report.formatting import mean, number, recorded_interval, recorded_mean, seeds, sentence
 from ean_core.report.labels import label_of
 from ean_core.report.pictures import drawn, pictures_of
 from ean_core.report.results import Record, Results
 from ean_core.report.table1 import LAST_EPOCH, run_increment_cell
 from ean_core.report.titles import DATA, arch_title
 from ean_core.report.typed_rows import RunSettings, trained_rows, unlike_trainings
+from ean_core.report.verdicts import verdicts
+from ean_core.utils.intervals import student_interval
 from ean_core.utils.text import how_many
 
 KINDS = ("search-comparison", "search-retrained")
@@ -99,13 +103,13 @@ def comparison_table(record: Record) -> Table:
     answers = {"best": "best seen", "most_probable": "most probable"}
     if any(row.get("smoothed") for row in methods):  # records have it since it is an answer of the preset natural
         answers["smoothed"] = "smoothed best"
-    measure = "regret" if has_regret else "reward"
+    measure, lowest = ("regret", 0.0) if has_regret else ("reward", -math.inf)
     rows = []
     for row in methods:
         cells = [
             label_of(row["method"]),
             str(row["n"]),
-            *(mean_interval(row[answer][measure]) if row.get(answer) else GAP for answer in answers),
+            *(mean_interval(row[answer][measure], lowest=lowest) if row.get(answer) else GAP for answer in answers),
         ]
         best = row.get("best") or {}
         cells += [recorded_mean(best.get("validation_accuracy")), recorded_mean(best.get("connections"), 1)]
@@ -140,7 +144,10 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
             ]
         )
     run, n = RunSettings.of(record), max(row.top1.n or 1 for row in networks)
+    searched = settings.get("search_seeds")  # older records lack it
+    searches = "search seeds" if searched is None else how_many(searched, "search seed")
     note = (
+        f"The scheme of a method is that of the best of its {searches} by validation reward. "
         f"Ours: {setup_title(record)}, {run.train:,} training and {run.test:,} test images, "
         f"{how_many(run.epochs, 'epoch')}, {seeds(n)}; time: batch "
         f"{settings['timing']['batch_size']}, {settings['timing']['setting']}, 95 % interval; {record.machine}. "
@@ -155,7 +162,7 @@ def retrained_table(record: Record, paper: Mapping[str, Any]) -> Table:
         (
             note.strip(),
             *filter(None, [unlike_trainings(record)]),
-            *map(sentence, record.content.get("comparisons", [])),
+            *map(sentence, verdicts(record)),
         ),
         (record.name,),
         left=(4,),
@@ -167,9 +174,10 @@ def of_the_paper(record: Record) -> bool:
     return record.settings["data"]["name"] == "cifar100"
 
 
-def mean_interval(recorded: Mapping[str, Any]) -> str:
-    """A record's mean over the seeds with its interval."""
-    return ranged(recorded["mean"], recorded["low"], recorded["high"])
+def mean_interval(recorded: Mapping[str, Any], *, lowest: float) -> str:
+    """A record's mean over the seeds with Student's interval; older records hold that of a bootstrap, too narrow."""
+    found = student_interval(recorded["mean"], recorded["std"], recorded["n"], lowest=lowest)
+    return recorded_interval(found.to_record(), 2)
 
 
 def setup_title(record: Record) -> str:
@@ -190,7 +198,7 @@ def setup_notes(record: Record) -> tuple[str, ...]:
     budget = settings["budget"]
     measure = "Regret: points of reward below the best of all schemes. " if settings["exhaustive"] else ""
     return (
-        f"{measure}Mean and 95 % bootstrap interval over {settings['seeds']} search seeds on one supernet; mean ± "
+        f"{measure}Mean and Student's 95 % interval over {settings['seeds']} search seeds on one supernet; mean ± "
         f"standard deviation of the best scheme's accuracy on {settings['validation_images']:,} validation images; at "
         f"most {budget['evaluations']} schemes scored and {budget['proposals']} proposed; {references}. "
         f"{record.machine}.",
@@ -206,19 +214,20 @@ def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
     """Accuracies of random schemes and of schemes drawn from each method's last probabilities, with tests."""
     figure4 = record.metrics["figure4"]
     random = figure4["random"]
-    rows = [["random", str(random["n"]), str(random["different"]), recorded_mean(random), GAP, GAP, GAP]]
+    rows = [["random", str(random["n"]), str(random["different"]), recorded_mean(random), GAP, GAP]]
     for label, sample in figure4["methods"].items():
-        tests = sample["against_random"]
-        figures = [number(tests["difference"]), p_value(tests["welch_p"]), p_value(tests["mann_whitney_p"])]
+        tests = against_random(record.content, label)
+        figures = [number(tests["difference"]), p_value(tests["welch_p"])]
         rows.append([label_of(label), str(sample["n"]), str(sample["different"]), recorded_mean(sample), *figures])
     paper_values = ""
     if of_the_paper(record):
         paper_values = "Paper: accuracy from scratch, CIFAR-100, ResNet-164; its t-test is of an unnamed kind. "
         rows += figure4_of_the_paper(paper["figure4_scheme_distribution"])
-    heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p", "Mann-Whitney, p")
+    heads = ("schemes", "n", "different", "accuracy, %", "minus random", "Welch's t, p")
     note = (
-        "Ours: validation accuracy on the supernet, mean ± standard deviation; schemes of one search depend on each "
-        f"other, so the p-values are of these searches alone. {paper_values}{record.machine}."
+        "Ours: accuracy on the supernet, mean ± standard deviation, on the validation images that the searches chose "
+        f"by, which favors their schemes; the schemes of one search depend on each other, so the test's units are the "
+        f"{how_many(record.settings['seeds'], 'search seed')}. {paper_values}{record.machine}."
     )
     return Table(
         f"Figure 4: searched against random schemes, {setup_title(record)}", heads, rows, (), (note,), (record.name,)
@@ -228,9 +237,9 @@ def figure4_table(record: Record, paper: Mapping[str, Any]) -> Table:
 def figure4_of_the_paper(published: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the paper's random schemes and of EAN's."""
     random, ean = published["random"], published["ean"]
-    tests = [number(ean["mean"] - random["mean"]), p_value(published["t_test_p"]), GAP]
+    tests = [number(ean["mean"] - random["mean"]), p_value(published["t_test_p"])]
     return [
-        ["paper: random", str(random["n"]), GAP, recorded_mean(random), GAP, GAP, GAP],
+        ["paper: random", str(random["n"]), GAP, recorded_mean(random), GAP, GAP],
         ["paper: EAN", str(ean["n"]), GAP, recorded_mean(ean), *tests],
     ]
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from ean_core.report.elements import Element, Gap, Section, Table, Text
 from ean_core.report.formatting import number, recorded_interval, sentence
 from ean_core.report.pictures import pictures_of
@@ -9,6 +13,7 @@ from ean_core.report.results import Record, Results
 from ean_core.utils.text import attention_label, difference_unit, how_many
 
 KINDS = ("trim",)
+OPTIMISTIC = "(on the images that chose, which is optimistic; chosen"
 COMMAND = "python tools/trim.py work_dirs/quickstart_digits/share-full-seed0/classifier.pth"
 
 
@@ -27,12 +32,18 @@ def elements_of(results: Results, record: Record) -> list[Element]:
     """The conclusion, the table of the calls, the way from all to none, the parts of the images, and the picture."""
     del results
     return [
-        Text(sentence(record.metrics["sentence"]), title=title_of(record), records=(record.name,)),
+        Text(sentence(conclusion(record.metrics)), title=title_of(record), records=(record.name,)),
         calls_table(record),
         path_table(record),
         *group_table(record),
         *pictures_of(record, "the metric against the time on the way from all attention calls to none"),
     ]
+
+
+def conclusion(metrics: Mapping[str, Any]) -> str:
+    """The record's sentence; older ones have an interval also where the images that chose are the only ones."""
+    text = metrics["sentence"]
+    return text if metrics["test"] else re.sub(r"\(95 %: [^;()]*; chosen", OPTIMISTIC, text)
 
 
 def title_of(record: Record) -> str:

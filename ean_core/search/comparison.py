@@ -21,7 +21,7 @@ from ean_core.search.history import History, HistoryLine
 from ean_core.search.reward import Reward
 from ean_core.search.smoothing import best_smoothed
 from ean_core.utils.errors import EANError
-from ean_core.utils.intervals import bootstrap
+from ean_core.utils.intervals import student_interval
 
 GRADIENT_PASSES = 3
 """Cost of a gradient in forward passes: one, and a backward pass that takes about two."""
@@ -88,10 +88,11 @@ class BudgetTracker:
             self.spent.append(line.evaluations + self.gradient_cost * step)
             self.p_mean.append(line.p_mean)
 
-    def posterior_mean_best(self) -> HistoryLine:
-        """The scheme that is best after smoothing out evaluation noise (`smoothing.py`)."""
+    def posterior_mean_best(self) -> tuple[HistoryLine, float]:
+        """The scheme that is best after smoothing out evaluation noise (`smoothing.py`), and its smoothed reward."""
         lines = [line for line in self.lines if line.new]
-        return lines[best_smoothed([line.bits for line in lines], [line.reward for line in lines])]
+        index, reward = best_smoothed([line.bits for line in lines], [line.reward for line in lines])
+        return lines[index], reward
 
     def curve(self) -> dict[str, list[float]]:
         """Reward and accuracy of the best scheme so far, at each of the budget's checkpoints that was reached."""
@@ -133,15 +134,14 @@ def run_entry(
         afford=tracker.afford,
         on_step=tracker,
     )
-    best, smoothed = (
-        Scheme.parse(line.bits, blocks=method.blocks) for line in (tracker.best[-1], tracker.posterior_mean_best())
-    )
+    line, smoothed_reward = tracker.posterior_mean_best()
+    best, smoothed = (Scheme.parse(one.bits, blocks=method.blocks) for one in (tracker.best[-1], line))
     # a relaxed connection is not a probability
     samples = [] if gradient_cost else method.sample(budget.samples, method.generator(1))
     return {
         "returned": method.answer,
         "best": score_answer(best, evaluate, reward),
-        "smoothed": score_answer(smoothed, evaluate, reward),
+        "smoothed": {**score_answer(smoothed, evaluate, reward), "smoothed_reward": round(smoothed_reward, 4)},
         "most_probable": None if result.most_probable is None else describe(result.most_probable),
         "evaluations": tracker.lines[-1].evaluations,
         "spent": round(tracker.spent[-1], 2),
@@ -185,16 +185,17 @@ def _windows(values: Sequence[float | None]) -> dict[str, list[float]] | None:
 # -- over the seeds ---------------------------------------------------------------------------------------------------
 
 
-def mean_with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """Count, mean, standard deviation and the mean's 95 % bootstrap interval, as written to the record."""
-    interval = bootstrap(np.mean, values, resamples=5000)
-    return {
-        "n": len(values),
-        "mean": round(interval.value, 4),
-        "std": round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None,
-        "low": round(interval.low, 4),
-        "high": round(interval.high, 4),
-    }
+def mean_with_interval(values: Sequence[float], *, lowest: float = -np.inf) -> dict[str, Any]:
+    """Count, mean, standard deviation and the mean's 95 % interval by Student's t, as written to the record.
+
+    The ends are None where `student_interval` knows none.
+    """
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    mean, low, high = (
+        None if end is None else round(end, 4)
+        for end in student_interval(float(np.mean(values)), std, len(values), lowest=lowest).to_record().values()
+    )
+    return {"n": len(values), "mean": mean, "std": None if std is None else round(std, 4), "low": low, "high": high}
 
 
 def summarize_methods(runs: Sequence[Mapping[str, Any]], *, highest: float | None) -> list[dict[str, Any]]:
@@ -216,7 +217,8 @@ def summarize_methods(runs: Sequence[Mapping[str, Any]], *, highest: float | Non
                 for name in ("reward", "validation_accuracy", "connections")
             }
             if highest is not None:
-                row[answer]["regret"] = mean_with_interval([highest - run[answer]["reward"] for run in method_runs])
+                regrets = [highest - run[answer]["reward"] for run in method_runs]
+                row[answer]["regret"] = mean_with_interval(regrets, lowest=0.0)
                 row[answer]["exact"] = sum(highest - run[answer]["reward"] < 1e-6 for run in method_runs)
         for name in ("evaluations", "spent", "proposals"):
             row[name] = round(float(np.mean([run[name] for run in method_runs])), 2)

@@ -59,7 +59,7 @@ class SearchResult:
     def smoothed(self) -> Trial:
         """The trial that is best after smoothing out evaluation noise (`smoothing.py`)."""
         rewards = [trial.reward for trial in self.trials]
-        return self.trials[best_smoothed([trial.scheme.text for trial in self.trials], rewards)]
+        return self.trials[best_smoothed([trial.scheme.text for trial in self.trials], rewards)[0]]
 
 
 def run_search(

@@ -176,7 +176,7 @@ def measure_regret(
     )
     tops = [max(scored[:count], key=lambda pair: pair[1])[0] for count in checkpoints]
     texts, rewards = [scheme.text for scheme, _ in scored], [reward_seen for _, reward_seen in scored]
-    smoothed = [scored[best_smoothed(texts[:count], rewards[:count])][0] for count in checkpoints]
+    smoothed = [scored[best_smoothed(texts[:count], rewards[:count])[0]][0] for count in checkpoints]
     return RegretRun(
         best=[highest - landscape.reward(top, reward) for top in tops],
         most_probable=[_last_by(probable, count) for count in checkpoints] if probable else None,

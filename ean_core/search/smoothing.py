@@ -55,8 +55,8 @@ def smooth(bits: np.ndarray, rewards: np.ndarray) -> np.ndarray:
     return smoothed
 
 
-def best_smoothed(texts: Sequence[str], rewards: Sequence[float]) -> int:
-    """The index of the scheme with the highest smoothed reward; ties go to the fewest connections.
+def best_smoothed(texts: Sequence[str], rewards: Sequence[float]) -> tuple[int, float]:
+    """The index of the scheme with the highest smoothed reward, and that reward; ties go to the fewest connections.
 
     Args:
         texts: bits of distinct schemes without separators, in the order in which they were scored.
@@ -65,4 +65,5 @@ def best_smoothed(texts: Sequence[str], rewards: Sequence[float]) -> int:
     first = max(0, len(texts) - MAX_SCHEMES)
     bits = np.array([list(map(int, text)) for text in texts[first:]])
     smoothed = smooth(bits, np.array(rewards[first:], dtype=float))
-    return first + max(range(len(smoothed)), key=lambda index: (smoothed[index], -bits[index].sum()))
+    best = max(range(len(smoothed)), key=lambda index: (smoothed[index], -bits[index].sum()))
+    return first + best, float(smoothed[best])

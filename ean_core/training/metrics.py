@@ -46,13 +46,15 @@ class Confusion(BaseMetric):
         for sample in data_samples:
             logits, labels = sample["logits"], sample["labels"]
             ranked = logits.topk(min(FIVE, self.num_classes), dim=1).indices  # (B, 5)
-            pairs = labels * self.num_classes + ranked[:, 0]
+            first = logits.argmax(dim=1)  # topk puts another one of equal logits first, which bfloat16 has many of
+            pairs = labels * self.num_classes + first
             matrix = torch.bincount(pairs, minlength=self.num_classes**2)
-            top5 = (ranked == labels[:, None]).any(dim=1).sum()
+            right = first == labels
+            top5 = (right | (ranked == labels[:, None]).any(dim=1)).sum()
             non_finite = (~logits.isfinite()).any(dim=1).sum()
             counts = torch.cat([matrix, top5[None], non_finite[None]])
             self.counts = counts if self.counts is None else self.counts + counts
-            self.flags.append(ranked[:, 0] == labels)
+            self.flags.append(right)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Sum over batches and processes.

@@ -246,7 +246,7 @@ def test_networks_processes_and_tiles_that_differ_are_not_compared() -> None:
 
 
 def test_ratio_of_interleaved_turns() -> None:
-    from ab_harness import interleave, times_as_fast
+    from ab_harness import in_words, interleave, row, times_as_fast
 
     order = []
 
@@ -255,7 +255,11 @@ def test_ratio_of_interleaved_turns() -> None:
 
     turns = interleave({"slow": side("slow", 3.0), "fast": side("fast", 1.5)}, 2)
     assert order == ["slow", "fast", "fast", "slow"]
-    assert times_as_fast(turns["slow"], turns["fast"]).value == 2.0
+    ratio = times_as_fast(turns["slow"], turns["fast"])
+    assert ratio.value == 2.0
+    assert in_words(ratio) == "2.00x", "two rounds are too few for an interval"
+    assert row(turns["slow"], turns["fast"])["times_as_fast"] == {"value": 2.0, "low": None, "high": None}
+    assert in_words(times_as_fast(turns["slow"] * 3, turns["fast"] * 3)) == "2.00x (2.00 to 2.00)"
 
 
 def test_a_side_that_stops_says_so(tmp_path: Path) -> None:

@@ -87,3 +87,4 @@ def test_several_parts_have_a_sentence_each(tmp_path: Path) -> None:
     assert on_b.startswith("The counter is no better on part_B than")
     assert "test MAE on part_A" in compared_a
     assert "test MAE on part_B" in compared_b
+    assert compared_a.endswith("p = 0.25 corrected for 2 comparisons).")

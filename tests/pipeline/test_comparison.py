@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from classification.job import start_job
@@ -18,7 +19,15 @@ from ean_core.io.records import read_record
 from ean_core.pipeline.comparison.compare import Comparison, compare_methods
 from ean_core.pipeline.comparison.record import draw_random
 from ean_core.pipeline.comparison.retrain import print_retrained, retrain_answers
-from ean_core.pipeline.comparison.show import answer_schemes, draw_all, print_comparison, published_schemes
+from ean_core.pipeline.comparison.show import (
+    SAME_IMAGES,
+    answer_schemes,
+    best_answers,
+    draw_all,
+    method_sentences,
+    print_comparison,
+    published_schemes,
+)
 from ean_core.pipeline.job import Job
 from ean_core.pipeline.pareto_file import read_front, take_point
 from ean_core.pipeline.pareto_front import write_front
@@ -108,7 +117,7 @@ def test_all_methods_on_shared_scores(start: Start, scored: list[str], capsys: p
     for run in runs:
         assert run["smoothed"]["reward"] <= run["best"]["reward"]
     natural = [run["smoothed"] for run in runs if run["method"] == "ean:natural"]
-    assert str(answer_schemes(record)["ean:natural"]) == max(natural, key=lambda one: one["reward"])["bits"]
+    assert str(answer_schemes(record)["ean:natural"]) == max(natural, key=lambda one: one["smoothed_reward"])["bits"]
     assert by_method["darts"]["most_probable"] is not None
     assert set(record["metrics"]["figure4"]["methods"]) == {"ean", "ean:natural", "enas"}
     assert record["metrics"]["figure4"]["methods"]["ean"]["n"] == 12
@@ -168,6 +177,46 @@ def test_exhaustive_scores_give_the_regret(start: Start) -> None:
     best = max(run["best"]["reward"] for run in metrics["runs"] if run["method"] == "tail-k")
     assert tail["best"]["regret"]["mean"] == pytest.approx(metrics["highest"]["reward"] - best, abs=1e-3)
     assert metrics["accuracy_quantiles"][-1] >= metrics["highest"]["validation_accuracy"]
+
+
+def made_up_run(method: str, reward: float, *, smoothed: tuple[float, float] | None = None, bits: str = "1") -> dict:
+    """A search; `smoothed`: reward and smoothed reward of its smoothed answer, which it returns then."""
+    run = {"method": method, "best": {"bits": "0", "reward": reward, "connections": 1}, "returned": "best"}
+    if smoothed is not None:
+        answer = {"bits": bits, "reward": smoothed[0], "smoothed_reward": smoothed[1], "connections": 1}
+        run |= {"smoothed": answer, "returned": "smoothed"}
+    return run
+
+
+def test_of_smoothed_answers_the_highest_smoothed_reward_is_taken() -> None:
+    """The highest reward of them would bring the luck back that smoothing took out."""
+    runs = [
+        made_up_run("natural", 60.0, smoothed=(59.0, 50.0), bits="lucky"),
+        made_up_run("natural", 55.0, smoothed=(54.0, 53.0), bits="good"),
+        made_up_run("random", 50.0),
+        made_up_run("random", 51.0),
+    ]
+    answers = best_answers({"settings": {"methods": {"natural": {}, "random": {}}}, "metrics": {"runs": runs}})
+    assert (answers["natural"]["bits"], answers["random"]["reward"]) == ("good", 51.0)
+
+
+def test_a_higher_reward_is_not_called_a_better_scheme() -> None:
+    """All schemes are equal, and the method that scores more of them finds a higher score among the noise."""
+    rng = np.random.default_rng(0)
+    highest = {
+        method: rng.normal(50, 0.7, size=(40, count)).max(axis=1) for method, count in (("a", 100), ("random", 20))
+    }
+    runs = [made_up_run(method, reward) for method, rewards in highest.items() for reward in rewards]
+    sentence, caution = method_sentences(runs)
+    assert sentence.startswith("a returns schemes of a higher reward than random: +")
+    assert caution == SAME_IMAGES
+    assert "the highest of more scores is higher by luck alone" in caution
+    returned = [
+        made_up_run("natural", reward, smoothed=(50.0 + 0.1 * (-1) ** k, 49.0))
+        for k, reward in enumerate(range(60, 70))
+    ]
+    (sentence,) = method_sentences([*returned, *[made_up_run("random", 50.0 + 0.1 * k) for k in range(-5, 5)]])
+    assert sentence.startswith("No difference between the rewards of natural and random can be shown: ")
 
 
 def test_killed_and_resumed_equals_uninterrupted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

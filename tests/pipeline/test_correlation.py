@@ -18,7 +18,7 @@ from classification.task import TOP1, ClassificationTask
 from ean_core import EANError, Scheme
 from ean_core.io.records import read_record
 from ean_core.networks.network_file import load_network
-from ean_core.pipeline.correlation.groups import print_groups
+from ean_core.pipeline.correlation.groups import print_groups, searched_sentences
 from ean_core.pipeline.correlation.selection import (
     SAME_SIZE,
     SEARCHED,
@@ -296,6 +296,19 @@ def test_figure_4_from_scratch(job: MakeJob, tmp_path: Path, capsys: pytest.Capt
     printed = capsys.readouterr().out
     assert "searched 010100001: test accuracy 63.00 %, better than 0 of 2 random schemes with 3 connections" in printed
     assert "(64.00 to 65.00)" in printed
+
+
+def test_schemes_are_compared_by_the_seeds_that_both_have() -> None:
+    """Seed 1 gives five points more to every scheme, and only the searched one was trained with it alone."""
+    seeds = {"111": [1], "101": [0, 1], "011": [0]}
+    results = {"111": [65.0], "101": [61.0, 66.0], "011": [50.0]}
+    rows = [
+        {"bits": bits, "connections": 2, "groups": [SEARCHED if bits == "111" else SAME_SIZE], "seeds": seeds[bits],
+         "top1": {"values": values, "mean": sum(values) / len(values)}}
+        for bits, values in results.items()
+    ]  # fmt: skip
+    (sentence,) = searched_sentences(rows, ACCURACY)
+    assert "better than 0 of 1 random schemes with 2 connections" in sentence
 
 
 def test_mistakes_are_a_sentence(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from ean_core.networks.network_file import load_network
 from ean_core.pipeline.pipeline import retrain_and_summarize
 from ean_core.pipeline.retrain import Target, TrainedTarget, make_target, pack_results, train_network, unpack_results
 from ean_core.pipeline.task import Metric
-from ean_core.pipeline.verdicts import compare_one_seed, comparison_sentences, pairs_of
+from ean_core.pipeline.verdicts import compare_one_seed, comparison_sentences
 from ean_core.report.results import Record
 from ean_core.report.table1 import run_notes
-from ean_core.utils.comparison_sentences import ONE_SEED
+from ean_core.utils.comparison_sentences import ONE_SEED, corrected_sentences, pairs_of
 from tests.pipeline.conftest import MakeJob
 from tests.pipeline.test_any_task import make_job
 
@@ -61,7 +61,7 @@ def test_one_seed_is_compared_image_by_image(job: MakeJob, tmp_path: Path, capsy
         assert np.array_equal(right[target.label], (predicted == images.labels).numpy())
     sentence, advice = read_record(tmp_path / "run/summary.json")["comparisons"]
     assert advice == ONE_SEED
-    assert sentence == compare_one_seed(right["ean"], right["org"], "EAN", "Org", TOP1)
+    assert [sentence] == corrected_sentences([compare_one_seed(right["ean"], right["org"], "EAN", "Org", TOP1)])
     assert f"{int(right['ean'].sum())} and {int(right['org'].sum())} of 500 test images right" in sentence
     printed = capsys.readouterr().out
     assert printed.index("time increment") < printed.index(sentence)
@@ -96,7 +96,7 @@ def test_several_seeds_are_compared_seed_by_seed() -> None:
         "Share-full and Org are level within 0.5 points",
     ]
     assert said[0].startswith("EAN is better than Org: +1.05 points of test accuracy (95 % interval ")
-    assert said[0].endswith("6 seeds, p = 0.031).")
+    assert said[0].endswith("6 seeds, p = 0.031 corrected for 3 comparisons).")
     assert comparison_sentences([trained("org", org), trained("ean, enas", better)], {"ean, enas": "EAN and ENAS"})[
         0
     ].startswith("EAN and ENAS is better than Org: +1.05")
@@ -104,7 +104,7 @@ def test_several_seeds_are_compared_seed_by_seed() -> None:
 
 def test_lower_errors_are_better(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     first, second = np.array([80.0, 81.0, 82.5, 79.0] * 5), np.array([85.0, 86.5, 86.0, 84.0] * 5)
-    sentence = compare_one_seed(first, second, "EAN", "Org", MAE)
+    (sentence,) = corrected_sentences([compare_one_seed(first, second, "EAN", "Org", MAE)])
     assert sentence.startswith(
         "EAN is better than Org on images like these: -4.75 people of test MAE on 20 test images"
     )

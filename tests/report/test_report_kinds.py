@@ -21,11 +21,11 @@ def results(tmp_path: Path) -> Path:
 def test_searches_are_summed_up_over_landscapes_in_the_short_tables(results: Path) -> None:
     made.searches(results / "land.json")
     text = report_all(results)
-    assert "| EAN (natural) | highest reward seen | 0.75 (0.12 to 1.38) |" in text
-    assert "| EAN (natural) | most probable | 0.12 (0.00 to 1.00) |" in text
+    assert "| EAN (natural) | highest reward seen | 0.75 (0.12 to 1.38) | 60 |" in text
+    assert "| EAN (natural) | most probable | 0.12 (0.00 to 1.00) | 80 |" in text
     full = report_all(results)
-    assert "| EAN (natural), highest reward seen | 0.50 (0.25 to 0.75) | 1.00 (0.00 to 2.00) |" in full
-    assert "| EAN (natural), most probable | – | 0.12 (0.00 to 1.00) |" in full
+    assert "| EAN (natural), highest reward seen | 0.50 (0.25 to 0.75) | 1.00 (0.00 to 2.00) | 60 |" in full
+    assert "| EAN (natural), most probable | – | 0.12 (0.00 to 1.00) | 80 |" in full
 
 
 def test_of_two_records_of_a_size_the_one_with_more_landscapes_is_summed_up(results: Path) -> None:
@@ -41,15 +41,15 @@ def test_of_two_records_of_a_size_the_one_with_more_landscapes_is_summed_up(resu
 
 def test_search_comparison_with_figures_4_and_5(results: Path) -> None:
     made.comparison(results / "compared.json")
-    assert "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report_all(results)
+    assert "| EAN | 3 | 0.25 (0.00 to 0.50) | – | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |" in report_all(results)
     text = report_all(results)
-    assert "| EAN | 30 | 28 | 30.00 ± 1.00 | 0.81 | 4e-07 | 0.020 |" in text
-    assert "| paper: EAN | 40 | – | 75.10 ± 0.45 | 0.81 | 4e-07 | – |" in text
+    assert "| EAN | 30 | 28 | 30.00 ± 1.00 | 0.00 | – |" in text, "of one search, whose 30 schemes are one unit"
+    assert "| paper: EAN | 40 | – | 75.10 ± 0.45 | 0.81 | 4e-07 |" in text
     assert "| method | after 1 proposals | after 2 proposals | after 5 proposals |" in text
     assert "| EAN | 0.50 | 0.50 | 0.50 | 0.50 | 0.75 |" in text
     made.comparison(results / "compared.json", smoothed=True)
     assert "| regret of the most probable | regret of the smoothed best |" in report_all(results)
-    row = "| EAN | 3 | 0.25 (0.15 to 0.35) | – | 1.25 (1.15 to 1.35) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |"
+    row = "| EAN | 3 | 0.25 (0.00 to 0.50) | – | 1.25 (1.00 to 1.50) | 35.00 ± 0.10 | 3.0 ± 0.1 | 40 |"
     assert row in report_all(results)
 
 
@@ -97,17 +97,18 @@ def test_correlation_and_batch_norm(results: Path) -> None:
     made.correlation(results / "study.json")
     made.batch_norm(results / "norm.json")
     text = report_all(results)
-    assert "| supernet, batch norm running | 0.50 (-0.25 to 0.75) |" in text
+    assert "| supernet, batch norm running | 0.50 (-0.19 to 0.86) | 0.50 (" in text, "Fisher's interval of ten pairs"
+    assert "| calibrated minus running | 0.50 (-0.25 to 0.75) |" in text
     assert "| a score without error, at most | 0.62 (0.50 to 0.75) | – | – |" in text
     assert "accuracies of one scheme deviate by 0.60 points between seeds" in text
     assert "| paper (42 schemes) | 0.71 | – | – |" in text
     assert "10 of 12 schemes trained" in text
     assert "| running statistics | 16.00 | 23.00 | 30.00 | 34.00 | 32.00 | 2.83 |" in report_all(results)
-    assert "95 % bootstrap intervals over schemes; " in text
+    assert "95 % intervals by Fisher's z, of the difference by a bootstrap over schemes; " in text
     record = json.loads((results / "study.json").read_text())
     record["metrics"]["ceiling"]["interval"] = "jackknife"
     (results / "study.json").write_text(json.dumps(record))
-    assert "bootstrap intervals over schemes, of a score without error by a jackknife; " in report_all(results)
+    assert "by a bootstrap over schemes, of a score without error by a jackknife; " in report_all(results)
 
 
 def test_an_unknown_kind_is_listed_and_not_lost(results: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ean_core.benchmark.latency_table import LatencyTable
 from ean_core.io.records import write_record
 from ean_core.report import report, report_all
 from tests.helpers import report_records as made
@@ -25,6 +26,8 @@ def test_times_of_connections_and_the_pareto_front(results: Path) -> None:
     assert "| all connected | 3 | 7.00 | – | – |" in text
     assert "Percent of Org's time (250.0 ms)" in text
     assert "| `101` | 2 | 3.00 | 3.50 (3.25 to 3.75) | -0.50 |" in text
+    assert "is -0.50 points on average and 0.50 at most; 0 of 1 predictions lie in their interval." in text
+    assert "they are 0.50 points too low on average" in LatencyTable.load(results / "latency.json").bias_warning
     assert "of 27 scored schemes; resnet29, SE, CIFAR-100, EAN" in text
     assert "](../results/pareto.png)" in text
 
@@ -104,7 +107,8 @@ def test_the_forms_of_networks_stand_side_by_side(results: Path) -> None:
 def test_large_images_have_their_memory_beside_their_speed(results: Path, below: tuple[str, ...]) -> None:
     def row(ratio: float, memory: float) -> dict:
         interval = {"value": ratio, "low": ratio, "high": ratio}
-        return {"times_as_fast": interval, "megapixels_per_second": 1.584, "peak_mib": memory, "seconds": [1.0]}
+        seconds = [1.0] * 5 if ratio == 1 else [1.0] * 3
+        return {"times_as_fast": interval, "megapixels_per_second": 1.584, "peak_mib": memory, "seconds": seconds}
 
     metrics: dict = {"2 megapixels": {"whole": row(1.0, 1696.4), "tiles": row(0.5, 860.0)}}
     for name in below:
@@ -113,4 +117,5 @@ def test_large_images_have_their_memory_beside_their_speed(results: Path, below:
     write_record(results / "large.json", kind="speed", settings=settings, metrics=metrics)
     for text in (report_all(results), report_all(results)):
         assert "| 2 megapixels, whole | 1.58 | 1.00 (1.00 to 1.00) | 1,696 |" in text
+        assert "| 2 megapixels, tiles | 1.58 | 0.50 | 860 |" in text, "three rounds are too few for an interval"
         assert "counter over resnet29; speed-up over the first of its size; 3 rounds interleaved" in text

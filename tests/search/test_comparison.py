@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ean_core.scheme import Scheme
 from ean_core.search import METHODS, History, Reward, Trial, build_method, run_search
@@ -161,9 +162,14 @@ def test_regret_and_intervals() -> None:
     assert [row["method"] for row in rows] == ["a", "b"]
     assert rows[0]["best"]["regret"]["mean"] == 2.0
     assert (rows[0]["best"]["exact"], rows[1]["best"]["exact"]) == (0, 1)
-    assert (rows[0]["best"]["regret"]["low"], rows[0]["best"]["regret"]["high"]) == (1.0, 3.0)
+    reward, regret = rows[0]["best"]["reward"], rows[0]["best"]["regret"]
+    low, high = stats.t.interval(0.95, 1, 8.0, 1.0)  # of 7 and 9, whose mean has a standard error of 1
+    assert (reward["low"], reward["high"]) == pytest.approx((low, high), abs=1e-4)
+    assert (regret["low"], regret["high"]) == pytest.approx((0.0, 10 - low), abs=1e-4), "no regret is negative"
+    assert rows[1]["best"]["regret"]["low"] is None, "of a single seed"
     assert "regret" not in summarize_methods([made("a", 0, 7.0)], highest=None)[0]["best"]
     wide = mean_with_interval(np.arange(100.0).tolist())
+    assert mean_with_interval([2.0, 2.0, 2.0])["high"] is None, "their spread is not known"
     assert wide["low"] == pytest.approx(49.5 - 1.96 * 29 / 10, abs=0.5)
 
 

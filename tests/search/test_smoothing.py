@@ -60,11 +60,11 @@ def test_unit_and_offset_change_nothing() -> None:
 
 
 def test_few_equal_and_many_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert best_smoothed(["01", "10"], [1.0, 2.0]) == 1
-    assert best_smoothed(["110", "100", "011", "111"], [5.0] * 4) == 1  # the fewest connections
+    assert best_smoothed(["01", "10"], [1.0, 2.0]) == (1, 2.0)
+    assert best_smoothed(["110", "100", "011", "111"], [5.0] * 4) == (1, 5.0)  # the fewest connections
     texts = ["".join(map(str, row)) for row in different(30, 6, seed=6)]
     monkeypatch.setattr(smoothing, "MAX_SCHEMES", 10)
-    assert best_smoothed(texts, [100.0, *map(float, range(29))]) >= 20  # the latest
+    assert best_smoothed(texts, [100.0, *map(float, range(29))])[0] >= 20  # the latest
 
 
 def test_natural_answers_with_it_and_a_limit_changes_no_answer() -> None:

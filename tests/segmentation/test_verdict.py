@@ -60,8 +60,11 @@ def test_runs_beside_are_compared(tmp_path: Path) -> None:
     assert said[3].startswith("With one seed each")
     said = verdicts(write_run(tmp_path / "ean1", 61.5, network="EAN-SE", seed=1))
     assert "+10.25 points of mIoU" in said[2]
-    assert "2 seeds" in said[2]
+    assert "2 seeds, p = 0.5)" in said[2]
     assert len(said) == 3
+    for seed in (0, 1):
+        write_run(tmp_path / f"full{seed}", 55.0 + seed, network="Share-full-SE", seed=seed)
+    assert all("p = 0.5 corrected for 2 comparisons)" in sentence for sentence in verdicts(one)[2:])
 
 
 def test_runs_without_a_pixel_that_counts_are_not_compared(tmp_path: Path) -> None:

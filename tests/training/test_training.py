@@ -45,6 +45,16 @@ def test_confusion_counts_as_a_loop_does() -> None:
     assert metric.correct.tolist() == [bool(logits.argmax() == label) for logits, label in pairs]
 
 
+def test_equal_logits_count_as_argmax_has_them() -> None:
+    """Half of these images have two logits at their top that bfloat16 does not tell apart."""
+    metric, generator = Confusion(100), torch.Generator().manual_seed(0)
+    logits = torch.randn(2000, 100, generator=generator).bfloat16().clamp(max=2)
+    labels = torch.randint(0, 100, (2000,), generator=generator)
+    metric.process({}, [{"logits": logits, "labels": labels}])
+    metric.evaluate(2000)
+    assert torch.equal(metric.correct, logits.argmax(dim=1) == labels)
+
+
 def test_few_classes_have_no_top5() -> None:
     metric = Confusion(3)
     metric.process({}, [{"logits": torch.eye(3), "labels": torch.tensor([1, 2, 0])}])

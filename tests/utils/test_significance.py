@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -11,19 +13,32 @@ from scipy import stats
 
 from ean_core import EANError
 from ean_core.utils.comparison_sentences import (
+    Comparison,
     compare_errors_sentence,
     compare_images_sentence,
     compare_seeds_sentence,
+    corrected_sentences,
+    pairs_of,
 )
 from ean_core.utils.significance import (
     FEWEST_SEEDS,
+    compare_groups,
     compare_samples,
+    correct_for_comparisons,
     holm,
     paired_difference,
     paired_images,
     seeds_needed,
     sign_flip_test,
+    sign_flip_tests,
+    std_interval,
 )
+
+
+def ttest(studies: np.ndarray) -> list[float]:
+    """Student's p-value of each row's mean."""
+    return stats.ttest_1samp(studies, 0, axis=1).pvalue.tolist()
+
 
 ORG = [60.1, 60.9, 60.4, 60.7, 60.2, 60.8]
 
@@ -53,7 +68,16 @@ def test_too_few_seeds_never_show_a_difference(pairs: int) -> None:
     assert result.verdict() == "unknown"
     said = compare_seeds_sentence("EAN", "Org", result)
     assert said.startswith(f"No difference between EAN and Org can be shown with {pairs} seeds: ")
-    assert "about 6 seeds would show a difference of 0.5 points" in said
+    assert "about 6 seeds would show a difference of 0.5 points" in said, "of two pairs, the spread is not known either"
+
+
+def test_seeds_that_differ_alike_up_to_rounding_have_no_spread() -> None:
+    """50.1 - 50.0, 50.3 - 50.2 and 50.5 - 50.4 differ in their last bits, which say nothing about the spread."""
+    near = paired_difference([50.1, 50.3, 50.5], [50.0, 50.2, 50.4])
+    assert (near.std, near.verdict()) == (0.0, "unknown")
+    sums = [(0.1 + 0.2) * value for value in range(1, 7)], [0.3 * value for value in range(1, 7)]
+    same = paired_difference(*sums)
+    assert (same.mean, same.p_value, same.verdict()) == (0, 1, "unknown")
 
 
 def test_neither_equal_networks_nor_one_seed_say_anything() -> None:
@@ -77,22 +101,94 @@ def test_the_sentences() -> None:
     text = compare_seeds_sentence("EAN", "Org", wide)
     assert "+0.50 points of test accuracy (95 % interval -1.46 to 2.46, 6 seeds, p = " in text
     assert wide.std is not None
-    assert text.endswith(f"; about {seeds_needed(wide.std)} seeds would show a difference of 0.5 points.")
+    low, high = (seeds_needed(end) for end in std_interval(wide.std, 6))
+    assert text.endswith(
+        f"; about {seeds_needed(wide.std)} seeds (95 %: {low} to {high}) would show a difference of 0.5 points."
+    )
+    several = compare_seeds_sentence("EAN", "Org", replace(wide, p_value=0.7, comparisons=3))
+    assert ", p = 0.7 corrected for 3 comparisons); about " in several
+    assert f"about {seeds_needed(wide.std, comparisons=3)} seeds" in several
     far = paired_difference([value + 90 * shift for value, shift in zip(ORG, (2, -2, 1, -1, 3, 0), strict=True)], ORG)
     said = compare_seeds_sentence("EAN", "Org", far)
     assert said.endswith("; 1,000 or more seeds would show a difference of 0.5 points."), "where counting stopped"
+    few = compare_seeds_sentence("EAN", "Org", paired_difference([51.5, 49.7, 49.7], [50.2, 51.9, 52.0]))
+    assert few.endswith(" seeds (95 %: 38 to 1,000 or more) would show a difference of 0.5 points.")
     better = paired_difference([value + 1 + shift / 10 for shift, value in enumerate(ORG)], ORG)
     assert compare_seeds_sentence("EAN", "Org", better).startswith("EAN is better than Org: ")
     assert compare_seeds_sentence("EAN", "Org", better, higher_is_better=False).startswith("EAN is worse than Org: ")
 
 
-def test_the_number_of_seeds_finds_a_difference_in_four_of_five_studies() -> None:
+@pytest.mark.parametrize("std", [0.277, 0.35, 0.41, 0.45])
+def test_the_number_of_seeds_calls_a_difference_better_in_four_of_five_studies(std: float) -> None:
+    pairs = seeds_needed(std)
+    assert pairs in range(6, 10)
+    studies = np.random.default_rng(0).normal(0.5, std, size=(500, pairs))
+    better = [p <= 0.05 and sign_flip_test(study) <= 0.05 for p, study in zip(ttest(studies), studies, strict=True)]
+    assert 0.76 <= np.mean(better) <= 0.9
+    assert seeds_needed(std, comparisons=3) > pairs
+
+
+def test_the_number_of_seeds_is_that_of_students_test_where_they_are_many() -> None:
     pairs = seeds_needed(0.8, difference=0.5)
-    draws = np.random.default_rng(0).normal(0.5, 0.8, size=(4000, pairs))
-    significant = stats.ttest_1samp(draws, 0, axis=1).pvalue <= 0.05
-    assert significant.mean() == pytest.approx(0.8, abs=0.05)
+    power = stats.nct.sf(stats.t.ppf(0.975, pairs - 1), pairs - 1, 0.5 / 0.8 * math.sqrt(pairs))
+    assert power == pytest.approx(0.8, abs=0.02)
     assert seeds_needed(1e-6) == FEWEST_SEEDS
     assert seeds_needed(100.0, most=50) == 50
+
+
+def test_the_interval_of_a_standard_deviation_covers_it() -> None:
+    drawn = np.random.default_rng(0).normal(0, 2, size=(4000, 3)).std(axis=1, ddof=1)
+    inside = [low <= 2 <= high for low, high in (std_interval(std, 3) for std in drawn[:1000])]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
+
+
+def test_several_comparisons_err_together_once_in_twenty_studies() -> None:
+    """Eleven networks that are alike, with six seeds: uncorrected, a third of the tables call two of them different."""
+    labels = ["org", "share-full", *"abcdefghi"]
+    pairs = [(labels.index(first), labels.index(second)) for first, second in pairs_of(labels)]
+    assert len(pairs) == 19
+    wrong, alone = [], []
+    for values in np.random.default_rng(0).normal(size=(120, 6, 11)):
+        differences = np.stack([values[:, first] - values[:, second] for first, second in pairs], axis=1)
+        alone.append(min(map(sign_flip_test, differences.T)) <= 0.05)
+        wrong.append(min(sign_flip_tests(differences)) <= 0.05)
+    assert np.mean(alone) > 0.25
+    assert np.mean(wrong) <= 0.07
+
+
+def test_the_correction_is_that_of_a_loop_over_flips_of_whole_seeds() -> None:
+    """A comparison that lacks a seed has no difference to flip there, and a clear one is shown with six seeds."""
+    differences = [[2.0, 2.2, 1.9, 2.1, 2.4, 1.8], [0.1, -0.3, 0.2, 0.1, -0.2], [0.5, -0.2, 0.9, 0.4, 0.3, 0.6]]
+    found = [paired_difference(values, [0.0] * len(values), seeds=range(6 - len(values), 6)) for values in differences]
+    corrected = correct_for_comparisons(found)
+    means = [abs(np.mean(values)) for values in differences]
+    p_values, last = {}, 0.0
+    for index in sorted(range(3), key=lambda index: -means[index]):
+        hits = 0
+        for signs in product((-1, 1), repeat=6):
+            flipped = [
+                abs(np.mean([s * d for s, d in zip(signs[6 - len(values) :], values, strict=True)]))
+                for values, mean in zip(differences, means, strict=True)
+                if mean <= means[index]
+            ]
+            hits += max(flipped) >= means[index] - 1e-9
+        p_values[index] = last = max(last, hits / 64)
+    assert [one.p_value for one in corrected] == pytest.approx([p_values[index] for index in range(3)])
+    assert corrected[0].p_value == pytest.approx(2 / 64)
+    assert {one.comparisons for one in corrected} == {3}
+    scaled = correct_for_comparisons(found, [1.0, 0.01, 1.0])
+    assert scaled[0].p_value > 0.05, "a difference is compared with those of the others, in their own unit"
+
+
+def test_comparisons_over_images_are_corrected_by_holm() -> None:
+    rng = np.random.default_rng(0)
+    right = [rng.random(400) < share for share in (0.5, 0.58, 0.6)]
+    found = [paired_images(right[k], right[0]) for k in (1, 2)]
+    said = corrected_sentences([Comparison(one, partial(compare_images_sentence, "A", "B")) for one in found])
+    for sentence, p_value in zip(said, holm([one.p_value for one in found]), strict=True):
+        assert f"p = {p_value:.2g} corrected for 2 comparisons)" in sentence
+    alone = Comparison(found[0], partial(compare_images_sentence, "A", "B"))
+    assert corrected_sentences([alone]) == [compare_images_sentence("A", "B", found[0])]
 
 
 def test_many_pairs_are_sampled_and_always_alike() -> None:
@@ -162,6 +258,25 @@ def test_two_samples_are_compared_as_scipy_and_a_loop_do() -> None:
     assert (same["welch_p"], same["mann_whitney_p"], same["wins"]) == (None, None, 0.5)
     settled = compare_samples([6.0, 6.0], [5.0, 5.5, 4.0])  # a search that has settled on one scheme
     assert 0 < settled["welch_p"] < 0.2
+
+
+def test_values_of_one_search_count_as_one() -> None:
+    """Three searches whose forty schemes each lie close together, and random schemes from the same distribution."""
+    rng, alone, grouped = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        groups = [(rng.normal() + 0.2 * rng.normal(size=40)).tolist() for _ in range(3)]
+        others = rng.normal(size=120)
+        alone += compare_samples(np.concatenate(groups), others)["welch_p"] <= 0.05
+        grouped += compare_groups(groups, others)["welch_p"] <= 0.05
+    assert alone > 50
+    assert grouped <= 8
+    tests = compare_groups(groups, others)
+    means = [np.mean(group) for group in groups]
+    t = stats.ttest_ind(means, others, equal_var=False).statistic
+    assert tests["welch_t"] == pytest.approx(t, abs=1e-4)
+    assert tests["welch_p"] == pytest.approx(2 * stats.t.sf(abs(t), 2))
+    assert tests["groups"] == 3
+    assert compare_groups(groups[:1], others)["welch_p"] is None
 
 
 def test_errors_of_images_are_compared_where_lower_is_better() -> None:

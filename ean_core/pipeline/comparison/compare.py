@@ -167,6 +167,7 @@ class Answer:
     reward: float
     validation_accuracy: float
     connections: Count
+    smoothed_reward: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ean_core.scheme import Scheme
 from ean_core.search.comparison import Budget, distribution, score_answer
 from ean_core.search.method_choice import MethodChoice
 from ean_core.search.shared_scores import SharedScores
-from ean_core.utils.significance import compare_samples
+from ean_core.utils.significance import compare_groups
 
 ENDS = {"all_off": Scheme.all_off, "all_on": Scheme.all_on}
 """No attention, and attention at every block."""
@@ -54,7 +54,7 @@ def reference_points(
 
 
 def figure4(runs: Sequence[Mapping[str, Any]], drawn: Sequence[Scheme], accuracies: Sequence[float]) -> dict[str, Any]:
-    """Random schemes against those drawn from each method's last probabilities, all its seeds together.
+    """Random schemes against those drawn from each method's last probabilities; the test's units are its seeds.
 
     Args:
         runs: the searches.
@@ -70,7 +70,7 @@ def figure4(runs: Sequence[Mapping[str, Any]], drawn: Sequence[Scheme], accuraci
         values = [value for sample in sampled for value in sample["accuracy"]]
         if values:
             bits = {text for sample in sampled for text in sample["bits"]}
-            tests = compare_samples(values, accuracies)
+            tests = compare_groups([sample["accuracy"] for sample in sampled if sample["accuracy"]], accuracies)
             methods[label] = {**distribution(values, len(bits)), "against_random": tests}
     return {"random": random, "methods": methods}
 

@@ -36,7 +36,8 @@ def retrain_answers(job: Job, record: Mapping[str, Any], path: Path) -> Path:
     targets += [make_target(job, text, label=", ".join(labels)) for text, labels in methods.items()]
     job = with_covered_seeds(job, targets, path)
     trained = train_all(job, targets, job.recipe.seeds)
-    settings = {**summary_settings(job), "supernet_sha256": record["settings"]["supernet_sha256"]}
+    searches = {"supernet_sha256": record["settings"]["supernet_sha256"], "search_seeds": record["settings"]["seeds"]}
+    settings = {**summary_settings(job), **searches}
 
     def measure_and_write() -> None:  # by the first process alone: several clocks at once disturb each other
         rows = [

@@ -21,6 +21,10 @@ Record = Mapping[str, Any]
 
 POINTS = {"best of all schemes": "highest", "no block connected": "all_off", "every block connected": "all_on"}
 """What the lines below the table are called -> the record's key."""
+SAME_IMAGES = (
+    "Rewards are of the validation images that chose the schemes, and the highest of more scores is higher by luck "
+    "alone: whether the schemes are better, only training them shows (--retrain)."
+)
 UNCALIBRATED = (
     "The last two are scored with the batch-norm statistics of an average path, which suit them badly: "
     "--cfg-options search.bn_images=1000 calibrates batch norm for every scheme."
@@ -63,14 +67,21 @@ def answer_schemes(record: Record) -> dict[str, Scheme]:
 
 
 def best_answers(record: Record) -> dict[str, Record]:
-    """Each method's answer with reward, validation accuracy and connections: of the answers that the method returns by
-    default, the one with the highest reward; among equals the one with fewer connections."""
-    answers = {}
-    for label in record["settings"]["methods"]:
-        runs = [run for run in record["metrics"]["runs"] if run["method"] == label]
-        returned = [run[run.get("returned", "best")] for run in runs]  # older records hold no other answer
-        answers[label] = max(returned, key=lambda answer: (answer["reward"], -answer["connections"]))
-    return answers
+    """Each method's answer with reward, validation accuracy and connections: of those of its seeds the one with the
+    highest reward, smoothed if the method smooths; among equals the one with fewer connections."""
+
+    def height(answer: Record) -> tuple[float, int]:
+        return answer.get("smoothed_reward", answer["reward"]), -answer["connections"]
+
+    return {
+        label: max((returned(run) for run in record["metrics"]["runs"] if run["method"] == label), key=height)
+        for label in record["settings"]["methods"]
+    }
+
+
+def returned(run: Record) -> Record:
+    """The answer that the method of a search returns by default."""
+    return run[run.get("returned", "best")]  # older records hold no other answer
 
 
 def published_schemes(directory: Path, **origin: str | None) -> dict[str, Scheme]:
@@ -84,7 +95,7 @@ def published_schemes(directory: Path, **origin: str | None) -> dict[str, Scheme
 
 
 def print_comparison(record: Record, *, score: Metric) -> None:
-    """Print a row per method: means over the seeds, and bootstrap intervals of the means.
+    """Print a row per method: means over the seeds, and 95 % intervals of the means.
 
     Args:
         record: of kind "search-comparison".
@@ -104,14 +115,16 @@ def print_comparison(record: Record, *, score: Metric) -> None:
 
 
 def method_sentences(runs: Sequence[Record]) -> list[str]:
-    """For every method, whether its searches ended with a higher reward than those of random search.
+    """For every method, whether the schemes that its searches return have a higher reward than those of random search.
 
     Without random search, the first method takes its place. Searches with the same seed share no random numbers, so
-    that they are not pairs: this is Welch's test, with Holm's correction for the number of methods.
+    that they are not pairs: this is Welch's test, with Holm's correction for the number of methods. A method that
+    scores more schemes finds a higher one of scores that are noise alone, so that a last sentence says what a
+    difference is worth.
     """
     rewards: dict[str, list[float]] = {}
     for run in runs:
-        rewards.setdefault(run["method"], []).append(run["best"]["reward"])
+        rewards.setdefault(run["method"], []).append(returned(run)["reward"])
     reference = "random" if "random" in rewards else next(iter(rewards))
     tests = {
         label: compare_samples(values, rewards[reference]) for label, values in rewards.items() if label != reference
@@ -119,17 +132,18 @@ def method_sentences(runs: Sequence[Record]) -> list[str]:
     welch = {label: test["welch_p"] for label, test in tests.items() if test["welch_p"] is not None}
     adjusted = dict(zip(welch, holm(list(welch.values())), strict=True))
     corrected = f" after Holm's correction for {len(welch)} comparisons" if len(welch) > 1 else ""
-    sentences = []
+    sentences, differing = [], False
     for label, test in tests.items():
         p, seeds = adjusted.get(label), how_many(len(rewards[label]), "seed")
-        figures = f"best reward {test['difference']:+.2f} on average over {seeds}"
+        figures = f"{test['difference']:+.2f} on average over {seeds}"
         figures += "" if p is None else f", Welch's p = {p:.2g}{corrected}"
         if p is None or p > SIGNIFICANCE:
-            sentences.append(f"No difference between {label} and {reference} can be shown: {figures}.")
+            sentences.append(f"No difference between the rewards of {label} and {reference} can be shown: {figures}.")
         else:
-            better, worse = (label, reference) if test["difference"] > 0 else (reference, label)
-            sentences.append(f"{better} finds better schemes than {worse}: {figures}.")
-    return sentences
+            higher, lower = (label, reference) if test["difference"] > 0 else (reference, label)
+            sentences.append(f"{higher} returns schemes of a higher reward than {lower}: {figures}.")
+            differing = True
+    return [*sentences, SAME_IMAGES] if differing else sentences
 
 
 def comparison_table(record: Record, score: Metric) -> Table:
@@ -156,8 +170,8 @@ def comparison_table(record: Record, score: Metric) -> Table:
 
 
 def show_mean(value: Record) -> str:
-    """`33.10 (32.80 to 33.40)`, or the number alone where nothing varies."""
-    if value["low"] == value["high"]:
+    """`33.10 (32.80 to 33.40)`, or the number alone where its spread is not known."""
+    if value["low"] is None or value["low"] == value["high"]:
         return f"{value['mean']:.2f}"
     return f"{value['mean']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
 
@@ -170,7 +184,7 @@ def describe_tests(drawn: Record) -> str:
         return "undefined" if value is None else f"{value:.2g}"
 
     return (
-        f"mean {drawn['mean']:.2f} % ({tests['difference']:+.2f} points), better in {100 * tests['wins']:.0f} % of the "
-        f"pairs, Welch p {p(tests['welch_p'])}, Mann-Whitney p {p(tests['mann_whitney_p'])}; {drawn['different']} "
-        f"different schemes of {drawn['n']} drawn"
+        f"mean {drawn['mean']:.2f} % ({tests['difference']:+.2f} points) on the images that chose them, higher in "
+        f"{100 * tests['wins']:.0f} % of the pairs, Welch p {p(tests['welch_p'])} over "
+        f"{how_many(tests['groups'], 'seed')}; {drawn['different']} different schemes of {drawn['n']} drawn"
     )

@@ -46,6 +46,12 @@ def print_groups(rows: Rows, *, score: Metric, metric: Metric) -> None:
     say(*searched_sentences(rows, metric))
 
 
+def by_seed(row: Mapping[str, Any], metric: Metric) -> dict[int, float]:
+    """Seed -> test result; records of older versions do not name the seeds, which they trained in order."""
+    values = row[metric.key]["values"] if row[metric.key] else []
+    return dict(zip(row.get("seeds") or range(len(values)), values, strict=True))
+
+
 def mean_deviation(values: Sequence[float]) -> str:
     """`62.10 ± 0.31`, the number alone for one, a dash for none."""
     if not values:
@@ -54,17 +60,22 @@ def mean_deviation(values: Sequence[float]) -> str:
 
 
 def searched_sentences(rows: Rows, metric: Metric) -> list[str]:
-    """For each trained searched scheme, how many of the random ones with as many connections it surpasses."""
+    """For each trained searched scheme, how many of the random ones with as many connections it surpasses.
+
+    Two schemes are compared by the seeds that both were trained with.
+    """
     groups, sentences, sign = rows_by_group(rows), [], 1 if metric.higher_is_better else -1
     for row in groups.get(SEARCHED, []):
-        peers = [
-            one[metric.key]["mean"]
+        own = by_seed(row, metric)
+        pairs = [
+            ([own[seed] for seed in shared], [values[seed] for seed in shared])
             for one in groups.get(SAME_SIZE, [])
-            if one[metric.key] and one["connections"] == row["connections"]
+            if one["connections"] == row["connections"]
+            and (shared := own.keys() & (values := by_seed(one, metric)).keys())
         ]
-        if peers and row[metric.key]:
-            value = row[metric.key]["mean"]
-            better = sum(sign * value > sign * peer for peer in peers)
+        if pairs:
+            value, peers = np.mean(list(own.values())), [np.mean(theirs) for _, theirs in pairs]
+            better = sum(sign * np.mean(ours) > sign * np.mean(theirs) for ours, theirs in pairs)
             sentences.append(
                 f"searched {row['bits']}: test {metric.name} {value:.2f} {metric.unit}, better than {better} of "
                 f"{len(peers)} random schemes with {row['connections']} connections ({min(peers):.2f} to "

@@ -8,6 +8,7 @@ from typing import Any
 
 from ean_core.pipeline.correlation.study import COUNT
 from ean_core.pipeline.task import Metric
+from ean_core.report.correlation import with_fisher
 from ean_core.utils.intervals import FEWEST_FOR_INTERVAL, FEWEST_PAIRS
 from ean_core.utils.screen import make_table, print_table, say
 from ean_core.utils.text import difference_unit, how_many
@@ -120,11 +121,11 @@ def draw_correlations(path: Path, record: Mapping[str, Any], *, metric: Metric) 
     figures, panels = record["metrics"], []
     trained = [row for row in figures["schemes"] if row[metric.key]]
     for way, coefficients in figures["correlations"].items():
-        counted = way == COUNT
+        counted, rho = way == COUNT, with_fisher(coefficients, pairs=figures["trained"])["spearman"]
         title = "number of connections" if counted else f"batch norm {way}"
         panels.append(
             Panel(
-                title=f"{title}\nSpearman's rho {show(coefficients['spearman'])}",
+                title=f"{title}\nSpearman's rho {show(rho)}",
                 axis="connections" if counted else "score on the supernet, %",
                 x=[row["connections"] if counted else row["scores"][way] for row in trained],
                 x_error=0.0 if counted else figures["spread"][way]["standard_error"] or 0.0,

@@ -13,7 +13,7 @@ from ean_core.pipeline.correlation.coverage import REPORT, with_earlier_seeds
 from ean_core.pipeline.correlation.groups import draw_groups, print_groups
 from ean_core.pipeline.correlation.show import draw_correlations, print_line, print_summary
 from ean_core.pipeline.correlation.study import COUNT, Study
-from ean_core.pipeline.correlation.training import read_test_results
+from ean_core.pipeline.correlation.training import finished_seeds, read_test_results
 from ean_core.pipeline.task import Metric
 from ean_core.utils.files import sha256_of
 from ean_core.utils.intervals import (
@@ -28,7 +28,11 @@ from ean_core.utils.intervals import (
 
 
 def summarize_study(
-    study: Study, scores: Mapping[str, Sequence[float]], results: Sequence[Sequence[float]]
+    study: Study,
+    scores: Mapping[str, Sequence[float]],
+    results: Sequence[Sequence[float]],
+    *,
+    seeds: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, Any]:
     """The figures of the schemes that were trained with at least one seed.
 
@@ -36,6 +40,7 @@ def summarize_study(
         study: what was drawn.
         scores: way -> score of each scheme, in percent.
         results: test results of each scheme, one per finished seed; maybe none.
+        seeds: the finished seeds of each scheme; the first ones where they are not given.
 
     Returns:
         see `study_figures`.
@@ -47,6 +52,7 @@ def summarize_study(
             "connections": scheme.connections,
             "scores": {way: values[index] for way, values in scores.items()},
             metric.key: spread(results[index]) if results[index] else None,
+            "seeds": list(range(len(results[index])) if seeds is None else seeds[index]),
             "groups": [name for name, schemes in study.groups.items() if scheme in schemes],
         }
         for index, scheme in enumerate(study.schemes)
@@ -111,14 +117,13 @@ def spread_of(values: Sequence[float], metric: Metric, *, images: int) -> dict[s
     See `ean_core.utils.intervals.spread_against_error`.
     """
     if metric.proportion:
-        return dict(spread_against_error(values, images=images))
+        return spread_against_error(values, images=images)
     array = np.asarray(values, dtype=float)
     return {
         "mean": float(array.mean()),
         "deviation": float(array.std(ddof=1)) if len(array) > 1 else 0.0,
         "range": float(np.ptp(array)),
         "standard_error": None,
-        "real_share": None,
     }
 
 
@@ -166,7 +171,7 @@ def report_study(study: Study, scores: Mapping[str, Sequence[float]], *, last: b
         the files.
     """
     study = with_earlier_seeds(study)
-    figures = summarize_study(study, scores, read_test_results(study))
+    figures = summarize_study(study, scores, read_test_results(study), seeds=finished_seeds(study))
     if last:
         task = study.job.task
         print_summary(figures, metric=task.metrics[0])

@@ -15,6 +15,14 @@ def train_remaining(study: Study) -> Iterator[Path]:
     return train_missing(study.job, [study.target(scheme) for scheme in study.schemes])
 
 
+def finished_seeds(study: Study) -> list[list[int]]:
+    """The seeds that each scheme is trained with already, in the schemes' order."""
+    seeds, task = study.job.recipe.seeds, study.job.task
+    return [
+        [seed for seed in seeds if finished(study.training_directory(scheme, seed), task)] for scheme in study.schemes
+    ]
+
+
 def read_test_results(study: Study) -> list[list[float]]:
     """The task's first metric of each scheme, one value per finished seed, in the schemes' order.
 
@@ -23,11 +31,8 @@ def read_test_results(study: Study) -> list[list[float]]:
     """
     key = study.job.task.metrics[0].key
     results = []
-    for scheme in study.schemes:
-        directories = [
-            train_network(study.job, study.target(scheme), seed=seed)  # only checks its settings: it is finished
-            for seed in study.job.recipe.seeds
-            if finished(study.training_directory(scheme, seed), study.job.task)
-        ]
+    for scheme, seeds in zip(study.schemes, finished_seeds(study), strict=True):
+        # only checks its settings: it is finished
+        directories = [train_network(study.job, study.target(scheme), seed=seed) for seed in seeds]
         results.append([read_result(path / "result.json", study.job.task).metrics[key] for path in directories])
     return results

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ean_core.pipeline.trim.cost import TRIMMED
-from ean_core.pipeline.trim.sentence import disagreement, ranged, time_saved
+from ean_core.pipeline.trim.greedy import Limits
+from ean_core.pipeline.trim.sentence import conclusion, disagreement, ranged, time_saved
+from ean_core.report.trim import conclusion as shown_conclusion
 
 
 @pytest.mark.parametrize(
@@ -19,6 +21,27 @@ from ean_core.pipeline.trim.sentence import disagreement, ranged, time_saved
 )
 def test_an_uncertain_saving_is_called_uncertain(interval: tuple[float, ...], sentence: str) -> None:
     assert time_saved(dict(zip(("value", "low", "high"), interval, strict=True)), where="this CPU") == sentence
+
+
+def test_a_loss_on_the_images_that_chose_has_no_interval() -> None:
+    """They chose the network that loses least on them, so that an interval would hold the true loss too rarely."""
+    drop, saved = {"value": 0.1, "low": -0.2, "high": 0.4}, {"value": 18.7, "low": 18.1, "high": 19.0}
+    metrics = {
+        "metric": {"name": "accuracy", "unit": "%"}, "calls": {"a": {}, "b": {}}, "folded": ["a"],
+        "trimmed": {"drop": drop}, "test": None, "times": {TRIMMED: {"saved": saved}},
+    }  # fmt: skip
+    limits, parts = Limits(max_drop=0.3), {"validation": 500, "test": 0}
+    said = conclusion(metrics, limits=limits, parts=parts, device="a CPU")
+    assert "at a loss of 0.10 points of accuracy (on the images that chose, which is optimistic; chosen for " in said
+    assert "95 %" not in said
+    said = conclusion({**metrics, "test": {"drop": drop}}, limits=limits, parts={**parts, "test": 200}, device="a CPU")
+    assert "(95 %: -0.20 to 0.40; 200 test images; chosen for " in said
+    old = "1 of 2 attention calls can go for 0.10 points (95 %: -0.20 to 0.40; chosen for a loss on 500 images)"
+    shown = shown_conclusion({"sentence": old, "test": None})
+    assert shown == "1 of 2 attention calls can go for 0.10 points (on the images that chose, which is optimistic; " + (
+        "chosen for a loss on 500 images)"
+    )
+    assert shown_conclusion({"sentence": old, "test": {"drop": drop}}) == old
 
 
 def test_table_and_sentence_that_do_not_agree_are_warned_of() -> None:
