@@ -150,7 +150,7 @@ def hours(todo: Work, measured: Measured) -> list[str]:
 
 
 HEADS = (
-    "devices", "T", "step", "of it all-reduce", "supernet, h", "search at most, h", "a retrained network, h", "cores"
+    "devices", "T", "step", "all-reduce share", "supernet, h", "search at most, h", "a retrained network, h", "cores"
 )  # fmt: skip
 
 
