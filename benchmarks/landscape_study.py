@@ -123,7 +123,7 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
             for answer in ANSWER_LABELS:
                 if (name, answer) in curves:
                     regrets = curves[name, answer]
-                    row[answer] = [interval(column) for column in regrets.T]
+                    row[answer] = [interval(column, lowest=0.0) for column in regrets.T]
                     row[f"{answer}_exact"] = round(float((regrets[:, -1] < 1e-6).mean()), 4)
                     row |= {  # the seeds are paired: the same landscapes
                         f"{answer}_minus_natural_{other}": interval(regrets[:, -1] - curves["natural", other][:, -1])
@@ -136,10 +136,15 @@ def summarize_regrets(cells: dict[str, dict[str, Any]], arguments: argparse.Name
     return rows
 
 
-def interval(values: np.ndarray) -> list[float]:
-    """Mean, and the ends of its 95 % percentile bootstrap interval over the seeds."""
-    mean = comparison.mean_with_interval(values)
+def interval(values: np.ndarray, *, lowest: float = -np.inf) -> list[float | None]:
+    """Mean, and the ends of its 95 % interval over the seeds; None for equal values."""
+    mean = comparison.mean_with_interval(values, lowest=lowest)
     return [mean[name] for name in ("mean", "low", "high")]
+
+
+def with_interval(mean: float, low: float | None, high: float | None) -> str:
+    """`0.12 (0.05–0.20)`; equal regrets have no interval."""
+    return f"{mean:.2f}" if low is None else f"{mean:.2f} ({low:.2f}–{high:.2f})"
 
 
 def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
@@ -156,7 +161,7 @@ def table(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace) -> str:
         for variant in arguments.methods:
             of_variant = [row for row in rows if row["bits"] == bits and row["method"] == variant]
             ends = [[row[answer][-1] for answer in ANSWER_LABELS if answer in row] for row in of_variant]
-            texts = [" / ".join(f"{mean:.2f} ({low:.2f}–{high:.2f})" for mean, low, high in pair) for pair in ends]
+            texts = [" / ".join(with_interval(*end) for end in pair) for pair in ends]
             lines.append("| " + " | ".join([variant, *texts]) + " |")
     return "\n".join(lines)
 
@@ -184,7 +189,7 @@ def draw(rows: Sequence[dict[str, Any]], arguments: argparse.Namespace, path: Pa
         color = colors[names[row["method"]]]
         for answer, line in STYLES.items():
             if answer in row:
-                mean, low, high = np.array(row[answer]).T
+                mean, low, high = np.array(row[answer], dtype=float).T
                 axes.plot(row["evaluations"], mean, linestyle=line, color=color, linewidth=1.3)
                 ends = [[mean[-1] - low[-1]], [high[-1] - mean[-1]]]  # bands over bands could not be told apart
                 style = {"color": color, "elinewidth": 0.8, "capsize": 1.5, "fmt": "none"}

@@ -93,7 +93,7 @@ def main() -> None:
         "methods": {name: {"method": VARIANTS[name][0], "options": VARIANTS[name][1]} for name in arguments.methods},
         "reward": vars(Reward()),
         "proposals_at_most": f"{PATIENCE} per evaluation",
-        "regret": "points; mean and 95 % bootstrap interval over seeds, at each number of evaluations",
+        "regret": "points; mean and 95 % interval over seeds, at each number of evaluations",
     }
     write_record(arguments.output, kind="search-benchmark", settings=settings, metrics=rows)
     draw(rows, arguments, arguments.output.with_suffix(".png"))
