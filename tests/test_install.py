@@ -89,4 +89,4 @@ def test_commands_work_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
     assert script == str(installed / "ean_tools" / "train_cls.py")
     assert Path(script).exists()
     assert "tools/" not in done.stderr
-    assert "counter-shanghaitech-a (counter, " in done.stdout
+    assert "counter-shanghaitech-a: counter, " in done.stdout

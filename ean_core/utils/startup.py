@@ -52,7 +52,10 @@ def run_package_beside() -> None:
 
     With two checkouts and one environment, the installed one would run under the name of the other.
     """
-    script = Path(getattr(sys.modules["__main__"], "__file__", None) or "").resolve()
+    name = getattr(sys.modules["__main__"], "__file__", None)
+    if name is None:  # `python -c`
+        return
+    script = Path(name).resolve()
     root, imported = script.parent.parent, Path(__file__).resolve().parents[2]
     if root == imported or not (root / "ean_core" / "__init__.py").is_file():
         return

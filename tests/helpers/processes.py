@@ -19,6 +19,11 @@ SOCKET = "socket"
 SHARED = "EAN_TESTS_WARM_PYTHON"
 """Environment variable with the launcher of a server that several processes share."""
 
+SET_BY_LIBRARIES = ("LD_LIBRARY_PATH", "TORCHINDUCTOR_CACHE_DIR")
+"""Environment variables that OpenCV and PyTorch set in a process that imports them."""
+STARTED = {name: os.environ.get(name) for name in SET_BY_LIBRARIES}
+"""Their values before that."""
+
 
 def python_path() -> str:
     """The project, then what the caller's own PYTHONPATH adds: on some machines a dependency is nowhere else."""
@@ -26,8 +31,10 @@ def python_path() -> str:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment with the project on PYTHONPATH, one thread, and the changes."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), **changes}
+    """This process's environment without what libraries set, with the project on PYTHONPATH, one thread and changes."""
+    inherited = {name: value for name, value in os.environ.items() if name not in SET_BY_LIBRARIES}
+    as_started = {name: value for name, value in STARTED.items() if value is not None}
+    return {**inherited, **as_started, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path(), **changes}
 
 
 def start_warm_python() -> Path:

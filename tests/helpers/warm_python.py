@@ -109,6 +109,7 @@ def reap() -> None:
 
 def answer(connection, started: dict[str, str]) -> dict:
     """Fork the program's process, in which its request is returned, and wait for its end."""
+    import contextlib
     import json
     import socket
 
@@ -126,7 +127,8 @@ def answer(connection, started: dict[str, str]) -> dict:
         return request
     for stream in streams:
         os.close(stream)
-    connection.sendall(b"y")
+    with contextlib.suppress(OSError):  # a client that was killed meanwhile: its program ends in `wait`
+        connection.sendall(b"y")
     wait(connection, process)
     os._exit(0)
 

@@ -135,7 +135,7 @@ def test_named_schemes() -> None:
         create_model("resnet50", attention="se", scheme="paper_ean_se_resnet5")
     with pytest.raises(EANError, match="give attention='dia'"):
         create_model("resnet50", scheme="paper_ean_dia_resnet50")
-    with pytest.raises(EANError, match="comes with the project, so give 'paper_ean_se_resnet50'"):
+    with pytest.raises(EANError, match="comes with the project: give 'paper_ean_se_resnet50'"):
         create_model("resnet50", attention="se", scheme="schemes/paper_ean_se_resnet50.json")
 
 

@@ -111,7 +111,7 @@ def test_a_latency_table_of_every_block_and_its_check(
     assert len(table.check["schemes"]) == 3
     told = capsys.readouterr().out
     assert "stage 3 block 3" in told
-    assert f"error of the prediction: mean {table.check['mean_absolute']:.2f}, at most {table.check['max']:.2f}" in told
+    assert f"error of the prediction: mean {table.check['bias']:+.2f}, at most {table.check['max']:.2f}" in told
     for row in table.check["schemes"]:
         assert f"{row['predicted']:+.2f}" in told
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")

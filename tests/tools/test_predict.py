@@ -62,7 +62,7 @@ def test_the_next_command_is_of_the_checkpoint_and_image_that_were_taken(
     monkeypatch.setattr("ean_core.inference.shipped_models.default_model", lambda _: "classifier.pth")
     for sources in (["photos/0.png"], ["photos/0.png", "photos/1.png"], ["classifier.pth", "photos/0.png"]):
         assert tool("predict", *sources) == 0
-        words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+        words = shlex.split(capsys.readouterr().out.split("next: ")[-1].replace("\\\n", ""))
         assert words[-3:] == ["photos/0.png", "--checkpoints", "classifier.pth"]
 
 
