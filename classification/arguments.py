@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from ean_core.cli import backends_of
 from ean_core.pipeline.arguments import recipe_options, schemes_in
 
 if TYPE_CHECKING:
+    from classification.recipe import Recipe
     from ean_core.pipeline.job import Job
 
 QUICKSTART = "classification/configs/quickstart_digits.py"
@@ -47,6 +47,30 @@ def recipe_of_own_images(root: Path, directory: Path, options: Mapping[str, Any]
     return recipe
 
 
+def recipe_for_images(arguments: argparse.Namespace, root: Path, directory: Path, options: Mapping[str, Any]) -> Recipe:
+    """The recipe for the images in a folder; a dry run writes it nowhere that stays.
+
+    Args:
+        arguments: of `add_pipeline_arguments`.
+        root: the folder of the images.
+        directory: the run's.
+        options: recipe fields that the user gave.
+    """
+    from classification import own_images
+    from classification.recipe import Recipe
+    from ean_core.pipeline.dry_run import refuse_processes
+
+    if not (arguments.resume and (directory / "recipe.py").exists()):
+        own_images.check_schemes(schemes_in(arguments), options)
+    if not arguments.dry_run:
+        path = recipe_of_own_images(root, directory, options, resume=arguments.resume, kept=True)
+        return Recipe.from_file(path, options)
+    refuse_processes()  # each would have a folder of its own
+    with tempfile.TemporaryDirectory(prefix="ean-dry-run-") as folder:
+        path = recipe_of_own_images(root, Path(folder), options, resume=arguments.resume, kept=False)
+        return Recipe.from_file(path, options)
+
+
 def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) -> Job:
     """Read the recipe, join the other processes, and read the data.
 
@@ -60,7 +84,6 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     from classification.job import describe_device, start_job
     from classification.recipe import Recipe
     from ean_core.networks.architectures import stages_blocks
-    from ean_core.pipeline.dry_run import refuse_processes
     from ean_core.pipeline.search import scheme_of
     from ean_core.utils.distributed import is_main_process, run_on_main_process, start_processes
     from ean_core.utils.process_agreement import check_same_files
@@ -69,21 +92,13 @@ def job_from_arguments(arguments: argparse.Namespace, flags: Mapping[str, Any]) 
     options = recipe_options(arguments, flags)
     backends = backends_of(arguments.log)
     launcher = start_processes(arguments.launcher)
-    config = arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART
     root, directory = Path(arguments.data_root or "data"), arguments.work_dir
     own = arguments.config is None and arguments.data_root is not None
     if own:
         directory = Path(directory or Path("work_dirs") / own_images.recipe_name(root))
-        if not (arguments.resume and (directory / "recipe.py").exists()):
-            own_images.check_schemes(schemes_in(arguments), options)
-    with ExitStack() as stack:
-        if own and arguments.dry_run:
-            refuse_processes()  # each would have a folder of its own
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ean-dry-run-")))
-            config = recipe_of_own_images(root, folder, options, resume=arguments.resume, kept=False)
-        elif own:
-            config = recipe_of_own_images(root, directory, options, resume=arguments.resume, kept=True)
-        recipe = Recipe.from_file(config, options)
+        recipe = recipe_for_images(arguments, root, directory, options)
+    else:
+        recipe = Recipe.from_file(arguments.config or Path(__file__).resolve().parent.parent / QUICKSTART, options)
     for value in schemes_in(arguments):  # before any data is read
         scheme_of(value, stages_blocks(recipe.model.arch), recipe.model.attention)
     if arguments.resume:

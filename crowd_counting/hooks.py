@@ -127,7 +127,7 @@ class KeepBest(Hook):
             self.write(sorted_by_epoch([*entries, {"epoch": runner.epoch, **metrics}]))
 
     def write(self, entries: list[dict[str, Any]]) -> None:
-        """Write the list."""
+        """Replace the file of validations."""
         write_atomic(self.history, to_json(entries, what=self.history, indent=1) + "\n")
 
     def entry_of_best(self) -> list[dict[str, Any]]:

@@ -30,16 +30,15 @@ from ean_core.utils.checked_dataclasses import WrongValueError, convert
 from ean_core.utils.errors import EANError
 from ean_core.utils.intervals import Interval, proportion_interval
 from ean_core.utils.screen import make_table, print_table, say
+from ean_core.utils.text import TARGET_NAMES
 
 TIMING = {"batch_size": 50, "rounds": 30, "setting": "eager float32"}
 """How the increments are measured."""
 
-NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
-
 
 def name_of(label: str) -> str:
     """A target as tables show it: "Org", "EAN" for the searched network, "EAN NAME" for one of several files."""
-    return NAMES.get(label) or "EAN " + label.removeprefix("ean-")
+    return TARGET_NAMES.get(label) or "EAN " + label.removeprefix("ean-")
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _write_end(axes: Any, y: float, end: tuple[float, str], *, ha: str) -> None:
 def save(figure: Figure, path: str | Path, *, note: str = "") -> Path:
     """Write a picture, atomically, with a note in small print below it."""
     if note:
-        figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555")
+        figure.supxlabel(note, fontsize=7, x=0.01, ha="left", color="#555555", wrap=True)
     path = Path(path)
     with atomic_path(path) as temporary:
         render(figure, temporary)

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from ean_core.report.results import Record
-from ean_core.utils.comparison_sentences import ONE_SEED, compare_seeds, corrected_sentences, pairs_of
-from ean_core.utils.text import difference_unit
+from ean_core.utils.comparison_sentences import (
+    NOT_SEARCHED,
+    ONE_SEED,
+    compare_seeds,
+    corrected_sentences,
+    pairs_of,
+)
+from ean_core.utils.text import TARGET_NAMES, difference_unit
 
 ACCURACY = {"key": "top1", "name": "accuracy", "unit": "%", "higher_is_better": True}
 """The metric of records that name none, those of classifiers."""
-REFERENCES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full"}
 
 
 def verdicts(record: Record) -> list[str]:
@@ -49,4 +54,7 @@ def verdicts(record: Record) -> list[str]:
 
 def name_of(row: Mapping[str, Any]) -> str:
     """What the sentences call the network of a row."""
-    return row.get("network") or REFERENCES.get(row["methods"][0]) or " and ".join(row["methods"])
+    if row.get("network"):
+        return row["network"]
+    methods = row["methods"]
+    return TARGET_NAMES[methods[0]] if methods[0] in NOT_SEARCHED else " and ".join(methods)

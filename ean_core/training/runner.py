@@ -126,7 +126,7 @@ def _read_determinism() -> tuple[bool, bool, bool, bool]:
 
 
 def _set_determinism(deterministic: bool, benchmark: bool, algorithms: bool, warn_only: bool) -> None:
-    """Set them."""
+    """Set what `_read_determinism` returns."""
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
     torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+TARGET_NAMES = {"org": "Org", "org-full": "Org-full", "share-full": "Share-full", "ean": "EAN"}
+"""Labels of networks to train -> what tables and sentences call them."""
 ABBREVIATIONS = ("se", "sge", "dia")
 """Attentions written in capitals, as in the paper."""
 
